@@ -1,0 +1,474 @@
+//! The event, parsed at the edge into a type that cannot be wrong.
+//!
+//! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload stays
+//! the bytes that came: it is checked to be a JSON object and never printed again from parsed values.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// Largest event in bytes of JSON, white space around it left out.
+pub const MAX_EVENT_BYTES: usize = 512 * 1024;
+
+/// Longest topic, `event_id` and source in bytes of UTF-8.
+pub const MAX_NAME_BYTES: usize = 255;
+
+/// The fields of an event. All are required, once each, and no other is taken.
+pub const FIELDS: [&str; 5] = ["topic", "event_id", "timestamp", "source", "payload"];
+
+/// One event, valid by construction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Names the series that the event belongs to; the first half of its identity.
+    pub topic: Topic,
+    /// Names the event within its topic; the second half of its identity.
+    pub event_id: EventId,
+    /// When it happened, as its producer wrote it.
+    pub timestamp: Timestamp,
+    /// Who produced it.
+    pub source: Source,
+    /// The JSON object that it carries, byte for byte.
+    pub payload: Payload,
+}
+
+impl Event {
+    /// Parses one event from its JSON, which must be syntactically valid already (as what
+    /// [`crate::message::elements`] returns is).
+    ///
+    /// # Errors
+    /// Every violation of the rules, not only the first.
+    pub fn parse(json: &Bytes) -> Result<Self, Vec<Violation>> {
+        if json.len() > MAX_EVENT_BYTES {
+            let message = format!(
+                "the event has {} bytes, at most {MAX_EVENT_BYTES} are taken",
+                json.len()
+            );
+            return Err(vec![Violation::new(None, Code::TooLarge, message)]);
+        }
+        if json.first() != Some(&b'{') {
+            let message = "an event is a JSON object".to_owned();
+            return Err(vec![Violation::new(None, Code::WrongType, message)]);
+        }
+        let fields: RawFields<'_> = serde_json::from_slice(json)
+            .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
+        fields.check(json)
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// Takes 1 to [`MAX_NAME_BYTES`] bytes of UTF-8, of any characters.
+            ///
+            /// # Errors
+            /// [`Code::Empty`] or [`Code::TooLong`], with a message for people.
+            pub fn new(text: &str) -> Result<Self, (Code, String)> {
+                match text.len() {
+                    0 => Err((Code::Empty, "must not be empty".to_owned())),
+                    1..=MAX_NAME_BYTES => Ok(Self(text.into())),
+                    bytes => Err((
+                        Code::TooLong,
+                        format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken"),
+                    )),
+                }
+            }
+
+            /// The text as it came.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// Names a series of events.
+    Topic
+);
+name!(
+    /// Names an event within its topic.
+    EventId
+);
+name!(
+    /// Who produced an event.
+    Source
+);
+
+/// An RFC 3339 time with an offset, kept as the text that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timestamp(Box<str>);
+
+impl Timestamp {
+    /// Checks the text and keeps it.
+    ///
+    /// # Errors
+    /// [`Code::NotRfc3339`] with a message for people.
+    pub fn new(text: &str) -> Result<Self, (Code, String)> {
+        match OffsetDateTime::parse(text, &Rfc3339) {
+            Ok(_) => Ok(Self(text.into())),
+            Err(_) => Err((
+                Code::NotRfc3339,
+                "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z".to_owned(),
+            )),
+        }
+    }
+
+    /// The text as it came.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A JSON object as the bytes that came. They are valid JSON and so valid UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payload(Bytes);
+
+impl Payload {
+    /// The object's text, from its `{` to its `}`.
+    ///
+    /// # Panics
+    /// Never: only text that was parsed as JSON becomes a payload.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("a payload was parsed as JSON, which is UTF-8")
+    }
+}
+
+/// One way in which an event breaks the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// The field concerned, or none where it is the event as a whole.
+    pub field: Option<String>,
+    /// The rule, for programs.
+    pub code: Code,
+    /// What is wrong, for people.
+    pub message: String,
+}
+
+impl Violation {
+    /// A violation of `field`, or of the whole event.
+    #[must_use]
+    pub fn new(field: Option<&str>, code: Code, message: String) -> Self {
+        Self {
+            field: field.map(str::to_owned),
+            code,
+            message,
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{field}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+/// The rule that was broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A required field is not there.
+    Missing,
+    /// A field stands there twice.
+    Repeated,
+    /// A field that events do not have.
+    Unknown,
+    /// Not the JSON type that belongs there.
+    WrongType,
+    /// An empty string, or an empty list of events.
+    Empty,
+    /// A string of more than [`MAX_NAME_BYTES`] bytes.
+    TooLong,
+    /// Not a time of RFC 3339 with an offset.
+    NotRfc3339,
+    /// More bytes than [`MAX_EVENT_BYTES`].
+    TooLarge,
+    /// More events than one request may have.
+    TooMany,
+    /// A number outside its range, or no number.
+    OutOfRange,
+}
+
+/// The fields as they stand in the JSON, before any rule but that of their names is checked.
+#[derive(Default)]
+struct RawFields<'a> {
+    /// In the order of [`FIELDS`].
+    values: [Option<&'a RawValue>; 5],
+    violations: Vec<Violation>,
+}
+
+impl<'a> RawFields<'a> {
+    fn check(mut self, json: &Bytes) -> Result<Event, Vec<Violation>> {
+        let topic = self.text(0, Topic::new);
+        let event_id = self.text(1, EventId::new);
+        let timestamp = self.text(2, Timestamp::new);
+        let source = self.text(3, Source::new);
+        let payload = self.payload(json);
+        match (topic, event_id, timestamp, source, payload) {
+            (Some(topic), Some(event_id), Some(timestamp), Some(source), Some(payload))
+                if self.violations.is_empty() =>
+            {
+                Ok(Event {
+                    topic,
+                    event_id,
+                    timestamp,
+                    source,
+                    payload,
+                })
+            }
+            _ => Err(self.violations),
+        }
+    }
+
+    fn take(&mut self, index: usize) -> Option<&'a RawValue> {
+        let value = self.values[index];
+        if value.is_none() {
+            self.add(index, Code::Missing, "is required".to_owned());
+        }
+        value
+    }
+
+    fn text<T>(
+        &mut self,
+        index: usize,
+        parse: impl Fn(&str) -> Result<T, (Code, String)>,
+    ) -> Option<T> {
+        let raw = self.take(index)?.get();
+        let parsed = if raw.starts_with('"') {
+            match serde_json::from_str::<Text<'_>>(raw) {
+                Ok(Text(text)) => parse(&text),
+                // A string that JSON allows and Unicode does not: a surrogate without its other half.
+                Err(err) => Err((Code::WrongType, format!("is no Unicode text: {err}"))),
+            }
+        } else {
+            Err((Code::WrongType, "must be a string".to_owned()))
+        };
+        parsed
+            .map_err(|(code, message)| self.add(index, code, message))
+            .ok()
+    }
+
+    fn payload(&mut self, json: &Bytes) -> Option<Payload> {
+        let raw = self.take(4)?.get();
+        if raw.starts_with('{') {
+            return Some(Payload(json.slice_ref(raw.as_bytes())));
+        }
+        self.add(4, Code::WrongType, "must be a JSON object".to_owned());
+        None
+    }
+
+    fn add(&mut self, index: usize, code: Code, message: String) {
+        self.violations
+            .push(Violation::new(Some(FIELDS[index]), code, message));
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = RawFields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = RawFields::default();
+        while let Some(Text(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            match FIELDS.iter().position(|field| *field == name) {
+                Some(index) if fields.values[index].is_some() => {
+                    fields.add(index, Code::Repeated, "stands there twice".to_owned());
+                }
+                Some(index) => fields.values[index] = Some(value),
+                None => fields.violations.push(Violation::new(
+                    Some(&name),
+                    Code::Unknown,
+                    "is not a field of an event; what else there is belongs into the payload"
+                        .to_owned(),
+                )),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(json: &str) -> Result<Event, Vec<(Option<String>, Code)>> {
+        Event::parse(&Bytes::copy_from_slice(json.as_bytes()))
+            .map_err(|all| all.into_iter().map(|v| (v.field, v.code)).collect())
+    }
+
+    fn one(field: &str, code: Code) -> Result<Event, Vec<(Option<String>, Code)>> {
+        Err(vec![(Some(field.to_owned()), code)])
+    }
+
+    #[test]
+    fn the_payload_and_the_timestamp_stay_as_they_came() {
+        let payload = r#"{ "n": 1.0e5, "n": 123456789012345678901234567890, "s": "\u00e4\/ä" }"#;
+        let event = parse(&format!(
+            r#"{{"payload":{payload},"topic":"a\u0062c","event_id":"1","source":"s","timestamp":"2026-01-31t12:00:00.120+02:00"}}"#
+        ))
+        .unwrap();
+        assert_eq!(event.payload.as_str(), payload);
+        assert_eq!(event.topic.as_str(), "abc");
+        assert_eq!(event.timestamp.as_str(), "2026-01-31t12:00:00.120+02:00");
+    }
+
+    #[test]
+    fn every_violation_is_named_not_only_the_first() {
+        let result = parse(r#"{"topic":"","event_id":7,"timestamp":"yesterday","payload":[]}"#);
+        let field = |name: &str, code| (Some(name.to_owned()), code);
+        assert_eq!(
+            result.unwrap_err(),
+            [
+                field("topic", Code::Empty),
+                field("event_id", Code::WrongType),
+                field("timestamp", Code::NotRfc3339),
+                field("source", Code::Missing),
+                field("payload", Code::WrongType),
+            ]
+        );
+    }
+
+    #[test]
+    fn unknown_and_repeated_fields_are_refused_by_name() {
+        let valid = r#""topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}"#;
+        assert!(parse(&format!("{{{valid}}}")).is_ok());
+        assert_eq!(
+            parse(&format!("{{{valid},\"level\":1}}")),
+            one("level", Code::Unknown)
+        );
+        assert_eq!(
+            parse(&format!("{{{valid},\"topic\":\"t\"}}")),
+            one("topic", Code::Repeated)
+        );
+    }
+
+    #[test]
+    fn the_limits_are_exact() {
+        let event = |topic: &str| {
+            parse(&format!(
+                r#"{{"topic":"{topic}","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{}}}}"#
+            ))
+        };
+        assert!(event(&"x".repeat(MAX_NAME_BYTES)).is_ok());
+        assert!(event(&"ä".repeat(127)).is_ok());
+        assert_eq!(event(&"ä".repeat(128)), one("topic", Code::TooLong));
+
+        let sized = |bytes: usize| {
+            let head = r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{"p":""#;
+            format!("{head}{}\"}}}}", "x".repeat(bytes - head.len() - 3))
+        };
+        assert!(parse(&sized(MAX_EVENT_BYTES)).is_ok());
+        assert_eq!(
+            parse(&sized(MAX_EVENT_BYTES + 1)),
+            Err(vec![(None, Code::TooLarge)])
+        );
+    }
+
+    #[test]
+    fn a_timestamp_needs_an_offset_and_a_real_date() {
+        for good in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T12:00:00.123456789-23:59",
+            "2023-05-13T22:09:38.000-04:00",
+        ] {
+            assert!(Timestamp::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "2026-01-31T12:00:00",
+            "2026-02-30T12:00:00Z",
+            "2026-01-31",
+            "2026-01-31T24:00:00Z",
+            "",
+        ] {
+            assert!(Timestamp::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn half_a_surrogate_pair_is_no_text() {
+        let json = r#"{"topic":"\ud800","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#;
+        assert_eq!(parse(json), one("topic", Code::WrongType));
+    }
+
+    proptest! {
+        #[test]
+        fn names_and_payload_survive_any_text(topic in ".{1,60}", id in ".{1,60}", source in ".{1,60}", text in ".*") {
+            let payload = serde_json::json!({ "text": text }).to_string();
+            let quote = |text: &str| serde_json::to_string(text).unwrap();
+            let json = format!(
+                r#"{{"topic":{},"event_id":{},"source":{},"timestamp":"2026-01-31T12:00:00Z","payload":{payload}}}"#,
+                quote(&topic), quote(&id), quote(&source)
+            );
+            let event = parse(&json).unwrap();
+            prop_assert_eq!(event.topic.as_str(), topic);
+            prop_assert_eq!(event.event_id.as_str(), id);
+            prop_assert_eq!(event.source.as_str(), source);
+            prop_assert_eq!(event.payload.as_str(), payload);
+        }
+
+        #[test]
+        fn parsing_never_panics(json in "\\PC*") {
+            let _ = parse(&json);
+        }
+    }
+}

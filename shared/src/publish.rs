@@ -1,0 +1,272 @@
+//! The publishing client: gathers events of a topic into messages and learns of each message's `PubAck`.
+//!
+//! A call's events are cut into pieces of one topic. Pieces of many callers become one message, so that the
+//! broker's sync is paid once for all of them. A piece waits for a short time, or longer while as many
+//! messages are under way as the broker is given at once: the wait grows with the load by itself.
+
+mod delivery;
+mod gather;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{Instant, sleep_until, timeout_at},
+};
+
+use self::gather::Gather;
+use crate::{connection::Connection, event::Topic};
+
+/// Bytes of events that may wait for their `PubAck` in one process; further callers wait.
+pub const MAX_UNCONFIRMED_BYTES: usize = 32 * 1024 * 1024;
+
+/// A message is not filled beyond this many bytes, unless by a single larger event.
+pub const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Messages under way at once. Enough to keep the broker's sync busy; more would only queue there.
+const MAX_IN_FLIGHT: usize = 256;
+
+/// Pieces between callers and driver. They are bounded in bytes by [`MAX_UNCONFIRMED_BYTES`] already.
+const CHANNEL: usize = 1024;
+
+/// How long messages under way are waited for after the last caller has gone.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What callers decide about publishing.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The stream that must confirm.
+    pub stream: String,
+    /// Most events in one message.
+    pub max_events: usize,
+    /// How long a piece waits for company while the broker is not busy.
+    pub linger: Duration,
+}
+
+/// An event that is valid, as the JSON that came.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Its topic, which decides its subject.
+    pub topic: Topic,
+    /// Its JSON, at most [`crate::event::MAX_EVENT_BYTES`].
+    pub json: Bytes,
+}
+
+/// Why events were not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The stream has no room. Nothing of the piece is in it.
+    #[error("the stream is full: {0}")]
+    StreamFull(String),
+    /// The broker will never take it as it is. Nothing of the piece is in the stream.
+    #[error("the broker refuses it: {0}")]
+    Refused(String),
+    /// No `PubAck` came while the broker would know the message again. It may be in the stream or not.
+    #[error("unconfirmed: {0}")]
+    Unconfirmed(String),
+    /// The process is stopping. It may be in the stream or not.
+    #[error("the publishing client has stopped")]
+    Stopped,
+}
+
+/// Hands events to the driver. Cheap to clone; the driver ends when the last clone is dropped.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    pieces: mpsc::Sender<Piece>,
+    budget: Arc<Semaphore>,
+    max_events: usize,
+}
+
+/// Events of one topic from one call: confirmed, or not, as a whole.
+#[derive(Debug)]
+struct Piece {
+    topic: Topic,
+    events: Vec<Bytes>,
+    bytes: usize,
+    done: oneshot::Sender<Result<Duration, PublishError>>,
+    /// Returned when the piece is confirmed or given up.
+    _permit: OwnedSemaphorePermit,
+}
+
+/// What tells a caller that its events are in the stream.
+#[derive(Debug)]
+#[must_use = "events are in the stream only once the receipt says so"]
+pub struct Receipt(Vec<oneshot::Receiver<Result<Duration, PublishError>>>);
+
+impl Receipt {
+    /// Waits for every `PubAck`; returns the longest time from sending to `PubAck`.
+    ///
+    /// # Errors
+    /// The first of the pieces' errors; the other pieces may be in the stream.
+    pub async fn confirmed(self) -> Result<Duration, PublishError> {
+        let mut outcome = Ok(Duration::ZERO);
+        for piece in self.0 {
+            let confirmed = piece.await.unwrap_or(Err(PublishError::Stopped));
+            outcome = match (outcome, confirmed) {
+                (Ok(longest), Ok(latency)) => Ok(longest.max(latency)),
+                (Err(err), _) | (Ok(_), Err(err)) => Err(err),
+            };
+        }
+        outcome
+    }
+}
+
+impl Publisher {
+    /// A publisher, and the driver that must run for it to do anything.
+    #[must_use]
+    pub fn new(connection: Connection, options: Options) -> (Self, Driver) {
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let publisher = Self {
+            pieces: sender,
+            budget: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)),
+            max_events: options.max_events,
+        };
+        let driver = Driver {
+            pieces: receiver,
+            connection,
+            options,
+        };
+        (publisher, driver)
+    }
+
+    /// Hands over events, waiting while too many bytes are unconfirmed. Events of one topic keep their
+    /// order within a message; order between messages is not promised.
+    ///
+    /// # Errors
+    /// [`PublishError::Stopped`] where the driver has ended.
+    ///
+    /// # Panics
+    /// Never: the bound on unconfirmed bytes fits 32 bits, and its semaphore is never closed.
+    pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
+        let mut receipts = Vec::new();
+        for (topic, events) in split(events, self.max_events) {
+            let bytes = events.iter().map(Bytes::len).sum::<usize>();
+            let permits = u32::try_from(bytes.min(MAX_UNCONFIRMED_BYTES))
+                .expect("the bound on unconfirmed bytes fits 32 bits");
+            let permit = Arc::clone(&self.budget)
+                .acquire_many_owned(permits)
+                .await
+                .expect("the budget is never closed");
+            let (done, receipt) = oneshot::channel();
+            let piece = Piece {
+                topic,
+                events,
+                bytes,
+                done,
+                _permit: permit,
+            };
+            if self.pieces.send(piece).await.is_err() {
+                return Err(PublishError::Stopped);
+            }
+            receipts.push(receipt);
+        }
+        Ok(Receipt(receipts))
+    }
+}
+
+/// Cuts a call's events into pieces of one topic that each fit a message.
+fn split(events: Vec<Outgoing>, max_events: usize) -> Vec<(Topic, Vec<Bytes>)> {
+    let mut pieces: Vec<(Topic, Vec<Bytes>)> = Vec::new();
+    let mut open: HashMap<Topic, (usize, usize)> = HashMap::new();
+    for Outgoing { topic, json } in events {
+        if let Some((index, bytes)) = open.get_mut(&topic) {
+            let piece = &mut pieces[*index].1;
+            if piece.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
+                *bytes += json.len();
+                piece.push(json);
+                continue;
+            }
+        }
+        open.insert(topic.clone(), (pieces.len(), json.len()));
+        pieces.push((topic, vec![json]));
+    }
+    pieces
+}
+
+/// Gathers pieces into messages and sends them.
+#[derive(Debug)]
+pub struct Driver {
+    pieces: mpsc::Receiver<Piece>,
+    connection: Connection,
+    options: Options,
+}
+
+impl Driver {
+    /// Runs until every [`Publisher`] is dropped, then waits a little for what is under way.
+    pub async fn run(mut self) {
+        let mut gather = Gather::new(self.options.max_events, self.options.linger);
+        let mut in_flight = FuturesUnordered::new();
+        let send = |message| delivery::deliver(&self.connection, &self.options.stream, message);
+        loop {
+            while in_flight.len() < MAX_IN_FLIGHT
+                && let Some(message) = gather.pop(Instant::now())
+            {
+                in_flight.push(send(message));
+            }
+            let due = gather
+                .next_due()
+                .filter(|_| in_flight.len() < MAX_IN_FLIGHT);
+            tokio::select! {
+                piece = self.pieces.recv() => match piece {
+                    Some(piece) => gather.add(piece, Instant::now()),
+                    None => break,
+                },
+                Some(()) = in_flight.next() => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
+            }
+        }
+        in_flight.extend(gather.into_messages().map(send));
+        let drained = async { while in_flight.next().await.is_some() {} };
+        // What is left then has nobody who waits for it.
+        let _ = timeout_at(Instant::now() + DRAIN, drained).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outgoing(topic: &str, bytes: usize) -> Outgoing {
+        Outgoing {
+            topic: Topic::new(topic).unwrap(),
+            json: Bytes::from(vec![b'x'; bytes]),
+        }
+    }
+
+    #[test]
+    fn a_call_is_cut_into_pieces_of_one_topic() {
+        let events = vec![
+            outgoing("a", 1),
+            outgoing("b", 1),
+            outgoing("a", 2),
+            outgoing("a", MESSAGE_BYTES),
+            outgoing("a", 3),
+        ];
+        let shape: Vec<_> = split(events, 100)
+            .into_iter()
+            .map(|(topic, events)| {
+                let sizes: Vec<_> = events.iter().map(Bytes::len).collect();
+                (topic.to_string(), sizes)
+            })
+            .collect();
+        let expected = [
+            ("a".to_owned(), vec![1, 2]),
+            ("b".to_owned(), vec![1]),
+            ("a".to_owned(), vec![MESSAGE_BYTES]),
+            ("a".to_owned(), vec![3]),
+        ];
+        assert_eq!(shape, expected);
+    }
+
+    #[test]
+    fn a_piece_never_has_more_events_than_a_message() {
+        let events = (0..250).map(|_| outgoing("a", 1)).collect();
+        let sizes: Vec<_> = split(events, 100)
+            .into_iter()
+            .map(|(_, e)| e.len())
+            .collect();
+        assert_eq!(sizes, [100, 100, 50]);
+    }
+}

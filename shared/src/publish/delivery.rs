@@ -1,0 +1,213 @@
+//! The delivery of one message to the stream: tried again, under one id, until its `PubAck` comes.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{PublishError as NatsError, PublishErrorKind},
+    message::PublishMessage,
+};
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::{PublishError, gather::Message};
+use crate::{connection::Connection, message, subject};
+
+/// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
+/// for [`crate::stream::DUPLICATE_WINDOW`] (120 s) from when it stored it; the last attempt must end well before.
+pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Sends a message until it is confirmed, refused or given up, and tells its callers.
+pub(super) async fn deliver(connection: &Connection, stream: &str, mut message: Message) {
+    let outcome = confirm(connection, stream, &mut message).await;
+    for piece in message.pieces {
+        // A caller that no longer waits does not want to know.
+        let _ = piece.done.send(outcome.clone());
+    }
+}
+
+async fn confirm(
+    connection: &Connection,
+    stream: &str,
+    message: &mut Message,
+) -> Result<Duration, PublishError> {
+    let subject = subject::of(&message.topic);
+    let id = nuid::next();
+    let mut body: Option<Bytes> = None;
+    let mut started: Option<Instant> = None;
+    // When the first attempt began whose outcome is unknown.
+    let mut unsure_since: Option<Instant> = None;
+    let mut pause = FIRST_PAUSE;
+    let mut last_error = "the connection was lost".to_owned();
+    loop {
+        // The client would queue a publish while it is disconnected and send it at some later time.
+        let give_up = unsure_since.map(|since| since + UNCONFIRMED_AFTER);
+        match give_up {
+            None => drop(connection.connected().await),
+            Some(deadline) => {
+                let connected = timeout_at(deadline, connection.connected()).await;
+                if connected.is_err() || Instant::now() + pause >= deadline {
+                    return Err(PublishError::Unconfirmed(last_error));
+                }
+            }
+        }
+        // What nobody waits for any more, and was never sent, need not be sent.
+        if body.is_none() {
+            message.pieces.retain(|piece| !piece.done.is_closed());
+        }
+        if message.pieces.iter().all(|piece| piece.done.is_closed()) {
+            return Err(PublishError::Unconfirmed(
+                "its callers have gone".to_owned(),
+            ));
+        }
+        let body = body.get_or_insert_with(|| encode(message)).clone();
+        let attempt = Instant::now();
+        let started = *started.get_or_insert(attempt);
+        match publish(connection, stream, &subject, &id, body).await {
+            Attempt::Confirmed => return Ok(started.elapsed()),
+            Attempt::Final(err) => return Err(err),
+            Attempt::NotStored(err) => last_error = err,
+            Attempt::Unknown(err) => {
+                last_error = err;
+                unsure_since.get_or_insert(attempt);
+            }
+        }
+        debug!(
+            event.topic = message.topic.as_str(),
+            error = last_error,
+            "a message is not confirmed yet; trying it again under the same id"
+        );
+        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn encode(message: &Message) -> Bytes {
+    let events = || message.pieces.iter().flat_map(|piece| &piece.events);
+    let capacity = events().map(|event| event.len() + 1).sum::<usize>() + 1;
+    message::encode(events(), capacity)
+}
+
+/// How one attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Attempt {
+    Confirmed,
+    /// Trying again is of no use.
+    Final(PublishError),
+    /// The broker did not store it; it may at another time.
+    NotStored(String),
+    /// No answer: it may be stored.
+    Unknown(String),
+}
+
+async fn publish(
+    connection: &Connection,
+    stream: &str,
+    subject: &str,
+    id: &str,
+    body: Bytes,
+) -> Attempt {
+    let publish = PublishMessage::build().message_id(id).payload(body);
+    let sent = connection
+        .jetstream()
+        .send_publish(subject.to_owned(), publish)
+        .await;
+    let acked = match sent {
+        Ok(ack) => ack.await,
+        Err(err) => Err(err),
+    };
+    match acked {
+        Ok(ack) if ack.stream == stream => Attempt::Confirmed,
+        Ok(ack) => Attempt::Final(PublishError::Refused(format!(
+            "stream {} takes {subject}, which belongs to {stream}",
+            ack.stream
+        ))),
+        Err(err) => judge(&err),
+    }
+}
+
+fn judge(err: &NatsError) -> Attempt {
+    let text = match std::error::Error::source(err) {
+        Some(source) => format!("{err}: {source}"),
+        None => err.to_string(),
+    };
+    match err.kind() {
+        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Attempt::Unknown(text),
+        // Nobody answers for the stream: JetStream is starting, or the stream is not there.
+        PublishErrorKind::StreamNotFound | PublishErrorKind::MaxAckPending => {
+            Attempt::NotStored(text)
+        }
+        PublishErrorKind::MaxPayloadExceeded
+        | PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence => Attempt::Final(PublishError::Refused(text)),
+        PublishErrorKind::Other => {
+            let source = std::error::Error::source(err);
+            match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
+                Some(answer) => judge_answer(answer.code(), answer.error_code(), text),
+                None => Attempt::Unknown(text),
+            }
+        }
+    }
+}
+
+/// Judges an answer in which the broker says that it did not store the message.
+fn judge_answer(status: usize, code: ErrorCode, text: String) -> Attempt {
+    let full = match code {
+        // The text tells a full stream from a disk that fails; the code is the same.
+        ErrorCode::STREAM_STORE_FAILED => text.contains("maximum"),
+        ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => true,
+        _ => false,
+    };
+    match status {
+        _ if full => Attempt::Final(PublishError::StreamFull(text)),
+        // 429, "too many requests": the broker's intake is full. Back-pressure, not a refusal.
+        408 | 429 | 500.. => Attempt::NotStored(text),
+        _ => Attempt::Final(PublishError::Refused(text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_stream_is_told_from_a_broker_that_cannot_now() {
+        let judged = |status, code, text: &str| judge_answer(status, code, text.to_owned());
+        assert!(matches!(
+            judged(
+                503,
+                ErrorCode::STREAM_STORE_FAILED,
+                "maximum bytes exceeded"
+            ),
+            Attempt::Final(PublishError::StreamFull(_))
+        ));
+        assert!(matches!(
+            judged(
+                503,
+                ErrorCode::STREAM_STORE_FAILED,
+                "no space left on device"
+            ),
+            Attempt::NotStored(_)
+        ));
+        assert!(matches!(
+            judged(429, ErrorCode::INSUFFICIENT_RESOURCES, "too many requests"),
+            Attempt::NotStored(_)
+        ));
+        assert!(matches!(
+            judged(400, ErrorCode::STREAM_SEALED, "sealed stream"),
+            Attempt::Final(PublishError::Refused(_))
+        ));
+    }
+
+    #[test]
+    fn no_answer_is_not_taken_for_a_refusal() {
+        let unknown = judge(&NatsError::new(PublishErrorKind::TimedOut));
+        assert!(matches!(unknown, Attempt::Unknown(_)));
+        let nobody = judge(&NatsError::new(PublishErrorKind::StreamNotFound));
+        assert!(matches!(nobody, Attempt::NotStored(_)));
+    }
+}

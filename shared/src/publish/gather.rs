@@ -1,0 +1,165 @@
+//! Gathers pieces of one topic into messages, by size and by age.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{MESSAGE_BYTES, Piece};
+use crate::event::Topic;
+
+/// Pieces of one topic that travel together.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub topic: Topic,
+    pub pieces: Vec<Piece>,
+    bytes: usize,
+    events: usize,
+    due: Instant,
+}
+
+/// Messages that are being filled, and those that are full.
+#[derive(Debug)]
+pub(super) struct Gather {
+    max_events: usize,
+    linger: Duration,
+    open: HashMap<Topic, Message>,
+    /// When which topic's message is due, in the order of time. A message that was full before leaves its
+    /// entry behind, which no message matches then.
+    order: VecDeque<(Instant, Topic)>,
+    full: VecDeque<Message>,
+}
+
+impl Gather {
+    pub fn new(max_events: usize, linger: Duration) -> Self {
+        Self {
+            max_events,
+            linger,
+            open: HashMap::new(),
+            order: VecDeque::new(),
+            full: VecDeque::new(),
+        }
+    }
+
+    pub fn add(&mut self, piece: Piece, now: Instant) {
+        let fits = |message: &Message| {
+            message.events + piece.events.len() <= self.max_events
+                && message.bytes + piece.bytes <= MESSAGE_BYTES
+        };
+        if self.open.get(&piece.topic).is_some_and(|open| !fits(open)) {
+            self.full.extend(self.open.remove(&piece.topic));
+        }
+        let due = now + self.linger;
+        let message = self.open.entry(piece.topic.clone()).or_insert_with(|| {
+            self.order.push_back((due, piece.topic.clone()));
+            Message {
+                topic: piece.topic.clone(),
+                pieces: Vec::new(),
+                bytes: 0,
+                events: 0,
+                due,
+            }
+        });
+        message.bytes += piece.bytes;
+        message.events += piece.events.len();
+        let is_full = message.events >= self.max_events || message.bytes >= MESSAGE_BYTES;
+        let topic = is_full.then(|| piece.topic.clone());
+        message.pieces.push(piece);
+        if let Some(topic) = topic {
+            self.full.extend(self.open.remove(&topic));
+        }
+    }
+
+    /// The next message that is full or due.
+    pub fn pop(&mut self, now: Instant) -> Option<Message> {
+        if let Some(message) = self.full.pop_front() {
+            return Some(message);
+        }
+        while let Some((due, _)) = self.order.front()
+            && *due <= now
+        {
+            let (due, topic) = self.order.pop_front()?;
+            if self.open.get(&topic).is_some_and(|open| open.due == due) {
+                return self.open.remove(&topic);
+            }
+        }
+        None
+    }
+
+    /// When [`Self::pop`] has to be asked again, if nothing is added meanwhile.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.order.front().map(|(due, _)| *due)
+    }
+
+    /// All that is left, full or not.
+    pub fn into_messages(self) -> impl Iterator<Item = Message> {
+        self.full.into_iter().chain(self.open.into_values())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tokio::sync::{Semaphore, oneshot};
+
+    use super::*;
+
+    const LINGER: Duration = Duration::from_millis(2);
+
+    fn piece(topic: &str, events: usize, bytes: usize) -> Piece {
+        let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        Piece {
+            topic: Topic::new(topic).unwrap(),
+            events: vec![Bytes::new(); events],
+            bytes,
+            done: oneshot::channel().0,
+            _permit: permit,
+        }
+    }
+
+    fn shape(message: Option<Message>) -> Option<(String, usize)> {
+        message.map(|message| (message.topic.to_string(), message.events))
+    }
+
+    #[test]
+    fn pieces_of_a_topic_travel_together_once_they_are_due() {
+        let start = Instant::now();
+        let mut gather = Gather::new(100, LINGER);
+        gather.add(piece("a", 1, 1), start);
+        gather.add(piece("b", 1, 1), start);
+        gather.add(piece("a", 2, 1), start + LINGER / 2);
+        assert_eq!(shape(gather.pop(start)), None);
+        assert_eq!(gather.next_due(), Some(start + LINGER));
+        assert_eq!(shape(gather.pop(start + LINGER)), Some(("a".to_owned(), 3)));
+        assert_eq!(shape(gather.pop(start + LINGER)), Some(("b".to_owned(), 1)));
+        assert_eq!(shape(gather.pop(start + LINGER)), None);
+        assert_eq!(gather.next_due(), None);
+    }
+
+    #[test]
+    fn a_full_message_does_not_wait_and_the_next_one_is_due_by_itself() {
+        let start = Instant::now();
+        let mut gather = Gather::new(3, LINGER);
+        gather.add(piece("a", 2, 1), start);
+        gather.add(piece("a", 2, 1), start + LINGER / 2);
+        assert_eq!(shape(gather.pop(start)), Some(("a".to_owned(), 2)));
+        assert_eq!(shape(gather.pop(start + LINGER)), None);
+        let later = start + LINGER / 2 + LINGER;
+        assert_eq!(shape(gather.pop(later)), Some(("a".to_owned(), 2)));
+    }
+
+    #[test]
+    fn bytes_fill_a_message_as_well() {
+        let start = Instant::now();
+        let mut gather = Gather::new(100, LINGER);
+        gather.add(piece("a", 1, MESSAGE_BYTES - 1), start);
+        gather.add(piece("a", 1, 2), start);
+        gather.add(piece("a", 1, 2 * MESSAGE_BYTES), start);
+        let left: Vec<_> = gather.into_messages().map(|m| m.bytes).collect();
+        assert_eq!(left, [MESSAGE_BYTES - 1, 2, 2 * MESSAGE_BYTES]);
+    }
+}

@@ -1,0 +1,246 @@
+//! The stream contract: how the stream is configured, who creates it, and what must be so for it to be used.
+
+use async_nats::jetstream::{
+    self, ErrorCode,
+    context::{GetStreamError, GetStreamErrorKind},
+    stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream},
+};
+use std::time::Duration;
+
+/// The stream's name, unless settings say otherwise.
+pub const DEFAULT_NAME: &str = "EVENTS";
+
+/// All subjects of the stream.
+pub const SUBJECTS: &str = "events.>";
+
+/// How long the broker remembers a `Nats-Msg-Id`.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
+
+/// What settings decide about the stream.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Its name.
+    pub name: String,
+    /// Its largest size in bytes; when it is full, publishing is refused.
+    pub max_bytes: i64,
+    /// How many servers keep a copy.
+    pub replicas: usize,
+}
+
+impl Settings {
+    fn config(&self) -> Config {
+        Config {
+            name: self.name.clone(),
+            subjects: vec![SUBJECTS.to_owned()],
+            retention: RetentionPolicy::Limits,
+            discard: DiscardPolicy::New,
+            storage: StorageType::File,
+            max_bytes: self.max_bytes,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            num_replicas: self.replicas,
+            duplicate_window: DUPLICATE_WINDOW,
+            description: Some("events on their way to the aggregator".to_owned()),
+            ..Config::default()
+        }
+    }
+}
+
+/// Why the stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    /// Nobody has created it yet.
+    #[error("stream {0} does not exist yet; the aggregator creates it")]
+    Missing(String),
+    /// It exists with a configuration that would lose events.
+    #[error(
+        "stream {stream} has {field} {found}, which must be {wanted}; change it, or name another stream"
+    )]
+    Unusable {
+        /// Its name.
+        stream: String,
+        /// What of its configuration.
+        field: &'static str,
+        /// As the broker has it.
+        found: String,
+        /// As it must be.
+        wanted: &'static str,
+    },
+    /// The broker did not do what was asked; it may later.
+    #[error("the broker did not answer for the stream: {0}")]
+    Broker(#[source] async_nats::Error),
+}
+
+impl StreamError {
+    /// Whether only a person can mend it.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Unusable { .. })
+    }
+}
+
+/// Creates the stream, or updates its size and replicas, and checks it.
+///
+/// # Errors
+/// As [`StreamError`] tells.
+pub async fn ensure(
+    jetstream: &jetstream::Context,
+    settings: &Settings,
+) -> Result<Stream<Info>, StreamError> {
+    let stream = match jetstream.get_stream(&settings.name).await {
+        Ok(stream) => stream,
+        Err(err) if is_missing(&err) => jetstream
+            .create_stream(settings.config())
+            .await
+            .map_err(|err| StreamError::Broker(err.into()))?,
+        Err(err) => return Err(StreamError::Broker(err.into())),
+    };
+    let found = &stream.cached_info().config;
+    check(found)?;
+    if found.max_bytes == settings.max_bytes && found.num_replicas == settings.replicas {
+        return Ok(stream);
+    }
+    let wanted = Config {
+        max_bytes: settings.max_bytes,
+        num_replicas: settings.replicas,
+        ..found.clone()
+    };
+    jetstream
+        .update_stream(&wanted)
+        .await
+        .map_err(|err| StreamError::Broker(err.into()))?;
+    get(jetstream, &settings.name).await
+}
+
+/// The stream as it is now, checked.
+///
+/// # Errors
+/// As [`StreamError`] tells.
+pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<Info>, StreamError> {
+    match jetstream.get_stream(name).await {
+        Ok(stream) => {
+            check(&stream.cached_info().config)?;
+            Ok(stream)
+        }
+        Err(err) if is_missing(&err) => Err(StreamError::Missing(name.to_owned())),
+        Err(err) => Err(StreamError::Broker(err.into())),
+    }
+}
+
+fn is_missing(err: &GetStreamError) -> bool {
+    matches!(err.kind(), GetStreamErrorKind::JetStream(err) if err.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Checks what the promise of losing nothing stands on. Servers fill in the rest differently, so
+/// configurations are not compared as a whole.
+fn check(config: &Config) -> Result<(), StreamError> {
+    let rules: [(&'static str, bool, String, &'static str); 11] = [
+        (
+            "subjects",
+            config.subjects == [SUBJECTS],
+            config.subjects.join(","),
+            SUBJECTS,
+        ),
+        (
+            "retention",
+            config.retention == RetentionPolicy::Limits,
+            format!("{:?}", config.retention),
+            "Limits",
+        ),
+        (
+            "discard",
+            config.discard == DiscardPolicy::New,
+            format!("{:?}", config.discard),
+            "New",
+        ),
+        (
+            "storage",
+            config.storage == StorageType::File,
+            format!("{:?}", config.storage),
+            "File",
+        ),
+        (
+            "max_age",
+            config.max_age.is_zero(),
+            format!("{:?}", config.max_age),
+            "unlimited",
+        ),
+        (
+            "max_messages",
+            config.max_messages <= 0,
+            config.max_messages.to_string(),
+            "unlimited",
+        ),
+        (
+            "max_messages_per_subject",
+            config.max_messages_per_subject <= 0,
+            config.max_messages_per_subject.to_string(),
+            "unlimited",
+        ),
+        ("sealed", !config.sealed, config.sealed.to_string(), "false"),
+        ("no_ack", !config.no_ack, config.no_ack.to_string(), "false"),
+        (
+            "mirror",
+            config.mirror.is_none(),
+            "another stream".to_owned(),
+            "absent",
+        ),
+        (
+            "sources",
+            config.sources.as_ref().is_none_or(Vec::is_empty),
+            "other streams".to_owned(),
+            "absent",
+        ),
+    ];
+    for (field, holds, found, wanted) in rules {
+        if !holds {
+            return Err(StreamError::Unusable {
+                stream: config.name.clone(),
+                field,
+                found,
+                wanted,
+            });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn usable() -> Config {
+        let settings = Settings {
+            name: DEFAULT_NAME.to_owned(),
+            max_bytes: 1,
+            replicas: 1,
+        };
+        settings.config()
+    }
+
+    #[test]
+    fn the_configuration_it_creates_passes_its_own_check() {
+        assert!(check(&usable()).is_ok());
+    }
+
+    #[test]
+    fn what_would_lose_events_is_refused_by_name() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = usable();
+            change(&mut config);
+            match check(&config) {
+                Err(StreamError::Unusable { field, .. }) => field,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(refused(|c| c.discard = DiscardPolicy::Old), "discard");
+        assert_eq!(refused(|c| c.max_age = Duration::from_secs(1)), "max_age");
+        assert_eq!(refused(|c| c.subjects.push("more".to_owned())), "subjects");
+        assert_eq!(
+            refused(|c| c.retention = RetentionPolicy::WorkQueue),
+            "retention"
+        );
+        assert_eq!(refused(|c| c.storage = StorageType::Memory), "storage");
+        assert_eq!(refused(|c| c.max_messages = 9), "max_messages");
+    }
+}

@@ -1,0 +1,107 @@
+//! The reversible mapping between a topic and its subject.
+//!
+//! Dots separate the tokens of a subject as they separate the parts of a topic, so `user.login` is
+//! `events.user.login` and a permission or a subscription on `events.user.>` means what it says.
+//! Every other character outside ASCII letters, digits, `-` and `_` is percent-encoded, and so is a dot
+//! that would leave a token empty.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::event::Topic;
+
+/// The first token of every subject of the stream.
+pub const PREFIX: &str = "events.";
+
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+
+/// The subject that carries the events of `topic`: at most 772 bytes, for a topic has at most 255.
+#[must_use]
+pub fn of(topic: &Topic) -> String {
+    let text = topic.as_str();
+    let bytes = text.as_bytes();
+    let mut subject = String::with_capacity(PREFIX.len() + text.len());
+    subject.push_str(PREFIX);
+    let mut start = 0;
+    for (at, _) in text.match_indices('.') {
+        subject.extend(utf8_percent_encode(&text[start..at], PLAIN));
+        let before = at.checked_sub(1).map(|i| bytes[i]);
+        let after = bytes.get(at + 1).copied();
+        let separates = [before, after]
+            .iter()
+            .all(|neighbour| neighbour.is_some_and(|byte| byte != b'.'));
+        subject.push_str(if separates { "." } else { "%2E" });
+        start = at + 1;
+    }
+    subject.extend(utf8_percent_encode(&text[start..], PLAIN));
+    subject
+}
+
+/// The topic of a subject, or none where no topic has that subject.
+#[must_use]
+pub fn topic(subject: &str) -> Option<Topic> {
+    let text = percent_decode_str(subject.strip_prefix(PREFIX)?)
+        .decode_utf8()
+        .ok()?;
+    let topic = Topic::new(&text).ok()?;
+    (of(&topic) == subject).then_some(topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn subject(topic: &str) -> String {
+        of(&Topic::new(topic).unwrap())
+    }
+
+    #[test]
+    fn dots_separate_tokens_where_none_is_left_empty() {
+        assert_eq!(subject("user.login"), "events.user.login");
+        assert_eq!(subject(".a"), "events.%2Ea");
+        assert_eq!(subject("a."), "events.a%2E");
+        assert_eq!(subject("a..b"), "events.a%2E%2Eb");
+        assert_eq!(subject("."), "events.%2E");
+        assert_eq!(subject("a.b..c.d"), "events.a.b%2E%2Ec.d");
+    }
+
+    #[test]
+    fn what_a_subject_may_not_hold_is_percent_encoded() {
+        assert_eq!(subject("a b>*ä%"), "events.a%20b%3E%2A%C3%A4%25");
+        assert_eq!(subject("a-b_C9"), "events.a-b_C9");
+    }
+
+    #[test]
+    fn a_subject_that_no_topic_maps_to_has_no_topic() {
+        for foreign in [
+            "other.a",
+            "events.",
+            "events.%61",
+            "events.a%2eb",
+            "events.%FF",
+        ] {
+            assert_eq!(topic(foreign), None, "{foreign}");
+        }
+    }
+
+    /// As nats-server takes it for a publish: tokens not empty, no wildcard, no white space or control.
+    fn is_legal(subject: &str) -> bool {
+        subject.split('.').all(|token| {
+            !token.is_empty()
+                && token
+                    .bytes()
+                    .all(|byte| byte.is_ascii_graphic() && byte != b'*' && byte != b'>')
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_topic_comes_back_from_a_legal_subject(text in "(?s).{1,60}|[.a]{1,9}") {
+            let topic_in = Topic::new(&text).unwrap();
+            let subject = of(&topic_in);
+            prop_assert!(is_legal(&subject), "{}", subject);
+            prop_assert_eq!(topic(&subject), Some(topic_in));
+        }
+    }
+}
