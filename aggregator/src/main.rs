@@ -1,2 +1,59 @@
-//! x
-fn main() {}
+//! The aggregator: takes events from JetStream, stores each exactly once, answers for them over HTTP.
+
+mod clock;
+mod config;
+mod consumer;
+mod data_dir;
+mod health;
+mod healthcheck;
+mod http;
+mod serve;
+mod store;
+
+use std::process::ExitCode;
+
+use config::{Command, Exit};
+use shared::telemetry;
+
+/// Decoding allocates small strings on one thread that another one frees.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code for wrong settings.
+const WRONG_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match config::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(Exit::Asked(text)) => {
+            print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Err(Exit::Wrong(line)) => {
+            eprintln!("{line}");
+            return ExitCode::from(WRONG_SETTINGS);
+        }
+    };
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            eprintln!("error: cannot start: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = match command {
+        Command::Serve(settings) => {
+            telemetry::init(&settings.log_level, settings.log_format());
+            runtime.block_on(serve::serve(settings))
+        }
+        Command::Healthcheck(listen) => runtime
+            .block_on(healthcheck::healthcheck(listen))
+            .map(|()| ExitCode::SUCCESS),
+    };
+    // A blocking read that is still under way must not hold up the end.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|err| {
+        eprintln!("error: {err:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr, jetstream};
+pub use async_nats::ServerAddr;
+use async_nats::{Client, ConnectOptions, Event, jetstream};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -103,20 +104,22 @@ impl Connection {
 
     /// Waits until the broker can be talked to and returns how often it was connected by then.
     pub async fn connected(&self) -> u64 {
-        let mut link = self.link.clone();
-        match link.wait_for(|link| link.connected).await {
-            Ok(link) => link.connects,
-            // The client is gone, which it is only with this connection.
-            Err(_) => std::future::pending().await,
-        }
+        self.wait_for(|link| link.connected).await
     }
 
     /// Waits until the link was lost, or made anew, since it had been connected `connects` times.
     pub async fn changed_since(&self, connects: u64) {
+        self.wait_for(|link| !link.connected || link.connects != connects)
+            .await;
+    }
+
+    async fn wait_for(&self, holds: impl FnMut(&Link) -> bool) -> u64 {
         let mut link = self.link.clone();
-        let changed = link.wait_for(|link| !link.connected || link.connects != connects);
-        if changed.await.is_err() {
-            std::future::pending::<()>().await;
+        let connects = link.wait_for(holds).await.map(|link| link.connects).ok();
+        match connects {
+            Some(connects) => connects,
+            // The client is gone, and with it any change; it goes only with this connection.
+            None => std::future::pending().await,
         }
     }
 }

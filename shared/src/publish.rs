@@ -136,33 +136,52 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::Stopped`] where the driver has ended.
-    ///
-    /// # Panics
-    /// Never: the bound on unconfirmed bytes fits 32 bits, and its semaphore is never closed.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
         let mut receipts = Vec::new();
         for (topic, events) in split(events, self.max_events) {
-            let bytes = events.iter().map(Bytes::len).sum::<usize>();
-            let permits = u32::try_from(bytes.min(MAX_UNCONFIRMED_BYTES))
-                .expect("the bound on unconfirmed bytes fits 32 bits");
-            let permit = Arc::clone(&self.budget)
-                .acquire_many_owned(permits)
-                .await
-                .expect("the budget is never closed");
-            let (done, receipt) = oneshot::channel();
-            let piece = Piece {
-                topic,
-                events,
-                bytes,
-                done,
-                _permit: permit,
-            };
-            if self.pieces.send(piece).await.is_err() {
-                return Err(PublishError::Stopped);
-            }
-            receipts.push(receipt);
+            receipts.push(self.hand_over(topic, events).await?);
         }
         Ok(Receipt(receipts))
+    }
+
+    /// Hands over events of one topic in one piece: all of them travel in one message, so that they are confirmed or
+    /// not as a whole. The caller keeps within [`Options::max_events`] and, with more than one event,
+    /// [`MESSAGE_BYTES`].
+    ///
+    /// # Errors
+    /// [`PublishError::Stopped`] where the driver has ended.
+    pub async fn submit_piece(
+        &self,
+        topic: Topic,
+        events: Vec<Bytes>,
+    ) -> Result<Receipt, PublishError> {
+        Ok(Receipt(vec![self.hand_over(topic, events).await?]))
+    }
+
+    async fn hand_over(
+        &self,
+        topic: Topic,
+        events: Vec<Bytes>,
+    ) -> Result<oneshot::Receiver<Result<Duration, PublishError>>, PublishError> {
+        let bytes = events.iter().map(Bytes::len).sum::<usize>();
+        let permits = u32::try_from(bytes.min(MAX_UNCONFIRMED_BYTES))
+            .expect("the bound on unconfirmed bytes fits 32 bits");
+        let permit = Arc::clone(&self.budget)
+            .acquire_many_owned(permits)
+            .await
+            .expect("the budget is never closed");
+        let (done, receipt) = oneshot::channel();
+        let piece = Piece {
+            topic,
+            events,
+            bytes,
+            done,
+            _permit: permit,
+        };
+        match self.pieces.send(piece).await {
+            Ok(()) => Ok(receipt),
+            Err(_) => Err(PublishError::Stopped),
+        }
     }
 }
 

@@ -7,6 +7,8 @@ use async_nats::jetstream::{
 };
 use std::time::Duration;
 
+use crate::connection::Connection;
+
 /// The stream's name, unless settings say otherwise.
 pub const DEFAULT_NAME: &str = "EVENTS";
 
@@ -42,6 +44,39 @@ impl Settings {
             duplicate_window: DUPLICATE_WINDOW,
             description: Some("events on their way to the aggregator".to_owned()),
             ..Config::default()
+        }
+    }
+}
+
+/// What the broker says of the stream at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamState {
+    /// Its name.
+    pub name: String,
+    /// When it was created, in nanoseconds since 1970.
+    pub created: i64,
+    /// The first sequence that it still has; one more than the last where it has none.
+    pub first: u64,
+    /// The last sequence that it gave out.
+    pub last: u64,
+    /// Messages that it has.
+    pub messages: u64,
+    /// Bytes that they take on disk.
+    pub bytes: u64,
+}
+
+impl StreamState {
+    /// In the words of this crate.
+    #[must_use]
+    pub fn of(info: &Info) -> Self {
+        let created = info.created.unix_timestamp_nanos();
+        Self {
+            name: info.config.name.clone(),
+            created: i64::try_from(created).unwrap_or(i64::MAX),
+            first: info.state.first_sequence,
+            last: info.state.last_sequence,
+            messages: info.state.messages,
+            bytes: info.state.bytes,
         }
     }
 }
@@ -125,6 +160,15 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
         Err(err) if is_missing(&err) => Err(StreamError::Missing(name.to_owned())),
         Err(err) => Err(StreamError::Broker(err.into())),
     }
+}
+
+/// The state of the stream now.
+///
+/// # Errors
+/// As [`StreamError`] tells.
+pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, StreamError> {
+    let stream = get(connection.jetstream(), name).await?;
+    Ok(StreamState::of(stream.cached_info()))
 }
 
 fn is_missing(err: &GetStreamError) -> bool {

@@ -29,12 +29,21 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
 /// # Panics
 /// Where the filter was not checked by [`parse_filter`], or a log is installed already.
 pub fn init(filter: &str, format: Format) {
+    // What the NATS client says of the link is said by `connection` in the words of this project.
     let filter = EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("async_nats=warn,{filter}"))
         .expect("the filter was checked where settings were read");
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
         Format::Json => log.json().flatten_event(true).init(),
     }
+}
+
+/// The message of a command line error without its usage hints, on one line.
+#[must_use]
+pub fn one_line(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim);
+    let first = lines.by_ref().take_while(|line| !line.is_empty());
+    first.collect::<Vec<_>>().join(" ")
 }

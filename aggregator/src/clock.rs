@@ -1,0 +1,27 @@
+//! The wall clock, read at the edge: the store is given times and never asks for them.
+
+use time::{OffsetDateTime, macros::format_description};
+
+/// Microseconds since 1970 now. The clock may jump; nothing but times shown to people depends on it.
+pub fn now_micros() -> i64 {
+    let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
+    i64::try_from(nanos / 1_000).unwrap_or(i64::MAX)
+}
+
+/// A time in microseconds since 1970 as RFC 3339 in UTC, such as `2026-01-31T12:00:00.123456Z`.
+pub fn rfc3339(micros: i64) -> String {
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .ok()
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_else(|| "9999-12-31T23:59:59.999999Z".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_time_is_shown_with_microseconds_in_utc() {
+        assert_eq!(super::rfc3339(1_000_001), "1970-01-01T00:00:01.000001Z");
+    }
+}

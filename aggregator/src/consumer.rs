@@ -1,0 +1,121 @@
+//! The durable consumer: decode → gather → append → COMMIT → ack.
+//!
+//! It works in sessions. A session begins when the broker is connected: it compares the stream with what the
+//! store knows, sees to the durable, then pulls until something changes. Whatever goes wrong ends the session,
+//! after what is in hand was appended, and the next one starts from the comparison again.
+
+mod batch;
+mod durable;
+mod session;
+mod trim;
+
+use std::time::Duration;
+
+use shared::{
+    connection::Connection,
+    stream::{self, StreamError},
+};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use self::session::{End, SessionError};
+use crate::{
+    health::{Health, Part, WAITING},
+    store::Writer,
+};
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// When a batch is appended: at the first of these limits.
+#[derive(Debug, Clone, Copy)]
+pub struct BatchLimits {
+    /// Events in it.
+    pub events: usize,
+    /// Bytes of message bodies in it.
+    pub bytes: usize,
+    /// Time since its first message came.
+    pub wait: Duration,
+}
+
+/// What the consumer works with.
+#[derive(Debug)]
+pub struct Consumer {
+    /// To the broker.
+    pub connection: Connection,
+    /// The stream's settings; the consumer creates it where it is not there.
+    pub stream: stream::Settings,
+    /// Bytes of applied messages that the stream keeps, approximately.
+    pub keep_bytes: u64,
+    /// The durable's name.
+    pub durable: String,
+    /// Whether a durable of another store may be taken over.
+    pub take_over: bool,
+    /// Where this store is, for the people whom another store's durable refers to it.
+    pub place: String,
+    /// The way into the store.
+    pub writer: Writer,
+    /// When a batch is appended.
+    pub limits: BatchLimits,
+    /// Told what works.
+    pub health: Health,
+}
+
+impl Consumer {
+    /// Runs until the token is cancelled and what was in hand then is appended and acked.
+    ///
+    /// # Errors
+    /// What only a person can mend: a stream whose configuration would lose events, a durable of another
+    /// store, the end of the store's writer.
+    pub async fn run(self, token: CancellationToken) -> anyhow::Result<()> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            if !self.connection.is_connected() {
+                self.health.fails(Part::Consumer, WAITING.to_owned());
+            }
+            let connects = tokio::select! {
+                connects = self.connection.connected() => connects,
+                () = token.cancelled() => return Ok(()),
+            };
+            match self.session(&token, connects).await {
+                Ok(End::Stopped) => return Ok(()),
+                Ok(End::LinkChanged) => pause = FIRST_PAUSE,
+                Err(err) if err.is_final() => {
+                    self.health.fails(Part::Consumer, err.to_string());
+                    return Err(err.into());
+                }
+                Err(err) => {
+                    if err.is_after_start() {
+                        pause = FIRST_PAUSE;
+                    }
+                    self.health.fails(Part::Consumer, err.to_string());
+                    tokio::select! {
+                        () = sleep(pause.mul_f64(rand::random_range(0.5..1.0))) => {}
+                        () = token.cancelled() => return Ok(()),
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+        }
+    }
+}
+
+impl SessionError {
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Stream(err) => err.is_final(),
+            Self::Owned { .. } | Self::WriterStopped => true,
+            Self::Store(_) | Self::Durable(_) | Self::Pull(_) => false,
+        }
+    }
+
+    fn is_after_start(&self) -> bool {
+        matches!(self, Self::Pull(_))
+    }
+}
+
+impl From<StreamError> for SessionError {
+    fn from(err: StreamError) -> Self {
+        Self::Stream(err)
+    }
+}

@@ -1,0 +1,78 @@
+//! What the consumer has in hand: deliveries decoded and waiting for their COMMIT, with the means to ack them.
+
+use async_nats::jetstream::{
+    self,
+    message::{AckKind, Acker},
+};
+use shared::message;
+use tokio::time::Instant;
+
+use super::BatchLimits;
+use crate::store::Delivery;
+
+/// Deliveries that are appended together.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub deliveries: Vec<Delivery>,
+    pub ackers: Ackers,
+    events: usize,
+    bytes: usize,
+    since: Option<Instant>,
+}
+
+impl Batch {
+    /// Decodes a message and adds it. A message that JetStream did not send has no place in the stream: it
+    /// is returned as an error, and there is nothing to ack.
+    pub fn add(&mut self, message: jetstream::Message) -> Result<(), async_nats::Error> {
+        let (sequence, time) = {
+            let info = message.info()?;
+            (info.stream_sequence, info.published.unix_timestamp_nanos())
+        };
+        let (message, acker) = message.split();
+        let arrivals = message::decode(&message.subject, &message.payload);
+        self.events += arrivals.len();
+        self.bytes += message.payload.len();
+        self.since.get_or_insert_with(Instant::now);
+        self.deliveries.push(Delivery {
+            subject: message.subject.to_string(),
+            sequence,
+            time: i64::try_from(time).unwrap_or(i64::MAX),
+            arrivals,
+        });
+        self.ackers.0.push(acker);
+        Ok(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    pub fn is_full(&self, limits: &BatchLimits) -> bool {
+        self.events >= limits.events || self.bytes >= limits.bytes
+    }
+
+    /// When it is to be appended, full or not.
+    pub fn due(&self, limits: &BatchLimits) -> Option<Instant> {
+        self.since.map(|since| since + limits.wait)
+    }
+
+    pub fn events(&self) -> usize {
+        self.events
+    }
+}
+
+/// The means to ack the messages of a batch.
+#[derive(Default)]
+pub(super) struct Ackers(Vec<Acker>);
+
+impl Ackers {
+    /// Sends an ack of this kind for each. One that does not get through means a redelivery, no more.
+    pub async fn send(&self, kind: AckKind) {
+        for acker in &self.0 {
+            if let Err(err) = acker.ack_with(kind).await {
+                tracing::debug!(error = %err, "an ack was not sent");
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! The durable consumer on the broker: whose it is, and whether it stands where the store stands.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{
+    ErrorCode,
+    consumer::{AckPolicy, Consumer, DeliverPolicy, Info, ReplayPolicy, pull},
+    context::{ConsumerInfoError, ConsumerInfoErrorKind},
+    stream::Stream,
+};
+use tracing::info;
+
+use super::session::SessionError;
+use crate::store::Position;
+
+/// After this time without an ack the broker delivers a message again.
+pub(super) const ACK_WAIT: Duration = Duration::from_mins(1);
+
+/// Messages that may be delivered and not acked. More than fit the byte limits at one event a message.
+const MAX_ACK_PENDING: i64 = 20_000;
+
+/// Before the store's id in the durable's description; it marks the durable as an aggregator's.
+const OWNER: &str = "aggregator store ";
+
+/// What decides about the durable.
+pub(super) struct Claim<'a> {
+    pub name: &'a str,
+    pub position: &'a Position,
+    /// Where the store is, for people.
+    pub place: &'a str,
+    pub take_over: bool,
+    /// The stream's last sequence.
+    pub last: u64,
+}
+
+impl Claim<'_> {
+    /// As it is created: at the first sequence that the store has not applied, but never beyond the next one
+    /// that the stream will give out.
+    fn config(&self) -> pull::Config {
+        pull::Config {
+            durable_name: Some(self.name.to_owned()),
+            description: Some(format!(
+                "{OWNER}{} ({})",
+                self.position.store_id, self.place
+            )),
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.position.floor.min(self.last) + 1,
+            },
+            ack_policy: AckPolicy::Explicit,
+            replay_policy: ReplayPolicy::Instant,
+            ack_wait: ACK_WAIT,
+            max_deliver: -1,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..pull::Config::default()
+        }
+    }
+}
+
+/// The durable, made or mended so that every message which the store has not applied will be delivered.
+pub(super) async fn ensure<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    let wanted = claim.config();
+    let found = match stream.consumer_info(claim.name).await {
+        Ok(found) => found,
+        Err(err) if is_missing(&err) => return create(stream, wanted).await,
+        Err(err) => return Err(SessionError::Durable(err.into())),
+    };
+    check_owner(&found, claim)?;
+    match judge(&found, claim.position.floor, &wanted) {
+        Verdict::Keep => stream
+            .get_consumer(claim.name)
+            .await
+            .map_err(SessionError::Durable),
+        Verdict::Update => {
+            let deliver_policy = found.config.deliver_policy;
+            let config = pull::Config {
+                deliver_policy,
+                ..wanted
+            };
+            stream
+                .update_consumer(config)
+                .await
+                .map_err(|err| SessionError::Durable(err.into()))
+        }
+        Verdict::Recreate(reason) => {
+            info!(
+                durable = claim.name,
+                reason,
+                start = claim.position.floor + 1,
+                "creating the durable again"
+            );
+            stream
+                .delete_consumer(claim.name)
+                .await
+                .map_err(|err| SessionError::Durable(err.into()))?;
+            create(stream, wanted).await
+        }
+    }
+}
+
+async fn create<T>(
+    stream: &Stream<T>,
+    config: pull::Config,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    stream
+        .create_consumer(config)
+        .await
+        .map_err(|err| SessionError::Durable(err.into()))
+}
+
+fn is_missing(err: &ConsumerInfoError) -> bool {
+    match err.kind() {
+        ConsumerInfoErrorKind::NotFound => true,
+        ConsumerInfoErrorKind::JetStream(err) => err.error_code() == ErrorCode::CONSUMER_NOT_FOUND,
+        _ => false,
+    }
+}
+
+/// Two stores on one durable would each get a part of the events.
+fn check_owner(found: &Info, claim: &Claim<'_>) -> Result<(), SessionError> {
+    let description = found.config.description.as_deref().unwrap_or("");
+    let owner = description.strip_prefix(OWNER);
+    let is_ours = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
+    if is_ours || claim.take_over {
+        return Ok(());
+    }
+    Err(SessionError::Owned {
+        durable: claim.name.to_owned(),
+        owner: match owner {
+            Some(owner) => format!("store {owner}"),
+            None => "a program that left no store id in its description".to_owned(),
+        },
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Keep,
+    Update,
+    Recreate(&'static str),
+}
+
+/// Whether the durable will deliver all that the store has not applied, soon. A durable that is behind the
+/// store will: what it delivers again is skipped.
+fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
+    let config = &found.config;
+    let starts_by_sequence = matches!(
+        config.deliver_policy,
+        DeliverPolicy::All | DeliverPolicy::ByStartSequence { .. }
+    );
+    if config.ack_policy != wanted.ack_policy
+        || config.replay_policy != wanted.replay_policy
+        || config.deliver_subject.is_some()
+        || !config.filter_subject.is_empty()
+        || !config.filter_subjects.is_empty()
+        || config.headers_only
+        || !starts_by_sequence
+    {
+        return Verdict::Recreate("its configuration cannot be updated");
+    }
+    if found.ack_floor.stream_sequence > floor {
+        return Verdict::Recreate("it is ahead of the store");
+    }
+    if found.num_ack_pending > 0
+        || found.delivered.stream_sequence > found.ack_floor.stream_sequence
+    {
+        // A session begins with nothing in hand, so nobody will ack these; waiting for them takes ack_wait.
+        return Verdict::Recreate("it holds deliveries that nobody works on");
+    }
+    if config.ack_wait != wanted.ack_wait
+        || config.max_deliver != wanted.max_deliver
+        || config.max_ack_pending != wanted.max_ack_pending
+        || config.description != wanted.description
+    {
+        return Verdict::Update;
+    }
+    Verdict::Keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(position: &Position) -> Claim<'_> {
+        Claim {
+            name: "aggregator",
+            position,
+            place: "here:/data",
+            take_over: false,
+            last: 100,
+        }
+    }
+
+    fn position(floor: u64) -> Position {
+        Position {
+            store_id: "our-store".to_owned(),
+            floor,
+            missing: 0,
+        }
+    }
+
+    /// As the broker reports a durable that was made with `config`.
+    fn reported(config: &pull::Config, delivered: u64, ack_floor: u64, pending: u64) -> Info {
+        serde_json::from_value(serde_json::json!({
+            "stream_name": "EVENTS",
+            "name": "aggregator",
+            "created": "2026-01-31T12:00:00Z",
+            "config": {
+                "durable_name": "aggregator",
+                "description": config.description,
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": 1,
+                "ack_policy": "explicit",
+                "ack_wait": 60_000_000_000_u64,
+                "max_deliver": -1,
+                "max_ack_pending": config.max_ack_pending,
+                "replay_policy": "instant",
+            },
+            "delivered": { "consumer_seq": delivered, "stream_seq": delivered },
+            "ack_floor": { "consumer_seq": ack_floor, "stream_seq": ack_floor },
+            "num_ack_pending": pending,
+            "num_redelivered": 0,
+            "num_waiting": 0,
+            "num_pending": 0,
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_durable_that_stands_with_the_store_or_behind_it_is_kept() {
+        let position = position(50);
+        let wanted = claim(&position).config();
+        assert_eq!(
+            judge(&reported(&wanted, 50, 50, 0), 50, &wanted),
+            Verdict::Keep
+        );
+        assert_eq!(
+            judge(&reported(&wanted, 20, 20, 0), 50, &wanted),
+            Verdict::Keep
+        );
+    }
+
+    #[test]
+    fn a_durable_ahead_of_the_store_is_created_again() {
+        let position = position(50);
+        let wanted = claim(&position).config();
+        let verdict = judge(&reported(&wanted, 60, 60, 0), 50, &wanted);
+        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn deliveries_that_nobody_works_on_are_not_waited_for() {
+        let position = position(50);
+        let wanted = claim(&position).config();
+        let verdict = judge(&reported(&wanted, 60, 40, 20), 50, &wanted);
+        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn what_can_be_updated_is_updated() {
+        let position = position(50);
+        let wanted = claim(&position).config();
+        let mut found = reported(&wanted, 50, 50, 0);
+        found.config.max_ack_pending = 7;
+        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        found.config.ack_policy = AckPolicy::All;
+        assert!(matches!(judge(&found, 50, &wanted), Verdict::Recreate(_)));
+    }
+
+    #[test]
+    fn a_new_durable_never_starts_beyond_the_stream() {
+        let start = |floor| match claim(&position(floor)).config().deliver_policy {
+            DeliverPolicy::ByStartSequence { start_sequence } => start_sequence,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(start(0), 1);
+        assert_eq!(start(50), 51);
+        assert_eq!(start(200), 101);
+    }
+
+    #[test]
+    fn another_stores_durable_is_refused_by_name_until_taken_over() {
+        let ours = position(50);
+        let mut theirs = reported(&claim(&ours).config(), 50, 50, 0);
+        assert!(check_owner(&theirs, &claim(&ours)).is_ok());
+        theirs.config.description = Some(format!("{OWNER}their-store (there:/data)"));
+        let refused = check_owner(&theirs, &claim(&ours)).unwrap_err().to_string();
+        assert!(refused.contains("their-store (there:/data)"), "{refused}");
+        let mut claim = claim(&ours);
+        claim.take_over = true;
+        assert!(check_owner(&theirs, &claim).is_ok());
+    }
+}

@@ -1,0 +1,243 @@
+//! One session: from the comparison of stream and store to the last ack.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use async_nats::jetstream::{self, consumer::pull, message::AckKind};
+use futures::{FutureExt, StreamExt, future::OptionFuture};
+use shared::stream::{self, StreamError, StreamState};
+use tokio::time::{Instant, interval_at, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use super::{
+    Consumer,
+    batch::Batch,
+    durable::{self, ACK_WAIT, Claim},
+    trim,
+};
+use crate::{clock, health::Part, store::StoreError};
+
+/// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
+const PULL_MESSAGES: usize = 2_000;
+
+/// Bytes asked for at once. The client asks again when half of it has come, so up to 24 MiB are on their way
+/// beside the two batches in hand; at least one largest message of the broker must fit.
+const PULL_BYTES: usize = 16 * 1024 * 1024;
+
+/// A broker that sends neither a message nor a heartbeat for two of these is asked anew.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How often the broker is told that deliveries are still worked on: well within [`ACK_WAIT`].
+const PROGRESS: Duration = Duration::from_secs(20);
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How a session ended well.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The token was cancelled.
+    Stopped,
+    /// The connection was lost, or lost and made again: the broker may be another than it was.
+    LinkChanged,
+}
+
+/// How a session failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SessionError {
+    #[error(transparent)]
+    Stream(StreamError),
+    #[error("the store does not take the stream's state: {0}")]
+    Store(#[source] StoreError),
+    #[error("the store's writer has stopped")]
+    WriterStopped,
+    #[error("the durable consumer cannot be had: {0}")]
+    Durable(#[source] async_nats::Error),
+    #[error(
+        "durable consumer {durable} belongs to {owner}; start with that store's data directory, name another durable, or take it over with --take-over"
+    )]
+    Owned { durable: String, owner: String },
+    #[error("pulling messages failed: {0}")]
+    Pull(String),
+}
+
+impl From<StoreError> for SessionError {
+    fn from(err: StoreError) -> Self {
+        match err {
+            StoreError::Stopped => Self::WriterStopped,
+            err => Self::Store(err),
+        }
+    }
+}
+
+type Commit<'a> = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send + 'a>>;
+
+impl Consumer {
+    pub(super) async fn session(
+        &self,
+        token: &CancellationToken,
+        connects: u64,
+    ) -> Result<End, SessionError> {
+        let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
+        let state = StreamState::of(stream.cached_info());
+        let position = self.writer.meet(state.clone(), clock::now_micros()).await?;
+        let claim = Claim {
+            name: &self.durable,
+            position: &position,
+            place: &self.place,
+            take_over: self.take_over,
+            last: state.last,
+        };
+        let messages = durable::ensure(&stream, &claim)
+            .await?
+            .stream()
+            .max_messages_per_batch(PULL_MESSAGES)
+            .max_bytes_per_batch(PULL_BYTES.max(2 * self.connection.client().max_payload()))
+            .heartbeat(HEARTBEAT)
+            .expires(HEARTBEAT * 6)
+            .messages()
+            .await
+            .map_err(|err| SessionError::Pull(err.to_string()))?;
+        info!(
+            stream.name = state.name,
+            stream.first = state.first,
+            stream.last = state.last,
+            floor = position.floor,
+            missing = position.missing,
+            "consuming"
+        );
+        self.health.works(Part::Consumer);
+        tokio::select! {
+            end = self.consume(messages, token, connects) => end,
+            never = trim::run(self, &stream, &state) => match never {},
+        }
+    }
+
+    /// Pulls until the session is over, then appends what is in hand. While one batch commits the next is
+    /// being decoded. Messages that the client holds beyond that stay unacked; the next session has them
+    /// delivered again at once.
+    async fn consume(
+        &self,
+        mut messages: pull::Stream,
+        token: &CancellationToken,
+        connects: u64,
+    ) -> Result<End, SessionError> {
+        let mut gathering = Batch::default();
+        let mut committing: OptionFuture<Commit<'_>> = None.into();
+        let mut is_committing = false;
+        let mut end: Option<Result<End, SessionError>> = None;
+        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+        loop {
+            let due = gathering.due(&self.limits);
+            let is_due = gathering.is_full(&self.limits)
+                || end.is_some()
+                || due.is_some_and(|due| due <= Instant::now());
+            if !is_committing && is_due && !gathering.is_empty() {
+                let batch = std::mem::take(&mut gathering);
+                committing = Some(self.commit(batch, token, connects).boxed()).into();
+                is_committing = true;
+            }
+            if !is_committing && let Some(end) = end {
+                return end;
+            }
+            let is_open = end.is_none();
+            tokio::select! {
+                Some(done) = &mut committing, if is_committing => {
+                    is_committing = false;
+                    committing = None.into();
+                    done?;
+                }
+                message = messages.next(), if is_open && !gathering.is_full(&self.limits) => {
+                    match message {
+                        Some(Ok(message)) => take(&mut gathering, message),
+                        Some(Err(err)) => end = Some(Err(SessionError::Pull(err.to_string()))),
+                        None => end = Some(Err(SessionError::Pull("the pull ended".to_owned()))),
+                    }
+                }
+                () = sleep_until(due.unwrap_or_else(Instant::now)),
+                    if due.is_some() && !is_committing && is_open => {}
+                _ = progress.tick() => gathering.ackers.send(AckKind::Progress).await,
+                () = token.cancelled(), if is_open => end = Some(Ok(End::Stopped)),
+                () = self.connection.changed_since(connects), if is_open => {
+                    end = Some(Ok(End::LinkChanged));
+                }
+            }
+        }
+    }
+
+    /// Appends a batch, as often as it takes, and acks it after COMMIT. Stops trying when the service stops:
+    /// what is not acked stays in the stream.
+    async fn commit(
+        &self,
+        batch: Batch,
+        token: &CancellationToken,
+        connects: u64,
+    ) -> Result<(), SessionError> {
+        let events = batch.events();
+        let Batch {
+            deliveries, ackers, ..
+        } = batch;
+        let deliveries = Arc::new(deliveries);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let started = Instant::now();
+            let append = self
+                .writer
+                .append(Arc::clone(&deliveries), clock::now_micros());
+            match with_progress(append, &ackers).await {
+                Ok(appended) => {
+                    self.health.works(Part::Store);
+                    let commit_ms = started.elapsed().as_secs_f64() * 1_000.0;
+                    debug!(
+                        batch.messages = deliveries.len(),
+                        batch.events = events,
+                        commit_ms,
+                        ?appended,
+                        "appended"
+                    );
+                    // Through a later connection they might reach a broker that gave the numbers out again.
+                    if self.connection.link().connects == connects {
+                        ackers.send(AckKind::Ack).await;
+                    }
+                    return Ok(());
+                }
+                Err(StoreError::Stopped) => return Err(SessionError::WriterStopped),
+                Err(err) => self.health.fails(Part::Store, err.to_string()),
+            }
+            if token.is_cancelled() {
+                warn!(
+                    batch.events = events,
+                    "stopping; what is in hand stays in the stream"
+                );
+                return Ok(());
+            }
+            tokio::select! {
+                () = with_progress(sleep(pause), &ackers) => {}
+                () = token.cancelled() => {}
+            }
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Decodes a message into the batch.
+fn take(gathering: &mut Batch, message: jetstream::Message) {
+    let subject = message.subject.clone();
+    if let Err(err) = gathering.add(message) {
+        // Nothing of the stream: it has no sequence, and so nothing that an ack could lose.
+        warn!(subject = %subject, error = %err, "something that is no delivery came to the inbox");
+    }
+}
+
+/// Waits for `work` and tells the broker meanwhile that the deliveries are still worked on.
+async fn with_progress<T>(work: impl Future<Output = T>, ackers: &super::batch::Ackers) -> T {
+    const { assert!(PROGRESS.as_secs() * 2 < ACK_WAIT.as_secs()) };
+    let mut work = std::pin::pin!(work);
+    let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = progress.tick() => ackers.send(AckKind::Progress).await,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The HTTP API: routes, and what their handlers share.
+
+mod body;
+mod events;
+mod problem;
+mod publish;
+mod query;
+pub mod server;
+mod status;
+mod topics;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+use shared::{connection::Connection, publish::Publisher};
+
+use self::{body::Intake, problem::Problem};
+use crate::{health::Health, store::Reader};
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct Api {
+    /// Queries of the store.
+    pub reader: Reader,
+    /// The way onto the stream.
+    pub publisher: Publisher,
+    /// To the broker.
+    pub connection: Connection,
+    /// The stream's name.
+    pub stream: String,
+    /// What the parts of the service say of themselves.
+    pub health: Health,
+    /// When the process started, on the monotonic clock.
+    pub started: Instant,
+    /// When the process started, in microseconds since 1970.
+    pub started_at: i64,
+}
+
+/// The API's routes. Unknown paths and methods are answered as problem documents, too.
+pub fn router(api: Api) -> Router {
+    let publish = publish::State {
+        api: Arc::new(api),
+        intake: Intake::default(),
+    };
+    let api = Arc::clone(&publish.api);
+    Router::new()
+        .route("/events", get(events::list))
+        .route("/topics", get(topics::list))
+        .route("/stats", get(status::stats))
+        .route("/health", get(status::health))
+        .with_state(api)
+        .route("/publish", post(publish::publish).with_state(publish))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(unknown_method)
+}
+
+async fn unknown_path(uri: Uri) -> Problem {
+    Problem::not_found(format!(
+        "there is nothing at {}; see POST /publish, GET /events, /topics, /stats and /health",
+        uri.path()
+    ))
+}
+
+async fn unknown_method(method: Method, uri: Uri) -> Problem {
+    Problem::method_not_allowed(format!("{} does not take {method}", uri.path()))
+}

@@ -1,0 +1,86 @@
+//! `GET /events`: what is stored, newest first.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use shared::event::Code;
+
+use super::{Api, problem::Problem, query::Query};
+use crate::{
+    clock,
+    store::{StoreError, reader::StoredEvent},
+};
+
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1_000;
+
+/// A page of events.
+#[derive(Debug, Serialize)]
+pub struct Page {
+    events: Vec<Shown>,
+    total: u64,
+    filtered_by_topic: Option<String>,
+    next_cursor: Option<String>,
+}
+
+/// An event as it came, with the time of its storing.
+#[derive(Debug, Serialize)]
+struct Shown {
+    topic: String,
+    event_id: String,
+    timestamp: String,
+    source: String,
+    payload: Box<RawValue>,
+    processed_at: String,
+}
+
+/// Lists events of a topic, or of all.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Page>, Problem> {
+    let query = Query::parse(query.as_deref(), &["topic", "limit", "cursor"])?;
+    let topic = query.topic()?.map(|topic| topic.to_string());
+    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let before = query.text("cursor").map(parse_cursor).transpose()?;
+    let page = api.reader.events(topic.clone(), before, limit).await;
+    let page = page.map_err(|err| Problem::internal(&err))?;
+    let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
+    Ok(Json(Page {
+        events: events.map_err(|err| Problem::internal(&err))?,
+        total: page.total,
+        filtered_by_topic: topic,
+        next_cursor: page.next.map(|sequence| sequence.to_string()),
+    }))
+}
+
+/// A cursor is the sequence of the last event shown; to those who use the API it is opaque.
+fn parse_cursor(text: &str) -> Result<i64, Problem> {
+    let sequence = text.parse().ok().filter(|sequence| *sequence > 0);
+    sequence.ok_or_else(|| {
+        let message = "is not one that was given out as next_cursor".to_owned();
+        Problem::invalid_query("cursor", Code::WrongType, message)
+    })
+}
+
+fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
+    let payload = RawValue::from_string(event.payload).map_err(|err| {
+        StoreError::Foreign(format!(
+            "payload of event {} is not JSON: {err}",
+            event.sequence
+        ))
+    })?;
+    Ok(Shown {
+        topic: event.topic,
+        event_id: event.event_id,
+        timestamp: event.timestamp,
+        source: event.source,
+        payload,
+        processed_at: clock::rfc3339(event.processed_at),
+    })
+}

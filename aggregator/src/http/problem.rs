@@ -1,0 +1,251 @@
+//! Errors as RFC 9457 problem documents.
+
+use std::time::Duration;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use shared::event::{Code, Violation};
+use tracing::error;
+
+use crate::store::StoreError;
+
+/// Errors named in one answer; further ones are counted only.
+const SHOWN: usize = 100;
+
+/// An error as its document tells it.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    #[serde(serialize_with = "as_number")]
+    status: StatusCode,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<ItemError>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    errors_total: Option<usize>,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
+}
+
+/// What is wrong with one part of a request.
+#[derive(Debug, Serialize)]
+pub struct ItemError {
+    /// The place of the event in the request, from 0; none for a query parameter.
+    index: Option<usize>,
+    #[serde(flatten)]
+    violation: Violation,
+}
+
+impl ItemError {
+    /// Of the event at `index`, or of the query.
+    pub fn new(index: Option<usize>, violation: Violation) -> Self {
+        Self { index, violation }
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_u16(status.as_u16())
+}
+
+impl Problem {
+    fn new(kind: &'static str, title: &'static str, status: StatusCode, detail: String) -> Self {
+        Self {
+            kind,
+            title,
+            status,
+            detail,
+            line: None,
+            column: None,
+            errors: Vec::new(),
+            errors_total: None,
+            retry_after: None,
+        }
+    }
+
+    /// 400: the body is not JSON, with the place where it stops being it.
+    pub fn not_json(err: &serde_json::Error) -> Self {
+        Self {
+            line: Some(err.line()),
+            column: Some(err.column()),
+            ..Self::new(
+                "urn:problem:not-json",
+                "Not JSON",
+                StatusCode::BAD_REQUEST,
+                err.to_string(),
+            )
+        }
+    }
+
+    /// 400: the body ended before it was whole.
+    pub fn body_incomplete() -> Self {
+        Self::new(
+            "urn:problem:body-incomplete",
+            "Body incomplete",
+            StatusCode::BAD_REQUEST,
+            "the body ended before it was whole; nothing was published".to_owned(),
+        )
+    }
+
+    /// 404.
+    pub fn not_found(detail: String) -> Self {
+        let kind = "urn:problem:not-found";
+        Self::new(kind, "Not found", StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 405; the router adds `Allow`.
+    pub fn method_not_allowed(detail: String) -> Self {
+        Self::new(
+            "urn:problem:method-not-allowed",
+            "Method not allowed",
+            StatusCode::METHOD_NOT_ALLOWED,
+            detail,
+        )
+    }
+
+    /// 408: the body came too slowly.
+    pub fn body_too_slow(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        Self::new(
+            "urn:problem:body-too-slow",
+            "Body too slow",
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body was not there after {seconds} s; send less at once"),
+        )
+    }
+
+    /// 413.
+    pub fn body_too_large(limit: usize) -> Self {
+        let mebibytes = limit / (1024 * 1024);
+        Self::new(
+            "urn:problem:body-too-large",
+            "Body too large",
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a request has at most {mebibytes} MiB; send the events in several requests"),
+        )
+    }
+
+    /// 415.
+    pub fn not_json_type() -> Self {
+        Self::new(
+            "urn:problem:not-json-type",
+            "Not JSON by its Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the header Content-Type: application/json".to_owned(),
+        )
+    }
+
+    /// 422, with everything that was found wrong.
+    pub fn invalid(detail: String, mut errors: Vec<ItemError>) -> Self {
+        let total = errors.len();
+        errors.truncate(SHOWN);
+        Self {
+            errors,
+            errors_total: Some(total),
+            ..Self::new(
+                "urn:problem:invalid",
+                "Not valid",
+                StatusCode::UNPROCESSABLE_ENTITY,
+                detail,
+            )
+        }
+    }
+
+    /// 422 for one query parameter.
+    pub fn invalid_query(field: &str, code: Code, message: String) -> Self {
+        let detail = format!("the query parameter {field} {message}");
+        let violation = Violation::new(Some(field), code, message);
+        Self::invalid(detail, vec![ItemError::new(None, violation)])
+    }
+
+    /// 500; the cause goes to the log.
+    pub fn internal(cause: &StoreError) -> Self {
+        error!(error = %cause, "a query failed");
+        Self::new(
+            "urn:problem:internal",
+            "Internal error",
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the store could not be read; the service's log says why".to_owned(),
+        )
+    }
+
+    /// 503: it can be sent again after a while.
+    pub fn unavailable(cannot: Cannot) -> Self {
+        let (kind, title, detail, seconds) = match cannot {
+            Cannot::Reach => (
+                "urn:problem:broker-unavailable",
+                "Broker unavailable",
+                "the broker cannot be reached; nothing was published, send all of it again later",
+                5,
+            ),
+            Cannot::Take => (
+                "urn:problem:stream-full",
+                "Stream full",
+                "the stream has no room; part of it may be in the stream, send all of it again later, which adds only duplicates",
+                5,
+            ),
+            Cannot::Confirm => (
+                "urn:problem:unconfirmed",
+                "Unconfirmed",
+                "the broker did not confirm in time; part of it may be in the stream, send all of it again, which adds only duplicates",
+                5,
+            ),
+            Cannot::Hold => (
+                "urn:problem:busy",
+                "Busy",
+                "too many request bodies are under way; nothing was published, send it again",
+                1,
+            ),
+        };
+        Self {
+            retry_after: Some(Duration::from_secs(seconds)),
+            ..Self::new(
+                kind,
+                title,
+                StatusCode::SERVICE_UNAVAILABLE,
+                detail.to_owned(),
+            )
+        }
+    }
+}
+
+/// Why a request cannot be served now.
+#[derive(Debug, Clone, Copy)]
+pub enum Cannot {
+    /// The broker is not connected.
+    Reach,
+    /// The stream is full.
+    Take,
+    /// A `PubAck` did not come.
+    Confirm,
+    /// The bytes of request bodies in flight are at their limit.
+    Hold,
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let retry_after = self.retry_after;
+        let mut response = (self.status, axum::Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if let Some(pause) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+        }
+        response
+    }
+}

@@ -1,0 +1,125 @@
+//! Query strings: each parameter known, once, and legal.
+
+use percent_encoding::percent_decode_str;
+use shared::event::{Code, Topic};
+
+use super::problem::{ItemError, Problem};
+use shared::event::Violation;
+
+/// The parameters of a request, each of the names that its route knows.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses the query of a route that knows the parameters `known`.
+    ///
+    /// # Errors
+    /// 422 that names every unknown or repeated parameter, and what is not UTF-8.
+    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut errors = Vec::new();
+        for pair in query
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name), decode(value));
+            let (Some(name), Some(value)) = (&name, value) else {
+                let message = "is not UTF-8 when percent-decoded".to_owned();
+                let name = name.unwrap_or_default();
+                errors.push(Violation::new(Some(&name), Code::WrongType, message));
+                continue;
+            };
+            if !known.contains(&name.as_str()) {
+                let message = format!("is not a parameter here; there are: {}", known.join(", "));
+                errors.push(Violation::new(Some(name), Code::Unknown, message));
+            } else if pairs.iter().any(|(seen, _)| seen == name) {
+                let message = "stands there twice".to_owned();
+                errors.push(Violation::new(Some(name), Code::Repeated, message));
+            } else {
+                pairs.push((name.clone(), value));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(Self(pairs));
+        }
+        let errors = errors.into_iter().map(|err| ItemError::new(None, err));
+        Err(Problem::invalid(
+            "the query is not valid".to_owned(),
+            errors.collect(),
+        ))
+    }
+
+    /// The value of a parameter.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(known, _)| known == name);
+        pair.map(|(_, value)| value.as_str())
+    }
+
+    /// A topic.
+    ///
+    /// # Errors
+    /// 422 where it is not one.
+    pub fn topic(&self) -> Result<Option<Topic>, Problem> {
+        self.text("topic")
+            .map(|text| {
+                Topic::new(text)
+                    .map_err(|(code, message)| Problem::invalid_query("topic", code, message))
+            })
+            .transpose()
+    }
+
+    /// The parameter `limit`: 1 to `most`, or `default` where it is left out.
+    ///
+    /// # Errors
+    /// 422 where it is no such number.
+    pub fn limit(&self, default: usize, most: usize) -> Result<usize, Problem> {
+        let Some(text) = self.text("limit") else {
+            return Ok(default);
+        };
+        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
+        limit.ok_or_else(|| {
+            let message = format!("must be a whole number from 1 to {most}");
+            Problem::invalid_query("limit", Code::OutOfRange, message)
+        })
+    }
+}
+
+/// A percent-decoded part of a query, in which `+` is a space; none where it is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8();
+    decoded.ok().map(std::borrow::Cow::into_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded_exactly() {
+        let query =
+            Query::parse(Some("topic=a%20b%2B+%C3%A4&limit=7"), &["topic", "limit"]).unwrap();
+        assert_eq!(query.text("topic"), Some("a b+ ä"));
+        assert_eq!(query.limit(1, 10).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_is_unknown_repeated_or_out_of_range_is_refused() {
+        let known = ["topic", "limit"];
+        for wrong in ["topics=a", "topic=a&topic=b", "topic=%FF"] {
+            assert!(Query::parse(Some(wrong), &known).is_err(), "{wrong}");
+        }
+        for wrong in ["limit=0", "limit=11", "limit=-1", "limit=", "limit=1.5"] {
+            let query = Query::parse(Some(wrong), &known).unwrap();
+            assert!(query.limit(1, 10).is_err(), "{wrong}");
+        }
+        assert!(
+            Query::parse(Some("topic="), &known)
+                .unwrap()
+                .topic()
+                .is_err()
+        );
+    }
+}

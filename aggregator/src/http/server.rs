@@ -1,0 +1,89 @@
+//! The server: connections in bounded number and time, open requests finished at the end.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+/// Connections at once; further ones wait to be accepted.
+const MAX_CONNECTIONS: usize = 4_096;
+
+/// A connection is closed when the head of its next request is not whole after this time.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection is closed when its peer takes none of an answer for this time.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long open requests have to be finished when the service stops.
+const DRAIN: Duration = Duration::from_secs(7);
+
+/// Pause after the system had no more room for a connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until the token is cancelled, then finishes open requests.
+pub async fn serve(listener: TcpListener, router: Router, token: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        tokio::select! {
+            (accepted, place) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let service = TowerToHyperService::new(router.clone());
+                    let connection = http.serve_connection(TokioIo::new(bounded(stream)), service);
+                    let connection = graceful.watch(connection);
+                    connections.spawn(async move {
+                        let _place = place;
+                        if let Err(err) = connection.await {
+                            debug!(error = %err, "a connection ended early");
+                        }
+                    });
+                }
+                Err(err) => {
+                    debug!(error = %err, "a connection was not accepted");
+                    tokio::select! {
+                        () = sleep(ACCEPT_PAUSE) => {}
+                        () = token.cancelled() => break,
+                    }
+                }
+            },
+            Some(_) = connections.join_next() => {}
+            () = token.cancelled() => break,
+        }
+    }
+    drop(listener);
+    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+        warn!("requests were still open; closing their connections");
+    }
+}
+
+fn bounded(stream: TcpStream) -> std::pin::Pin<Box<TimeoutStream<TcpStream>>> {
+    // Answers are written at once; waiting to fill a packet only delays them.
+    if let Err(err) = stream.set_nodelay(true) {
+        debug!(error = %err, "a connection keeps its delay");
+    }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    Box::pin(stream)
+}

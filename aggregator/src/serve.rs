@@ -1,0 +1,103 @@
+//! The service, put together: what is opened, which tasks run, and in which order they end.
+
+use std::{process::ExitCode, time::Instant};
+
+use anyhow::Context;
+use shared::{
+    connection::Connection,
+    publish::{Options, Publisher},
+    service::Service,
+};
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::{
+    clock,
+    config::Settings,
+    consumer::Consumer,
+    data_dir::DataDir,
+    health::Health,
+    http::{self, Api},
+    store,
+};
+
+/// Events that share a message when many requests come at once.
+const MESSAGE_EVENTS: usize = 1_000;
+
+/// How long a request's events wait for those of other requests: well below what the broker's sync takes.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(2);
+
+/// Serves until a signal comes or a task fails.
+///
+/// Tasks end from the outside to the inside: the HTTP server finishes its requests, which need the publisher;
+/// the consumer appends what is in hand, which needs the writer. Each inner task ends when the last of its
+/// users is gone.
+///
+/// # Errors
+/// Where the data directory, the store or the address cannot be had.
+pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+    let (started, started_at) = (Instant::now(), clock::now_micros());
+    let data_dir = DataDir::hold(&settings.data_dir)?;
+    let (writer, writer_ended, reader) = store::open(data_dir.path(), started_at)
+        .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let connection = Connection::open(&settings.nats_url, "aggregator")
+        .await
+        .context("cannot use the NATS address")?;
+    let health = Health::starting();
+
+    let options = Options {
+        stream: settings.stream.clone(),
+        max_events: MESSAGE_EVENTS,
+        linger: LINGER,
+    };
+    let (publisher, driver) = Publisher::new(connection.clone(), options);
+    let router = http::router(Api {
+        reader,
+        publisher,
+        connection: connection.clone(),
+        stream: settings.stream.clone(),
+        health: health.clone(),
+        started,
+        started_at,
+    });
+    let consumer = Consumer {
+        connection: connection.clone(),
+        stream: settings.stream_settings(),
+        keep_bytes: settings.stream_keep_bytes.as_u64(),
+        durable: settings.durable.clone(),
+        take_over: settings.take_over,
+        place: data_dir.place(),
+        writer,
+        limits: settings.batch_limits(),
+        health,
+    };
+
+    let service = Service::default();
+    let token = service.token();
+    service.spawn("writer", async { Ok(writer_ended.wait().await?) });
+    service.spawn("publisher", async {
+        driver.run().await;
+        Ok(())
+    });
+    service.spawn("consumer", consumer.run(token.clone()));
+    service.spawn("http", async {
+        http::server::serve(listener, router, token).await;
+        Ok(())
+    });
+    info!(
+        address = format!("http://{address}"),
+        data_dir = data_dir.path().display().to_string(),
+        "listening"
+    );
+    let code = service.run().await.context("cannot listen to signals")?;
+    // Acks are on their way through the client until it has written them.
+    let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
+    Ok(code)
+}
+
+/// How long the last acks have to get out.
+const FLUSH: std::time::Duration = std::time::Duration::from_millis(500);

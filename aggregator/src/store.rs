@@ -1,0 +1,93 @@
+//! The store: SQLite in WAL mode with `synchronous=FULL`, one writer, short readers.
+//!
+//! [`Writer`] is the one way in: it hands batches to the thread that owns the only connection that can
+//! write. [`Reader`] answers queries from read-only connections.
+
+mod append;
+mod digest;
+mod incarnation;
+pub mod ranges;
+pub mod reader;
+mod schema;
+mod state;
+mod writer;
+
+use std::path::Path;
+
+use shared::message::Arrivals;
+
+pub use self::{
+    incarnation::Position,
+    reader::Reader,
+    writer::{Writer, WriterEnded},
+};
+
+/// The file's name in the data directory.
+pub const FILE: &str = "aggregator.db";
+
+/// How long a connection waits for a lock that another one holds.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// A message as the durable consumer was given it, decoded.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The subject that it came on.
+    pub subject: String,
+    /// Its sequence number in the stream.
+    pub sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub time: i64,
+    /// What it holds.
+    pub arrivals: Arrivals,
+}
+
+/// What one batch did. Counts are of events, but for `redelivered`, which counts deliveries.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Events that were not stored before, and now are.
+    pub unique: u64,
+    /// Events whose identity was stored already.
+    pub duplicates: u64,
+    /// Those of them that differ from what is stored.
+    pub conflicts: u64,
+    /// Arrivals that could not be stored as events.
+    pub rejected: u64,
+    /// Messages that were applied before.
+    pub redelivered: u64,
+}
+
+/// Why the store could not do something. Nothing was changed then, unless a COMMIT failed: whether that
+/// took effect is read from the file before the next write.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// SQLite reports it.
+    #[error("the database reports: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The file was made by a later version.
+    #[error(
+        "the database has schema version {found}, this program knows {known}; start the version that made it"
+    )]
+    Newer {
+        /// In the file.
+        found: i64,
+        /// The latest known here.
+        known: i64,
+    },
+    /// The file holds something else.
+    #[error("the database was not made by this program: {0}")]
+    Foreign(String),
+    /// The writer's thread has ended.
+    #[error("the store's writer has stopped")]
+    Stopped,
+}
+
+/// Opens the store in `directory`, or makes it, and starts its writer.
+///
+/// # Errors
+/// As [`StoreError`] tells.
+pub fn open(directory: &Path, now: i64) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let file = directory.join(FILE);
+    let (writer, ended) = writer::start(file.clone(), now)?;
+    let reader = Reader::open(&file)?;
+    Ok((writer, ended, reader))
+}

@@ -1,0 +1,126 @@
+//! Sequence numbers as ranges: a few rows, however many there are.
+
+use std::collections::BTreeMap;
+
+/// A set of sequence numbers from 1, kept as inclusive ranges that neither touch nor overlap.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ranges(BTreeMap<u64, u64>);
+
+impl Ranges {
+    /// Whether `sequence` is in the set.
+    pub fn contains(&self, sequence: u64) -> bool {
+        let range = self.0.range(..=sequence).next_back();
+        range.is_some_and(|(_, last)| sequence <= *last)
+    }
+
+    /// Adds every number from `first` to `last`, both included.
+    pub fn insert(&mut self, mut first: u64, mut last: u64) {
+        if first > last {
+            return;
+        }
+        // Swallow every range that overlaps or touches, from the right end to the left.
+        while let Some((&start, &end)) = self.0.range(..=last.saturating_add(1)).next_back()
+            && end.saturating_add(1) >= first
+        {
+            self.0.remove(&start);
+            first = first.min(start);
+            last = last.max(end);
+        }
+        self.0.insert(first, last);
+    }
+
+    /// The largest number up to which all, from 1, are in the set; 0 where 1 is not.
+    pub fn floor(&self) -> u64 {
+        match self.0.first_key_value() {
+            Some((&first, &last)) if first <= 1 => last,
+            _ => 0,
+        }
+    }
+
+    /// The largest number of the set, or 0.
+    pub fn highest(&self) -> u64 {
+        self.0.last_key_value().map_or(0, |(_, &last)| last)
+    }
+
+    /// How many numbers from `first` to `last`, both included, are not in the set.
+    pub fn absent_within(&self, first: u64, last: u64) -> u64 {
+        self.gaps(first, last)
+            .map(|(first, last)| last - first + 1)
+            .sum()
+    }
+
+    /// The ranges from `first` to `last`, both included, that are not in the set.
+    pub fn gaps(&self, first: u64, last: u64) -> impl Iterator<Item = (u64, u64)> {
+        let before = self.0.range(..=first).next_back();
+        let mut next = before.map_or(first, |(_, &end)| first.max(end.saturating_add(1)));
+        let mut gaps = Vec::new();
+        for (&start, &end) in self.0.range(first.saturating_add(1)..) {
+            if next > last {
+                break;
+            }
+            if start > next {
+                gaps.push((next, last.min(start - 1)));
+            }
+            next = next.max(end.saturating_add(1));
+        }
+        if next <= last {
+            gaps.push((next, last));
+        }
+        gaps.into_iter()
+    }
+
+    /// The ranges in rising order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(&first, &last)| (first, last))
+    }
+
+    /// Whether exactly this range is one of the set's.
+    pub fn has_range(&self, first: u64, last: u64) -> bool {
+        self.0.get(&first) == Some(&last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_become_one_range() {
+        let mut ranges = Ranges::default();
+        for sequence in [1, 3, 5, 4, 2] {
+            ranges.insert(sequence, sequence);
+        }
+        assert_eq!(ranges.iter().collect::<Vec<_>>(), [(1, 5)]);
+        assert_eq!(ranges.floor(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_set_that_a_plain_set_is(inserts in prop::collection::vec((1u64..60, 0u64..8), 0..30), from in 1u64..70, length in 0u64..30) {
+            let mut ranges = Ranges::default();
+            let mut model = BTreeSet::new();
+            for (first, length) in inserts {
+                ranges.insert(first, first + length);
+                model.extend(first..=first + length);
+            }
+            for sequence in 0..80 {
+                prop_assert_eq!(ranges.contains(sequence), model.contains(&sequence));
+            }
+            let floor = (1..100).find(|sequence| !model.contains(sequence)).unwrap() - 1;
+            prop_assert_eq!(ranges.floor(), floor);
+            prop_assert_eq!(ranges.highest(), model.last().copied().unwrap_or(0));
+            let absent: Vec<_> = (from..=from + length).filter(|s| !model.contains(s)).collect();
+            let gaps: Vec<_> = ranges.gaps(from, from + length).flat_map(|(first, last)| first..=last).collect();
+            prop_assert_eq!(&gaps, &absent);
+            prop_assert_eq!(ranges.absent_within(from, from + length), absent.len() as u64);
+            let all: Vec<_> = ranges.iter().collect();
+            for pair in all.windows(2) {
+                prop_assert!(pair[0].1 + 1 < pair[1].0, "ranges touch: {:?}", pair);
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use super::{BUSY_TIMEOUT, StoreError, ranges::Ranges, state::load_applied};
+
+/// Queries that run at once. Each may hold a page of [`PAGE_BYTES`].
+const CONNECTIONS: usize = 4;
+
+/// A page ends before its limit where its events have this many bytes.
+pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Answers queries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    file: Arc<PathBuf>,
+    idle: Arc<Mutex<Vec<Connection>>>,
+    places: Arc<Semaphore>,
+}
+
+/// An event as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in the order of storing.
+    pub sequence: i64,
+    /// As it came.
+    pub topic: String,
+    /// As it came.
+    pub event_id: String,
+    /// As it came.
+    pub timestamp: String,
+    /// As it came.
+    pub source: String,
+    /// The JSON object, byte for byte as it came.
+    pub payload: String,
+    /// When it was stored, in microseconds since 1970; never decreases with the sequence.
+    pub processed_at: i64,
+}
+
+/// A page of events, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<StoredEvent>,
+    /// How many there are in all, of the topic or of all topics.
+    pub total: u64,
+    /// Events before this sequence are on the next page.
+    pub next: Option<i64>,
+}
+
+/// A topic and its counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicCounts {
+    /// Its name.
+    pub name: String,
+    /// Events that came for it.
+    pub received: u64,
+    /// Events of it that are stored.
+    pub unique_processed: u64,
+    /// Duplicates of them that came.
+    pub duplicate_dropped: u64,
+    /// When its first event was applied, in microseconds since 1970.
+    pub first_at: i64,
+    /// When its latest event was applied, duplicates included.
+    pub last_at: i64,
+}
+
+/// A page of topics, by name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicPage {
+    /// The topics.
+    pub topics: Vec<TopicCounts>,
+    /// How many there are in all.
+    pub total: u64,
+    /// Topics after this name are on the next page.
+    pub next: Option<String>,
+}
+
+/// The store's bookkeeping at one commit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events that came: `unique_processed + duplicate_dropped + rejected`.
+    pub received: u64,
+    /// Events stored.
+    pub unique_processed: u64,
+    /// Events whose identity was stored already.
+    pub duplicate_dropped: u64,
+    /// Arrivals that could not be stored as events.
+    pub rejected: u64,
+    /// Duplicates that differ from what is stored.
+    pub conflicts: u64,
+    /// Deliveries of messages that were applied before.
+    pub redelivered: u64,
+    /// Topics in all.
+    pub topics_total: u64,
+    /// Names of topics, by name.
+    pub topics: Vec<String>,
+    /// Stream sequences lost before they were applied, which nobody acknowledged.
+    pub missing: u64,
+    /// The current stream's name and creation time in nanoseconds since 1970, once it was met.
+    pub stream: Option<(String, i64)>,
+    /// Applied sequences of the current stream.
+    pub applied: Ranges,
+}
+
+impl Reader {
+    /// For a store whose writer has opened it.
+    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+        let first = connect(file)?;
+        Ok(Self {
+            file: Arc::new(file.to_owned()),
+            idle: Arc::new(Mutex::new(vec![first])),
+            places: Arc::new(Semaphore::new(CONNECTIONS)),
+        })
+    }
+
+    /// A page of events, newest first, stored before the sequence `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn events(
+        &self,
+        topic: Option<String>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<EventPage, StoreError> {
+        self.read(move |read| events(read, topic.as_deref(), before.unwrap_or(i64::MAX), limit))
+            .await
+    }
+
+    /// A page of topics whose names come after `after`, in the order of their bytes.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn topics(
+        &self,
+        after: Option<String>,
+        limit: usize,
+    ) -> Result<TopicPage, StoreError> {
+        self.read(move |read| topics(read, after.as_deref().unwrap_or(""), limit))
+            .await
+    }
+
+    /// The bookkeeping, with the first `names` topic names.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
+        self.read(move |read| stats(read, names)).await
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let place = Arc::clone(&self.places).acquire_owned().await;
+        let reader = self.clone();
+        let task = spawn_blocking(move || {
+            let _place = place;
+            let idle = || reader.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            let pooled = idle().pop();
+            let mut connection = match pooled {
+                Some(connection) => connection,
+                None => connect(&reader.file)?,
+            };
+            let transaction = connection.transaction()?;
+            let answer = query(&transaction)?;
+            drop(transaction);
+            // A connection that failed is not used again.
+            idle().push(connection);
+            Ok(answer)
+        });
+        task.await.map_err(|_| StoreError::Stopped)?
+    }
+}
+
+fn connect(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(file, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(connection)
+}
+
+fn events(
+    read: &Transaction<'_>,
+    topic: Option<&str>,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<EventPage> {
+    let columns =
+        "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at";
+    let (mut statement, total, topic_id) = match topic {
+        None => {
+            let total = read
+                .prepare_cached("SELECT unique_processed FROM counters")?
+                .query_row([], |row| row.get(0))?;
+            let sql = format!(
+                "SELECT {columns} FROM events e JOIN topics t ON t.id = e.topic_id \
+                 WHERE e.sequence < ?1 AND ?2 IS NULL ORDER BY e.sequence DESC LIMIT ?3"
+            );
+            (read.prepare_cached(&sql)?, total, None)
+        }
+        Some(name) => {
+            let found: Option<(i64, u64)> = read
+                .prepare_cached("SELECT id, unique_processed FROM topics WHERE name = ?1")?
+                .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?;
+            let (id, total) = found.unwrap_or_default();
+            let sql = format!(
+                "SELECT {columns} FROM events e INDEXED BY events_by_topic \
+                 JOIN topics t ON t.id = e.topic_id \
+                 WHERE e.sequence < ?1 AND e.topic_id = ?2 ORDER BY e.sequence DESC LIMIT ?3"
+            );
+            (read.prepare_cached(&sql)?, total, Some(id))
+        }
+    };
+    // One more than asked for tells whether there is a next page.
+    let mut rows = statement.query(params![before, topic_id, limit + 1])?;
+    let mut page = EventPage {
+        events: Vec::new(),
+        total,
+        next: None,
+    };
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        if page.events.len() == limit || bytes >= PAGE_BYTES {
+            page.next = page.events.last().map(|event| event.sequence);
+            break;
+        }
+        let event = stored_event(row)?;
+        bytes += event.payload.len();
+        page.events.push(event);
+    }
+    Ok(page)
+}
+
+fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent {
+        sequence: row.get(0)?,
+        topic: row.get(1)?,
+        event_id: row.get(2)?,
+        timestamp: row.get(3)?,
+        source: row.get(4)?,
+        payload: row.get(5)?,
+        processed_at: row.get(6)?,
+    })
+}
+
+fn topics(read: &Transaction<'_>, after: &str, limit: usize) -> rusqlite::Result<TopicPage> {
+    let total = read
+        .prepare_cached("SELECT topics FROM counters")?
+        .query_row([], |row| row.get(0))?;
+    let mut topics = read
+        .prepare_cached(
+            "SELECT name, received, unique_processed, duplicate_dropped, first_at, last_at \
+             FROM topics WHERE name > ?1 ORDER BY name LIMIT ?2",
+        )?
+        .query_map(params![after, limit + 1], |row| {
+            Ok(TopicCounts {
+                name: row.get(0)?,
+                received: row.get(1)?,
+                unique_processed: row.get(2)?,
+                duplicate_dropped: row.get(3)?,
+                first_at: row.get(4)?,
+                last_at: row.get(5)?,
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    let is_more = topics.len() > limit;
+    topics.truncate(limit);
+    let next = topics
+        .last()
+        .filter(|_| is_more)
+        .map(|last| last.name.clone());
+    Ok(TopicPage {
+        topics,
+        total,
+        next,
+    })
+}
+
+fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
+    let (mut stats, incarnation) = read
+        .prepare_cached(
+            "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
+                    redelivered, topics, incarnation, \
+                    (SELECT ifnull(sum(last - first + 1), 0) FROM missing \
+                     WHERE acknowledged_at IS NULL) \
+             FROM counters",
+        )?
+        .query_row([], |row| {
+            let stats = Stats {
+                received: row.get(0)?,
+                unique_processed: row.get(1)?,
+                duplicate_dropped: row.get(2)?,
+                rejected: row.get(3)?,
+                conflicts: row.get(4)?,
+                redelivered: row.get(5)?,
+                topics_total: row.get(6)?,
+                missing: row.get(8)?,
+                ..Stats::default()
+            };
+            Ok((stats, row.get::<_, Option<i64>>(7)?))
+        })?;
+    stats.topics = read
+        .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
+        .query_map([names], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if let Some(incarnation) = incarnation {
+        stats.stream = read
+            .prepare_cached("SELECT stream, created FROM incarnations WHERE id = ?1")?
+            .query_row([incarnation], |row| Ok(Some((row.get(0)?, row.get(1)?))))?;
+        stats.applied = load_applied(read, incarnation)?;
+    }
+    Ok(stats)
+}

@@ -1,0 +1,67 @@
+//! Opens the connection that can write, and makes the schema where there is none.
+
+use std::path::Path;
+
+use rusqlite::{Connection, TransactionBehavior, params};
+
+use super::{BUSY_TIMEOUT, StoreError};
+
+/// The schema version that this program reads and writes.
+const VERSION: i64 = 1;
+
+/// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
+/// pages that the next batches change again; more would only make the WAL longer.
+const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// Page cache of the writer in KiB: the dedup index is looked up at random places.
+const CACHE_KIB: i64 = 64 * 1024;
+
+/// The one connection that can write.
+pub(super) fn open_for_writing(file: &Path, now: i64) -> Result<Connection, StoreError> {
+    let mut connection = Connection::open(file)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
+    if mode != "wal" {
+        return Err(StoreError::Foreign(format!("journal mode {mode}, not wal")));
+    }
+    // With NORMAL a power cut loses commits whose messages were acked already.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    migrate(&mut connection, now)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match version {
+        VERSION => Ok(()),
+        0 => {
+            let tables: i64 =
+                transaction
+                    .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            if tables > 0 {
+                let what = "it has tables but no schema version".to_owned();
+                return Err(StoreError::Foreign(what));
+            }
+            transaction.execute_batch(include_str!("schema.sql"))?;
+            let store_id = uuid::Uuid::new_v4().to_string();
+            let digest_key = uuid::Uuid::new_v4().into_bytes();
+            transaction.execute(
+                "INSERT INTO store (only, store_id, digest_key, created_at) VALUES (1, ?1, ?2, ?3)",
+                params![store_id, digest_key, now],
+            )?;
+            transaction.execute("INSERT INTO counters (only) VALUES (1)", [])?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(())
+        }
+        found => Err(StoreError::Newer {
+            found,
+            known: VERSION,
+        }),
+    }
+}

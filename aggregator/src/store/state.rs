@@ -1,0 +1,178 @@
+//! What the writer knows between two transactions, as the store last committed it.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use super::{Appended, StoreError, incarnation::Incarnation, ranges::Ranges};
+
+/// The writer's memory. It is copied for each transaction; the copy replaces it only after COMMIT.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub store_id: String,
+    pub digest_key: [u8; 16],
+    pub counters: Counters,
+    /// The lives of the current stream, in the order of their epochs; the last one is current. Empty until
+    /// a stream was seen.
+    pub lives: Vec<Incarnation>,
+    /// The sequence of the last event stored.
+    pub last_event: i64,
+}
+
+/// The counters row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Counters {
+    pub received: u64,
+    pub unique_processed: u64,
+    pub duplicate_dropped: u64,
+    pub rejected: u64,
+    pub conflicts: u64,
+    pub redelivered: u64,
+    pub topics: u64,
+    pub processed_at: i64,
+}
+
+impl Counters {
+    /// Adds what a batch did.
+    pub fn add(&mut self, done: &Appended) {
+        self.received += done.unique + done.duplicates + done.rejected;
+        self.unique_processed += done.unique;
+        self.duplicate_dropped += done.duplicates;
+        self.rejected += done.rejected;
+        self.conflicts += done.conflicts;
+        self.redelivered += done.redelivered;
+    }
+}
+
+impl State {
+    /// The floor of the current life; 0 before a stream was met.
+    pub fn floor(&self) -> u64 {
+        self.lives.last().map_or(0, |life| life.applied.floor())
+    }
+
+    /// Reads everything from the store.
+    pub fn load(connection: &Connection) -> Result<Self, StoreError> {
+        let (store_id, digest_key) =
+            connection.query_row("SELECT store_id, digest_key FROM store", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        let (counters, current) = connection.query_row(
+            "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered, \
+                    topics, processed_at, incarnation FROM counters",
+            [],
+            |row| {
+                let counters = Counters {
+                    received: row.get(0)?,
+                    unique_processed: row.get(1)?,
+                    duplicate_dropped: row.get(2)?,
+                    rejected: row.get(3)?,
+                    conflicts: row.get(4)?,
+                    redelivered: row.get(5)?,
+                    topics: row.get(6)?,
+                    processed_at: row.get(7)?,
+                };
+                Ok((counters, row.get::<_, Option<i64>>(8)?))
+            },
+        )?;
+        let last_event =
+            connection.query_row("SELECT ifnull(max(sequence), 0) FROM events", [], |row| {
+                row.get(0)
+            })?;
+        let lives = match current {
+            Some(id) => load_lives(connection, "id = ?1", params![id])?,
+            None => Vec::new(),
+        };
+        Ok(Self {
+            store_id,
+            digest_key,
+            counters,
+            lives,
+            last_event,
+        })
+    }
+
+    /// Writes what changed since `before` in the same transaction as the rows.
+    pub fn save(&self, transaction: &Transaction<'_>, before: &Self) -> Result<(), StoreError> {
+        let Counters {
+            received,
+            unique_processed,
+            duplicate_dropped,
+            rejected,
+            conflicts,
+            redelivered,
+            topics,
+            processed_at,
+        } = &self.counters;
+        transaction
+            .prepare_cached(
+                "UPDATE counters SET received = ?1, unique_processed = ?2, duplicate_dropped = ?3, \
+                 rejected = ?4, conflicts = ?5, redelivered = ?6, topics = ?7, processed_at = ?8, \
+                 incarnation = ?9",
+            )?
+            .execute(params![
+                received,
+                unique_processed,
+                duplicate_dropped,
+                rejected,
+                conflicts,
+                redelivered,
+                topics,
+                processed_at,
+                self.lives.last().map(|life| life.id),
+            ])?;
+        // Only the current life changes.
+        if let Some(life) = self.lives.last() {
+            let saved = before.lives.iter().find(|saved| saved.id == life.id);
+            life.save(transaction, saved)?;
+        }
+        Ok(())
+    }
+}
+
+/// The lives of the stream that the matching life belongs to, in the order of their epochs.
+pub(super) fn load_lives(
+    connection: &Connection,
+    matching: &str,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Incarnation>, StoreError> {
+    let stream: Option<(String, i64)> = connection
+        .query_row(
+            &format!("SELECT stream, created FROM incarnations WHERE {matching} LIMIT 1"),
+            values,
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((stream, created)) = stream else {
+        return Ok(Vec::new());
+    };
+    let mut lives = connection
+        .prepare_cached(
+            "SELECT id, epoch, latest_time FROM incarnations \
+             WHERE stream = ?1 AND created = ?2 ORDER BY epoch",
+        )?
+        .query_map(params![stream, created], |row| {
+            Ok(Incarnation {
+                id: row.get(0)?,
+                stream: stream.clone(),
+                created,
+                epoch: row.get(1)?,
+                latest_time: row.get(2)?,
+                applied: Ranges::default(),
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for life in &mut lives {
+        life.applied = load_applied(connection, life.id)?;
+    }
+    Ok(lives)
+}
+
+/// The applied sequences of one incarnation.
+pub(super) fn load_applied(connection: &Connection, incarnation: i64) -> rusqlite::Result<Ranges> {
+    let mut ranges = Ranges::default();
+    let mut statement =
+        connection.prepare_cached("SELECT first, last FROM applied WHERE incarnation = ?1")?;
+    let mut rows = statement.query([incarnation])?;
+    while let Some(row) = rows.next()? {
+        ranges.insert(row.get(0)?, row.get(1)?);
+    }
+    Ok(ranges)
+}
