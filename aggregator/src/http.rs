@@ -7,6 +7,8 @@ mod publish;
 mod query;
 pub mod server;
 mod status;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 use std::{sync::Arc, time::Instant};

@@ -10,6 +10,8 @@ pub mod ranges;
 pub mod reader;
 mod schema;
 mod state;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use std::path::Path;

@@ -1,0 +1,261 @@
+//! The API on its router, without a broker: every refusal, and what is read from the store.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, header},
+};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use insta::assert_snapshot;
+use shared::{
+    connection::{Connection, parse_url},
+    message,
+    publish::{Options, Publisher},
+    stream::StreamState,
+};
+use tower::ServiceExt;
+
+use super::{Api, router};
+use crate::{
+    health::Health,
+    store::{self, Delivery, Writer},
+};
+
+/// An API over a store of its own, and a broker that is never there.
+struct Fixture {
+    router: Router,
+    writer: Writer,
+    _directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (writer, _, reader) = store::open(directory.path(), 0).unwrap();
+        let nowhere = parse_url("nats://127.0.0.1:1").unwrap();
+        let connection = Connection::open(&nowhere, "test").await.unwrap();
+        let options = Options {
+            stream: "EVENTS".to_owned(),
+            max_events: 100,
+            linger: std::time::Duration::ZERO,
+        };
+        let (publisher, _) = Publisher::new(connection.clone(), options);
+        let router = router(Api {
+            reader,
+            publisher,
+            connection,
+            stream: "EVENTS".to_owned(),
+            health: Health::starting(),
+            started: Instant::now(),
+            started_at: 0,
+        });
+        Self {
+            router,
+            writer,
+            _directory: directory,
+        }
+    }
+
+    /// Appends messages of one event each, at the start of 1970.
+    async fn append(&self, events: &[&str]) {
+        let stream = StreamState {
+            name: "EVENTS".to_owned(),
+            created: 1,
+            first: 1,
+            last: 0,
+            messages: 0,
+            bytes: 0,
+        };
+        self.writer.meet(stream, 0).await.unwrap();
+        let batch = (1..).zip(events).map(|(sequence, json)| Delivery {
+            subject: "events.a".to_owned(),
+            sequence,
+            time: 0,
+            arrivals: message::decode("events.a", &Bytes::from((*json).to_owned())),
+        });
+        let batch = Arc::new(batch.collect());
+        self.writer.append(batch, 1_000_000).await.unwrap();
+    }
+
+    /// The status, the headers that say something, and the body.
+    async fn ask(&self, request: Request<Body>) -> String {
+        let answer = self.router.clone().oneshot(request).await.unwrap();
+        let mut text = answer.status().as_u16().to_string();
+        for name in [header::CONTENT_TYPE, header::ALLOW, header::RETRY_AFTER] {
+            if let Some(value) = answer.headers().get(&name) {
+                text += &format!(" {name}: {}", value.to_str().unwrap());
+            }
+        }
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        format!("{text}\n{}", std::str::from_utf8(&body).unwrap())
+    }
+
+    async fn get(&self, path: &str) -> String {
+        self.ask(Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    async fn publish(&self, body: impl Into<Body>) -> String {
+        let request = Request::post("/publish")
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into());
+        self.ask(request.unwrap()).await
+    }
+}
+
+fn event(id: &str) -> String {
+    format!(
+        r#"{{"topic":"a","event_id":"{id}","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{{ "n":1e5 }}}}"#
+    )
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_problems() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.get("/nothing").await, @r#"
+    404 content-type: application/problem+json
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, GET /events, /topics, /stats and /health"}
+    "#);
+    assert_snapshot!(api.get("/publish").await, @r#"
+    405 content-type: application/problem+json allow: POST
+    {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not take GET"}
+    "#);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_told_line_and_column() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.publish("[\n{]").await, @r#"
+    400 content-type: application/problem+json
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 2","line":2,"column":2}
+    "#);
+    assert_snapshot!(api.publish("").await, @r#"
+    400 content-type: application/problem+json
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"EOF while parsing a value at line 1 column 0","line":1,"column":0}
+    "#);
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_by_its_type_is_refused() {
+    let api = Fixture::new().await;
+    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
+        let request = Request::post("/publish").header(header::CONTENT_TYPE, kind);
+        let answer = api.ask(request.body(event("1").into()).unwrap()).await;
+        assert!(answer.starts_with("415 "), "{answer}");
+    }
+    let request = Request::post("/publish").body(event("1").into()).unwrap();
+    assert_snapshot!(api.ask(request).await, @r#"
+    415 content-type: application/problem+json
+    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json"}
+    "#);
+}
+
+#[tokio::test]
+async fn every_invalid_event_is_named_with_its_place() {
+    let api = Fixture::new().await;
+    let body = format!(r#"{{"events":[{},{{"topic":""}},7]}}"#, event("1"));
+    assert_snapshot!(api.publish(body).await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"topic","code":"empty","message":"must not be empty"},{"index":1,"field":"event_id","code":"missing","message":"is required"},{"index":1,"field":"timestamp","code":"missing","message":"is required"},{"index":1,"field":"source","code":"missing","message":"is required"},{"index":1,"field":"payload","code":"missing","message":"is required"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":6}
+    "#);
+    let many = format!("[{}]", vec!["7"; 10_000].join(","));
+    let answer = api.publish(many).await;
+    assert_eq!(answer.matches("\"index\"").count(), 100);
+    assert!(
+        answer.contains("\"errors_total\":10000"),
+        "the rest is counted"
+    );
+}
+
+#[tokio::test]
+async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.publish("[]").await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"there is no event in it","errors":[{"index":null,"field":null,"code":"empty","message":"there is no event in it"}],"errors_total":1}
+    "#);
+    let answer = api
+        .publish(format!("[{}]", vec!["7"; 10_001].join(",")))
+        .await;
+    assert!(answer.contains("too_many"), "{answer}");
+    assert_snapshot!(api.publish(vec![b' '; 16 * 1024 * 1024 + 1]).await, @r#"
+    413 content-type: application/problem+json
+    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request has at most 16 MiB; send the events in several requests"}
+    "#);
+    assert!(api.publish("\"text\"").await.starts_with("422 "));
+    assert!(
+        api.publish(r#"{"events":[],"more":1}"#)
+            .await
+            .starts_with("422 ")
+    );
+}
+
+#[tokio::test]
+async fn without_a_broker_publishing_is_refused_at_once_and_health_says_so() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.publish(event("1")).await, @r#"
+    503 content-type: application/problem+json retry-after: 5
+    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached; nothing was published, send all of it again later"}
+    "#);
+    let health = api.get("/health").await;
+    assert!(
+        health.starts_with("503 content-type: application/json"),
+        "{health}"
+    );
+    for part in ["unhealthy", "\"broker\":", "\"consumer\":"] {
+        assert!(health.contains(part), "{health}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_query_is_refused_by_name() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.get("/events?limit=1001").await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query parameter limit must be a whole number from 1 to 1000","errors":[{"index":null,"field":"limit","code":"out_of_range","message":"must be a whole number from 1 to 1000"}],"errors_total":1}
+    "#);
+    for query in [
+        "/events?limit=0",
+        "/events?topic=",
+        "/events?cursor=x",
+        "/stats?a=b",
+        "/topics?topic=a",
+    ] {
+        assert!(api.get(query).await.starts_with("422 "), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn events_come_back_as_they_came_newest_first() {
+    let api = Fixture::new().await;
+    api.append(&[&event("1"), &event("2"), &event("1")]).await;
+    assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"
+    200 content-type: application/json
+    {"events":[{"topic":"a","event_id":"2","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","next_cursor":"2"}
+    "#);
+    assert_snapshot!(api.get("/events?topic=a&limit=1&cursor=2").await, @r#"
+    200 content-type: application/json
+    {"events":[{"topic":"a","event_id":"1","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","next_cursor":null}
+    "#);
+    assert_snapshot!(api.get("/events?topic=other").await, @r#"
+    200 content-type: application/json
+    {"events":[],"total":0,"filtered_by_topic":"other","next_cursor":null}
+    "#);
+}
+
+#[tokio::test]
+async fn topics_and_stats_add_up_and_pending_is_unknown_without_a_broker() {
+    let api = Fixture::new().await;
+    api.append(&[&event("1"), &event("1"), "noise"]).await;
+    assert_snapshot!(api.get("/topics").await, @r#"
+    200 content-type: application/json
+    {"topics":[{"topic":"a","received":2,"unique_processed":1,"duplicate_dropped":1,"first_at":"1970-01-01T00:00:01.000000Z","last_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"next_cursor":null}
+    "#);
+    assert_snapshot!(api.get("/stats").await, @r#"
+    200 content-type: application/json
+    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"conflicts":0,"redelivered":0,"pending":null,"missing":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
+    "#);
+}

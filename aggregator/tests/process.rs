@@ -1,0 +1,217 @@
+//! The real binary without a broker: how it starts, refuses to start, answers and ends.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+/// Longer than anything here takes; a test that waits so long has failed.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn aggregator() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .env_clear()
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--nats-url",
+            "nats://127.0.0.1:1",
+        ])
+        .args(["--log-format", "json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A running aggregator; killed when the test ends.
+struct Running {
+    child: Child,
+    address: String,
+}
+
+impl Running {
+    fn start(data_dir: &Path) -> Self {
+        let mut child = aggregator()
+            .arg("--data-dir")
+            .arg(data_dir)
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        while !line.contains("\"listening\"") {
+            line.clear();
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "it ended: {:?}",
+                child.wait()
+            );
+        }
+        let (_, rest) = line.split_once("http://").unwrap();
+        let address = rest.split('"').next().unwrap().to_owned();
+        // Keep the pipe empty, so that it never blocks.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut stream = self.connect();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn ended(&mut self) -> ExitStatus {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(started.elapsed() < DEADLINE, "it does not end");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn refused(command: &mut Command) -> (i32, String) {
+    let Output { status, stderr, .. } = command.output().unwrap();
+    let text = String::from_utf8(stderr).unwrap();
+    (status.code().unwrap(), text)
+}
+
+#[test]
+fn it_serves_while_the_broker_is_away_and_ends_with_0() {
+    for signal in ["-TERM", "-INT"] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut running = Running::start(directory.path());
+        assert!(running.get("/health").starts_with("HTTP/1.1 503"));
+        assert!(running.get("/stats").contains("\"pending\":null"));
+        running.signal(signal);
+        assert_eq!(running.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn an_open_request_is_finished_and_a_second_signal_ends_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path());
+    // A body that never comes keeps its request open. The interim answer says that it is waited for.
+    let mut stream = running.connect();
+    let head = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                Expect: 100-continue\r\nContent-Length: 9\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut interim = [0; 12];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100");
+    running.signal("-TERM");
+    let refused = Instant::now();
+    while TcpStream::connect(&running.address).is_ok() {
+        assert!(refused.elapsed() < DEADLINE, "it goes on listening");
+    }
+    assert!(
+        running.child.try_wait().unwrap().is_none(),
+        "the open request was cut off"
+    );
+    running.signal("-TERM");
+    assert_eq!(running.ended().code(), Some(1));
+}
+
+#[test]
+fn a_second_one_on_the_same_directory_is_refused_and_told_of_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let (code, text) = refused(aggregator().arg("--data-dir").arg(directory.path()));
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains(&format!("process id {}", running.child.id())),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_killed_one_leaves_no_lock_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path());
+    running.signal("-KILL");
+    running.ended();
+    Running::start(directory.path());
+}
+
+#[test]
+fn wrong_settings_are_one_line_and_exit_code_2() {
+    for arguments in [
+        &["--data-dir", "x", "--stream-keep-bytes", "2GiB"][..],
+        &["--listen", "nowhere"],
+        &["serve", "--no-such-flag"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+        let (code, text) = refused(command.env_clear().args(arguments));
+        assert_eq!(code, 2, "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    let (code, text) = refused(command.env_clear().env("LOG_LEVEL", "=="));
+    assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let other = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .env_clear()
+        .args(["--listen", &running.address, "--data-dir"])
+        .arg(other.path());
+    let (code, text) = refused(&mut command);
+    assert_eq!(code, 1);
+    assert!(text.contains(&running.address), "{text}");
+}
+
+#[test]
+fn the_healthcheck_tells_what_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let running = Running::start(directory.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .env_clear()
+        .args(["healthcheck", "--listen", &running.address]);
+    let (code, text) = refused(&mut command);
+    assert_eq!(code, 1);
+    assert!(text.contains("unhealthy"), "{text}");
+}
