@@ -83,14 +83,18 @@ impl Fixture {
     /// The status, the headers that say something, and the body.
     async fn ask(&self, request: Request<Body>) -> String {
         let answer = self.router.clone().oneshot(request).await.unwrap();
-        let mut text = answer.status().as_u16().to_string();
+        let mut head = vec![answer.status().as_u16().to_string()];
         for name in [header::CONTENT_TYPE, header::ALLOW, header::RETRY_AFTER] {
             if let Some(value) = answer.headers().get(&name) {
-                text += &format!(" {name}: {}", value.to_str().unwrap());
+                head.push(format!("{name}: {}", value.to_str().unwrap()));
             }
         }
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        format!("{text}\n{}", std::str::from_utf8(&body).unwrap())
+        format!(
+            "{}\n{}",
+            head.join(" "),
+            std::str::from_utf8(&body).unwrap()
+        )
     }
 
     async fn get(&self, path: &str) -> String {
