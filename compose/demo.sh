@@ -1,0 +1,224 @@
+#!/usr/bin/env bash
+# The demonstration: starts nats, aggregator and publisher, sends 20,000 events of which 30 % repeat an earlier one,
+# checks every count, and goes on with a slow trickle until Ctrl-C, which stops all three.
+#
+#   demo.sh             in Docker, where an engine and compose answer, otherwise as three processes on this machine
+#   demo.sh --docker    in Docker
+#   demo.sh --local     as processes
+#   ... --once          ends after the check, with its exit code, and throws its data away
+#
+# Without --once the data stay, in ./data or in the volumes of the compose project.
+# Environment: AGGREGATOR_PORT (8080); for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for
+# --docker DEMO_IMAGES=public or offline, and COMPOSE="docker compose" or docker-compose, instead of what it finds.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. compose/prepare.sh
+
+mode='' once=''
+for argument in "$@"; do
+  case $argument in
+    --docker | --local) mode=${argument#--} ;;
+    --once) once=yes ;;
+    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
+    *) say "unknown argument $argument; see --help"; exit 2 ;;
+  esac
+done
+aggregator_port=${AGGREGATOR_PORT:-8080}
+traffic=(generate --count 20000 --duplicates 0.3)
+[[ -n $once ]] || traffic+=(--then-rate 2)
+scratch=$(mktemp -d)
+
+# ---- processes -------------------------------------------------------------------------------------------------------
+
+declare -A pids=()
+
+# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches this script alone, which stops what it
+# started in the right order.
+start() {
+  set -m
+  "${@:2}" </dev/null &
+  set +m
+  pids[$1]=$!
+}
+
+# ended NAME: waits until it has ended, and returns its exit code. That another one ends before it is an error.
+ended() {
+  local name status=0
+  wait -n "${pids[@]}" 2>/dev/null || status=$?
+  for name in "${!pids[@]}"; do
+    if kill -0 "${pids[$name]}" 2>/dev/null; then continue; fi
+    unset "pids[$name]"
+    [[ $name == "$1" ]] || fail "$name ended, with exit code $status"
+  done
+  return "$status"
+}
+
+# run NAME COMMAND...: unlike a plain command, a signal to this script does not have to wait for it.
+run() { start "$@"; ended "$1"; }
+
+# await NAME COMMAND...: until the command succeeds; NAME is the process on which that depends.
+await() {
+  local deadline=$((SECONDS + 60))
+  until "${@:2}" >/dev/null 2>&1; do
+    kill -0 "${pids[$1]}" 2>/dev/null || fail "$1 ended before it was ready"
+    ((SECONDS < deadline)) || fail "$1 is not ready after 60 s"
+    sleep 0.2
+  done
+}
+
+stop() {
+  local pid=${pids[$1]:-} deadline=$((SECONDS + 15))
+  if [[ -z $pid ]]; then return; fi
+  kill -TERM -- "-$pid" 2>/dev/null
+  while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
+  kill -KILL -- "-$pid" 2>/dev/null
+  wait "$pid" 2>/dev/null
+}
+
+# Whatever ends this script, nothing that it started outlives it.
+clean_up() {
+  local status=$?
+  set +e
+  trap '' INT TERM HUP
+  if ((status == 130 || status == 143)); then say "stopping"; elif ((status != 0)); then show_logs; fi
+  local name
+  for name in build publisher aggregator nats; do stop "$name"; done
+  if [[ -n ${project_up:-} ]]; then
+    start down "${compose[@]}" down --remove-orphans ${once:+--volumes} >"$scratch/down" 2>&1
+    wait "${pids[down]}" || cat "$scratch/down" >&2
+  fi
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# ---- ports -----------------------------------------------------------------------------------------------------------
+
+# http_get PORT PATH: prints the body of a 200. By the shell alone, for curl is not on every machine.
+http_get() (
+  exec 3<>"/dev/tcp/127.0.0.1/$1" || exit
+  printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
+  read -r -t 10 _ code _ <&3
+  [[ $code == 200 ]] && timeout 10 sed '1,/^\r*$/d' <&3
+)
+
+# need_port PORT VARIABLE
+need_port() {
+  local holder
+  if ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
+  holder=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n 1) || true
+  fail "port $1 is taken$holder: free it, or choose another one with $2=PORT"
+}
+
+show_urls() {
+  if [[ -n $once ]]; then return; fi
+  printf '  %-48s %s\n' \
+    "http://127.0.0.1:$aggregator_port/stats" 'the counts' \
+    "http://127.0.0.1:$aggregator_port/topics" 'the counts of each topic' \
+    "http://127.0.0.1:$aggregator_port/events?limit=5" 'the newest events' \
+    "http://127.0.0.1:$aggregator_port/health" 'the state of the service' "$@" 'Ctrl-C' 'stops all three'
+}
+
+say_durability() { # NATS_CONFIG
+  [[ $1 != nats-2.9.conf ]] || say "this nats-server cannot sync each write, as 2.10 and later can:" \
+    "a power cut may cost what was just published"
+}
+
+# ---- local -----------------------------------------------------------------------------------------------------------
+
+local_mode() {
+  local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} config data=${DATA_DIR:-data}
+  local nats_url=nats://127.0.0.1:$nats_port url=http://127.0.0.1:$aggregator_port binaries=${CARGO_TARGET_DIR:-target}/release
+  need_port "$aggregator_port" AGGREGATOR_PORT
+  need_port "$nats_port" NATS_PORT
+  need_port "$monitor_port" NATS_MONITOR_PORT
+  need_cargo
+  need_broker
+  config=$(broker_config)
+  say_durability "$config"
+  say "building"
+  run build cargo build --release --locked --package aggregator --package publisher
+  if [[ -n $once ]]; then data=$scratch/data; fi
+  logs=$data/logs
+  mkdir -p "$logs"
+  start nats nats-server --config "compose/$config" --store_dir "$data/nats" \
+    --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$logs/nats.log" 2>&1
+  await nats http_get "$monitor_port" /healthz
+  start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
+    --data-dir "$data" >"$logs/aggregator.log" 2>&1
+  await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+  show_urls "http://127.0.0.1:$monitor_port/jsz?streams=true" 'what the broker holds' "$logs" 'the logs'
+  run publisher "$binaries/publisher" "${traffic[@]}" --nats-url "$nats_url" --verify "$url"
+}
+
+# ---- Docker ----------------------------------------------------------------------------------------------------------
+
+docker_mode() {
+  local images=${DEMO_IMAGES:-} base variable
+  need_port "$aggregator_port" AGGREGATOR_PORT
+  mapfile -t base < <(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' compose/Dockerfile)
+  base+=("${NATS_IMAGE:-nats:2.14-alpine}")
+  if [[ $images == public || $images == offline ]]; then
+    say "using the $images images, as DEMO_IMAGES says"
+  elif [[ -n $images ]]; then
+    fail "DEMO_IMAGES is public or offline, not $images"
+  elif have_images "${base[@]}"; then
+    images=public
+    say "using the public base images, which are here: ${base[*]}"
+  else
+    images=offline
+    say "using images made from this machine's own files, for $missing is not here and cannot be pulled within 20 s"
+  fi
+  export AGGREGATOR_PORT=$aggregator_port
+  if [[ $images == offline ]]; then
+    run build compose/offline-images.sh >"$scratch/variables"
+    while read -r variable; do export "${variable?}"; done <"$scratch/variables"
+    say_durability "$NATS_CONFIG"
+  else
+    # docker-compose 1.29 builds with BuildKit only when told to.
+    run build env DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 "${compose[@]}" build
+  fi
+  if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
+  project_up=yes
+  if [[ -n $once ]]; then
+    # As a container of its own for this command, without the restart policy and with an exit code.
+    run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify http://aggregator:8080
+  else
+    run publisher "${compose[@]}" up --detach --no-build
+    show_urls
+    run publisher "${compose[@]}" logs --follow --no-log-prefix publisher
+    fail "the publisher has ended"
+  fi
+}
+
+show_logs() {
+  if [[ -n ${project_up:-} ]]; then "${compose[@]}" logs --tail 20 nats aggregator >&2; fi
+  if [[ -n ${logs:-} ]]; then tail -n 20 "$logs"/*.log >&2; fi
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+reason="as told"
+if [[ -z $mode ]]; then
+  if ! docker_answers; then
+    mode=local reason="for no Docker engine answers"
+  elif ! choose_compose; then
+    mode=local reason="for neither docker compose nor docker-compose answers"
+  else
+    mode=docker reason="for an engine and ${compose[*]} answer"
+  fi
+fi
+if [[ $mode == docker ]]; then
+  say "in Docker, $reason"
+  docker_answers || fail "no Docker engine answers; --local does without"
+  choose_compose || fail "neither docker compose nor docker-compose answers; --local does without"
+  docker_mode
+else
+  say "as processes on this machine, $reason"
+  local_mode
+fi
+if [[ -n $once ]]; then
+  http_get "$aggregator_port" /stats
+  echo
+fi

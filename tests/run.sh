@@ -1,0 +1,124 @@
+#!/usr/bin/env bash
+# Runs the tests of the workspace, those of the package e2e against a real broker.
+#
+#   run.sh [--coverage] [--e2e] [ARGUMENT...]
+#
+# Arguments go to the test runner: `run.sh persistence` runs what matches. --e2e leaves the other packages out.
+# --coverage prints the share of lines that the tests reach, and writes target/coverage.
+# The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
+# a process. E2E_BROKER=container or process forces one.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. compose/prepare.sh
+
+packages=(--workspace) coverage=''
+while [[ ${1:-} == --coverage || ${1:-} == --e2e ]]; do
+  if [[ $1 == --coverage ]]; then coverage=yes; else packages=(--package e2e); fi
+  shift
+done
+if [[ ${1:-} == -- ]]; then shift; fi
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# export_from COMMAND...: the variables that it prints.
+export_from() {
+  local variables variable
+  variables=$("$@") || return
+  while read -r variable; do export "${variable?}"; done <<<"$variables"
+}
+
+broker_in_container() {
+  docker_answers || return
+  E2E_NATS_IMAGE=${E2E_NATS_IMAGE:-nats:2.14-alpine}
+  if have_images "$E2E_NATS_IMAGE"; then return; fi
+  export_from compose/offline-images.sh --broker && E2E_NATS_IMAGE=$NATS_IMAGE
+}
+
+choose_broker() {
+  local forced=${E2E_BROKER:-}
+  case ${forced:-container} in
+    container)
+      if broker_in_container; then
+        export E2E_BROKER=container E2E_NATS_IMAGE
+        say "the broker runs in containers of $E2E_NATS_IMAGE"
+        return
+      fi
+      [[ -z $forced ]] || fail "no container with a broker can be had, as E2E_BROKER asks for"
+      ;;
+    process) ;;
+    *) fail "E2E_BROKER is container or process, not $forced" ;;
+  esac
+  need_broker
+  export E2E_BROKER=process
+  say "the broker runs as a process: $(nats-server --version)"
+}
+
+# build DIRECTORY [VARIABLE=VALUE...]: the programs, of the same profile as the tests that start them, and images of
+# these very programs for the tests of the compose file.
+build() {
+  env "${@:2}" cargo build --workspace --locked --target-dir "$1"
+  if ! docker_answers; then return; fi
+  local which=()
+  if [[ -n ${NATS_IMAGE:-} ]] || have_images nats:2.14-alpine; then which=(--services); fi
+  export_from env BIN_DIR="$1/debug" compose/offline-images.sh "${which[@]}" || say "no images for the compose file"
+}
+
+# need_tool NAME: a cargo subcommand, kept in the target directory if it is not there.
+need_tool() {
+  export PATH=$PATH:$target/tools/bin
+  command -v "cargo-$1" >/dev/null || cargo install --locked --root "$target/tools" --target-dir "$target/tools" "cargo-$1"
+}
+
+with_llvm_cov() {
+  need_tool llvm-cov
+  # The programs that the tests start count too, so they are built and run in the environment that llvm-cov measures.
+  local environment
+  environment=$(cargo llvm-cov show-env --export-prefix)
+  eval "$environment"
+  cargo llvm-cov clean --workspace
+  build "$target"
+  cargo test "${packages[@]}" --locked --no-fail-fast -- "$@"
+  cargo llvm-cov report --html --output-dir "$target/coverage" --ignore-filename-regex '/tests/'
+  cargo llvm-cov report --summary-only --ignore-filename-regex '/tests/'
+}
+
+with_tarpaulin() {
+  need_tool tarpaulin
+  local directory=$target/tarpaulin options flags
+  options=("${packages[@]}" --engine llvm --locked --skip-clean --target-dir "$directory")
+  # The programs that the tests start count too, so they are built with the flags that tarpaulin builds the tests with.
+  flags=$(cargo tarpaulin --print-rust-flags --color never "${options[@]}" | sed -n 's/^RUSTFLAGS="\(.*\)"$/\1/p')
+  build "$directory" RUSTFLAGS="$flags" LLVM_PROFILE_FILE="$scratch/build-%p.profraw"
+  cargo tarpaulin "${options[@]}" --no-fail-fast --timeout 600 --exclude-files 'tests/*' \
+    --objects "$directory/debug/aggregator" "$directory/debug/publisher" \
+    --out html --output-dir "$target/coverage" -- "$@"
+}
+
+run() {
+  if [[ -z $coverage ]]; then
+    build "$target"
+    cargo test "${packages[@]}" --locked --no-fail-fast -- "$@"
+  elif compgen -G "$(rustc --print sysroot)/lib/rustlib/*/bin/llvm-profdata" >/dev/null; then
+    with_llvm_cov "$@"
+  else
+    with_tarpaulin "$@"
+  fi
+}
+
+need_cargo
+choose_broker
+# Not as `|| status=$?`, which would switch -e off inside as well.
+set +e
+(set -e; run "$@") 2>&1 | tee "$scratch/log"
+status=${PIPESTATUS[0]}
+set -e
+
+read -r passed failed < <(awk '/^test result:/ { passed += $4; failed += $6 } END { print passed + 0, failed + 0 }' "$scratch/log")
+if ((passed + failed == 0)); then
+  say "no test ran"
+  status=1
+fi
+printf '%d passed, %d failed\n' "$passed" "$failed"
+((failed == 0)) || status=1
+exit "$status"
