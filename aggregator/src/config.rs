@@ -2,10 +2,12 @@
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
-use async_nats::ServerAddr;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use shared::{connection, stream, telemetry};
+use shared::{
+    connection::{self, ServerAddr},
+    stream, telemetry,
+};
 
 use crate::consumer::BatchLimits;
 
@@ -63,9 +65,14 @@ pub struct Settings {
     pub listen: SocketAddr,
 
     /// Address of the NATS server; may carry user:password@
-    #[arg(long, env = "NATS_URL", default_value = "nats://127.0.0.1:4222", hide_env_values = true,
-          value_name = "URL", value_parser = connection::parse_url)]
-    pub nats_url: ServerAddr,
+    #[arg(
+        long,
+        env = "NATS_URL",
+        default_value = "nats://127.0.0.1:4222",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    nats_url: String,
 
     /// Directory of the store; it is made where it is not there
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
@@ -173,6 +180,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
 
 impl Settings {
     fn check(&self) -> Result<(), String> {
+        // Not by clap, which repeats a wrong value, and with it the password.
+        connection::parse_url(&self.nats_url).map_err(|err| format!("--nats-url is {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!("--stream-max-bytes is {max}; it is at least 1MiB"));
@@ -187,6 +196,14 @@ impl Settings {
             return Err(format!("--batch-bytes is {bytes}; it is 1KiB to 16MiB"));
         }
         Ok(())
+    }
+
+    /// Address of the NATS server.
+    ///
+    /// # Panics
+    /// Never: it was parsed when the settings were checked.
+    pub fn nats_address(&self) -> ServerAddr {
+        connection::parse_url(&self.nats_url).expect("it was parsed when the settings were checked")
     }
 
     /// What is decided about the stream.
@@ -273,6 +290,12 @@ mod tests {
             assert!(line.contains(named), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
         }
+    }
+
+    #[test]
+    fn a_password_is_never_repeated() {
+        let line = wrong(&["--nats-url", "nats://me:secret@host:port"]);
+        assert!(!line.contains("secret"), "{line}");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let connection = Connection::open(&settings.nats_url, "aggregator")
+    let connection = Connection::open(&settings.nats_address(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
     let health = Health::starting();

@@ -1,2 +1,78 @@
-//! x
-fn main() {}
+//! The publisher: makes traffic with known truth, or sends real events, and checks what the aggregator counted.
+
+mod broker;
+mod config;
+mod flow;
+mod input;
+mod pace;
+mod progress;
+mod run;
+mod summary;
+mod traffic;
+mod verify;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use shared::{service::Signals, telemetry};
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Exit, Settings},
+    progress::say,
+};
+
+/// Exit code for wrong usage; a difference or another failure is 1.
+const WRONG_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let settings = match config::parse(std::env::args_os()) {
+        Ok(settings) => settings,
+        Err(Exit::Asked(text)) => {
+            return match write!(io::stdout(), "{text}") {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Err(Exit::Wrong(line)) => {
+            say(line);
+            return ExitCode::from(WRONG_USAGE);
+        }
+    };
+    telemetry::init(&settings.common.log_level, settings.common.log_format());
+    start(settings).unwrap_or_else(|err| {
+        say(format_args!("error: {err:#}"));
+        ExitCode::FAILURE
+    })
+}
+
+fn start(settings: Settings) -> anyhow::Result<ExitCode> {
+    let runtime = Runtime::new()?;
+    let code = runtime.block_on(until_signals(settings));
+    // A thread may wait for standard input, for ever.
+    runtime.shutdown_background();
+    code
+}
+
+/// The first signal lets the run end well, the second ends it at once.
+async fn until_signals(settings: Settings) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::new()?;
+    let stop = CancellationToken::new();
+    let run = run::run(settings, stop.clone());
+    tokio::pin!(run);
+    let signal = tokio::select! {
+        ended = &mut run => return ended,
+        signal = signals.next() => signal,
+    };
+    say(format_args!(
+        "{signal}: stopping; a second one stops at once"
+    ));
+    stop.cancel();
+    tokio::select! {
+        ended = run => ended,
+        signal = signals.next() => anyhow::bail!("{signal}: stopped at once"),
+    }
+}

@@ -1,0 +1,275 @@
+//! The flow of events from their source to the stream: paced, gathered into messages, bounded in bytes, until every
+//! `PubAck` has come.
+
+mod batch;
+mod delivery;
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt, stream::FuturesUnordered};
+use hdrhistogram::Histogram;
+use shared::{
+    connection::Connection,
+    event::Topic,
+    publish::{MAX_UNCONFIRMED_BYTES, Publisher},
+};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+pub use self::delivery::Refused;
+use self::{
+    batch::{Batch, Batches},
+    delivery::{Confirmed, Delivery},
+};
+use crate::{
+    pace::{Pace, Rate},
+    progress::{Moment, Progress},
+};
+
+/// How long outstanding `PubAck`s are waited for after the flow was told to stop.
+const STOP_DEADLINE: Duration = Duration::from_secs(9);
+
+/// Longest latency that is told from longer ones: an hour, in microseconds.
+const LONGEST_LATENCY_US: u64 = 3_600_000_000;
+
+/// How often progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+
+/// An event on its way.
+#[derive(Debug)]
+pub struct Sample {
+    /// The index of its topic.
+    pub topic: usize,
+    /// Its JSON.
+    pub json: Bytes,
+    /// Whether its identity comes for the first time.
+    pub is_new: bool,
+}
+
+/// Where events come from.
+pub trait Source {
+    /// Why there may be no more of them.
+    type Error;
+
+    /// The next events, at least one and at most `limit`; none at the end. Nothing is lost where the future is
+    /// dropped before it is ready.
+    fn chunk(
+        &mut self,
+        limit: usize,
+    ) -> impl Future<Output = Result<Option<Vec<Sample>>, Self::Error>>;
+}
+
+/// Why the flow ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum FlowError<E: std::error::Error + 'static> {
+    /// There is no next event, though it is not the end.
+    #[error(transparent)]
+    Source(E),
+    /// The broker will not take it.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// The flow was stopped and the broker did not confirm in time.
+    #[error("stopped while {0} events wait for their PubAck; they may be in the stream or not")]
+    Unconfirmed(u64),
+}
+
+/// What is in the stream.
+#[derive(Debug)]
+pub struct Sent {
+    /// For each topic, by its index.
+    pub topics: Vec<Tally>,
+    /// From sending to `PubAck`, in microseconds, for each batch.
+    pub latency_us: Histogram<u64>,
+    /// When the first batch was handed to the publishing client.
+    pub first_send: Option<Instant>,
+    /// When the last `PubAck` came.
+    pub last_puback: Option<Instant>,
+    /// Whether the source came to its end; else the flow was stopped.
+    pub complete: bool,
+}
+
+/// What is in the stream of one topic.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events.
+    pub sent: u64,
+    /// Those of them whose identity came for the first time.
+    pub unique: u64,
+    /// So many more events are in the stream at most, for it is not known whether a first try stored them.
+    pub possibly_doubled: u64,
+}
+
+impl Sent {
+    fn nothing(topics: usize) -> Self {
+        Self {
+            topics: vec![Tally::default(); topics],
+            latency_us: Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 3)
+                .expect("the bounds are constant"),
+            first_send: None,
+            last_puback: None,
+            complete: false,
+        }
+    }
+
+    /// Over all topics.
+    #[must_use]
+    pub fn total(&self) -> Tally {
+        let add = |sum: Tally, topic: &Tally| Tally {
+            sent: sum.sent + topic.sent,
+            unique: sum.unique + topic.unique,
+            possibly_doubled: sum.possibly_doubled + topic.possibly_doubled,
+        };
+        self.topics.iter().fold(Tally::default(), add)
+    }
+
+    fn add(&mut self, confirmed: &Confirmed, now: Instant) {
+        let tally = &mut self.topics[confirmed.topic];
+        tally.sent += confirmed.events;
+        tally.unique += confirmed.new;
+        tally.possibly_doubled += confirmed.possibly_doubled;
+        let us = u64::try_from(confirmed.latency.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us.saturating_record(us);
+        self.last_puback = Some(now);
+    }
+}
+
+/// What the flow needs beside its source.
+pub struct Flow<'a> {
+    /// Publishes.
+    pub publisher: &'a Publisher,
+    /// What the publisher publishes over.
+    pub connection: &'a Connection,
+    /// All topics that events may have.
+    pub topics: &'a [Topic],
+    /// Most events in one message.
+    pub batch: usize,
+    /// Events a second.
+    pub rate: Rate,
+    /// Ends the flow.
+    pub stop: &'a CancellationToken,
+}
+
+impl Flow<'_> {
+    /// Sends all events of the source, or those until the flow is stopped.
+    ///
+    /// # Errors
+    /// [`FlowError`]. What was confirmed until then is in the stream.
+    pub async fn run<S>(
+        &self,
+        mut source: S,
+        mut progress: Progress,
+    ) -> Result<Sent, FlowError<S::Error>>
+    where
+        S: Source<Error: std::error::Error + 'static>,
+    {
+        let delivery = Delivery {
+            publisher: self.publisher,
+            topics: self.topics,
+            waiting_for_room: AtomicUsize::new(0),
+        };
+        let mut sent = Sent::nothing(self.topics.len());
+        let mut batches = Batches::new(self.topics.len(), self.batch);
+        let mut deliveries = FuturesUnordered::new();
+        let mut pace = Pace::new(self.rate, Instant::now());
+        let mut show = interval(SHOW_EVERY);
+        show.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut confirmed, mut in_hand, mut in_hand_bytes) = (0_u64, 0_u64, 0_usize);
+        let mut stopped: Option<Instant> = None;
+        loop {
+            let is_open = !sent.complete && stopped.is_none();
+            if !is_open && deliveries.is_empty() {
+                return Ok(sent);
+            }
+            let now = Instant::now();
+            // The publishing client's own bound, kept here too, for batches that wait to be tried again.
+            let has_room = is_open && in_hand_bytes < MAX_UNCONFIRMED_BYTES;
+            let allowance = if has_room { pace.allowance(now) } else { 0 };
+            let deadline = stopped.map_or(now, |stopped| stopped + STOP_DEADLINE);
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled(), if stopped.is_none() => stopped = Some(now),
+                () = sleep_until(deadline), if stopped.is_some() => {
+                    return Err(FlowError::Unconfirmed(in_hand));
+                }
+                Some(outcome) = deliveries.next() => {
+                    let outcome: Confirmed = outcome?;
+                    in_hand_bytes -= outcome.bytes;
+                    in_hand -= outcome.events;
+                    confirmed += outcome.events;
+                    sent.add(&outcome, Instant::now());
+                }
+                _ = show.tick() => progress.show(Moment {
+                    sent: confirmed,
+                    obstacle: self.obstacle(&delivery),
+                }, now),
+                chunk = source.chunk(allowance), if allowance > 0 => {
+                    if let Some(chunk) = chunk.map_err(FlowError::Source)? {
+                        pace.sent(chunk.len());
+                        for sample in chunk {
+                            batches.add(sample);
+                        }
+                    } else {
+                        sent.complete = true;
+                    }
+                    // Paced events do not wait here for others of their topic; the publishing client has them wait.
+                    if sent.complete || !self.rate.is_unlimited() {
+                        batches.flush();
+                    }
+                }
+                () = sleep_until(pace.next(now)), if has_room && allowance == 0 => {}
+            }
+            if stopped.is_some() {
+                batches.flush();
+            }
+            for batch in batches.closed() {
+                sent.first_send.get_or_insert(now);
+                in_hand += batch.events.len() as u64;
+                in_hand_bytes += batch.bytes;
+                deliveries.push(delivery.run(batch));
+            }
+        }
+    }
+
+    fn obstacle(&self, delivery: &Delivery<'_>) -> Option<&'static str> {
+        if !self.connection.is_connected() {
+            return Some("no connection to the broker");
+        }
+        let is_full = delivery.waiting_for_room.load(Ordering::Relaxed) > 0;
+        is_full.then_some("the stream is full: waiting until the aggregator makes room")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_confirmed_is_added_up_by_topic_with_its_latency() {
+        let mut sent = Sent::nothing(2);
+        for (topic, ms) in [(0, 3), (1, 3), (1, 40)] {
+            let confirmed = Confirmed {
+                topic,
+                events: 10,
+                bytes: 1,
+                new: 7,
+                possibly_doubled: 1,
+                latency: Duration::from_millis(ms),
+            };
+            sent.add(&confirmed, Instant::now());
+        }
+        let tally = |n| Tally {
+            sent: 10 * n,
+            unique: 7 * n,
+            possibly_doubled: n,
+        };
+        assert_eq!(sent.topics, [tally(1), tally(2)]);
+        assert_eq!(sent.total(), tally(3));
+        let half = sent.latency_us.value_at_quantile(0.5);
+        let most = sent.latency_us.value_at_quantile(0.99);
+        assert_eq!((half / 100, most / 1_000), (30, 40));
+    }
+}

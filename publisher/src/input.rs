@@ -1,0 +1,302 @@
+//! Input: files or standard input with NDJSON or a JSON array, either of them gzipped or not, told apart by content.
+//!
+//! Each input is read twice: first all of it is inspected, then it is sent. What cannot be read twice is spooled.
+
+mod array;
+mod feed;
+mod inspect;
+mod lines;
+
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead, BufReader, Seek, Write},
+    path::PathBuf,
+};
+
+use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
+
+pub use self::{
+    feed::Feed,
+    inspect::{Inspection, inspect},
+};
+
+/// Bytes read at once.
+const BUFFER_BYTES: usize = 128 * 1024;
+
+/// Where an input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A file, or something else that has a path.
+    File(PathBuf),
+    /// Standard input.
+    StandardInput,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::StandardInput => f.write_str("standard input"),
+        }
+    }
+}
+
+/// Why an input cannot be read to its end. Nothing behind the place can be known.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// It is not there, may not be read, is damaged, or ends too early.
+    #[error("cannot read {name}")]
+    Read {
+        /// Which input.
+        name: String,
+        /// What the system or the decoder says.
+        source: io::Error,
+    },
+    /// It cannot be kept for the second reading.
+    #[error("cannot spool {name}")]
+    Spool {
+        /// Which input.
+        name: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It begins with a byte order mark.
+    #[error("{name}: begins with a byte order mark of {encoding}; JSON is UTF-8 without one")]
+    ByteOrderMark {
+        /// Which input.
+        name: String,
+        /// What the mark announces.
+        encoding: &'static str,
+    },
+    /// It begins as a JSON array and is none.
+    #[error("{name}: {place}: {reason}; what follows cannot be read")]
+    Array {
+        /// Which input.
+        name: String,
+        /// Where it ends to be one.
+        place: Place,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It has other content than when it was inspected.
+    #[error("{name}: {place}: it has changed since it was inspected")]
+    Changed {
+        /// Which input.
+        name: String,
+        /// Where that shows.
+        place: Place,
+    },
+    /// Who was to take the events no longer does.
+    #[error("reading was stopped")]
+    Stopped,
+}
+
+/// Where in an input an event stands, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line of NDJSON.
+    Line(u64),
+    /// An element of an array.
+    Element(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => line.fmt(f),
+            Self::Element(element) => write!(f, "element {element}"),
+        }
+    }
+}
+
+/// Takes what was read: a candidate for an event with the bytes that came, or the reason why there is none.
+type Sink<'a> = dyn FnMut(Place, Result<Bytes, String>) -> Result<(), InputError> + 'a;
+
+/// An input that can be read more than once.
+#[derive(Debug)]
+pub struct Input {
+    name: String,
+    file: File,
+}
+
+impl Input {
+    /// Opens what is there; what is not a regular file is copied to a temporary one first, as it is.
+    ///
+    /// # Errors
+    /// [`InputError::Read`] and [`InputError::Spool`].
+    pub fn open(origin: &Origin) -> Result<Self, InputError> {
+        let name = origin.to_string();
+        let opened = match origin {
+            Origin::StandardInput => return Self::spool(name, &mut io::stdin().lock()),
+            Origin::File(path) => File::open(path).and_then(|file| Ok((file.metadata()?, file))),
+        };
+        match opened {
+            Ok((metadata, file)) if metadata.is_file() => Ok(Self { name, file }),
+            Ok((metadata, _)) if metadata.is_dir() => Err(InputError::Read {
+                name,
+                source: io::ErrorKind::IsADirectory.into(),
+            }),
+            Ok((_, mut pipe)) => Self::spool(name, &mut pipe),
+            Err(source) => Err(InputError::Read { name, source }),
+        }
+    }
+
+    fn spool(name: String, from: &mut dyn io::Read) -> Result<Self, InputError> {
+        let failed = |source| InputError::Spool {
+            name: name.clone(),
+            source,
+        };
+        let mut file = tempfile::tempfile().map_err(failed)?;
+        io::copy(from, &mut file).map_err(failed)?;
+        file.flush().map_err(failed)?;
+        Ok(Self { name, file })
+    }
+
+    /// Reads it from the start and hands over each candidate with its place.
+    ///
+    /// # Errors
+    /// Where it cannot be read to its end, or the sink does not take more.
+    fn read(&mut self, sink: &mut Sink<'_>) -> Result<(), InputError> {
+        let name = &self.name;
+        let failed = |source| InputError::Read {
+            name: name.clone(),
+            source,
+        };
+        self.file.rewind().map_err(failed)?;
+        let mut raw = BufReader::with_capacity(BUFFER_BYTES, &self.file);
+        let is_gzip = raw.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+        let mut reader: Box<dyn BufRead + '_> = if is_gzip {
+            let decoder = MultiGzDecoder::new(raw);
+            Box::new(BufReader::with_capacity(BUFFER_BYTES, decoder))
+        } else {
+            Box::new(raw)
+        };
+        if let Some(encoding) = byte_order_mark(reader.fill_buf().map_err(failed)?) {
+            return Err(InputError::ByteOrderMark {
+                name: name.clone(),
+                encoding,
+            });
+        }
+        let blank_lines = skip_blanks(&mut *reader).map_err(failed)?;
+        if reader.fill_buf().map_err(failed)?.first() == Some(&b'[') {
+            array::read(name, &mut *reader, sink)
+        } else {
+            lines::read(name, &mut *reader, blank_lines, sink)
+        }
+    }
+}
+
+fn byte_order_mark(start: &[u8]) -> Option<&'static str> {
+    match start {
+        [0xef, 0xbb, 0xbf, ..] => Some("UTF-8"),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => Some("UTF-16"),
+        _ => None,
+    }
+}
+
+/// Skips white space and returns how many lines ended in it.
+fn skip_blanks(reader: &mut dyn BufRead) -> io::Result<u64> {
+    let mut lines = 0;
+    loop {
+        let buffer = reader.fill_buf()?;
+        let is_blank = |byte: &&u8| byte.is_ascii_whitespace();
+        let blanks = buffer.iter().take_while(is_blank).count();
+        lines += buffer[..blanks].split(|byte| *byte == b'\n').count() as u64 - 1;
+        let ends = blanks < buffer.len() || buffer.is_empty();
+        reader.consume(blanks);
+        if ends {
+            return Ok(lines);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::{Compression, read::GzEncoder};
+
+    use super::*;
+
+    pub(super) fn input(content: &[u8]) -> Input {
+        Input::spool("test".to_owned(), &mut &*content).unwrap()
+    }
+
+    type Found = Vec<(String, Result<String, String>)>;
+
+    /// What is read: each candidate as text with its place, and how it ends.
+    pub(super) fn all(content: &[u8]) -> (Found, Option<InputError>) {
+        let mut found = Vec::new();
+        let end = input(content).read(&mut |place, candidate| {
+            let text = candidate.map(|json| String::from_utf8(json.to_vec()).unwrap());
+            found.push((place.to_string(), text));
+            Ok(())
+        });
+        (found, end.err())
+    }
+
+    fn gzip(content: &[u8]) -> Vec<u8> {
+        let mut compressed = Vec::new();
+        GzEncoder::new(content, Compression::default())
+            .read_to_end(&mut compressed)
+            .unwrap();
+        compressed
+    }
+
+    fn texts(content: &[u8]) -> Vec<String> {
+        let (found, end) = all(content);
+        assert!(end.is_none(), "{end:?}");
+        found.into_iter().map(|(_, text)| text.unwrap()).collect()
+    }
+
+    #[test]
+    fn lines_and_arrays_are_told_apart_gzipped_or_not() {
+        for content in [
+            &b"{\"a\":1}\n{\"b\":2}\n"[..],
+            b"\n [{\"a\":1},\n {\"b\":2}]\n",
+        ] {
+            assert_eq!(texts(content), ["{\"a\":1}", "{\"b\":2}"]);
+            assert_eq!(texts(&gzip(content)), ["{\"a\":1}", "{\"b\":2}"]);
+        }
+        let members = [gzip(b"{\"a\":1}\n"), gzip(b"{\"b\":2}\n")].concat();
+        assert_eq!(texts(&members), ["{\"a\":1}", "{\"b\":2}"]);
+    }
+
+    #[test]
+    fn nothing_holds_no_events() {
+        assert!(texts(b"").is_empty());
+        assert!(texts(b" \n\n").is_empty());
+        assert!(texts(b"[ ]").is_empty());
+    }
+
+    #[test]
+    fn a_truncated_gzip_is_an_error() {
+        let whole = gzip(&b"{\"a\":1}\n".repeat(1_000));
+        let (_, end) = all(&whole[..whole.len() - 4]);
+        assert!(matches!(end, Some(InputError::Read { .. })), "{end:?}");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_refused_by_name() {
+        for content in [b"\xef\xbb\xbf{}".to_vec(), gzip(b"\xff\xfe{\0}\0")] {
+            let (found, end) = all(&content);
+            assert!(found.is_empty());
+            assert!(
+                matches!(end, Some(InputError::ByteOrderMark { .. })),
+                "{end:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_there_or_no_file_says_so() {
+        let missing = Input::open(&Origin::File("no/such/file".into())).unwrap_err();
+        assert_eq!(missing.to_string(), "cannot read no/such/file");
+        let directory = Input::open(&Origin::File(".".into())).unwrap_err();
+        assert!(
+            matches!(directory, InputError::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory)
+        );
+    }
+}

@@ -1,0 +1,139 @@
+//! The first reading: is every event valid, and which topics are there?
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use shared::event::{Event, Topic, Violation};
+
+use super::{Input, InputError, Origin, Place};
+
+/// Most bad lines that are kept with their reasons.
+const SHOWN: usize = 20;
+
+/// What all inputs hold.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// Events that are valid.
+    pub events: u64,
+    /// What is not an event.
+    pub bad: u64,
+    /// The first of the bad ones: input, place and reason.
+    pub reasons: Vec<String>,
+    /// The topics of the valid events, in the order in which they first came.
+    pub topics: Vec<Topic>,
+    /// The place of each topic in `topics`.
+    pub(super) index: HashMap<Topic, usize>,
+}
+
+/// Reads all inputs to their ends.
+///
+/// # Errors
+/// Where one of them cannot be opened or read to its end.
+pub fn inspect(origins: &[Origin]) -> Result<(Vec<Input>, Inspection), InputError> {
+    let mut inspection = Inspection::default();
+    let mut inputs = Vec::with_capacity(origins.len());
+    for origin in origins {
+        let mut input = Input::open(origin)?;
+        inspection.add(&mut input)?;
+        inputs.push(input);
+    }
+    Ok((inputs, inspection))
+}
+
+impl Inspection {
+    fn add(&mut self, input: &mut Input) -> Result<(), InputError> {
+        let name = input.name.clone();
+        input.read(&mut |place, candidate| {
+            match candidate.and_then(|json| event(&json)) {
+                Ok(event) => {
+                    self.events += 1;
+                    if !self.index.contains_key(&event.topic) {
+                        self.index.insert(event.topic.clone(), self.topics.len());
+                        self.topics.push(event.topic);
+                    }
+                }
+                Err(reason) => self.refuse(&name, place, &reason),
+            }
+            Ok(())
+        })
+    }
+
+    fn refuse(&mut self, name: &str, place: Place, reason: &str) {
+        self.bad += 1;
+        if self.reasons.len() < SHOWN {
+            // In NDJSON the parser always is in the first line of what it was given.
+            let reason = match place {
+                Place::Line(_) => reason.replace("at line 1 column", "at column"),
+                Place::Element(_) => reason.to_owned(),
+            };
+            self.reasons.push(format!("{name}:{place}: {reason}"));
+        }
+    }
+}
+
+/// The event of a candidate, or all that is wrong with it.
+pub(super) fn event(json: &Bytes) -> Result<Event, String> {
+    Event::parse(json).map_err(|violations| {
+        let all: Vec<_> = violations
+            .iter()
+            .take(5)
+            .map(Violation::to_string)
+            .collect();
+        // A name of an unknown field may be as long as an event.
+        all.join("; ").chars().take(500).collect()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::tests::input, *};
+
+    fn inspected(content: &str) -> Inspection {
+        let mut inspection = Inspection::default();
+        inspection.add(&mut input(content.as_bytes())).unwrap();
+        inspection
+    }
+
+    fn json(topic: &str) -> String {
+        format!(
+            r#"{{"topic":"{topic}","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{}}}}"#
+        )
+    }
+
+    #[test]
+    fn bad_lines_are_told_with_their_places_and_reasons() {
+        let found = inspected(&format!(
+            "{}\n{{\"topic\":\n\n[]\n{}\n",
+            json("a"),
+            json("")
+        ));
+        assert_eq!((found.events, found.bad), (1, 3));
+        let starts = [
+            "test:2: EOF while parsing a value at column 9",
+            "test:4: ",
+            "test:5: topic: must not be empty",
+        ];
+        for (reason, start) in found.reasons.iter().zip(starts) {
+            assert!(reason.starts_with(start), "{reason}");
+        }
+        let found = inspected(&format!("[{}, 3]", json("a")));
+        assert!(
+            found.reasons[0].starts_with("test:element 2: "),
+            "{:?}",
+            found.reasons
+        );
+    }
+
+    #[test]
+    fn many_bad_lines_are_counted_and_the_first_are_told() {
+        let found = inspected(&"x\n".repeat(1_000));
+        assert_eq!((found.bad, found.reasons.len()), (1_000, SHOWN));
+    }
+
+    #[test]
+    fn each_topic_is_listed_once() {
+        let found = inspected(&[json("b"), json("a"), json("b")].join("\n"));
+        let names: Vec<_> = found.topics.iter().map(Topic::as_str).collect();
+        assert_eq!(names, ["b", "a"]);
+    }
+}

@@ -1,0 +1,151 @@
+//! What people see while it runs: a bar on a terminal, plain lines elsewhere, on standard error.
+
+use std::{
+    fmt,
+    io::{self, IsTerminal, Write},
+    time::Duration,
+};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+/// Says a line. That nobody hears it is no failure.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// How often it is said what is waited for: again, and when it changes.
+const AGAIN: Duration = Duration::from_secs(10);
+const CHANGED: Duration = Duration::from_secs(1);
+
+/// Says what is waited for, unless it does not take long.
+#[derive(Debug)]
+pub struct Waiting {
+    /// When a line was last said, and which.
+    last: (Instant, String),
+}
+
+impl Waiting {
+    /// The wait begins now.
+    #[must_use]
+    pub fn new(now: Instant) -> Self {
+        Self {
+            last: (now, String::new()),
+        }
+    }
+
+    /// Says it, if it is time to.
+    pub fn say(&mut self, what: impl fmt::Display, now: Instant) {
+        let what = what.to_string();
+        let pause = if what == self.last.1 { AGAIN } else { CHANGED };
+        if now.saturating_duration_since(self.last.0) >= pause {
+            say(format_args!("waiting for {what}"));
+            self.last = (now, what);
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    /// Events confirmed.
+    pub sent: u64,
+    /// Why it does not go on, where it does not.
+    pub obstacle: Option<&'static str>,
+}
+
+/// Shows how far it is.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    total: Option<u64>,
+    every: Duration,
+    /// When the last plain line was said, and how many events had been sent then.
+    last: (Instant, u64),
+}
+
+impl Progress {
+    /// Of `total` events, or of no known end. Plain lines come `every` so often.
+    #[must_use]
+    pub fn new(total: Option<u64>, every: Duration, now: Instant) -> Self {
+        let bar = io::stderr().is_terminal().then(|| {
+            let (bar, template) = match total {
+                Some(total) => (
+                    ProgressBar::new(total),
+                    "{wide_bar} {human_pos} of {human_len} events, {per_sec} {msg}",
+                ),
+                None => (
+                    ProgressBar::no_length(),
+                    "{spinner} {human_pos} events, {per_sec} {msg}",
+                ),
+            };
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+            bar.with_style(
+                ProgressStyle::with_template(template).expect("the template is constant"),
+            )
+        });
+        Self {
+            bar,
+            total,
+            every,
+            last: (now, 0),
+        }
+    }
+
+    /// Shows a moment, if it is time to.
+    pub fn show(&mut self, moment: Moment, now: Instant) {
+        let obstacle = moment.obstacle.map(|obstacle| format!("({obstacle})"));
+        if let Some(bar) = &self.bar {
+            bar.set_position(moment.sent);
+            bar.set_message(obstacle.unwrap_or_default());
+            return;
+        }
+        let (then, sent) = self.last;
+        if now - then >= self.every {
+            self.last = (now, moment.sent);
+            let line = plain(moment.sent, moment.sent - sent, now - then, self.total);
+            say(format_args!("{line} {}", obstacle.unwrap_or_default())
+                .to_string()
+                .trim_end());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn plain(sent: u64, since: u64, took: Duration, total: Option<u64>) -> String {
+    #[expect(clippy::cast_precision_loss)]
+    let rate = since as f64 / took.as_secs_f64().max(1e-9);
+    match total {
+        Some(total) => {
+            let percent = u128::from(sent) * 100 / u128::from(total.max(1));
+            format!("sent {sent} of {total} events ({percent} %), {rate:.0} events/s")
+        }
+        None => format!("sent {sent} events, {rate:.0} events/s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_line_says_how_far_and_how_fast() {
+        let second = Duration::from_secs(1);
+        assert_eq!(
+            plain(500, 250, second / 2, Some(1_000)),
+            "sent 500 of 1000 events (50 %), 500 events/s"
+        );
+        assert_eq!(plain(3, 2, second, None), "sent 3 events, 2 events/s");
+        assert_eq!(
+            plain(0, 0, second, Some(0)),
+            "sent 0 of 0 events (0 %), 0 events/s"
+        );
+    }
+}

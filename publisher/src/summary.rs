@@ -1,0 +1,320 @@
+//! The summary of what was sent and of what the aggregator counted: lines for people, one JSON object for programs.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{flow::Sent, verify::Verified};
+
+/// What was sent. Its field names are a contract with the programs that read it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Summary {
+    /// Part of every topic and `event_id` of what was generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
+    /// What decided the traffic that was generated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// Candidates of the input that are no events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped_invalid: Option<u64>,
+    /// Whether all was sent that was to be; else it was stopped.
+    pub complete: bool,
+    /// Events confirmed.
+    pub sent: u64,
+    /// Distinct identities among them.
+    pub unique: u64,
+    /// The others.
+    pub duplicates: u64,
+    /// Events that may be in the stream twice.
+    pub possibly_doubled: u64,
+    /// From first send to last `PubAck`.
+    pub seconds: f64,
+    /// Over these seconds.
+    pub events_per_second: f64,
+    /// From sending a message to its `PubAck`.
+    pub puback_ms: Percentiles,
+    /// What the aggregator counted, if it was asked.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Verification>,
+}
+
+/// Milliseconds that this part of the messages took at most.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Percentiles {
+    /// Half of them.
+    pub p50: f64,
+    /// 99 of 100.
+    pub p99: f64,
+}
+
+/// What the aggregator counted of what was sent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Verification {
+    /// Whether all counts are as they must be.
+    pub verified: bool,
+    /// The counts; none where they could not be had.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<Counted>,
+    /// What is not as it must be.
+    pub problems: Vec<String>,
+}
+
+/// The aggregator's counts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counted {
+    /// Events that arrived.
+    pub received: u64,
+    /// Those of them that were stored.
+    pub unique_processed: u64,
+    /// Those of them whose identity was stored already.
+    pub duplicate_dropped: u64,
+    /// Distinct identities of what was sent that had been stored before.
+    pub stored_before: u64,
+    /// From first send until all was applied.
+    pub processed_per_second: f64,
+}
+
+/// Most problems that are told.
+const PROBLEMS: usize = 10;
+
+impl Summary {
+    /// Of what was sent.
+    #[must_use]
+    pub fn new(sent: &Sent) -> Self {
+        let total = sent.total();
+        let seconds = match (sent.first_send, sent.last_puback) {
+            (Some(first), Some(last)) => (last - first).as_secs_f64(),
+            _ => 0.0,
+        };
+        Self {
+            complete: sent.complete,
+            sent: total.sent,
+            unique: total.unique,
+            duplicates: total.sent - total.unique,
+            possibly_doubled: total.possibly_doubled,
+            seconds: rounded(seconds),
+            events_per_second: per_second(total.sent, seconds),
+            puback_ms: Percentiles {
+                p50: milliseconds(sent.latency_us.value_at_quantile(0.5)),
+                p99: milliseconds(sent.latency_us.value_at_quantile(0.99)),
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Adds what the aggregator counted.
+    pub fn add(&mut self, verified: &Verified, sent: &Sent) {
+        let verdict = &verified.verdict;
+        let counts = verdict.total.counted;
+        let first = sent.first_send.unwrap_or(verified.applied_at);
+        let seconds = verified
+            .applied_at
+            .saturating_duration_since(first)
+            .as_secs_f64();
+        let mut problems = verdict.problems.clone();
+        if problems.len() > PROBLEMS {
+            let more = problems.len() - PROBLEMS;
+            problems.truncate(PROBLEMS);
+            problems.push(format!("and {more} more"));
+        }
+        if verdict.is_short && verified.rejected > 0 {
+            problems.push(format!(
+                "the aggregator has rejected {} events in all, perhaps some of these",
+                verified.rejected
+            ));
+        }
+        self.verification = Some(Verification {
+            verified: verdict.problems.is_empty(),
+            counted: Some(Counted {
+                received: counts.received,
+                unique_processed: counts.unique_processed,
+                duplicate_dropped: counts.duplicate_dropped,
+                stored_before: self.unique.saturating_sub(counts.unique_processed),
+                processed_per_second: per_second(counts.received, seconds),
+            }),
+            problems,
+        });
+    }
+
+    /// Adds that the aggregator could not be asked.
+    pub fn add_failure(&mut self, reason: String) {
+        self.verification = Some(Verification {
+            problems: vec![reason],
+            ..Verification::default()
+        });
+    }
+
+    /// Whether all was sent, and the aggregator counted it right, if it was asked.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.complete
+            && self
+                .verification
+                .as_ref()
+                .is_none_or(|found| found.verified)
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sent,
+            unique,
+            duplicates,
+            seconds,
+            ..
+        } = self;
+        let stopped = if self.complete { "" } else { "stopped: " };
+        write!(
+            f,
+            "{stopped}sent {sent} events ({unique} unique, {duplicates} duplicates) in {seconds:.2} s: "
+        )?;
+        write!(f, "{:.0} events/s, ", self.events_per_second)?;
+        let Percentiles { p50, p99 } = self.puback_ms;
+        write!(f, "PubAck p50 {p50:.1} ms, p99 {p99:.1} ms")?;
+        if let Some(skipped @ 1..) = self.skipped_invalid {
+            write!(f, "\nskipped {skipped} that are not valid")?;
+        }
+        if self.possibly_doubled > 0 {
+            let doubled = self.possibly_doubled;
+            write!(
+                f,
+                "\n{doubled} events may be in the stream twice: no PubAck came in time, and they were sent again"
+            )?;
+        }
+        match &self.verification {
+            Some(verification) => write!(f, "\n{verification}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.verified {
+            "verified"
+        } else {
+            "NOT VERIFIED"
+        })?;
+        if let Some(counted) = &self.counted {
+            let Counted {
+                received,
+                unique_processed,
+                duplicate_dropped,
+                stored_before,
+                ..
+            } = counted;
+            write!(
+                f,
+                ": received {received}, unique {unique_processed}, duplicates {duplicate_dropped}"
+            )?;
+            if *stored_before > 0 && self.verified {
+                write!(f, " ({stored_before} stored before)")?;
+            }
+            write!(
+                f,
+                "; {:.0} events/s until all was applied",
+                counted.processed_per_second
+            )?;
+        }
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}
+
+#[expect(clippy::cast_precision_loss)]
+fn per_second(events: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 {
+        rounded(events as f64 / seconds)
+    } else {
+        0.0
+    }
+}
+
+#[expect(clippy::cast_precision_loss)]
+fn milliseconds(us: u64) -> f64 {
+    rounded(us as f64 / 1_000.0)
+}
+
+/// To three decimals: what was measured is not more exact.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary() -> Summary {
+        Summary {
+            run_id: Some("r".to_owned()),
+            seed: Some(0),
+            complete: true,
+            sent: 1_142,
+            unique: 800,
+            duplicates: 342,
+            seconds: 0.5,
+            events_per_second: 2_284.0,
+            puback_ms: Percentiles { p50: 1.5, p99: 2.5 },
+            verification: Some(Verification {
+                verified: true,
+                counted: Some(Counted {
+                    received: 1_142,
+                    unique_processed: 0,
+                    duplicate_dropped: 1_142,
+                    stored_before: 800,
+                    processed_per_second: 1_000.0,
+                }),
+                problems: Vec::new(),
+            }),
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn programs_find_every_figure_in_one_object() {
+        let json = serde_json::to_value(summary()).unwrap();
+        for (name, value) in [
+            ("sent", 1_142),
+            ("unique", 800),
+            ("duplicates", 342),
+            ("received", 1_142),
+            ("unique_processed", 0),
+            ("duplicate_dropped", 1_142),
+            ("stored_before", 800),
+            ("possibly_doubled", 0),
+        ] {
+            assert_eq!(json[name], value, "{name}");
+        }
+        assert_eq!(json["verified"], true);
+        assert_eq!(json["puback_ms"]["p99"], 2.5);
+        assert_eq!(json["processed_per_second"], 1_000.0);
+        let unverified = Summary {
+            verification: None,
+            ..summary()
+        };
+        assert_eq!(
+            serde_json::to_value(unverified).unwrap().get("verified"),
+            None
+        );
+    }
+
+    #[test]
+    fn people_read_the_counts_and_what_is_wrong() {
+        let mut summary = summary();
+        let text = summary.to_string();
+        assert!(
+            text.contains("verified: received 1142, unique 0, duplicates 1142 (800 stored before)"),
+            "{text}"
+        );
+        assert!(summary.is_good());
+        summary.add_failure("gave up".to_owned());
+        assert!(
+            summary.to_string().ends_with("NOT VERIFIED\n  gave up"),
+            "{summary}"
+        );
+        assert!(!summary.is_good());
+    }
+}

@@ -1,0 +1,89 @@
+//! Traffic as a source of events.
+
+use std::convert::Infallible;
+
+use bytes::BytesMut;
+
+use super::{Position, Traffic};
+use crate::flow::{Sample, Source};
+
+/// Events made at once.
+const CHUNK_EVENTS: u64 = 256;
+
+/// Makes events from the first position on.
+#[derive(Debug)]
+pub struct Generator<'a> {
+    traffic: &'a Traffic,
+    position: u64,
+    end: u64,
+    /// Events are written one behind the other, so that memory is asked for once for many of them.
+    buffer: BytesMut,
+}
+
+impl<'a> Generator<'a> {
+    /// Makes `count` events, or goes on for ever.
+    #[must_use]
+    pub fn new(traffic: &'a Traffic, count: Option<u64>) -> Self {
+        Self {
+            traffic,
+            position: 0,
+            end: count.unwrap_or(u64::MAX),
+            buffer: BytesMut::new(),
+        }
+    }
+
+    fn next(&mut self) -> Sample {
+        let (index, is_new) = match self.traffic.at(self.position) {
+            Position::New(index) => (index, true),
+            Position::Duplicate(index) => (index, false),
+        };
+        self.position += 1;
+        let topic = self.traffic.write(index, &mut self.buffer);
+        Sample {
+            topic,
+            json: self.buffer.split().freeze(),
+            is_new,
+        }
+    }
+}
+
+impl Source for Generator<'_> {
+    type Error = Infallible;
+
+    async fn chunk(&mut self, limit: usize) -> Result<Option<Vec<Sample>>, Infallible> {
+        let left = (self.end - self.position)
+            .min(CHUNK_EVENTS)
+            .min(limit as u64);
+        if left == 0 {
+            return Ok(None);
+        }
+        Ok(Some((0..left).map(|_| self.next()).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{Recipe, Share},
+        *,
+    };
+
+    #[tokio::test]
+    async fn it_makes_as_many_events_as_asked_for() {
+        let traffic = Traffic::new(&Recipe {
+            seed: 1,
+            run_id: "r".to_owned(),
+            topics: 3,
+            share: Share::parse("0.25").unwrap(),
+            payload_bytes: 100,
+        });
+        let mut generator = Generator::new(&traffic, Some(1_000));
+        let (mut sent, mut new) = (0, 0);
+        while let Some(chunk) = generator.chunk(77).await.unwrap() {
+            assert!((1..=77).contains(&chunk.len()));
+            sent += chunk.len();
+            new += chunk.iter().filter(|sample| sample.is_new).count();
+        }
+        assert_eq!((sent, new), (1_000, 750));
+    }
+}

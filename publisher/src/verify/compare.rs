@@ -1,0 +1,282 @@
+//! The comparison of what was sent with what the aggregator counted. Pure: no clock, no network.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::Deserialize;
+
+use crate::flow::Tally;
+
+/// What the aggregator counted, of one topic or of many.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub struct Counts {
+    /// Events that arrived.
+    pub received: u64,
+    /// Those of them that were stored.
+    pub unique_processed: u64,
+    /// Those of them whose identity was stored already.
+    pub duplicate_dropped: u64,
+}
+
+impl Counts {
+    /// What was counted since `before`. Counters never shrink, unless the store is another.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            received: self.received.saturating_sub(before.received),
+            unique_processed: self
+                .unique_processed
+                .saturating_sub(before.unique_processed),
+            duplicate_dropped: self
+                .duplicate_dropped
+                .saturating_sub(before.duplicate_dropped),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.received += other.received;
+        self.unique_processed += other.unique_processed;
+        self.duplicate_dropped += other.duplicate_dropped;
+    }
+}
+
+/// What must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rule {
+    /// The events were made for this run: nothing of them was there before, and every count is exact.
+    Fresh {
+        /// Whether the run's topics were there before it began, of an earlier run with the same id.
+        was_used_before: bool,
+    },
+    /// The events may have been stored before.
+    Known {
+        /// Exactly so many must be stored that were not before, if it is known how many.
+        unique: Option<u64>,
+    },
+}
+
+/// How sent and counted compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// By topic, in the order of their names.
+    pub rows: Vec<Row>,
+    /// Over all topics.
+    pub total: Row,
+    /// What does not hold, in sentences for people. Empty where everything does.
+    pub problems: Vec<String>,
+    /// Whether less was received than was sent, of some topic: so that it may still be on its way.
+    pub is_short: bool,
+}
+
+/// Sent and counted, of one topic or of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The topic's name.
+    pub topic: String,
+    /// What was sent.
+    pub sent: Tally,
+    /// What was counted.
+    pub counted: Counts,
+    /// Whether it is as it must be.
+    pub agrees: bool,
+}
+
+/// Compares, by topic and over all.
+#[must_use]
+pub fn compare(
+    sent: &BTreeMap<String, Tally>,
+    counted: &HashMap<String, Counts>,
+    rule: Rule,
+) -> Verdict {
+    let mut total = Row {
+        topic: "total".to_owned(),
+        sent: Tally::default(),
+        counted: Counts::default(),
+        agrees: true,
+    };
+    let (mut rows, mut problems) = (Vec::new(), Vec::new());
+    for (topic, tally) in sent {
+        let counts = counted.get(topic).copied().unwrap_or_default();
+        let found = judge(*tally, counts, rule);
+        total.sent.sent += tally.sent;
+        total.sent.unique += tally.unique;
+        total.sent.possibly_doubled += tally.possibly_doubled;
+        total.counted.add(counts);
+        total.agrees &= found.is_empty();
+        problems.extend(
+            found
+                .iter()
+                .map(|problem| format!("topic {topic:?}: {problem}")),
+        );
+        rows.push(Row {
+            topic: topic.clone(),
+            sent: *tally,
+            counted: counts,
+            agrees: found.is_empty(),
+        });
+    }
+    if let Rule::Known {
+        unique: Some(expected),
+    } = rule
+        && total.counted.unique_processed != expected
+    {
+        total.agrees = false;
+        let unique = total.counted.unique_processed;
+        problems.push(format!(
+            "stored {unique} events that were not stored before, expected {expected}"
+        ));
+    }
+    Verdict {
+        is_short: rows.iter().any(|row| row.counted.received < row.sent.sent),
+        rows,
+        total,
+        problems,
+    }
+}
+
+/// What does not hold of one topic.
+fn judge(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
+    let mut problems = Vec::new();
+    let Counts {
+        received,
+        unique_processed,
+        duplicate_dropped,
+    } = counted;
+    let most = sent.sent + sent.possibly_doubled;
+    if received < sent.sent {
+        problems.push(format!("received {received} of {} events sent", sent.sent));
+    }
+    if received > most {
+        let more = received - most;
+        problems.push(match rule {
+            Rule::Fresh { was_used_before: true } => format!(
+                "received {more} more than sent: the run id was used before; take another, or none"
+            ),
+            Rule::Fresh { was_used_before: false } => format!(
+                "received {more} more than sent, though the topic is this run's own: somebody else publishes on it, \
+                 or events were counted twice"
+            ),
+            Rule::Known { .. } => format!(
+                "received {more} more than sent: foreign traffic, for another publisher sent on this topic meanwhile"
+            ),
+        });
+    }
+    if unique_processed + duplicate_dropped != received {
+        problems.push(format!(
+            "unique {unique_processed} + duplicates {duplicate_dropped} are not the {received} received"
+        ));
+    }
+    let unique = sent.unique;
+    match rule {
+        Rule::Fresh { .. } if unique_processed != unique => {
+            problems.push(format!("unique {unique_processed}, not {unique}"));
+        }
+        Rule::Known { .. } if unique_processed > unique => problems.push(format!(
+            "unique {unique_processed}, though only {unique} distinct identities were sent"
+        )),
+        _ => {}
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRESH: Rule = Rule::Fresh {
+        was_used_before: false,
+    };
+    const KNOWN: Rule = Rule::Known { unique: None };
+
+    fn tally(sent: u64, unique: u64, possibly_doubled: u64) -> Tally {
+        Tally {
+            sent,
+            unique,
+            possibly_doubled,
+        }
+    }
+
+    fn counts(received: u64, unique_processed: u64, duplicate_dropped: u64) -> Counts {
+        Counts {
+            received,
+            unique_processed,
+            duplicate_dropped,
+        }
+    }
+
+    fn problems(sent: Tally, counted: Counts, rule: Rule) -> String {
+        judge(sent, counted, rule).join("; ")
+    }
+
+    #[test]
+    fn a_fresh_run_is_exact() {
+        assert_eq!(problems(tally(10, 7, 0), counts(10, 7, 3), FRESH), "");
+        assert!(problems(tally(10, 7, 0), counts(9, 7, 2), FRESH).contains("received 9 of 10"));
+        assert!(problems(tally(10, 7, 0), counts(11, 7, 4), FRESH).contains("counted twice"));
+        assert!(problems(tally(10, 7, 0), counts(10, 8, 2), FRESH).contains("unique 8, not 7"));
+        assert!(problems(tally(10, 7, 0), counts(10, 7, 2), FRESH).contains("are not the 10"));
+    }
+
+    #[test]
+    fn a_run_id_that_was_used_before_is_named() {
+        let rule = Rule::Fresh {
+            was_used_before: true,
+        };
+        assert!(problems(tally(10, 7, 0), counts(20, 7, 13), rule).contains("used before"));
+    }
+
+    #[test]
+    fn what_may_be_doubled_may_be_received_but_not_stored() {
+        for received in 10..=12 {
+            let counted = counts(received, 7, received - 7);
+            assert_eq!(problems(tally(10, 7, 2), counted, FRESH), "");
+        }
+        assert_ne!(problems(tally(10, 7, 2), counts(13, 7, 6), FRESH), "");
+        assert_ne!(problems(tally(10, 7, 2), counts(12, 8, 4), FRESH), "");
+    }
+
+    #[test]
+    fn known_events_may_have_been_stored_before() {
+        for unique in 0..=7 {
+            assert_eq!(
+                problems(tally(10, 7, 0), counts(10, unique, 10 - unique), KNOWN),
+                ""
+            );
+        }
+        assert!(problems(tally(10, 7, 0), counts(10, 8, 2), KNOWN).contains("distinct"));
+        assert!(problems(tally(10, 7, 0), counts(12, 7, 5), KNOWN).contains("foreign traffic"));
+    }
+
+    #[test]
+    fn topics_are_compared_one_by_one_and_added_up() {
+        let sent = BTreeMap::from([
+            ("a".to_owned(), tally(3, 2, 0)),
+            ("b".to_owned(), tally(2, 2, 0)),
+        ]);
+        let swapped = HashMap::from([
+            ("a".to_owned(), counts(2, 2, 0)),
+            ("b".to_owned(), counts(3, 2, 1)),
+        ]);
+        let verdict = compare(&sent, &swapped, FRESH);
+        assert_eq!(verdict.total.counted, counts(5, 4, 1));
+        assert!(!verdict.total.agrees && verdict.is_short);
+        assert_eq!(verdict.problems.len(), 2);
+
+        let verdict = compare(&sent, &HashMap::new(), FRESH);
+        assert!(
+            verdict.is_short && verdict.problems.len() == 4,
+            "{:?}",
+            verdict.problems
+        );
+    }
+
+    #[test]
+    fn the_number_of_events_that_are_stored_can_be_made_exact() {
+        let sent = BTreeMap::from([("a".to_owned(), tally(3, 2, 0))]);
+        let counted = HashMap::from([("a".to_owned(), counts(3, 1, 2))]);
+        let verdict = |unique| compare(&sent, &counted, Rule::Known { unique });
+        assert!(verdict(None).problems.is_empty());
+        assert!(verdict(Some(1)).problems.is_empty());
+        assert_eq!(verdict(Some(2)).problems.len(), 1);
+        assert!(!verdict(Some(0)).total.agrees);
+    }
+}

@@ -1,0 +1,76 @@
+//! The built program as a shell sees it: its exit codes, and what it says where.
+
+use std::process::{Command, Output, Stdio};
+
+/// Runs it with none of the environment's settings.
+fn publisher(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_publisher"))
+        .args(arguments)
+        .env_clear()
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn wrong_usage_is_one_line_and_exit_code_2() {
+    for arguments in [
+        &["--batch", "0"][..],
+        &["generate", "--duplicates", "1.5"],
+        &["send"],
+    ] {
+        let ended = publisher(arguments);
+        assert_eq!(ended.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(
+            text(&ended.stderr).lines().count(),
+            1,
+            "{}",
+            text(&ended.stderr)
+        );
+        assert!(ended.stdout.is_empty());
+    }
+}
+
+#[test]
+fn help_and_version_are_what_was_asked_for() {
+    for (arguments, said) in [
+        (&["--help"][..], "generate"),
+        (&["generate", "--help"], "--duplicates"),
+        (&["send", "--help"], "--skip-invalid"),
+        (&["--version"], env!("CARGO_PKG_VERSION")),
+    ] {
+        let ended = publisher(arguments);
+        assert_eq!(ended.status.code(), Some(0), "{arguments:?}");
+        assert!(
+            text(&ended.stdout).contains(said),
+            "{}",
+            text(&ended.stdout)
+        );
+    }
+}
+
+#[test]
+fn a_bad_line_ends_it_before_it_looks_for_a_broker() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, "{\"topic\":\"t\"}\n").unwrap();
+    let path = file.path().to_str().unwrap();
+    let ended = publisher(&["send", path]);
+    assert_eq!(ended.status.code(), Some(1));
+    let said = text(&ended.stderr);
+    assert!(
+        said.contains(&format!("{path}:1: event_id: is required")),
+        "{said}"
+    );
+    assert!(said.contains("nothing was sent"), "{said}");
+}
+
+#[test]
+fn an_input_that_is_not_there_ends_it() {
+    let ended = publisher(&["send", "no/such/file", "--skip-invalid"]);
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(text(&ended.stderr).starts_with("error: cannot read no/such/file: "));
+}
