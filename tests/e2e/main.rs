@@ -1,1 +1,20 @@
-//! x
+//! Both services against a real broker: contracts, faults, the compose file.
+
+mod brokers;
+mod compose;
+mod data_files;
+mod duplicates;
+mod fidelity;
+mod http_errors;
+mod lifecycle;
+mod limits;
+mod outage;
+mod ownership;
+mod persistence;
+mod poison;
+mod redelivery;
+mod slow_clients;
+mod topics;
+mod trimming;
+mod volume;
+mod write_faults;

@@ -1,1 +1,28 @@
-//! x
+//! The harness of the end-to-end tests: a real broker, the built services, and what tests ask of them.
+//!
+//! It finds the services beside the test's own binary, so they must be built first: `cargo build --workspace`,
+//! or `tests/run.sh`, which does that. Everything it starts ends with the test, also with one that fails.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a harness fails its test by panicking, all over"
+)]
+#![expect(
+    clippy::must_use_candidate,
+    reason = "only this package uses it, and what it returns is asserted on"
+)]
+
+pub mod aggregator;
+pub mod api;
+pub mod books;
+pub mod broker;
+pub mod compose;
+pub mod event;
+pub mod port;
+pub mod publisher;
+pub mod service;
+pub mod store;
+pub mod system;
+pub mod wait;
+pub mod workspace;
+
+pub use system::System;

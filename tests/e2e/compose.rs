@@ -1,0 +1,141 @@
+//! The compose file: what it says, and that it runs.
+
+use e2e::{
+    api::Api,
+    compose::{Project, commands},
+    event::{event, events},
+    wait::{eventually, holds, within},
+};
+use serde_json::Value;
+
+/// More than it takes to start three containers and send 20,000 events on a slow machine.
+const DEADLINE: std::time::Duration = std::time::Duration::from_mins(3);
+
+/// The commands of compose, or none, with a line that says why nothing is tested.
+fn found() -> Vec<&'static str> {
+    commands().unwrap_or_else(|reason| {
+        println!("{reason}; the compose file is not tested here");
+        Vec::new()
+    })
+}
+
+#[test]
+fn every_version_of_compose_here_reads_the_file() {
+    for command in found() {
+        let project = Project::new(command);
+        let shown = project.run(&["config"]);
+        for service in ["nats", "aggregator", "publisher"] {
+            assert!(shown.contains(&format!("\n  {service}:")), "{shown}");
+        }
+    }
+}
+
+/// The file as version 2 understands it, which alone tells it as JSON.
+fn parsed() -> Option<Value> {
+    if !found().contains(&"docker compose") {
+        println!("there is no docker compose v2; what the file says is not tested here");
+        return None;
+    }
+    let shown = Project::new("docker compose").run(&["config", "--format", "json"]);
+    Some(serde_json::from_str(&shown).unwrap())
+}
+
+#[test]
+fn only_the_aggregator_is_published_and_only_on_loopback() {
+    let Some(file) = parsed() else { return };
+    for (name, service) in file["services"].as_object().unwrap() {
+        let ports = service["ports"].as_array().cloned().unwrap_or_default();
+        if name != "aggregator" {
+            assert!(ports.is_empty(), "{name}: {ports:?}");
+            continue;
+        }
+        assert_eq!(ports.len(), 1, "{ports:?}");
+        assert_eq!(ports[0]["host_ip"], "127.0.0.1");
+        assert_eq!(ports[0]["target"], 8080);
+    }
+    let networks = |service: &str| -> Vec<String> {
+        let networks = file["services"][service]["networks"].as_object().unwrap();
+        networks.keys().cloned().collect()
+    };
+    for network in networks("nats") {
+        assert_eq!(file["networks"][&network]["internal"], true, "{network}");
+        assert!(networks("aggregator").contains(&network));
+    }
+}
+
+#[test]
+fn no_service_has_more_rights_than_it_needs() {
+    let Some(file) = parsed() else { return };
+    let services = file["services"].as_object().unwrap();
+    assert_eq!(services.len(), 3);
+    for (name, service) in services {
+        let user = service["user"].as_str().unwrap();
+        assert!(
+            !user.starts_with('0') && !user.starts_with("root"),
+            "{name}: {user}"
+        );
+        assert_eq!(service["read_only"], true, "{name}");
+        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
+        assert_eq!(service["cap_add"], Value::Null, "{name}");
+        assert_ne!(service["privileged"], true, "{name}");
+        let options = service["security_opt"].as_array().unwrap();
+        assert!(options.contains(&"no-new-privileges:true".into()), "{name}");
+        assert!(!service["mem_limit"].is_null(), "{name}");
+        assert!(!service["restart"].is_null(), "{name}");
+        assert!(!service["stop_grace_period"].is_null(), "{name}");
+        if name != "publisher" {
+            assert!(!service["healthcheck"]["test"].is_null(), "{name}");
+            assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
+        }
+    }
+    for (service, needed) in [("aggregator", "nats"), ("publisher", "aggregator")] {
+        let condition = &services[service]["depends_on"][needed]["condition"];
+        assert_eq!(condition, "service_healthy");
+    }
+}
+
+#[tokio::test]
+async fn down_and_up_again_keep_every_event_and_dedup_still_knows_them() {
+    let Some(&command) = found().first() else {
+        return;
+    };
+    let project = Project::of_what_was_built(command);
+    let api = Api::new(&project.url());
+    project.run(&["up", "--detach", "--no-build"]);
+    within(DEADLINE, "the publisher has verified its run", async || {
+        let logs = project.run(&["logs", "publisher"]);
+        let verified = "verified: received 20000, unique 14000, duplicates 6000";
+        holds(logs.contains(verified), logs)
+    })
+    .await;
+    let kept = events("kept by compose", 0..50);
+    api.publish(&kept).await;
+    project.run(&["stop", "publisher"]);
+    let before = api.settled().await;
+    assert!(
+        before.stats.unique_processed >= 14_050,
+        "{:?}",
+        before.stats
+    );
+
+    project.run(&["down"]);
+    assert!(api.get("/stats").await.is_err(), "it is gone");
+    // Without the publisher, which would begin another run.
+    project.run(&["up", "--detach", "--no-build", "aggregator"]);
+    eventually("the aggregator is healthy again", async || {
+        let health = api.get("/health").await?;
+        holds(health.status == 200, health.text())
+    })
+    .await;
+    let after = api.settled().await;
+    assert_eq!(
+        (after.counts(), after.topics),
+        (before.counts(), before.topics)
+    );
+
+    api.publish(&kept).await;
+    api.publish(&[event("kept by compose", "new")]).await;
+    let books = api.settled().await;
+    assert_eq!(books.of("kept by compose"), [101, 51, 50]);
+    assert_eq!(books.stats.conflicts, 0);
+}

@@ -1,0 +1,99 @@
+//! The broker goes and comes back.
+
+use std::time::{Duration, Instant};
+
+use e2e::{
+    System,
+    aggregator::Aggregator,
+    broker::Later,
+    event::{array, events},
+};
+
+#[tokio::test]
+async fn a_broker_that_restarts_in_mid_flow_costs_nothing() {
+    let mut system = System::start().await;
+    let url = system.api().url().to_owned();
+    let mut publisher = system.publisher(&[
+        "generate", "--count", "12000", "--rate", "2000", "--batch", "20", "--run-id", "outage",
+        "--verify", &url,
+    ]);
+    system.api().received_at_least(1500).await;
+    system.broker.kill().await;
+    assert!(publisher.service().is_running(), "it is killed in mid-flow");
+    system.broker.start_again().await;
+    system.api().received_at_least(5000).await;
+    system.broker.stop().await;
+    assert!(
+        publisher.service().is_running(),
+        "it is stopped in mid-flow"
+    );
+    system.broker.start_again().await;
+    let run = publisher.ended().await;
+    run.succeeded();
+    assert_eq!(run.verified(), [12_000, 8_400, 3_600]);
+    assert_eq!(system.settled().await.counts(), [12_000, 8_400, 3_600]);
+    system.aggregator.healthy().await;
+}
+
+#[tokio::test]
+async fn while_the_broker_is_away_publishing_answers_503_and_what_is_sent_again_is_stored_once() {
+    let mut system = System::start().await;
+    system.api().publish(&events("orders", 0..10)).await;
+    let before = system.settled().await;
+    system.broker.kill().await;
+    let health = system.aggregator.unhealthy().await;
+    assert_eq!(health["status"], "unhealthy");
+    assert!(health["checks"].is_object(), "{health}");
+
+    let body = array(&events("orders", 5..20));
+    for _ in 0..3 {
+        let asked = Instant::now();
+        let refused = system.api().post(body.clone()).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        let pause: u64 = refused.header("retry-after").parse().unwrap();
+        assert!(pause > 0);
+        let kind = refused.header("content-type");
+        assert_eq!(kind, "application/problem+json");
+        // At once: long before anything was waited for.
+        assert!(asked.elapsed() < Duration::from_secs(5));
+    }
+    // What is stored can be read all the same.
+    let stats = system.api().stats().await.unwrap();
+    assert_eq!((stats.received, stats.pending), (10, None));
+    assert_eq!(system.api().topics().await, before.topics);
+
+    system.broker.start_again().await;
+    system.aggregator.healthy().await;
+    let accepted = system.api().post(body).await;
+    assert_eq!(accepted.status, 200, "{}", accepted.text());
+    let books = system.settled().await;
+    assert_eq!(books.counts(), [25, 20, 5]);
+    assert_eq!(books.stats.conflicts, 0);
+}
+
+#[tokio::test]
+async fn an_aggregator_that_starts_before_its_broker_comes_up_when_the_broker_does() {
+    let later = Later::new();
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = Aggregator::start(&later.url(), data.path(), &[]).await;
+    let health = aggregator.unhealthy().await;
+    assert!(health["checks"]["broker"].is_string(), "{health}");
+    let refused = aggregator.api().post(array(&events("orders", 0..1))).await;
+    assert_eq!(refused.status, 503);
+    let _broker = later.start().await;
+    aggregator.healthy().await;
+    aggregator.api().publish(&events("orders", 0..5)).await;
+    assert_eq!(aggregator.api().settled().await.counts(), [5, 5, 0]);
+}
+
+#[tokio::test]
+async fn a_publisher_waits_for_a_broker_and_an_aggregator_that_are_not_there_yet() {
+    let later = Later::new();
+    let arguments = ["generate", "--count", "500"];
+    let publisher = e2e::publisher::Publisher::start(&later.url(), &arguments);
+    let broker = later.start().await;
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = Aggregator::start(&broker.url(), data.path(), &[]).await;
+    publisher.ended().await.succeeded();
+    assert_eq!(aggregator.api().settled().await.counts(), [500, 350, 150]);
+}

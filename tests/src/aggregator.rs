@@ -1,0 +1,143 @@
+//! The built aggregator, started as a process on a data directory that outlives it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    api::Api,
+    service::{Ended, Service, Signal},
+    wait::{DEADLINE, eventually, holds},
+    workspace,
+};
+
+/// How long it may take to end in good order, and some more for a machine that is busy.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A running aggregator. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Aggregator {
+    settings: Settings,
+    service: Service,
+    api: Api,
+}
+
+#[derive(Debug)]
+struct Settings {
+    nats_url: String,
+    data_dir: PathBuf,
+    flags: Vec<String>,
+}
+
+impl Settings {
+    fn start(&self, listen: &str) -> Service {
+        let mut command = Command::new(workspace::binary("aggregator"));
+        command
+            .args(["serve", "--listen", listen])
+            .args(["--nats-url", &self.nats_url, "--log-format", "json"])
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            .args(&self.flags);
+        Service::start("aggregator", &mut command)
+    }
+}
+
+impl Aggregator {
+    /// Starts one on a free port and waits until it listens; the broker need not be there.
+    pub async fn start(nats_url: &str, data_dir: &Path, flags: &[&str]) -> Self {
+        let settings = Settings {
+            nats_url: nats_url.to_owned(),
+            data_dir: data_dir.to_owned(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+        };
+        let service = settings.start("127.0.0.1:0");
+        let mut aggregator = Self {
+            settings,
+            service,
+            api: Api::new(""),
+        };
+        aggregator.api = Api::new(&aggregator.listening().await);
+        aggregator
+    }
+
+    /// Starts one that is to end by itself, and waits for that.
+    pub async fn refused(nats_url: &str, data_dir: &Path, flags: &[&str]) -> Ended {
+        let settings = Settings {
+            nats_url: nats_url.to_owned(),
+            data_dir: data_dir.to_owned(),
+            flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+        };
+        settings.start("127.0.0.1:0").ended(DEADLINE).await
+    }
+
+    /// Its HTTP API.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// Its process.
+    pub fn service(&mut self) -> &mut Service {
+        &mut self.service
+    }
+
+    /// Waits until it says that all its parts work.
+    pub async fn healthy(&self) {
+        eventually("the aggregator is healthy", async || {
+            let health = self.api.get("/health").await?;
+            holds(health.status == 200, health.text())
+        })
+        .await;
+    }
+
+    /// Waits until it says that a part does not work, and returns what it says.
+    pub async fn unhealthy(&self) -> serde_json::Value {
+        eventually("the aggregator is unhealthy", async || {
+            let health = self.api.get("/health").await?;
+            holds(health.status == 503, health.text())?;
+            Ok(health.json())
+        })
+        .await
+    }
+
+    /// Kills it, so that it can do nothing about it.
+    pub fn kill(&mut self) {
+        self.service.signal(Signal::KILL);
+        self.service.kill();
+    }
+
+    /// Asks it to end, and waits for that.
+    pub async fn stop(&mut self) -> Ended {
+        self.service.signal(Signal::TERM);
+        self.service.ended(STOP_DEADLINE).await
+    }
+
+    /// Starts it again, after [`Self::kill`] or [`Self::stop`], with the same settings and at the same address.
+    pub async fn start_again(&mut self) {
+        assert!(!self.service.is_running(), "it was not ended before");
+        let listen = self.api.address();
+        self.service = self.settings.start(&listen);
+        self.listening().await;
+    }
+
+    /// Waits until it logs the address that it is bound to.
+    async fn listening(&mut self) -> String {
+        eventually("the aggregator listens", async || {
+            let log = self.service.log();
+            if let Some(address) = log.iter().find_map(|line| address(line)) {
+                return Ok(address);
+            }
+            assert!(self.service.is_running(), "it ended: {}", log.join("\n"));
+            Err(log.join("\n"))
+        })
+        .await
+    }
+}
+
+fn address(line: &str) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let says_so = line["message"].as_str()?.contains("listening");
+    let address = line["address"].as_str()?;
+    says_so.then(|| address.to_owned())
+}

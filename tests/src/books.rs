@@ -1,0 +1,119 @@
+//! The aggregator's books: what it counted, in all and by topic.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+/// What `/stats` tells.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Stats {
+    /// Events that came.
+    pub received: u64,
+    /// Those of them that were stored.
+    pub unique_processed: u64,
+    /// Those of them that were stored already.
+    pub duplicate_dropped: u64,
+    /// Those of them that are no events.
+    pub rejected: u64,
+    /// Duplicates that differ from what is stored.
+    pub conflicts: u64,
+    /// Deliveries of messages that were applied before.
+    pub redelivered: u64,
+    /// Messages in the stream that are not applied; none while that is not known.
+    pub pending: Option<u64>,
+    /// Sequences that the stream lost before they were applied.
+    pub missing: u64,
+    /// Names of topics.
+    pub topics: Vec<String>,
+    /// How many topics there are.
+    pub topics_total: u64,
+    /// Age of the process.
+    pub uptime_seconds: u64,
+    /// When the process started.
+    pub started_at: String,
+}
+
+/// What `/topics` tells of one topic.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct TopicCounts {
+    /// Its name.
+    pub topic: String,
+    /// Events that came.
+    pub received: u64,
+    /// Those of them that were stored.
+    pub unique_processed: u64,
+    /// Those of them that were stored already.
+    pub duplicate_dropped: u64,
+    /// When its first event was applied.
+    pub first_at: String,
+    /// When its latest event was applied.
+    pub last_at: String,
+}
+
+/// All counts at one time, while nothing is on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Books {
+    /// In all.
+    pub stats: Stats,
+    /// By topic.
+    pub topics: BTreeMap<String, TopicCounts>,
+}
+
+impl Books {
+    /// Received, unique and duplicate events.
+    pub fn counts(&self) -> [u64; 3] {
+        let stats = &self.stats;
+        [
+            stats.received,
+            stats.unique_processed,
+            stats.duplicate_dropped,
+        ]
+    }
+
+    /// Received, unique and duplicate events of one topic.
+    pub fn of(&self, topic: &str) -> [u64; 3] {
+        let counts = self.topics.get(topic);
+        let counts = counts.unwrap_or_else(|| panic!("there is no topic {topic:?}"));
+        counts.counts()
+    }
+
+    /// What must hold whatever happened: every arrival is counted as stored, as a duplicate or as rejected, and
+    /// the topics add up to the whole.
+    pub(crate) fn check(&self) {
+        let stats = &self.stats;
+        assert_eq!(
+            stats.received,
+            stats.unique_processed + stats.duplicate_dropped + stats.rejected,
+            "the books do not balance: {stats:?}"
+        );
+        assert!(stats.conflicts <= stats.duplicate_dropped, "{stats:?}");
+        assert_eq!(stats.missing, 0, "nothing was lost: {stats:?}");
+        let mut sums = [0; 3];
+        for counts in self.topics.values() {
+            let [received, unique, duplicates] = counts.counts();
+            assert_eq!(received, unique + duplicates, "{counts:?}");
+            assert!(counts.first_at <= counts.last_at, "{counts:?}");
+            sums[0] += received;
+            sums[1] += unique;
+            sums[2] += duplicates;
+        }
+        assert_eq!(
+            sums,
+            [
+                stats.received - stats.rejected,
+                stats.unique_processed,
+                stats.duplicate_dropped
+            ],
+            "the topics do not add up to {stats:?}"
+        );
+        assert_eq!(stats.topics_total, self.topics.len() as u64);
+        let names = self.topics.keys().take(stats.topics.len());
+        assert!(names.eq(&stats.topics), "{:?}", stats.topics);
+    }
+}
+
+impl TopicCounts {
+    fn counts(&self) -> [u64; 3] {
+        [self.received, self.unique_processed, self.duplicate_dropped]
+    }
+}

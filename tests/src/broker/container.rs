@@ -1,0 +1,124 @@
+//! The broker as a container.
+
+use std::collections::HashMap;
+
+use testcontainers::{
+    ContainerAsync, GenericImage, ImageExt,
+    bollard::{
+        Docker,
+        models::PortBinding,
+        query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder},
+    },
+    core::{WaitFor, wait::ExitWaitStrategy},
+    runners::AsyncRunner,
+};
+use tokio::sync::OnceCell;
+
+use super::configuration;
+
+/// In the container. `/var/tmp` is in every image and open to all; the data stay in the container's own layer.
+const CONFIGURATION: &str = "/etc/event-aggregator/nats.conf";
+const STORE: &str = "/var/tmp";
+const PORT: &str = "4222/tcp";
+
+/// How long the broker has to end in good order.
+const GRACE_SECONDS: i32 = 20;
+
+#[derive(Debug)]
+pub(super) struct Server {
+    container: ContainerAsync<GenericImage>,
+    docker: Docker,
+}
+
+/// Whether Docker answers and has the image.
+pub(super) async fn is_there(image: &str) -> Result<(), String> {
+    let docker = docker()?;
+    docker.ping().await.map_err(|err| err.to_string())?;
+    let found = docker.inspect_image(image).await;
+    found.map(drop).map_err(|err| err.to_string())
+}
+
+impl Server {
+    pub async fn start(image: &str, port: u16) -> Self {
+        let configuration = configuration(&version(image).await);
+        // A fixed port, for one that Docker chooses changes with each start.
+        let binding = PortBinding {
+            host_ip: Some("127.0.0.1".to_owned()),
+            host_port: Some(port.to_string()),
+        };
+        let ports = HashMap::from([(PORT.to_owned(), Some(vec![binding]))]);
+        let container = generic(image)
+            .with_cmd(["--config", CONFIGURATION, "--store_dir", STORE])
+            .with_copy_to(CONFIGURATION, configuration)
+            .with_host_config_modifier(move |host| {
+                host.port_bindings = Some(ports.clone());
+                host.publish_all_ports = Some(false);
+            })
+            .start()
+            .await
+            .unwrap_or_else(|err| panic!("no container of {image} can be started: {err}"));
+        Self {
+            container,
+            docker: docker().expect("Docker answered just now"),
+        }
+    }
+
+    pub async fn start_again(&self) {
+        let started = self.container.start().await;
+        started.expect("a stopped container can be started");
+    }
+
+    pub async fn stop(&self) {
+        let options = StopContainerOptionsBuilder::new().t(GRACE_SECONDS).build();
+        let stopped = self
+            .docker
+            .stop_container(self.container.id(), Some(options))
+            .await;
+        stopped.expect("a running container can be stopped");
+    }
+
+    pub async fn kill(&self) {
+        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
+        let killed = self
+            .docker
+            .kill_container(self.container.id(), Some(options))
+            .await;
+        killed.expect("a running container can be killed");
+        super::eventually("the container ends", async || {
+            match self.container.is_running().await {
+                Ok(false) => Ok(()),
+                other => Err(format!("running: {other:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+fn docker() -> Result<Docker, String> {
+    Docker::connect_with_defaults().map_err(|err| err.to_string())
+}
+
+fn generic(image: &str) -> GenericImage {
+    let (name, tag) = match image.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, tag),
+        _ => (image, "latest"),
+    };
+    GenericImage::new(name, tag)
+}
+
+/// What the image's nats-server says of its version; asked once.
+async fn version(image: &str) -> String {
+    static VERSION: OnceCell<String> = OnceCell::const_new();
+    VERSION.get_or_init(|| ask_version(image)).await.clone()
+}
+
+async fn ask_version(image: &str) -> String {
+    let container = generic(image)
+        .with_wait_for(WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0)))
+        .with_cmd(["--version"])
+        .start()
+        .await
+        .unwrap_or_else(|err| panic!("no container of {image} can be started: {err}"));
+    let output = container.stdout_to_vec().await;
+    String::from_utf8_lossy(&output.expect("a container's output can be read")).into_owned()
+}

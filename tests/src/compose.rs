@@ -1,0 +1,137 @@
+//! The project's compose file, as a compose project of the test's own.
+
+use std::{
+    env,
+    process::{Command, Output},
+};
+
+use crate::{port, workspace};
+
+/// The variables by which the compose file takes the images of the services.
+const IMAGES: [&str; 2] = ["AGGREGATOR_IMAGE", "PUBLISHER_IMAGE"];
+
+/// The compose commands that answer here, those of version 2 first.
+///
+/// # Errors
+/// Why there is none.
+pub fn commands() -> Result<Vec<&'static str>, String> {
+    let answers = |command: &str| {
+        let output = words(command).arg("version").output();
+        output.is_ok_and(|output| output.status.success())
+    };
+    let output = Command::new("docker").arg("version").output();
+    if !output.is_ok_and(|output| output.status.success()) {
+        return Err("no Docker engine answers".to_owned());
+    }
+    let known = ["docker compose", "docker-compose"];
+    let found: Vec<_> = known.into_iter().filter(|known| answers(known)).collect();
+    if found.is_empty() {
+        return Err("neither docker compose nor docker-compose answers".to_owned());
+    }
+    Ok(found)
+}
+
+fn words(command: &str) -> Command {
+    let mut words = command.split(' ');
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).current_dir(workspace::root());
+    command
+}
+
+/// The three services under a name of their own. They are removed with their volumes when this is dropped.
+#[derive(Debug)]
+pub struct Project {
+    command: &'static str,
+    name: String,
+    port: u16,
+    images: Vec<(String, String)>,
+}
+
+impl Project {
+    /// A project with whatever images the environment names; to be read, not to be run.
+    pub fn new(command: &'static str) -> Self {
+        let port = port::free();
+        Self {
+            command,
+            name: format!("event-aggregator-e2e-{port}"),
+            port,
+            images: Vec::new(),
+        }
+    }
+
+    /// A project that runs what was built. `tests/run.sh` has made images of it and names them in the
+    /// environment; without that they are made here.
+    pub fn of_what_was_built(command: &'static str) -> Self {
+        let mut project = Self::new(command);
+        if IMAGES.iter().any(|name| env::var_os(name).is_none()) {
+            project.images = make_images();
+        }
+        project
+    }
+
+    /// Where the aggregator will be.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs a command of compose, which must succeed, and returns what it wrote to both outputs.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.output(arguments);
+        let text = both(&output);
+        assert!(
+            output.status.success(),
+            "{} {arguments:?}: {}\n{text}",
+            self.command,
+            output.status
+        );
+        text
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        let output = words(self.command)
+            .args(arguments)
+            .env("COMPOSE_PROJECT_NAME", &self.name)
+            .env("AGGREGATOR_PORT", self.port.to_string())
+            .envs(self.images.iter().map(|(name, value)| (name, value)))
+            .output();
+        output.expect("it answered before")
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let logs = self.output(&["logs", "--tail", "30"]);
+            eprintln!("{}", both(&logs));
+        }
+        let down = self.output(&["down", "--volumes", "--remove-orphans"]);
+        if !down.status.success() {
+            eprintln!("{}", both(&down));
+        }
+    }
+}
+
+/// Images of the built services, from this machine's own files.
+fn make_images() -> Vec<(String, String)> {
+    let output = Command::new(workspace::root().join("compose/offline-images.sh"))
+        .arg("--services")
+        .env("BIN_DIR", workspace::binaries())
+        .output()
+        .expect("a shell script can be run");
+    assert!(
+        output.status.success(),
+        "no images can be made; set {IMAGES:?} to such that are there:\n{}",
+        both(&output)
+    );
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let variables = stdout.lines().filter_map(|line| line.split_once('='));
+    variables
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn both(output: &Output) -> String {
+    let [stdout, stderr] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    format!("{stdout}{stderr}")
+}

@@ -1,0 +1,75 @@
+//! The built publisher, started as a process.
+
+use std::{process::Command, time::Duration};
+
+use serde_json::Value;
+
+use crate::{service::Service, workspace};
+
+/// More than any run here takes on a slow machine.
+const DEADLINE: Duration = Duration::from_mins(4);
+
+/// A running publisher. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Publisher(Service);
+
+/// How a publisher ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Its exit code.
+    pub code: Option<i32>,
+    /// The summary on its standard output; null where there is none.
+    pub summary: Value,
+    /// What it told people.
+    pub told: String,
+}
+
+impl Publisher {
+    /// Starts `publisher ARGUMENTS --nats-url URL --json`.
+    pub fn start(nats_url: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(workspace::binary("publisher"));
+        command
+            .args(arguments)
+            .args(["--nats-url", nats_url, "--json"]);
+        Self(Service::start("publisher", &mut command))
+    }
+
+    /// Its process.
+    pub fn service(&mut self) -> &mut Service {
+        &mut self.0
+    }
+
+    /// Waits for its end.
+    pub async fn ended(mut self) -> Run {
+        let ended = self.0.ended(DEADLINE).await;
+        Run {
+            code: ended.code,
+            summary: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),
+            told: ended.stderr,
+        }
+    }
+}
+
+/// Runs `publisher ARGUMENTS` to its end.
+pub async fn publish(nats_url: &str, arguments: &[&str]) -> Run {
+    Publisher::start(nats_url, arguments).ended().await
+}
+
+impl Run {
+    /// Fails the test unless it ended well.
+    pub fn succeeded(&self) {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.told, self.summary);
+    }
+
+    /// A count of the summary.
+    pub fn count(&self, name: &str) -> u64 {
+        let count = self.summary[name].as_u64();
+        count.unwrap_or_else(|| panic!("there is no {name} in {}\n{}", self.summary, self.told))
+    }
+
+    /// Received, unique and duplicate events, as verified.
+    pub fn verified(&self) -> [u64; 3] {
+        assert_eq!(self.summary["verified"], true, "{}", self.summary);
+        ["received", "unique_processed", "duplicate_dropped"].map(|name| self.count(name))
+    }
+}

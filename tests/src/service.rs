@@ -1,0 +1,186 @@
+//! A process that the harness started: its output, signals to it, its end.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
+
+use crate::wait;
+
+/// Lines of output that a failing test shows.
+const SHOWN: usize = 60;
+
+/// A running process. It is killed when this is dropped; a test that fails shows its last lines then.
+#[derive(Debug)]
+pub struct Service {
+    name: &'static str,
+    child: Child,
+    stdout: Output,
+    stderr: Output,
+}
+
+/// How a process ended, with all that it wrote.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code, or none where a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Service {
+    /// Starts `command`. The settings of this process's own environment do not reach it.
+    pub fn start(name: &'static str, command: &mut Command) -> Self {
+        const SETTINGS: [&str; 14] = [
+            "LISTEN_ADDR",
+            "NATS_URL",
+            "DATA_DIR",
+            "STREAM",
+            "DURABLE",
+            "STREAM_MAX_BYTES",
+            "STREAM_KEEP_BYTES",
+            "STREAM_REPLICAS",
+            "BATCH_EVENTS",
+            "BATCH_BYTES",
+            "BATCH_WAIT_MS",
+            "LOG_LEVEL",
+            "LOG_FORMAT",
+            "RUST_LOG",
+        ];
+        let own: Vec<_> = command
+            .get_envs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for setting in SETTINGS {
+            if !own.iter().any(|name| name == setting) {
+                command.env_remove(setting);
+            }
+        }
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|err| panic!("{name} cannot be started: {err}; {command:?}"));
+        let stdout = Output::of(child.stdout.take().expect("it is piped"));
+        let stderr = Output::of(child.stderr.take().expect("it is piped"));
+        Self {
+            name,
+            child,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The lines that it has written to standard error.
+    pub fn log(&self) -> Vec<String> {
+        self.stderr.lines()
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.status().is_none()
+    }
+
+    /// Sends it a signal; it must not have ended.
+    pub fn signal(&mut self, signal: Signal) {
+        let status = self.status();
+        assert!(status.is_none(), "{} has ended: {status:?}", self.name);
+        // Its id is its own until its end was asked for with success.
+        kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&mut self, deadline: Duration) -> Ended {
+        let what = format!("{} ends", self.name);
+        let status = wait::within(deadline, &what, async || {
+            self.status().ok_or_else(|| "it is running".to_owned())
+        })
+        .await;
+        Ended {
+            code: status.code(),
+            stdout: self.stdout.whole(),
+            stderr: self.stderr.whole(),
+        }
+    }
+
+    /// Kills it, so that it can do nothing about it, and waits for its end.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("a child can be asked")
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let before = self.status();
+        self.kill();
+        if thread::panicking() {
+            let log = self.log();
+            let shown = &log[log.len().saturating_sub(SHOWN)..];
+            eprintln!(
+                "---- {} ({}), its last lines:\n{}",
+                self.name,
+                before.map_or_else(|| "was running".to_owned(), |status| status.to_string()),
+                shown.join("\n")
+            );
+        }
+    }
+}
+
+/// What a process writes to one of its outputs, read as it comes so that the pipe never fills.
+#[derive(Debug)]
+struct Output {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Output {
+    fn of(pipe: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                sink.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        });
+        Self {
+            lines,
+            reader: Some(reader),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let lines = self.lines.lock();
+        lines.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// All of it, after the end of the process.
+    fn whole(&mut self) -> String {
+        if let Some(reader) = self.reader.take() {
+            reader.join().expect("reading lines does not panic");
+        }
+        self.lines().join("\n")
+    }
+}

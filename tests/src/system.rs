@@ -1,0 +1,74 @@
+//! A broker and an aggregator of a test's own.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::{
+    aggregator::Aggregator,
+    api::Api,
+    books::Books,
+    broker::Broker,
+    publisher::{self, Publisher, Run},
+    store::Store,
+};
+
+/// A broker, an aggregator on it, and the aggregator's data. All of it is gone when this is dropped.
+#[derive(Debug)]
+pub struct System {
+    /// Dropped before what it works with.
+    pub aggregator: Aggregator,
+    /// The broker.
+    pub broker: Broker,
+    data: TempDir,
+}
+
+impl System {
+    /// Starts both and waits until the aggregator is healthy.
+    pub async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// As [`Self::start`], with flags for the aggregator.
+    pub async fn with(flags: &[&str]) -> Self {
+        let broker = Broker::start().await;
+        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let aggregator = Aggregator::start(&broker.url(), data.path(), flags).await;
+        aggregator.healthy().await;
+        Self {
+            aggregator,
+            broker,
+            data,
+        }
+    }
+
+    /// The aggregator's API.
+    pub fn api(&self) -> &Api {
+        self.aggregator.api()
+    }
+
+    /// Waits until all that is in the stream is applied, and returns the books, which must balance.
+    pub async fn settled(&self) -> Books {
+        self.api().settled().await
+    }
+
+    /// The aggregator's data directory.
+    pub fn data_dir(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The aggregator's database.
+    pub fn store(&self) -> Store {
+        Store::of(self.data.path())
+    }
+
+    /// Starts a publisher on the broker.
+    pub fn publisher(&self, arguments: &[&str]) -> Publisher {
+        Publisher::start(&self.broker.url(), arguments)
+    }
+
+    /// Runs a publisher on the broker to its end.
+    pub async fn publish(&self, arguments: &[&str]) -> Run {
+        publisher::publish(&self.broker.url(), arguments).await
+    }
+}

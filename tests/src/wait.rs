@@ -1,0 +1,47 @@
+//! Waiting for a condition with a deadline, never for a guessed time.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// Far more than anything here takes on a slow machine, so that only what never comes true fails.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks until the answer is no longer an error, and returns it.
+///
+/// Panics with the last error after [`DEADLINE`].
+pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    within(DEADLINE, what, probe).await
+}
+
+/// As [`eventually`], with a deadline of the caller's.
+pub async fn within<T>(
+    deadline: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Result<T, String>,
+) -> T {
+    let end = Instant::now() + deadline;
+    loop {
+        match probe().await {
+            Ok(answer) => return answer,
+            Err(last) if Instant::now() >= end => {
+                panic!("{what}: not so after {deadline:?}; at last: {last}")
+            }
+            Err(_) => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// A condition as an answer for [`eventually`], with what was seen instead.
+///
+/// # Errors
+/// What was seen, where the condition does not hold.
+pub fn holds(condition: bool, seen: impl std::fmt::Debug) -> Result<(), String> {
+    if condition {
+        Ok(())
+    } else {
+        Err(format!("{seen:?}"))
+    }
+}

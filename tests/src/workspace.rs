@@ -1,0 +1,33 @@
+//! Where things are: the workspace's files, and the services that were built from it.
+
+use std::{env, path::PathBuf};
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = package.parent().expect("the package is in the workspace");
+    root.to_owned()
+}
+
+/// The directory of the built services: that of the test binary's profile, or what `E2E_BIN_DIR` names.
+pub fn binaries() -> PathBuf {
+    if let Some(directory) = env::var_os("E2E_BIN_DIR") {
+        return directory.into();
+    }
+    let this = env::current_exe().expect("a process knows its program");
+    let directory = this.ancestors().nth(2);
+    directory
+        .expect("cargo puts test binaries into <profile>/deps")
+        .to_owned()
+}
+
+/// A built service.
+pub fn binary(name: &str) -> PathBuf {
+    let file = binaries().join(name);
+    assert!(
+        file.exists(),
+        "{} is not there; build the services first: cargo build --workspace",
+        file.display()
+    );
+    file
+}
