@@ -166,11 +166,16 @@ docker_mode() {
   elif have_images "${base[@]}"; then
     images=public
     say "using the public base images, which are here: ${base[*]}"
+  elif ! command -v cargo >/dev/null; then
+    images=public
+    say "using the public base images: $missing takes longer than 20 s to pull, and without cargo no others can be made"
   else
     images=offline
     say "using images made from this machine's own files, for $missing is not here and cannot be pulled within 20 s"
   fi
   export AGGREGATOR_PORT=$aggregator_port
+  # The broker's container reads it as another user than the one who cloned, perhaps under a strict umask.
+  chmod o+r compose/nats.conf compose/nats-2.9.conf
   if [[ $images == offline ]]; then
     run build compose/offline-images.sh >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"

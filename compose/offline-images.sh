@@ -9,7 +9,8 @@
 #
 # In them are the release binaries built by cargo, or those that lie in BIN_DIR; the nats-server on PATH, which is
 # installed from Debian's packages if missing, with a static busybox for its health check; and the libraries that ldd
-# names. COMPOSE="docker compose" or COMPOSE=docker-compose says which to run.
+# names. IMAGE_TAG gives the images of the two services another tag. COMPOSE="docker compose" or COMPOSE=docker-compose
+# says which to run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -76,8 +77,8 @@ service_images() {
     binaries=${CARGO_TARGET_DIR:-target}/release
   fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-  export AGGREGATOR_IMAGE=event-aggregator/aggregator:$version-offline
-  export PUBLISHER_IMAGE=event-aggregator/publisher:$version-offline
+  export AGGREGATOR_IMAGE=event-aggregator/aggregator:${IMAGE_TAG:-$version-offline}
+  export PUBLISHER_IMAGE=event-aggregator/publisher:${IMAGE_TAG:-$version-offline}
   add_program "$binaries/aggregator" aggregator
   add_program "$binaries/publisher" publisher
   build_image aggregator "$AGGREGATOR_IMAGE" /data /tmp

@@ -27,7 +27,12 @@ need_broker() {
 }
 
 need_cargo() {
-  command -v cargo >/dev/null || fail "cargo is not on PATH: get Rust 1.95 or later from https://rustup.rs, and run this again"
+  local needed found
+  needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  command -v cargo >/dev/null || fail "cargo is not on PATH: get Rust $needed or later from https://rustup.rs, and run this again"
+  found=$(cargo --version | cut -d' ' -f2)
+  [[ $(printf '%s\n' "$needed" "$found" | sort -V | head -n 1) == "$needed" ]] ||
+    fail "cargo is $found, which is too old: get Rust $needed or later from https://rustup.rs, and run this again"
   command -v cc >/dev/null || install_packages gcc libc6-dev ||
     fail "a C compiler is missing, which builds SQLite: install gcc or clang, and run this again"
 }

@@ -61,7 +61,7 @@ build() {
   if ! docker_answers; then return; fi
   local which=()
   if [[ -n ${NATS_IMAGE:-} ]] || have_images nats:2.14-alpine; then which=(--services); fi
-  export_from env BIN_DIR="$1/debug" compose/offline-images.sh "${which[@]}" || say "no images for the compose file"
+  export_from env BIN_DIR="$1/debug" IMAGE_TAG=tested compose/offline-images.sh "${which[@]}" || say "no images for the compose file"
 }
 
 # need_tool NAME: a cargo subcommand, kept in the target directory if it is not there.
