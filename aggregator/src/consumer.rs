@@ -15,7 +15,7 @@ use shared::{
     connection::Connection,
     stream::{self, StreamError},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::session::{End, SessionError};
@@ -77,15 +77,13 @@ impl Consumer {
                 connects = self.connection.connected() => connects,
                 () = token.cancelled() => return Ok(()),
             };
+            let began = Instant::now();
             match self.session(&token, connects).await {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::LinkChanged) => pause = FIRST_PAUSE,
-                Err(err) if err.is_final() => {
-                    self.health.fails(Part::Consumer, err.to_string());
-                    return Err(err.into());
-                }
+                Err(err) if err.is_final() => return Err(err.into()),
                 Err(err) => {
-                    if err.is_after_start() {
+                    if began.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
                     self.health.fails(Part::Consumer, err.to_string());
@@ -105,12 +103,8 @@ impl SessionError {
         match self {
             Self::Stream(err) => err.is_final(),
             Self::Owned { .. } | Self::WriterStopped => true,
-            Self::Store(_) | Self::Durable(_) | Self::Pull(_) => false,
+            Self::Store(_) | Self::Durable(_) | Self::Epoch | Self::Pull(_) => false,
         }
-    }
-
-    fn is_after_start(&self) -> bool {
-        matches!(self, Self::Pull(_))
     }
 }
 

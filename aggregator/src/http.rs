@@ -20,6 +20,9 @@ use axum::{
 };
 use shared::{connection::Connection, publish::Publisher};
 
+use tokio::sync::Semaphore;
+
+pub use self::events::MAX_PAGES;
 use self::{body::Intake, problem::Problem};
 use crate::{health::Health, store::Reader};
 
@@ -36,6 +39,8 @@ pub struct Api {
     pub stream: String,
     /// What the parts of the service say of themselves.
     pub health: Health,
+    /// Places for pages of events in memory.
+    pub pages: Arc<Semaphore>,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
     /// When the process started, in microseconds since 1970.

@@ -1,6 +1,6 @@
 //! The service, put together: what is opened, which tasks run, and in which order they end.
 
-use std::{process::ExitCode, time::Instant};
+use std::{process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use shared::{
@@ -8,7 +8,7 @@ use shared::{
     publish::{Options, Publisher},
     service::Service,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::info;
 
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     consumer::Consumer,
     data_dir::DataDir,
     health::Health,
-    http::{self, Api},
+    http::{self, Api, MAX_PAGES},
     store,
 };
 
@@ -61,6 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         connection: connection.clone(),
         stream: settings.stream.clone(),
         health: health.clone(),
+        pages: Arc::new(Semaphore::new(MAX_PAGES)),
         started,
         started_at,
     });

@@ -56,6 +56,8 @@ pub struct Appended {
     pub rejected: u64,
     /// Messages that were applied before.
     pub redelivered: u64,
+    /// Whether the broker was found to give sequence numbers out again.
+    pub epoch_begun: bool,
 }
 
 /// Why the store could not do something. Nothing was changed then, unless a COMMIT failed: whether that
@@ -75,9 +77,12 @@ pub enum StoreError {
         /// The latest known here.
         known: i64,
     },
-    /// The file holds something else.
-    #[error("the database was not made by this program: {0}")]
+    /// The file holds something else than it should.
+    #[error("the database cannot be used: {0}")]
     Foreign(String),
+    /// The system has no room for the writer's thread.
+    #[error("the store's writer cannot be started: {0}")]
+    Thread(#[source] std::io::Error),
     /// The writer's thread has ended.
     #[error("the store's writer has stopped")]
     Stopped,

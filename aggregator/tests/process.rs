@@ -125,23 +125,45 @@ fn it_serves_while_the_broker_is_away_and_ends_with_0() {
     }
 }
 
-#[test]
-fn an_open_request_is_finished_and_a_second_signal_ends_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut running = Running::start(directory.path());
-    // A body that never comes keeps its request open. The interim answer says that it is waited for.
+/// A request whose body is waited for: the interim answer says so.
+fn open_request(running: &Running) -> TcpStream {
     let mut stream = running.connect();
     let head = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
                 Expect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
-    let mut interim = [0; 12];
+    let mut interim = [0; 25];
     stream.read_exact(&mut interim).unwrap();
-    assert_eq!(&interim, b"HTTP/1.1 100");
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+fn stop_listening(running: &Running) {
     running.signal("-TERM");
-    let refused = Instant::now();
+    let started = Instant::now();
     while TcpStream::connect(&running.address).is_ok() {
-        assert!(refused.elapsed() < DEADLINE, "it goes on listening");
+        assert!(started.elapsed() < DEADLINE, "it goes on listening");
     }
+}
+
+#[test]
+fn an_open_request_is_finished_before_the_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path());
+    let mut stream = open_request(&running);
+    stop_listening(&running);
+    stream.write_all(b"not json!").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path());
+    let _open = open_request(&running);
+    stop_listening(&running);
     assert!(
         running.child.try_wait().unwrap().is_none(),
         "the open request was cut off"

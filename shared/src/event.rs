@@ -19,6 +19,9 @@ pub const MAX_EVENT_BYTES: usize = 512 * 1024;
 /// Longest topic, `event_id` and source in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
 
+/// Violations told of one event; it can have hundreds of thousands.
+pub const MAX_VIOLATIONS: usize = 100;
+
 /// The fields of an event. All are required, once each, and no other is taken.
 pub const FIELDS: [&str; 5] = ["topic", "event_id", "timestamp", "source", "payload"];
 
@@ -42,7 +45,7 @@ impl Event {
     /// [`crate::message::elements`] returns is).
     ///
     /// # Errors
-    /// Every violation of the rules, not only the first.
+    /// The violations of the rules: not only the first, but at most [`MAX_VIOLATIONS`].
     pub fn parse(json: &Bytes) -> Result<Self, Vec<Violation>> {
         if json.len() > MAX_EVENT_BYTES {
             let message = format!(
@@ -52,7 +55,7 @@ impl Event {
             return Err(vec![Violation::new(None, Code::TooLarge, message)]);
         }
         if json.first() != Some(&b'{') {
-            let message = "an event is a JSON object".to_owned();
+            let message = "an event is a JSON object";
             return Err(vec![Violation::new(None, Code::WrongType, message)]);
         }
         let fields: RawFields<'_> = serde_json::from_slice(json)
@@ -160,17 +163,17 @@ pub struct Violation {
     /// The rule, for programs.
     pub code: Code,
     /// What is wrong, for people.
-    pub message: String,
+    pub message: Cow<'static, str>,
 }
 
 impl Violation {
-    /// A violation of `field`, or of the whole event.
+    /// A violation of `field`, or of the whole event. Of a field's name at most [`MAX_NAME_BYTES`] are kept.
     #[must_use]
-    pub fn new(field: Option<&str>, code: Code, message: String) -> Self {
+    pub fn new(field: Option<&str>, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
-            field: field.map(str::to_owned),
+            field: field.map(|name| name[..name.floor_char_boundary(MAX_NAME_BYTES)].to_owned()),
             code,
-            message,
+            message: message.into(),
         }
     }
 }
@@ -279,8 +282,14 @@ impl<'a> RawFields<'a> {
     }
 
     fn add(&mut self, index: usize, code: Code, message: String) {
-        self.violations
-            .push(Violation::new(Some(FIELDS[index]), code, message));
+        self.tell(FIELDS[index], code, message);
+    }
+
+    fn tell(&mut self, field: &str, code: Code, message: impl Into<Cow<'static, str>>) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            let violation = Violation::new(Some(field), code, message);
+            self.violations.push(violation);
+        }
     }
 }
 
@@ -308,12 +317,11 @@ impl<'de> Visitor<'de> for FieldsVisitor {
                     fields.add(index, Code::Repeated, "stands there twice".to_owned());
                 }
                 Some(index) => fields.values[index] = Some(value),
-                None => fields.violations.push(Violation::new(
-                    Some(&name),
+                None => fields.tell(
+                    &name,
                     Code::Unknown,
-                    "is not a field of an event; what else there is belongs into the payload"
-                        .to_owned(),
-                )),
+                    "is not a field of an event; what else there is belongs into the payload",
+                ),
             }
         }
         Ok(fields)

@@ -2,14 +2,24 @@
 //!
 //! The body is a JSON array of events. A single object is read too, so that any NATS client can publish.
 
+use std::{borrow::Cow, fmt};
+
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::Deserialize;
+use serde::{
+    Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::{
-    event::{Event, Topic, Violation},
+    event::{Event, Text, Topic, Violation},
     subject,
 };
+
+/// Elements of a message that are looked at one by one. An event has at least 80 bytes, so a message of the
+/// largest size that brokers are given (8 MB) cannot hold more events; more elements are one rejection, for each
+/// would take many times its own bytes in memory.
+pub const MAX_ELEMENTS: usize = 100_000;
 
 /// What a body holds, in the order of its elements.
 pub type Arrivals = Vec<Result<Event, Rejection>>;
@@ -20,7 +30,7 @@ pub struct Rejection {
     /// Why, for programs.
     pub reason: Reason,
     /// Why, for people.
-    pub detail: String,
+    pub detail: Cow<'static, str>,
     /// The element of the array, or the whole body where it has no elements.
     pub body: Bytes,
 }
@@ -34,6 +44,8 @@ pub enum Reason {
     NotJson,
     /// The body is JSON, but neither an object nor an array with an element.
     NotEvents,
+    /// The array has more than [`MAX_ELEMENTS`].
+    TooMany,
     /// The element breaks the rules of an event.
     InvalidEvent,
     /// The event is of another topic than its subject says.
@@ -48,6 +60,7 @@ impl Reason {
             Self::Empty => "empty",
             Self::NotJson => "not_json",
             Self::NotEvents => "not_events",
+            Self::TooMany => "too_many",
             Self::InvalidEvent => "invalid_event",
             Self::WrongSubject => "wrong_subject",
         }
@@ -65,56 +78,133 @@ pub enum BodyError {
     NotEvents,
 }
 
-/// The elements of a JSON array, or the one object, each with its own bytes (no copy), not yet looked into.
+/// The elements of a body, each with its own bytes (no copy), not yet looked into.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Elements {
+    /// The first of them.
+    pub kept: Vec<Bytes>,
+    /// How many there are in all.
+    pub total: usize,
+}
+
+/// The elements of a JSON array, or the one object. At most `most` are kept.
 ///
 /// # Errors
 /// Where the whole body is not JSON, or is a string, number, boolean or null.
-pub fn elements(body: &Bytes) -> Result<Vec<Bytes>, BodyError> {
-    let raws: Vec<&RawValue> = match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'[') => serde_json::from_slice(body)?,
-        first => {
-            let whole: &RawValue = serde_json::from_slice(body)?;
-            if first != Some(&b'{') {
-                return Err(BodyError::NotEvents);
-            }
-            vec![whole]
-        }
-    };
-    Ok(raws
-        .into_iter()
-        .map(|raw| body.slice_ref(raw.get().as_bytes()))
-        .collect())
+pub fn elements(body: &Bytes, most: usize) -> Result<Elements, BodyError> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first == Some(&b'[') {
+        return Ok(parse(body, Array { body, most })?);
+    }
+    let whole: &RawValue = serde_json::from_slice(body)?;
+    if first != Some(&b'{') {
+        return Err(BodyError::NotEvents);
+    }
+    Ok(Elements {
+        kept: vec![body.slice_ref(whole.get().as_bytes())],
+        total: 1,
+    })
 }
 
 /// The elements of `{"events":[…]}`, or none where `body`, an object, has no field of that name.
 ///
 /// # Errors
 /// Where `events` is not an array or is not the only field.
-pub fn wrapped(body: &Bytes) -> Result<Option<Vec<Bytes>>, serde_json::Error> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Wrapper<'a> {
-        #[serde(borrow)]
-        events: Vec<&'a RawValue>,
+pub fn wrapped(body: &Bytes, most: usize) -> Result<Option<Elements>, serde_json::Error> {
+    parse(body, Wrapper { body, most })
+}
+
+fn parse<'a, S: DeserializeSeed<'a>>(
+    body: &'a Bytes,
+    seed: S,
+) -> Result<S::Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let value = seed.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+#[derive(Clone, Copy)]
+struct Array<'a> {
+    body: &'a Bytes,
+    most: usize,
+}
+
+impl<'a> DeserializeSeed<'a> for Array<'a> {
+    type Value = Elements;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Elements, D::Error> {
+        deserializer.deserialize_seq(self)
     }
-    #[derive(Deserialize)]
-    struct Probe {
-        events: Option<serde::de::IgnoredAny>,
+}
+
+impl<'a> Visitor<'a> for Array<'a> {
+    type Value = Elements;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
     }
-    // A repeated `events` fails the probe; the wrapper then says so in its own error.
-    if let Ok(Probe { events: None }) = serde_json::from_slice(body) {
-        return Ok(None);
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Elements, A::Error> {
+        let mut kept = Vec::new();
+        while kept.len() < self.most
+            && let Some(raw) = array.next_element::<&RawValue>()?
+        {
+            kept.push(self.body.slice_ref(raw.get().as_bytes()));
+        }
+        let mut total = kept.len();
+        while array.next_element::<IgnoredAny>()?.is_some() {
+            total += 1;
+        }
+        Ok(Elements { kept, total })
     }
-    let wrapper: Wrapper<'_> = serde_json::from_slice(body)?;
-    let slice = |raw: &RawValue| body.slice_ref(raw.get().as_bytes());
-    Ok(Some(wrapper.events.into_iter().map(slice).collect()))
+}
+
+#[derive(Clone, Copy)]
+struct Wrapper<'a> {
+    body: &'a Bytes,
+    most: usize,
+}
+
+impl<'a> DeserializeSeed<'a> for Wrapper<'a> {
+    type Value = Option<Elements>;
+
+    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Wrapper<'a> {
+    type Value = Option<Elements>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut events = None;
+        let mut others = 0;
+        while let Some(Text(name)) = map.next_key()? {
+            if name != "events" || events.is_some() {
+                map.next_value::<IgnoredAny>()?;
+                others += 1;
+                continue;
+            }
+            let Self { body, most } = self;
+            events = Some(map.next_value_seed(Array { body, most })?);
+        }
+        if events.is_some() && others > 0 {
+            return Err(serde::de::Error::custom("there is more beside events"));
+        }
+        Ok(events)
+    }
 }
 
 /// Decodes the body of a message that came on `subject`. Each element is judged by itself; a body
 /// without elements is one rejection.
 #[must_use]
 pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
-    let whole = |reason, detail: String| {
+    let whole = |reason, detail| {
         vec![Err(Rejection {
             reason,
             detail,
@@ -122,15 +212,22 @@ pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
         })]
     };
     if body.is_empty() {
-        return whole(Reason::Empty, "the body has no bytes".to_owned());
+        return whole(Reason::Empty, "the body has no bytes".into());
     }
-    let elements = match elements(body) {
-        Ok(elements) if elements.is_empty() => {
-            return whole(Reason::NotEvents, "the array has no element".to_owned());
+    let elements = match elements(body, MAX_ELEMENTS) {
+        Ok(Elements { total: 0, .. }) => {
+            return whole(Reason::NotEvents, "the array has no element".into());
         }
-        Ok(elements) => elements,
-        Err(err @ BodyError::NotEvents) => return whole(Reason::NotEvents, err.to_string()),
-        Err(BodyError::NotJson(err)) => return whole(Reason::NotJson, err.to_string()),
+        Ok(Elements { total, .. }) if total > MAX_ELEMENTS => {
+            let detail =
+                format!("the array has {total} elements, at most {MAX_ELEMENTS} are taken");
+            return whole(Reason::TooMany, detail.into());
+        }
+        Ok(elements) => elements.kept,
+        Err(err @ BodyError::NotEvents) => {
+            return whole(Reason::NotEvents, err.to_string().into());
+        }
+        Err(BodyError::NotJson(err)) => return whole(Reason::NotJson, err.to_string().into()),
     };
     let topic = subject::topic(subject);
     elements
@@ -142,7 +239,7 @@ pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
 fn judge(subject: &str, topic: Option<&Topic>, json: Bytes) -> Result<Event, Rejection> {
     let event = Event::parse(&json).map_err(|violations| Rejection {
         reason: Reason::InvalidEvent,
-        detail: describe(&violations),
+        detail: describe(violations),
         body: json.clone(),
     })?;
     if topic == Some(&event.topic) {
@@ -153,14 +250,25 @@ fn judge(subject: &str, topic: Option<&Topic>, json: Bytes) -> Result<Event, Rej
         detail: format!(
             "its topic belongs on {}, it came on {subject}",
             subject::of(&event.topic)
-        ),
+        )
+        .into(),
         body: json,
     })
 }
 
-/// All violations in one line, bounded: an event of half a megabyte can have thousands.
-fn describe(violations: &[Violation]) -> String {
+/// All violations in one line, bounded. The one that noise has is not written anew for each.
+fn describe(mut violations: Vec<Violation>) -> Cow<'static, str> {
     const SHOWN: usize = 5;
+    if let [
+        Violation {
+            field: None,
+            message,
+            ..
+        },
+    ] = violations.as_mut_slice()
+    {
+        return std::mem::take(message);
+    }
     let mut lines: Vec<String> = violations
         .iter()
         .take(SHOWN)
@@ -169,7 +277,7 @@ fn describe(violations: &[Violation]) -> String {
     if violations.len() > SHOWN {
         lines.push(format!("and {} more", violations.len() - SHOWN));
     }
-    lines.join("; ")
+    lines.join("; ").into()
 }
 
 /// The body that carries `events`, each the JSON of one event.
@@ -221,6 +329,19 @@ mod tests {
     }
 
     #[test]
+    fn more_elements_than_events_can_be_are_one_rejection() {
+        let noise = |count| format!("[{}]", vec!["1"; count].join(","));
+        assert_eq!(
+            reasons("events.t", &noise(MAX_ELEMENTS)).len(),
+            MAX_ELEMENTS
+        );
+        assert_eq!(
+            reasons("events.t", &noise(MAX_ELEMENTS + 1)),
+            [Some("too_many")]
+        );
+    }
+
+    #[test]
     fn a_rejected_element_leaves_its_neighbours_alone() {
         let body = format!("[{},3,{},{{}}]", event("t", "1"), event("other", "1"));
         assert_eq!(
@@ -238,14 +359,15 @@ mod tests {
     fn what_is_encoded_is_decoded() {
         let events = [Bytes::from(event("t", "1")), Bytes::from(event("t", "2"))];
         let body = encode(&events, 0);
-        assert_eq!(elements(&body).unwrap(), events);
+        assert_eq!(elements(&body, 9).unwrap().kept, events);
     }
 
     #[test]
     fn a_wrapper_holds_events_and_nothing_else() {
-        let wrapped = |body: &str| wrapped(&Bytes::copy_from_slice(body.as_bytes()));
+        let wrapped = |body: &str| wrapped(&Bytes::copy_from_slice(body.as_bytes()), 1);
         assert_eq!(wrapped(&event("t", "1")).unwrap(), None);
-        assert_eq!(wrapped(r#"{"events":[1,{}]}"#).unwrap().unwrap().len(), 2);
+        let elements = wrapped(r#"{"events":[1,{}]}"#).unwrap().unwrap();
+        assert_eq!((elements.kept.len(), elements.total), (1, 2));
         assert!(wrapped(r#"{"events":[],"more":1}"#).is_err());
         assert!(wrapped(r#"{"events":[],"events":[]}"#).is_err());
         assert!(wrapped(r#"{"events":{}}"#).is_err());

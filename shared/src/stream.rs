@@ -102,7 +102,7 @@ pub enum StreamError {
         wanted: &'static str,
     },
     /// The broker did not do what was asked; it may later.
-    #[error("the broker did not answer for the stream: {0}")]
+    #[error("the stream cannot be had from the broker: {0}")]
     Broker(#[source] async_nats::Error),
 }
 

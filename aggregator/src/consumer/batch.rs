@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::BatchLimits;
 use crate::store::Delivery;
 
-/// Deliveries that are appended together.
+/// Deliveries that are appended together. Its bytes are those of bodies and of what was made of them.
 #[derive(Default)]
 pub(super) struct Batch {
     pub deliveries: Vec<Delivery>,
@@ -31,7 +31,7 @@ impl Batch {
         let (message, acker) = message.split();
         let arrivals = message::decode(&message.subject, &message.payload);
         self.events += arrivals.len();
-        self.bytes += message.payload.len();
+        self.bytes += message.payload.len() + size_of_val(arrivals.as_slice());
         self.since.get_or_insert_with(Instant::now);
         self.deliveries.push(Delivery {
             subject: message.subject.to_string(),

@@ -34,6 +34,10 @@ pub(super) struct Claim<'a> {
 }
 
 impl Claim<'_> {
+    fn start(&self) -> u64 {
+        self.position.floor.min(self.last) + 1
+    }
+
     /// As it is created: at the first sequence that the store has not applied, but never beyond the next one
     /// that the stream will give out.
     fn config(&self) -> pull::Config {
@@ -44,7 +48,7 @@ impl Claim<'_> {
                 self.position.store_id, self.place
             )),
             deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.position.floor.min(self.last) + 1,
+                start_sequence: self.start(),
             },
             ack_policy: AckPolicy::Explicit,
             replay_policy: ReplayPolicy::Instant,
@@ -67,8 +71,12 @@ pub(super) async fn ensure<T>(
         Err(err) if is_missing(&err) => return create(stream, wanted).await,
         Err(err) => return Err(SessionError::Durable(err.into())),
     };
-    check_owner(&found, claim)?;
-    match judge(&found, claim.position.floor, &wanted) {
+    let verdict = match owner(&found, claim)? {
+        // Deleting it ends the other store's pull; its next session finds whose the durable is now.
+        Owner::TakenOver => Verdict::Recreate("it is taken over from another store"),
+        Owner::Us => judge(&found, claim.position.floor, &wanted),
+    };
+    match verdict {
         Verdict::Keep => stream
             .get_consumer(claim.name)
             .await
@@ -88,7 +96,7 @@ pub(super) async fn ensure<T>(
             info!(
                 durable = claim.name,
                 reason,
-                start = claim.position.floor + 1,
+                start = claim.start(),
                 "creating the durable again"
             );
             stream
@@ -104,8 +112,9 @@ async fn create<T>(
     stream: &Stream<T>,
     config: pull::Config,
 ) -> Result<Consumer<pull::Config>, SessionError> {
+    // Strictly: where another store was faster, the next session finds its durable.
     stream
-        .create_consumer(config)
+        .create_consumer_strict(config)
         .await
         .map_err(|err| SessionError::Durable(err.into()))
 }
@@ -118,13 +127,23 @@ fn is_missing(err: &ConsumerInfoError) -> bool {
     }
 }
 
+/// Whose the durable is.
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    Us,
+    TakenOver,
+}
+
 /// Two stores on one durable would each get a part of the events.
-fn check_owner(found: &Info, claim: &Claim<'_>) -> Result<(), SessionError> {
+fn owner(found: &Info, claim: &Claim<'_>) -> Result<Owner, SessionError> {
     let description = found.config.description.as_deref().unwrap_or("");
     let owner = description.strip_prefix(OWNER);
     let is_ours = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
-    if is_ours || claim.take_over {
-        return Ok(());
+    if is_ours {
+        return Ok(Owner::Us);
+    }
+    if claim.take_over {
+        return Ok(Owner::TakenOver);
     }
     Err(SessionError::Owned {
         durable: claim.name.to_owned(),
@@ -173,6 +192,12 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.max_deliver != wanted.max_deliver
         || config.max_ack_pending != wanted.max_ack_pending
         || config.description != wanted.description
+        || config.max_batch != wanted.max_batch
+        || config.max_bytes != wanted.max_bytes
+        || config.max_expires != wanted.max_expires
+        || config.inactive_threshold != wanted.inactive_threshold
+        || config.backoff != wanted.backoff
+        || config.rate_limit != wanted.rate_limit
     {
         return Verdict::Update;
     }
@@ -265,6 +290,9 @@ mod tests {
         let mut found = reported(&wanted, 50, 50, 0);
         found.config.max_ack_pending = 7;
         assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        found = reported(&wanted, 50, 50, 0);
+        found.config.max_batch = 100;
+        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
         found.config.ack_policy = AckPolicy::All;
         assert!(matches!(judge(&found, 50, &wanted), Verdict::Recreate(_)));
     }
@@ -284,12 +312,12 @@ mod tests {
     fn another_stores_durable_is_refused_by_name_until_taken_over() {
         let ours = position(50);
         let mut theirs = reported(&claim(&ours).config(), 50, 50, 0);
-        assert!(check_owner(&theirs, &claim(&ours)).is_ok());
+        assert_eq!(owner(&theirs, &claim(&ours)).unwrap(), Owner::Us);
         theirs.config.description = Some(format!("{OWNER}their-store (there:/data)"));
-        let refused = check_owner(&theirs, &claim(&ours)).unwrap_err().to_string();
+        let refused = owner(&theirs, &claim(&ours)).unwrap_err().to_string();
         assert!(refused.contains("their-store (there:/data)"), "{refused}");
         let mut claim = claim(&ours);
         claim.take_over = true;
-        assert!(check_owner(&theirs, &claim).is_ok());
+        assert_eq!(owner(&theirs, &claim).unwrap(), Owner::TakenOver);
     }
 }

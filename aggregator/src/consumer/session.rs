@@ -2,7 +2,12 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use async_nats::jetstream::{self, consumer::pull, message::AckKind};
+use async_nats::jetstream::{
+    self,
+    consumer::pull,
+    message::AckKind,
+    stream::{Info, Stream},
+};
 use futures::{FutureExt, StreamExt, future::OptionFuture};
 use shared::stream::{self, StreamError, StreamState};
 use tokio::time::{Instant, interval_at, sleep, sleep_until};
@@ -11,7 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Consumer,
-    batch::Batch,
+    batch::{Ackers, Batch},
     durable::{self, ACK_WAIT, Claim},
     trim,
 };
@@ -20,9 +25,10 @@ use crate::{clock, health::Part, store::StoreError};
 /// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
 const PULL_MESSAGES: usize = 2_000;
 
-/// Bytes asked for at once. The client asks again when half of it has come, so up to 24 MiB are on their way
-/// beside the two batches in hand; at least one largest message of the broker must fit.
-const PULL_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes asked for at once. The client asks again when half of the bytes or of the messages have come, each time
+/// for all of it, so up to 16 MiB are on their way beside the two batches in hand (16 MiB each at most); at least
+/// one largest message of the broker must fit.
+const PULL_BYTES: usize = 8 * 1024 * 1024;
 
 /// A broker that sends neither a message nor a heartbeat for two of these is asked anew.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -57,6 +63,8 @@ pub(super) enum SessionError {
         "durable consumer {durable} belongs to {owner}; start with that store's data directory, name another durable, or take it over with --take-over"
     )]
     Owned { durable: String, owner: String },
+    #[error("the broker gave sequence numbers out again; comparing stream and store anew")]
+    Epoch,
     #[error("pulling messages failed: {0}")]
     Pull(String),
 }
@@ -78,6 +86,19 @@ impl Consumer {
         token: &CancellationToken,
         connects: u64,
     ) -> Result<End, SessionError> {
+        let (stream, state, messages) = tokio::select! {
+            started = self.start() => started?,
+            () = token.cancelled() => return Ok(End::Stopped),
+        };
+        self.health.works(Part::Consumer);
+        tokio::select! {
+            end = self.consume(messages, token, connects) => end,
+            never = trim::run(self, &stream, &state, connects) => match never {},
+        }
+    }
+
+    /// Compares stream and store, sees to the durable, and begins to pull.
+    async fn start(&self) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
         let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
         let state = StreamState::of(stream.cached_info());
         let position = self.writer.meet(state.clone(), clock::now_micros()).await?;
@@ -106,11 +127,7 @@ impl Consumer {
             missing = position.missing,
             "consuming"
         );
-        self.health.works(Part::Consumer);
-        tokio::select! {
-            end = self.consume(messages, token, connects) => end,
-            never = trim::run(self, &stream, &state) => match never {},
-        }
+        Ok((stream, state, messages))
     }
 
     /// Pulls until the session is over, then appends what is in hand. While one batch commits the next is
@@ -156,7 +173,7 @@ impl Consumer {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)),
                     if due.is_some() && !is_committing && is_open => {}
-                _ = progress.tick() => gathering.ackers.send(AckKind::Progress).await,
+                _ = progress.tick() => self.ack(&gathering.ackers, AckKind::Progress, connects).await,
                 () = token.cancelled(), if is_open => end = Some(Ok(End::Stopped)),
                 () = self.connection.changed_since(connects), if is_open => {
                     end = Some(Ok(End::LinkChanged));
@@ -184,7 +201,7 @@ impl Consumer {
             let append = self
                 .writer
                 .append(Arc::clone(&deliveries), clock::now_micros());
-            match with_progress(append, &ackers).await {
+            match self.with_progress(append, &ackers, connects).await {
                 Ok(appended) => {
                     self.health.works(Part::Store);
                     let commit_ms = started.elapsed().as_secs_f64() * 1_000.0;
@@ -195,9 +212,9 @@ impl Consumer {
                         ?appended,
                         "appended"
                     );
-                    // Through a later connection they might reach a broker that gave the numbers out again.
-                    if self.connection.link().connects == connects {
-                        ackers.send(AckKind::Ack).await;
+                    self.ack(&ackers, AckKind::Ack, connects).await;
+                    if appended.epoch_begun {
+                        return Err(SessionError::Epoch);
                     }
                     return Ok(());
                 }
@@ -212,10 +229,38 @@ impl Consumer {
                 return Ok(());
             }
             tokio::select! {
-                () = with_progress(sleep(pause), &ackers) => {}
+                () = self.with_progress(sleep(pause), &ackers, connects) => {}
                 () = token.cancelled() => {}
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// Sends acks through the connection that the deliveries came by, and not at all once it is lost: the client
+    /// would keep them and send them to a broker that may have given the numbers out again.
+    async fn ack(&self, ackers: &Ackers, kind: AckKind, connects: u64) {
+        tokio::select! {
+            biased;
+            () = self.connection.changed_since(connects) => {}
+            () = ackers.send(kind) => {}
+        }
+    }
+
+    /// Waits for `work` and tells the broker meanwhile that the deliveries are still worked on.
+    async fn with_progress<T>(
+        &self,
+        work: impl Future<Output = T>,
+        ackers: &Ackers,
+        connects: u64,
+    ) -> T {
+        const { assert!(PROGRESS.as_secs() * 2 < ACK_WAIT.as_secs()) };
+        let mut work = std::pin::pin!(work);
+        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                _ = progress.tick() => self.ack(ackers, AckKind::Progress, connects).await,
+            }
         }
     }
 }
@@ -226,18 +271,5 @@ fn take(gathering: &mut Batch, message: jetstream::Message) {
     if let Err(err) = gathering.add(message) {
         // Nothing of the stream: it has no sequence, and so nothing that an ack could lose.
         warn!(subject = %subject, error = %err, "something that is no delivery came to the inbox");
-    }
-}
-
-/// Waits for `work` and tells the broker meanwhile that the deliveries are still worked on.
-async fn with_progress<T>(work: impl Future<Output = T>, ackers: &super::batch::Ackers) -> T {
-    const { assert!(PROGRESS.as_secs() * 2 < ACK_WAIT.as_secs()) };
-    let mut work = std::pin::pin!(work);
-    let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            _ = progress.tick() => ackers.send(AckKind::Progress).await,
-        }
     }
 }

@@ -17,12 +17,13 @@ pub(super) async fn run(
     consumer: &Consumer,
     stream: &Stream<Info>,
     met: &StreamState,
+    connects: u64,
 ) -> Infallible {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(err) = trim(consumer, stream, met).await {
+        if let Err(err) = trim(consumer, stream, met, connects).await {
             debug!(error = %err, "the stream was not trimmed; trying again");
         }
     }
@@ -32,6 +33,7 @@ async fn trim(
     consumer: &Consumer,
     stream: &Stream<Info>,
     met: &StreamState,
+    connects: u64,
 ) -> Result<(), async_nats::Error> {
     // The floor is read first: it can only be behind what the stream is then found to hold.
     let floor = consumer.writer.floor();
@@ -44,6 +46,11 @@ async fn trim(
     let Some(before) = cut(&now, consumer.keep_bytes, floor) else {
         return Ok(());
     };
+    // The client keeps a request while it is disconnected. It would reach a broker that may have lost its tail.
+    let link = consumer.connection.link();
+    if !link.connected || link.connects != connects {
+        return Ok(());
+    }
     let purged = stream.purge().sequence(before).await?;
     if !purged.success {
         warn!(

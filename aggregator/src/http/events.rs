@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     Json,
+    body::Body,
     extract::{RawQuery, State},
+    response::{IntoResponse, Response},
 };
+use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use shared::event::Code;
@@ -18,6 +21,9 @@ use crate::{
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
+
+/// Pages of events in memory at once, being read from the store or sent. Further requests wait.
+pub const MAX_PAGES: usize = 16;
 
 /// A page of events.
 #[derive(Debug, Serialize)]
@@ -43,19 +49,27 @@ struct Shown {
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "limit", "cursor"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
     let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
     let before = query.text("cursor").map(parse_cursor).transpose()?;
+    let place = Arc::clone(&api.pages).acquire_owned().await;
     let page = api.reader.events(topic.clone(), before, limit).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
     let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
-    Ok(Json(Page {
+    let page = Json(Page {
         events: events.map_err(|err| Problem::internal(&err))?,
         total: page.total,
         filtered_by_topic: topic,
         next_cursor: page.next.map(|sequence| sequence.to_string()),
+    });
+    // The page is in memory until its reader has taken it, and so long it has its place.
+    Ok(page.into_response().map(|body| {
+        Body::new(body.map_frame(move |frame| {
+            let _held = &place;
+            frame
+        }))
     }))
 }
 

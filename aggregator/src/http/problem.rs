@@ -38,17 +38,33 @@ pub struct Problem {
 
 /// What is wrong with one part of a request.
 #[derive(Debug, Serialize)]
-pub struct ItemError {
-    /// The place of the event in the request, from 0; none for a query parameter.
+struct ItemError {
+    /// The place of the event in the request, from 0; none for the request or a query parameter.
     index: Option<usize>,
     #[serde(flatten)]
     violation: Violation,
 }
 
-impl ItemError {
-    /// Of the event at `index`, or of the query.
-    pub fn new(index: Option<usize>, violation: Violation) -> Self {
-        Self { index, violation }
+/// What is wrong with a request: the first [`SHOWN`] kept, all counted.
+#[derive(Debug, Default)]
+pub struct ItemErrors {
+    shown: Vec<ItemError>,
+    total: usize,
+}
+
+impl ItemErrors {
+    /// Adds what is wrong with the event at `index`, or with the request or its query.
+    pub fn add(&mut self, index: Option<usize>, violations: Vec<Violation>) {
+        self.total += violations.len();
+        let room = SHOWN - self.shown.len();
+        let errors = violations.into_iter().take(room);
+        self.shown
+            .extend(errors.map(|violation| ItemError { index, violation }));
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
     }
 }
 
@@ -148,12 +164,10 @@ impl Problem {
     }
 
     /// 422, with everything that was found wrong.
-    pub fn invalid(detail: String, mut errors: Vec<ItemError>) -> Self {
-        let total = errors.len();
-        errors.truncate(SHOWN);
+    pub fn invalid(detail: String, errors: ItemErrors) -> Self {
         Self {
-            errors,
-            errors_total: Some(total),
+            errors: errors.shown,
+            errors_total: Some(errors.total),
             ..Self::new(
                 "urn:problem:invalid",
                 "Not valid",
@@ -166,8 +180,9 @@ impl Problem {
     /// 422 for one query parameter.
     pub fn invalid_query(field: &str, code: Code, message: String) -> Self {
         let detail = format!("the query parameter {field} {message}");
-        let violation = Violation::new(Some(field), code, message);
-        Self::invalid(detail, vec![ItemError::new(None, violation)])
+        let mut errors = ItemErrors::default();
+        errors.add(None, vec![Violation::new(Some(field), code, message)]);
+        Self::invalid(detail, errors)
     }
 
     /// 500; the cause goes to the log.
@@ -202,6 +217,12 @@ impl Problem {
                 "the broker did not confirm in time; part of it may be in the stream, send all of it again, which adds only duplicates",
                 5,
             ),
+            Cannot::Agree => (
+                "urn:problem:broker-refuses",
+                "Broker refuses",
+                "the broker does not take these events as it is configured; its operator has to look, the service's log says why",
+                60,
+            ),
             Cannot::Hold => (
                 "urn:problem:busy",
                 "Busy",
@@ -228,6 +249,8 @@ pub enum Cannot {
     Reach,
     /// The stream is full.
     Take,
+    /// The broker's configuration forbids it.
+    Agree,
     /// A `PubAck` did not come.
     Confirm,
     /// The bytes of request bodies in flight are at their limit.

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     event::{Code, Event, Violation},
-    message::{self, BodyError},
+    message::{self, BodyError, Elements},
     publish::{Outgoing, PublishError},
 };
 use tokio::{task::spawn_blocking, time::timeout};
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::{
     Api,
     body::{Intake, is_json},
-    problem::{Cannot, ItemError, Problem},
+    problem::{Cannot, ItemErrors, Problem},
 };
 
 /// Most events in one request.
@@ -75,6 +75,10 @@ pub async fn publish(
             message: "Events queued for processing",
         })),
         Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Cannot::Take)),
+        Ok(Err(err @ PublishError::Refused(_))) => {
+            error!(error = %err, events = received, "the broker will never take a request's events");
+            Err(Problem::unavailable(Cannot::Agree))
+        }
         Ok(Err(err)) => {
             warn!(error = %err, events = received, "a request was not confirmed");
             Err(Problem::unavailable(Cannot::Confirm))
@@ -87,33 +91,29 @@ pub async fn publish(
 }
 
 fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
-    let elements = elements(body)?;
-    let count = elements.len();
-    let whole = |code, message: String| {
-        let detail = message.clone();
-        let violation = Violation::new(None, code, message);
-        Problem::invalid(detail, vec![ItemError::new(None, violation)])
-    };
-    if count == 0 {
-        return Err(whole(Code::Empty, "there is no event in it".to_owned()));
+    let Elements { kept, total } = elements(body)?;
+    if total == 0 {
+        return Err(refused(Code::Empty, "there is no event in it".to_owned()));
     }
-    if count > MAX_EVENTS {
-        let message = format!("there are {count} events in it, at most {MAX_EVENTS} are taken");
-        return Err(whole(Code::TooMany, message));
+    if total > MAX_EVENTS {
+        let message = format!("there are {total} events in it, at most {MAX_EVENTS} are taken");
+        return Err(refused(Code::TooMany, message));
     }
-    let mut events = Vec::with_capacity(count);
-    let mut errors = Vec::new();
-    for (index, json) in elements.into_iter().enumerate() {
+    // Events are slices of the body: few of them would hold all of it in memory after the request is gone.
+    let is_sparse = kept.iter().map(Bytes::len).sum::<usize>() < body.len() / 2;
+    let mut events = Vec::with_capacity(total);
+    let mut errors = ItemErrors::default();
+    for (index, json) in kept.into_iter().enumerate() {
         match Event::parse(&json) {
             Ok(event) => events.push(Outgoing {
                 topic: event.topic,
-                json,
+                json: if is_sparse {
+                    Bytes::copy_from_slice(&json)
+                } else {
+                    json
+                },
             }),
-            Err(violations) => errors.extend(
-                violations
-                    .into_iter()
-                    .map(|violation| ItemError::new(Some(index), violation)),
-            ),
+            Err(violations) => errors.add(Some(index), violations),
         }
     }
     if errors.is_empty() {
@@ -123,28 +123,28 @@ fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     Err(Problem::invalid(detail, errors))
 }
 
-fn elements(body: &Bytes) -> Result<Vec<Bytes>, Problem> {
-    let refused = |message: String| {
-        let violation = Violation::new(None, Code::WrongType, message.clone());
-        Problem::invalid(message, vec![ItemError::new(None, violation)])
-    };
-    let mut elements = match message::elements(body) {
-        Ok(elements) => elements,
-        Err(BodyError::NotJson(err)) => return Err(Problem::not_json(&err)),
-        Err(err @ BodyError::NotEvents) => return Err(refused(err.to_string())),
-    };
-    let is_object = elements.len() == 1 && body.trim_ascii_start().first() == Some(&b'{');
-    if !is_object {
-        return Ok(elements);
-    }
-    match message::wrapped(body) {
-        Ok(Some(wrapped)) => elements = wrapped,
-        Ok(None) => {}
-        Err(err) => {
-            let message =
-                format!("an object with events has nothing else, and a list there: {err}");
-            return Err(refused(message));
+fn elements(body: &Bytes) -> Result<Elements, Problem> {
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        match message::wrapped(body, MAX_EVENTS) {
+            Ok(Some(elements)) => return Ok(elements),
+            Ok(None) => {}
+            Err(err) if err.is_data() => {
+                let message =
+                    format!("an object with events has a list there and nothing else: {err}");
+                return Err(refused(Code::WrongType, message));
+            }
+            Err(err) => return Err(Problem::not_json(&err)),
         }
     }
-    Ok(elements)
+    message::elements(body, MAX_EVENTS).map_err(|err| match err {
+        BodyError::NotJson(err) => Problem::not_json(&err),
+        err @ BodyError::NotEvents => refused(Code::WrongType, err.to_string()),
+    })
+}
+
+/// The request as a whole is not valid.
+fn refused(code: Code, message: String) -> Problem {
+    let mut errors = ItemErrors::default();
+    errors.add(None, vec![Violation::new(None, code, message.clone())]);
+    Problem::invalid(message, errors)
 }

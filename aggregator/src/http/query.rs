@@ -1,10 +1,9 @@
 //! Query strings: each parameter known, once, and legal.
 
 use percent_encoding::percent_decode_str;
-use shared::event::{Code, Topic};
+use shared::event::{Code, Topic, Violation};
 
-use super::problem::{ItemError, Problem};
-use shared::event::Violation;
+use super::problem::{ItemErrors, Problem};
 
 /// The parameters of a request, each of the names that its route knows.
 #[derive(Debug, Default)]
@@ -44,11 +43,9 @@ impl Query {
         if errors.is_empty() {
             return Ok(Self(pairs));
         }
-        let errors = errors.into_iter().map(|err| ItemError::new(None, err));
-        Err(Problem::invalid(
-            "the query is not valid".to_owned(),
-            errors.collect(),
-        ))
+        let mut items = ItemErrors::default();
+        items.add(None, errors);
+        Err(Problem::invalid("the query is not valid".to_owned(), items))
     }
 
     /// The value of a parameter.

@@ -20,7 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 /// Connections at once; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 4_096;
+const MAX_CONNECTIONS: usize = 2_048;
+
+/// Largest head of a request.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// A connection is closed when the head of its next request is not whole after this time.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
@@ -40,7 +43,8 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT);
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES);
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {

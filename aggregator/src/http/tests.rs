@@ -49,6 +49,7 @@ impl Fixture {
             connection,
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
+            pages: Arc::new(tokio::sync::Semaphore::new(1)),
             started: Instant::now(),
             started_at: 0,
         });

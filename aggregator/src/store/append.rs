@@ -79,6 +79,7 @@ impl<'a> Append<'a> {
             if current.applied.contains(delivery.sequence) {
                 let epoch = current.next_epoch(transaction, now)?;
                 self.next.lives.push(epoch);
+                self.done.epoch_begun = true;
                 current = self.current()?;
             }
             let incarnation = current.id;

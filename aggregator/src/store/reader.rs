@@ -10,11 +10,11 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{BUSY_TIMEOUT, StoreError, ranges::Ranges, state::load_applied};
 
-/// Queries that run at once. Each may hold a page of [`PAGE_BYTES`].
+/// Queries that run at once.
 const CONNECTIONS: usize = 4;
 
 /// A page ends before its limit where its events have this many bytes.
-pub const PAGE_BYTES: usize = 8 * 1024 * 1024;
+pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Answers queries. Cheap to clone.
 #[derive(Debug, Clone)]

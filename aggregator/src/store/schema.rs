@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
 use super::{BUSY_TIMEOUT, StoreError};
 
@@ -16,21 +16,34 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 /// Page cache of the writer in KiB: the dedup index is looked up at random places.
 const CACHE_KIB: i64 = 64 * 1024;
 
-/// The one connection that can write.
-pub(super) fn open_for_writing(file: &Path, now: i64) -> Result<Connection, StoreError> {
-    let mut connection = Connection::open(file)?;
+/// The one connection that can write, with the schema made where there is none.
+pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreError> {
+    let mut connection = set_up(Connection::open(file)?)?;
+    migrate(&mut connection, now)?;
+    Ok(connection)
+}
+
+/// The one connection that can write, to a store that is there.
+pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    set_up(Connection::open_with_flags(file, flags)?)
+}
+
+fn set_up(connection: Connection) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
-        return Err(StoreError::Foreign(format!("journal mode {mode}, not wal")));
+        return Err(StoreError::Foreign(format!(
+            "its journal mode is {mode} and cannot be WAL; put it on a local file system"
+        )));
     }
     // With NORMAL a power cut loses commits whose messages were acked already.
     connection.pragma_update(None, "synchronous", "FULL")?;
+    // No table refers to another; but what a person adds by hand is held to what it says.
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    migrate(&mut connection, now)?;
     Ok(connection)
 }
 
@@ -44,7 +57,8 @@ fn migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
                 transaction
                     .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             if tables > 0 {
-                let what = "it has tables but no schema version".to_owned();
+                let what = "it has tables but no schema version, so this program did not make it"
+                    .to_owned();
                 return Err(StoreError::Foreign(what));
             }
             transaction.execute_batch(include_str!("schema.sql"))?;

@@ -118,8 +118,8 @@ impl State {
                 processed_at,
                 self.lives.last().map(|life| life.id),
             ])?;
-        // Only the current life changes.
-        if let Some(life) = self.lives.last() {
+        // A batch may end one life and begin another.
+        for life in &self.lives {
             let saved = before.lives.iter().find(|saved| saved.id == life.id);
             life.save(transaction, saved)?;
         }

@@ -10,10 +10,12 @@ use std::{
 use bytes::Bytes;
 use proptest::prelude::*;
 use rusqlite::Connection;
-use shared::{message, stream::StreamState};
+use shared::{event::Event, message, stream::StreamState};
 use tokio::runtime::Runtime;
 
-use super::{Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded, open};
+use super::{
+    Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded, digest::Digest, open,
+};
 
 /// What one arrival is made of: few identities and few contents, so that they meet.
 #[derive(Debug, Clone)]
@@ -117,6 +119,8 @@ impl Store {
 struct Model {
     stored: BTreeMap<(u8, u8), u8>,
     applied: BTreeSet<u64>,
+    /// Unique events and duplicates of each topic.
+    topics: BTreeMap<u8, (u64, u64)>,
     done: Totals,
 }
 
@@ -144,15 +148,15 @@ impl Model {
             self.done.received += 1;
             match arrival {
                 Arrival::Event { topic, id, content } if Some(*topic) == first_topic => {
-                    match self.stored.get(&(*topic, *id)) {
-                        None => {
-                            self.stored.insert((*topic, *id), *content);
-                            self.done.unique += 1;
-                        }
-                        Some(stored) => {
-                            self.done.duplicates += 1;
-                            self.done.conflicts += u64::from(stored != content);
-                        }
+                    let counts = self.topics.entry(*topic).or_default();
+                    if let Some(stored) = self.stored.get(&(*topic, *id)) {
+                        counts.1 += 1;
+                        self.done.duplicates += 1;
+                        self.done.conflicts += u64::from(stored != content);
+                    } else {
+                        counts.0 += 1;
+                        self.stored.insert((*topic, *id), *content);
+                        self.done.unique += 1;
                     }
                 }
                 // Noise, or an event of another topic than the subject's.
@@ -218,25 +222,55 @@ fn check(store: &Store, model: &Model) {
         "an identity is stored twice"
     );
     assert_eq!(shown, expected);
-    let topics = store
-        .runtime
-        .block_on(store.reader().topics(None, 1_000))
+    let topics = store.runtime.block_on(store.reader().topics(None, 1_000));
+    let counted: BTreeMap<_, _> = topics
         .unwrap()
-        .topics;
-    assert_eq!(
-        topics.iter().map(|t| t.unique_processed).sum::<u64>(),
-        model.done.unique
-    );
-    assert_eq!(
-        topics.iter().map(|t| t.duplicate_dropped).sum::<u64>(),
-        model.done.duplicates
-    );
+        .topics
+        .into_iter()
+        .map(|topic| {
+            assert_eq!(
+                topic.received,
+                topic.unique_processed + topic.duplicate_dropped
+            );
+            (
+                topic.name,
+                (topic.unique_processed, topic.duplicate_dropped),
+            )
+        })
+        .collect();
+    let expected: BTreeMap<_, _> = model
+        .topics
+        .iter()
+        .map(|(topic, counts)| (format!("t{topic}"), *counts))
+        .collect();
+    assert_eq!(counted, expected);
+    check_digests(store, model);
     let kept = |table| -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
         store.aside().query_row(&sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(kept("rejected"), model.done.rejected);
     assert_eq!(kept("conflicts"), model.done.conflicts);
+}
+
+/// Makes the digest of each topic anew from what the model has stored.
+fn check_digests(store: &Store, model: &Model) {
+    let file = store.aside();
+    let key = file.query_row("SELECT digest_key FROM store", [], |row| row.get(0));
+    let key: [u8; 16] = key.unwrap();
+    for topic in model.topics.keys() {
+        let mut digest = Digest::default();
+        for ((of, id), content) in &model.stored {
+            if of == topic {
+                let (topic, id, content) = (*topic, *id, *content);
+                let json = json(&Arrival::Event { topic, id, content });
+                digest.add(&key, &Event::parse(&Bytes::from(json)).unwrap());
+            }
+        }
+        let sql = "SELECT digest FROM topics WHERE name = ?1";
+        let stored = file.query_row(sql, [format!("t{topic}")], |row| row.get(0));
+        assert_eq!(Digest::from_bytes(stored.unwrap()), digest);
+    }
 }
 
 /// Where a write is made to fail, from outside.
@@ -403,6 +437,41 @@ fn numbers_that_are_given_out_again_are_applied_in_a_new_epoch() {
 }
 
 #[test]
+fn a_batch_that_ends_one_life_and_begins_another_leaves_both_on_disk() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    let old = [delivery(1, &event(1)), delivery(3, &event(3))];
+    store.append(&old).unwrap();
+    // 2 comes late and is of the first life; 3 is given out again.
+    let late = delivery(2, &event(2));
+    let mut reused = delivery(3, &event(13));
+    reused.time = 100;
+    let appended = store.append(&[late.clone(), reused.clone()]).unwrap();
+    assert_eq!((appended.unique, appended.epoch_begun), (2, true));
+    store.reopen();
+    store.meet(1, 1, 3);
+    let appended = store.append(&[late, reused, old[1].clone()]).unwrap();
+    assert_eq!((appended.redelivered, appended.duplicates), (3, 0));
+}
+
+#[test]
+fn a_file_that_goes_away_is_not_replaced_by_an_empty_store() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    store.append(&[delivery(1, &event(1))]).unwrap();
+    break_writes(&store.aside(), Failure::Middle);
+    assert!(store.append(&[delivery(2, &event(2))]).is_err());
+    let file = store.directory.path().join(FILE);
+    let away = store.directory.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    assert!(store.append(&[delivery(2, &event(2))]).is_err());
+    assert!(!file.exists());
+    std::fs::rename(&away, &file).unwrap();
+    mend_writes(&store.aside());
+    assert_eq!(store.append(&[delivery(2, &event(2))]).unwrap().unique, 1);
+}
+
+#[test]
 fn a_number_given_out_again_is_noticed_by_its_events_even_when_times_do_not_tell() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
@@ -513,5 +582,5 @@ fn a_later_schema_and_a_foreign_file_are_refused() {
         }
     };
     assert!(refused("PRAGMA user_version = 99").contains("version 99"));
-    assert!(refused("CREATE TABLE mine (x)").contains("not made by this program"));
+    assert!(refused("CREATE TABLE mine (x)").contains("this program did not make it"));
 }

@@ -1,6 +1,10 @@
 //! The writer: one OS thread that owns the only connection that can write.
 
-use std::{path::PathBuf, sync::Arc, thread};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use shared::stream::StreamState;
@@ -85,6 +89,7 @@ pub(super) fn start(file: PathBuf, now: i64) -> Result<(Writer, WriterEnded), St
     let (ended_sender, ended) = oneshot::channel();
     let owner = Owner {
         file,
+        store_id: open.state.store_id.clone(),
         open: Some(open),
         floor: floor_sender,
     };
@@ -95,7 +100,7 @@ pub(super) fn start(file: PathBuf, now: i64) -> Result<(Writer, WriterEnded), St
             // Nobody listens when the process did not get as far as waiting.
             let _ = ended_sender.send(());
         })
-        .map_err(|err| StoreError::Foreign(format!("no thread can be started: {err}")))?;
+        .map_err(StoreError::Thread)?;
     Ok((Writer { commands, floor }, WriterEnded(ended)))
 }
 
@@ -108,6 +113,7 @@ struct Open {
 /// The thread's own data.
 struct Owner {
     file: PathBuf,
+    store_id: String,
     /// None after a failure: the connection and the memory are made anew before the next write.
     open: Option<Open>,
     floor: watch::Sender<u64>,
@@ -119,13 +125,12 @@ impl Owner {
             // A caller that no longer waits asks again, or has the message redelivered.
             match command {
                 Command::Append(batch, now, reply) => {
-                    let appended = self.write(now, |transaction, next| {
-                        append::append(transaction, next, &batch, now)
-                    });
+                    let appended = self
+                        .write(|transaction, next| append::append(transaction, next, &batch, now));
                     let _ = reply.send(appended);
                 }
                 Command::Meet(stream, now, reply) => {
-                    let met = self.write(now, |transaction, next| {
+                    let met = self.write(|transaction, next| {
                         incarnation::meet(transaction, next, &stream, now)?;
                         let missing = append::count_missing(transaction)?;
                         Ok(Position {
@@ -145,12 +150,11 @@ impl Owner {
     /// with the connection, and read again from the file.
     fn write<T>(
         &mut self,
-        now: i64,
         change: impl FnOnce(&Transaction<'_>, &mut State) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let mut open = match self.open.take() {
             Some(open) => open,
-            None => Open::new(&self.file, now)?,
+            None => Open::again(&self.file, &self.store_id)?,
         };
         let mut next = open.state.clone();
         let transaction = open
@@ -167,21 +171,35 @@ impl Owner {
 
     fn close(self) {
         let Some(open) = self.open else { return };
-        let checkpointed = open
-            .connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        match checkpointed {
-            Ok(()) => debug!("the WAL is checkpointed"),
-            Err(err) => warn!(error = %err, "the WAL is left for the next start to read"),
+        let is_busy: Result<bool, _> =
+            open.connection
+                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+        match is_busy {
+            Ok(false) => debug!("the WAL is checkpointed"),
+            Ok(true) => warn!("a reader holds the WAL; it is left for the next start"),
+            Err(err) => warn!(error = %err, "the WAL is left for the next start"),
         }
     }
 }
 
 impl Open {
-    fn new(file: &std::path::Path, now: i64) -> Result<Self, StoreError> {
-        let connection = schema::open_for_writing(file, now)?;
+    fn new(file: &Path, now: i64) -> Result<Self, StoreError> {
+        let connection = schema::open_or_make(file, now)?;
         let state = State::load(&connection)?;
         Ok(Self { connection, state })
+    }
+
+    /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
+    fn again(file: &Path, store_id: &str) -> Result<Self, StoreError> {
+        let connection = schema::open(file)?;
+        let state = State::load(&connection)?;
+        if state.store_id == store_id {
+            return Ok(Self { connection, state });
+        }
+        let found = state.store_id;
+        let what =
+            format!("the file was replaced by that of store {found}; start the aggregator again");
+        Err(StoreError::Foreign(what))
     }
 
     fn floor(&self) -> u64 {
