@@ -1,10 +1,11 @@
-//! Settings, from flags and the environment, checked before anything starts.
+//! Settings, checked before anything starts: from flags, and from the environment where the broker is and how much is
+//! logged. What is sent is never decided by the environment: names such as `RATE` mean other things to other programs.
 //!
 //! They may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use reqwest::Url;
 use shared::{
     connection::{self, ServerAddr},
@@ -86,18 +87,18 @@ pub struct Common {
     pub stream: String,
 
     /// Events sent a second; 0 is as fast as it goes
-    #[arg(long, env = "RATE", value_name = "N", default_value = "0",
+    #[arg(long, value_name = "N", default_value = "0",
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub rate: Rate,
 
     /// Most events in one message, 1 to 10000; a message is also full at 256 KiB
-    #[arg(long, env = "BATCH", value_name = "N", default_value_t = 250,
+    #[arg(long, value_name = "N", default_value_t = 250,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch: u32,
 
     /// Check afterwards what the aggregator at this address counted, such as `http://127.0.0.1:8080`; exit code 1 where
     /// it differs
-    #[arg(long, env = "VERIFY_URL", value_name = "URL", value_parser = parse_http_url)]
+    #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub verify: Option<Url>,
 
     /// Print the summary as one JSON object on standard output too
@@ -108,21 +109,6 @@ pub struct Common {
     #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "error,async_nats=off",
           value_parser = telemetry::parse_filter)]
     pub log_level: String,
-
-    /// How log lines look
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        value_name = "FORMAT",
-        default_value = "text"
-    )]
-    log_format: LogFormat,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
 }
 
 /// What `generate` is to make.
@@ -130,34 +116,34 @@ enum LogFormat {
 #[group(skip)]
 pub struct Generate {
     /// Events to send, duplicates included; 0 goes on until stopped
-    #[arg(long, env = "COUNT", value_name = "N", default_value_t = 20_000)]
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub count: u64,
 
     /// Share of what is sent that repeats an earlier event, 0 to 1: exactly this share, rounded; the first event never
-    #[arg(long, env = "DUPLICATES", value_name = "SHARE", default_value = "0.3",
+    #[arg(long, value_name = "SHARE", default_value = "0.3",
           value_parser = Share::parse, allow_negative_numbers = true)]
     pub duplicates: Share,
 
     /// Topics that the events are spread over, 1 to 100000
-    #[arg(long, env = "TOPICS", value_name = "N", default_value_t = 10,
+    #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub topics: u32,
 
     /// After sending and verifying, go on at this many events a second on topics of their own, until stopped; 0 ends
-    #[arg(long, env = "THEN_RATE", value_name = "N", default_value = "0",
+    #[arg(long, value_name = "N", default_value = "0",
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub then_rate: Rate,
 
     /// The same seed and run id make the same traffic, byte for byte
-    #[arg(long, env = "SEED", value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
     /// Part of every topic and event id, so that runs do not meet; a fresh one unless given
-    #[arg(long, env = "RUN_ID", value_name = "NAME", value_parser = plain_name)]
+    #[arg(long, value_name = "NAME", value_parser = plain_name)]
     run_id: Option<String>,
 
     /// Bytes of each event's payload, 80 to 523264
-    #[arg(long, env = "PAYLOAD_BYTES", value_name = "N", default_value_t = 128,
+    #[arg(long, value_name = "N", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES))]
     pub payload_bytes: u32,
 }
@@ -253,16 +239,6 @@ fn check(task: &Task) -> Result<(), &'static str> {
     }
 }
 
-impl Common {
-    /// How log lines look.
-    pub fn log_format(&self) -> telemetry::Format {
-        match self.log_format {
-            LogFormat::Text => telemetry::Format::Text,
-            LogFormat::Json => telemetry::Format::Json,
-        }
-    }
-}
-
 /// Names that become parts of subjects: what is legal there everywhere.
 fn plain_name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -282,6 +258,8 @@ fn parse_http_url(text: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::{Arg, CommandFactory};
+
     use super::*;
 
     fn parsed(arguments: &[&str]) -> Result<Settings, Exit> {
@@ -347,8 +325,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_sent_is_never_decided_by_the_environment() {
+        for command in Cli::command().get_subcommands() {
+            let names: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
+            assert_eq!(names, ["NATS_URL", "STREAM", "LOG_LEVEL"]);
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

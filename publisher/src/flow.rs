@@ -71,10 +71,10 @@ pub enum FlowError<E: std::error::Error + 'static> {
     Source(E),
     /// The broker will not take it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(Refused),
     /// The flow was stopped and the broker did not confirm in time.
-    #[error("stopped while {0} events wait for their PubAck; they may be in the stream or not")]
-    Unconfirmed(u64),
+    #[error("stopped while events wait for their PubAck")]
+    Unconfirmed,
 }
 
 /// What is in the stream.
@@ -88,7 +88,9 @@ pub struct Sent {
     pub first_send: Option<Instant>,
     /// When the last `PubAck` came.
     pub last_puback: Option<Instant>,
-    /// Whether the source came to its end; else the flow was stopped.
+    /// Events handed to the publishing client without a `PubAck`: they may be in the stream or not.
+    pub unconfirmed: u64,
+    /// Whether all of the source is in the stream; else the flow was stopped, or failed.
     pub complete: bool,
 }
 
@@ -99,7 +101,7 @@ pub struct Tally {
     pub sent: u64,
     /// Those of them whose identity came for the first time.
     pub unique: u64,
-    /// So many more events are in the stream at most, for it is not known whether a first try stored them.
+    /// Those of them that may be in the stream more than once, for it is not known whether a first try stored them.
     pub possibly_doubled: u64,
 }
 
@@ -111,6 +113,7 @@ impl Sent {
                 .expect("the bounds are constant"),
             first_send: None,
             last_puback: None,
+            unconfirmed: 0,
             complete: false,
         }
     }
@@ -129,6 +132,7 @@ impl Sent {
     fn add(&mut self, confirmed: &Confirmed, now: Instant) {
         let tally = &mut self.topics[confirmed.topic];
         tally.sent += confirmed.events;
+        self.unconfirmed -= confirmed.events;
         tally.unique += confirmed.new;
         tally.possibly_doubled += confirmed.possibly_doubled;
         let us = u64::try_from(confirmed.latency.as_micros()).unwrap_or(u64::MAX);
@@ -154,15 +158,13 @@ pub struct Flow<'a> {
 }
 
 impl Flow<'_> {
-    /// Sends all events of the source, or those until the flow is stopped.
-    ///
-    /// # Errors
-    /// [`FlowError`]. What was confirmed until then is in the stream.
+    /// Sends all events of the source, or those until the flow is stopped or fails. Returns what was sent in any case,
+    /// and why it failed, if it did: then it is not complete.
     pub async fn run<S>(
         &self,
         mut source: S,
         mut progress: Progress,
-    ) -> Result<Sent, FlowError<S::Error>>
+    ) -> (Sent, Result<(), FlowError<S::Error>>)
     where
         S: Source<Error: std::error::Error + 'static>,
     {
@@ -177,12 +179,13 @@ impl Flow<'_> {
         let mut pace = Pace::new(self.rate, Instant::now());
         let mut show = interval(SHOW_EVERY);
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut confirmed, mut in_hand, mut in_hand_bytes) = (0_u64, 0_u64, 0_usize);
+        let (mut confirmed, mut in_hand_bytes) = (0_u64, 0_usize);
         let mut stopped: Option<Instant> = None;
+        let mut ended = Ok(());
         loop {
             let is_open = !sent.complete && stopped.is_none();
             if !is_open && deliveries.is_empty() {
-                return Ok(sent);
+                break;
             }
             let now = Instant::now();
             // The publishing client's own bound, kept here too, for batches that wait to be tried again.
@@ -193,27 +196,38 @@ impl Flow<'_> {
                 biased;
                 () = self.stop.cancelled(), if stopped.is_none() => stopped = Some(now),
                 () = sleep_until(deadline), if stopped.is_some() => {
-                    return Err(FlowError::Unconfirmed(in_hand));
+                    ended = ended.and(Err(FlowError::Unconfirmed));
+                    break;
                 }
-                Some(outcome) = deliveries.next() => {
-                    let outcome: Confirmed = outcome?;
-                    in_hand_bytes -= outcome.bytes;
-                    in_hand -= outcome.events;
-                    confirmed += outcome.events;
-                    sent.add(&outcome, Instant::now());
-                }
+                Some(outcome) = deliveries.next() => match outcome {
+                    Ok(outcome @ Confirmed { .. }) => {
+                        in_hand_bytes -= outcome.bytes;
+                        confirmed += outcome.events;
+                        sent.add(&outcome, Instant::now());
+                    }
+                    // The others under way may still be confirmed.
+                    Err(refused) => {
+                        ended = ended.and(Err(FlowError::Refused(refused)));
+                        stopped.get_or_insert(now);
+                    }
+                },
                 _ = show.tick() => progress.show(Moment {
                     sent: confirmed,
                     obstacle: self.obstacle(&delivery),
                 }, now),
                 chunk = source.chunk(allowance), if allowance > 0 => {
-                    if let Some(chunk) = chunk.map_err(FlowError::Source)? {
-                        pace.sent(chunk.len());
-                        for sample in chunk {
-                            batches.add(sample);
+                    match chunk {
+                        Ok(Some(chunk)) => {
+                            pace.sent(chunk.len());
+                            for sample in chunk {
+                                batches.add(sample);
+                            }
                         }
-                    } else {
-                        sent.complete = true;
+                        Ok(None) => sent.complete = true,
+                        Err(err) => {
+                            ended = ended.and(Err(FlowError::Source(err)));
+                            stopped.get_or_insert(now);
+                        }
                     }
                     // Paced events do not wait here for others of their topic; the publishing client has them wait.
                     if sent.complete || !self.rate.is_unlimited() {
@@ -227,19 +241,24 @@ impl Flow<'_> {
             }
             for batch in batches.closed() {
                 sent.first_send.get_or_insert(now);
-                in_hand += batch.events.len() as u64;
+                sent.unconfirmed += batch.events.len() as u64;
                 in_hand_bytes += batch.bytes;
                 deliveries.push(delivery.run(batch));
             }
         }
+        sent.complete &= ended.is_ok();
+        (sent, ended)
     }
 
-    fn obstacle(&self, delivery: &Delivery<'_>) -> Option<&'static str> {
+    fn obstacle(&self, delivery: &Delivery<'_>) -> Option<String> {
         if !self.connection.is_connected() {
-            return Some("no connection to the broker");
+            return Some("no connection to the broker".to_owned());
         }
-        let is_full = delivery.waiting_for_room.load(Ordering::Relaxed) > 0;
-        is_full.then_some("the stream is full: waiting until the aggregator makes room")
+        if delivery.waiting_for_room.load(Ordering::Relaxed) > 0 {
+            return Some("the stream is full: waiting until the aggregator makes room".to_owned());
+        }
+        let obstacle = self.publisher.obstacle()?;
+        Some(format!("the broker does not confirm: {obstacle}"))
     }
 }
 
@@ -250,6 +269,7 @@ mod tests {
     #[test]
     fn what_is_confirmed_is_added_up_by_topic_with_its_latency() {
         let mut sent = Sent::nothing(2);
+        sent.unconfirmed = 35;
         for (topic, ms) in [(0, 3), (1, 3), (1, 40)] {
             let confirmed = Confirmed {
                 topic,
@@ -268,6 +288,7 @@ mod tests {
         };
         assert_eq!(sent.topics, [tally(1), tally(2)]);
         assert_eq!(sent.total(), tally(3));
+        assert_eq!(sent.unconfirmed, 5);
         let half = sent.latency_us.value_at_quantile(0.5);
         let most = sent.latency_us.value_at_quantile(0.99);
         assert_eq!((half / 100, most / 1_000), (30, 40));

@@ -81,12 +81,10 @@ pub enum InputError {
         reason: String,
     },
     /// It has other content than when it was inspected.
-    #[error("{name}: {place}: it has changed since it was inspected")]
+    #[error("{name}: it has changed since it was inspected")]
     Changed {
         /// Which input.
         name: String,
-        /// Where that shows.
-        place: Place,
     },
     /// Who was to take the events no longer does.
     #[error("reading was stopped")]
@@ -119,6 +117,17 @@ type Sink<'a> = dyn FnMut(Place, Result<Bytes, String>) -> Result<(), InputError
 pub struct Input {
     name: String,
     file: File,
+    /// What its first reading found.
+    inspected: Found,
+}
+
+/// How many candidates an input holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Found {
+    /// Events that are valid.
+    events: u64,
+    /// What is not an event.
+    bad: u64,
 }
 
 impl Input {
@@ -133,13 +142,21 @@ impl Input {
             Origin::File(path) => File::open(path).and_then(|file| Ok((file.metadata()?, file))),
         };
         match opened {
-            Ok((metadata, file)) if metadata.is_file() => Ok(Self { name, file }),
+            Ok((metadata, file)) if metadata.is_file() => Ok(Self::new(name, file)),
             Ok((metadata, _)) if metadata.is_dir() => Err(InputError::Read {
                 name,
                 source: io::ErrorKind::IsADirectory.into(),
             }),
             Ok((_, mut pipe)) => Self::spool(name, &mut pipe),
             Err(source) => Err(InputError::Read { name, source }),
+        }
+    }
+
+    fn new(name: String, file: File) -> Self {
+        Self {
+            name,
+            file,
+            inspected: Found::default(),
         }
     }
 
@@ -151,7 +168,7 @@ impl Input {
         let mut file = tempfile::tempfile().map_err(failed)?;
         io::copy(from, &mut file).map_err(failed)?;
         file.flush().map_err(failed)?;
-        Ok(Self { name, file })
+        Ok(Self::new(name, file))
     }
 
     /// Reads it from the start and hands over each candidate with its place.

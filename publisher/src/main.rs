@@ -42,7 +42,7 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    telemetry::init(&settings.common.log_level, settings.common.log_format());
+    telemetry::init(&settings.common.log_level, telemetry::Format::Text);
     start(settings).unwrap_or_else(|err| {
         say(format_args!("error: {err:#}"));
         ExitCode::FAILURE

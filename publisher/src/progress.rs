@@ -46,12 +46,12 @@ impl Waiting {
 }
 
 /// How far it is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Moment {
     /// Events confirmed.
     pub sent: u64,
     /// Why it does not go on, where it does not.
-    pub obstacle: Option<&'static str>,
+    pub obstacle: Option<String>,
 }
 
 /// Shows how far it is.

@@ -81,10 +81,11 @@ impl Run {
         let progress = Progress::new(count, SAY_EVERY, Instant::now());
         let generator = Generator::new(&traffic, count);
         let flow = self.flow(&broker, traffic.topics(), self.common.rate);
-        let mut sent = flow.run(generator, progress).await?;
+        let (mut sent, ended) = flow.run(generator, progress).await;
         // Without an end, to be stopped is the end.
-        sent.complete |= count.is_none();
+        sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::new(&sent);
+        summary.error = told(ended);
         (summary.run_id, summary.seed) = (Some(recipe.run_id.clone()), Some(recipe.seed));
         if let Some(verifier) = verifier {
             let comparison = Comparison {
@@ -107,8 +108,7 @@ impl Run {
         if summary.is_good() && !settings.then_rate.is_unlimited() {
             self.trickle(&broker, recipe, settings.then_rate).await?;
         }
-        broker.close().await;
-        Ok(exit_code(&summary))
+        Ok(close(broker, &summary).await)
     }
 
     /// Goes on slowly, on topics of its own, until stopped.
@@ -124,10 +124,10 @@ impl Run {
         let traffic = Traffic::new(&recipe);
         let progress = Progress::new(None, SAY_TRICKLE_EVERY, Instant::now());
         let flow = self.flow(broker, traffic.topics(), rate);
-        let mut sent = flow.run(Generator::new(&traffic, None), progress).await?;
-        sent.complete = true;
+        let (mut sent, ended) = flow.run(Generator::new(&traffic, None), progress).await;
+        sent.complete = ended.is_ok();
         say(Summary::new(&sent));
-        Ok(())
+        Ok(ended?)
     }
 
     async fn send(&self, settings: &Send) -> anyhow::Result<ExitCode> {
@@ -181,8 +181,9 @@ impl Run {
         let progress = Progress::new(Some(events), SAY_EVERY, Instant::now());
         let feed = Feed::start(inputs, Arc::new(inspection));
         let flow = self.flow(&broker, &topics, self.common.rate);
-        let sent = flow.run(feed, progress).await?;
+        let (sent, ended) = flow.run(feed, progress).await;
         let mut summary = Summary::new(&sent);
+        summary.error = told(ended);
         summary.skipped_invalid = Some(bad);
         if let Some(comparison) = comparison {
             comparison
@@ -190,8 +191,7 @@ impl Run {
                 .await;
         }
         self.report(&summary)?;
-        broker.close().await;
-        Ok(exit_code(&summary))
+        Ok(close(broker, &summary).await)
     }
 
     fn verifier(&self) -> anyhow::Result<Option<Verifier>> {
@@ -288,7 +288,20 @@ fn nothing_sent(is_good: bool) -> ExitCode {
     }
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+/// Why it failed, in one line with its causes.
+fn told<E: std::error::Error + std::marker::Send + Sync + 'static>(
+    ended: Result<(), E>,
+) -> Option<String> {
+    let failed = ended.map_err(anyhow::Error::from).err()?;
+    Some(format!("{failed:#}"))
+}
+
+/// Ends the publishing client, and the run with its exit code.
+async fn close(broker: Broker, summary: &Summary) -> ExitCode {
+    // What failed may have left messages under way, and nobody waits for them any more.
+    if summary.error.is_none() {
+        broker.close().await;
+    }
     if summary.is_good() {
         ExitCode::SUCCESS
     } else {

@@ -18,15 +18,20 @@ pub struct Summary {
     /// Candidates of the input that are no events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_invalid: Option<u64>,
-    /// Whether all was sent that was to be; else it was stopped.
+    /// Whether all was sent that was to be; else it was stopped, or failed.
     pub complete: bool,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Events confirmed.
     pub sent: u64,
     /// Distinct identities among them.
     pub unique: u64,
     /// The others.
     pub duplicates: u64,
-    /// Events that may be in the stream twice.
+    /// Events without a `PubAck`: they may be in the stream or not.
+    pub unconfirmed: u64,
+    /// Events that may be in the stream more than once.
     pub possibly_doubled: u64,
     /// From first send to last `PubAck`.
     pub seconds: f64,
@@ -92,6 +97,7 @@ impl Summary {
             sent: total.sent,
             unique: total.unique,
             duplicates: total.sent - total.unique,
+            unconfirmed: sent.unconfirmed,
             possibly_doubled: total.possibly_doubled,
             seconds: rounded(seconds),
             events_per_second: per_second(total.sent, seconds),
@@ -173,6 +179,16 @@ impl fmt::Display for Summary {
         write!(f, "{:.0} events/s, ", self.events_per_second)?;
         let Percentiles { p50, p99 } = self.puback_ms;
         write!(f, "PubAck p50 {p50:.1} ms, p99 {p99:.1} ms")?;
+        if self.unconfirmed > 0 {
+            let unconfirmed = self.unconfirmed;
+            write!(
+                f,
+                "\n{unconfirmed} more have no PubAck: they may be in the stream or not"
+            )?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, "\nerror: {error}")?;
+        }
         if let Some(skipped @ 1..) = self.skipped_invalid {
             write!(f, "\nskipped {skipped} that are not valid")?;
         }
@@ -180,7 +196,7 @@ impl fmt::Display for Summary {
             let doubled = self.possibly_doubled;
             write!(
                 f,
-                "\n{doubled} events may be in the stream twice: no PubAck came in time, and they were sent again"
+                "\n{doubled} events may be in the stream more than once: no PubAck came in time, and they were sent again"
             )?;
         }
         match &self.verification {
@@ -299,6 +315,28 @@ mod tests {
             serde_json::to_value(unverified).unwrap().get("verified"),
             None
         );
+    }
+
+    #[test]
+    fn what_ended_early_is_told_with_what_is_unconfirmed() {
+        let summary = Summary {
+            complete: false,
+            error: Some("cannot read f".to_owned()),
+            unconfirmed: 7,
+            verification: None,
+            ..summary()
+        };
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["error"], "cannot read f");
+        assert_eq!(
+            (&json["sent"], &json["unconfirmed"]),
+            (&1_142.into(), &7.into())
+        );
+        let text = summary.to_string();
+        assert!(text.starts_with("stopped: sent 1142 events"), "{text}");
+        assert!(text.contains("\n7 more have no PubAck"), "{text}");
+        assert!(text.ends_with("\nerror: cannot read f"), "{text}");
+        assert!(!summary.is_good());
     }
 
     #[test]

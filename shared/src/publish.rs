@@ -12,11 +12,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout_at},
 };
 
-use self::gather::Gather;
+use self::{delivery::Delivery, gather::Gather};
 use crate::{connection::Connection, event::Topic};
 
 /// Bytes of events that may wait for their `PubAck` in one process; further callers wait.
@@ -32,7 +32,7 @@ const MAX_IN_FLIGHT: usize = 256;
 const CHANNEL: usize = 1024;
 
 /// How long messages under way are waited for after the last caller has gone.
-const DRAIN: Duration = Duration::from_secs(5);
+const DRAIN: Duration = Duration::from_secs(1);
 
 /// What callers decide about publishing.
 #[derive(Debug, Clone)]
@@ -77,6 +77,7 @@ pub struct Publisher {
     pieces: mpsc::Sender<Piece>,
     budget: Arc<Semaphore>,
     max_events: usize,
+    obstacle: watch::Receiver<Option<String>>,
 }
 
 /// Events of one topic from one call: confirmed, or not, as a whole.
@@ -118,15 +119,18 @@ impl Publisher {
     #[must_use]
     pub fn new(connection: Connection, options: Options) -> (Self, Driver) {
         let (sender, receiver) = mpsc::channel(CHANNEL);
+        let (obstacle_sender, obstacle) = watch::channel(None);
         let publisher = Self {
             pieces: sender,
             budget: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)),
             max_events: options.max_events,
+            obstacle,
         };
         let driver = Driver {
             pieces: receiver,
             connection,
             options,
+            obstacle: obstacle_sender,
         };
         (publisher, driver)
     }
@@ -156,6 +160,13 @@ impl Publisher {
         events: Vec<Bytes>,
     ) -> Result<Receipt, PublishError> {
         Ok(Receipt(vec![self.hand_over(topic, events).await?]))
+    }
+
+    /// Why the broker did not confirm a message that is being tried again, for people. None once it has confirmed one
+    /// since.
+    #[must_use]
+    pub fn obstacle(&self) -> Option<String> {
+        self.obstacle.borrow().clone()
     }
 
     async fn hand_over(
@@ -210,14 +221,20 @@ pub struct Driver {
     pieces: mpsc::Receiver<Piece>,
     connection: Connection,
     options: Options,
+    obstacle: watch::Sender<Option<String>>,
 }
 
 impl Driver {
     /// Runs until every [`Publisher`] is dropped, then waits a little for what is under way.
     pub async fn run(mut self) {
+        let delivery = Delivery {
+            connection: &self.connection,
+            stream: &self.options.stream,
+            obstacle: &self.obstacle,
+        };
         let mut gather = Gather::new(self.options.max_events, self.options.linger);
         let mut in_flight = FuturesUnordered::new();
-        let send = |message| delivery::deliver(&self.connection, &self.options.stream, message);
+        let send = |message| delivery.run(message);
         loop {
             while in_flight.len() < MAX_IN_FLIGHT
                 && let Some(message) = gather.pop(Instant::now())

@@ -12,7 +12,7 @@ use serde_json::Value;
 const DEADLINE: std::time::Duration = std::time::Duration::from_mins(3);
 
 /// The commands of compose, or none, with a line that says why nothing is tested.
-fn found() -> Vec<&'static str> {
+fn found() -> Vec<String> {
     commands().unwrap_or_else(|reason| {
         println!("{reason}; the compose file is not tested here");
         Vec::new()
@@ -22,7 +22,7 @@ fn found() -> Vec<&'static str> {
 #[test]
 fn every_version_of_compose_here_reads_the_file() {
     for command in found() {
-        let project = Project::new(command);
+        let project = Project::new(&command);
         let shown = project.run(&["config"]);
         for service in ["nats", "aggregator", "publisher"] {
             assert!(shown.contains(&format!("\n  {service}:")), "{shown}");
@@ -32,7 +32,7 @@ fn every_version_of_compose_here_reads_the_file() {
 
 /// The file as version 2 understands it, which alone tells it as JSON.
 fn parsed() -> Option<Value> {
-    if !found().contains(&"docker compose") {
+    if !found().iter().any(|command| command == "docker compose") {
         println!("there is no docker compose v2; what the file says is not tested here");
         return None;
     }
@@ -96,10 +96,10 @@ fn no_service_has_more_rights_than_it_needs() {
 
 #[tokio::test]
 async fn down_and_up_again_keep_every_event_and_dedup_still_knows_them() {
-    let Some(&command) = found().first() else {
+    let Some(command) = found().into_iter().next() else {
         return;
     };
-    let project = Project::of_what_was_built(command);
+    let project = Project::of_what_was_built(&command);
     let api = Api::new(&project.url());
     project.run(&["up", "--detach", "--no-build"]);
     within(DEADLINE, "the publisher has verified its run", async || {

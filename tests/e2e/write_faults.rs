@@ -4,6 +4,7 @@
 use e2e::{
     System,
     event::{Event, event, events},
+    wait::{eventually, holds},
 };
 
 /// Published before, during and after the fault, with duplicates across all three.
@@ -34,6 +35,14 @@ async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System,
     let before = system.settled().await;
     assert_eq!(before.counts(), [10, 10, 0]);
 
+    let jetstream = system.broker.jetstream().await;
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let applied = stream.get_info().await.unwrap().state.last_sequence;
+    let acked = async || {
+        let durable = stream.consumer_info("aggregator").await;
+        durable.unwrap().ack_floor.stream_sequence
+    };
+
     let fault = begin(&system);
     system.api().publish(&traffic.during).await;
     let health = system.aggregator.unhealthy().await;
@@ -44,6 +53,7 @@ async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System,
     assert!(meanwhile.pending > Some(0), "{meanwhile:?}");
     assert_eq!(meanwhile.received, before.stats.received);
     assert_eq!(system.api().topics().await, before.topics);
+    assert!(acked().await <= applied, "an ack comes after COMMIT only");
 
     end(&system, fault);
     let books = system.settled().await;
@@ -57,6 +67,12 @@ async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System,
     assert_eq!(books.counts(), [82 + 20, 51, 41 + 10]);
     assert_eq!(books.stats.conflicts, 0);
     assert_eq!(system.store().number("SELECT count(*) FROM events"), 51);
+    let last = stream.get_info().await.unwrap().state.last_sequence;
+    eventually("everything is acked", async || {
+        let acked = acked().await;
+        holds(acked == last, acked)
+    })
+    .await;
 }
 
 #[tokio::test]

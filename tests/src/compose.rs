@@ -10,11 +10,11 @@ use crate::{port, workspace};
 /// The variables by which the compose file takes the images of the services.
 const IMAGES: [&str; 2] = ["AGGREGATOR_IMAGE", "PUBLISHER_IMAGE"];
 
-/// The compose commands that answer here, those of version 2 first.
+/// The compose commands that answer here, that of version 2 first; or the one that `COMPOSE` names.
 ///
 /// # Errors
 /// Why there is none.
-pub fn commands() -> Result<Vec<&'static str>, String> {
+pub fn commands() -> Result<Vec<String>, String> {
     let answers = |command: &str| {
         let output = words(command).arg("version").output();
         output.is_ok_and(|output| output.status.success())
@@ -23,10 +23,16 @@ pub fn commands() -> Result<Vec<&'static str>, String> {
     if !output.is_ok_and(|output| output.status.success()) {
         return Err("no Docker engine answers".to_owned());
     }
-    let known = ["docker compose", "docker-compose"];
+    let known = match env::var("COMPOSE") {
+        Ok(forced) if !forced.is_empty() => vec![forced],
+        _ => ["docker compose", "docker-compose"]
+            .map(str::to_owned)
+            .into(),
+    };
+    let all = known.join(" nor ");
     let found: Vec<_> = known.into_iter().filter(|known| answers(known)).collect();
     if found.is_empty() {
-        return Err("neither docker compose nor docker-compose answers".to_owned());
+        return Err(format!("{all} does not answer"));
     }
     Ok(found)
 }
@@ -41,7 +47,7 @@ fn words(command: &str) -> Command {
 /// The three services under a name of their own. They are removed with their volumes when this is dropped.
 #[derive(Debug)]
 pub struct Project {
-    command: &'static str,
+    command: String,
     name: String,
     port: u16,
     images: Vec<(String, String)>,
@@ -49,10 +55,10 @@ pub struct Project {
 
 impl Project {
     /// A project with whatever images the environment names; to be read, not to be run.
-    pub fn new(command: &'static str) -> Self {
+    pub fn new(command: &str) -> Self {
         let port = port::free();
         Self {
-            command,
+            command: command.to_owned(),
             name: format!("event-aggregator-e2e-{port}"),
             port,
             images: Vec::new(),
@@ -61,7 +67,7 @@ impl Project {
 
     /// A project that runs what was built. `tests/run.sh` has made images of it and names them in the
     /// environment; without that they are made here.
-    pub fn of_what_was_built(command: &'static str) -> Self {
+    pub fn of_what_was_built(command: &str) -> Self {
         let mut project = Self::new(command);
         if IMAGES.iter().any(|name| env::var_os(name).is_none()) {
             project.images = make_images();
@@ -88,7 +94,7 @@ impl Project {
     }
 
     fn output(&self, arguments: &[&str]) -> Output {
-        let output = words(self.command)
+        let output = words(&self.command)
             .args(arguments)
             .env("COMPOSE_PROJECT_NAME", &self.name)
             .env("AGGREGATOR_PORT", self.port.to_string())

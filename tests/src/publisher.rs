@@ -4,7 +4,10 @@ use std::{process::Command, time::Duration};
 
 use serde_json::Value;
 
-use crate::{service::Service, workspace};
+use crate::{
+    service::{Service, Signal},
+    workspace,
+};
 
 /// More than any run here takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(4);
@@ -32,6 +35,20 @@ impl Publisher {
             .args(arguments)
             .args(["--nats-url", nats_url, "--json"]);
         Self(Service::start("publisher", &mut command))
+    }
+
+    /// Starts one that sends 2,000 events a second until [`Self::finished`], and then verifies at `url`.
+    pub fn endless(nats_url: &str, url: &str) -> Self {
+        let arguments = [
+            "generate", "--count", "0", "--rate", "2000", "--batch", "20", "--verify", url,
+        ];
+        Self::start(nats_url, &arguments)
+    }
+
+    /// Stops one that has no end of its own; it verifies and ends well.
+    pub async fn finished(mut self) -> Run {
+        self.0.signal(Signal::INT);
+        self.ended().await
     }
 
     /// Its process.
@@ -69,7 +86,13 @@ impl Run {
 
     /// Received, unique and duplicate events, as verified.
     pub fn verified(&self) -> [u64; 3] {
+        self.succeeded();
         assert_eq!(self.summary["verified"], true, "{}", self.summary);
         ["received", "unique_processed", "duplicate_dropped"].map(|name| self.count(name))
+    }
+
+    /// Sent, unique and duplicate events, as it counted them itself.
+    pub fn sent(&self) -> [u64; 3] {
+        ["sent", "unique", "duplicates"].map(|name| self.count(name))
     }
 }

@@ -67,6 +67,11 @@ impl System {
         Publisher::start(&self.broker.url(), arguments)
     }
 
+    /// Starts a publisher on the broker that sends until it is told to finish.
+    pub fn endless_publisher(&self) -> Publisher {
+        Publisher::endless(&self.broker.url(), self.api().url())
+    }
+
     /// Runs a publisher on the broker to its end.
     pub async fn publish(&self, arguments: &[&str]) -> Run {
         publisher::publish(&self.broker.url(), arguments).await

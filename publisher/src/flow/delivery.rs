@@ -33,7 +33,7 @@ pub(super) struct Confirmed {
     pub events: u64,
     pub bytes: usize,
     pub new: u64,
-    /// Events that are in the stream twice, perhaps: all of the batch for each time that its outcome stayed unknown.
+    /// Events that are in the stream more than once, perhaps: all of the batch where an outcome stayed unknown.
     pub possibly_doubled: u64,
     /// From sending to `PubAck`, of the message that was confirmed.
     pub latency: Duration,
@@ -89,7 +89,7 @@ impl Delivery<'_> {
                         reason,
                         "no PubAck came in time; sending the events again, which may store them in the stream twice"
                     );
-                    possibly_doubled += events;
+                    possibly_doubled = events;
                 }
                 Err(source @ (PublishError::Refused(_) | PublishError::Stopped)) => {
                     return Err(Refused {

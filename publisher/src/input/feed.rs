@@ -6,7 +6,7 @@ use shared::event::Event;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::{sync::mpsc, task};
 
-use super::{Input, InputError, Inspection, inspect::event};
+use super::{Found, Input, InputError, Inspection, inspect::event};
 use crate::flow::{Sample, Source};
 
 /// A chunk is handed over when it has so many events,
@@ -82,30 +82,36 @@ impl Reader {
         }
     }
 
+    /// Reads an input to its end, and fails unless it holds as many events as when it was inspected: one that was cut
+    /// would else count as sent. One that grows is not followed.
     fn read(&mut self, mut input: Input) -> Result<(), InputError> {
         let name = input.name.clone();
-        input.read(&mut |place, candidate| {
-            let changed = || InputError::Changed {
-                name: name.clone(),
-                place,
+        let changed = || InputError::Changed { name: name.clone() };
+        let (inspected, mut found) = (input.inspected, Found::default());
+        input.read(&mut |_, candidate| {
+            // What is bad was told by the inspection, and is skipped if it is to be.
+            let Ok((event, json)) = candidate.and_then(|json| Ok((event(&json)?, json))) else {
+                found.bad += 1;
+                return Ok(());
             };
-            let parsed = candidate.and_then(|json| Ok((event(&json)?, json)));
-            match parsed {
-                Ok((event, json)) => {
-                    let topic = self.inspection.index.get(&event.topic);
-                    let topic = *topic.ok_or_else(changed)?;
-                    let is_new = self.identities.insert(&event);
-                    self.add(Sample {
-                        topic,
-                        json,
-                        is_new,
-                    })
-                }
-                // Told by the inspection, and skipped if it is to be.
-                Err(_) if self.inspection.bad > 0 => Ok(()),
-                Err(_) => Err(changed()),
+            found.events += 1;
+            if found.events > inspected.events {
+                return Err(changed());
             }
-        })
+            let topic = self.inspection.index.get(&event.topic);
+            let topic = *topic.ok_or_else(changed)?;
+            let is_new = self.identities.insert(&event);
+            self.add(Sample {
+                topic,
+                json,
+                is_new,
+            })
+        })?;
+        if found == inspected {
+            Ok(())
+        } else {
+            Err(changed())
+        }
     }
 
     fn add(&mut self, sample: Sample) -> Result<(), InputError> {
@@ -157,7 +163,7 @@ impl Identities {
 mod tests {
     use bytes::Bytes;
 
-    use super::{super::tests::input, *};
+    use super::*;
 
     fn json(topic: &str, id: &str) -> String {
         format!(
@@ -165,11 +171,19 @@ mod tests {
         )
     }
 
-    async fn fed(content: &str, limit: usize) -> Result<Vec<(usize, Bytes, bool)>, InputError> {
+    type Fed = Result<Vec<(usize, Bytes, bool)>, InputError>;
+
+    async fn fed(content: &str, limit: usize) -> Fed {
+        fed_after(content, content, limit).await
+    }
+
+    /// What comes of a file that has one content when it is inspected, and then another.
+    async fn fed_after(inspected: &str, content: &str, limit: usize) -> Fed {
         let path = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(&path, content).unwrap();
+        std::fs::write(&path, inspected).unwrap();
         let origin = super::super::Origin::File(path.path().into());
         let (inputs, inspection) = super::super::inspect(&[origin])?;
+        std::fs::write(&path, content).unwrap();
         let mut feed = Feed::start(inputs, Arc::new(inspection));
         let mut all = Vec::new();
         while let Some(chunk) = feed.chunk(limit).await? {
@@ -200,10 +214,21 @@ mod tests {
 
     #[tokio::test]
     async fn an_input_that_changed_since_it_was_inspected_is_told() {
-        let mut feed = Feed::start(vec![input(json("a", "1").as_bytes())], Arc::default());
-        assert!(matches!(
-            feed.chunk(9).await,
-            Err(InputError::Changed { .. })
-        ));
+        let [one, two, other] = [json("a", "1"), json("a", "2"), json("b", "3")];
+        let before = format!("{one}\nnot this\n{two}\n");
+        for after in [
+            "",
+            &one,
+            &format!("{one}\n{two}\n"),
+            &format!("{one}\nnot this\n"),
+            &format!("{one}\nnot this\nnor this\n"),
+            &format!("{before}not this"),
+            &format!("{before}{one}"),
+            &format!("{one}\nnot this\n{other}\n"),
+        ] {
+            let changed = fed_after(&before, after, 9).await;
+            let changed = matches!(changed, Err(InputError::Changed { .. }));
+            assert!(changed, "{after}");
+        }
     }
 }

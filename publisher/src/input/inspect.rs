@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use shared::event::{Event, Topic, Violation};
 
-use super::{Input, InputError, Origin, Place};
+use super::{Found, Input, InputError, Origin, Place};
 
 /// Most bad lines that are kept with their reasons.
 const SHOWN: usize = 20;
@@ -43,6 +43,7 @@ pub fn inspect(origins: &[Origin]) -> Result<(Vec<Input>, Inspection), InputErro
 impl Inspection {
     fn add(&mut self, input: &mut Input) -> Result<(), InputError> {
         let name = input.name.clone();
+        let (events, bad) = (self.events, self.bad);
         input.read(&mut |place, candidate| {
             match candidate.and_then(|json| event(&json)) {
                 Ok(event) => {
@@ -55,7 +56,12 @@ impl Inspection {
                 Err(reason) => self.refuse(&name, place, &reason),
             }
             Ok(())
-        })
+        })?;
+        input.inspected = Found {
+            events: self.events - events,
+            bad: self.bad - bad,
+        };
+        Ok(())
     }
 
     fn refuse(&mut self, name: &str, place: Place, reason: &str) {

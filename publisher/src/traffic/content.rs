@@ -1,10 +1,21 @@
 //! The content of the generated event of an index.
 
+use std::{
+    fmt::{self, Write},
+    num::NonZero,
+};
+
 use bytes::{BufMut, BytesMut};
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 use shared::event::Topic;
-use time::OffsetDateTime;
+use time::{
+    OffsetDateTime,
+    format_description::well_known::{
+        Iso8601,
+        iso8601::{Config, EncodedConfig, TimePrecision},
+    },
+};
 
 use super::{Purpose, Recipe, below, random};
 
@@ -18,6 +29,14 @@ const FIRST_MS: u64 = 1_767_225_600_000;
 
 /// Events later than this begin again at the first's time, for RFC 3339 ends with the year 9999.
 const SPAN_MS: u64 = 1000 * 365 * 86_400_000;
+
+/// Times have milliseconds, also where these are 0.
+const TIME: Iso8601<TIME_CONFIG> = Iso8601;
+const TIME_CONFIG: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second {
+        decimal_digits: NonZero::new(3),
+    })
+    .encode();
 
 const LEVELS: [&str; 4] = ["info", "info", "warn", "error"];
 
@@ -60,7 +79,7 @@ impl Content {
         &self.topics
     }
 
-    /// Writes the event's JSON and returns its topic. Called for every event sent: no allocation, no formatting.
+    /// Writes the event's JSON and returns its topic.
     pub fn write(&self, index: u64, out: &mut BytesMut) -> usize {
         let mut random = self.random.clone();
         random.set_stream(index);
@@ -70,26 +89,21 @@ impl Content {
         // Each value has bits of its own.
         let part = |place: u32, bound: u64| ((bits >> (16 * place)) & 0xffff) % bound;
 
+        let level = LEVELS[usize::try_from(part(1, LEVELS.len() as u64)).unwrap_or(0)];
+        let (host, user, took_ms) = (10 + part(0, 40), part(2, 10_000), part(3, 1_000));
+
         out.put_slice(&self.heads[topic]);
-        number(out, index);
-        out.put_slice(br#"","timestamp":""#);
+        put(out, format_args!(r#"{index}","timestamp":""#));
         timestamp(out, FIRST_MS + index % SPAN_MS);
-        out.put_slice(br#"","source":"host-"#);
-        number(out, 10 + part(0, 40));
-        out.put_slice(br#"","payload":"#);
+        put(out, format_args!(r#"","source":"host-{host}","payload":"#));
 
         let end = out.len() + self.payload_bytes;
-        out.put_slice(br#"{"n":"#);
-        number(out, index);
-        out.put_slice(br#","level":""#);
-        out.put_slice(
-            LEVELS[usize::try_from(part(1, LEVELS.len() as u64)).unwrap_or(0)].as_bytes(),
+        put(
+            out,
+            format_args!(
+                r#"{{"n":{index},"level":"{level}","user":{user},"took_ms":{took_ms},"text":""#
+            ),
         );
-        out.put_slice(br#"","user":"#);
-        number(out, part(2, 10_000));
-        out.put_slice(br#","took_ms":"#);
-        number(out, part(3, 1_000));
-        out.put_slice(br#","text":""#);
         let start = out.len();
         out.resize(end - 2, 0);
         random.fill_bytes(&mut out[start..]);
@@ -101,53 +115,15 @@ impl Content {
     }
 }
 
-fn number(out: &mut BytesMut, mut value: u64) {
-    let mut digits = [0; 20];
-    let mut start = digits.len();
-    loop {
-        start -= 1;
-        digits[start] = digit(value % 10);
-        value /= 10;
-        if value == 0 {
-            break;
-        }
-    }
-    out.put_slice(&digits[start..]);
+fn put(out: &mut BytesMut, text: fmt::Arguments<'_>) {
+    out.write_fmt(text).expect("it grows as needed");
 }
 
 fn timestamp(out: &mut BytesMut, ms: u64) {
-    let seconds = i64::try_from(ms / 1000).unwrap_or(0);
-    let time = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (year, month, day) = time.to_calendar_date();
-    padded::<4>(out, u64::from(year.unsigned_abs()));
-    out.put_u8(b'-');
-    padded::<2>(out, u64::from(u8::from(month)));
-    out.put_u8(b'-');
-    padded::<2>(out, u64::from(day));
-    for (before, value) in [
-        (b'T', time.hour()),
-        (b':', time.minute()),
-        (b':', time.second()),
-    ] {
-        out.put_u8(before);
-        padded::<2>(out, u64::from(value));
-    }
-    out.put_u8(b'.');
-    padded::<3>(out, ms % 1000);
-    out.put_u8(b'Z');
-}
-
-fn padded<const DIGITS: usize>(out: &mut BytesMut, mut value: u64) {
-    let mut digits = [0; DIGITS];
-    for place in digits.iter_mut().rev() {
-        *place = digit(value % 10);
-        value /= 10;
-    }
-    out.put_slice(&digits);
-}
-
-fn digit(value: u64) -> u8 {
-    b'0' + u8::try_from(value).expect("one digit")
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+    let time = time.expect("the span ends before the year 9999");
+    let written = time.format_into(&mut out.writer(), &TIME);
+    written.expect("it grows as needed, and the offset is UTC");
 }
 
 #[cfg(test)]
@@ -161,9 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_and_times_are_written_as_everywhere() {
-        assert_eq!(written(|out| number(out, 0)), "0");
-        assert_eq!(written(|out| number(out, u64::MAX)), u64::MAX.to_string());
+    fn times_have_milliseconds_and_end_before_the_year_10000() {
         assert_eq!(
             written(|out| timestamp(out, FIRST_MS)),
             "2026-01-01T00:00:00.000Z"
@@ -172,6 +146,8 @@ mod tests {
             written(|out| timestamp(out, FIRST_MS + 59 * 86_400_000 + 3_723_045)),
             "2026-03-01T01:02:03.045Z"
         );
+        let last = written(|out| timestamp(out, FIRST_MS + SPAN_MS - 1));
+        assert_eq!(last, "3025-05-03T23:59:59.999Z");
     }
 
     /// The promise that a seed makes the same traffic holds across versions: what is here stays.

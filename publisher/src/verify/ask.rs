@@ -172,12 +172,18 @@ pub enum Wanted {
 }
 
 impl Wanted {
-    /// A name before all that are wanted.
+    /// A name just before all that are wanted, in the order of their bytes.
     fn start(&self) -> Option<String> {
-        match self {
-            Self::Prefix(prefix) => Some(prefix.clone()),
-            Self::Names(_) => None,
+        let first = match self {
+            Self::Prefix(prefix) => Some(prefix),
+            Self::Names(names) => names.first(),
+        };
+        let mut before = first?.clone();
+        let last = before.pop()?;
+        if let Some(previous) = ('\0'..last).next_back() {
+            before.extend([previous, char::MAX]);
         }
+        Some(before)
     }
 
     fn names(&self, topic: &str) -> bool {
@@ -267,7 +273,10 @@ mod tests {
         );
         assert_eq!(
             server.await.unwrap(),
-            ["/topics?limit=1000", "/topics?limit=1000&cursor=b+c"]
+            [
+                "/topics?limit=1000&cursor=b+b%F4%8F%BF%BF",
+                "/topics?limit=1000&cursor=b+c"
+            ]
         );
     }
 
@@ -283,7 +292,21 @@ mod tests {
             ),
             ["p.1", "p.2"]
         );
-        assert_eq!(server.await.unwrap(), ["/topics?limit=1000&cursor=p."]);
+        assert_eq!(
+            server.await.unwrap(),
+            ["/topics?limit=1000&cursor=p-%F4%8F%BF%BF"]
+        );
+    }
+
+    #[test]
+    fn paging_starts_just_before_the_first_name() {
+        let start = |first: &str| Wanted::Names(vec![first.to_owned(), "z".to_owned()]).start();
+        for first in ["a", "ab", "é", "\u{e000}", "\u{1}", "\0", "a\0"] {
+            let start = start(first).unwrap();
+            assert!(start.as_str() < first, "{first:?}");
+        }
+        assert!(start("t500").unwrap().as_str() > "t499");
+        assert_eq!(Wanted::Names(Vec::new()).start(), None);
     }
 
     #[tokio::test]

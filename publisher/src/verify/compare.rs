@@ -80,7 +80,7 @@ pub struct Row {
     pub agrees: bool,
 }
 
-/// Compares, by topic and over all.
+/// Compares, by topic and over all. `counted` has the topics of `sent`; for a fresh run, all under its prefix.
 #[must_use]
 pub fn compare(
     sent: &BTreeMap<String, Tally>,
@@ -94,7 +94,14 @@ pub fn compare(
         agrees: true,
     };
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
-    for (topic, tally) in sent {
+    let mut sent = sent.clone();
+    if let Rule::Fresh { .. } = rule {
+        // All that was counted should be of this run: what it did not send is foreign.
+        for (topic, _) in counted.iter().filter(|(_, counts)| counts.received > 0) {
+            sent.entry(topic.clone()).or_default();
+        }
+    }
+    for (topic, tally) in &sent {
         let counts = counted.get(topic).copied().unwrap_or_default();
         let found = judge(*tally, counts, rule);
         total.sent.sent += tally.sent;
@@ -150,6 +157,10 @@ fn judge(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
         problems.push(match rule {
             Rule::Fresh { was_used_before: true } => format!(
                 "received {more} more than sent: the run id was used before; take another, or none"
+            ),
+            Rule::Fresh { was_used_before: false } if sent.sent == 0 => format!(
+                "received {more}, though this run sent nothing on it: foreign traffic, for somebody else publishes \
+                 under the run's prefix"
             ),
             Rule::Fresh { was_used_before: false } => format!(
                 "received {more} more than sent, though the topic is this run's own: somebody else publishes on it, \
@@ -266,6 +277,29 @@ mod tests {
             verdict.is_short && verdict.problems.len() == 4,
             "{:?}",
             verdict.problems
+        );
+    }
+
+    #[test]
+    fn what_a_fresh_run_did_not_send_is_foreign_traffic() {
+        let sent = BTreeMap::from([("p.1".to_owned(), tally(3, 2, 0))]);
+        let counted = HashMap::from([
+            ("p.1".to_owned(), counts(3, 2, 1)),
+            ("p.2".to_owned(), counts(4, 4, 0)),
+            ("p.3".to_owned(), Counts::default()),
+        ]);
+        let verdict = compare(&sent, &counted, FRESH);
+        assert!(!verdict.total.agrees && !verdict.is_short);
+        assert_eq!(verdict.total.counted, counts(7, 6, 1));
+        let problems = verdict.problems.join("\n");
+        assert!(
+            problems.contains(r#"topic "p.2": received 4"#),
+            "{problems}"
+        );
+        assert!(problems.contains("foreign traffic"), "{problems}");
+        assert!(
+            !problems.contains("p.1") && !problems.contains("p.3"),
+            "{problems}"
         );
     }
 

@@ -8,7 +8,10 @@ use async_nats::jetstream::{
     message::PublishMessage,
 };
 use bytes::Bytes;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tracing::debug;
 
 use super::{PublishError, gather::Message};
@@ -21,68 +24,83 @@ pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// Sends a message until it is confirmed, refused or given up, and tells its callers.
-pub(super) async fn deliver(connection: &Connection, stream: &str, mut message: Message) {
-    let outcome = confirm(connection, stream, &mut message).await;
-    for piece in message.pieces {
-        // A caller that no longer waits does not want to know.
-        let _ = piece.done.send(outcome.clone());
-    }
+/// What deliveries need and share.
+#[derive(Debug)]
+pub(super) struct Delivery<'a> {
+    pub connection: &'a Connection,
+    pub stream: &'a str,
+    /// Why a message is being tried again; cleared by the next confirmation.
+    pub obstacle: &'a watch::Sender<Option<String>>,
 }
 
-async fn confirm(
-    connection: &Connection,
-    stream: &str,
-    message: &mut Message,
-) -> Result<Duration, PublishError> {
-    let subject = subject::of(&message.topic);
-    let id = nuid::next();
-    let mut body: Option<Bytes> = None;
-    let mut started: Option<Instant> = None;
-    // When the first attempt began whose outcome is unknown.
-    let mut unsure_since: Option<Instant> = None;
-    let mut pause = FIRST_PAUSE;
-    let mut last_error = "the connection was lost".to_owned();
-    loop {
-        // The client would queue a publish while it is disconnected and send it at some later time.
-        let give_up = unsure_since.map(|since| since + UNCONFIRMED_AFTER);
-        match give_up {
-            None => drop(connection.connected().await),
-            Some(deadline) => {
-                let connected = timeout_at(deadline, connection.connected()).await;
-                if connected.is_err() || Instant::now() + pause >= deadline {
-                    return Err(PublishError::Unconfirmed(last_error));
+impl Delivery<'_> {
+    /// Sends a message until it is confirmed, refused or given up, and tells its callers.
+    pub async fn run(&self, mut message: Message) {
+        let outcome = self.confirm(&mut message).await;
+        if outcome.is_ok() {
+            self.obstacle
+                .send_if_modified(|obstacle| obstacle.take().is_some());
+        }
+        for piece in message.pieces {
+            // A caller that no longer waits does not want to know.
+            let _ = piece.done.send(outcome.clone());
+        }
+    }
+
+    async fn confirm(&self, message: &mut Message) -> Result<Duration, PublishError> {
+        let Self {
+            connection, stream, ..
+        } = self;
+        let subject = subject::of(&message.topic);
+        let id = nuid::next();
+        let mut body: Option<Bytes> = None;
+        let mut started: Option<Instant> = None;
+        // When the first attempt began whose outcome is unknown.
+        let mut unsure_since: Option<Instant> = None;
+        let mut pause = FIRST_PAUSE;
+        let mut last_error = "the connection was lost".to_owned();
+        loop {
+            // The client would queue a publish while it is disconnected and send it at some later time.
+            let give_up = unsure_since.map(|since| since + UNCONFIRMED_AFTER);
+            match give_up {
+                None => drop(connection.connected().await),
+                Some(deadline) => {
+                    let connected = timeout_at(deadline, connection.connected()).await;
+                    if connected.is_err() || Instant::now() + pause >= deadline {
+                        return Err(PublishError::Unconfirmed(last_error));
+                    }
                 }
             }
-        }
-        // What nobody waits for any more, and was never sent, need not be sent.
-        if body.is_none() {
-            message.pieces.retain(|piece| !piece.done.is_closed());
-        }
-        if message.pieces.iter().all(|piece| piece.done.is_closed()) {
-            return Err(PublishError::Unconfirmed(
-                "its callers have gone".to_owned(),
-            ));
-        }
-        let body = body.get_or_insert_with(|| encode(message)).clone();
-        let attempt = Instant::now();
-        let started = *started.get_or_insert(attempt);
-        match publish(connection, stream, &subject, &id, body).await {
-            Attempt::Confirmed => return Ok(started.elapsed()),
-            Attempt::Final(err) => return Err(err),
-            Attempt::NotStored(err) => last_error = err,
-            Attempt::Unknown(err) => {
-                last_error = err;
-                unsure_since.get_or_insert(attempt);
+            // What nobody waits for any more, and was never sent, need not be sent.
+            if body.is_none() {
+                message.pieces.retain(|piece| !piece.done.is_closed());
             }
+            if message.pieces.iter().all(|piece| piece.done.is_closed()) {
+                return Err(PublishError::Unconfirmed(
+                    "its callers have gone".to_owned(),
+                ));
+            }
+            let body = body.get_or_insert_with(|| encode(message)).clone();
+            let attempt = Instant::now();
+            let started = *started.get_or_insert(attempt);
+            match publish(connection, stream, &subject, &id, body).await {
+                Attempt::Confirmed => return Ok(started.elapsed()),
+                Attempt::Final(err) => return Err(err),
+                Attempt::NotStored(err) => last_error = err,
+                Attempt::Unknown(err) => {
+                    last_error = err;
+                    unsure_since.get_or_insert(attempt);
+                }
+            }
+            self.obstacle.send_replace(Some(last_error.clone()));
+            debug!(
+                event.topic = message.topic.as_str(),
+                error = last_error,
+                "a message is not confirmed yet; trying it again under the same id"
+            );
+            tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        debug!(
-            event.topic = message.topic.as_str(),
-            error = last_error,
-            "a message is not confirmed yet; trying it again under the same id"
-        );
-        tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
