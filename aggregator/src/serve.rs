@@ -1,6 +1,8 @@
 //! The service, put together: what is opened, which tasks run, and in which order they end.
 
-use std::{process::ExitCode, sync::Arc, time::Instant};
+use std::{
+    io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
+};
 
 use anyhow::Context;
 use shared::{
@@ -15,7 +17,7 @@ use crate::{
     clock,
     config::Settings,
     consumer::Consumer,
-    data_dir::DataDir,
+    data_dir::{DataDir, DataDirError},
     health::Health,
     http::{self, Api, MAX_PAGES},
     store,
@@ -37,10 +39,10 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(2);
 /// Where the data directory, the store or the address cannot be had.
 pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
-    let data_dir = DataDir::hold(&settings.data_dir)?;
+    let data_dir = hold(&settings.data_dir).await?;
     let (writer, writer_ended, reader) = store::open(data_dir.path(), started_at)
         .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
-    let listener = TcpListener::bind(settings.listen)
+    let listener = listen(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
@@ -98,6 +100,39 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     // Acks are on their way through the client until it has written them.
     let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
     Ok(code)
+}
+
+/// How long a predecessor that was just killed may take to be gone; the system frees its lock and its port a
+/// moment after its end.
+const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often it is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// Holds the data directory, as soon as a predecessor that is just ending lets go of it.
+async fn hold(path: &Path) -> Result<DataDir, DataDirError> {
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match DataDir::hold(path) {
+            Err(DataDirError::Held { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            held => return held,
+        }
+    }
+}
+
+/// Listens, as soon as a predecessor that is just ending has let go of the port.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 /// How long the last acks have to get out.

@@ -185,12 +185,14 @@ fn a_second_one_on_the_same_directory_is_refused_and_told_of_the_first() {
 }
 
 #[test]
-fn a_killed_one_leaves_no_lock_behind() {
+fn one_that_starts_while_its_predecessor_is_just_ending_waits_for_the_lock() {
     let directory = tempfile::tempdir().unwrap();
-    let mut running = Running::start(directory.path());
-    running.signal("-KILL");
-    running.ended();
-    Running::start(directory.path());
+    for _ in 0..5 {
+        let running = Running::start(directory.path());
+        running.signal("-KILL");
+        // Its end is not waited for.
+        Running::start(directory.path());
+    }
 }
 
 #[test]
