@@ -18,6 +18,8 @@ pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
     let url = format!("http://{}/health", reachable(listen));
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
+        // It asks this very host; a proxy of the environment would not know it.
+        .no_proxy()
         .build()
         .context("cannot make an HTTP client")?;
     let answer = client.get(&url).send().await.context("no answer")?;

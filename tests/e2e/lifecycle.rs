@@ -171,7 +171,10 @@ async fn the_health_check_says_by_its_exit_code_whether_it_is_healthy() {
     let listen = system.api().address();
     let check = async || {
         let mut command = Command::new(workspace::binary("aggregator"));
-        command.args(["healthcheck", "--listen", &listen]);
+        command
+            .args(["healthcheck", "--listen", &listen])
+            // Docker gives the proxy that it is configured with to every container.
+            .envs(["HTTP_PROXY", "http_proxy"].map(|name| (name, "http://127.0.0.1:9")));
         Service::start("healthcheck", &mut command)
             .ended(DEADLINE)
             .await

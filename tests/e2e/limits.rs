@@ -4,6 +4,7 @@ use bytes::Bytes;
 use e2e::{
     System,
     event::{array, event, events},
+    wait::{eventually, holds},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -60,11 +61,11 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
 
     // Its length alone is enough for the refusal; the body itself need not be sent.
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
-    let head = format!(
+    let request = format!(
         "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         16 * MEBIBYTE + 1
     );
-    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(request.as_bytes()).await.unwrap();
     let status = status_line(&mut connection).await;
     assert!(status.starts_with("HTTP/1.1 413"), "{status}");
 }
@@ -73,8 +74,8 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
 async fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
     let system = System::start().await;
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
-    let head = "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
-    connection.write_all(head.as_bytes()).await.unwrap();
+    let request = "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
     let chunk = Bytes::from([b"100000\r\n".as_slice(), &vec![b' '; MEBIBYTE], b"\r\n"].concat());
     for _ in 0..16 {
         connection.write_all(&chunk).await.unwrap();
@@ -83,6 +84,40 @@ async fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
     connection.write_all(b"1\r\n \r\n").await.unwrap();
     let status = status_line(&mut connection).await;
     assert!(status.starts_with("HTTP/1.1 413"), "{status}");
+}
+
+#[tokio::test]
+async fn bodies_beyond_64_mib_at_once_are_503_until_there_is_room_again() {
+    let system = System::start().await;
+    let small = array(&events("orders", 0..1));
+    let request = format!(
+        "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        16 * MEBIBYTE
+    );
+    let almost_all = vec![b' '; 16 * MEBIBYTE - 1];
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
+        connection.write_all(request.as_bytes()).await.unwrap();
+        connection.write_all(&almost_all).await.unwrap();
+        held.push(connection);
+    }
+    // Four bytes are left once the server has read what was sent.
+    let refused = eventually("the bodies in flight are at their limit", async || {
+        let answer = system.api().post(small.clone()).await;
+        holds(answer.status == 503, answer.text())?;
+        Ok(answer)
+    })
+    .await;
+    assert_eq!(refused.header("content-type"), "application/problem+json");
+    assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
+    drop(held);
+    eventually("there is room again", async || {
+        let answer = system.api().post(small.clone()).await;
+        holds(answer.status == 200, answer.text())
+    })
+    .await;
+    assert_eq!(system.settled().await.stats.unique_processed, 1);
 }
 
 async fn status_line(connection: &mut TcpStream) -> String {
