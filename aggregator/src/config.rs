@@ -202,11 +202,13 @@ impl Settings {
     ///
     /// # Panics
     /// Never: it was parsed when the settings were checked.
+    #[must_use]
     pub fn nats_address(&self) -> ServerAddr {
         connection::parse_url(&self.nats_url).expect("it was parsed when the settings were checked")
     }
 
     /// What is decided about the stream.
+    #[must_use]
     pub fn stream_settings(&self) -> stream::Settings {
         stream::Settings {
             name: self.stream.clone(),
@@ -216,6 +218,7 @@ impl Settings {
     }
 
     /// When a batch is appended.
+    #[must_use]
     pub fn batch_limits(&self) -> BatchLimits {
         BatchLimits {
             events: self.batch_events as usize,
@@ -225,6 +228,7 @@ impl Settings {
     }
 
     /// How log lines look.
+    #[must_use]
     pub fn log_format(&self) -> telemetry::Format {
         match self.log_format {
             LogFormat::Text => telemetry::Format::Text,

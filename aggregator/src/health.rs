@@ -34,6 +34,7 @@ pub struct Health(Arc<Mutex<BTreeMap<Part, String>>>);
 
 impl Health {
     /// The store is open; the consumer has yet to find its stream.
+    #[must_use]
     pub fn starting() -> Self {
         let consumer = (Part::Consumer, WAITING.to_owned());
         Self(Arc::new(Mutex::new(BTreeMap::from([consumer]))))
@@ -56,6 +57,7 @@ impl Health {
     }
 
     /// The parts that do not work, by name, each with its reason.
+    #[must_use]
     pub fn failing(&self) -> BTreeMap<&'static str, String> {
         let parts = self.failing_parts();
         parts

@@ -1,18 +1,11 @@
-//! The aggregator: takes events from JetStream, stores each exactly once, answers for them over HTTP.
-
-mod clock;
-mod config;
-mod consumer;
-mod data_dir;
-mod health;
-mod healthcheck;
-mod http;
-mod serve;
-mod store;
+//! The program: reads its settings, then serves or asks whether another one does.
 
 use std::process::ExitCode;
 
-use config::{Command, Exit};
+use aggregator::{
+    config::{self, Command, Exit},
+    healthcheck, serve,
+};
 use shared::telemetry;
 
 /// Decoding allocates small strings on one thread that another one frees.

@@ -8,6 +8,7 @@ pub struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
     /// Whether `sequence` is in the set.
+    #[must_use]
     pub fn contains(&self, sequence: u64) -> bool {
         let range = self.0.range(..=sequence).next_back();
         range.is_some_and(|(_, last)| sequence <= *last)
@@ -30,6 +31,7 @@ impl Ranges {
     }
 
     /// The largest number up to which all, from 1, are in the set; 0 where 1 is not.
+    #[must_use]
     pub fn floor(&self) -> u64 {
         match self.0.first_key_value() {
             Some((&first, &last)) if first <= 1 => last,
@@ -38,11 +40,13 @@ impl Ranges {
     }
 
     /// The largest number of the set, or 0.
+    #[must_use]
     pub fn highest(&self) -> u64 {
         self.0.last_key_value().map_or(0, |(_, &last)| last)
     }
 
     /// How many numbers from `first` to `last`, both included, are not in the set.
+    #[must_use]
     pub fn absent_within(&self, first: u64, last: u64) -> u64 {
         self.gaps(first, last)
             .map(|(first, last)| last - first + 1)
@@ -75,6 +79,7 @@ impl Ranges {
     }
 
     /// Whether exactly this range is one of the set's.
+    #[must_use]
     pub fn has_range(&self, first: u64, last: u64) -> bool {
         self.0.get(&first) == Some(&last)
     }

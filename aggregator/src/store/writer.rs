@@ -57,6 +57,7 @@ impl Writer {
     }
 
     /// All sequences of the current stream up to this one are applied and on disk, or missing for good.
+    #[must_use]
     pub fn floor(&self) -> u64 {
         *self.floor.borrow()
     }
