@@ -5,21 +5,29 @@
 
 mod append;
 mod digest;
+mod fingerprint;
 mod incarnation;
+mod index;
+mod lookup;
+mod migrate;
 pub mod ranges;
 pub mod reader;
 mod schema;
 mod state;
 #[cfg(test)]
 mod tests;
+mod topics;
 mod writer;
 
 use std::path::Path;
 
 use shared::message::Arrivals;
 
+use self::{lookup::Slot, writer::Place};
+
 pub use self::{
     incarnation::Position,
+    index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},
 };
@@ -80,7 +88,10 @@ pub enum StoreError {
     /// The file holds something else than it should.
     #[error("the database cannot be used: {0}")]
     Foreign(String),
-    /// The system has no room for the writer's thread.
+    /// The dedup index cannot be read or written. It is derived from the rows, and is made anew before the next write.
+    #[error("the dedup index cannot be used: {0}")]
+    Index(#[from] IndexError),
+    /// The system has no room for the writer's threads.
     #[error("the store's writer cannot be started: {0}")]
     Thread(#[source] std::io::Error),
     /// The writer's thread has ended.
@@ -93,8 +104,22 @@ pub enum StoreError {
 /// # Errors
 /// As [`StoreError`] tells.
 pub fn open(directory: &Path, now: i64) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    let file = directory.join(FILE);
-    let (writer, ended) = writer::start(file.clone(), now)?;
-    let reader = Reader::open(&file)?;
+    open_with(directory, now, index::Options::default())
+}
+
+fn open_with(
+    directory: &Path,
+    now: i64,
+    options: index::Options,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let place = Place {
+        file: directory.join(FILE),
+        index: directory.join(index::FOLDER),
+        options,
+    };
+    let file = place.file.clone();
+    let slot = Slot::default();
+    let (writer, ended) = writer::start(place, &slot, now)?;
+    let reader = Reader::open(&file, slot)?;
     Ok((writer, ended, reader))
 }

@@ -62,6 +62,23 @@ impl Event {
             .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
         fields.check(json)
     }
+
+    /// The event as JSON, its payload byte for byte as it came.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        let mut json = String::from("{");
+        for (name, text) in FIELDS.iter().zip([
+            self.topic.as_str(),
+            self.event_id.as_str(),
+            self.timestamp.as_str(),
+            self.source.as_str(),
+        ]) {
+            let text = serde_json::Value::from(text);
+            json.push_str(&format!("\"{name}\":{text},"));
+        }
+        json.push_str(&format!("\"payload\":{}}}", self.payload.as_str()));
+        json.into()
+    }
 }
 
 macro_rules! name {
@@ -378,6 +395,12 @@ mod tests {
         assert_eq!(event.payload.as_str(), payload);
         assert_eq!(event.topic.as_str(), "abc");
         assert_eq!(event.timestamp.as_str(), "2026-01-31t12:00:00.120+02:00");
+    }
+
+    #[test]
+    fn an_event_as_json_is_the_event() {
+        let event = parse(r#"{"payload":{ "a": 1.0 },"topic":"\"ä","event_id":"1","source":"s","timestamp":"2026-01-31T12:00:00Z"}"#).unwrap();
+        assert_eq!(Event::parse(&event.to_json()).unwrap(), event);
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub enum Reason {
     InvalidEvent,
     /// The event is of another topic than its subject says.
     WrongSubject,
+    /// Its identity is new, but not to be told from another one that is stored.
+    Collision,
 }
 
 impl Reason {
@@ -63,6 +65,7 @@ impl Reason {
             Self::TooMany => "too_many",
             Self::InvalidEvent => "invalid_event",
             Self::WrongSubject => "wrong_subject",
+            Self::Collision => "fingerprint_collision",
         }
     }
 }

@@ -57,6 +57,7 @@ pub async fn list(
     let place = Arc::clone(&api.pages).acquire_owned().await;
     let page = api.reader.events(topic.clone(), before, limit).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
+    let page = page.ok_or_else(wrong_cursor)?;
     let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
     let page = Json(Page {
         events: events.map_err(|err| Problem::internal(&err))?,
@@ -76,10 +77,12 @@ pub async fn list(
 /// A cursor is the sequence of the last event shown; to those who use the API it is opaque.
 fn parse_cursor(text: &str) -> Result<i64, Problem> {
     let sequence = text.parse().ok().filter(|sequence| *sequence > 0);
-    sequence.ok_or_else(|| {
-        let message = "is not one that was given out as next_cursor".to_owned();
-        Problem::invalid_query("cursor", Code::WrongType, message)
-    })
+    sequence.ok_or_else(wrong_cursor)
+}
+
+fn wrong_cursor() -> Problem {
+    let message = "is not one that was given out as next_cursor for these events".to_owned();
+    Problem::invalid_query("cursor", Code::WrongType, message)
 }
 
 fn shown(event: StoredEvent) -> Result<Shown, StoreError> {

@@ -3,37 +3,61 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{CachedStatement, Transaction, params};
 use shared::{
     event::{Event, Topic},
-    message::Rejection,
+    message::{Reason, Rejection},
 };
 
 use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     incarnation::{Incarnation, was_applied},
+    index::{Entry, Index, Seal, Table},
+    lookup::{Looked, LookedEvent},
     state::State,
+    topics::{TopicRow, Topics},
 };
+
+/// What an append works on: changed in the transaction, or read.
+pub(super) struct Ground<'a> {
+    pub transaction: &'a Transaction<'a>,
+    pub index: &'a Index,
+    pub topics: &'a Topics,
+}
+
+/// What memory has to learn of an append, once it has committed.
+pub(super) struct Fresh {
+    pub entries: Table,
+    /// The sequence of the last event.
+    pub last: i64,
+    /// Registered, where the index's table is full with these entries.
+    pub seal: Option<Seal>,
+    pub topics: HashMap<Topic, TopicRow>,
+}
 
 /// Appends a batch. Changes `next`; the caller saves it and commits.
 pub(super) fn append(
-    transaction: &Transaction<'_>,
+    ground: &Ground<'_>,
     next: &mut State,
-    batch: &[Delivery],
+    looked: &Looked,
     now: i64,
-) -> Result<Appended, StoreError> {
+) -> Result<(Appended, Fresh), StoreError> {
     // Never earlier than what is stored, so that the order of sequences is an order of times.
     let processed_at = now.max(next.counters.processed_at);
     let mut append = Append {
-        transaction,
+        ground,
+        insert: ground.transaction.prepare_cached(INSERT)?,
         next,
+        reach: looked.reach,
+        entries: Table::default(),
         topics: HashMap::new(),
         done: Appended::default(),
         processed_at,
     };
-    for delivery in batch {
-        append.delivery(delivery)?;
+    let mut events = looked.events.iter();
+    for delivery in looked.batch.iter() {
+        append.delivery(delivery, &mut events)?;
     }
     append.finish()
 }
@@ -44,20 +68,21 @@ pub(super) fn count_missing(transaction: &Transaction<'_>) -> Result<u64, StoreE
     Ok(transaction.query_row(sql, [], |row| row.get(0))?)
 }
 
+const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id, timestamp, \
+     source, payload, processed_at, incarnation, stream_sequence, position) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+
 struct Append<'a> {
-    transaction: &'a Transaction<'a>,
+    ground: &'a Ground<'a>,
+    insert: CachedStatement<'a>,
     next: &'a mut State,
+    /// What the tree had reached when the batch was looked up.
+    reach: i64,
+    /// The entries of this batch: memory knows them only after COMMIT.
+    entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
     done: Appended,
     processed_at: i64,
-}
-
-/// A row of `topics`, as it is to be.
-struct TopicRow {
-    id: i64,
-    received: u64,
-    unique: u64,
-    digest: Digest,
 }
 
 /// Where an arrival stood.
@@ -68,12 +93,29 @@ struct Origin<'a> {
     position: usize,
 }
 
+/// What the store has of an event's identity.
+enum Seen {
+    Never,
+    Same,
+    /// The event of this sequence has the identity, and other content.
+    Other(i64),
+    /// The event of this sequence has the fingerprint, and another identity.
+    Collision(i64),
+}
+
 impl<'a> Append<'a> {
-    fn delivery(&mut self, delivery: &'a Delivery) -> Result<(), StoreError> {
-        if was_applied(&self.next.lives, delivery) && self.is_stored(delivery)? {
+    fn delivery(
+        &mut self,
+        delivery: &'a Delivery,
+        looked: &mut std::slice::Iter<'_, LookedEvent>,
+    ) -> Result<(), StoreError> {
+        let events = delivery.arrivals.iter().flatten().count();
+        let (looked_here, rest) = looked.as_slice().split_at(events);
+        *looked = rest.iter();
+        if was_applied(&self.next.lives, delivery) && self.is_stored(delivery, looked_here)? {
             self.done.redelivered += 1;
         } else {
-            let (transaction, now) = (self.transaction, self.processed_at);
+            let (transaction, now) = (self.ground.transaction, self.processed_at);
             let mut current = self.current()?;
             // The number was applied with another message: the broker gave it out again.
             if current.applied.contains(delivery.sequence) {
@@ -83,6 +125,7 @@ impl<'a> Append<'a> {
                 current = self.current()?;
             }
             let incarnation = current.id;
+            let mut looked = looked_here.iter();
             for (position, arrival) in delivery.arrivals.iter().enumerate() {
                 let origin = Origin {
                     delivery,
@@ -90,7 +133,10 @@ impl<'a> Append<'a> {
                     position,
                 };
                 match arrival {
-                    Ok(event) => self.event(event, origin)?,
+                    Ok(event) => {
+                        let looked = looked.next().expect("each event was looked up");
+                        self.event(event, *looked, origin)?;
+                    }
                     Err(rejection) => self.rejection(rejection, origin)?,
                 }
             }
@@ -105,110 +151,142 @@ impl<'a> Append<'a> {
     }
 
     /// Whether all that a message holds is in the store already.
-    fn is_stored(&mut self, delivery: &'a Delivery) -> Result<bool, StoreError> {
-        let mut rejections = 0_u64;
-        for arrival in &delivery.arrivals {
-            let Ok(event) = arrival else {
-                rejections += 1;
-                continue;
-            };
-            let stored: Option<i64> = self
-                .transaction
-                .prepare_cached(
-                    "SELECT 1 FROM events WHERE event_id = ?2 \
-                     AND topic_id = (SELECT id FROM topics WHERE name = ?1)",
-                )?
-                .query_row(
-                    params![event.topic.as_str(), event.event_id.as_str()],
-                    |row| row.get(0),
-                )
-                .optional()?;
-            if stored.is_none() {
-                return Ok(false);
+    fn is_stored(
+        &mut self,
+        delivery: &'a Delivery,
+        looked: &[LookedEvent],
+    ) -> Result<bool, StoreError> {
+        let mut rejections = delivery.arrivals.len() - looked.len();
+        for (event, looked) in delivery.arrivals.iter().flatten().zip(looked) {
+            match self.see(event, *looked)? {
+                Seen::Never => return Ok(false),
+                Seen::Same | Seen::Other(_) => {}
+                Seen::Collision(_) => rejections += 1,
             }
         }
         let mut kept = 0;
         for life in self.next.lives.iter().filter(|_| rejections > 0) {
             kept += self
+                .ground
                 .transaction
                 .prepare_cached(
                     "SELECT count(*) FROM rejected WHERE incarnation = ?1 AND stream_sequence = ?2",
                 )?
                 .query_row(params![life.id, delivery.sequence], |row| {
-                    row.get::<_, u64>(0)
+                    row.get::<_, usize>(0)
                 })?;
         }
         Ok(kept >= rejections)
     }
 
-    fn event(&mut self, event: &'a Event, origin: Origin<'_>) -> Result<(), StoreError> {
-        let (transaction, processed_at) = (self.transaction, self.processed_at);
-        let sequence = self.next.last_event + 1;
-        let key = self.next.digest_key;
-        let topic = self.topic(&event.topic)?;
-        topic.received += 1;
-        let inserted = transaction
-            .prepare_cached(
-                "INSERT INTO events (sequence, topic_id, event_id, timestamp, source, payload, \
-                 processed_at, incarnation, stream_sequence, position) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) \
-                 ON CONFLICT (topic_id, event_id) DO NOTHING",
-            )?
-            .execute(params![
-                sequence,
-                topic.id,
-                event.event_id.as_str(),
-                event.timestamp.as_str(),
-                event.source.as_str(),
-                event.payload.as_str(),
-                processed_at,
-                origin.incarnation,
-                origin.delivery.sequence,
-                origin.position,
-            ])?;
-        if inserted == 1 {
-            topic.unique += 1;
-            topic.digest.add(&key, event);
-            self.next.last_event = sequence;
-            self.done.unique += 1;
-            return Ok(());
+    /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ.
+    fn see(&self, event: &Event, looked: LookedEvent) -> Result<Seen, StoreError> {
+        let LookedEvent { print, sealed } = looked;
+        let entry = match self.entries.get(&print.identity) {
+            Some(entry) => Some(*entry),
+            None => self
+                .ground
+                .index
+                .find_again(print.identity, sealed, self.reach)?,
+        };
+        let Some(Entry { sequence, content }) = entry else {
+            return Ok(Seen::Never);
+        };
+        if content == print.content {
+            return Ok(Seen::Same);
         }
-        let topic_id = topic.id;
-        self.done.duplicates += 1;
-        self.compare(event, topic_id, origin)
+        let (topic_id, event_id): (i64, String) = self
+            .ground
+            .transaction
+            .prepare_cached("SELECT topic_id, event_id FROM events WHERE sequence = ?1")?
+            .query_row([sequence], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let is_identity =
+            event_id == event.event_id.as_str() && self.topic_id(&event.topic)? == Some(topic_id);
+        Ok(if is_identity {
+            Seen::Other(sequence)
+        } else {
+            Seen::Collision(sequence)
+        })
     }
 
-    /// A duplicate that is not the same, byte for byte, is kept for people to look at.
-    fn compare(
+    /// The topic's id, where it has events.
+    fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
+        let row = match self.topics.get(topic) {
+            Some(row) => return Ok(Some(row.id)),
+            None => self.ground.topics.get(self.ground.transaction, topic)?,
+        };
+        Ok(row.map(|row| row.id))
+    }
+
+    fn event(
         &mut self,
-        event: &Event,
-        topic_id: i64,
+        event: &'a Event,
+        looked: LookedEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
-        let fields = [
+        match self.see(event, looked)? {
+            Seen::Never => self.insert(event, looked, origin),
+            Seen::Same => {
+                self.topic(&event.topic)?.received += 1;
+                self.done.duplicates += 1;
+                Ok(())
+            }
+            Seen::Other(stored) => {
+                self.topic(&event.topic)?.received += 1;
+                self.done.duplicates += 1;
+                self.conflict(event, stored, origin)
+            }
+            Seen::Collision(stored) => self.rejection(&collision(event, stored), origin),
+        }
+    }
+
+    fn insert(
+        &mut self,
+        event: &'a Event,
+        looked: LookedEvent,
+        origin: Origin<'_>,
+    ) -> Result<(), StoreError> {
+        let (processed_at, key) = (self.processed_at, self.next.key);
+        let sequence = self.next.last_event + 1;
+        let topic = self.topic(&event.topic)?;
+        let (topic_id, previous) = (topic.id, topic.last_sequence);
+        topic.received += 1;
+        topic.unique += 1;
+        topic.last_sequence = sequence;
+        topic.digest.add(&key, looked.print);
+        self.insert.execute(params![
+            sequence,
+            topic_id,
+            previous,
+            event.event_id.as_str(),
             event.timestamp.as_str(),
             event.source.as_str(),
             event.payload.as_str(),
-        ];
-        let (stored_sequence, is_same): (i64, bool) = self
-            .transaction
-            .prepare_cached(
-                "SELECT sequence, timestamp, source, payload FROM events \
-                 WHERE topic_id = ?1 AND event_id = ?2",
-            )?
-            .query_row(params![topic_id, event.event_id.as_str()], |row| {
-                let mut is_same = true;
-                for (column, field) in fields.iter().enumerate() {
-                    is_same &= row.get_ref(column + 1)?.as_str()? == *field;
-                }
-                Ok((row.get(0)?, is_same))
-            })?;
-        if is_same {
-            return Ok(());
-        }
+            processed_at,
+            origin.incarnation,
+            origin.delivery.sequence,
+            origin.position,
+        ])?;
+        let entry = Entry {
+            sequence,
+            content: looked.print.content,
+        };
+        self.entries.insert(looked.print.identity, entry);
+        self.next.last_event = sequence;
+        self.done.unique += 1;
+        Ok(())
+    }
+
+    /// A duplicate that is not the same, byte for byte, is kept for people to look at.
+    fn conflict(
+        &mut self,
+        event: &Event,
+        stored_sequence: i64,
+        origin: Origin<'_>,
+    ) -> Result<(), StoreError> {
         self.done.conflicts += 1;
-        let [timestamp, source, payload] = fields;
-        self.transaction
+        self.ground
+            .transaction
             .prepare_cached(
                 "INSERT INTO conflicts (stored_sequence, timestamp, source, payload, processed_at, \
                  incarnation, stream_sequence, position, subject) \
@@ -216,9 +294,9 @@ impl<'a> Append<'a> {
             )?
             .execute(params![
                 stored_sequence,
-                timestamp,
-                source,
-                payload,
+                event.timestamp.as_str(),
+                event.source.as_str(),
+                event.payload.as_str(),
                 self.processed_at,
                 origin.incarnation,
                 origin.delivery.sequence,
@@ -230,7 +308,8 @@ impl<'a> Append<'a> {
 
     fn rejection(&mut self, rejection: &Rejection, origin: Origin<'_>) -> Result<(), StoreError> {
         self.done.rejected += 1;
-        self.transaction
+        self.ground
+            .transaction
             .prepare_cached(
                 "INSERT INTO rejected (reason, detail, subject, incarnation, stream_sequence, \
                  position, processed_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -248,66 +327,75 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// The topic's row, made where there is none; it is written once, at the end of the batch.
+    /// The topic's row as it is to be; it is written once, at the end of the batch.
     fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicRow, StoreError> {
         use std::collections::hash_map::Entry;
         let entry = match self.topics.entry(topic) {
             Entry::Occupied(entry) => return Ok(entry.into_mut()),
             Entry::Vacant(entry) => entry,
         };
-        let stored = self
-            .transaction
-            .prepare_cached("SELECT id, digest FROM topics WHERE name = ?1")?
-            .query_row([topic.as_str()], |row| {
-                Ok((row.get(0)?, Digest::from_bytes(row.get(1)?)))
-            })
-            .optional()?;
-        let (id, digest) = if let Some(stored) = stored {
-            stored
+        let Ground {
+            transaction,
+            topics,
+            ..
+        } = self.ground;
+        let row = if let Some(row) = topics.get(transaction, topic)? {
+            row
         } else {
-            self.transaction
-                .prepare_cached(
-                    "INSERT INTO topics (name, received, unique_processed, duplicate_dropped, \
-                     digest, first_at, last_at) VALUES (?1, 0, 0, 0, ?2, ?3, ?3)",
-                )?
-                .execute(params![
-                    topic.as_str(),
-                    Digest::default().to_bytes(),
-                    self.processed_at
-                ])?;
+            // Topics are never deleted, so their ids are their numbers.
             self.next.counters.topics += 1;
-            (self.transaction.last_insert_rowid(), Digest::default())
+            TopicRow {
+                id: self.next.counters.topics,
+                received: 0,
+                unique: 0,
+                digest: Digest::default(),
+                first_at: self.processed_at,
+                last_sequence: 0,
+            }
         };
-        Ok(entry.insert(TopicRow {
-            id,
-            received: 0,
-            unique: 0,
-            digest,
-        }))
+        Ok(entry.insert(row))
     }
 
-    fn finish(self) -> Result<Appended, StoreError> {
-        for row in self.topics.values() {
-            self.transaction
-                .prepare_cached(
-                    "UPDATE topics SET received = received + ?2, \
-                     unique_processed = unique_processed + ?3, \
-                     duplicate_dropped = duplicate_dropped + ?4, digest = ?5, last_at = ?6 \
-                     WHERE id = ?1",
-                )?
-                .execute(params![
-                    row.id,
-                    row.received,
-                    row.unique,
-                    row.received - row.unique,
-                    row.digest.to_bytes(),
-                    self.processed_at,
-                ])?;
+    fn finish(self) -> Result<(Appended, Fresh), StoreError> {
+        let Ground {
+            transaction, index, ..
+        } = self.ground;
+        let mut topics: Vec<_> = self.topics.into_iter().collect();
+        // In the order in which they lie on their pages.
+        topics.sort_unstable_by_key(|(_, row)| row.id);
+        for (topic, row) in &topics {
+            row.save(transaction, topic, self.processed_at)?;
+        }
+        let last = self.next.last_event;
+        let seal = index.fills_up(self.entries.len()).then(|| Seal::new(last));
+        if let Some(seal) = seal {
+            seal.register(transaction)?;
         }
         self.next.counters.add(&self.done);
         if self.done.unique + self.done.duplicates + self.done.rejected > 0 {
             self.next.counters.processed_at = self.processed_at;
         }
-        Ok(self.done)
+        let fresh = Fresh {
+            entries: self.entries,
+            last,
+            seal,
+            topics: topics
+                .into_iter()
+                .map(|(topic, row)| (topic.clone(), row))
+                .collect(),
+        };
+        Ok((self.done, fresh))
+    }
+}
+
+/// An event whose fingerprint is another one's. Its body is put together from its fields, for its own bytes are gone.
+fn collision(event: &Event, stored: i64) -> Rejection {
+    Rejection {
+        reason: Reason::Collision,
+        detail: format!(
+            "event {stored} has the same fingerprint and another identity; send it under another event_id"
+        )
+        .into(),
+        body: event.to_json(),
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-use super::{BUSY_TIMEOUT, StoreError, ranges::Ranges, state::load_applied};
+use super::{
+    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, lookup::Slot, ranges::Ranges,
+    state::load_applied,
+};
 
 /// Queries that run at once.
 const CONNECTIONS: usize = 4;
@@ -20,6 +23,8 @@ pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Reader {
     file: Arc<PathBuf>,
+    index: Slot,
+    key: Key,
     idle: Arc<Mutex<Vec<Connection>>>,
     places: Arc<Semaphore>,
 }
@@ -50,7 +55,7 @@ pub struct EventPage {
     pub events: Vec<StoredEvent>,
     /// How many there are in all, of the topic or of all topics.
     pub total: u64,
-    /// Events before this sequence are on the next page.
+    /// The last event shown, where there are more: those before it are on the next page.
     pub next: Option<i64>,
 }
 
@@ -111,16 +116,20 @@ pub struct Stats {
 
 impl Reader {
     /// For a store whose writer has opened it.
-    pub(super) fn open(file: &Path) -> Result<Self, StoreError> {
+    pub(super) fn open(file: &Path, index: Slot) -> Result<Self, StoreError> {
         let first = connect(file)?;
+        let key = first.query_row("SELECT hash_key FROM store", [], |row| row.get(0))?;
         Ok(Self {
             file: Arc::new(file.to_owned()),
+            index,
+            key: Key(key),
             idle: Arc::new(Mutex::new(vec![first])),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
         })
     }
 
-    /// A page of events, newest first, stored before the sequence `before`.
+    /// A page of events, newest first: those before the event of the sequence `before`, which is one of the topic
+    /// where one is given; none where it is not.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -129,9 +138,43 @@ impl Reader {
         topic: Option<String>,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<EventPage, StoreError> {
-        self.read(move |read| events(read, topic.as_deref(), before.unwrap_or(i64::MAX), limit))
-            .await
+    ) -> Result<Option<EventPage>, StoreError> {
+        self.read(move |read| match topic {
+            None => newest(read, before.unwrap_or(i64::MAX), limit).map(Some),
+            Some(topic) => newest_of(read, &topic, before, limit),
+        })
+        .await
+    }
+
+    /// The event of an identity, found through the dedup index; none where it is not stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`], and [`StoreError::Index`], also while the index is made anew.
+    pub async fn event(
+        &self,
+        topic: String,
+        event_id: String,
+    ) -> Result<Option<StoredEvent>, StoreError> {
+        let (slot, identity) = (
+            Arc::clone(&self.index),
+            self.key.identity(&topic, &event_id),
+        );
+        let find = spawn_blocking(move || {
+            let index = slot.read().unwrap_or_else(PoisonError::into_inner);
+            index.as_ref().ok_or(IndexError::Away)?.find(identity)
+        });
+        let Some(entry) = find.await.map_err(|_| StoreError::Stopped)?? else {
+            return Ok(None);
+        };
+        self.read(move |read| {
+            let sql = format!("{SELECT} WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3");
+            read.prepare_cached(&sql)?
+                .query_row(params![entry.sequence, topic, event_id], |row| {
+                    Ok(link(row)?.event)
+                })
+                .optional()
+        })
+        .await
     }
 
     /// A page of topics whose names come after `after`, in the order of their bytes.
@@ -187,69 +230,114 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn events(
-    read: &Transaction<'_>,
-    topic: Option<&str>,
-    before: i64,
-    limit: usize,
-) -> rusqlite::Result<EventPage> {
-    let columns =
-        "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at";
-    let (mut statement, total, topic_id) = match topic {
-        None => {
-            let total = read
-                .prepare_cached("SELECT unique_processed FROM counters")?
-                .query_row([], |row| row.get(0))?;
-            let sql = format!(
-                "SELECT {columns} FROM events e JOIN topics t ON t.id = e.topic_id \
-                 WHERE e.sequence < ?1 AND ?2 IS NULL ORDER BY e.sequence DESC LIMIT ?3"
-            );
-            (read.prepare_cached(&sql)?, total, None)
-        }
-        Some(name) => {
-            let found: Option<(i64, u64)> = read
-                .prepare_cached("SELECT id, unique_processed FROM topics WHERE name = ?1")?
-                .query_row([name], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            let (id, total) = found.unwrap_or_default();
-            let sql = format!(
-                "SELECT {columns} FROM events e INDEXED BY events_by_topic \
-                 JOIN topics t ON t.id = e.topic_id \
-                 WHERE e.sequence < ?1 AND e.topic_id = ?2 ORDER BY e.sequence DESC LIMIT ?3"
-            );
-            (read.prepare_cached(&sql)?, total, Some(id))
-        }
-    };
+const SELECT: &str = "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, \
+     e.processed_at, e.previous FROM events e JOIN topics t ON t.id = e.topic_id";
+
+/// An event in the chain of its topic.
+struct Link {
+    event: StoredEvent,
+    /// The sequence of the event before it, 0 where it is the first.
+    previous: i64,
+}
+
+fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
+    Ok(Link {
+        event: StoredEvent {
+            sequence: row.get(0)?,
+            topic: row.get(1)?,
+            event_id: row.get(2)?,
+            timestamp: row.get(3)?,
+            source: row.get(4)?,
+            payload: row.get(5)?,
+            processed_at: row.get(6)?,
+        },
+        previous: row.get(7)?,
+    })
+}
+
+/// Of all topics.
+fn newest(read: &Transaction<'_>, before: i64, limit: usize) -> rusqlite::Result<EventPage> {
+    let total = read
+        .prepare_cached("SELECT unique_processed FROM counters")?
+        .query_row([], |row| row.get(0))?;
+    let mut page = EventPage::new(total);
+    let sql = format!("{SELECT} WHERE e.sequence < ?1 ORDER BY e.sequence DESC LIMIT ?2");
+    let mut statement = read.prepare_cached(&sql)?;
     // One more than asked for tells whether there is a next page.
-    let mut rows = statement.query(params![before, topic_id, limit + 1])?;
-    let mut page = EventPage {
-        events: Vec::new(),
-        total,
-        next: None,
-    };
+    let mut rows = statement.query(params![before, limit + 1])?;
     let mut bytes = 0;
     while let Some(row) = rows.next()? {
-        if page.events.len() == limit || bytes >= PAGE_BYTES {
-            page.next = page.events.last().map(|event| event.sequence);
+        if page.is_full(limit, bytes) {
+            page.end();
             break;
         }
-        let event = stored_event(row)?;
+        let event = link(row)?.event;
         bytes += event.payload.len();
         page.events.push(event);
     }
     Ok(page)
 }
 
-fn stored_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    Ok(StoredEvent {
-        sequence: row.get(0)?,
-        topic: row.get(1)?,
-        event_id: row.get(2)?,
-        timestamp: row.get(3)?,
-        source: row.get(4)?,
-        payload: row.get(5)?,
-        processed_at: row.get(6)?,
-    })
+/// Of one topic: along its chain, so that it costs as many rows as it shows.
+fn newest_of(
+    read: &Transaction<'_>,
+    topic: &str,
+    before: Option<i64>,
+    limit: usize,
+) -> rusqlite::Result<Option<EventPage>> {
+    let found = read
+        .prepare_cached("SELECT unique_processed, last_sequence FROM topics WHERE name = ?1")?
+        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (total, last) = found.unwrap_or_default();
+    let mut next: i64 = match before {
+        None => last,
+        Some(before) => {
+            let sql = "SELECT e.previous FROM events e JOIN topics t ON t.id = e.topic_id \
+                       WHERE e.sequence = ?1 AND t.name = ?2";
+            let previous = read
+                .prepare_cached(sql)?
+                .query_row(params![before, topic], |row| row.get(0))
+                .optional()?;
+            let Some(previous) = previous else {
+                return Ok(None);
+            };
+            previous
+        }
+    };
+    let mut page = EventPage::new(total);
+    let mut statement = read.prepare_cached(&format!("{SELECT} WHERE e.sequence = ?1"))?;
+    let mut bytes = 0;
+    while next > 0 {
+        if page.is_full(limit, bytes) {
+            page.end();
+            break;
+        }
+        let Link { event, previous } = statement.query_row([next], link)?;
+        bytes += event.payload.len();
+        page.events.push(event);
+        next = previous;
+    }
+    Ok(Some(page))
+}
+
+impl EventPage {
+    fn new(total: u64) -> Self {
+        Self {
+            events: Vec::new(),
+            total,
+            next: None,
+        }
+    }
+
+    fn is_full(&self, limit: usize, bytes: usize) -> bool {
+        self.events.len() == limit || bytes >= PAGE_BYTES
+    }
+
+    /// There is more: the next page begins after the last event of this one.
+    fn end(&mut self) {
+        self.next = self.events.last().map(|event| event.sequence);
+    }
 }
 
 fn topics(read: &Transaction<'_>, after: &str, limit: usize) -> rusqlite::Result<TopicPage> {

@@ -4,22 +4,22 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use super::{BUSY_TIMEOUT, StoreError};
+use super::{BUSY_TIMEOUT, StoreError, migrate};
 
 /// The schema version that this program reads and writes.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
 /// pages that the next batches change again; more would only make the WAL longer.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
-/// Page cache of the writer in KiB: the dedup index is looked up at random places.
-const CACHE_KIB: i64 = 64 * 1024;
+/// Page cache of the writer in KiB: it only appends, and reads the rows of topics.
+const CACHE_KIB: i64 = 16 * 1024;
 
 /// The one connection that can write, with the schema made where there is none.
 pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreError> {
     let mut connection = set_up(Connection::open(file)?)?;
-    migrate(&mut connection, now)?;
+    make_or_migrate(&mut connection, now)?;
     Ok(connection)
 }
 
@@ -47,11 +47,15 @@ fn set_up(connection: Connection) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
+fn make_or_migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         VERSION => Ok(()),
+        1 => {
+            drop(transaction);
+            migrate::from_version_1(connection)
+        }
         0 => {
             let tables: i64 =
                 transaction
@@ -63,10 +67,10 @@ fn migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
             }
             transaction.execute_batch(include_str!("schema.sql"))?;
             let store_id = uuid::Uuid::new_v4().to_string();
-            let digest_key = uuid::Uuid::new_v4().into_bytes();
+            let hash_key = uuid::Uuid::new_v4().into_bytes();
             transaction.execute(
-                "INSERT INTO store (only, store_id, digest_key, created_at) VALUES (1, ?1, ?2, ?3)",
-                params![store_id, digest_key, now],
+                "INSERT INTO store (only, store_id, hash_key, created_at) VALUES (1, ?1, ?2, ?3)",
+                params![store_id, hash_key, now],
             )?;
             transaction.execute("INSERT INTO counters (only) VALUES (1)", [])?;
             transaction.pragma_update(None, "user_version", VERSION)?;

@@ -1,9 +1,9 @@
--- One store, schema version 1. Every fact below changes in the transaction that changes its rows.
+-- One store, schema version 2. Every fact below changes in the transaction that changes its rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
     store_id    TEXT NOT NULL,           -- names this store to the durable consumer
-    digest_key  BLOB NOT NULL,           -- 16 random bytes, key of the digests
+    hash_key    BLOB NOT NULL,           -- 16 random bytes, key of fingerprints and digests
     created_at  INTEGER NOT NULL         -- microseconds since 1970, as all `…_at`
 );
 
@@ -57,14 +57,19 @@ CREATE TABLE topics (
     received          INTEGER NOT NULL,
     unique_processed  INTEGER NOT NULL,
     duplicate_dropped INTEGER NOT NULL,
-    digest            BLOB NOT NULL,     -- 16 bytes, little-endian: sum of its events' digests modulo 2^128
+    digest            BLOB NOT NULL,     -- 16 bytes, little-endian: sum of its events' hashes modulo 2^128
     first_at          INTEGER NOT NULL,  -- when its first event was applied
-    last_at           INTEGER NOT NULL   -- when its latest event was applied, duplicates included
+    last_at           INTEGER NOT NULL,  -- when its latest event was applied, duplicates included
+    last_sequence     INTEGER NOT NULL   -- its last event stored, 0 where there is none
 );
 
+-- Only ever appended to, in the order of the sequence; no index, for an index on anything else would change a page
+-- at random for every event. That an identity is stored once is the dedup index's work, which is derived from these
+-- rows. The events of a topic are a chain, from `last_sequence` of its row along `previous`.
 CREATE TABLE events (
     sequence        INTEGER PRIMARY KEY, -- the order in which events were stored
     topic_id        INTEGER NOT NULL,
+    previous        INTEGER NOT NULL,    -- sequence of the event before it in its topic, 0 for the first
     event_id        TEXT NOT NULL,
     timestamp       TEXT NOT NULL,
     source          TEXT NOT NULL,
@@ -72,10 +77,15 @@ CREATE TABLE events (
     processed_at    INTEGER NOT NULL,
     incarnation     INTEGER NOT NULL,
     stream_sequence INTEGER NOT NULL,
-    position        INTEGER NOT NULL,    -- in its message, from 0
-    UNIQUE (topic_id, event_id)
+    position        INTEGER NOT NULL     -- in its message, from 0
 );
-CREATE INDEX events_by_topic ON events (topic_id, sequence);
+
+-- The seals of the dedup index, each registered in the transaction of the last event in it or a later one. An index
+-- whose newest seal is not here is another store's, or knows more than this one does.
+CREATE TABLE seals (
+    id    BLOB PRIMARY KEY,              -- 16 random bytes
+    reach INTEGER NOT NULL               -- sequence of the last event in it
+) WITHOUT ROWID;
 
 CREATE TABLE conflicts (
     id              INTEGER PRIMARY KEY,

@@ -2,13 +2,13 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Appended, StoreError, incarnation::Incarnation, ranges::Ranges};
+use super::{Appended, StoreError, fingerprint::Key, incarnation::Incarnation, ranges::Ranges};
 
 /// The writer's memory. It is copied for each transaction; the copy replaces it only after COMMIT.
 #[derive(Debug, Clone)]
 pub(super) struct State {
     pub store_id: String,
-    pub digest_key: [u8; 16],
+    pub key: Key,
     pub counters: Counters,
     /// The lives of the current stream, in the order of their epochs; the last one is current. Empty until
     /// a stream was seen.
@@ -26,7 +26,8 @@ pub(super) struct Counters {
     pub rejected: u64,
     pub conflicts: u64,
     pub redelivered: u64,
-    pub topics: u64,
+    /// Also the id of the latest topic.
+    pub topics: i64,
     pub processed_at: i64,
 }
 
@@ -50,9 +51,9 @@ impl State {
 
     /// Reads everything from the store.
     pub fn load(connection: &Connection) -> Result<Self, StoreError> {
-        let (store_id, digest_key) =
-            connection.query_row("SELECT store_id, digest_key FROM store", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+        let (store_id, key) =
+            connection.query_row("SELECT store_id, hash_key FROM store", [], |row| {
+                Ok((row.get(0)?, Key(row.get(1)?)))
             })?;
         let (counters, current) = connection.query_row(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered, \
@@ -82,7 +83,7 @@ impl State {
         };
         Ok(Self {
             store_id,
-            digest_key,
+            key,
             counters,
             lives,
             last_event,

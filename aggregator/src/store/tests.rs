@@ -14,7 +14,11 @@ use shared::{event::Event, message, stream::StreamState};
 use tokio::runtime::Runtime;
 
 use super::{
-    Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded, digest::Digest, open,
+    Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded,
+    digest::Digest,
+    fingerprint::{Fields, Key},
+    open,
+    reader::EventPage,
 };
 
 /// What one arrival is made of: few identities and few contents, so that they meet.
@@ -109,6 +113,12 @@ impl Store {
         Connection::open(self.directory.path().join(FILE)).unwrap()
     }
 
+    fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
+        let topic = topic.map(str::to_owned);
+        let page = self.reader().events(topic, before, limit);
+        self.runtime.block_on(page).unwrap().unwrap()
+    }
+
     fn stats(&self) -> super::reader::Stats {
         self.runtime.block_on(self.reader().stats(1_000)).unwrap()
     }
@@ -192,10 +202,7 @@ fn check(store: &Store, model: &Model) {
         .flat_map(|(a, b)| a..=b)
         .collect();
     assert!(applied.iter().eq(model.applied.iter()));
-    let page = store
-        .runtime
-        .block_on(store.reader().events(None, None, 1_000))
-        .unwrap();
+    let page = store.page(None, None, 1_000);
     let shown: BTreeMap<_, _> = page
         .events
         .iter()
@@ -256,15 +263,16 @@ fn check(store: &Store, model: &Model) {
 /// Makes the digest of each topic anew from what the model has stored.
 fn check_digests(store: &Store, model: &Model) {
     let file = store.aside();
-    let key = file.query_row("SELECT digest_key FROM store", [], |row| row.get(0));
-    let key: [u8; 16] = key.unwrap();
+    let key = file.query_row("SELECT hash_key FROM store", [], |row| row.get(0));
+    let key = Key(key.unwrap());
     for topic in model.topics.keys() {
         let mut digest = Digest::default();
         for ((of, id), content) in &model.stored {
             if of == topic {
                 let (topic, id, content) = (*topic, *id, *content);
                 let json = json(&Arrival::Event { topic, id, content });
-                digest.add(&key, &Event::parse(&Bytes::from(json)).unwrap());
+                let event = Event::parse(&Bytes::from(json)).unwrap();
+                digest.add(&key, key.print(&Fields::from(&event)));
             }
         }
         let sql = "SELECT digest FROM topics WHERE name = ?1";
@@ -533,10 +541,7 @@ fn times_never_decrease_though_the_clock_does() {
     store.append(&[delivery(1, &event(1))]).unwrap();
     store.now = 10;
     store.append(&[delivery(2, &event(2))]).unwrap();
-    let page = store
-        .runtime
-        .block_on(store.reader().events(None, None, 10))
-        .unwrap();
+    let page = store.page(None, None, 10);
     let times: Vec<_> = page.events.iter().map(|event| event.processed_at).collect();
     assert_eq!(times, [1_001, 1_001]);
 }
@@ -549,14 +554,10 @@ fn pages_follow_each_other_without_a_gap_or_an_overlap() {
         .map(|id| delivery(u64::from(id), &event(id)))
         .collect();
     store.append(&batch).unwrap();
-    let page = |before| {
-        let events = store.reader().events(Some("t0".to_owned()), before, 2);
-        store.runtime.block_on(events).unwrap()
-    };
     let mut seen = Vec::new();
     let mut before = None;
     loop {
-        let page = page(before);
+        let page = store.page(Some("t0"), before, 2);
         assert_eq!(page.total, 5);
         seen.extend(page.events.into_iter().map(|event| event.event_id));
         before = page.next;

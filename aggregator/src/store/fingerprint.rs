@@ -1,0 +1,128 @@
+//! What the dedup index knows of an event: 192 bits that stand for all of it.
+//!
+//! Both hashes are SipHash-2-4 under a random key of the store's own, so nobody who sends events can choose ones that
+//! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart.
+
+use std::hash::Hasher;
+
+use rusqlite::Row;
+use shared::event::Event;
+use siphasher::sip128::{Hasher128, SipHasher24};
+
+/// The fields of an event, in the order in which they are hashed.
+pub(super) struct Fields<'a> {
+    pub topic: &'a str,
+    pub event_id: &'a str,
+    pub timestamp: &'a str,
+    pub source: &'a str,
+    pub payload: &'a str,
+}
+
+impl<'a> From<&'a Event> for Fields<'a> {
+    fn from(event: &'a Event) -> Self {
+        Self {
+            topic: event.topic.as_str(),
+            event_id: event.event_id.as_str(),
+            timestamp: event.timestamp.as_str(),
+            source: event.source.as_str(),
+            payload: event.payload.as_str(),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// From a row whose columns, from `first` on, are the fields in this order.
+    pub fn of_row(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        let text = |field| Ok::<_, rusqlite::Error>(row.get_ref(first + field)?.as_str()?);
+        Ok(Self {
+            topic: text(0)?,
+            event_id: text(1)?,
+            timestamp: text(2)?,
+            source: text(3)?,
+            payload: text(4)?,
+        })
+    }
+}
+
+/// The key of all hashes of a store; it is made with the store and never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key(pub [u8; 16]);
+
+/// An event's fingerprint and digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Print {
+    /// Of topic and `event_id`: 128 bits, so that two identities do not meet by chance.
+    pub identity: u128,
+    /// Of timestamp, source and payload: equal for a duplicate that is the same byte for byte.
+    pub content: u64,
+}
+
+impl Key {
+    pub fn identity(&self, topic: &str, event_id: &str) -> u128 {
+        self.hash(1, &[topic, event_id])
+    }
+
+    pub fn print(&self, fields: &Fields<'_>) -> Print {
+        let content = self.hash(2, &[fields.timestamp, fields.source, fields.payload]);
+        Print {
+            identity: self.identity(fields.topic, fields.event_id),
+            content: u64::try_from(content >> 64).expect("half of 128 bits is 64"),
+        }
+    }
+
+    /// What an event adds to its topic's digest.
+    pub fn summand(&self, print: Print) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write_u8(3);
+        hasher.write(&print.identity.to_le_bytes());
+        hasher.write(&print.content.to_le_bytes());
+        hasher.finish128().as_u128()
+    }
+
+    fn hash(&self, purpose: u8, fields: &[&str]) -> u128 {
+        let mut hasher = SipHasher24::new_with_key(&self.0);
+        hasher.write_u8(purpose);
+        for field in fields {
+            hasher.write(&(field.len() as u64).to_le_bytes());
+            hasher.write(field.as_bytes());
+        }
+        hasher.finish128().as_u128()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: Key = Key([7; 16]);
+
+    fn fields<'a>(all: [&'a str; 5]) -> Fields<'a> {
+        let [topic, event_id, timestamp, source, payload] = all;
+        Fields {
+            topic,
+            event_id,
+            timestamp,
+            source,
+            payload,
+        }
+    }
+
+    #[test]
+    fn identity_and_content_depend_on_each_of_their_fields_and_on_no_other() {
+        let base = ["t", "1", "2026-01-31T12:00:00Z", "s", "{}"];
+        let print = KEY.print(&fields(base));
+        for (changed, is_identity) in [(0, true), (1, true), (2, false), (3, false), (4, false)] {
+            let mut other = base;
+            other[changed] = "x";
+            let other = KEY.print(&fields(other));
+            assert_eq!(other.identity != print.identity, is_identity, "{changed}");
+            assert_eq!(other.content != print.content, !is_identity, "{changed}");
+        }
+    }
+
+    #[test]
+    fn where_a_field_ends_matters_and_so_does_the_key() {
+        assert_ne!(KEY.identity("ab", "c"), KEY.identity("a", "bc"));
+        assert_ne!(KEY.identity("a", "b"), Key([8; 16]).identity("a", "b"));
+    }
+}

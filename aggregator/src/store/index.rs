@@ -1,0 +1,323 @@
+//! The dedup index: which identities are stored, and at which sequence, at the same cost however many there are.
+//!
+//! Recent entries are in a table in memory. A full table is sealed: a thread sorts it and hands it to an LSM tree in
+//! one ingestion, while the writer goes on with a fresh table; another thread merges. All of it is derived from the
+//! event rows. SQLite stays the only truth: each seal is registered there before its ingestion, in the transaction
+//! of the last event in it, and [`recovery`] trusts no tree whose newest seal this store does not know.
+
+mod faults;
+mod recovery;
+mod sealed;
+mod table;
+mod threads;
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, params};
+
+pub(super) use self::{
+    faults::{Faults, Step},
+    recovery::{discard, recover},
+    sealed::Seal,
+    table::{Entry, Table},
+};
+use self::{sealed::Sealed, threads::Threads};
+
+/// The folder's name in the data directory.
+pub const FOLDER: &str = "index";
+
+/// A table is sealed when it has this many entries: then it takes 17 MiB, and one batch more does not double it.
+const TABLE_ENTRIES: usize = 450_000;
+
+/// Full tables that may wait for their ingestion, before the writer waits.
+const MAX_SEALING: usize = 4;
+
+/// What the tree has reached where it was not asked.
+pub(super) const NOT_ASKED: i64 = -1;
+
+/// Why the index cannot be used. It is derived from the event rows, so it can always be made anew from them.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum IndexError {
+    /// Its files cannot be read or written.
+    #[error(transparent)]
+    Tree(Arc<lsm_tree::Error>),
+    /// Its files hold what nobody thought of.
+    #[error("its files are damaged")]
+    Panicked,
+    /// The system has no room for its threads, or does not let its folder be removed.
+    #[error(transparent)]
+    System(Arc<std::io::Error>),
+    /// It is away while it is made anew.
+    #[error("it is being made anew; ask again later")]
+    Away,
+    /// A test wants it so.
+    #[cfg(test)]
+    #[error("a fault that was set")]
+    Fault,
+}
+
+/// What the index is opened with.
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// A table is sealed when it has this many entries.
+    pub table_entries: usize,
+    /// What tests do to the threads.
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            table_entries: TABLE_ENTRIES,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// The index of one store. The writer changes it, after COMMIT; others look things up.
+pub(super) struct Index {
+    shared: Arc<Shared>,
+    threads: Threads,
+    table_entries: usize,
+}
+
+/// What the threads share.
+struct Shared {
+    sealed: Sealed,
+    memory: Mutex<Memory>,
+    /// Told of every change of the memory.
+    changed: Condvar,
+    faults: Faults,
+}
+
+/// The entries that are not in the tree yet.
+struct Memory {
+    recent: Table,
+    /// Full tables, the oldest first.
+    sealing: VecDeque<Arc<Sealing>>,
+    /// Every event up to this sequence is in the index.
+    known: i64,
+    /// Every event after this sequence, up to `known`, is in memory.
+    begins_after: i64,
+    /// Why sealing or merging has ended early.
+    failure: Option<IndexError>,
+    /// The threads are to end.
+    stop: bool,
+}
+
+/// A full table on its way into the tree.
+struct Sealing {
+    table: Table,
+    seal: Seal,
+}
+
+impl Seal {
+    /// A seal that no other one is taken for.
+    pub fn new(reach: i64) -> Self {
+        Self {
+            id: uuid::Uuid::new_v4().into_bytes(),
+            reach,
+        }
+    }
+
+    /// Makes it known to the store, in the transaction of the last event in it or a later one.
+    pub fn register(self, connection: &Connection) -> rusqlite::Result<()> {
+        connection
+            .prepare_cached("INSERT INTO seals (id, reach) VALUES (?1, ?2)")?
+            .execute(params![self.id, self.reach])?;
+        Ok(())
+    }
+}
+
+impl Index {
+    /// Over the tree that is in `folder` or is made there, with nothing in memory.
+    fn open(folder: &Path, options: &Options) -> Result<(Self, Option<Seal>), IndexError> {
+        let (sealed, seal) = Sealed::open(folder)?;
+        let reach = sealed.reach();
+        let shared = Arc::new(Shared {
+            sealed,
+            memory: Mutex::new(Memory {
+                recent: table(options.table_entries),
+                sealing: VecDeque::new(),
+                known: reach,
+                begins_after: reach,
+                failure: None,
+                stop: false,
+            }),
+            changed: Condvar::new(),
+            faults: options.faults.clone(),
+        });
+        let threads = Threads::start(&shared)?;
+        let index = Self {
+            shared,
+            threads,
+            table_entries: options.table_entries,
+        };
+        Ok((index, seal))
+    }
+
+    /// Whether its threads do their work.
+    pub fn is_sound(&self) -> bool {
+        self.shared.memory().failure.is_none()
+    }
+
+    /// Every event up to this sequence is in the index.
+    pub fn known(&self) -> i64 {
+        self.shared.memory().known
+    }
+
+    /// Looks an identity up.
+    pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
+        self.find_again(identity, None, NOT_ASKED)
+    }
+
+    /// Looks an identity up of which the tree said `earlier` when it reached the sequence `reach`.
+    pub fn find_again(
+        &self,
+        identity: u128,
+        earlier: Option<Entry>,
+        reach: i64,
+    ) -> Result<Option<Entry>, IndexError> {
+        if earlier.is_some() {
+            return Ok(earlier);
+        }
+        {
+            let memory = self.shared.memory();
+            let found = memory.find(identity);
+            // Under the same lock: a table may leave memory at any time.
+            if found.is_some() || reach >= memory.begins_after {
+                return Ok(found);
+            }
+        }
+        // What left memory is in the tree.
+        self.find_sealed(identity)
+    }
+
+    /// Looks an identity up in the tree alone.
+    pub fn find_sealed(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
+        self.shared.sealed.get(identity)
+    }
+
+    /// [`Self::find_sealed`] finds, from now on, every event up to this sequence.
+    pub fn sealed_reach(&self) -> i64 {
+        self.shared.sealed.reach()
+    }
+
+    /// Whether the table is full with `more` entries, so that they have to come with a seal.
+    pub fn fills_up(&self, more: usize) -> bool {
+        self.shared.memory().recent.len() + more >= self.table_entries
+    }
+
+    /// Waits while full tables take all the memory that they are given.
+    ///
+    /// # Errors
+    /// Where sealing or merging failed: the index has to be opened again.
+    pub fn make_room(&self) -> Result<(), IndexError> {
+        let mut memory = self.shared.memory();
+        loop {
+            if let Some(failure) = &memory.failure {
+                return Err(failure.clone());
+            }
+            if memory.sealing.len() < MAX_SEALING {
+                return Ok(());
+            }
+            memory = self.shared.wait(memory);
+        }
+    }
+
+    /// Takes in the entries of committed events, up to the sequence `last`. With a `seal`, which is registered, the
+    /// table is sealed.
+    pub fn enter(
+        &self,
+        entries: impl IntoIterator<Item = (u128, Entry)>,
+        last: i64,
+        seal: Option<Seal>,
+    ) {
+        let mut memory = self.shared.memory();
+        memory.recent.extend(entries);
+        memory.known = last;
+        if let Some(seal) = seal {
+            let table = std::mem::replace(&mut memory.recent, table(self.table_entries));
+            memory.sealing.push_back(Arc::new(Sealing { table, seal }));
+            self.shared.changed.notify_all();
+        }
+    }
+}
+
+impl Drop for Index {
+    /// The folder may be opened again only after this: two trees in one folder would remove each other's files.
+    fn drop(&mut self) {
+        self.threads.end(&self.shared);
+    }
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, memory: MutexGuard<'a, Memory>) -> MutexGuard<'a, Memory> {
+        let waited = self.changed.wait(memory);
+        waited.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    fn find(&self, identity: u128) -> Option<Entry> {
+        let sealing = || {
+            let tables = self.sealing.iter().rev();
+            tables
+                .filter_map(|sealing| sealing.table.get(&identity))
+                .next()
+        };
+        self.recent.get(&identity).or_else(sealing).copied()
+    }
+}
+
+impl IndexError {
+    /// Whether the files are no good, rather than the disk full or out of reach.
+    pub fn is_damage(&self) -> bool {
+        use std::io::ErrorKind::{
+            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
+        match self {
+            Self::Tree(err) => match &**err {
+                lsm_tree::Error::Io(err) => !matches!(
+                    err.kind(),
+                    StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied
+                ),
+                _ => true,
+            },
+            Self::Panicked => true,
+            Self::System(_) | Self::Away => false,
+            #[cfg(test)]
+            Self::Fault => false,
+        }
+    }
+}
+
+impl From<lsm_tree::Error> for IndexError {
+    fn from(err: lsm_tree::Error) -> Self {
+        Self::Tree(Arc::new(err))
+    }
+}
+
+impl From<std::io::Error> for IndexError {
+    fn from(err: std::io::Error) -> Self {
+        Self::System(Arc::new(err))
+    }
+}
+
+fn table(entries: usize) -> Table {
+    Table::with_capacity_and_hasher(entries, std::hash::BuildHasherDefault::default())
+}

@@ -1,0 +1,134 @@
+//! The index at a start and after a failure: trusted as far as the store knows its newest seal, then read again from
+//! the event rows.
+
+use std::{io::ErrorKind, path::Path};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::{info, warn};
+
+use super::{Entry, Index, IndexError, Options, Seal, Step};
+use crate::store::{
+    StoreError,
+    fingerprint::{Fields, Key},
+};
+
+/// Rows that are read at once.
+const CHUNK: usize = 10_000;
+
+/// Progress is logged whenever so many rows more have been read.
+const SHOWN_EVERY: i64 = 1_000_000;
+
+/// The index of the store behind `connection`, whose last event is `last_event`. `previous` is used on where it is
+/// in order. One that is damaged, another store's, or knows more than the store does is discarded.
+pub(in crate::store) fn recover(
+    previous: Option<Index>,
+    folder: &Path,
+    connection: &Connection,
+    key: &Key,
+    last_event: i64,
+    options: &Options,
+) -> Result<Index, StoreError> {
+    let index = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
+        Some(index) => index,
+        None => open(folder, connection, last_event, options)?,
+    };
+    read_again(&index, connection, key, last_event)?;
+    Ok(index)
+}
+
+/// Removes the folder: the next opening makes all of it anew.
+pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
+    match std::fs::remove_dir_all(folder) {
+        Err(err) if err.kind() != ErrorKind::NotFound => Err(err.into()),
+        _ => Ok(()),
+    }
+}
+
+fn open(
+    folder: &Path,
+    connection: &Connection,
+    last_event: i64,
+    options: &Options,
+) -> Result<Index, StoreError> {
+    let reason = match Index::open(folder, options) {
+        Ok((index, None)) => return Ok(index),
+        Ok((index, Some(seal))) if is_known(connection, seal, last_event)? => return Ok(index),
+        Ok(_) => "its newest seal is none of this store".to_owned(),
+        Err(err) if err.is_damage() => err.to_string(),
+        Err(err) => return Err(err.into()),
+    };
+    warn!(reason, "the dedup index cannot be used; making it anew");
+    discard(folder)?;
+    let (index, _) = Index::open(folder, options)?;
+    Ok(index)
+}
+
+/// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
+/// the store, as after a backup was restored, would take lost events for duplicates.
+fn is_known(connection: &Connection, seal: Seal, last_event: i64) -> rusqlite::Result<bool> {
+    let registered: Option<i64> = connection
+        .query_row("SELECT reach FROM seals WHERE id = ?1", [seal.id], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(registered == Some(seal.reach) && seal.reach <= last_event)
+}
+
+/// Enters the events that the index does not know yet.
+fn read_again(
+    index: &Index,
+    connection: &Connection,
+    key: &Key,
+    last_event: i64,
+) -> Result<(), StoreError> {
+    let first = index.known();
+    let mut shown = first;
+    while index.known() < last_event {
+        index.shared.faults.at(Step::Replay)?;
+        index.make_room()?;
+        let entries = read(connection, key, index.known())?;
+        let Some((_, last)) = entries.last() else {
+            return Err(StoreError::Foreign(format!(
+                "the events after {} are missing",
+                index.known()
+            )));
+        };
+        let last = last.sequence;
+        let seal = index.fills_up(entries.len()).then(|| Seal::new(last));
+        if let Some(seal) = seal {
+            seal.register(connection)?;
+        }
+        index.enter(entries, last, seal);
+        if last - shown >= SHOWN_EVERY {
+            shown = last;
+            info!(
+                events = last,
+                of = last_event,
+                "reading events again into the dedup index"
+            );
+        }
+    }
+    if shown > first {
+        info!(events = last_event - first, "the dedup index is complete");
+    }
+    Ok(())
+}
+
+fn read(connection: &Connection, key: &Key, after: i64) -> rusqlite::Result<Vec<(u128, Entry)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload \
+         FROM events e JOIN topics t ON t.id = e.topic_id \
+         WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, CHUNK])?;
+    let mut entries = Vec::with_capacity(CHUNK);
+    while let Some(row) = rows.next()? {
+        let print = key.print(&Fields::of_row(row, 1)?);
+        let entry = Entry {
+            sequence: row.get(0)?,
+            content: print.content,
+        };
+        entries.push((print.identity, entry));
+    }
+    Ok(entries)
+}

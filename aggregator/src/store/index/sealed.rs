@@ -1,0 +1,212 @@
+//! The sealed entries: an LSM tree on disk that only grows, by one ingestion a seal.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+};
+
+use lsm_tree::{
+    AbstractTree, AnyTree, Cache, CompressionType, Config, SeqNo, SequenceNumberCounter,
+    compaction::{
+        Leveled,
+        filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict},
+    },
+    config::{
+        BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
+        PartitioningPolicy, PinningPolicy,
+    },
+};
+
+use super::{IndexError, table::Entry};
+
+/// Block cache. Filters and block indexes of merged tables are held outside it, whole: 1.7 bytes an entry. In it are
+/// the filters of tables that are not merged yet (0.7 MB each) and the data blocks that were just read.
+const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Bits of filter an entry: three in a thousand lookups of what is not there read a block for nothing.
+const FILTER_BITS: f32 = 12.0;
+
+/// Seals that are looked through one by one before they are merged. More make merging cheaper and lookups dearer.
+const UNMERGED: u8 = 6;
+
+/// The key under which each ingestion leaves its seal. It is shorter than a fingerprint, so it is none.
+const SEAL_KEY: [u8; 1] = [0];
+
+/// How far the index reaches: a name that only one seal has, and the last event in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) struct Seal {
+    pub id: [u8; 16],
+    pub reach: i64,
+}
+
+/// The tree, shared by those who look up, seal and merge.
+pub(super) struct Sealed {
+    tree: AnyTree,
+    strategy: Arc<Leveled>,
+    /// All events up to this sequence are in the tree.
+    reach: AtomicI64,
+    stop: Arc<AtomicBool>,
+}
+
+impl Sealed {
+    /// Opens the tree in `folder`, or makes it, and tells its newest seal.
+    pub fn open(folder: &Path) -> Result<(Self, Option<Seal>), IndexError> {
+        guard(|| {
+            let stop = Arc::new(AtomicBool::new(false));
+            let sequences = SequenceNumberCounter::default();
+            let tree = config(folder, sequences.clone(), Arc::clone(&stop)).open()?;
+            sequences.fetch_max(tree.get_highest_seqno().map_or(0, |last| last + 1));
+            let seal = match tree.get(SEAL_KEY, SeqNo::MAX)? {
+                Some(value) => Some(Seal::decode(&value).ok_or(lsm_tree::Error::Unrecoverable)?),
+                None => None,
+            };
+            let sealed = Self {
+                tree,
+                strategy: Arc::new(Leveled::default().with_l0_threshold(UNMERGED)),
+                reach: AtomicI64::new(seal.map_or(0, |seal| seal.reach)),
+                stop,
+            };
+            Ok((sealed, seal))
+        })
+    }
+
+    /// All events up to this sequence are found by every [`Self::get`] that begins after this call.
+    pub fn reach(&self) -> i64 {
+        self.reach.load(Ordering::Acquire)
+    }
+
+    pub fn get(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
+        guard(|| {
+            let value = self.tree.get(identity.to_be_bytes(), SeqNo::MAX)?;
+            value
+                .map(|value| Entry::decode(&value).ok_or(lsm_tree::Error::Unrecoverable))
+                .transpose()
+        })
+    }
+
+    /// Adds entries, in the order of their fingerprints, and their seal: all of it or nothing.
+    pub fn ingest(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<(), IndexError> {
+        guard(|| {
+            let mut ingestion = self.tree.ingestion()?;
+            ingestion.write(&SEAL_KEY[..], &seal.encode()[..])?;
+            for (identity, entry) in sorted {
+                ingestion.write(&identity.to_be_bytes()[..], &entry.encode()[..])?;
+            }
+            ingestion.finish()
+        })?;
+        self.reach.store(seal.reach, Ordering::Release);
+        Ok(())
+    }
+
+    /// Merges once, where there is something to merge; false where there was nothing, or [`Self::stop_merging`].
+    pub fn merge(&self) -> Result<bool, IndexError> {
+        guard(|| {
+            let before = self.tree.current_version().id();
+            // Nobody reads at an older sequence number, so all but the newest seal may go.
+            let merged = self
+                .tree
+                .compact(Arc::clone(&self.strategy) as _, SeqNo::MAX / 2);
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            merged?;
+            Ok(self.tree.current_version().id() != before)
+        })
+    }
+
+    /// Ends a merge under way within a moment; what it has written is removed at the next opening.
+    pub fn stop_merging(&self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Tables that were not merged with others yet.
+    pub fn unmerged(&self) -> usize {
+        self.tree.l0_run_count()
+    }
+}
+
+fn config(folder: &Path, sequences: SequenceNumberCounter, stop: Arc<AtomicBool>) -> Config {
+    let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS));
+    // Fingerprints are random: there is nothing to compress, and no part of an index or a filter is asked for more
+    // often than another, so each is one piece and stays in memory.
+    Config::new(folder, sequences, SequenceNumberCounter::default())
+        .use_cache(Arc::new(Cache::with_capacity_bytes(CACHE_BYTES)))
+        .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
+        .filter_policy(FilterPolicy::all(filter))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .index_block_pinning_policy(PinningPolicy::all(true))
+        .with_compaction_filter_factory(Some(Arc::new(StopFactory(stop))))
+}
+
+/// The crate reports damage that it meets as an error, or panics where it did not think of it. Either is damage.
+fn guard<T>(work: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, IndexError> {
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(IndexError::Panicked),
+    }
+}
+
+impl Entry {
+    fn encode(self) -> [u8; 16] {
+        pair(self.sequence.to_be_bytes(), self.content.to_be_bytes())
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (sequence, content) = bytes.split_first_chunk::<8>()?;
+        Some(Self {
+            sequence: i64::from_be_bytes(*sequence),
+            content: u64::from_be_bytes(content.try_into().ok()?),
+        })
+    }
+}
+
+impl Seal {
+    fn encode(self) -> Vec<u8> {
+        [&self.id[..], &self.reach.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (id, reach) = bytes.split_first_chunk::<16>()?;
+        Some(Self {
+            id: *id,
+            reach: i64::from_be_bytes(reach.try_into().ok()?),
+        })
+    }
+}
+
+fn pair(first: [u8; 8], second: [u8; 8]) -> [u8; 16] {
+    let mut both = [0; 16];
+    both[..8].copy_from_slice(&first);
+    both[8..].copy_from_slice(&second);
+    both
+}
+
+/// Ends merges: the crate's own signal is sent only when the tree is dropped, and then a merge looks at it rarely.
+struct StopFactory(Arc<AtomicBool>);
+
+struct StopFilter(Arc<AtomicBool>);
+
+impl Factory for StopFactory {
+    fn name(&self) -> &'static str {
+        "stop"
+    }
+
+    fn make_filter(&self, _: &Context) -> Box<dyn CompactionFilter> {
+        Box::new(StopFilter(Arc::clone(&self.0)))
+    }
+}
+
+impl CompactionFilter for StopFilter {
+    fn filter_item(&mut self, _: ItemAccessor<'_>, _: &Context) -> lsm_tree::Result<Verdict> {
+        if self.0.load(Ordering::Relaxed) {
+            return Err(std::io::Error::from(std::io::ErrorKind::Interrupted).into());
+        }
+        Ok(Verdict::Keep)
+    }
+}

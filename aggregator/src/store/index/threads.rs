@@ -1,0 +1,130 @@
+//! The threads that seal and merge, beside the writer.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+};
+
+use tracing::debug;
+
+use super::{IndexError, Sealing, Shared, Step, table::Entry};
+
+/// Unmerged tables in the tree, beyond which sealing waits for merging: each costs every lookup a little.
+const MAX_UNMERGED: usize = 24;
+
+/// The running threads.
+pub(super) struct Threads(Mutex<Vec<JoinHandle<()>>>);
+
+impl Threads {
+    pub fn start(shared: &Arc<Shared>) -> Result<Self, IndexError> {
+        let threads = Self(Mutex::new(Vec::new()));
+        for (name, work) in [
+            ("store-sealer", seal as fn(&Shared) -> _),
+            ("store-merger", merge),
+        ] {
+            let own = Arc::clone(shared);
+            let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+                let ended = catch_unwind(AssertUnwindSafe(|| work(&own)));
+                if let Err(err) = ended.unwrap_or(Err(IndexError::Panicked)) {
+                    own.memory().failure.get_or_insert(err);
+                    own.changed.notify_all();
+                }
+            });
+            match started {
+                Ok(thread) => threads.handles().push(thread),
+                Err(err) => {
+                    threads.end(shared);
+                    return Err(err.into());
+                }
+            }
+        }
+        Ok(threads)
+    }
+
+    /// Ends them and waits for it. A seal under way is finished, a merge under way is given up.
+    pub fn end(&self, shared: &Shared) {
+        shared.memory().stop = true;
+        shared.sealed.stop_merging();
+        shared.changed.notify_all();
+        for thread in self.handles().drain(..) {
+            // What it failed with is the index's failure already.
+            let _ = thread.join();
+        }
+    }
+
+    fn handles(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Hands full tables to the tree, the oldest first.
+fn seal(shared: &Shared) -> Result<(), IndexError> {
+    while let Some(sealing) = next_full(shared) {
+        shared.faults.at(Step::Sort)?;
+        let mut sorted: Vec<(u128, Entry)> = sealing
+            .table
+            .iter()
+            .map(|(identity, entry)| (*identity, *entry))
+            .collect();
+        sorted.sort_unstable_by_key(|(identity, _)| *identity);
+        shared.faults.at(Step::Ingest)?;
+        shared.sealed.ingest(&sorted, sealing.seal)?;
+        shared.faults.at(Step::Ingested)?;
+        {
+            let mut memory = shared.memory();
+            memory.sealing.pop_front();
+            memory.begins_after = sealing.seal.reach;
+        }
+        shared.changed.notify_all();
+        debug!(
+            seal.entries = sorted.len(),
+            seal.reach = sealing.seal.reach,
+            "sealed"
+        );
+    }
+    Ok(())
+}
+
+/// The oldest full table, once there is one and the tree is not too far behind with merging; none at the end.
+fn next_full(shared: &Shared) -> Option<Arc<Sealing>> {
+    let mut memory = shared.memory();
+    loop {
+        if memory.stop || memory.failure.is_some() {
+            return None;
+        }
+        if let Some(oldest) = memory.sealing.front()
+            && shared.sealed.unmerged() < MAX_UNMERGED
+        {
+            return Some(Arc::clone(oldest));
+        }
+        memory = shared.wait(memory);
+    }
+}
+
+/// Merges whenever the tree has grown.
+fn merge(shared: &Shared) -> Result<(), IndexError> {
+    let mut merged_to = None;
+    loop {
+        let reach = {
+            let mut memory = shared.memory();
+            loop {
+                if memory.stop || memory.failure.is_some() {
+                    return Ok(());
+                }
+                if merged_to != Some(memory.begins_after) {
+                    break memory.begins_after;
+                }
+                memory = shared.wait(memory);
+            }
+        };
+        shared.faults.at(Step::Merge)?;
+        while shared.sealed.merge()? {
+            shared.faults.at(Step::Merged)?;
+            // Sealing may be about to wait for it, with the lock held.
+            drop(shared.memory());
+            shared.changed.notify_all();
+        }
+        merged_to = Some(reach);
+    }
+}

@@ -1,0 +1,135 @@
+//! Brings a store of schema version 1 to version 2.
+//!
+//! Version 1 kept identities apart with `UNIQUE (topic_id, event_id)`, which SQLite cannot take off a table. So the
+//! rows are copied into a new table, in their order, a chunk a transaction. What is copied is on disk, so a kill costs
+//! only the chunk under way. The last transaction puts the new table in the place of the old one, and only it changes
+//! the version: until then the store is one of version 1. It takes as much room on disk again as the store has.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use tracing::info;
+
+use super::{
+    StoreError,
+    digest::Digest,
+    fingerprint::{Fields, Key},
+};
+
+/// Rows copied in one transaction.
+const CHUNK: i64 = 20_000;
+
+/// Progress is logged whenever so many rows more have been copied.
+const SHOWN_EVERY: i64 = 500_000;
+
+const BEGIN: &str = "
+CREATE TABLE IF NOT EXISTS copied_events (
+    sequence        INTEGER PRIMARY KEY,
+    topic_id        INTEGER NOT NULL,
+    previous        INTEGER NOT NULL,
+    event_id        TEXT NOT NULL,
+    timestamp       TEXT NOT NULL,
+    source          TEXT NOT NULL,
+    payload         TEXT NOT NULL,
+    processed_at    INTEGER NOT NULL,
+    incarnation     INTEGER NOT NULL,
+    stream_sequence INTEGER NOT NULL,
+    position        INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS copied_topics (
+    id            INTEGER PRIMARY KEY,
+    digest        BLOB NOT NULL,
+    last_sequence INTEGER NOT NULL
+);";
+
+const END: &str = "
+ALTER TABLE store RENAME COLUMN digest_key TO hash_key;
+ALTER TABLE topics ADD COLUMN last_sequence INTEGER NOT NULL DEFAULT 0;
+UPDATE topics SET digest = zeroblob(16);
+UPDATE topics SET digest = c.digest, last_sequence = c.last_sequence FROM copied_topics c WHERE c.id = topics.id;
+DROP TABLE copied_topics;
+DROP TABLE events;
+ALTER TABLE copied_events RENAME TO events;
+CREATE TABLE seals (
+    id    BLOB PRIMARY KEY,
+    reach INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 2;";
+
+/// Migrates, from the beginning or from where it was interrupted.
+pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreError> {
+    let last = "SELECT ifnull(max(sequence), 0) FROM ";
+    let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {BEGIN} COMMIT;"))?;
+    let begun = connection.query_row(&format!("{last} copied_events"), [], |row| row.get(0))?;
+    info!(
+        events = end,
+        copied = begun,
+        "migrating the store from schema version 1 to 2"
+    );
+    let (mut copied, mut shown): (i64, i64) = (begun, begun);
+    while copied < end {
+        copied = copy(connection, copied)?;
+        if copied - shown >= SHOWN_EVERY {
+            shown = copied;
+            info!(events = end, copied, "migrating the store");
+        }
+    }
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {END} COMMIT;"))?;
+    info!(events = end, "the store has schema version 2 now");
+    Ok(())
+}
+
+/// Copies the rows after the sequence `after`; returns the last one copied.
+fn copy(connection: &mut Connection, after: i64) -> Result<i64, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let key = transaction.query_row("SELECT digest_key FROM store", [], |row| row.get(0))?;
+    let key = Key(key);
+    let mut last = after;
+    {
+        let mut topics: HashMap<i64, (Digest, i64)> = HashMap::new();
+        let mut rows = transaction.prepare_cached(
+            "SELECT e.sequence, e.topic_id, t.name, e.event_id, e.timestamp, e.source, e.payload \
+             FROM events e JOIN topics t ON t.id = e.topic_id \
+             WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
+        )?;
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO copied_events SELECT sequence, topic_id, ?2, event_id, timestamp, source, \
+             payload, processed_at, incarnation, stream_sequence, position \
+             FROM events WHERE sequence = ?1",
+        )?;
+        let mut stored = transaction
+            .prepare_cached("SELECT digest, last_sequence FROM copied_topics WHERE id = ?1")?;
+        let mut rows = rows.query(params![after, CHUNK])?;
+        while let Some(row) = rows.next()? {
+            let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
+            let (digest, previous) = match topics.entry(topic_id) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    let stored = stored
+                        .query_row([topic_id], |row| {
+                            Ok((Digest::from_bytes(row.get(0)?), row.get(1)?))
+                        })
+                        .optional()?;
+                    entry.insert(stored.unwrap_or_default())
+                }
+            };
+            digest.add(&key, key.print(&Fields::of_row(row, 2)?));
+            insert.execute(params![sequence, *previous])?;
+            *previous = sequence;
+            last = sequence;
+        }
+        let mut save = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO copied_topics (id, digest, last_sequence) VALUES (?1, ?2, ?3)",
+        )?;
+        for (id, (digest, last_sequence)) in &topics {
+            save.execute(params![id, digest.to_bytes(), last_sequence])?;
+        }
+    }
+    transaction.commit()?;
+    if last == after {
+        let what = format!("the events after {after} belong to no topic");
+        return Err(StoreError::Foreign(what));
+    }
+    Ok(last)
+}
