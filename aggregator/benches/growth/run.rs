@@ -1,0 +1,168 @@
+//! The run of one contender, in a process of its own, so that memory and allocator are its own.
+//!
+//! It tells its figures on standard output, one JSON document a line.
+
+use std::{ops::Range, path::Path, time::Instant};
+
+use aggregator::store;
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    feed::{Batch, Feed},
+    intake::{self, now_micros},
+    memory,
+    meter::{Commits, Meter, Tenth},
+    rival::{Dedup, Rival},
+    settings::{Contender, Settings},
+    traffic::Traffic,
+};
+
+/// What a run tells.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Line {
+    /// A tenth has ended.
+    Tenth(Tenth),
+    /// The run has.
+    End(End),
+}
+
+/// A run as a whole.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct End {
+    /// What was counted, as the contender says.
+    pub counted: Counts,
+    /// What was to be counted, as the traffic knows.
+    pub expected: Counts,
+    /// Its commits.
+    pub commits: Commits,
+    /// The most memory of the process, where the system tells.
+    pub peak_resident_bytes: Option<u64>,
+}
+
+/// What is in a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Events stored.
+    pub unique_processed: u64,
+    /// Events that came again.
+    pub duplicate_dropped: u64,
+    /// Rows of events, not as the counters say.
+    pub rows: u64,
+}
+
+/// Runs a contender.
+pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()> {
+    let directory = tempfile::Builder::new()
+        .prefix("growth-")
+        .tempdir_in(&settings.dir)
+        .context("making a directory for the data")?;
+    let directory = directory.path();
+    let events = settings.events_for(contender);
+    let feed = || {
+        let traffic = Traffic::new(settings.recipe());
+        Feed::start(traffic, events, settings.batch_events)
+    };
+    let mut account = Account {
+        meter: Meter::start(directory, events),
+        expected: Counts::default(),
+    };
+    let counted = match contender {
+        Contender::Store => in_store(directory, feed, &mut account).await?,
+        Contender::AppendOnly | Contender::UniqueIndex => {
+            let dedup = match contender {
+                Contender::UniqueIndex => Dedup::UniqueIndex,
+                _ => Dedup::None,
+            };
+            let mut rival = Rival::new(directory, dedup)?;
+            in_turn(feed(), &mut account, |batch| {
+                Ok(rival.append(batch, now_micros())?)
+            })
+            .await?;
+            let (unique_processed, duplicate_dropped, rows) = rival.counts()?;
+            Counts {
+                unique_processed,
+                duplicate_dropped,
+                rows,
+            }
+        }
+        Contender::Generator => {
+            in_turn(feed(), &mut account, |_| Ok(())).await?;
+            account.expected
+        }
+    };
+    tell(&Line::End(End {
+        counted,
+        expected: account.expected,
+        commits: account.meter.commits(),
+        peak_resident_bytes: memory::peak(),
+    }))
+}
+
+/// What is known of what was appended.
+struct Account {
+    meter: Meter,
+    expected: Counts,
+}
+
+impl Account {
+    fn stored(&mut self, batch: &Batch, took: Range<Instant>) -> anyhow::Result<()> {
+        let duplicates = batch.duplicates();
+        self.expected.unique_processed += batch.events - duplicates;
+        self.expected.duplicate_dropped += duplicates;
+        self.expected.rows = self.expected.unique_processed;
+        match self.meter.stored(batch.events, took)? {
+            Some(tenth) => tell(&Line::Tenth(tenth)),
+            None => Ok(()),
+        }
+    }
+}
+
+async fn in_store(
+    directory: &Path,
+    feed: impl FnOnce() -> Feed,
+    account: &mut Account,
+) -> anyhow::Result<Counts> {
+    let (writer, ended, reader) = store::open(directory, now_micros())?;
+    intake::meet(&writer).await?;
+    let mut told = Ok(());
+    intake::append_all(&writer, feed(), |batch, took| {
+        if told.is_ok() {
+            told = account.stored(batch, took);
+        }
+    })
+    .await?;
+    told?;
+    let stats = reader.stats(0).await?;
+    // Events are never deleted, so the newest one's sequence is how many there are.
+    let newest = reader.events(None, None, 1).await?.events.pop();
+    drop(writer);
+    ended.wait().await?;
+    anyhow::ensure!(
+        stats.received == stats.unique_processed + stats.duplicate_dropped && stats.conflicts == 0,
+        "the store rejected events, or saw conflicts: {stats:?}"
+    );
+    Ok(Counts {
+        unique_processed: stats.unique_processed,
+        duplicate_dropped: stats.duplicate_dropped,
+        rows: newest.map_or(0, |event| u64::try_from(event.sequence).unwrap_or(0)),
+    })
+}
+
+async fn in_turn(
+    mut feed: Feed,
+    account: &mut Account,
+    mut append: impl FnMut(&Batch) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    while let Some(batch) = feed.next().await {
+        let handed_over = Instant::now();
+        append(&batch)?;
+        account.stored(&batch, handed_over..Instant::now())?;
+    }
+    Ok(())
+}
+
+fn tell(line: &Line) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string(line)?);
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! The API over a store of its own, and a broker that is never there.
+
+use std::{sync::Arc, time::Instant};
+
+use aggregator::{
+    health::Health,
+    http::{self, MAX_PAGES},
+    store::Reader,
+};
+use anyhow::{Context, ensure};
+use axum::{Router, body::Body, http::Request};
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use shared::{
+    connection::{Connection, parse_url},
+    publish::{Options, Publisher},
+};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use crate::intake::now_micros;
+
+/// The routes, as the service has them, without the network.
+#[derive(Debug, Clone)]
+pub struct Api(Router);
+
+impl Api {
+    /// Over this store.
+    pub async fn new(reader: Reader) -> anyhow::Result<Self> {
+        let nowhere = parse_url("nats://127.0.0.1:1").map_err(anyhow::Error::msg)?;
+        let connection = Connection::open(&nowhere, "bench").await?;
+        let options = Options {
+            stream: "EVENTS".to_owned(),
+            max_events: 100,
+            linger: std::time::Duration::ZERO,
+        };
+        let (publisher, _) = Publisher::new(connection.clone(), options);
+        Ok(Self(http::router(http::Api {
+            reader,
+            publisher,
+            connection,
+            stream: "EVENTS".to_owned(),
+            health: Health::starting(),
+            pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            started: Instant::now(),
+            started_at: now_micros(),
+        })))
+    }
+
+    /// Asks, and takes the whole answer.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
+        let request = Request::get(path).body(Body::empty())?;
+        let answer = self.0.clone().oneshot(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await;
+        let body = body.map_err(anyhow::Error::msg).context("its body")?;
+        ensure!(status.is_success(), "{path} is answered with {status}");
+        Ok(body.to_bytes())
+    }
+}

@@ -1,0 +1,86 @@
+//! How long requests take, one after the other.
+
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, Table, presets};
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::{api::Api, requests::Request};
+
+/// Each kind of request is asked at least so often.
+const REQUESTS: u64 = 1_000;
+
+/// Asked first, and not measured: connections are opened, statements prepared.
+const WARM_UP: usize = 20;
+
+/// How long a kind of request took.
+#[derive(Debug, Serialize)]
+pub struct Timing {
+    /// What was asked.
+    pub request: &'static str,
+    /// Events that were appended a second meanwhile.
+    pub appended_rate: u32,
+    /// How often it was asked.
+    pub requests: u64,
+    /// In the middle.
+    pub p50_ms: f64,
+    /// One in a hundred took longer.
+    pub p99_ms: f64,
+    /// The longest.
+    pub longest_ms: f64,
+}
+
+/// Asks a kind of request for at least this long.
+pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::Result<Timing> {
+    let mut paths = request.paths.iter().cycle();
+    for path in paths.by_ref().take(WARM_UP) {
+        api.get(path).await?;
+    }
+    let mut micros: Histogram<u64> = Histogram::new(3)?;
+    let began = Instant::now();
+    for path in paths {
+        let asked = Instant::now();
+        api.get(path).await?;
+        micros += u64::try_from(asked.elapsed().as_micros())?;
+        if micros.len() >= REQUESTS && began.elapsed() >= least {
+            break;
+        }
+    }
+    let ms = |micros| Duration::from_micros(micros).as_secs_f64() * 1e3;
+    Ok(Timing {
+        request: request.name,
+        appended_rate: 0,
+        requests: micros.len(),
+        p50_ms: ms(micros.value_at_quantile(0.5)),
+        p99_ms: ms(micros.value_at_quantile(0.99)),
+        longest_ms: ms(micros.max()),
+    })
+}
+
+/// All that was measured, for people.
+pub fn table(timings: &[Timing]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header([
+        "request",
+        "appended events/s",
+        "requests",
+        "p50 ms",
+        "p99 ms",
+        "longest ms",
+    ]);
+    for timing in timings {
+        table.add_row([
+            timing.request.to_owned(),
+            timing.appended_rate.to_string(),
+            timing.requests.to_string(),
+            format!("{:.2}", timing.p50_ms),
+            format!("{:.2}", timing.p99_ms),
+            format!("{:.2}", timing.longest_ms),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}

@@ -1,0 +1,61 @@
+//! The intake: a feed into the store through its public way, as the durable consumer uses it.
+
+use std::{
+    ops::Range,
+    pin::pin,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use aggregator::store::{StoreError, Writer};
+use futures::{StreamExt, stream};
+use shared::stream::StreamState;
+
+use super::feed::{Batch, Feed};
+
+/// Batches under way at once: while one is committed, the next is looked up.
+const IN_FLIGHT: usize = 2;
+
+/// Tells the store that its stream begins.
+pub async fn meet(writer: &Writer) -> Result<(), StoreError> {
+    let stream = StreamState {
+        name: "EVENTS".to_owned(),
+        created: 1,
+        first: 1,
+        last: 0,
+        messages: 0,
+        bytes: 0,
+    };
+    writer.meet(stream, now_micros()).await.map(drop)
+}
+
+/// Appends all of a feed. Tells `each` of every batch, in order: when it was handed over, and when it was on disk.
+pub async fn append_all(
+    writer: &Writer,
+    feed: Feed,
+    mut each: impl FnMut(&Batch, Range<Instant>),
+) -> Result<(), StoreError> {
+    let batches = stream::unfold(feed, async |mut feed| {
+        feed.next().await.map(|batch| (batch, feed))
+    });
+    let appends = batches.map(async |batch| {
+        let handed_over = Instant::now();
+        let deliveries = Arc::clone(&batch.deliveries);
+        writer.append(deliveries, now_micros()).await?;
+        Ok::<_, StoreError>((batch, handed_over..Instant::now()))
+    });
+    let mut stored = pin!(appends.buffered(IN_FLIGHT));
+    while let Some(stored) = stored.next().await {
+        let (batch, took) = stored?;
+        each(&batch, took);
+    }
+    Ok(())
+}
+
+/// Microseconds since 1970 now.
+pub fn now_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
+}

@@ -1,0 +1,77 @@
+//! The benchmarks' traffic: a benchmark that knew wrongly what repeats would prove nothing.
+
+#[path = "../benches/support/traffic.rs"]
+mod traffic;
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use shared::{event::Event, message};
+use traffic::{RARE, Recipe, Traffic, topic_names};
+
+const RECIPE: Recipe = Recipe {
+    seed: 1,
+    topics: 7,
+    duplicates: 0.2,
+    rare_in: Some(50),
+    first_sequence: 1,
+};
+
+/// The events of so many messages, each with whether it is said to repeat an earlier one.
+fn events(messages: usize) -> Vec<(Event, bool)> {
+    let mut traffic = Traffic::new(RECIPE);
+    let mut events = Vec::new();
+    for _ in 0..messages {
+        let message = traffic.message(u64::MAX);
+        let arrivals = message::decode(&message.subject, &Bytes::from(message.body));
+        assert_eq!(arrivals.len(), message.repeats.len());
+        let valid = arrivals.into_iter().map(Result::unwrap);
+        events.extend(valid.zip(message.repeats));
+    }
+    events
+}
+
+#[test]
+fn the_same_recipe_makes_the_same_messages() {
+    let mut traffics = [Traffic::new(RECIPE), Traffic::new(RECIPE)];
+    for _ in 0..200 {
+        let [first, second] = traffics.each_mut().map(|traffic| traffic.message(180));
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn what_repeats_is_an_earlier_event_and_what_does_not_is_new() {
+    let mut sent = HashMap::new();
+    let (mut repeated, mut all) = (0, 0);
+    for (event, repeats) in events(400) {
+        let identity = (event.topic.clone(), event.event_id.clone());
+        match sent.get(&identity) {
+            Some(earlier) => assert_eq!((earlier, repeats), (&event, true)),
+            None => assert!(!repeats, "{identity:?} was not sent before"),
+        }
+        sent.insert(identity, event);
+        repeated += u32::from(repeats);
+        all += 1;
+    }
+    let share = f64::from(repeated) / f64::from(all);
+    assert!((0.19..0.21).contains(&share), "{share}");
+}
+
+#[test]
+fn every_topic_has_events_and_the_rare_one_few() {
+    let mut topics = HashMap::<_, u64>::new();
+    for (event, _) in events(400) {
+        *topics.entry(event.topic.as_str().to_owned()).or_default() += 1;
+    }
+    assert_eq!(topics.remove(RARE), Some(8));
+    let named: HashSet<_> = topic_names(RECIPE.topics).into_iter().collect();
+    assert_eq!(topics.into_keys().collect::<HashSet<_>>(), named);
+}
+
+#[test]
+fn an_event_has_about_230_bytes() {
+    let message = Traffic::new(RECIPE).message(100);
+    let bytes = message.body.len() / message.repeats.len();
+    assert!((225..=235).contains(&bytes), "{bytes}");
+}
