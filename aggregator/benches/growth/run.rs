@@ -135,7 +135,8 @@ async fn in_store(
     told?;
     let stats = reader.stats(0).await?;
     // Events are never deleted, so the newest one's sequence is how many there are.
-    let newest = reader.events(None, None, 1).await?.events.pop();
+    let newest = reader.events(None, None, 1).await?;
+    let newest = newest.and_then(|mut page| page.events.pop());
     drop(writer);
     ended.wait().await?;
     anyhow::ensure!(
