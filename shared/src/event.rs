@@ -162,7 +162,13 @@ impl Timestamp {
 pub struct Payload(Bytes);
 
 impl Payload {
-    /// The object's text, from its `{` to its `}`.
+    /// The object's text, from its `{` to its `}`: UTF-8, which need not be checked again.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The same as a string.
     ///
     /// # Panics
     /// Never: only text that was parsed as JSON becomes a payload.

@@ -3,7 +3,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{CachedStatement, Transaction, params};
+use rusqlite::{
+    CachedStatement, Transaction, params,
+    types::{ToSqlOutput, ValueRef},
+};
 use shared::{
     event::{Event, Topic},
     message::{Reason, Rejection},
@@ -261,7 +264,7 @@ impl<'a> Append<'a> {
             event.event_id.as_str(),
             event.timestamp.as_str(),
             event.source.as_str(),
-            event.payload.as_str(),
+            ToSqlOutput::Borrowed(ValueRef::Text(event.payload.as_bytes())),
             processed_at,
             origin.incarnation,
             origin.delivery.sequence,

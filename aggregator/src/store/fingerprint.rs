@@ -1,13 +1,14 @@
 //! What the dedup index knows of an event: 192 bits that stand for all of it.
 //!
-//! Both hashes are SipHash-2-4 under a random key of the store's own, so nobody who sends events can choose ones that
-//! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart.
+//! Both are SipHash with 128 bits under a random key of the store's own, so nobody who sends events can choose ones that
+//! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart. The content, which
+//! is most of the bytes, gets the variant 1-3, which takes half the time of 2-4.
 
 use std::hash::Hasher;
 
 use rusqlite::Row;
 use shared::event::Event;
-use siphasher::sip128::{Hasher128, SipHasher24};
+use siphasher::sip128::{Hasher128, SipHasher13, SipHasher24};
 
 /// The fields of an event, in the order in which they are hashed.
 pub(super) struct Fields<'a> {
@@ -15,7 +16,8 @@ pub(super) struct Fields<'a> {
     pub event_id: &'a str,
     pub timestamp: &'a str,
     pub source: &'a str,
-    pub payload: &'a str,
+    /// UTF-8 as well.
+    pub payload: &'a [u8],
 }
 
 impl<'a> From<&'a Event> for Fields<'a> {
@@ -25,7 +27,7 @@ impl<'a> From<&'a Event> for Fields<'a> {
             event_id: event.event_id.as_str(),
             timestamp: event.timestamp.as_str(),
             source: event.source.as_str(),
-            payload: event.payload.as_str(),
+            payload: event.payload.as_bytes(),
         }
     }
 }
@@ -39,7 +41,7 @@ impl<'a> Fields<'a> {
             event_id: text(1)?,
             timestamp: text(2)?,
             source: text(3)?,
-            payload: text(4)?,
+            payload: row.get_ref(first + 4)?.as_bytes()?,
         })
     }
 }
@@ -59,11 +61,14 @@ pub(super) struct Print {
 
 impl Key {
     pub fn identity(&self, topic: &str, event_id: &str) -> u128 {
-        self.hash(1, &[topic, event_id])
+        let hasher = SipHasher24::new_with_key(&self.0);
+        hash(hasher, 1, [topic.as_bytes(), event_id.as_bytes()])
     }
 
     pub fn print(&self, fields: &Fields<'_>) -> Print {
-        let content = self.hash(2, &[fields.timestamp, fields.source, fields.payload]);
+        let hasher = SipHasher13::new_with_key(&self.0);
+        let (timestamp, source) = (fields.timestamp.as_bytes(), fields.source.as_bytes());
+        let content = hash(hasher, 2, [timestamp, source, fields.payload]);
         Print {
             identity: self.identity(fields.topic, fields.event_id),
             content: u64::try_from(content >> 64).expect("half of 128 bits is 64"),
@@ -72,22 +77,23 @@ impl Key {
 
     /// What an event adds to its topic's digest.
     pub fn summand(&self, print: Print) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write_u8(3);
-        hasher.write(&print.identity.to_le_bytes());
-        hasher.write(&print.content.to_le_bytes());
-        hasher.finish128().as_u128()
+        let hasher = SipHasher24::new_with_key(&self.0);
+        let (identity, content) = (print.identity.to_le_bytes(), print.content.to_le_bytes());
+        hash(hasher, 3, [&identity, &content])
     }
+}
 
-    fn hash(&self, purpose: u8, fields: &[&str]) -> u128 {
-        let mut hasher = SipHasher24::new_with_key(&self.0);
-        hasher.write_u8(purpose);
-        for field in fields {
-            hasher.write(&(field.len() as u64).to_le_bytes());
-            hasher.write(field.as_bytes());
-        }
-        hasher.finish128().as_u128()
+fn hash<const N: usize>(
+    mut hasher: impl Hasher128 + Hasher,
+    purpose: u8,
+    fields: [&[u8]; N],
+) -> u128 {
+    hasher.write_u8(purpose);
+    for field in fields {
+        hasher.write(&(field.len() as u64).to_le_bytes());
+        hasher.write(field);
     }
+    hasher.finish128().as_u128()
 }
 
 #[cfg(test)]
@@ -103,7 +109,7 @@ mod tests {
             event_id,
             timestamp,
             source,
-            payload,
+            payload: payload.as_bytes(),
         }
     }
 

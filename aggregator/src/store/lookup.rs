@@ -1,7 +1,12 @@
 //! The stage before the writer: hashes a batch and looks all of it up in the sealed part of the index, while the
 //! writer commits the batch before.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    thread,
+};
+
+use shared::event::Event;
 
 use super::{
     Delivery,
@@ -30,6 +35,9 @@ pub(super) struct LookedEvent {
     pub sealed: Option<Entry>,
 }
 
+/// A batch of more events is looked up by two threads: this stage takes longer than the writer's.
+const SHARED_EVENTS: usize = 512;
+
 /// Hashes a batch and looks it up.
 pub(super) fn look(
     slot: &Slot,
@@ -39,22 +47,38 @@ pub(super) fn look(
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
     let index = slot.as_ref();
     let reach = index.map_or(NOT_ASKED, Index::sealed_reach);
-    let mut events = Vec::new();
-    for event in batch
+    let events: Vec<&Event> = batch
         .iter()
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
-    {
-        let print = key.print(&Fields::from(event));
-        let sealed = match index {
-            Some(index) => index.find_sealed(print.identity)?,
-            None => None,
-        };
-        events.push(LookedEvent { print, sealed });
-    }
+        .collect();
+    let look = |events: &[&Event]| -> Result<Vec<LookedEvent>, IndexError> {
+        let events = events.iter().map(|event| look_at(index, key, event));
+        events.collect()
+    };
+    let events = if events.len() > SHARED_EVENTS {
+        let (first, second) = events.split_at(events.len() / 2);
+        thread::scope(|scope| {
+            let second = scope.spawn(|| look(second));
+            let mut looked = look(first)?;
+            looked.extend(second.join().unwrap_or(Err(IndexError::Panicked))?);
+            Ok::<_, IndexError>(looked)
+        })?
+    } else {
+        look(&events)?
+    };
     drop(slot);
     Ok(Looked {
         batch,
         events,
         reach,
     })
+}
+
+fn look_at(index: Option<&Index>, key: &Key, event: &Event) -> Result<LookedEvent, IndexError> {
+    let print = key.print(&Fields::from(event));
+    let sealed = match index {
+        Some(index) => index.find_sealed(print.identity)?,
+        None => None,
+    };
+    Ok(LookedEvent { print, sealed })
 }
