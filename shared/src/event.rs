@@ -74,9 +74,9 @@ impl Event {
             self.source.as_str(),
         ]) {
             let text = serde_json::Value::from(text);
-            json.push_str(&format!("\"{name}\":{text},"));
+            json += &format!("\"{name}\":{text},");
         }
-        json.push_str(&format!("\"payload\":{}}}", self.payload.as_str()));
+        json += &format!("\"payload\":{}}}", self.payload.as_str());
         json.into()
     }
 }

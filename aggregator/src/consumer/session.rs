@@ -1,6 +1,6 @@
 //! One session: from the comparison of stream and store to the last ack.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
@@ -8,7 +8,7 @@ use async_nats::jetstream::{
     message::AckKind,
     stream::{Info, Stream},
 };
-use futures::{FutureExt, StreamExt, future::OptionFuture};
+use futures::{StreamExt, stream::FuturesUnordered};
 use shared::stream::{self, StreamError, StreamState};
 use tokio::time::{Instant, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -25,8 +25,11 @@ use crate::{clock, health::Part, store::StoreError};
 /// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
 const PULL_MESSAGES: usize = 2_000;
 
+/// Batches handed to the store at once: one is looked up while the other commits.
+const COMMITTING: usize = 2;
+
 /// Bytes asked for at once. The client asks again when half of the bytes or of the messages have come, each time
-/// for all of it, so up to 16 MiB are on their way beside the two batches in hand (16 MiB each at most); at least
+/// for all of it, so up to 16 MiB are on their way beside the three batches in hand (16 MiB each at most); at least
 /// one largest message of the broker must fit.
 const PULL_BYTES: usize = 8 * 1024 * 1024;
 
@@ -78,8 +81,6 @@ impl From<StoreError> for SessionError {
     }
 }
 
-type Commit<'a> = Pin<Box<dyn Future<Output = Result<(), SessionError>> + Send + 'a>>;
-
 impl Consumer {
     pub(super) async fn session(
         &self,
@@ -130,8 +131,8 @@ impl Consumer {
         Ok((stream, state, messages))
     }
 
-    /// Pulls until the session is over, then appends what is in hand. While one batch commits the next is
-    /// being decoded. Messages that the client holds beyond that stay unacked; the next session has them
+    /// Pulls until the session is over, then appends what is in hand. While batches are looked up and commit, the next
+    /// one is being decoded. Messages that the client holds beyond that stay unacked; the next session has them
     /// delivered again at once.
     async fn consume(
         &self,
@@ -140,31 +141,29 @@ impl Consumer {
         connects: u64,
     ) -> Result<End, SessionError> {
         let mut gathering = Batch::default();
-        let mut committing: OptionFuture<Commit<'_>> = None.into();
-        let mut is_committing = false;
+        let mut committing = FuturesUnordered::new();
         let mut end: Option<Result<End, SessionError>> = None;
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         loop {
+            let is_full = gathering.is_full(&self.limits);
             let due = gathering.due(&self.limits);
-            let is_due = gathering.is_full(&self.limits)
-                || end.is_some()
-                || due.is_some_and(|due| due <= Instant::now());
-            if !is_committing && is_due && !gathering.is_empty() {
+            // A batch that is not full has no reason to go before the one that commits: it may still grow.
+            let is_due = end.is_some() || due.is_some_and(|due| due <= Instant::now());
+            let is_ready = is_full || is_due && committing.is_empty();
+            if is_ready && committing.len() < COMMITTING && !gathering.is_empty() {
                 let batch = std::mem::take(&mut gathering);
-                committing = Some(self.commit(batch, token, connects).boxed()).into();
-                is_committing = true;
+                committing.push(self.commit(batch, token, connects));
+                continue;
             }
-            if !is_committing && let Some(end) = end {
+            if committing.is_empty()
+                && let Some(end) = end
+            {
                 return end;
             }
             let is_open = end.is_none();
             tokio::select! {
-                Some(done) = &mut committing, if is_committing => {
-                    is_committing = false;
-                    committing = None.into();
-                    done?;
-                }
-                message = messages.next(), if is_open && !gathering.is_full(&self.limits) => {
+                Some(done) = committing.next() => done?,
+                message = messages.next(), if is_open && !is_full => {
                     match message {
                         Some(Ok(message)) => take(&mut gathering, message),
                         Some(Err(err)) => end = Some(Err(SessionError::Pull(err.to_string()))),
@@ -172,7 +171,7 @@ impl Consumer {
                     }
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)),
-                    if due.is_some() && !is_committing && is_open => {}
+                    if due.is_some() && committing.is_empty() && is_open => {}
                 _ = progress.tick() => self.ack(&gathering.ackers, AckKind::Progress, connects).await,
                 () = token.cancelled(), if is_open => end = Some(Ok(End::Stopped)),
                 () = self.connection.changed_since(connects), if is_open => {

@@ -1,6 +1,6 @@
 //! What the dedup index knows of an event: 192 bits that stand for all of it.
 //!
-//! Both are SipHash with 128 bits under a random key of the store's own, so nobody who sends events can choose ones that
+//! Both are `SipHash` with 128 bits under a random key of the store's own, so nobody who sends events can choose ones that
 //! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart. The content, which
 //! is most of the bytes, gets the variant 1-3, which takes half the time of 2-4.
 

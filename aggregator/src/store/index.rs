@@ -170,6 +170,12 @@ impl Index {
         self.shared.memory().known
     }
 
+    /// Whether no full table waits to be sealed.
+    #[cfg(test)]
+    pub fn is_settled(&self) -> bool {
+        self.shared.memory().sealing.is_empty()
+    }
+
     /// Looks an identity up.
     pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
         self.find_again(identity, None, NOT_ASKED)
@@ -275,10 +281,8 @@ impl Shared {
 impl Memory {
     fn find(&self, identity: u128) -> Option<Entry> {
         let sealing = || {
-            let tables = self.sealing.iter().rev();
-            tables
-                .filter_map(|sealing| sealing.table.get(&identity))
-                .next()
+            let mut newest_first = self.sealing.iter().rev();
+            newest_first.find_map(|sealing| sealing.table.get(&identity))
         };
         self.recent.get(&identity).or_else(sealing).copied()
     }

@@ -60,7 +60,7 @@ PRAGMA user_version = 2;";
 pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreError> {
     let last = "SELECT ifnull(max(sequence), 0) FROM ";
     let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;
-    connection.execute_batch(&format!("BEGIN IMMEDIATE; {BEGIN} COMMIT;"))?;
+    begin(connection)?;
     let begun = connection.query_row(&format!("{last} copied_events"), [], |row| row.get(0))?;
     info!(
         events = end,
@@ -69,7 +69,7 @@ pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreErr
     );
     let (mut copied, mut shown): (i64, i64) = (begun, begun);
     while copied < end {
-        copied = copy(connection, copied)?;
+        copied = copy(connection, copied, CHUNK)?;
         if copied - shown >= SHOWN_EVERY {
             shown = copied;
             info!(events = end, copied, "migrating the store");
@@ -80,15 +80,20 @@ pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreErr
     Ok(())
 }
 
-/// Copies the rows after the sequence `after`; returns the last one copied.
-fn copy(connection: &mut Connection, after: i64) -> Result<i64, StoreError> {
+/// Makes the tables that are copied into, where they are not there yet.
+pub(super) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {BEGIN} COMMIT;"))
+}
+
+/// Copies the next rows after the sequence `after`, at most `rows`; returns the last one copied.
+pub(super) fn copy(connection: &mut Connection, after: i64, rows: i64) -> Result<i64, StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let key = transaction.query_row("SELECT digest_key FROM store", [], |row| row.get(0))?;
     let key = Key(key);
     let mut last = after;
     {
         let mut topics: HashMap<i64, (Digest, i64)> = HashMap::new();
-        let mut rows = transaction.prepare_cached(
+        let mut select = transaction.prepare_cached(
             "SELECT e.sequence, e.topic_id, t.name, e.event_id, e.timestamp, e.source, e.payload \
              FROM events e JOIN topics t ON t.id = e.topic_id \
              WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
@@ -100,7 +105,7 @@ fn copy(connection: &mut Connection, after: i64) -> Result<i64, StoreError> {
         )?;
         let mut stored = transaction
             .prepare_cached("SELECT digest, last_sequence FROM copied_topics WHERE id = ?1")?;
-        let mut rows = rows.query(params![after, CHUNK])?;
+        let mut rows = select.query(params![after, rows])?;
         while let Some(row) = rows.next()? {
             let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
             let (digest, previous) = match topics.entry(topic_id) {

@@ -23,7 +23,7 @@ pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct Reader {
     file: Arc<PathBuf>,
-    index: Slot,
+    pub(super) index: Slot,
     key: Key,
     idle: Arc<Mutex<Vec<Connection>>>,
     places: Arc<Semaphore>,

@@ -30,7 +30,7 @@ pub(in crate::store) use testing::Faults;
 mod real {
     /// None.
     #[derive(Debug, Clone, Default)]
-    pub(in crate::store) struct Faults;
+    pub(in crate::store) struct Faults(());
 
     impl Faults {
         #[expect(
@@ -79,31 +79,21 @@ mod testing {
         }
 
         pub fn fail(&self, step: Step) {
-            self.set(step, Some(Action::Fail));
+            self.set(step, Action::Fail);
         }
 
         pub fn hold(&self, step: Step) {
-            self.set(step, Some(Action::Hold));
+            self.set(step, Action::Hold);
         }
 
-        /// Takes the fault at this step away; who is held there goes on.
-        pub fn clear(&self, step: Step) {
-            self.set(step, None);
-        }
-
+        /// Takes all faults away; who is held goes on.
         pub fn clear_all(&self) {
             self.0.0.lock().unwrap().clear();
             self.0.1.notify_all();
         }
 
-        fn set(&self, step: Step, action: Option<Action>) {
-            let (actions, changed) = &*self.0;
-            let mut actions = actions.lock().unwrap();
-            match action {
-                Some(action) => actions.insert(step, action),
-                None => actions.remove(&step),
-            };
-            changed.notify_all();
+        fn set(&self, step: Step, action: Action) {
+            self.0.0.lock().unwrap().insert(step, action);
         }
     }
 }

@@ -1,0 +1,196 @@
+//! A store that can be closed, opened again, looked at and broken.
+
+use std::{path::Path, sync::Arc};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use shared::{message, stream::StreamState};
+use tokio::runtime::Runtime;
+
+use crate::store::{
+    Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded,
+    index::{Index, Options},
+    open_with,
+    reader::{EventPage, Stats},
+};
+
+/// What one arrival is made of: few identities and few contents, so that they meet.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    Event { topic: u8, id: u8, content: u8 },
+    Noise,
+}
+
+pub fn json(arrival: &Arrival) -> String {
+    match arrival {
+        Arrival::Noise => "3".to_owned(),
+        Arrival::Event { topic, id, content } => format!(
+            r#"{{"topic":"t{topic}","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{"content":{content}}}}}"#
+        ),
+    }
+}
+
+/// A message under a sequence, which is its time as well.
+pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
+    let topic = arrivals.iter().find_map(|arrival| match arrival {
+        Arrival::Event { topic, .. } => Some(*topic),
+        Arrival::Noise => None,
+    });
+    let subject = format!("events.t{}", topic.unwrap_or(0));
+    let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
+    Delivery {
+        arrivals: message::decode(&subject, &message::encode(&bodies, 0)),
+        subject,
+        sequence,
+        time: i64::try_from(sequence).unwrap(),
+    }
+}
+
+/// A store that can be closed, looked at, and opened again.
+pub struct Store {
+    pub runtime: Runtime,
+    directory: tempfile::TempDir,
+    open: Option<(Writer, WriterEnded, Reader)>,
+    pub options: Options,
+    pub now: i64,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self::with_tables_of(Options::default().table_entries)
+    }
+
+    /// With an index whose tables are sealed at so many entries.
+    pub fn with_tables_of(table_entries: usize) -> Self {
+        let mut store = Self {
+            runtime: Runtime::new().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
+            open: None,
+            options: Options {
+                table_entries,
+                ..Options::default()
+            },
+            now: 0,
+        };
+        store.reopen();
+        store
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn close(&mut self) {
+        if let Some((writer, ended, _)) = self.open.take() {
+            drop(writer);
+            self.runtime.block_on(ended.wait()).unwrap();
+        }
+    }
+
+    pub fn try_reopen(&mut self) -> Result<(), StoreError> {
+        self.close();
+        self.open = Some(open_with(self.path(), self.now, self.options.clone())?);
+        Ok(())
+    }
+
+    pub fn reopen(&mut self) {
+        self.try_reopen().unwrap();
+    }
+
+    pub fn writer(&self) -> &Writer {
+        &self.open.as_ref().unwrap().0
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.open.as_ref().unwrap().2
+    }
+
+    pub fn meet(&self, created: i64, first: u64, last: u64) -> u64 {
+        let stream = StreamState {
+            name: "EVENTS".to_owned(),
+            created,
+            first,
+            last,
+            messages: last + 1 - first,
+            bytes: 0,
+        };
+        let met = self.runtime.block_on(self.writer().meet(stream, self.now));
+        met.unwrap().floor
+    }
+
+    pub fn append(&mut self, batch: &[Delivery]) -> Result<Appended, StoreError> {
+        self.now += 1;
+        let batch = Arc::new(batch.to_vec());
+        self.runtime.block_on(self.writer().append(batch, self.now))
+    }
+
+    pub fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(self.reader().index.read().unwrap().as_ref().unwrap())
+    }
+
+    /// Waits until no full table waits to be sealed.
+    pub fn settle(&self) {
+        let index = self.reader().index.read().unwrap();
+        while index
+            .as_ref()
+            .is_some_and(|index| index.is_sound() && !index.is_settled())
+        {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Another connection to the file, for looking and for breaking.
+    pub fn aside(&self) -> Connection {
+        Connection::open(self.path().join(FILE)).unwrap()
+    }
+
+    pub fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
+        let topic = topic.map(str::to_owned);
+        let page = self.reader().events(topic, before, limit);
+        self.runtime.block_on(page).unwrap().unwrap()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.runtime.block_on(self.reader().stats(1_000)).unwrap()
+    }
+}
+
+/// A message's one event, of topic `t0`.
+pub fn event(id: u8) -> Vec<Arrival> {
+    vec![Arrival::Event {
+        topic: 0,
+        id,
+        content: 0,
+    }]
+}
+
+/// Where a write is made to fail, from outside.
+#[derive(Debug, Clone, Copy)]
+pub enum Failure {
+    Middle,
+    Commit,
+}
+
+pub fn break_writes(file: &Connection, failure: Failure) {
+    let sql = match failure {
+        Failure::Middle => {
+            "CREATE TRIGGER broken BEFORE UPDATE ON counters \
+             BEGIN SELECT RAISE(ABORT, 'on purpose'); END"
+        }
+        // A deferred foreign key is looked at by COMMIT.
+        Failure::Commit => {
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); \
+             CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TRIGGER broken BEFORE UPDATE ON counters \
+             BEGIN INSERT INTO child VALUES (7); END"
+        }
+    };
+    file.execute_batch(sql).unwrap();
+}
+
+pub fn mend_writes(file: &Connection) {
+    file.execute_batch(
+        "DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent",
+    )
+    .unwrap();
+}

@@ -1,0 +1,82 @@
+//! The store against the model: whatever is delivered, redelivered, failed and restarted.
+
+use proptest::prelude::*;
+
+use super::{
+    harness::{Arrival, Failure, Store, break_writes, delivery, mend_writes},
+    model::{Model, check, totals},
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Messages that follow each other, and how many of the ones before come again with them.
+    Append(Vec<Vec<Arrival>>, usize),
+    /// The same with a write that fails first.
+    Fail(Failure, Vec<Vec<Arrival>>),
+    Restart,
+}
+
+fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
+    let event = (0u8..2, 0u8..6, 0u8..2).prop_map(|(topic, id, content)| Arrival::Event {
+        topic,
+        id,
+        content,
+    });
+    let arrival = prop_oneof![9 => event, 1 => Just(Arrival::Noise)];
+    prop::collection::vec(arrival, 1..5)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let messages = || prop::collection::vec(arrivals(), 1..4);
+    let failure = prop_oneof![Just(Failure::Middle), Just(Failure::Commit)];
+    prop_oneof![
+        6 => (messages(), 0usize..4).prop_map(|(messages, again)| Step::Append(messages, again)),
+        2 => (failure, messages()).prop_map(|(failure, messages)| Step::Fail(failure, messages)),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn the_store_is_the_model_whatever_happens(steps in prop::collection::vec(step(), 1..12)) {
+        let mut store = Store::new();
+        let mut model = Model::default();
+        let mut sent: Vec<Vec<Arrival>> = Vec::new();
+        store.meet(1, 1, 0);
+        for step in steps {
+            match step {
+                Step::Append(messages, again) => {
+                    let from = sent.len().saturating_sub(again);
+                    sent.extend(messages);
+                    let mut batch = Vec::new();
+                    for (index, arrivals) in sent.iter().enumerate().skip(from) {
+                        batch.push(delivery(index as u64 + 1, arrivals));
+                        model.append(index as u64 + 1, arrivals);
+                    }
+                    store.append(&batch).unwrap();
+                }
+                Step::Fail(failure, messages) => {
+                    let before = totals(&store);
+                    let batch: Vec<_> = messages.iter().zip(sent.len() as u64 + 1..)
+                        .map(|(arrivals, sequence)| delivery(sequence, arrivals)).collect();
+                    break_writes(&store.aside(), failure);
+                    prop_assert!(store.append(&batch).is_err());
+                    prop_assert_eq!(totals(&store), before);
+                    mend_writes(&store.aside());
+                    for arrivals in messages {
+                        sent.push(arrivals);
+                        model.append(sent.len() as u64, &sent[sent.len() - 1]);
+                    }
+                    store.append(&batch).unwrap();
+                }
+                Step::Restart => {
+                    store.reopen();
+                    let floor = store.meet(1, 1, sent.len() as u64);
+                    prop_assert_eq!(floor, sent.len() as u64);
+                }
+            }
+            check(&store, &model);
+        }
+    }
+}
