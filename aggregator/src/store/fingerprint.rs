@@ -4,11 +4,9 @@
 //! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart. The content, which
 //! is most of the bytes, gets the variant 1-3, which takes half the time of 2-4.
 
-use std::hash::Hasher;
-
 use rusqlite::Row;
 use shared::event::Event;
-use siphasher::sip128::{Hasher128, SipHasher13, SipHasher24};
+use siphasher::sip128::{SipHasher13, SipHasher24};
 
 /// The fields of an event, in the order in which they are hashed.
 pub(super) struct Fields<'a> {
@@ -61,39 +59,40 @@ pub(super) struct Print {
 
 impl Key {
     pub fn identity(&self, topic: &str, event_id: &str) -> u128 {
-        let hasher = SipHasher24::new_with_key(&self.0);
-        hash(hasher, 1, [topic.as_bytes(), event_id.as_bytes()])
+        let text = framed(1, [topic.as_bytes(), event_id.as_bytes()]);
+        SipHasher24::new_with_key(&self.0).hash(&text).as_u128()
     }
 
     pub fn print(&self, fields: &Fields<'_>) -> Print {
-        let hasher = SipHasher13::new_with_key(&self.0);
         let (timestamp, source) = (fields.timestamp.as_bytes(), fields.source.as_bytes());
-        let content = hash(hasher, 2, [timestamp, source, fields.payload]);
+        let text = framed(2, [timestamp, source, fields.payload]);
+        let content = SipHasher13::new_with_key(&self.0).hash(&text);
         Print {
             identity: self.identity(fields.topic, fields.event_id),
-            content: u64::try_from(content >> 64).expect("half of 128 bits is 64"),
+            content: content.h1,
         }
     }
 
     /// What an event adds to its topic's digest.
     pub fn summand(&self, print: Print) -> u128 {
-        let hasher = SipHasher24::new_with_key(&self.0);
         let (identity, content) = (print.identity.to_le_bytes(), print.content.to_le_bytes());
-        hash(hasher, 3, [&identity, &content])
+        let text = framed(3, [&identity, &content]);
+        SipHasher24::new_with_key(&self.0).hash(&text).as_u128()
     }
 }
 
-fn hash<const N: usize>(
-    mut hasher: impl Hasher128 + Hasher,
-    purpose: u8,
-    fields: [&[u8]; N],
-) -> u128 {
-    hasher.write_u8(purpose);
+/// The purpose, the lengths and the fields, in one piece: hashing pieces takes twice as long.
+fn framed<const N: usize>(purpose: u8, fields: [&[u8]; N]) -> Vec<u8> {
+    let bytes: usize = fields.iter().map(|field| 8 + field.len()).sum();
+    let mut text = Vec::with_capacity(1 + bytes);
+    text.push(purpose);
     for field in fields {
-        hasher.write(&(field.len() as u64).to_le_bytes());
-        hasher.write(field);
+        text.extend_from_slice(&(field.len() as u64).to_le_bytes());
     }
-    hasher.finish128().as_u128()
+    for field in fields {
+        text.extend_from_slice(field);
+    }
+    text
 }
 
 #[cfg(test)]

@@ -30,11 +30,11 @@ use self::{sealed::Sealed, threads::Threads};
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
 
-/// A table is sealed when it has this many entries: then it takes 17 MiB, and one batch more does not double it.
-const TABLE_ENTRIES: usize = 450_000;
+/// A table is sealed when it has this many entries: then it takes 34 MiB, and one batch more does not double it.
+const TABLE_ENTRIES: usize = 900_000;
 
 /// Full tables that may wait for their ingestion, before the writer waits.
-const MAX_SEALING: usize = 4;
+const MAX_SEALING: usize = 3;
 
 /// What the tree has reached where it was not asked.
 pub(super) const NOT_ASKED: i64 = -1;

@@ -10,7 +10,8 @@ use std::{
 };
 
 use lsm_tree::{
-    AbstractTree, AnyTree, Cache, CompressionType, Config, SeqNo, SequenceNumberCounter,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
+    SequenceNumberCounter, ValueType,
     compaction::{
         Leveled,
         filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict},
@@ -23,15 +24,18 @@ use lsm_tree::{
 
 use super::{IndexError, table::Entry};
 
-/// Block cache. Filters and block indexes of merged tables are held outside it, whole: 1.7 bytes an entry. In it are
-/// the filters of tables that are not merged yet (0.7 MB each) and the data blocks that were just read.
-const CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Block cache, for the data blocks that were just read. Filters and block indexes are held outside it, whole: 1.7
+/// bytes an entry.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Bits of filter an entry: three in a thousand lookups of what is not there read a block for nothing.
 const FILTER_BITS: f32 = 12.0;
 
 /// Seals that are looked through one by one before they are merged. More make merging cheaper and lookups dearer.
-const UNMERGED: u8 = 6;
+const UNMERGED: u8 = 4;
+
+/// Nobody reads at an older sequence number of the tree than the newest, so what is older may go.
+const UNREAD: SeqNo = SeqNo::MAX / 2;
 
 /// The key under which each ingestion leaves its seal. It is shorter than a fingerprint, so it is none.
 const SEAL_KEY: [u8; 1] = [0];
@@ -47,6 +51,8 @@ pub(in crate::store) struct Seal {
 pub(super) struct Sealed {
     tree: AnyTree,
     strategy: Arc<Leveled>,
+    /// The tree's own numbers, which tell its newer entries from its older ones.
+    sequences: SequenceNumberCounter,
     /// All events up to this sequence are in the tree.
     reach: AtomicI64,
     stop: Arc<AtomicBool>,
@@ -67,6 +73,7 @@ impl Sealed {
             let sealed = Self {
                 tree,
                 strategy: Arc::new(Leveled::default().with_l0_threshold(UNMERGED)),
+                sequences,
                 reach: AtomicI64::new(seal.map_or(0, |seal| seal.reach)),
                 stop,
             };
@@ -89,14 +96,32 @@ impl Sealed {
     }
 
     /// Adds entries, in the order of their fingerprints, and their seal: all of it or nothing.
+    ///
+    /// By the tree's own way of writing a table, and not by its `ingestion`, whose tables' filters would be fetched
+    /// through the block cache at every lookup until they are merged.
     pub fn ingest(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<(), IndexError> {
         guard(|| {
-            let mut ingestion = self.tree.ingestion()?;
-            ingestion.write(&SEAL_KEY[..], &seal.encode()[..])?;
-            for (identity, entry) in sorted {
-                ingestion.write(&identity.to_be_bytes()[..], &entry.encode()[..])?;
+            let sequence = self.sequences.next();
+            let seal = InternalValue::from_components(
+                &SEAL_KEY[..],
+                &seal.encode()[..],
+                sequence,
+                ValueType::Value,
+            );
+            let entries = sorted.iter().map(|(identity, entry)| {
+                InternalValue::from_components(
+                    &identity.to_be_bytes()[..],
+                    &entry.encode()[..],
+                    sequence,
+                    ValueType::Value,
+                )
+            });
+            let items = std::iter::once(seal).chain(entries);
+            if let Some((tables, _)) = self.tree.flush_to_tables(items.map(Ok))? {
+                self.tree
+                    .register_tables(&tables, None, None, &[], UNREAD)?;
             }
-            ingestion.finish()
+            Ok(())
         })?;
         self.reach.store(seal.reach, Ordering::Release);
         Ok(())
@@ -106,10 +131,7 @@ impl Sealed {
     pub fn merge(&self) -> Result<bool, IndexError> {
         guard(|| {
             let before = self.tree.current_version().id();
-            // Nobody reads at an older sequence number, so all but the newest seal may go.
-            let merged = self
-                .tree
-                .compact(Arc::clone(&self.strategy) as _, SeqNo::MAX / 2);
+            let merged = self.tree.compact(Arc::clone(&self.strategy) as _, UNREAD);
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }

@@ -158,7 +158,7 @@ fn duplicates_are_found_while_a_table_is_sealed_and_merged() {
         trial.fill(0..40);
         trial.hold(step);
         // Full tables wait behind the one that is held, fewer than the writer would wait for.
-        trial.fill(40..55);
+        trial.fill(40..48);
         trial.check();
         trial.store.options.faults.clear_all();
         trial.fill(50..90);
