@@ -66,17 +66,15 @@ impl Event {
     /// The event as JSON, its payload byte for byte as it came.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
-        let mut json = String::from("{");
-        for (name, text) in FIELDS.iter().zip([
-            self.topic.as_str(),
-            self.event_id.as_str(),
-            self.timestamp.as_str(),
-            self.source.as_str(),
-        ]) {
-            let text = serde_json::Value::from(text);
-            json += &format!("\"{name}\":{text},");
-        }
-        json += &format!("\"payload\":{}}}", self.payload.as_str());
+        let text = |text: &str| serde_json::Value::from(text).to_string();
+        let json = format!(
+            r#"{{"topic":{},"event_id":{},"timestamp":{},"source":{},"payload":{}}}"#,
+            text(self.topic.as_str()),
+            text(self.event_id.as_str()),
+            text(self.timestamp.as_str()),
+            text(self.source.as_str()),
+            self.payload.as_str(),
+        );
         json.into()
     }
 }

@@ -290,7 +290,7 @@ impl Memory {
 
 impl IndexError {
     /// Whether the files are no good, rather than the disk full or out of reach.
-    pub fn is_damage(&self) -> bool {
+    pub(super) fn is_damage(&self) -> bool {
         use std::io::ErrorKind::{
             PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
         };
