@@ -101,7 +101,7 @@ mod tests {
 
     const KEY: Key = Key([7; 16]);
 
-    fn fields<'a>(all: [&'a str; 5]) -> Fields<'a> {
+    fn fields(all: [&str; 5]) -> Fields<'_> {
         let [topic, event_id, timestamp, source, payload] = all;
         Fields {
             topic,

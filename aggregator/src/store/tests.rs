@@ -3,7 +3,9 @@
 
 mod harness;
 mod index;
+mod index_random;
 mod migration;
 mod model;
 mod named;
 mod random;
+mod trial;
