@@ -1,6 +1,8 @@
 //! The append: one batch, one transaction. Event rows, applied sequences, counters, digests and rejected rows
 //! change together or not at all.
 
+mod kept;
+
 use std::collections::HashMap;
 
 use rusqlite::{
@@ -9,9 +11,10 @@ use rusqlite::{
 };
 use shared::{
     event::{Event, Topic},
-    message::{Reason, Rejection},
+    message::Rejection,
 };
 
+use self::kept::Origin;
 use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
@@ -88,14 +91,6 @@ struct Append<'a> {
     processed_at: i64,
 }
 
-/// Where an arrival stood.
-#[derive(Clone, Copy)]
-struct Origin<'a> {
-    delivery: &'a Delivery,
-    incarnation: i64,
-    position: usize,
-}
-
 /// What the store has of an event's identity.
 enum Seen {
     Never,
@@ -134,6 +129,7 @@ impl<'a> Append<'a> {
                     delivery,
                     incarnation,
                     position,
+                    processed_at: now,
                 };
                 match arrival {
                     Ok(event) => {
@@ -237,9 +233,11 @@ impl<'a> Append<'a> {
             Seen::Other(stored) => {
                 self.topic(&event.topic)?.received += 1;
                 self.done.duplicates += 1;
-                self.conflict(event, stored, origin)
+                self.done.conflicts += 1;
+                kept::conflict(self.ground.transaction, event, stored, origin)?;
+                Ok(())
             }
-            Seen::Collision(stored) => self.rejection(&collision(event, stored), origin),
+            Seen::Collision(stored) => self.rejection(&kept::collision(event, stored), origin),
         }
     }
 
@@ -280,53 +278,9 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// A duplicate that is not the same, byte for byte, is kept for people to look at.
-    fn conflict(
-        &mut self,
-        event: &Event,
-        stored_sequence: i64,
-        origin: Origin<'_>,
-    ) -> Result<(), StoreError> {
-        self.done.conflicts += 1;
-        self.ground
-            .transaction
-            .prepare_cached(
-                "INSERT INTO conflicts (stored_sequence, timestamp, source, payload, processed_at, \
-                 incarnation, stream_sequence, position, subject) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                stored_sequence,
-                event.timestamp.as_str(),
-                event.source.as_str(),
-                event.payload.as_str(),
-                self.processed_at,
-                origin.incarnation,
-                origin.delivery.sequence,
-                origin.position,
-                origin.delivery.subject,
-            ])?;
-        Ok(())
-    }
-
     fn rejection(&mut self, rejection: &Rejection, origin: Origin<'_>) -> Result<(), StoreError> {
         self.done.rejected += 1;
-        self.ground
-            .transaction
-            .prepare_cached(
-                "INSERT INTO rejected (reason, detail, subject, incarnation, stream_sequence, \
-                 position, processed_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-            )?
-            .execute(params![
-                rejection.reason.as_str(),
-                rejection.detail,
-                origin.delivery.subject,
-                origin.incarnation,
-                origin.delivery.sequence,
-                origin.position,
-                self.processed_at,
-                rejection.body.as_ref(),
-            ])?;
+        kept::rejection(self.ground.transaction, rejection, origin)?;
         Ok(())
     }
 
@@ -388,17 +342,5 @@ impl<'a> Append<'a> {
                 .collect(),
         };
         Ok((self.done, fresh))
-    }
-}
-
-/// An event whose fingerprint is another one's. Its body is put together from its fields, for its own bytes are gone.
-fn collision(event: &Event, stored: i64) -> Rejection {
-    Rejection {
-        reason: Reason::Collision,
-        detail: format!(
-            "event {stored} has the same fingerprint and another identity; send it under another event_id"
-        )
-        .into(),
-        body: event.to_json(),
     }
 }

@@ -1,13 +1,16 @@
 //! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
 
+mod events;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
+pub use self::events::{EventPage, PAGE_BYTES, StoredEvent};
 use super::{
     BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, lookup::Slot, ranges::Ranges,
     state::load_applied,
@@ -15,9 +18,6 @@ use super::{
 
 /// Queries that run at once.
 const CONNECTIONS: usize = 4;
-
-/// A page ends before its limit where its events have this many bytes.
-pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Answers queries. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -27,36 +27,6 @@ pub struct Reader {
     key: Key,
     idle: Arc<Mutex<Vec<Connection>>>,
     places: Arc<Semaphore>,
-}
-
-/// An event as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// Its place in the order of storing.
-    pub sequence: i64,
-    /// As it came.
-    pub topic: String,
-    /// As it came.
-    pub event_id: String,
-    /// As it came.
-    pub timestamp: String,
-    /// As it came.
-    pub source: String,
-    /// The JSON object, byte for byte as it came.
-    pub payload: String,
-    /// When it was stored, in microseconds since 1970; never decreases with the sequence.
-    pub processed_at: i64,
-}
-
-/// A page of events, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPage {
-    /// The events.
-    pub events: Vec<StoredEvent>,
-    /// How many there are in all, of the topic or of all topics.
-    pub total: u64,
-    /// The last event shown, where there are more: those before it are on the next page.
-    pub next: Option<i64>,
 }
 
 /// A topic and its counts.
@@ -140,8 +110,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Option<EventPage>, StoreError> {
         self.read(move |read| match topic {
-            None => newest(read, before.unwrap_or(i64::MAX), limit).map(Some),
-            Some(topic) => newest_of(read, &topic, before, limit),
+            None => events::newest(read, before.unwrap_or(i64::MAX), limit).map(Some),
+            Some(topic) => events::newest_of(read, &topic, before, limit),
         })
         .await
     }
@@ -166,15 +136,8 @@ impl Reader {
         let Some(entry) = find.await.map_err(|_| StoreError::Stopped)?? else {
             return Ok(None);
         };
-        self.read(move |read| {
-            let sql = format!("{SELECT} WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3");
-            read.prepare_cached(&sql)?
-                .query_row(params![entry.sequence, topic, event_id], |row| {
-                    Ok(link(row)?.event)
-                })
-                .optional()
-        })
-        .await
+        self.read(move |read| events::at(read, entry.sequence, &topic, &event_id))
+            .await
     }
 
     /// A page of topics whose names come after `after`, in the order of their bytes.
@@ -228,116 +191,6 @@ fn connect(file: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
-}
-
-const SELECT: &str = "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, \
-     e.processed_at, e.previous FROM events e JOIN topics t ON t.id = e.topic_id";
-
-/// An event in the chain of its topic.
-struct Link {
-    event: StoredEvent,
-    /// The sequence of the event before it, 0 where it is the first.
-    previous: i64,
-}
-
-fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link {
-        event: StoredEvent {
-            sequence: row.get(0)?,
-            topic: row.get(1)?,
-            event_id: row.get(2)?,
-            timestamp: row.get(3)?,
-            source: row.get(4)?,
-            payload: row.get(5)?,
-            processed_at: row.get(6)?,
-        },
-        previous: row.get(7)?,
-    })
-}
-
-/// Of all topics.
-fn newest(read: &Transaction<'_>, before: i64, limit: usize) -> rusqlite::Result<EventPage> {
-    let total = read
-        .prepare_cached("SELECT unique_processed FROM counters")?
-        .query_row([], |row| row.get(0))?;
-    let mut page = EventPage::new(total);
-    let sql = format!("{SELECT} WHERE e.sequence < ?1 ORDER BY e.sequence DESC LIMIT ?2");
-    let mut statement = read.prepare_cached(&sql)?;
-    // One more than asked for tells whether there is a next page.
-    let mut rows = statement.query(params![before, limit + 1])?;
-    let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        if page.is_full(limit, bytes) {
-            page.end();
-            break;
-        }
-        let event = link(row)?.event;
-        bytes += event.payload.len();
-        page.events.push(event);
-    }
-    Ok(page)
-}
-
-/// Of one topic: along its chain, so that it costs as many rows as it shows.
-fn newest_of(
-    read: &Transaction<'_>,
-    topic: &str,
-    before: Option<i64>,
-    limit: usize,
-) -> rusqlite::Result<Option<EventPage>> {
-    let found = read
-        .prepare_cached("SELECT unique_processed, last_sequence FROM topics WHERE name = ?1")?
-        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (total, last) = found.unwrap_or_default();
-    let mut next: i64 = match before {
-        None => last,
-        Some(before) => {
-            let sql = "SELECT e.previous FROM events e JOIN topics t ON t.id = e.topic_id \
-                       WHERE e.sequence = ?1 AND t.name = ?2";
-            let previous = read
-                .prepare_cached(sql)?
-                .query_row(params![before, topic], |row| row.get(0))
-                .optional()?;
-            let Some(previous) = previous else {
-                return Ok(None);
-            };
-            previous
-        }
-    };
-    let mut page = EventPage::new(total);
-    let mut statement = read.prepare_cached(&format!("{SELECT} WHERE e.sequence = ?1"))?;
-    let mut bytes = 0;
-    while next > 0 {
-        if page.is_full(limit, bytes) {
-            page.end();
-            break;
-        }
-        let Link { event, previous } = statement.query_row([next], link)?;
-        bytes += event.payload.len();
-        page.events.push(event);
-        next = previous;
-    }
-    Ok(Some(page))
-}
-
-impl EventPage {
-    fn new(total: u64) -> Self {
-        Self {
-            events: Vec::new(),
-            total,
-            next: None,
-        }
-    }
-
-    fn is_full(&self, limit: usize, bytes: usize) -> bool {
-        self.events.len() == limit || bytes >= PAGE_BYTES
-    }
-
-    /// There is more: the next page begins after the last event of this one.
-    fn end(&mut self) {
-        self.next = self.events.last().map(|event| event.sequence);
-    }
 }
 
 fn topics(read: &Transaction<'_>, after: &str, limit: usize) -> rusqlite::Result<TopicPage> {
