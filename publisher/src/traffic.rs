@@ -27,6 +27,9 @@ const WHOLE: u32 = 1_000_000;
 pub struct Share(u32);
 
 impl Share {
+    /// No duplicates.
+    pub const NONE: Self = Self(0);
+
     /// Reads a number from 0 to 1 with at most six decimals.
     ///
     /// # Errors

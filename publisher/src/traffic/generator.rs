@@ -32,6 +32,14 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// Makes the next events, at most `limit`; none at the end.
+    pub fn take(&mut self, limit: usize) -> Vec<Sample> {
+        let left = (self.end - self.position)
+            .min(CHUNK_EVENTS)
+            .min(limit as u64);
+        (0..left).map(|_| self.next()).collect()
+    }
+
     fn next(&mut self) -> Sample {
         let (index, is_new) = match self.traffic.at(self.position) {
             Position::New(index) => (index, true),
@@ -51,13 +59,8 @@ impl Source for Generator<'_> {
     type Error = Infallible;
 
     async fn chunk(&mut self, limit: usize) -> Result<Option<Vec<Sample>>, Infallible> {
-        let left = (self.end - self.position)
-            .min(CHUNK_EVENTS)
-            .min(limit as u64);
-        if left == 0 {
-            return Ok(None);
-        }
-        Ok(Some((0..left).map(|_| self.next()).collect()))
+        let chunk = self.take(limit);
+        Ok((!chunk.is_empty()).then_some(chunk))
     }
 }
 
