@@ -221,7 +221,7 @@ pub struct Latency {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = Rate::parse_bounded)]
     pub rate: Rate,
 
-    /// Events whose time is taken, one after the other, about ten a second
+    /// Events whose time is taken, one after the other, about fifteen a second
     #[arg(long, value_name = "N", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub samples: u32,
