@@ -135,6 +135,12 @@ impl Traffic {
         self.content.topics()
     }
 
+    /// Bytes of each event's payload.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.content.payload_bytes()
+    }
+
     /// What stands at a position, counted from 0.
     #[must_use]
     pub fn at(&self, position: u64) -> Position {

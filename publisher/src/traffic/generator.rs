@@ -10,6 +10,12 @@ use crate::flow::{Sample, Source};
 /// Events made at once.
 const CHUNK_EVENTS: u64 = 256;
 
+/// Memory is asked for in blocks of so many bytes; one is given back when its last event is confirmed.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Bytes of an event beside its payload, about: where a block has less, the event begins the next one.
+const AROUND_PAYLOAD_BYTES: usize = 512;
+
 /// Makes events from the first position on.
 #[derive(Debug)]
 pub struct Generator<'a> {
@@ -46,6 +52,10 @@ impl<'a> Generator<'a> {
             Position::Duplicate(index) => (index, false),
         };
         self.position += 1;
+        let room = self.traffic.payload_bytes() + AROUND_PAYLOAD_BYTES;
+        if self.buffer.capacity() < room {
+            self.buffer = BytesMut::with_capacity(BLOCK_BYTES.max(room));
+        }
         let topic = self.traffic.write(index, &mut self.buffer);
         Sample {
             topic,
