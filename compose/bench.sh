@@ -155,7 +155,7 @@ show_json() {
   for name in "${phases[@]}"; do
     awk -v name="$separator\"$name\"" '
       BEGIN { printf "%s:{", name }
-      { printf "%s\"%s\":{\"cpu_seconds\":%s,\"peak_memory_mib\":%s}", NR > 1 ? "," : "", $1, $2, $3 }
+      { printf "%s\"%s\":{\"cpu_seconds\":%s,\"peak_memory_mib\":%s}", (NR > 1 ? "," : ""), $1, $2, $3 }
       END { printf "}" }' "$scratch/$name.used"
     separator=,
   done
