@@ -13,6 +13,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
+. compose/processes.sh
 
 mode='' once=''
 for argument in "$@"; do
@@ -27,53 +28,6 @@ aggregator_port=${AGGREGATOR_PORT:-8080}
 traffic=(generate --count 20000 --duplicates 0.3)
 [[ -n $once ]] || traffic+=(--then-rate 2)
 scratch=$(mktemp -d)
-
-# ---- processes -------------------------------------------------------------------------------------------------------
-
-declare -A pids=()
-
-# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches this script alone, which stops what it
-# started in the right order.
-start() {
-  set -m
-  "${@:2}" </dev/null &
-  set +m
-  pids[$1]=$!
-}
-
-# ended NAME: waits until it has ended, and returns its exit code. That another one ends before it is an error.
-ended() {
-  local name status=0
-  wait -n "${pids[@]}" 2>/dev/null || status=$?
-  for name in "${!pids[@]}"; do
-    if kill -0 "${pids[$name]}" 2>/dev/null; then continue; fi
-    unset "pids[$name]"
-    [[ $name == "$1" ]] || fail "$name ended, with exit code $status"
-  done
-  return "$status"
-}
-
-# run NAME COMMAND...: unlike a plain command, a signal to this script does not have to wait for it.
-run() { start "$@"; ended "$1"; }
-
-# await NAME COMMAND...: until the command succeeds; NAME is the process on which that depends.
-await() {
-  local deadline=$((SECONDS + 60))
-  until "${@:2}" >/dev/null 2>&1; do
-    kill -0 "${pids[$1]}" 2>/dev/null || fail "$1 ended before it was ready"
-    ((SECONDS < deadline)) || fail "$1 is not ready after 60 s"
-    sleep 0.2
-  done
-}
-
-stop() {
-  local pid=${pids[$1]:-} deadline=$((SECONDS + 15))
-  if [[ -z $pid ]]; then return; fi
-  kill -TERM -- "-$pid" 2>/dev/null
-  while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
-  kill -KILL -- "-$pid" 2>/dev/null
-  wait "$pid" 2>/dev/null
-}
 
 # Whatever ends this script, nothing that it started outlives it.
 clean_up() {
@@ -94,14 +48,6 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 # ---- ports -----------------------------------------------------------------------------------------------------------
-
-# http_get PORT PATH: prints the body of a 200. By the shell alone, for curl is not on every machine.
-http_get() (
-  exec 3<>"/dev/tcp/127.0.0.1/$1" || exit
-  printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3
-  read -r -t 10 _ code _ <&3
-  [[ $code == 200 ]] && timeout 10 sed '1,/^\r*$/d' <&3
-)
 
 # need_port PORT VARIABLE
 need_port() {

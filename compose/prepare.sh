@@ -1,5 +1,6 @@
 # shellcheck shell=bash
-# What the scripts need of a machine, and how they get it. Sourced by demo.sh, offline-images.sh and tests/run.sh.
+# What the scripts need of a machine, and how they get it. Sourced by demo.sh, bench.sh, offline-images.sh
+# and tests/run.sh.
 
 # Where Debian puts nats-server; not on everyone's PATH.
 export PATH=$PATH:/usr/sbin
@@ -24,6 +25,23 @@ need_broker() {
     "apt-get install nats-server; Homebrew: nats-server) or from https://nats.io/download, and run this again"
   # The package starts the server as a service, on the port that we want to start our own on.
   if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nats-server; fi
+}
+
+# need_syncing_broker DIRECTORY: a nats-server that can sync each write, for what is measured. Where there is none on
+# PATH, its image has one that runs on any Linux; where Docker does not answer either, any nats-server is taken.
+need_syncing_broker() {
+  local image=${NATS_IMAGE:-nats:2.14-alpine} container
+  if command -v nats-server >/dev/null && [[ $(broker_config) == nats.conf ]]; then return; fi
+  if docker_answers && have_images "$image" && container=$(docker create "$image"); then
+    docker cp "$container:/usr/local/bin/nats-server" "$1" >/dev/null 2>&1 || true
+    docker rm "$container" >/dev/null
+    if [[ $("$1/nats-server" --version 2>/dev/null) == nats-server* ]]; then
+      PATH=$(realpath "$1"):$PATH
+      say "taking nats-server out of $image"
+      return
+    fi
+  fi
+  need_broker
 }
 
 need_cargo() {

@@ -26,8 +26,9 @@ use crate::{
 /// Events that share a message when many requests come at once.
 const MESSAGE_EVENTS: usize = 1_000;
 
-/// How long a request's events wait for those of other requests: well below what the broker's sync takes.
-const LINGER: std::time::Duration = std::time::Duration::from_millis(2);
+/// How long a request's events wait for those of other requests while the broker is not busy: as long as its sync takes,
+/// about, and as short as the runtime's timer can tell.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Serves until a signal comes or a task fails.
 ///

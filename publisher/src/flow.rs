@@ -11,7 +11,6 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
-use hdrhistogram::Histogram;
 use shared::{
     connection::Connection,
     event::Topic,
@@ -28,16 +27,14 @@ use self::{
 use crate::{
     pace::{Pace, Rate},
     progress::{Moment, Progress},
+    sent::Sent,
 };
 
 /// How long outstanding `PubAck`s are waited for after the flow was told to stop.
-const STOP_DEADLINE: Duration = Duration::from_secs(9);
-
-/// Longest latency that is told from longer ones: an hour, in microseconds.
-const LONGEST_LATENCY_US: u64 = 3_600_000_000;
+pub const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
 /// How often progress is shown.
-const SHOW_EVERY: Duration = Duration::from_millis(100);
+pub const SHOW_EVERY: Duration = Duration::from_millis(100);
 
 /// An event on its way.
 #[derive(Debug)]
@@ -75,70 +72,6 @@ pub enum FlowError<E: std::error::Error + 'static> {
     /// The flow was stopped and the broker did not confirm in time.
     #[error("stopped while events wait for their PubAck")]
     Unconfirmed,
-}
-
-/// What is in the stream.
-#[derive(Debug)]
-pub struct Sent {
-    /// For each topic, by its index.
-    pub topics: Vec<Tally>,
-    /// From sending to `PubAck`, in microseconds, for each batch.
-    pub latency_us: Histogram<u64>,
-    /// When the first batch was handed to the publishing client.
-    pub first_send: Option<Instant>,
-    /// When the last `PubAck` came.
-    pub last_puback: Option<Instant>,
-    /// Events handed to the publishing client without a `PubAck`: they may be in the stream or not.
-    pub unconfirmed: u64,
-    /// Whether all of the source is in the stream; else the flow was stopped, or failed.
-    pub complete: bool,
-}
-
-/// What is in the stream of one topic.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Events.
-    pub sent: u64,
-    /// Those of them whose identity came for the first time.
-    pub unique: u64,
-    /// Those of them that may be in the stream more than once, for it is not known whether a first try stored them.
-    pub possibly_doubled: u64,
-}
-
-impl Sent {
-    fn nothing(topics: usize) -> Self {
-        Self {
-            topics: vec![Tally::default(); topics],
-            latency_us: Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 3)
-                .expect("the bounds are constant"),
-            first_send: None,
-            last_puback: None,
-            unconfirmed: 0,
-            complete: false,
-        }
-    }
-
-    /// Over all topics.
-    #[must_use]
-    pub fn total(&self) -> Tally {
-        let add = |sum: Tally, topic: &Tally| Tally {
-            sent: sum.sent + topic.sent,
-            unique: sum.unique + topic.unique,
-            possibly_doubled: sum.possibly_doubled + topic.possibly_doubled,
-        };
-        self.topics.iter().fold(Tally::default(), add)
-    }
-
-    fn add(&mut self, confirmed: &Confirmed, now: Instant) {
-        let tally = &mut self.topics[confirmed.topic];
-        tally.sent += confirmed.events;
-        self.unconfirmed -= confirmed.events;
-        tally.unique += confirmed.new;
-        tally.possibly_doubled += confirmed.possibly_doubled;
-        let us = u64::try_from(confirmed.latency.as_micros()).unwrap_or(u64::MAX);
-        self.latency_us.saturating_record(us);
-        self.last_puback = Some(now);
-    }
 }
 
 /// What the flow needs beside its source.
@@ -203,7 +136,8 @@ impl Flow<'_> {
                     Ok(outcome @ Confirmed { .. }) => {
                         in_hand_bytes -= outcome.bytes;
                         confirmed += outcome.events;
-                        sent.add(&outcome, Instant::now());
+                        sent.add(outcome.topic, outcome.tally());
+                        sent.confirmed(outcome.events, outcome.latency, Instant::now());
                     }
                     // The others under way may still be confirmed.
                     Err(refused) => {
@@ -240,8 +174,7 @@ impl Flow<'_> {
                 batches.flush();
             }
             for batch in batches.closed() {
-                sent.first_send.get_or_insert(now);
-                sent.unconfirmed += batch.events.len() as u64;
+                sent.handed_over(batch.events.len() as u64, now);
                 in_hand_bytes += batch.bytes;
                 deliveries.push(delivery.run(batch));
             }
@@ -259,38 +192,5 @@ impl Flow<'_> {
         }
         let obstacle = self.publisher.obstacle()?;
         Some(format!("the broker does not confirm: {obstacle}"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_confirmed_is_added_up_by_topic_with_its_latency() {
-        let mut sent = Sent::nothing(2);
-        sent.unconfirmed = 35;
-        for (topic, ms) in [(0, 3), (1, 3), (1, 40)] {
-            let confirmed = Confirmed {
-                topic,
-                events: 10,
-                bytes: 1,
-                new: 7,
-                possibly_doubled: 1,
-                latency: Duration::from_millis(ms),
-            };
-            sent.add(&confirmed, Instant::now());
-        }
-        let tally = |n| Tally {
-            sent: 10 * n,
-            unique: 7 * n,
-            possibly_doubled: n,
-        };
-        assert_eq!(sent.topics, [tally(1), tally(2)]);
-        assert_eq!(sent.total(), tally(3));
-        assert_eq!(sent.unconfirmed, 5);
-        let half = sent.latency_us.value_at_quantile(0.5);
-        let most = sent.latency_us.value_at_quantile(0.99);
-        assert_eq!((half / 100, most / 1_000), (30, 40));
     }
 }

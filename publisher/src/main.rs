@@ -3,10 +3,13 @@
 mod broker;
 mod config;
 mod flow;
+mod http;
 mod input;
+mod latency;
 mod pace;
 mod progress;
 mod run;
+mod sent;
 mod summary;
 mod traffic;
 mod verify;
@@ -42,7 +45,7 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_USAGE);
         }
     };
-    telemetry::init(&settings.common.log_level, telemetry::Format::Text);
+    telemetry::init(&settings.log_level, telemetry::Format::Text);
     start(settings).unwrap_or_else(|err| {
         say(format_args!("error: {err:#}"));
         ExitCode::FAILURE

@@ -28,6 +28,15 @@ impl Rate {
         }
     }
 
+    /// Reads a number of events a second above 0.
+    ///
+    /// # Errors
+    /// A sentence for people where it is no such number.
+    pub fn parse_bounded(text: &str) -> Result<Self, String> {
+        let rate = Self::parse(text).ok().filter(|rate| rate.0.is_some());
+        rate.ok_or_else(|| "it is a number of events a second, above 0".to_owned())
+    }
+
     /// Whether it goes as fast as it can.
     #[must_use]
     pub fn is_unlimited(self) -> bool {
@@ -144,6 +153,7 @@ mod tests {
             usize::MAX
         );
         assert!(Rate::parse("-1").is_err());
+        assert!(Rate::parse_bounded("0").is_err());
         assert!(Rate::parse("NaN").is_err());
     }
 }

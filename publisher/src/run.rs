@@ -1,7 +1,10 @@
-//! The two runs, from their settings to their exit codes: generate, and send.
+//! The runs, from their settings to their exit codes: generate and send here, those over HTTP beside.
+
+mod comparison;
+mod over_http;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
     sync::Arc,
@@ -9,20 +12,23 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use shared::{connection::ServerAddr, event::Topic};
+use reqwest::Url;
+use serde::Serialize;
+use shared::event::Topic;
 use tokio::{task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 
+use self::comparison::Comparison;
 use crate::{
     broker::Broker,
-    config::{Common, Generate, Send, Settings, Task},
-    flow::{Flow, Sent},
+    config::{Generate, JetStream, Send, Settings, Task},
+    flow::Flow,
     input::{Feed, inspect},
     pace::Rate,
     progress::{Progress, say},
     summary::Summary,
     traffic::{Generator, Recipe, Traffic},
-    verify::{Counts, Rule, Verifier, Wanted, table},
+    verify::{Rule, Verifier, Wanted},
 };
 
 /// How often a plain line says how far it is; of the slow traffic that follows a run, less often.
@@ -34,85 +40,72 @@ const SAY_TRICKLE_EVERY: Duration = Duration::from_mins(1);
 /// # Errors
 /// What ends it early, in one sentence.
 pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<ExitCode> {
-    let Settings {
-        common,
-        nats_url,
-        task,
-    } = settings;
     let run = Run {
-        common,
-        nats_url,
+        json: settings.json,
         stop,
     };
-    match task {
-        Task::Generate(settings) => run.generate(&settings).await,
-        Task::Send(settings) => run.send(&settings).await,
+    match settings.task {
+        Task::Generate(settings, jetstream) => run.generate(&settings, &jetstream).await,
+        Task::Send(settings, jetstream) => run.send(&settings, &jetstream).await,
+        Task::Http(settings) => run.http(&settings).await,
+        Task::Latency(settings) => run.latency(&settings).await,
     }
 }
 
-/// What both runs have.
+/// What all runs have.
 struct Run {
-    common: Common,
-    nats_url: ServerAddr,
+    json: bool,
     stop: CancellationToken,
 }
 
 impl Run {
-    async fn generate(&self, settings: &Generate) -> anyhow::Result<ExitCode> {
-        let recipe = Recipe {
-            seed: settings.seed,
-            run_id: settings.run_id(),
-            topics: settings.topics,
-            share: settings.duplicates,
-            payload_bytes: settings.payload_bytes as usize,
-        };
+    async fn generate(
+        &self,
+        settings: &Generate,
+        jetstream: &JetStream,
+    ) -> anyhow::Result<ExitCode> {
+        let (recipe, count) = (settings.made.recipe(), settings.made.count());
         let traffic = Traffic::new(&recipe);
-        let count = (settings.count > 0).then_some(settings.count);
         say(format_args!("run {}: {recipe}", recipe.run_id));
-        let verifier = self.verifier()?;
-        let Some(broker) = self.connect().await? else {
+        let verifier = verifier(jetstream.verify.as_ref())?;
+        let Some(broker) = self.connect(jetstream).await? else {
             return Ok(nothing_sent(count.is_none()));
         };
-        let wanted = Wanted::Prefix(recipe.topic_prefix());
-        let was_used_before = match &verifier {
-            Some(verifier) => verifier.has_now(&wanted).await,
-            None => false,
+        let comparison = match verifier {
+            Some(verifier) => Some(Comparison::fresh(verifier, &recipe).await),
+            None => None,
         };
         let progress = Progress::new(count, SAY_EVERY, Instant::now());
         let generator = Generator::new(&traffic, count);
-        let flow = self.flow(&broker, traffic.topics(), self.common.rate);
+        let flow = self.flow(&broker, traffic.topics(), jetstream, jetstream.rate);
         let (mut sent, ended) = flow.run(generator, progress).await;
         // Without an end, to be stopped is the end.
         sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::new(&sent);
         summary.error = told(ended);
         (summary.run_id, summary.seed) = (Some(recipe.run_id.clone()), Some(recipe.seed));
-        if let Some(verifier) = verifier {
-            let comparison = Comparison {
-                verifier,
-                baseline: HashMap::new(),
-                rule: Rule::Fresh { was_used_before },
-                wanted,
-            };
-            // A run that was stopped because it has no end is verified all the same; a second signal ends that.
-            let stop = if count.is_none() {
-                CancellationToken::new()
-            } else {
-                self.stop.clone()
-            };
+        if let Some(comparison) = comparison {
+            let stop = self.stop_of_verification(count);
             comparison
                 .make(traffic.topics(), &sent, &mut summary, &stop)
                 .await;
         }
         self.report(&summary)?;
         if summary.is_good() && !settings.then_rate.is_unlimited() {
-            self.trickle(&broker, recipe, settings.then_rate).await?;
+            self.trickle(&broker, recipe, jetstream, settings.then_rate)
+                .await?;
         }
         Ok(close(broker, &summary).await)
     }
 
     /// Goes on slowly, on topics of its own, until stopped.
-    async fn trickle(&self, broker: &Broker, run: Recipe, rate: Rate) -> anyhow::Result<()> {
+    async fn trickle(
+        &self,
+        broker: &Broker,
+        run: Recipe,
+        jetstream: &JetStream,
+        rate: Rate,
+    ) -> anyhow::Result<()> {
         let recipe = Recipe {
             run_id: format!("{}-trickle", run.run_id),
             ..run
@@ -123,14 +116,14 @@ impl Run {
         ));
         let traffic = Traffic::new(&recipe);
         let progress = Progress::new(None, SAY_TRICKLE_EVERY, Instant::now());
-        let flow = self.flow(broker, traffic.topics(), rate);
+        let flow = self.flow(broker, traffic.topics(), jetstream, rate);
         let (mut sent, ended) = flow.run(Generator::new(&traffic, None), progress).await;
         sent.complete = ended.is_ok();
         say(Summary::new(&sent));
         Ok(ended?)
     }
 
-    async fn send(&self, settings: &Send) -> anyhow::Result<ExitCode> {
+    async fn send(&self, settings: &Send, jetstream: &JetStream) -> anyhow::Result<ExitCode> {
         let origins = settings.origins();
         let inspecting = spawn_blocking(move || inspect(&origins));
         let Some(inspected) = unless_stopped(&self.stop, inspecting).await else {
@@ -156,8 +149,8 @@ impl Run {
         let mut names: Vec<_> = topics.iter().map(Topic::to_string).collect();
         names.sort_unstable();
         let wanted = Wanted::Names(names);
-        let verifier = self.verifier()?;
-        let Some(broker) = self.connect().await? else {
+        let verifier = verifier(jetstream.verify.as_ref())?;
+        let Some(broker) = self.connect(jetstream).await? else {
             return Ok(nothing_sent(false));
         };
         let comparison = match verifier {
@@ -180,7 +173,7 @@ impl Run {
         let (events, bad) = (inspection.events, inspection.bad);
         let progress = Progress::new(Some(events), SAY_EVERY, Instant::now());
         let feed = Feed::start(inputs, Arc::new(inspection));
-        let flow = self.flow(&broker, &topics, self.common.rate);
+        let flow = self.flow(&broker, &topics, jetstream, jetstream.rate);
         let (sent, ended) = flow.run(feed, progress).await;
         let mut summary = Summary::new(&sent);
         summary.error = told(ended);
@@ -194,32 +187,41 @@ impl Run {
         Ok(close(broker, &summary).await)
     }
 
-    fn verifier(&self) -> anyhow::Result<Option<Verifier>> {
-        let verifier = self.common.verify.as_ref().map(Verifier::new);
-        Ok(verifier.transpose()?)
-    }
-
     /// The broker, or none where it was stopped before.
-    async fn connect(&self) -> anyhow::Result<Option<Broker>> {
-        let (stream, batch) = (&self.common.stream, self.common.batch as usize);
-        let connecting = Broker::connect(&self.nats_url, stream, batch);
+    async fn connect(&self, jetstream: &JetStream) -> anyhow::Result<Option<Broker>> {
+        let connecting = Broker::connect(&jetstream.nats_url, &jetstream.stream, jetstream.batch);
         unless_stopped(&self.stop, connecting).await.transpose()
     }
 
-    fn flow<'a>(&'a self, broker: &'a Broker, topics: &'a [Topic], rate: Rate) -> Flow<'a> {
+    fn flow<'a>(
+        &'a self,
+        broker: &'a Broker,
+        topics: &'a [Topic],
+        jetstream: &JetStream,
+        rate: Rate,
+    ) -> Flow<'a> {
         Flow {
             publisher: &broker.publisher,
             connection: &broker.connection,
             topics,
-            batch: self.common.batch as usize,
+            batch: jetstream.batch,
             rate,
             stop: &self.stop,
         }
     }
 
-    fn report(&self, summary: &Summary) -> anyhow::Result<()> {
+    /// What ends the verification. A run that was stopped because it has no end is verified all the same; a second
+    /// signal ends that.
+    fn stop_of_verification(&self, count: Option<u64>) -> CancellationToken {
+        match count {
+            None => CancellationToken::new(),
+            Some(_) => self.stop.clone(),
+        }
+    }
+
+    fn report(&self, summary: &(impl Display + Serialize)) -> anyhow::Result<()> {
         say(summary);
-        if self.common.json {
+        if self.json {
             let json = serde_json::to_string(summary)?;
             writeln!(io::stdout(), "{json}")
                 .context("cannot write the summary to standard output")?;
@@ -228,47 +230,8 @@ impl Run {
     }
 }
 
-/// A verification to come.
-struct Comparison {
-    verifier: Verifier,
-    baseline: HashMap<String, Counts>,
-    rule: Rule,
-    wanted: Wanted,
-}
-
-impl Comparison {
-    /// Compares, shows the table, and adds what was found to the summary. What was not sent to its end is not compared.
-    async fn make(
-        &self,
-        topics: &[Topic],
-        sent: &Sent,
-        summary: &mut Summary,
-        stop: &CancellationToken,
-    ) {
-        let Self {
-            verifier,
-            baseline,
-            rule,
-            wanted,
-        } = self;
-        if !sent.complete {
-            return;
-        }
-        let names = topics.iter().map(Topic::to_string);
-        let by_topic: BTreeMap<_, _> = names
-            .zip(sent.topics.iter().copied())
-            .filter(|(_, tally)| tally.sent > 0)
-            .collect();
-        let verifying = verifier.verify(&by_topic, wanted, baseline, *rule);
-        match unless_stopped(stop, verifying).await {
-            Some(Ok(verified)) => {
-                say(table(&verified.verdict, *rule));
-                summary.add(&verified, sent);
-            }
-            Some(Err(err)) => summary.add_failure(err.to_string()),
-            None => summary.add_failure("stopped before the aggregator was through".to_owned()),
-        }
-    }
+fn verifier(address: Option<&Url>) -> anyhow::Result<Option<Verifier>> {
+    Ok(address.map(Verifier::new).transpose()?)
 }
 
 /// What comes of it, or none where it is stopped before.
@@ -302,6 +265,10 @@ async fn close(broker: Broker, summary: &Summary) -> ExitCode {
     if summary.error.is_none() {
         broker.close().await;
     }
+    exit_code(summary)
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
     if summary.is_good() {
         ExitCode::SUCCESS
     } else {

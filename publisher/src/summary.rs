@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{flow::Sent, verify::Verified};
+use crate::{sent::Sent, verify::Verified};
 
 /// What was sent. Its field names are a contract with the programs that read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -29,22 +30,39 @@ pub struct Summary {
     pub unique: u64,
     /// The others.
     pub duplicates: u64,
-    /// Events without a `PubAck`: they may be in the stream or not.
+    /// Events without a confirmation: they may be in the stream or not.
     pub unconfirmed: u64,
     /// Events that may be in the stream more than once.
     pub possibly_doubled: u64,
-    /// From first send to last `PubAck`.
+    /// From first send to last confirmation.
     pub seconds: f64,
     /// Over these seconds.
     pub events_per_second: f64,
-    /// From sending a message to its `PubAck`.
-    pub puback_ms: Percentiles,
+    /// From sending a message to its `PubAck`, over JetStream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub puback_ms: Option<Percentiles>,
+    /// Over HTTP: what carried the events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Requests>,
     /// What the aggregator counted, if it was asked.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
 }
 
-/// Milliseconds that this part of the messages took at most.
+/// Requests that were answered with success.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Requests {
+    /// Over so many connections.
+    pub connections: u32,
+    /// How many.
+    pub answered: u64,
+    /// Over the summary's seconds.
+    pub per_second: f64,
+    /// From sending a request to its answer.
+    pub answer_ms: Percentiles,
+}
+
+/// Milliseconds that this part of what was measured took at most.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Percentiles {
     /// Half of them.
@@ -84,11 +102,25 @@ pub struct Counted {
 const PROBLEMS: usize = 10;
 
 impl Summary {
-    /// Of what was sent.
+    /// Of what was sent over HTTP.
+    #[must_use]
+    pub fn of_requests(sent: &Sent, connections: u32) -> Self {
+        let mut summary = Self::new(sent);
+        let answered = sent.latency_us.len();
+        summary.requests = summary.puback_ms.take().map(|answer_ms| Requests {
+            connections,
+            answered,
+            per_second: per_second(answered, summary.seconds),
+            answer_ms,
+        });
+        summary
+    }
+
+    /// Of what was sent over JetStream.
     #[must_use]
     pub fn new(sent: &Sent) -> Self {
         let total = sent.total();
-        let seconds = match (sent.first_send, sent.last_puback) {
+        let seconds = match (sent.first_send, sent.last_confirmed) {
             (Some(first), Some(last)) => (last - first).as_secs_f64(),
             _ => 0.0,
         };
@@ -101,10 +133,7 @@ impl Summary {
             possibly_doubled: total.possibly_doubled,
             seconds: rounded(seconds),
             events_per_second: per_second(total.sent, seconds),
-            puback_ms: Percentiles {
-                p50: milliseconds(sent.latency_us.value_at_quantile(0.5)),
-                p99: milliseconds(sent.latency_us.value_at_quantile(0.99)),
-            },
+            puback_ms: Some(Percentiles::of(&sent.latency_us)),
             ..Self::default()
         }
     }
@@ -162,6 +191,38 @@ impl Summary {
     }
 }
 
+impl Percentiles {
+    /// Of latencies in microseconds.
+    #[must_use]
+    pub fn of(latencies_us: &Histogram<u64>) -> Self {
+        Self {
+            p50: milliseconds(latencies_us.value_at_quantile(0.5)),
+            p99: milliseconds(latencies_us.value_at_quantile(0.99)),
+        }
+    }
+}
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.1} ms, p99 {:.1} ms", self.p50, self.p99)
+    }
+}
+
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connections,
+            per_second,
+            answer_ms,
+            ..
+        } = self;
+        write!(
+            f,
+            "{per_second:.0} requests/s over {connections} connections, answers {answer_ms}"
+        )
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
@@ -176,14 +237,18 @@ impl fmt::Display for Summary {
             f,
             "{stopped}sent {sent} events ({unique} unique, {duplicates} duplicates) in {seconds:.2} s: "
         )?;
-        write!(f, "{:.0} events/s, ", self.events_per_second)?;
-        let Percentiles { p50, p99 } = self.puback_ms;
-        write!(f, "PubAck p50 {p50:.1} ms, p99 {p99:.1} ms")?;
+        write!(f, "{:.0} events/s", self.events_per_second)?;
+        if let Some(puback_ms) = &self.puback_ms {
+            write!(f, ", PubAck {puback_ms}")?;
+        }
+        if let Some(requests) = &self.requests {
+            write!(f, ", {requests}")?;
+        }
         if self.unconfirmed > 0 {
             let unconfirmed = self.unconfirmed;
             write!(
                 f,
-                "\n{unconfirmed} more have no PubAck: they may be in the stream or not"
+                "\n{unconfirmed} more are not confirmed: they may be in the stream or not"
             )?;
         }
         if let Some(error) = &self.error {
@@ -196,7 +261,7 @@ impl fmt::Display for Summary {
             let doubled = self.possibly_doubled;
             write!(
                 f,
-                "\n{doubled} events may be in the stream more than once: no PubAck came in time, and they were sent again"
+                "\n{doubled} events may be in the stream more than once: no confirmation came in time, and they were sent again"
             )?;
         }
         match &self.verification {
@@ -261,6 +326,10 @@ fn rounded(value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
     use super::*;
 
     fn summary() -> Summary {
@@ -273,7 +342,7 @@ mod tests {
             duplicates: 342,
             seconds: 0.5,
             events_per_second: 2_284.0,
-            puback_ms: Percentiles { p50: 1.5, p99: 2.5 },
+            puback_ms: Some(Percentiles { p50: 1.5, p99: 2.5 }),
             verification: Some(Verification {
                 verified: true,
                 counted: Some(Counted {
@@ -318,6 +387,27 @@ mod tests {
     }
 
     #[test]
+    fn requests_are_told_instead_of_messages() {
+        let now = Instant::now();
+        let mut sent = Sent::nothing(1);
+        sent.handed_over(200, now);
+        for _ in 0..2 {
+            sent.confirmed(100, Duration::from_millis(4), now + Duration::from_secs(1));
+        }
+        let summary = Summary::of_requests(&sent, 8);
+        let json = serde_json::to_value(&summary).unwrap();
+        assert_eq!(json["requests"]["answered"], 2);
+        assert_eq!(json["requests"]["per_second"], 2.0);
+        assert_eq!(json.get("puback_ms"), None);
+        let text = summary.to_string();
+        assert!(
+            text.contains("2 requests/s over 8 connections, answers p50 4.0 ms"),
+            "{text}"
+        );
+        assert!(!text.contains("PubAck"), "{text}");
+    }
+
+    #[test]
     fn what_ended_early_is_told_with_what_is_unconfirmed() {
         let summary = Summary {
             complete: false,
@@ -334,7 +424,7 @@ mod tests {
         );
         let text = summary.to_string();
         assert!(text.starts_with("stopped: sent 1142 events"), "{text}");
-        assert!(text.contains("\n7 more have no PubAck"), "{text}");
+        assert!(text.contains("\n7 more are not confirmed"), "{text}");
         assert!(text.ends_with("\nerror: cannot read f"), "{text}");
         assert!(!summary.is_good());
     }

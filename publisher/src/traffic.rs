@@ -27,6 +27,9 @@ const WHOLE: u32 = 1_000_000;
 pub struct Share(u32);
 
 impl Share {
+    /// No duplicates.
+    pub const NONE: Self = Self(0);
+
     /// Reads a number from 0 to 1 with at most six decimals.
     ///
     /// # Errors
@@ -130,6 +133,12 @@ impl Traffic {
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
         self.content.topics()
+    }
+
+    /// Bytes of each event's payload.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        self.content.payload_bytes()
     }
 
     /// What stands at a position, counted from 0.

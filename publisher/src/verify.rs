@@ -21,7 +21,7 @@ use self::{
     ask::{Aggregator, AskError, Stats},
     compare::compare,
 };
-use crate::{flow::Tally, progress::Waiting};
+use crate::{progress::Waiting, sent::Tally};
 
 /// How long nothing may change at the aggregator, which includes that it may be away, before it is given up.
 const PATIENCE: Duration = Duration::from_mins(3);

@@ -22,6 +22,8 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         &["--batch", "0"][..],
         &["generate", "--duplicates", "1.5"],
         &["send"],
+        &["http", "--connections", "0"],
+        &["latency", "--rate", "0"],
     ] {
         let ended = publisher(arguments);
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}");
@@ -41,6 +43,8 @@ fn help_and_version_are_what_was_asked_for() {
         (&["--help"][..], "generate"),
         (&["generate", "--help"], "--duplicates"),
         (&["send", "--help"], "--skip-invalid"),
+        (&["http", "--help"], "--events-per-request"),
+        (&["latency", "--help"], "--samples"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let ended = publisher(arguments);
@@ -73,4 +77,18 @@ fn an_input_that_is_not_there_ends_it() {
     let ended = publisher(&["send", "no/such/file", "--skip-invalid"]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(text(&ended.stderr).starts_with("error: cannot read no/such/file: "));
+}
+
+#[test]
+fn without_an_aggregator_latency_is_a_failure_that_says_so() {
+    let ended = publisher(&["latency", "--url", "http://127.0.0.1:1", "--samples", "1"]);
+    assert_eq!(ended.status.code(), Some(1));
+    let said = text(&ended.stderr);
+    assert!(
+        said.lines()
+            .last()
+            .is_some_and(|last| last.starts_with("error: cannot ask the aggregator: ")),
+        "{said}"
+    );
+    assert!(ended.stdout.is_empty());
 }

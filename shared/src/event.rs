@@ -279,7 +279,14 @@ impl<'a> RawFields<'a> {
         parse: impl Fn(&str) -> Result<T, (Code, String)>,
     ) -> Option<T> {
         let raw = self.take(index)?.get();
-        let parsed = if raw.starts_with('"') {
+        let plain = raw
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'))
+            .filter(|text| !text.contains('\\'));
+        let parsed = if let Some(text) = plain {
+            // Without escapes, what stands between the quotes of valid JSON is the text.
+            parse(text)
+        } else if raw.starts_with('"') {
             match serde_json::from_str::<Text<'_>>(raw) {
                 Ok(Text(text)) => parse(&text),
                 // A string that JSON allows and Unicode does not: a surrogate without its other half.
@@ -405,6 +412,21 @@ mod tests {
     fn an_event_as_json_is_the_event() {
         let event = parse(r#"{"payload":{ "a": 1.0 },"topic":"\"ä","event_id":"1","source":"s","timestamp":"2026-01-31T12:00:00Z"}"#).unwrap();
         assert_eq!(Event::parse(&event.to_json()).unwrap(), event);
+    }
+
+    #[test]
+    fn a_name_is_its_text_with_and_without_escapes() {
+        let id = |json: &str| {
+            let event = format!(
+                r#"{{"payload":{{}},"topic":"t","event_id":{json},"source":"s","timestamp":"2026-01-31T12:00:00Z"}}"#
+            );
+            parse(&event).map(|event| event.event_id.as_str().to_owned())
+        };
+        assert_eq!(id(r#""ä 'x'""#).unwrap(), "ä 'x'");
+        assert_eq!(id(r#""\"\\\u00e4""#).unwrap(), "\"\\ä");
+        assert_eq!(id(r#""\ud800""#).unwrap_err()[0].1, Code::WrongType);
+        assert!(id("\"a\u{1}b\"").is_err());
+        assert!(id("\"\"").is_err());
     }
 
     #[test]

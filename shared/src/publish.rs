@@ -1,8 +1,8 @@
 //! The publishing client: gathers events of a topic into messages and learns of each message's `PubAck`.
 //!
 //! A call's events are cut into pieces of one topic. Pieces of many callers become one message, so that the
-//! broker's sync is paid once for all of them. A piece waits for a short time, or longer while as many
-//! messages are under way as the broker is given at once: the wait grows with the load by itself.
+//! broker's sync is paid once for all of them. A piece waits for a short time, or longer while enough messages are
+//! under way to keep the broker busy: the wait grows with the load by itself, and with it the messages.
 
 mod delivery;
 mod gather;
@@ -24,9 +24,6 @@ pub const MAX_UNCONFIRMED_BYTES: usize = 32 * 1024 * 1024;
 
 /// A message is not filled beyond this many bytes, unless by a single larger event.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
-
-/// Messages under way at once. Enough to keep the broker's sync busy; more would only queue there.
-const MAX_IN_FLIGHT: usize = 256;
 
 /// Pieces between callers and driver. They are bounded in bytes by [`MAX_UNCONFIRMED_BYTES`] already.
 const CHANNEL: usize = 1024;
@@ -236,14 +233,10 @@ impl Driver {
         let mut in_flight = FuturesUnordered::new();
         let send = |message| delivery.run(message);
         loop {
-            while in_flight.len() < MAX_IN_FLIGHT
-                && let Some(message) = gather.pop(Instant::now())
-            {
+            while let Some(message) = gather.pop(in_flight.len(), Instant::now()) {
                 in_flight.push(send(message));
             }
-            let due = gather
-                .next_due()
-                .filter(|_| in_flight.len() < MAX_IN_FLIGHT);
+            let due = gather.next_due(in_flight.len());
             tokio::select! {
                 piece = self.pieces.recv() => match piece {
                     Some(piece) => gather.add(piece, Instant::now()),

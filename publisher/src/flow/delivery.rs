@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::Batch;
+use crate::sent::Tally;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -37,6 +38,16 @@ pub(super) struct Confirmed {
     pub possibly_doubled: u64,
     /// From sending to `PubAck`, of the message that was confirmed.
     pub latency: Duration,
+}
+
+impl Confirmed {
+    pub fn tally(&self) -> Tally {
+        Tally {
+            sent: self.events,
+            unique: self.new,
+            possibly_doubled: self.possibly_doubled,
+        }
+    }
 }
 
 /// What deliveries need and share.

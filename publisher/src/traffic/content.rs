@@ -79,6 +79,10 @@ impl Content {
         &self.topics
     }
 
+    pub fn payload_bytes(&self) -> usize {
+        self.payload_bytes
+    }
+
     /// Writes the event's JSON and returns its topic.
     pub fn write(&self, index: u64, out: &mut BytesMut) -> usize {
         let mut random = self.random.clone();

@@ -10,6 +10,12 @@ use crate::flow::{Sample, Source};
 /// Events made at once.
 const CHUNK_EVENTS: u64 = 256;
 
+/// Memory is asked for in blocks of so many bytes; one is given back when its last event is confirmed.
+const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Bytes of an event beside its payload, about: where a block has less, the event begins the next one.
+const AROUND_PAYLOAD_BYTES: usize = 512;
+
 /// Makes events from the first position on.
 #[derive(Debug)]
 pub struct Generator<'a> {
@@ -32,12 +38,24 @@ impl<'a> Generator<'a> {
         }
     }
 
+    /// Makes the next events, at most `limit`; none at the end.
+    pub fn take(&mut self, limit: usize) -> Vec<Sample> {
+        let left = (self.end - self.position)
+            .min(CHUNK_EVENTS)
+            .min(limit as u64);
+        (0..left).map(|_| self.next()).collect()
+    }
+
     fn next(&mut self) -> Sample {
         let (index, is_new) = match self.traffic.at(self.position) {
             Position::New(index) => (index, true),
             Position::Duplicate(index) => (index, false),
         };
         self.position += 1;
+        let room = self.traffic.payload_bytes() + AROUND_PAYLOAD_BYTES;
+        if self.buffer.capacity() < room {
+            self.buffer = BytesMut::with_capacity(BLOCK_BYTES.max(room));
+        }
         let topic = self.traffic.write(index, &mut self.buffer);
         Sample {
             topic,
@@ -51,13 +69,8 @@ impl Source for Generator<'_> {
     type Error = Infallible;
 
     async fn chunk(&mut self, limit: usize) -> Result<Option<Vec<Sample>>, Infallible> {
-        let left = (self.end - self.position)
-            .min(CHUNK_EVENTS)
-            .min(limit as u64);
-        if left == 0 {
-            return Ok(None);
-        }
-        Ok(Some((0..left).map(|_| self.next()).collect()))
+        let chunk = self.take(limit);
+        Ok((!chunk.is_empty()).then_some(chunk))
     }
 }
 

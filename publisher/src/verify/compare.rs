@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use crate::flow::Tally;
+use crate::sent::Tally;
 
 /// What the aggregator counted, of one topic or of many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]

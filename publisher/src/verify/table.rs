@@ -95,7 +95,7 @@ mod tests {
         super::compare::{Counts, compare},
         *,
     };
-    use crate::flow::Tally;
+    use crate::sent::Tally;
 
     fn verdict(topics: u64, rule: Rule) -> Verdict {
         let tally = Tally {

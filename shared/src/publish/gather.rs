@@ -1,4 +1,4 @@
-//! Gathers pieces of one topic into messages, by size and by age.
+//! Gathers pieces of one topic into messages, by size, by age and by how busy the broker is.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -9,6 +9,17 @@ use tokio::time::Instant;
 
 use super::{MESSAGE_BYTES, Piece};
 use crate::event::Topic;
+
+/// Messages under way that keep the broker's disk busy. It syncs one after the other, so that more of them would wait
+/// there, where nothing can be added to them any more; here they are filled meanwhile. Measured with 64 callers of single
+/// events of 10 topics: half as many events a second again as with 16.
+const BUSY: usize = 4;
+
+/// What has waited so long goes all the same: then it is the way to the broker that takes the time, not its disk.
+const PATIENCE: Duration = Duration::from_millis(25);
+
+/// Messages under way at once, whatever they have waited.
+const MAX_IN_FLIGHT: usize = 64;
 
 /// Pieces of one topic that travel together.
 #[derive(Debug)]
@@ -72,13 +83,16 @@ impl Gather {
         }
     }
 
-    /// The next message that is full or due.
-    pub fn pop(&mut self, now: Instant) -> Option<Message> {
-        if let Some(message) = self.full.pop_front() {
-            return Some(message);
+    /// The next message that is full or due, and may go while so many are under way.
+    pub fn pop(&mut self, in_flight: usize, now: Instant) -> Option<Message> {
+        let patience = patience(in_flight)?;
+        let is_due = |due: Instant| due + patience <= now;
+        let full = self.full.front();
+        if full.is_some_and(|message| patience.is_zero() || is_due(message.due)) {
+            return self.full.pop_front();
         }
         while let Some((due, _)) = self.order.front()
-            && *due <= now
+            && is_due(*due)
         {
             let (due, topic) = self.order.pop_front()?;
             if self.open.get(&topic).is_some_and(|open| open.due == due) {
@@ -88,14 +102,27 @@ impl Gather {
         None
     }
 
-    /// When [`Self::pop`] has to be asked again, if nothing is added meanwhile.
-    pub fn next_due(&self) -> Option<Instant> {
-        self.order.front().map(|(due, _)| *due)
+    /// When [`Self::pop`] has to be asked again, if nothing is added meanwhile and as many stay under way.
+    pub fn next_due(&self, in_flight: usize) -> Option<Instant> {
+        let patience = patience(in_flight)?;
+        let full = self.full.front().map(|message| message.due);
+        let open = self.order.front().map(|(due, _)| *due);
+        let first = full.into_iter().chain(open).min()?;
+        Some(first + patience)
     }
 
     /// All that is left, full or not.
     pub fn into_messages(self) -> impl Iterator<Item = Message> {
         self.full.into_iter().chain(self.open.into_values())
+    }
+}
+
+/// How long beyond its time a message waits while so many are under way; none where nothing may go.
+fn patience(in_flight: usize) -> Option<Duration> {
+    match in_flight {
+        0..BUSY => Some(Duration::ZERO),
+        BUSY..MAX_IN_FLIGHT => Some(PATIENCE),
+        _ => None,
     }
 }
 
@@ -132,12 +159,18 @@ mod tests {
         gather.add(piece("a", 1, 1), start);
         gather.add(piece("b", 1, 1), start);
         gather.add(piece("a", 2, 1), start + LINGER / 2);
-        assert_eq!(shape(gather.pop(start)), None);
-        assert_eq!(gather.next_due(), Some(start + LINGER));
-        assert_eq!(shape(gather.pop(start + LINGER)), Some(("a".to_owned(), 3)));
-        assert_eq!(shape(gather.pop(start + LINGER)), Some(("b".to_owned(), 1)));
-        assert_eq!(shape(gather.pop(start + LINGER)), None);
-        assert_eq!(gather.next_due(), None);
+        assert_eq!(shape(gather.pop(0, start)), None);
+        assert_eq!(gather.next_due(0), Some(start + LINGER));
+        assert_eq!(
+            shape(gather.pop(0, start + LINGER)),
+            Some(("a".to_owned(), 3))
+        );
+        assert_eq!(
+            shape(gather.pop(0, start + LINGER)),
+            Some(("b".to_owned(), 1))
+        );
+        assert_eq!(shape(gather.pop(0, start + LINGER)), None);
+        assert_eq!(gather.next_due(0), None);
     }
 
     #[test]
@@ -146,10 +179,27 @@ mod tests {
         let mut gather = Gather::new(3, LINGER);
         gather.add(piece("a", 2, 1), start);
         gather.add(piece("a", 2, 1), start + LINGER / 2);
-        assert_eq!(shape(gather.pop(start)), Some(("a".to_owned(), 2)));
-        assert_eq!(shape(gather.pop(start + LINGER)), None);
+        assert_eq!(shape(gather.pop(0, start)), Some(("a".to_owned(), 2)));
+        assert_eq!(shape(gather.pop(0, start + LINGER)), None);
         let later = start + LINGER / 2 + LINGER;
-        assert_eq!(shape(gather.pop(later)), Some(("a".to_owned(), 2)));
+        assert_eq!(shape(gather.pop(0, later)), Some(("a".to_owned(), 2)));
+    }
+
+    #[test]
+    fn while_the_broker_is_busy_messages_wait_and_fill() {
+        let start = Instant::now();
+        let mut gather = Gather::new(3, LINGER);
+        gather.add(piece("a", 1, 1), start);
+        gather.add(piece("b", 3, 1), start);
+        let due = start + LINGER;
+        assert_eq!(shape(gather.pop(BUSY, due)), None);
+        assert_eq!(gather.next_due(BUSY), Some(due + PATIENCE));
+        gather.add(piece("a", 1, 1), due);
+        assert_eq!(shape(gather.pop(MAX_IN_FLIGHT, due + PATIENCE)), None);
+        assert_eq!(gather.next_due(MAX_IN_FLIGHT), None);
+        let late = due + PATIENCE;
+        assert_eq!(shape(gather.pop(BUSY, late)), Some(("b".to_owned(), 3)));
+        assert_eq!(shape(gather.pop(BUSY - 1, due)), Some(("a".to_owned(), 2)));
     }
 
     #[test]

@@ -1,0 +1,199 @@
+#!/usr/bin/env bash
+# The benchmark: nats, aggregator and publisher as processes on this machine, every write synced, every count checked.
+#
+#   bench.sh [--events N] [--topics T] [--json]
+#
+#   --events N   events that are sent from end to end (1000000); the HTTP phases send a part of that
+#   --topics T   topics that they are spread over (10)
+#   --json       one JSON object on standard output instead of the table
+#
+# Phases, on one store: publisher to JetStream to store as fast as it goes; the time from POST /publish until an event
+# is in GET /events, beside 1,000 events/s; POST /publish with batches of 100 over 8 connections; with single events over
+# 64 connections. CPU seconds and peak memory are of each process in each phase. Exit code 1 where a count differs.
+#
+# It works in a directory of its own under target/, on ports of its own, and leaves nothing behind.
+# Environment: AGGREGATOR_PORT, NATS_PORT, NATS_MONITOR_PORT, instead of ports that are free.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. compose/prepare.sh
+. compose/processes.sh
+
+events=1000000 topics=10 json=''
+while (($#)); do
+  case $1 in
+    --events | --topics)
+      [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a number above 0"; exit 2; }
+      if [[ $1 == --events ]]; then events=$2; else topics=$2; fi
+      shift
+      ;;
+    --json) json=yes ;;
+    -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
+    *) say "unknown argument $1; see --help"; exit 2 ;;
+  esac
+  shift
+done
+[[ -r /proc/self/stat ]] || fail "it reads what processes use from /proc, which is not here"
+
+target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/release
+mkdir -p "$target"
+scratch=$(mktemp -d "$target/bench.XXXXXX")
+
+# Whatever ends this script, nothing that it started outlives it.
+clean_up() {
+  local status=$? name
+  set +e
+  trap '' INT TERM HUP
+  if ((status == 130 || status == 143)); then
+    say "stopping"
+  elif ((status != 0)); then
+    tail -n 20 "$scratch"/*.log >&2
+  fi
+  for name in build publisher aggregator nats; do stop "$name"; done
+  rm -rf "$scratch"
+}
+trap clean_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# free_port: one that nobody listens on, below those that the system gives to outgoing connections.
+free_port() {
+  local port
+  for _ in {1..100}; do
+    port=$((20000 + RANDOM % 10000))
+    if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then echo "$port"; return; fi
+  done
+  fail "found no free port"
+}
+
+# ---- what processes use ----------------------------------------------------------------------------------------------
+
+ticks=$(getconf CLK_TCK)
+declare -A cpu=() peak=()
+
+# look NAME: what it has used, in clock ticks and KiB. Keeps the last of both if it is gone.
+look() {
+  local stat status pid=${pids[$1]}
+  stat=$(<"/proc/$pid/stat") && status=$(<"/proc/$pid/status") || return 0
+  # The name in parentheses may hold spaces. What follows it begins with the third field.
+  read -ra stat <<<"${stat##*) }"
+  [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
+  cpu[$1]=$((stat[11] + stat[12])) peak[$1]=${BASH_REMATCH[1]}
+} 2>/dev/null
+
+# phase NAME ARGUMENT...: runs the publisher so; leaves its summary in NAME.json and what was used in NAME.used.
+phase() {
+  local name=$1 status=0 process
+  local -A before=([publisher]=0)
+  say "${name//_/ }: publisher ${*:2}"
+  for process in nats aggregator; do
+    look "$process"
+    before[$process]=${cpu[$process]}
+    # From here on, the peak is this phase's own.
+    echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
+  done
+  start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
+  while kill -0 "${pids[publisher]}" 2>/dev/null; do
+    look publisher
+    sleep 0.05
+  done
+  ended publisher || status=$?
+  for process in nats aggregator; do look "$process"; done
+  for process in nats aggregator publisher; do
+    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
+  done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
+  if ((status != 0)); then fail "${name//_/ } failed"; fi
+}
+
+# ---- what it says ----------------------------------------------------------------------------------------------------
+
+# figure PHASE FIELD [DIGITS]: a number of a summary, rounded.
+figure() {
+  sed -n "s/.*\"$2\":\([-0-9.e]*\).*/\1/p" "$scratch/$1.json" | xargs printf "%'.${3:-0}f"
+}
+
+# percentiles PHASE FIELD
+percentiles() {
+  sed -n "s/.*\"$2\":{\"p50\":\([-0-9.e]*\),\"p99\":\([-0-9.e]*\)}.*/\1 \2/p" "$scratch/$1.json" |
+    awk '{ printf "p50 %.1f ms, p99 %.1f ms", $1, $2 }'
+}
+
+phases=(end_to_end latency http_batches http_singles)
+
+show_table() {
+  local row='%-16s %s\n' name used
+  # shellcheck disable=SC2059
+  {
+    printf "$row" machine "$cores x $processor; a write of 4 KiB and its sync take $sync_ms ms" \
+      versions "$broker; $versions" \
+      synced "each write: nats sync_interval $nats_sync, SQLite synchronous=FULL"
+    echo
+    printf "$row" 'end to end' "$(figure end_to_end processed_per_second) events/s from first send to last commit" \
+      '' "$events events of $topics topics, 30 % duplicates, every count exact" \
+      '' "PubAck at this speed $(percentiles end_to_end puback_ms)"
+    printf "$row" latency "from POST /publish to GET /events $(percentiles latency visible_ms)" \
+      '' "to the answer of POST /publish $(percentiles latency answer_ms)" \
+      '' "beside $(figure latency background_events_per_second) events/s"
+    for name in http_batches http_singles; do
+      printf "$row" "${name//_/ }" "$(figure "$name" events_per_second) events/s accepted, $(figure "$name" per_second) requests/s" \
+        '' "answers $(percentiles "$name" answer_ms); $(figure "$name" sent) events, every count exact"
+    done
+    echo
+    printf '%-16s %20s %20s %20s\n' 'CPU s, peak MiB' nats aggregator publisher
+  }
+  for name in "${phases[@]}"; do
+    mapfile -t used < <(awk '{ printf "%.2f s, %d MiB\n", $2, $3 }' "$scratch/$name.used")
+    printf '%-16s %20s %20s %20s\n' "${name//_/ }" "${used[@]}"
+  done
+}
+
+show_json() {
+  local name separator=''
+  printf '{"events":%d,"topics":%d,"cores":%d,"processor":"%s","sync_ms":%s,' "$events" "$topics" "$cores" "$processor" "$sync_ms"
+  printf '"versions":"%s; %s","nats_sync_interval":"%s","sqlite_synchronous":"FULL"' "$broker" "$versions" "$nats_sync"
+  for name in "${phases[@]}"; do printf ',"%s":%s' "$name" "$(<"$scratch/$name.json")"; done
+  printf ',"used":{'
+  for name in "${phases[@]}"; do
+    awk -v name="$separator\"$name\"" '
+      BEGIN { printf "%s:{", name }
+      { printf "%s\"%s\":{\"cpu_seconds\":%s,\"peak_memory_mib\":%s}", (NR > 1 ? "," : ""), $1, $2, $3 }
+      END { printf "}" }' "$scratch/$name.used"
+    separator=,
+  done
+  echo '}}'
+}
+
+# ----------------------------------------------------------------------------------------------------------------------
+
+need_cargo
+need_syncing_broker "$scratch"
+config=$(broker_config)
+say "building"
+run build cargo build --release --locked --package aggregator --package publisher
+
+cores=$(nproc)
+processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')
+broker=$(nats-server --version)
+versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version)"
+if [[ $config == nats.conf ]]; then nats_sync=$(sed -n 's/^ *sync_interval: *//p' "compose/$config"); else nats_sync="2 minutes (too old for always)"; fi
+sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
+  sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
+[[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$target is in memory, where syncing costs nothing: CARGO_TARGET_DIR names another place"
+
+aggregator_port=${AGGREGATOR_PORT:-$(free_port)} nats_port=${NATS_PORT:-$(free_port)} monitor_port=${NATS_MONITOR_PORT:-$(free_port)}
+url=http://127.0.0.1:$aggregator_port nats_url=nats://127.0.0.1:$nats_port
+start nats nats-server --config "compose/$config" --store_dir "$scratch/nats" \
+  --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
+await nats http_get "$monitor_port" /healthz
+start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
+  --data-dir "$scratch/data" >"$scratch/aggregator.log" 2>&1
+await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+
+# At least some thousands, so that percentiles mean something; singles are a hundredth of the work of a batch.
+at_least() { echo $(($1 > $2 ? $1 : $2)); }
+phase end_to_end generate --count "$events" --topics "$topics" --nats-url "$nats_url" --verify "$url"
+phase latency latency --url "$url" --rate 1000 --samples 300
+phase http_batches http --url "$url" --connections 8 --events-per-request 100 --topics "$topics" --verify \
+  --count "$(at_least 20000 $((events * 4 / 10)))"
+phase http_singles http --url "$url" --connections 64 --events-per-request 1 --topics "$topics" --verify \
+  --count "$(at_least 5000 $((events * 6 / 100)))"
+if [[ -n $json ]]; then show_json; else show_table; fi
