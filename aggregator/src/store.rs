@@ -10,6 +10,7 @@ mod incarnation;
 mod index;
 mod lookup;
 mod migrate;
+mod options;
 pub mod ranges;
 pub mod reader;
 mod schema;
@@ -23,7 +24,7 @@ use std::path::Path;
 
 use shared::message::Arrivals;
 
-use self::{lookup::Slot, writer::Place};
+use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
     incarnation::Position,
@@ -104,13 +105,13 @@ pub enum StoreError {
 /// # Errors
 /// As [`StoreError`] tells.
 pub fn open(directory: &Path, now: i64) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    open_with(directory, now, index::Options::default())
+    open_with(directory, now, Options::default())
 }
 
 fn open_with(
     directory: &Path,
     now: i64,
-    options: index::Options,
+    options: Options,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
     let place = Place {
         file: directory.join(FILE),

@@ -162,7 +162,11 @@ impl Consumer {
             }
             let is_open = end.is_none();
             tokio::select! {
-                Some(done) = committing.next() => done?,
+                Some(done) = committing.next() => {
+                    if let Err(err) = done {
+                        end = Some(Err(err));
+                    }
+                }
                 message = messages.next(), if is_open && !is_full => {
                     match message {
                         Some(Ok(message)) => take(&mut gathering, message),

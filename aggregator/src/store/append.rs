@@ -6,7 +6,7 @@ mod kept;
 use std::collections::HashMap;
 
 use rusqlite::{
-    CachedStatement, Transaction, params,
+    CachedStatement, OptionalExtension, Transaction, params,
     types::{ToSqlOutput, ValueRef},
 };
 use shared::{
@@ -19,7 +19,7 @@ use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     incarnation::{Incarnation, was_applied},
-    index::{Entry, Index, Seal, Table},
+    index::{Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
     state::State,
     topics::{TopicRow, Topics},
@@ -83,7 +83,7 @@ struct Append<'a> {
     insert: CachedStatement<'a>,
     next: &'a mut State,
     /// What the tree had reached when the batch was looked up.
-    reach: i64,
+    reach: Option<i64>,
     /// The entries of this batch: memory knows them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
@@ -198,7 +198,9 @@ impl<'a> Append<'a> {
             .ground
             .transaction
             .prepare_cached("SELECT topic_id, event_id FROM events WHERE sequence = ?1")?
-            .query_row([sequence], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .query_row([sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or(IndexError::Wrong("an entry has no row"))?;
         let is_identity =
             event_id == event.event_id.as_str() && self.topic_id(&event.topic)? == Some(topic_id);
         Ok(if is_identity {
@@ -302,6 +304,7 @@ impl<'a> Append<'a> {
             // Topics are never deleted, so their ids are their numbers.
             self.next.counters.topics += 1;
             TopicRow {
+                is_new: true,
                 id: self.next.counters.topics,
                 received: 0,
                 unique: 0,
@@ -338,7 +341,7 @@ impl<'a> Append<'a> {
             seal,
             topics: topics
                 .into_iter()
-                .map(|(topic, row)| (topic.clone(), row))
+                .map(|(topic, row)| (topic.clone(), row.saved()))
                 .collect(),
         };
         Ok((self.done, fresh))

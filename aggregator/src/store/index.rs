@@ -26,18 +26,13 @@ pub(super) use self::{
     table::{Entry, Table},
 };
 use self::{sealed::Sealed, threads::Threads};
+use super::options::Options;
 
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
 
-/// A table is sealed when it has this many entries: then it takes 34 MiB, and one batch more does not double it.
-const TABLE_ENTRIES: usize = 900_000;
-
 /// Full tables that may wait for their ingestion, before the writer waits.
 const MAX_SEALING: usize = 3;
-
-/// What the tree has reached where it was not asked.
-pub(super) const NOT_ASKED: i64 = -1;
 
 /// Why the index cannot be used. It is derived from the event rows, so it can always be made anew from them.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,6 +43,9 @@ pub enum IndexError {
     /// Its files hold what nobody thought of.
     #[error("its files are damaged")]
     Panicked,
+    /// It does not have what the store's rows say.
+    #[error("it does not agree with the event rows: {0}")]
+    Wrong(&'static str),
     /// The system has no room for its threads, or does not let its folder be removed.
     #[error(transparent)]
     System(Arc<std::io::Error>),
@@ -58,24 +56,6 @@ pub enum IndexError {
     #[cfg(test)]
     #[error("a fault that was set")]
     Fault,
-}
-
-/// What the index is opened with.
-#[derive(Debug, Clone)]
-pub(super) struct Options {
-    /// A table is sealed when it has this many entries.
-    pub table_entries: usize,
-    /// What tests do to the threads.
-    pub faults: Faults,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            table_entries: TABLE_ENTRIES,
-            faults: Faults::default(),
-        }
-    }
 }
 
 /// The index of one store. The writer changes it, after COMMIT; others look things up.
@@ -103,6 +83,8 @@ struct Memory {
     known: i64,
     /// Every event after this sequence, up to `known`, is in memory.
     begins_after: i64,
+    /// Tables of the tree that were not merged with others yet.
+    unmerged: usize,
     /// Why sealing or merging has ended early.
     failure: Option<IndexError>,
     /// The threads are to end.
@@ -145,6 +127,7 @@ impl Index {
                 sealing: VecDeque::new(),
                 known: reach,
                 begins_after: reach,
+                unmerged: 0,
                 failure: None,
                 stop: false,
             }),
@@ -178,15 +161,15 @@ impl Index {
 
     /// Looks an identity up.
     pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
-        self.find_again(identity, None, NOT_ASKED)
+        self.find_again(identity, None, None)
     }
 
-    /// Looks an identity up of which the tree said `earlier` when it reached the sequence `reach`.
+    /// Looks an identity up of which the tree said `earlier` when it reached the sequence `reach`, if it was asked.
     pub fn find_again(
         &self,
         identity: u128,
         earlier: Option<Entry>,
-        reach: i64,
+        reach: Option<i64>,
     ) -> Result<Option<Entry>, IndexError> {
         if earlier.is_some() {
             return Ok(earlier);
@@ -195,7 +178,7 @@ impl Index {
             let memory = self.shared.memory();
             let found = memory.find(identity);
             // Under the same lock: a table may leave memory at any time.
-            if found.is_some() || reach >= memory.begins_after {
+            if found.is_some() || reach.is_some_and(|reach| reach >= memory.begins_after) {
                 return Ok(found);
             }
         }
@@ -296,18 +279,32 @@ impl IndexError {
         };
         match self {
             Self::Tree(err) => match &**err {
-                lsm_tree::Error::Io(err) => !matches!(
-                    err.kind(),
-                    StorageFull | QuotaExceeded | ReadOnlyFilesystem | PermissionDenied
-                ),
+                lsm_tree::Error::Io(err) => !is_passing(err),
                 _ => true,
             },
-            Self::Panicked => true,
+            Self::Panicked | Self::Wrong(_) => true,
             Self::System(_) | Self::Away => false,
             #[cfg(test)]
             Self::Fault => false,
         }
     }
+}
+
+/// Whether an error tells of the system's state and not of the file's: no room, no access, no descriptors.
+fn is_passing(err: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{
+        OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+    };
+    const TOO_MANY_OPEN_FILES: [i32; 2] = [23, 24];
+    let kinds = [
+        OutOfMemory,
+        PermissionDenied,
+        QuotaExceeded,
+        ReadOnlyFilesystem,
+        StorageFull,
+    ];
+    let number = err.raw_os_error();
+    kinds.contains(&err.kind()) || number.is_some_and(|n| TOO_MANY_OPEN_FILES.contains(&n))
 }
 
 impl From<lsm_tree::Error> for IndexError {

@@ -11,7 +11,7 @@ use shared::event::Event;
 use super::{
     Delivery,
     fingerprint::{Fields, Key, Print},
-    index::{Entry, Index, IndexError, NOT_ASKED},
+    index::{Entry, Index, IndexError},
 };
 
 /// The index, where there is one: it is away while it is made anew.
@@ -23,8 +23,9 @@ pub(super) struct Looked {
     pub batch: Arc<Vec<Delivery>>,
     /// For each event of the batch, in order; rejections have none.
     pub events: Vec<LookedEvent>,
-    /// The sequence that the tree reached before it was asked: of later events it may know nothing.
-    pub reach: i64,
+    /// The sequence that the tree reached before it was asked: of later events it may know nothing. None where it was
+    /// not asked.
+    pub reach: Option<i64>,
 }
 
 /// What is known of one event.
@@ -35,18 +36,16 @@ pub(super) struct LookedEvent {
     pub sealed: Option<Entry>,
 }
 
-/// A batch of more events is looked up by two threads: this stage takes longer than the writer's.
-const SHARED_EVENTS: usize = 512;
-
-/// Hashes a batch and looks it up.
+/// Hashes a batch and looks it up, by two threads where it has more than `split` events.
 pub(super) fn look(
     slot: &Slot,
     key: &Key,
     batch: Arc<Vec<Delivery>>,
+    split: usize,
 ) -> Result<Looked, IndexError> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
     let index = slot.as_ref();
-    let reach = index.map_or(NOT_ASKED, Index::sealed_reach);
+    let reach = index.map(Index::sealed_reach);
     let events: Vec<&Event> = batch
         .iter()
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
@@ -55,12 +54,16 @@ pub(super) fn look(
         let events = events.iter().map(|event| look_at(index, key, event));
         events.collect()
     };
-    let events = if events.len() > SHARED_EVENTS {
+    let events = if events.len() > split {
         let (first, second) = events.split_at(events.len() / 2);
         thread::scope(|scope| {
-            let second = scope.spawn(|| look(second));
+            let helper = thread::Builder::new().spawn_scoped(scope, || look(second));
             let mut looked = look(first)?;
-            looked.extend(second.join().unwrap_or(Err(IndexError::Panicked))?);
+            looked.extend(match helper {
+                Ok(helper) => helper.join().unwrap_or(Err(IndexError::Panicked))?,
+                // The system has no thread to give.
+                Err(_) => look(second)?,
+            });
             Ok::<_, IndexError>(looked)
         })?
     } else {

@@ -7,12 +7,11 @@ use shared::event::Topic;
 
 use super::digest::Digest;
 
-/// Topics that are remembered. With names as long as they may be, that is 20 MiB.
-const REMEMBERED: usize = 50_000;
-
 /// A row of `topics`.
 #[derive(Debug, Clone)]
 pub(super) struct TopicRow {
+    /// Not in the table yet.
+    pub is_new: bool,
     pub id: i64,
     pub received: u64,
     pub unique: u64,
@@ -23,17 +22,28 @@ pub(super) struct TopicRow {
 }
 
 /// Rows as they were last committed.
-#[derive(Debug, Default)]
-pub(super) struct Topics(HashMap<Topic, TopicRow>);
+#[derive(Debug)]
+pub(super) struct Topics {
+    rows: HashMap<Topic, TopicRow>,
+    most: usize,
+}
 
 impl Topics {
+    /// None yet; at most `most` are remembered.
+    pub fn new(most: usize) -> Self {
+        Self {
+            rows: HashMap::new(),
+            most,
+        }
+    }
+
     /// The row of a topic, remembered or read.
     pub fn get(
         &self,
         transaction: &Transaction<'_>,
         topic: &Topic,
     ) -> rusqlite::Result<Option<TopicRow>> {
-        if let Some(row) = self.0.get(topic) {
+        if let Some(row) = self.rows.get(topic) {
             return Ok(Some(row.clone()));
         }
         transaction
@@ -43,6 +53,7 @@ impl Topics {
             )?
             .query_row([topic.as_str()], |row| {
                 Ok(TopicRow {
+                    is_new: false,
                     id: row.get(0)?,
                     received: row.get(1)?,
                     unique: row.get(2)?,
@@ -56,10 +67,10 @@ impl Topics {
 
     /// Remembers rows that have been committed.
     pub fn remember(&mut self, rows: HashMap<Topic, TopicRow>) {
-        if self.0.len() + rows.len() > REMEMBERED {
-            self.0.clear();
+        self.rows.extend(rows);
+        if self.rows.len() > self.most {
+            self.rows.clear();
         }
-        self.0.extend(rows);
     }
 }
 
@@ -71,24 +82,33 @@ impl TopicRow {
         topic: &Topic,
         last_at: i64,
     ) -> rusqlite::Result<()> {
-        transaction
-            .prepare_cached(
-                "INSERT INTO topics (id, name, received, unique_processed, duplicate_dropped, \
-                 digest, first_at, last_at, last_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) \
-                 ON CONFLICT (id) DO UPDATE SET received = ?3, unique_processed = ?4, \
-                 duplicate_dropped = ?5, digest = ?6, last_at = ?8, last_sequence = ?9",
-            )?
-            .execute(params![
-                self.id,
-                topic.as_str(),
-                self.received,
-                self.unique,
-                self.received - self.unique,
-                self.digest.to_bytes(),
-                self.first_at,
-                last_at,
-                self.last_sequence,
-            ])?;
-        Ok(())
+        let sql = if self.is_new {
+            "INSERT INTO topics (id, name, received, unique_processed, duplicate_dropped, digest, \
+             first_at, last_at, last_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+        } else {
+            "UPDATE topics SET received = ?3, unique_processed = ?4, duplicate_dropped = ?5, \
+             digest = ?6, last_at = ?8, last_sequence = ?9 WHERE id = ?1 AND name = ?2 AND first_at = ?7"
+        };
+        let changed = transaction.prepare_cached(sql)?.execute(params![
+            self.id,
+            topic.as_str(),
+            self.received,
+            self.unique,
+            self.received - self.unique,
+            self.digest.to_bytes(),
+            self.first_at,
+            last_at,
+            self.last_sequence,
+        ])?;
+        if changed == 1 {
+            return Ok(());
+        }
+        Err(rusqlite::Error::StatementChangedRows(changed))
+    }
+
+    /// The row as it is in the table from now on.
+    pub fn saved(mut self) -> Self {
+        self.is_new = false;
+        self
     }
 }

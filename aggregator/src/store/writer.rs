@@ -11,8 +11,9 @@ use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
     fingerprint::Key,
-    index::{self, IndexError},
+    index::IndexError,
     lookup::{self, Looked, Slot},
+    options::Options,
     schema,
 };
 
@@ -97,7 +98,7 @@ impl WriterEnded {
 pub(super) struct Place {
     pub file: PathBuf,
     pub index: PathBuf,
-    pub options: index::Options,
+    pub options: Options,
 }
 
 /// Opens the store for writing and starts the threads. The index is in the slot from then on.
@@ -113,7 +114,7 @@ pub(super) fn start(
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);
     let (ended_sender, ended) = oneshot::channel();
-    let slot = Arc::clone(slot);
+    let (slot, split) = (Arc::clone(slot), owner.split_events());
     let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
     spawn("store-writer")
         .spawn(move || {
@@ -123,7 +124,7 @@ pub(super) fn start(
         })
         .map_err(StoreError::Thread)?;
     spawn("store-lookup")
-        .spawn(move || look_ahead(&slot, &key, &mut receiver, &worker))
+        .spawn(move || look_ahead(&slot, &key, split, &mut receiver, &worker))
         .map_err(StoreError::Thread)?;
     Ok((Writer { commands, floor }, WriterEnded(ended)))
 }
@@ -132,13 +133,14 @@ pub(super) fn start(
 fn look_ahead(
     slot: &Slot,
     key: &Key,
+    split: usize,
     commands: &mut mpsc::Receiver<Command>,
     worker: &mpsc::Sender<Work>,
 ) {
     while let Some(command) = commands.blocking_recv() {
         let work = match command {
             Command::Append(batch, now, reply) => {
-                Work::Append(lookup::look(slot, key, batch), now, reply)
+                Work::Append(lookup::look(slot, key, batch, split), now, reply)
             }
             Command::Meet(stream, now, reply) => Work::Meet(stream, now, reply),
         };

@@ -5,12 +5,16 @@ use super::IndexError;
 /// A step on the way of events into the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::store) enum Step {
+    /// The writer is given a batch that was looked up.
+    Looked,
     /// A transaction has committed; the index does not know its events yet.
     Committed,
     /// A full table is about to be sorted.
     Sort,
     /// It is sorted; its ingestion is about to begin.
     Ingest,
+    /// Its files are written; the tree does not know of them yet.
+    Register,
     /// It is in the tree, and in memory still.
     Ingested,
     /// Tables of the tree are about to be merged.
@@ -47,7 +51,7 @@ mod real {
 #[cfg(test)]
 mod testing {
     use std::{
-        collections::HashMap,
+        collections::{HashMap, HashSet},
         sync::{Arc, Condvar, Mutex},
     };
 
@@ -61,39 +65,61 @@ mod testing {
         Hold,
     }
 
+    #[derive(Debug, Default)]
+    struct State {
+        actions: HashMap<Step, Action>,
+        /// Steps at which somebody was held or ended.
+        met: HashSet<Step>,
+    }
+
     /// What is to happen where.
     #[derive(Debug, Clone, Default)]
-    pub(in crate::store) struct Faults(Arc<(Mutex<HashMap<Step, Action>>, Condvar)>);
+    pub(in crate::store) struct Faults(Arc<(Mutex<State>, Condvar)>);
 
     impl Faults {
         pub fn at(&self, step: Step) -> Result<(), IndexError> {
-            let (actions, changed) = &*self.0;
-            let mut actions = actions.lock().unwrap();
-            while actions.get(&step) == Some(&Action::Hold) {
-                actions = changed.wait(actions).unwrap();
+            let (state, changed) = &*self.0;
+            let mut state = state.lock().unwrap();
+            if state.actions.contains_key(&step) {
+                state.met.insert(step);
+                changed.notify_all();
             }
-            match actions.get(&step) {
+            while state.actions.get(&step) == Some(&Action::Hold) {
+                state = changed.wait(state).unwrap();
+            }
+            match state.actions.get(&step) {
                 Some(Action::Fail) => Err(IndexError::Fault),
                 _ => Ok(()),
             }
         }
 
         pub fn fail(&self, step: Step) {
-            self.set(step, Action::Fail);
+            self.0.0.lock().unwrap().actions.insert(step, Action::Fail);
         }
 
         pub fn hold(&self, step: Step) {
-            self.set(step, Action::Hold);
+            self.0.0.lock().unwrap().actions.insert(step, Action::Hold);
         }
 
-        /// Takes all faults away; who is held goes on.
-        pub fn clear_all(&self) {
-            self.0.0.lock().unwrap().clear();
+        /// Waits until somebody has met the fault at this step.
+        pub fn wait_until_met(&self, step: Step) {
+            let (state, changed) = &*self.0;
+            let mut state = state.lock().unwrap();
+            while !state.met.contains(&step) {
+                state = changed.wait(state).unwrap();
+            }
+        }
+
+        /// Takes the fault at this step away; who is held goes on.
+        pub fn clear(&self, step: Step) {
+            self.0.0.lock().unwrap().actions.remove(&step);
             self.0.1.notify_all();
         }
 
-        fn set(&self, step: Step, action: Action) {
-            self.0.0.lock().unwrap().insert(step, action);
+        /// Takes all faults away.
+        pub fn clear_all(&self) {
+            *self.0.0.lock().unwrap() = State::default();
+            self.0.1.notify_all();
         }
     }
 }

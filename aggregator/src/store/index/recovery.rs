@@ -6,14 +6,12 @@ use std::{io::ErrorKind, path::Path};
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{info, warn};
 
-use super::{Entry, Index, IndexError, Options, Seal, Step};
+use super::{Entry, Index, IndexError, Seal, Step};
 use crate::store::{
     StoreError,
     fingerprint::{Fields, Key},
+    options::Options,
 };
-
-/// Rows that are read at once.
-const CHUNK: usize = 10_000;
 
 /// Progress is logged whenever so many rows more have been read.
 const SHOWN_EVERY: i64 = 1_000_000;
@@ -28,20 +26,49 @@ pub(in crate::store) fn recover(
     last_event: i64,
     options: &Options,
 ) -> Result<Index, StoreError> {
-    let index = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
-        Some(index) => index,
-        None => open(folder, connection, last_event, options)?,
+    let again = |index: Index| {
+        read_again(&index, connection, key, last_event, options.replay_rows)?;
+        Ok(index)
     };
-    read_again(&index, connection, key, last_event)?;
-    Ok(index)
+    let read = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
+        Some(index) => again(index),
+        None => open(folder, connection, last_event, options).and_then(again),
+    };
+    match read {
+        // Met while the rows were read, when merging began where it had ended.
+        Err(StoreError::Index(err)) if err.is_damage() => again(make_anew(folder, &err, options)?),
+        read => read,
+    }
 }
 
-/// Removes the folder: the next opening makes all of it anew.
+/// Removes the folder, so that the next opening makes all of it anew. It goes under another name first, for half of it
+/// would be taken for a tree.
 pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
-    match std::fs::remove_dir_all(folder) {
-        Err(err) if err.kind() != ErrorKind::NotFound => Err(err.into()),
-        _ => Ok(()),
+    let aside = folder.with_extension("discarded");
+    remove(&aside)?;
+    match std::fs::rename(folder, &aside) {
+        Err(err) if err.kind() != ErrorKind::NotFound => return Err(err.into()),
+        _ => {}
     }
+    Ok(remove(&aside)?)
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn make_anew(
+    folder: &Path,
+    reason: &dyn std::fmt::Display,
+    options: &Options,
+) -> Result<Index, StoreError> {
+    warn!(%reason, "the dedup index cannot be used; making it anew");
+    discard(folder)?;
+    let (index, _) = Index::open(folder, options)?;
+    Ok(index)
 }
 
 fn open(
@@ -57,10 +84,7 @@ fn open(
         Err(err) if err.is_damage() => err.to_string(),
         Err(err) => return Err(err.into()),
     };
-    warn!(reason, "the dedup index cannot be used; making it anew");
-    discard(folder)?;
-    let (index, _) = Index::open(folder, options)?;
-    Ok(index)
+    make_anew(folder, &reason, options)
 }
 
 /// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
@@ -80,20 +104,22 @@ fn read_again(
     connection: &Connection,
     key: &Key,
     last_event: i64,
+    rows: usize,
 ) -> Result<(), StoreError> {
     let first = index.known();
     let mut shown = first;
     while index.known() < last_event {
         index.shared.faults.at(Step::Replay)?;
         index.make_room()?;
-        let entries = read(connection, key, index.known())?;
-        let Some((_, last)) = entries.last() else {
-            return Err(StoreError::Foreign(format!(
-                "the events after {} are missing",
-                index.known()
-            )));
-        };
-        let last = last.sequence;
+        let known = index.known();
+        let entries = read(connection, key, known, rows)?;
+        // Sequences have no gaps: a row that is not there would be an identity that is stored again.
+        let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
+        if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
+            let what = format!("events are missing after the {known}th");
+            return Err(StoreError::Foreign(what));
+        }
+        let last = known + i64::try_from(entries.len()).unwrap_or(i64::MAX);
         let seal = index.fills_up(entries.len()).then(|| Seal::new(last));
         if let Some(seal) = seal {
             seal.register(connection)?;
@@ -114,14 +140,19 @@ fn read_again(
     Ok(())
 }
 
-fn read(connection: &Connection, key: &Key, after: i64) -> rusqlite::Result<Vec<(u128, Entry)>> {
+fn read(
+    connection: &Connection,
+    key: &Key,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(u128, Entry)>> {
     let mut statement = connection.prepare_cached(
         "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload \
-         FROM events e JOIN topics t ON t.id = e.topic_id \
+         FROM events e LEFT JOIN topics t ON t.id = e.topic_id \
          WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
     )?;
-    let mut rows = statement.query(params![after, CHUNK])?;
-    let mut entries = Vec::with_capacity(CHUNK);
+    let mut rows = statement.query(params![after, limit])?;
+    let mut entries = Vec::with_capacity(limit);
     while let Some(row) = rows.next()? {
         let print = key.print(&Fields::of_row(row, 1)?);
         let entry = Entry {

@@ -11,7 +11,7 @@ use std::{
 
 use lsm_tree::{
     AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
-    SequenceNumberCounter, ValueType,
+    SequenceNumberCounter, Table, ValueType,
     compaction::{
         Leveled,
         filter::{CompactionFilter, Context, Factory, ItemAccessor, Verdict},
@@ -70,11 +70,15 @@ impl Sealed {
                 Some(value) => Some(Seal::decode(&value).ok_or(lsm_tree::Error::Unrecoverable)?),
                 None => None,
             };
+            let reach = seal.map_or(0, |seal| seal.reach);
+            if !is_whole(&tree, reach) {
+                return Err(lsm_tree::Error::Unrecoverable);
+            }
             let sealed = Self {
                 tree,
                 strategy: Arc::new(Leveled::default().with_l0_threshold(UNMERGED)),
                 sequences,
-                reach: AtomicI64::new(seal.map_or(0, |seal| seal.reach)),
+                reach: AtomicI64::new(reach),
                 stop,
             };
             Ok((sealed, seal))
@@ -95,34 +99,29 @@ impl Sealed {
         })
     }
 
-    /// Adds entries, in the order of their fingerprints, and their seal: all of it or nothing.
+    /// Writes entries, in the order of their fingerprints, and their seal to files that the tree does not know yet.
     ///
     /// By the tree's own way of writing a table, and not by its `ingestion`, whose tables' filters would be fetched
     /// through the block cache at every lookup until they are merged.
-    pub fn ingest(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<(), IndexError> {
+    pub fn write(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<Vec<Table>, IndexError> {
         guard(|| {
             let sequence = self.sequences.next();
-            let seal = InternalValue::from_components(
-                &SEAL_KEY[..],
-                &seal.encode()[..],
-                sequence,
-                ValueType::Value,
-            );
-            let entries = sorted.iter().map(|(identity, entry)| {
-                InternalValue::from_components(
-                    &identity.to_be_bytes()[..],
-                    &entry.encode()[..],
-                    sequence,
-                    ValueType::Value,
-                )
-            });
-            let items = std::iter::once(seal).chain(entries);
-            if let Some((tables, _)) = self.tree.flush_to_tables(items.map(Ok))? {
-                self.tree
-                    .register_tables(&tables, None, None, &[], UNREAD)?;
-            }
-            Ok(())
-        })?;
+            let item = |key: &[u8], value: &[u8]| {
+                InternalValue::from_components(key, value, sequence, ValueType::Value)
+            };
+            let seal = item(&SEAL_KEY, &seal.encode());
+            let entries = sorted
+                .iter()
+                .map(|(identity, entry)| item(&identity.to_be_bytes(), &entry.encode()));
+            let items = std::iter::once(seal).chain(entries).map(Ok);
+            let written = self.tree.flush_to_tables(items)?;
+            Ok(written.map(|(tables, _)| tables).unwrap_or_default())
+        })
+    }
+
+    /// Makes what was written a part of the tree: all of it or nothing.
+    pub fn register(&self, written: &[Table], seal: Seal) -> Result<(), IndexError> {
+        guard(|| self.tree.register_tables(written, None, None, &[], UNREAD))?;
         self.reach.store(seal.reach, Ordering::Release);
         Ok(())
     }
@@ -149,6 +148,14 @@ impl Sealed {
     pub fn unmerged(&self) -> usize {
         self.tree.l0_run_count()
     }
+}
+
+/// Whether the tree has as many entries as it says. It does not check the file that lists its tables, so a flaw there
+/// could take tables away without a word. There is one entry for each event, and what is more are older seals.
+fn is_whole(tree: &AnyTree, reach: i64) -> bool {
+    let entries = usize::try_from(reach).unwrap_or(usize::MAX);
+    let found = tree.approximate_len();
+    (entries..=entries.saturating_add(tree.table_count())).contains(&found)
 }
 
 fn config(folder: &Path, sequences: SequenceNumberCounter, stop: Arc<AtomicBool>) -> Config {

@@ -2,7 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     thread::{self, JoinHandle},
 };
 
@@ -14,11 +14,11 @@ use super::{IndexError, Sealing, Shared, Step, table::Entry};
 const MAX_UNMERGED: usize = 24;
 
 /// The running threads.
-pub(super) struct Threads(Mutex<Vec<JoinHandle<()>>>);
+pub(super) struct Threads(Vec<JoinHandle<()>>);
 
 impl Threads {
     pub fn start(shared: &Arc<Shared>) -> Result<Self, IndexError> {
-        let threads = Self(Mutex::new(Vec::new()));
+        let mut threads = Self(Vec::new());
         for (name, work) in [
             ("store-sealer", seal as fn(&Shared) -> _),
             ("store-merger", merge),
@@ -32,7 +32,7 @@ impl Threads {
                 }
             });
             match started {
-                Ok(thread) => threads.handles().push(thread),
+                Ok(thread) => threads.0.push(thread),
                 Err(err) => {
                     threads.end(shared);
                     return Err(err.into());
@@ -43,18 +43,14 @@ impl Threads {
     }
 
     /// Ends them and waits for it. A seal under way is finished, a merge under way is given up.
-    pub fn end(&self, shared: &Shared) {
+    pub fn end(&mut self, shared: &Shared) {
         shared.memory().stop = true;
         shared.sealed.stop_merging();
         shared.changed.notify_all();
-        for thread in self.handles().drain(..) {
+        for thread in self.0.drain(..) {
             // What it failed with is the index's failure already.
             let _ = thread.join();
         }
-    }
-
-    fn handles(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,12 +65,16 @@ fn seal(shared: &Shared) -> Result<(), IndexError> {
             .collect();
         sorted.sort_unstable_by_key(|(identity, _)| *identity);
         shared.faults.at(Step::Ingest)?;
-        shared.sealed.ingest(&sorted, sealing.seal)?;
+        let written = shared.sealed.write(&sorted, sealing.seal)?;
+        shared.faults.at(Step::Register)?;
+        shared.sealed.register(&written, sealing.seal)?;
         shared.faults.at(Step::Ingested)?;
+        let unmerged = shared.sealed.unmerged();
         {
             let mut memory = shared.memory();
             memory.sealing.pop_front();
             memory.begins_after = sealing.seal.reach;
+            memory.unmerged = unmerged;
         }
         shared.changed.notify_all();
         debug!(
@@ -94,7 +94,7 @@ fn next_full(shared: &Shared) -> Option<Arc<Sealing>> {
             return None;
         }
         if let Some(oldest) = memory.sealing.front()
-            && shared.sealed.unmerged() < MAX_UNMERGED
+            && memory.unmerged < MAX_UNMERGED
         {
             return Some(Arc::clone(oldest));
         }
@@ -119,11 +119,17 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
             }
         };
         shared.faults.at(Step::Merge)?;
-        while shared.sealed.merge()? {
+        loop {
+            let has_merged = shared.sealed.merge()?;
             shared.faults.at(Step::Merged)?;
-            // Sealing may be about to wait for it, with the lock held.
-            drop(shared.memory());
+            // The tree is asked without the lock: it may be writing its list of tables to disk.
+            let unmerged = shared.sealed.unmerged();
+            shared.memory().unmerged = unmerged;
+            // Sealing may wait for it.
             shared.changed.notify_all();
+            if !has_merged {
+                break;
+            }
         }
         merged_to = Some(reach);
     }

@@ -1,6 +1,10 @@
 //! A store that can be closed, opened again, looked at and broken.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use rusqlite::Connection;
@@ -9,8 +13,9 @@ use tokio::runtime::Runtime;
 
 use crate::store::{
     Appended, Delivery, FILE, Reader, StoreError, Writer, WriterEnded,
-    index::{Index, Options},
+    index::Index,
     open_with,
+    options::Options,
     reader::{EventPage, Stats},
 };
 
@@ -57,19 +62,15 @@ pub struct Store {
 
 impl Store {
     pub fn new() -> Self {
-        Self::with_tables_of(Options::default().table_entries)
+        Self::with(Options::default())
     }
 
-    /// With an index whose tables are sealed at so many entries.
-    pub fn with_tables_of(table_entries: usize) -> Self {
+    pub fn with(options: Options) -> Self {
         let mut store = Self {
             runtime: Runtime::new().unwrap(),
             directory: tempfile::tempdir().unwrap(),
             open: None,
-            options: Options {
-                table_entries,
-                ..Options::default()
-            },
+            options,
             now: 0,
         };
         store.reopen();
@@ -128,13 +129,15 @@ impl Store {
         look(self.reader().index.read().unwrap().as_ref().unwrap())
     }
 
-    /// Waits until no full table waits to be sealed.
+    /// Waits until no full table waits to be sealed, or the index has failed.
     pub fn settle(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
         let index = self.reader().index.read().unwrap();
         while index
             .as_ref()
             .is_some_and(|index| index.is_sound() && !index.is_settled())
         {
+            assert!(Instant::now() < deadline, "a table is never sealed");
             std::thread::yield_now();
         }
     }

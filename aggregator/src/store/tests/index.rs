@@ -7,11 +7,11 @@ use shared::event::Event;
 
 use super::{
     harness::{Arrival, Store, delivery, event, json},
-    trial::{THREAD_STEPS, Trial, copy, damage, files, restore},
+    trial::{THREAD_STEPS, Trial, copy, damage, files, restore, small},
 };
 use crate::store::{
     fingerprint::{Fields, Key},
-    index::{Entry, Index, NOT_ASKED, Seal, Step, discard, recover},
+    index::{Entry, Index, Seal, Step, discard, recover},
 };
 
 #[test]
@@ -21,6 +21,8 @@ fn duplicates_are_found_while_a_table_is_sealed_and_merged() {
         trial.fill(0..40);
         trial.hold(step);
         // Full tables wait behind the one that is held, fewer than the writer would wait for.
+        trial.fill(40..48);
+        // And what is in them is asked for.
         trial.fill(40..48);
         trial.check();
         trial.store.options.faults.clear_all();
@@ -35,8 +37,10 @@ fn a_kill_at_any_step_of_sealing_or_merging_loses_nothing() {
         let mut trial = Trial::new();
         trial.fill(0..40);
         // The thread ends at the step, and leaves the files as a killed process would.
+        trial.store.settle();
         trial.store.options.faults.fail(step);
-        trial.fill(40..43);
+        trial.send((40..46).map(event).collect());
+        trial.store.options.faults.wait_until_met(step);
         trial.store.close();
         trial.store.options.faults.clear_all();
         trial.store.reopen();
@@ -53,16 +57,17 @@ fn a_thread_that_fails_is_replaced_with_its_index() {
         trial.store.options.faults.fail(step);
         let mut sequence = trial.sent.len() as u64 + 1;
         let is_refused = (100..200).any(|id| {
-            let refused = trial
+            let is_refused = trial
                 .store
                 .append(&[delivery(sequence, &event(id))])
                 .is_err();
-            if !refused {
+            if !is_refused {
                 trial.model.append(sequence, &event(id));
                 trial.sent.push(event(id));
                 sequence += 1;
             }
-            refused
+            trial.store.settle();
+            is_refused
         });
         assert!(is_refused, "{step:?} was never reached");
         trial.store.options.faults.clear_all();
@@ -95,10 +100,11 @@ fn a_kill_while_the_index_is_made_anew_costs_only_time() {
     trial.fill(0..40);
     trial.store.close();
     discard(&trial.index()).unwrap();
-    for step in [Step::Replay, Step::Ingest, Step::Ingested] {
+    for step in [Step::Replay, Step::Ingest, Step::Register, Step::Ingested] {
         trial.store.options.faults.fail(step);
-        // It may be complete before the thread meets the fault.
+        // The rows may all be read before the thread ends.
         let _ = trial.store.try_reopen();
+        trial.store.options.faults.wait_until_met(step);
         trial.store.close();
         trial.store.options.faults.clear_all();
     }
@@ -180,6 +186,79 @@ fn every_file_of_the_index_may_be_damaged_or_missing() {
 }
 
 #[test]
+fn a_flaw_in_the_list_of_tables_takes_no_entry_away() {
+    let mut trial = Trial::new();
+    trial.fill(0..45);
+    trial.store.close();
+    let sound = tempfile::tempdir().unwrap();
+    copy(trial.store.path(), sound.path());
+    let list = files(&trial.index())
+        .into_iter()
+        .find(|file| file.file_name().unwrap().to_string_lossy().starts_with('v'))
+        .unwrap();
+    let again: Vec<_> = (0..45)
+        .map(|id| delivery(1_000 + u64::from(id), &event(id)))
+        .collect();
+    for at in 0..fs::read(&list).unwrap().len() {
+        discard(&trial.index()).unwrap();
+        copy(sound.path(), trial.store.path());
+        let mut bytes = fs::read(&list).unwrap();
+        bytes[at] ^= 1 << (at % 8);
+        fs::write(&list, bytes).unwrap();
+        trial.store.reopen();
+        assert_eq!(trial.store.append(&again).unwrap().unique, 0, "byte {at}");
+        trial.store.close();
+        restore(sound.path(), trial.store.path());
+    }
+}
+
+#[test]
+fn what_leaves_memory_after_a_batch_was_looked_up_is_found() {
+    let mut trial = Trial::new();
+    let faults = trial.store.options.faults.clone();
+    faults.hold(Step::Ingest);
+    trial.send((0..5).map(event).collect());
+    faults.wait_until_met(Step::Ingest);
+    // Looked up while the table is in memory, and not in the tree.
+    faults.hold(Step::Looked);
+    let writer = trial.store.writer().clone();
+    let batch = std::sync::Arc::new(vec![delivery(6, &event(3))]);
+    let append = trial
+        .store
+        .runtime
+        .spawn(async move { writer.append(batch, 9).await });
+    faults.wait_until_met(Step::Looked);
+    faults.clear(Step::Ingest);
+    trial.store.settle();
+    faults.clear_all();
+    let appended = trial.store.runtime.block_on(append).unwrap().unwrap();
+    assert_eq!((appended.unique, appended.duplicates), (0, 1));
+}
+
+#[test]
+fn the_writer_waits_while_full_tables_take_all_their_memory() {
+    let mut trial = Trial::new();
+    let faults = trial.store.options.faults.clone();
+    faults.hold(Step::Ingest);
+    for table in 0..3_u8 {
+        trial.send((0..5).map(|id| event(5 * table + id)).collect());
+    }
+    let writer = trial.store.writer().clone();
+    let batch = std::sync::Arc::new(vec![delivery(16, &event(3)), delivery(17, &event(90))]);
+    faults.hold(Step::Looked);
+    let append = trial
+        .store
+        .runtime
+        .spawn(async move { writer.append(batch, 9).await });
+    faults.wait_until_met(Step::Looked);
+    faults.clear(Step::Looked);
+    assert!(!append.is_finished());
+    faults.clear_all();
+    let appended = trial.store.runtime.block_on(append).unwrap().unwrap();
+    assert_eq!((appended.unique, appended.duplicates), (1, 1));
+}
+
+#[test]
 fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
     let (first, second) = (event(1), event(2));
     let parse = |arrivals: &[Arrival]| Event::parse(&json(&arrivals[0]).into()).unwrap();
@@ -229,7 +308,7 @@ fn an_event_is_found_by_its_identity_wherever_the_index_has_it() {
 
 #[test]
 fn an_answer_of_the_tree_that_is_too_old_is_asked_for_again() {
-    let store = Store::with_tables_of(1);
+    let store = Store::with(small());
     let connection = store.aside();
     let folder = tempfile::tempdir().unwrap();
     let (key, options) = (Key([0; 16]), &store.options);
@@ -244,15 +323,20 @@ fn an_answer_of_the_tree_that_is_too_old_is_asked_for_again() {
     index.enter([(12, entry(2))], 2, Some(Seal::new(2)));
     // Wherever the entry is by now, in memory or in the tree, it is found.
     while index.sealed_reach() < 2 {
-        assert_eq!(index.find_again(11, None, reach).unwrap(), Some(entry(1)));
+        assert_eq!(
+            index.find_again(11, None, Some(reach)).unwrap(),
+            Some(entry(1))
+        );
     }
-    assert_eq!(index.find_again(11, None, reach).unwrap(), Some(entry(1)));
     assert_eq!(
-        index.find_again(12, None, NOT_ASKED).unwrap(),
-        Some(entry(2))
+        index.find_again(11, None, Some(reach)).unwrap(),
+        Some(entry(1))
     );
+    assert_eq!(index.find_again(12, None, None).unwrap(), Some(entry(2)));
     assert_eq!(
-        index.find_again(13, None, index.sealed_reach()).unwrap(),
+        index
+            .find_again(13, None, Some(index.sealed_reach()))
+            .unwrap(),
         None
     );
 }

@@ -125,6 +125,7 @@ impl Trial {
             Act::HoldAt(_, messages) if self.is_damaged => self.send(messages),
             Act::HoldAt(step, messages) => {
                 self.hold(step);
+                self.send(messages.clone());
                 self.send(messages);
                 self.check();
                 self.store.options.faults.clear_all();

@@ -139,12 +139,36 @@ pub fn check(store: &Store, model: &Model) {
         .collect();
     assert_eq!(counted, expected);
     check_digests(store, model);
+    check_chains(store, model);
     let kept = |table| -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
         store.aside().query_row(&sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(kept("rejected"), model.done.rejected);
     assert_eq!(kept("conflicts"), model.done.conflicts);
+}
+
+/// Walks each topic from its newest event to its first, over several pages.
+fn check_chains(store: &Store, model: &Model) {
+    for topic in model.topics.keys() {
+        let mut shown = BTreeSet::new();
+        let (mut before, mut last) = (None, i64::MAX);
+        loop {
+            let page = store.page(Some(&format!("t{topic}")), before, 3);
+            for event in page.events {
+                assert!(event.sequence < last, "newest first");
+                last = event.sequence;
+                assert_eq!(event.topic, format!("t{topic}"));
+                shown.insert(event.event_id);
+            }
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let stored = model.stored.keys().filter(|(of, _)| of == topic);
+        assert_eq!(shown, stored.map(|(_, id)| id.to_string()).collect());
+    }
 }
 
 /// Makes the digest of each topic anew from what the model has stored.

@@ -9,14 +9,23 @@ use super::{
     harness::{Arrival, Store, delivery, event},
     model::{Model, check},
 };
-use crate::store::{Delivery, FILE, INDEX_FOLDER, StoreError, index::Step};
+use crate::store::{Delivery, FILE, INDEX_FOLDER, StoreError, index::Step, options::Options};
 
-/// Small, so that a few events fill a table and some dozens are merged.
-const TABLE: usize = 5;
+/// Small, so that a few events fill a table, some dozens are merged, and what is remembered is forgotten often.
+pub fn small() -> Options {
+    Options {
+        table_entries: 5,
+        replay_rows: 3,
+        split_events: 4,
+        topics: 1,
+        ..Options::default()
+    }
+}
 
-pub const THREAD_STEPS: [Step; 5] = [
+pub const THREAD_STEPS: [Step; 6] = [
     Step::Sort,
     Step::Ingest,
+    Step::Register,
     Step::Ingested,
     Step::Merge,
     Step::Merged,
@@ -33,7 +42,7 @@ pub struct Trial {
 
 impl Trial {
     pub fn new() -> Self {
-        let store = Store::with_tables_of(TABLE);
+        let store = Store::with(small());
         store.meet(1, 1, 0);
         Self {
             store,

@@ -40,7 +40,7 @@ pub(super) struct Owner {
 
 impl Owner {
     pub fn new(place: Place, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
-        let open = Open::load(connection)?;
+        let open = Open::load(connection, place.options.topics)?;
         let mut owner = Self {
             place,
             store_id: open.state.store_id.clone(),
@@ -52,6 +52,10 @@ impl Owner {
         owner.recover_index(&open)?;
         owner.open = Some(open);
         Ok(owner)
+    }
+
+    pub fn split_events(&self) -> usize {
+        self.place.options.split_events
     }
 
     pub fn run(&mut self, mut work: mpsc::Receiver<Work>) {
@@ -74,7 +78,10 @@ impl Owner {
         looked: Result<Looked, IndexError>,
         now: i64,
     ) -> Result<Appended, StoreError> {
-        let looked = match looked {
+        let looked = match looked.and_then(|looked| {
+            self.place.options.faults.at(Step::Looked)?;
+            Ok(looked)
+        }) {
             Ok(looked) => looked,
             Err(err) => return self.fail(err.into()),
         };
@@ -171,7 +178,7 @@ impl Owner {
 
     /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
     fn open_again(&mut self) -> Result<Open, StoreError> {
-        let open = Open::load(schema::open(&self.place.file)?)?;
+        let open = Open::load(schema::open(&self.place.file)?, self.place.options.topics)?;
         if open.state.store_id != self.store_id {
             let found = open.state.store_id;
             return Err(StoreError::Foreign(format!(
@@ -217,12 +224,12 @@ impl Owner {
 }
 
 impl Open {
-    fn load(connection: Connection) -> Result<Self, StoreError> {
+    fn load(connection: Connection, topics: usize) -> Result<Self, StoreError> {
         let state = State::load(&connection)?;
         Ok(Self {
             connection,
             state,
-            topics: Topics::default(),
+            topics: Topics::new(topics),
         })
     }
 }

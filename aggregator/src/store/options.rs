@@ -1,0 +1,30 @@
+//! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
+
+use super::index::Faults;
+
+#[derive(Debug, Clone)]
+pub(super) struct Options {
+    /// Entries at which a table of the dedup index is sealed. With these it takes 34 MiB, and a batch of up to 17,500
+    /// events more does not double it.
+    pub table_entries: usize,
+    /// Rows that are read at once when the index is read again.
+    pub replay_rows: usize,
+    /// A batch of more events is looked up by two threads: that stage takes longer than the writer's.
+    pub split_events: usize,
+    /// Topics that the writer remembers. With names as long as they may be, these are 20 MiB.
+    pub topics: usize,
+    /// What tests do to the threads.
+    pub faults: Faults,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            table_entries: 900_000,
+            replay_rows: 10_000,
+            split_events: 512,
+            topics: 50_000,
+            faults: Faults::default(),
+        }
+    }
+}
