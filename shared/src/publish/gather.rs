@@ -12,7 +12,7 @@ use crate::event::Topic;
 
 /// Messages under way that keep the broker's disk busy. It syncs one after the other, so that more of them would wait
 /// there, where nothing can be added to them any more; here they are filled meanwhile. Measured with 64 callers of single
-/// events of 10 topics: half as many events a second again as with 16.
+/// events of 10 topics: 12,000 to 16,000 events/s, with 16 under way 9,000 to 11,000.
 const BUSY: usize = 4;
 
 /// What has waited so long goes all the same: then it is the way to the broker that takes the time, not its disk.
