@@ -274,9 +274,6 @@ impl Memory {
 impl IndexError {
     /// Whether the files are no good, rather than the disk full or out of reach.
     pub(super) fn is_damage(&self) -> bool {
-        use std::io::ErrorKind::{
-            PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
-        };
         match self {
             Self::Tree(err) => match &**err {
                 lsm_tree::Error::Io(err) => !is_passing(err),

@@ -1,6 +1,7 @@
 //! The sealed entries: an LSM tree on disk that only grows, by one ingestion a seal.
 
 use std::{
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -61,6 +62,9 @@ pub(super) struct Sealed {
 impl Sealed {
     /// Opens the tree in `folder`, or makes it, and tells its newest seal.
     pub fn open(folder: &Path) -> Result<(Self, Option<Seal>), IndexError> {
+        if !is_list_sound(folder)? {
+            return Err(lsm_tree::Error::Unrecoverable.into());
+        }
         guard(|| {
             let stop = Arc::new(AtomicBool::new(false));
             let sequences = SequenceNumberCounter::default();
@@ -150,8 +154,26 @@ impl Sealed {
     }
 }
 
-/// Whether the tree has as many entries as it says. It does not check the file that lists its tables, so a flaw there
-/// could take tables away without a word. There is one entry for each event, and what is more are older seals.
+/// Whether the file that lists the tables is the one that was written. The tree writes its checksum into the file
+/// `current`, behind its number, and does not look at it: a flaw there could take tables away without a word, or ask for
+/// so much memory that the process is aborted.
+fn is_list_sound(folder: &Path) -> std::io::Result<bool> {
+    let current = match std::fs::read(folder.join("current")) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(true),
+        current => current?,
+    };
+    let Some((number, rest)) = current.split_first_chunk::<8>() else {
+        return Ok(false);
+    };
+    let list = match std::fs::read(folder.join(format!("v{}", u64::from_le_bytes(*number)))) {
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(false),
+        list => list?,
+    };
+    let checksum = rest.first_chunk::<16>().copied().map(u128::from_le_bytes);
+    Ok(checksum == Some(xxhash_rust::xxh3::xxh3_128(&list)))
+}
+
+/// Whether the tree has one entry for each event up to its reach. What it has more are older seals.
 fn is_whole(tree: &AnyTree, reach: i64) -> bool {
     let entries = usize::try_from(reach).unwrap_or(usize::MAX);
     let found = tree.approximate_len();

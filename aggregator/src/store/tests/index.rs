@@ -39,7 +39,7 @@ fn a_kill_at_any_step_of_sealing_or_merging_loses_nothing() {
         // The thread ends at the step, and leaves the files as a killed process would.
         trial.store.settle();
         trial.store.options.faults.fail(step);
-        trial.send((40..46).map(event).collect());
+        trial.try_send((40..46).map(event).collect());
         trial.store.options.faults.wait_until_met(step);
         trial.store.close();
         trial.store.options.faults.clear_all();
@@ -110,6 +110,19 @@ fn a_kill_while_the_index_is_made_anew_costs_only_time() {
     }
     trial.store.reopen();
     trial.fill(30..60);
+    trial.check();
+}
+
+#[test]
+fn a_sound_index_is_used_again_and_not_made_anew() {
+    let mut trial = Trial::new();
+    trial.fill(0..40);
+    trial.store.settle();
+    // All of it is in the tree, so there is nothing to read again.
+    trial.store.options.faults.fail(Step::Replay);
+    trial.store.reopen();
+    trial.store.options.faults.clear_all();
+    trial.fill(20..45);
     trial.check();
 }
 
@@ -206,7 +219,7 @@ fn a_flaw_in_the_list_of_tables_takes_no_entry_away() {
         bytes[at] ^= 1 << (at % 8);
         fs::write(&list, bytes).unwrap();
         trial.store.reopen();
-        assert_eq!(trial.store.append(&again).unwrap().unique, 0, "byte {at}");
+        assert_eq!(trial.append(&again).unique, 0, "byte {at}");
         trial.store.close();
         restore(sound.path(), trial.store.path());
     }

@@ -9,7 +9,9 @@ use super::{
     harness::{Arrival, Store, delivery, event},
     model::{Model, check},
 };
-use crate::store::{Delivery, FILE, INDEX_FOLDER, StoreError, index::Step, options::Options};
+use crate::store::{
+    Appended, Delivery, FILE, INDEX_FOLDER, StoreError, index::Step, options::Options,
+};
 
 /// Small, so that a few events fill a table, some dozens are merged, and what is remembered is forgotten often.
 pub fn small() -> Options {
@@ -66,11 +68,26 @@ impl Trial {
         self.append(&batch);
     }
 
+    /// Sends messages once; they may be refused.
+    pub fn try_send(&mut self, messages: Vec<Vec<Arrival>>) {
+        let first = self.sent.len() as u64 + 1;
+        let deliveries = (first..).zip(&messages);
+        let batch: Vec<_> = deliveries
+            .map(|(n, message)| delivery(n, message))
+            .collect();
+        if self.store.append(&batch).is_ok() {
+            for (sequence, message) in (first..).zip(&messages) {
+                self.model.append(sequence, message);
+            }
+            self.sent.extend(messages);
+        }
+    }
+
     /// Appends until it succeeds: what fails has changed nothing.
-    pub fn append(&mut self, batch: &[Delivery]) {
+    pub fn append(&mut self, batch: &[Delivery]) -> Appended {
         for _ in 0..5 {
             match self.store.append(batch) {
-                Ok(_) => return,
+                Ok(appended) => return appended,
                 // A fault was met; a killed process does not meet it again.
                 Err(StoreError::Index(_)) => self.store.options.faults.clear_all(),
                 Err(err) => panic!("{err}"),
