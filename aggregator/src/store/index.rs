@@ -38,7 +38,7 @@ const MAX_SEALING: usize = 3;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
     /// Its files cannot be read or written.
-    #[error(transparent)]
+    #[error("{}", told(.0))]
     Tree(Arc<lsm_tree::Error>),
     /// Its files hold what nobody thought of.
     #[error("its files are damaged")]
@@ -285,6 +285,14 @@ impl IndexError {
             Self::Fault => false,
         }
     }
+}
+
+/// What the tree reports, in the system's own words where it only passes them on.
+fn told(err: &lsm_tree::Error) -> String {
+    if let lsm_tree::Error::Io(err) = err {
+        return err.to_string();
+    }
+    err.to_string()
 }
 
 /// Whether an error tells of the system's state and not of the file's: no room, no access, no descriptors.
