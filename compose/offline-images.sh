@@ -52,7 +52,7 @@ static_busybox() { # prints its path
     "${download[@]}" 2>/dev/null || { apt-get -qq update && "${download[@]}"; }
     dpkg -x busybox-static_*.deb busybox-static
   ) >&2 || fail "a static busybox is missing, and apt-get cannot download the package busybox-static"
-  find "$work/busybox-static" -name busybox -type f
+  find "$work/busybox-static" -path '*/bin/busybox' -type f
 }
 
 broker_image() {

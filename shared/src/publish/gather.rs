@@ -86,20 +86,31 @@ impl Gather {
     /// The next message that is full or due, and may go while so many are under way.
     pub fn pop(&mut self, in_flight: usize, now: Instant) -> Option<Message> {
         let patience = patience(in_flight)?;
-        let is_due = |due: Instant| due + patience <= now;
-        let full = self.full.front();
-        if full.is_some_and(|message| patience.is_zero() || is_due(message.due)) {
-            return self.full.pop_front();
-        }
-        while let Some((due, _)) = self.order.front()
-            && is_due(*due)
-        {
-            let (due, topic) = self.order.pop_front()?;
-            if self.open.get(&topic).is_some_and(|open| open.due == due) {
-                return self.open.remove(&topic);
+        let is_due = |due: &Instant| *due + patience <= now;
+        self.forget_closed();
+        let full = self.full.front().map(|message| message.due);
+        let full = full.filter(|due| patience.is_zero() || is_due(due));
+        let open = self.order.front().map(|(due, _)| *due).filter(is_due);
+        match (full, open) {
+            // The older one first, or a busy topic would keep a quiet one waiting for ever.
+            (Some(full), open) if open.is_none_or(|open| full <= open) => self.full.pop_front(),
+            (_, Some(_)) => {
+                let (_, topic) = self.order.pop_front()?;
+                self.open.remove(&topic)
             }
+            _ => None,
         }
-        None
+    }
+
+    /// Takes away what stands first in the order for messages that were full before.
+    fn forget_closed(&mut self) {
+        while let Some((due, topic)) = self.order.front() {
+            let open = self.open.get(topic);
+            if open.is_some_and(|open| open.due == *due) {
+                return;
+            }
+            self.order.pop_front();
+        }
     }
 
     /// When [`Self::pop`] has to be asked again, if nothing is added meanwhile and as many stay under way.
@@ -200,6 +211,19 @@ mod tests {
         let late = due + PATIENCE;
         assert_eq!(shape(gather.pop(BUSY, late)), Some(("b".to_owned(), 3)));
         assert_eq!(shape(gather.pop(BUSY - 1, due)), Some(("a".to_owned(), 2)));
+    }
+
+    #[test]
+    fn a_busy_topic_does_not_keep_a_quiet_one_waiting() {
+        let start = Instant::now();
+        let mut gather = Gather::new(2, LINGER);
+        gather.add(piece("quiet", 1, 1), start);
+        let later = start + LINGER;
+        for _ in 0..3 {
+            gather.add(piece("busy", 2, 1), later);
+        }
+        assert_eq!(shape(gather.pop(0, later)), Some(("quiet".to_owned(), 1)));
+        assert_eq!(shape(gather.pop(0, later)), Some(("busy".to_owned(), 2)));
     }
 
     #[test]
