@@ -28,6 +28,16 @@ pub(super) struct Looked {
     pub reach: Option<i64>,
 }
 
+impl Looked {
+    /// Forgets what the tree said, so that it is asked again.
+    pub fn forget(&mut self) {
+        self.reach = None;
+        for event in &mut self.events {
+            event.sealed = None;
+        }
+    }
+}
+
 /// What is known of one event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookedEvent {

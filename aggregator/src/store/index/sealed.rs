@@ -62,7 +62,7 @@ pub(super) struct Sealed {
 impl Sealed {
     /// Opens the tree in `folder`, or makes it, and tells its newest seal.
     pub fn open(folder: &Path) -> Result<(Self, Option<Seal>), IndexError> {
-        if !is_list_sound(folder)? {
+        if !is_list_sound(folder).map_err(lsm_tree::Error::from)? {
             return Err(lsm_tree::Error::Unrecoverable.into());
         }
         guard(|| {
