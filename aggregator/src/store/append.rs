@@ -19,7 +19,7 @@ use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     incarnation::{Incarnation, was_applied},
-    index::{Entry, Index, IndexError, Seal, Table},
+    index::{Asked, Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
     state::State,
     topics::{TopicRow, Topics},
@@ -55,7 +55,7 @@ pub(super) fn append(
         ground,
         insert: ground.transaction.prepare_cached(INSERT)?,
         next,
-        reach: looked.reach,
+        asked: looked.asked,
         entries: Table::default(),
         topics: HashMap::new(),
         done: Appended::default(),
@@ -82,8 +82,8 @@ struct Append<'a> {
     ground: &'a Ground<'a>,
     insert: CachedStatement<'a>,
     next: &'a mut State,
-    /// What the tree had reached when the batch was looked up.
-    reach: Option<i64>,
+    /// What the tree's answers for the batch are worth.
+    asked: Option<Asked>,
     /// The entries of this batch: memory knows them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
@@ -186,7 +186,7 @@ impl<'a> Append<'a> {
             None => self
                 .ground
                 .index
-                .find_again(print.identity, sealed, self.reach)?,
+                .find_again(print.identity, sealed, self.asked)?,
         };
         let Some(Entry { sequence, content }) = entry else {
             return Ok(Seen::Never);

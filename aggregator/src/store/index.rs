@@ -58,8 +58,17 @@ pub enum IndexError {
     Fault,
 }
 
+/// What an answer of the tree is worth: which index gave it, and all events up to which sequence it knew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    index: uuid::Uuid,
+    reach: i64,
+}
+
 /// The index of one store. The writer changes it, after COMMIT; others look things up.
 pub(super) struct Index {
+    /// This opening of it.
+    id: uuid::Uuid,
     shared: Arc<Shared>,
     threads: Threads,
     table_entries: usize,
@@ -136,6 +145,7 @@ impl Index {
         });
         let threads = Threads::start(&shared)?;
         let index = Self {
+            id: uuid::Uuid::new_v4(),
             shared,
             threads,
             table_entries: options.table_entries,
@@ -164,21 +174,23 @@ impl Index {
         self.find_again(identity, None, None)
     }
 
-    /// Looks an identity up of which the tree said `earlier` when it reached the sequence `reach`, if it was asked.
+    /// Looks an identity up of which the tree said `earlier`, if it was `asked`. What another opening of the index
+    /// said is not believed: that one may have been closed for its damage.
     pub fn find_again(
         &self,
         identity: u128,
         earlier: Option<Entry>,
-        reach: Option<i64>,
+        asked: Option<Asked>,
     ) -> Result<Option<Entry>, IndexError> {
-        if earlier.is_some() {
+        let asked = asked.filter(|asked| asked.index == self.id);
+        if asked.is_some() && earlier.is_some() {
             return Ok(earlier);
         }
         {
             let memory = self.shared.memory();
             let found = memory.find(identity);
             // Under the same lock: a table may leave memory at any time.
-            if found.is_some() || reach.is_some_and(|reach| reach >= memory.begins_after) {
+            if found.is_some() || asked.is_some_and(|asked| asked.reach >= memory.begins_after) {
                 return Ok(found);
             }
         }
@@ -191,9 +203,12 @@ impl Index {
         self.shared.sealed.get(identity)
     }
 
-    /// [`Self::find_sealed`] finds, from now on, every event up to this sequence.
-    pub fn sealed_reach(&self) -> i64 {
-        self.shared.sealed.reach()
+    /// Taken before the tree is asked: [`Self::find_sealed`] knows at least so much from then on.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            index: self.id,
+            reach: self.shared.sealed.reach(),
+        }
     }
 
     /// Whether the table is full with `more` entries, so that they have to come with a seal.

@@ -11,7 +11,7 @@ use shared::event::Event;
 use super::{
     Delivery,
     fingerprint::{Fields, Key, Print},
-    index::{Entry, Index, IndexError},
+    index::{Asked, Entry, Index, IndexError},
 };
 
 /// The index, where there is one: it is away while it is made anew.
@@ -23,19 +23,8 @@ pub(super) struct Looked {
     pub batch: Arc<Vec<Delivery>>,
     /// For each event of the batch, in order; rejections have none.
     pub events: Vec<LookedEvent>,
-    /// The sequence that the tree reached before it was asked: of later events it may know nothing. None where it was
-    /// not asked.
-    pub reach: Option<i64>,
-}
-
-impl Looked {
-    /// Forgets what the tree said, so that it is asked again.
-    pub fn forget(&mut self) {
-        self.reach = None;
-        for event in &mut self.events {
-            event.sealed = None;
-        }
-    }
+    /// What the answers of the tree are worth; none where it was not asked.
+    pub asked: Option<Asked>,
 }
 
 /// What is known of one event.
@@ -55,7 +44,7 @@ pub(super) fn look(
 ) -> Result<Looked, IndexError> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
     let index = slot.as_ref();
-    let reach = index.map(Index::sealed_reach);
+    let asked = index.map(Index::asked);
     let events: Vec<&Event> = batch
         .iter()
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
@@ -68,12 +57,15 @@ pub(super) fn look(
         let (first, second) = events.split_at(events.len() / 2);
         thread::scope(|scope| {
             let helper = thread::Builder::new().spawn_scoped(scope, || look(second));
-            let mut looked = look(first)?;
-            looked.extend(match helper {
-                Ok(helper) => helper.join().unwrap_or(Err(IndexError::Panicked))?,
+            let first = look(first);
+            // Joined whatever became of the first half, for a scope panics over a panic that nobody took.
+            let second = match helper {
+                Ok(helper) => helper.join().unwrap_or(Err(IndexError::Panicked)),
                 // The system has no thread to give.
-                Err(_) => look(second)?,
-            });
+                Err(_) => look(second),
+            };
+            let mut looked = first?;
+            looked.extend(second?);
             Ok::<_, IndexError>(looked)
         })?
     } else {
@@ -83,7 +75,7 @@ pub(super) fn look(
     Ok(Looked {
         batch,
         events,
-        reach,
+        asked,
     })
 }
 

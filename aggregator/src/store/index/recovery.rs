@@ -1,7 +1,10 @@
 //! The index at a start and after a failure: trusted as far as the store knows its newest seal, then read again from
 //! the event rows.
 
-use std::{io::ErrorKind, path::Path};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{info, warn};
@@ -44,13 +47,17 @@ pub(in crate::store) fn recover(
 /// Removes the folder, so that the next opening makes all of it anew. It goes under another name first, for half of it
 /// would be taken for a tree.
 pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
-    let aside = folder.with_extension("discarded");
+    let aside = aside(folder);
     remove(&aside)?;
     match std::fs::rename(folder, &aside) {
         Err(err) if err.kind() != ErrorKind::NotFound => return Err(err.into()),
         _ => {}
     }
     Ok(remove(&aside)?)
+}
+
+fn aside(folder: &Path) -> PathBuf {
+    folder.with_extension("discarded")
 }
 
 fn remove(folder: &Path) -> std::io::Result<()> {
@@ -77,6 +84,8 @@ fn open(
     last_event: i64,
     options: &Options,
 ) -> Result<Index, StoreError> {
+    // What a kill in the middle of discarding left.
+    remove(&aside(folder)).map_err(IndexError::from)?;
     let reason = match Index::open(folder, options) {
         Ok((index, None)) => return Ok(index),
         Ok((index, Some(seal))) if is_known(connection, seal, last_event)? => return Ok(index),

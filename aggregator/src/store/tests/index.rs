@@ -331,25 +331,59 @@ fn an_answer_of_the_tree_that_is_too_old_is_asked_for_again() {
         content: 7,
     };
     assert_eq!(index.find_sealed(11).unwrap(), None);
-    let reach = index.sealed_reach();
+    let asked = Some(index.asked());
     index.enter([(11, entry(1))], 1, Some(Seal::new(1)));
     index.enter([(12, entry(2))], 2, Some(Seal::new(2)));
     // Wherever the entry is by now, in memory or in the tree, it is found.
-    while index.sealed_reach() < 2 {
-        assert_eq!(
-            index.find_again(11, None, Some(reach)).unwrap(),
-            Some(entry(1))
-        );
+    while !index.is_settled() {
+        assert_eq!(index.find_again(11, None, asked).unwrap(), Some(entry(1)));
     }
-    assert_eq!(
-        index.find_again(11, None, Some(reach)).unwrap(),
-        Some(entry(1))
-    );
+    assert_eq!(index.find_again(11, None, asked).unwrap(), Some(entry(1)));
     assert_eq!(index.find_again(12, None, None).unwrap(), Some(entry(2)));
     assert_eq!(
-        index
-            .find_again(13, None, Some(index.sealed_reach()))
-            .unwrap(),
+        index.find_again(13, None, Some(index.asked())).unwrap(),
         None
     );
+}
+
+#[test]
+fn what_another_opening_of_the_index_said_is_not_believed() {
+    let store = Store::with(small());
+    let (connection, key) = (store.aside(), Key([0; 16]));
+    let open = |folder: &std::path::Path| {
+        recover(None, folder, &connection, &key, 0, &store.options).unwrap()
+    };
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (old, new): (Index, Index) = (open(old.path()), open(new.path()));
+    let entry = Entry {
+        sequence: 1,
+        content: 7,
+    };
+    // The new one has its entry in the tree; the old one did not find it, or found what is not there.
+    new.enter([(11, entry)], 1, Some(Seal::new(1)));
+    old.enter([(12, entry)], 2, Some(Seal::new(2)));
+    while !(new.is_settled() && old.is_settled()) {
+        std::thread::yield_now();
+    }
+    let asked = Some(old.asked());
+    assert_eq!(new.find_again(11, None, asked).unwrap(), Some(entry));
+    assert_eq!(new.find_again(12, Some(entry), asked).unwrap(), None);
+    assert_eq!(new.find_again(11, None, Some(new.asked())).unwrap(), None);
+}
+
+#[test]
+fn a_list_of_tables_that_cannot_be_read_is_made_anew() {
+    let mut trial = Trial::new();
+    trial.fill(0..20);
+    trial.store.close();
+    let current = trial.index().join("current");
+    fs::remove_file(&current).unwrap();
+    fs::create_dir(&current).unwrap();
+    // And a kill had left a part of an index that was discarded before.
+    let left = trial.index().with_extension("discarded");
+    fs::create_dir_all(left.join("tables")).unwrap();
+    trial.store.reopen();
+    assert!(!left.exists());
+    trial.fill(10..30);
+    trial.check();
 }

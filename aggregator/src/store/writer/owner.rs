@@ -78,17 +78,13 @@ impl Owner {
         looked: Result<Looked, IndexError>,
         now: i64,
     ) -> Result<Appended, StoreError> {
-        let mut looked = match looked.and_then(|looked| {
+        let looked = match looked.and_then(|looked| {
             self.place.options.faults.at(Step::Looked)?;
             Ok(looked)
         }) {
             Ok(looked) => looked,
             Err(err) => return self.fail(err.into()),
         };
-        // What an index said that was closed since is not believed: it may have been closed for its damage.
-        if self.open.is_none() {
-            looked.forget();
-        }
         let (done, fresh) =
             self.write(|ground, next| append::append(ground, next, &looked, now))?;
         let committed = self.place.options.faults.at(Step::Committed);
