@@ -29,8 +29,9 @@ const PULL_MESSAGES: usize = 2_000;
 const COMMITTING: usize = 2;
 
 /// Bytes asked for at once. The client asks again when half of the bytes or of the messages have come, each time
-/// for all of it, so up to 16 MiB are on their way beside the three batches in hand (16 MiB each at most); at least
-/// one largest message of the broker must fit.
+/// for all of it, so up to 16 MiB are on their way beside the three batches in hand. Of these each is at most 12 MiB and
+/// the message that filled it, which is 55 MiB in all with messages of 1 MB; at least one largest message of the broker
+/// must fit.
 const PULL_BYTES: usize = 8 * 1024 * 1024;
 
 /// A broker that sends neither a message nor a heartbeat for two of these is asked anew.
