@@ -5,7 +5,6 @@ mod traffic;
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
 use shared::{event::Event, message};
 use traffic::{RARE, Recipe, Traffic, topic_names};
 
@@ -23,10 +22,8 @@ fn events(messages: usize) -> Vec<(Event, bool)> {
     let mut events = Vec::new();
     for _ in 0..messages {
         let message = traffic.message(u64::MAX);
-        let arrivals = message::decode(&message.subject, &Bytes::from(message.body));
-        assert_eq!(arrivals.len(), message.repeats.len());
-        let valid = arrivals.into_iter().map(Result::unwrap);
-        events.extend(valid.zip(message.repeats));
+        assert_eq!(message.events.len(), message.repeats.len());
+        events.extend(message.events.into_iter().zip(message.repeats));
     }
     events
 }
@@ -70,8 +67,11 @@ fn every_topic_has_events_and_the_rare_one_few() {
 }
 
 #[test]
-fn an_event_has_about_230_bytes() {
+fn an_event_is_its_own_json_of_about_230_bytes_and_belongs_on_its_subject() {
     let message = Traffic::new(RECIPE).message(100);
-    let bytes = message.body.len() / message.repeats.len();
-    assert!((225..=235).contains(&bytes), "{bytes}");
+    for event in message.events {
+        let json = event.to_json();
+        assert!((225..=235).contains(&json.len()), "{}", json.len());
+        assert_eq!(message::decode(&message.subject, &json), [Ok(event)]);
+    }
 }

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use bytes::Bytes;
+use compact_str::CompactString;
 use serde::{
     Deserialize, Deserializer, Serialize,
     de::{MapAccess, Visitor},
@@ -58,9 +59,25 @@ impl Event {
             let message = "an event is a JSON object";
             return Err(vec![Violation::new(None, Code::WrongType, message)]);
         }
+        if let Ok(plain) = serde_json::from_slice::<Plain<'_>>(json)
+            && let Some(event) = plain.check(json)
+        {
+            return Ok(event);
+        }
         let fields: RawFields<'_> = serde_json::from_slice(json)
             .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
         fields.check(json)
+    }
+
+    /// Parses a JSON array that holds events and nothing else, in one pass. None for anything else, which
+    /// [`Self::parse`] has then to look into; also for an array that could hold an event of more than
+    /// [`MAX_EVENT_BYTES`].
+    pub(crate) fn parse_all(array: &Bytes) -> Option<Vec<Self>> {
+        if array.len() > MAX_EVENT_BYTES {
+            return None;
+        }
+        let all: Vec<Plain<'_>> = serde_json::from_slice(array).ok()?;
+        all.into_iter().map(|plain| plain.check(array)).collect()
     }
 
     /// The event as JSON, its payload byte for byte as it came.
@@ -83,7 +100,7 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-        pub struct $name(Box<str>);
+        pub struct $name(CompactString);
 
         impl $name {
             /// Takes 1 to [`MAX_NAME_BYTES`] bytes of UTF-8, of any characters.
@@ -131,7 +148,7 @@ name!(
 
 /// An RFC 3339 time with an offset, kept as the text that came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timestamp(Box<str>);
+pub struct Timestamp(CompactString);
 
 impl Timestamp {
     /// Checks the text and keeps it.
@@ -160,6 +177,22 @@ impl Timestamp {
 pub struct Payload(Bytes);
 
 impl Payload {
+    /// Takes the text of a JSON object.
+    ///
+    /// # Errors
+    /// [`Code::WrongType`] with a message for people.
+    pub fn parse(text: &Bytes) -> Result<Self, (Code, String)> {
+        let no_object = || (Code::WrongType, "must be a JSON object".to_owned());
+        let raw: &RawValue = serde_json::from_slice(text).map_err(|_| no_object())?;
+        Self::new(raw.get(), text).ok_or_else(no_object)
+    }
+
+    /// Takes `text`, valid JSON that stands in `json`, if it is an object.
+    fn new(text: &str, json: &Bytes) -> Option<Self> {
+        text.starts_with('{')
+            .then(|| Self(json.slice_ref(text.as_bytes())))
+    }
+
     /// The object's text, from its `{` to its `}`: UTF-8, which need not be checked again.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -234,6 +267,65 @@ pub enum Code {
     OutOfRange,
 }
 
+/// The fields of an object that has all five, once each and of the right types, and no other: what almost every event
+/// is. Of any other object it is only told that it is none.
+struct Plain<'a> {
+    /// In the order of [`FIELDS`], without the payload.
+    texts: [Text<'a>; 4],
+    payload: &'a RawValue,
+}
+
+impl Plain<'_> {
+    /// The event, where its fields keep the rules. `json` is what it was parsed from.
+    fn check(self, json: &Bytes) -> Option<Event> {
+        let [topic, event_id, timestamp, source] = &self.texts;
+        let payload = self.payload.get();
+        Some(Event {
+            topic: Topic::new(&topic.0).ok()?,
+            event_id: EventId::new(&event_id.0).ok()?,
+            timestamp: Timestamp::new(&timestamp.0).ok()?,
+            source: Source::new(&source.0).ok()?,
+            payload: Payload::new(payload, json)?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PlainVisitor;
+        impl<'de> Visitor<'de> for PlainVisitor {
+            type Value = Plain<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut texts, mut payload) = ([const { None }; 4], None);
+                while let Some(Text(name)) = map.next_key()? {
+                    match FIELDS.iter().position(|field| *field == name) {
+                        Some(4) if payload.is_none() => payload = Some(map.next_value()?),
+                        Some(index @ 0..4) if texts[index].is_none() => {
+                            texts[index] = Some(map.next_value()?);
+                        }
+                        _ => return Err(serde::de::Error::custom("a field too many")),
+                    }
+                }
+                let ([Some(topic), Some(event_id), Some(timestamp), Some(source)], Some(payload)) =
+                    (texts, payload)
+                else {
+                    return Err(serde::de::Error::custom("a field too few"));
+                };
+                Ok(Plain {
+                    texts: [topic, event_id, timestamp, source],
+                    payload,
+                })
+            }
+        }
+        deserializer.deserialize_map(PlainVisitor)
+    }
+}
+
 /// The fields as they stand in the JSON, before any rule but that of their names is checked.
 #[derive(Default)]
 struct RawFields<'a> {
@@ -279,14 +371,7 @@ impl<'a> RawFields<'a> {
         parse: impl Fn(&str) -> Result<T, (Code, String)>,
     ) -> Option<T> {
         let raw = self.take(index)?.get();
-        let plain = raw
-            .strip_prefix('"')
-            .and_then(|rest| rest.strip_suffix('"'))
-            .filter(|text| !text.contains('\\'));
-        let parsed = if let Some(text) = plain {
-            // Without escapes, what stands between the quotes of valid JSON is the text.
-            parse(text)
-        } else if raw.starts_with('"') {
+        let parsed = if raw.starts_with('"') {
             match serde_json::from_str::<Text<'_>>(raw) {
                 Ok(Text(text)) => parse(&text),
                 // A string that JSON allows and Unicode does not: a surrogate without its other half.
@@ -301,12 +386,11 @@ impl<'a> RawFields<'a> {
     }
 
     fn payload(&mut self, json: &Bytes) -> Option<Payload> {
-        let raw = self.take(4)?.get();
-        if raw.starts_with('{') {
-            return Some(Payload(json.slice_ref(raw.as_bytes())));
+        let payload = Payload::new(self.take(4)?.get(), json);
+        if payload.is_none() {
+            self.add(4, Code::WrongType, "must be a JSON object".to_owned());
         }
-        self.add(4, Code::WrongType, "must be a JSON object".to_owned());
-        None
+        payload
     }
 
     fn add(&mut self, index: usize, code: Code, message: String) {

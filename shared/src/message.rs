@@ -217,6 +217,15 @@ pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
     if body.is_empty() {
         return whole(Reason::Empty, "the body has no bytes".into());
     }
+    let topic = subject::topic(subject);
+    if let Some(events) = Event::parse_all(body)
+        && !events.is_empty()
+        && events
+            .iter()
+            .all(|event| topic.as_ref() == Some(&event.topic))
+    {
+        return events.into_iter().map(Ok).collect();
+    }
     let elements = match elements(body, MAX_ELEMENTS) {
         Ok(Elements { total: 0, .. }) => {
             return whole(Reason::NotEvents, "the array has no element".into());
@@ -232,7 +241,6 @@ pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
         }
         Err(BodyError::NotJson(err)) => return whole(Reason::NotJson, err.to_string().into()),
     };
-    let topic = subject::topic(subject);
     elements
         .into_iter()
         .map(|json| judge(subject, topic.as_ref(), json))
@@ -297,6 +305,8 @@ pub fn encode<'a>(events: impl IntoIterator<Item = &'a Bytes>, capacity: usize) 
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn event(topic: &str, id: &str) -> String {
@@ -356,6 +366,45 @@ mod tests {
                 Some("invalid_event")
             ]
         );
+    }
+
+    proptest! {
+        /// Bodies of nothing but events are decoded in one pass, others element by element.
+        #[test]
+        fn an_element_is_judged_the_same_in_any_company(
+            elements in proptest::collection::vec(element(), 1..6),
+        ) {
+            let body = Bytes::from(format!("[{}]", elements.join(" , ")));
+            let each = elements.iter().flat_map(|element| {
+                // In a company that the one pass does not take.
+                let body = Bytes::from(format!("[0,{element}]"));
+                decode("events.t", &body).into_iter().skip(1)
+            });
+            prop_assert_eq!(decode("events.t", &body), each.collect::<Arrivals>());
+        }
+    }
+
+    fn element() -> impl Strategy<Value = String> {
+        let wrong = [
+            "7",
+            "{}",
+            r#"["t","1","2026-01-31T12:00:00Z","s",{}]"#,
+            r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":[]}"#,
+            r#"{"topic":"t","event_id":"1","timestamp":"today","source":"s","payload":{}}"#,
+            r#"{"topic":"t","event_id":"","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,
+            r#"{"topic":"t","event_id":"\ud800","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,
+            r#"{"topic":"t","topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,
+            r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{},"more":1}"#,
+        ];
+        let right = [
+            r#"{"payload":{ "a" : [1.0, {"a":1,"a":2}] },"source":"s","topic":"\u0074","event_id":"\"1\"","timestamp":"2026-01-31T12:00:00+02:00"}"#,
+        ];
+        prop_oneof![
+            3 => "[a-z]{1,3}".prop_map(|id| event("t", &id)),
+            1 => proptest::sample::select(right.to_vec()).prop_map(str::to_owned),
+            1 => Just(event("other", "1")),
+            1 => proptest::sample::select(wrong.to_vec()).prop_map(str::to_owned),
+        ]
     }
 
     #[test]

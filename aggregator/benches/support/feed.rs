@@ -1,6 +1,7 @@
-//! The feed: batches of decoded messages, made by a thread of their own.
+//! The feed: batches of messages, made by a thread of their own.
 //!
-//! What is measured never generates nor decodes, and is never more than a few batches behind who does.
+//! Events are made as the decoder would hand them on. What is measured never makes any, and is never more than a few
+//! batches behind who does.
 
 use std::{
     panic,
@@ -9,8 +10,6 @@ use std::{
 };
 
 use aggregator::store::Delivery;
-use bytes::Bytes;
-use shared::message;
 use tokio::sync::mpsc;
 
 use super::traffic::Traffic;
@@ -78,13 +77,12 @@ impl Batch {
             let message = traffic.message(left - events);
             events += message.repeats.len() as u64;
             repeats.push(message.repeats);
-            let arrivals = message::decode(&message.subject, &Bytes::from(message.body));
             deliveries.push(Delivery {
                 subject: message.subject,
                 sequence: message.sequence,
                 // The stream's clock ticks once a message.
                 time: i64::try_from(message.sequence).expect("a sequence is far below 2^63"),
-                arrivals,
+                arrivals: message.events.into_iter().map(Ok).collect(),
             });
         }
         Self {

@@ -3,8 +3,12 @@
 //! An event is made from its topic and its number within it, so a repetition is made anew, byte for byte, and
 //! no table of what was sent is kept.
 
+use bytes::Bytes;
 use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
-use shared::{event::Topic, subject};
+use shared::{
+    event::{Event, EventId, Payload, Source, Timestamp, Topic},
+    subject,
+};
 
 /// Events of a message.
 const MESSAGE_EVENTS: std::ops::RangeInclusive<u64> = 100..=250;
@@ -16,6 +20,10 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// 64 symbols that JSON does not escape.
 const TEXT: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .";
+
+/// Where digits and symbols are written over.
+const PAYLOAD: &[u8] =
+    br#"{"level":"info","user":000000,"took_ms":000,"text":"0000000000000000000000000000000000000000"}"#;
 
 /// What decides the traffic.
 #[derive(Debug, Clone, Copy)]
@@ -49,8 +57,8 @@ pub struct Message {
     pub subject: String,
     /// Its place in the stream.
     pub sequence: u64,
-    /// A JSON array of events.
-    pub body: Vec<u8>,
+    /// Its events, parsed.
+    pub events: Vec<Event>,
     /// For each event, whether it repeats an earlier one.
     pub repeats: Vec<bool>,
 }
@@ -59,9 +67,15 @@ pub struct Message {
 #[derive(Debug)]
 struct Series {
     subject: String,
-    /// The JSON of its events up to the `event_id`.
-    head: String,
+    topic: Topic,
     events: u64,
+}
+
+/// An event without its payload.
+struct Head {
+    event_id: EventId,
+    timestamp: Timestamp,
+    source: Source,
 }
 
 impl Traffic {
@@ -96,11 +110,12 @@ impl Traffic {
         let mut message = Message {
             subject: series.subject.clone(),
             sequence: self.sequence,
-            body: Vec::with_capacity(64 * 1024),
+            events: Vec::new(),
             repeats: Vec::new(),
         };
         self.sequence += 1;
-        for position in 0..events {
+        let (mut heads, mut payloads) = (Vec::new(), Vec::new());
+        for _ in 0..events {
             let repeats = series.events > 0 && self.choices.random_bool(duplicates);
             let number = if repeats {
                 self.choices.random_range(0..series.events)
@@ -108,11 +123,22 @@ impl Traffic {
                 series.events += 1;
                 series.events - 1
             };
-            message.body.push(if position == 0 { b'[' } else { b',' });
-            series.write(self.recipe.seed, topic, number, &mut message.body);
+            heads.push(Head::new(self.recipe.seed, topic, number, &mut payloads));
             message.repeats.push(repeats);
         }
-        message.body.push(b']');
+        // As in a message from the broker, whose events share its bytes.
+        let mut payloads = Bytes::from(payloads);
+        message.events = heads
+            .into_iter()
+            .map(|head| Event {
+                topic: series.topic.clone(),
+                event_id: head.event_id,
+                timestamp: head.timestamp,
+                source: head.source,
+                payload: Payload::parse(&payloads.split_to(PAYLOAD.len()))
+                    .expect("it is a JSON object"),
+            })
+            .collect();
         message
     }
 }
@@ -122,34 +148,38 @@ impl Series {
         let topic = Topic::new(name).expect("a name of a few letters is a topic");
         Self {
             subject: subject::of(&topic),
-            head: format!(r#"{{"topic":"{name}","event_id":""#),
+            topic,
             events: 0,
         }
     }
+}
 
-    /// Writes the event of this number: about 230 bytes.
-    fn write(&self, seed: u8, topic: u16, number: u64, out: &mut Vec<u8>) {
+impl Head {
+    /// The event of this number, but for its payload, which goes to the end of `payloads`. It has about 230 bytes of JSON.
+    fn new(seed: u8, topic: u16, number: u64, payloads: &mut Vec<u8>) -> Self {
         // No topic gets to 2^40 events.
         let place = (u64::from(seed) << 56) | (u64::from(topic) << 40) | number;
         let mut random = SmallRng::seed_from_u64(place);
-        out.extend_from_slice(self.head.as_bytes());
-        symbols(out, &mut random, HEX, 32);
-        out.extend_from_slice(br#"","timestamp":"2026-01-31T12:"#);
+        let mut event_id = [0; 32];
+        symbols(&mut event_id, &mut random, HEX);
+        let mut timestamp = *b"2026-01-31T12:00:00.000Z";
+        digits(&mut timestamp[14..16], number / 60_000 % 60);
+        digits(&mut timestamp[17..19], number / 1_000 % 60);
+        digits(&mut timestamp[20..23], number % 1_000);
         let bits = random.next_u64();
-        digits(out, number / 60_000 % 60, 2);
-        out.push(b':');
-        digits(out, number / 1_000 % 60, 2);
-        out.push(b'.');
-        digits(out, number % 1_000, 3);
-        out.extend_from_slice(br#"Z","source":"host-"#);
-        digits(out, bits % 100, 2);
-        out.extend_from_slice(br#"","payload":{"level":"info","user":"#);
-        digits(out, 100_000 + (bits >> 8) % 900_000, 6);
-        out.extend_from_slice(br#","took_ms":"#);
-        digits(out, 100 + (bits >> 32) % 900, 3);
-        out.extend_from_slice(br#","text":""#);
-        symbols(out, &mut random, TEXT, 40);
-        out.extend_from_slice(br#""}}"#);
+        let mut source = *b"host-00";
+        digits(&mut source[5..], bits % 100);
+        let start = payloads.len();
+        payloads.extend_from_slice(PAYLOAD);
+        let payload = &mut payloads[start..];
+        digits(&mut payload[23..29], 100_000 + (bits >> 8) % 900_000);
+        digits(&mut payload[40..43], 100 + (bits >> 32) % 900);
+        symbols(&mut payload[52..92], &mut random, TEXT);
+        Self {
+            event_id: EventId::new(text(&event_id)).expect("32 letters are an event_id"),
+            timestamp: Timestamp::new(text(&timestamp)).expect("it is a time"),
+            source: Source::new(text(&source)).expect("seven letters are a source"),
+        }
     }
 }
 
@@ -160,25 +190,20 @@ pub fn topic_names(topics: u16) -> Vec<String> {
         .collect()
 }
 
-fn symbols<const N: usize>(
-    out: &mut Vec<u8>,
-    random: &mut SmallRng,
-    alphabet: &[u8; N],
-    count: usize,
-) {
-    let start = out.len();
-    out.resize(start + count, 0);
-    random.fill_bytes(&mut out[start..]);
-    for byte in &mut out[start..] {
+fn symbols<const N: usize>(out: &mut [u8], random: &mut SmallRng, alphabet: &[u8; N]) {
+    random.fill_bytes(out);
+    for byte in out {
         *byte = alphabet[usize::from(*byte) % N];
     }
 }
 
-fn digits(out: &mut Vec<u8>, mut value: u64, width: usize) {
-    let start = out.len();
-    out.resize(start + width, b'0');
-    for digit in out[start..].iter_mut().rev() {
-        *digit += u8::try_from(value % 10).expect("a digit is below ten");
+fn digits(out: &mut [u8], mut value: u64) {
+    for digit in out.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(value % 10).expect("a digit is below ten");
         value /= 10;
     }
+}
+
+fn text(ascii: &[u8]) -> &str {
+    std::str::from_utf8(ascii).expect("ASCII is UTF-8")
 }

@@ -3,7 +3,7 @@
 
 mod kept;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use rusqlite::{
     CachedStatement, OptionalExtension, Transaction, params,
@@ -19,7 +19,7 @@ use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     incarnation::{Incarnation, was_applied},
-    index::{Asked, Entry, Index, IndexError, Seal, Table},
+    index::{Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
     state::State,
     topics::{TopicRow, Topics},
@@ -55,7 +55,9 @@ pub(super) fn append(
         ground,
         insert: ground.transaction.prepare_cached(INSERT)?,
         next,
-        asked: looked.asked,
+        later: looked
+            .asked
+            .and_then(|asked| ground.index.entered_after(asked)),
         entries: Table::default(),
         topics: HashMap::new(),
         done: Appended::default(),
@@ -82,8 +84,8 @@ struct Append<'a> {
     ground: &'a Ground<'a>,
     insert: CachedStatement<'a>,
     next: &'a mut State,
-    /// What the tree's answers for the batch are worth.
-    asked: Option<Asked>,
+    /// The entries that came in after the batch was looked up; none where its answers are not to be used.
+    later: Option<Vec<Arc<Table>>>,
     /// The entries of this batch: memory knows them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
@@ -180,13 +182,14 @@ impl<'a> Append<'a> {
 
     /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ.
     fn see(&self, event: &Event, looked: LookedEvent) -> Result<Seen, StoreError> {
-        let LookedEvent { print, sealed } = looked;
-        let entry = match self.entries.get(&print.identity) {
-            Some(entry) => Some(*entry),
-            None => self
-                .ground
-                .index
-                .find_again(print.identity, sealed, self.asked)?,
+        let LookedEvent { print, found } = looked;
+        let entry = match (self.entries.get(&print.identity), &self.later) {
+            (Some(entry), _) => Some(*entry),
+            (None, Some(later)) => {
+                let mut later = later.iter();
+                found.or_else(|| later.find_map(|table| table.get(&print.identity)).copied())
+            }
+            (None, None) => self.ground.index.find(print.identity)?,
         };
         let Some(Entry { sequence, content }) = entry else {
             return Ok(Seen::Never);

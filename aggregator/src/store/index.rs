@@ -6,26 +6,31 @@
 //! of the last event in it, and [`recovery`] trusts no tree whose newest seal this store does not know.
 
 mod faults;
+mod memory;
 mod recovery;
 mod sealed;
 mod table;
 mod threads;
 
 use std::{
-    collections::VecDeque,
     path::Path,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use rusqlite::{Connection, params};
 
 pub(super) use self::{
     faults::{Faults, Step},
+    memory::Looking,
     recovery::{discard, recover},
     sealed::Seal,
     table::{Entry, Table},
 };
-use self::{sealed::Sealed, threads::Threads};
+use self::{
+    memory::{Memory, Recent},
+    sealed::Sealed,
+    threads::Threads,
+};
 use super::options::Options;
 
 /// The folder's name in the data directory.
@@ -58,11 +63,11 @@ pub enum IndexError {
     Fault,
 }
 
-/// What an answer of the tree is worth: which index gave it, and all events up to which sequence it knew.
+/// What answers are worth: which index gave them, and all events up to which sequence it knew.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     index: uuid::Uuid,
-    reach: i64,
+    known: i64,
 }
 
 /// The index of one store. The writer changes it, after COMMIT; others look things up.
@@ -77,33 +82,12 @@ pub(super) struct Index {
 /// What the threads share.
 struct Shared {
     sealed: Sealed,
+    /// Locked before the memory, where both are.
+    recent: RwLock<Recent>,
     memory: Mutex<Memory>,
     /// Told of every change of the memory.
     changed: Condvar,
     faults: Faults,
-}
-
-/// The entries that are not in the tree yet.
-struct Memory {
-    recent: Table,
-    /// Full tables, the oldest first.
-    sealing: VecDeque<Arc<Sealing>>,
-    /// Every event up to this sequence is in the index.
-    known: i64,
-    /// Every event after this sequence, up to `known`, is in memory.
-    begins_after: i64,
-    /// Tables of the tree that were not merged with others yet.
-    unmerged: usize,
-    /// Why sealing or merging has ended early.
-    failure: Option<IndexError>,
-    /// The threads are to end.
-    stop: bool,
-}
-
-/// A full table on its way into the tree.
-struct Sealing {
-    table: Table,
-    seal: Seal,
 }
 
 impl Seal {
@@ -128,18 +112,11 @@ impl Index {
     /// Over the tree that is in `folder` or is made there, with nothing in memory.
     fn open(folder: &Path, options: &Options) -> Result<(Self, Option<Seal>), IndexError> {
         let (sealed, seal) = Sealed::open(folder)?;
-        let reach = sealed.reach();
+        let reach = seal.map_or(0, |seal| seal.reach);
         let shared = Arc::new(Shared {
             sealed,
-            memory: Mutex::new(Memory {
-                recent: table(options.table_entries),
-                sealing: VecDeque::new(),
-                known: reach,
-                begins_after: reach,
-                unmerged: 0,
-                failure: None,
-                stop: false,
-            }),
+            recent: RwLock::new(Recent::new(options.table_entries, reach)),
+            memory: Mutex::new(Memory::new(reach)),
             changed: Condvar::new(),
             faults: options.faults.clone(),
         });
@@ -171,49 +148,26 @@ impl Index {
 
     /// Looks an identity up.
     pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
-        self.find_again(identity, None, None)
+        let found = self.looking().find(&[identity])?;
+        Ok(found.into_iter().next().flatten())
     }
 
-    /// Looks an identity up of which the tree said `earlier`, if it was `asked`. What another opening of the index
-    /// said is not believed: that one may have been closed for its damage.
-    pub fn find_again(
-        &self,
-        identity: u128,
-        earlier: Option<Entry>,
-        asked: Option<Asked>,
-    ) -> Result<Option<Entry>, IndexError> {
-        let asked = asked.filter(|asked| asked.index == self.id);
-        if asked.is_some() && earlier.is_some() {
-            return Ok(earlier);
-        }
-        {
-            let memory = self.shared.memory();
-            let found = memory.find(identity);
-            // Under the same lock: a table may leave memory at any time.
-            if found.is_some() || asked.is_some_and(|asked| asked.reach >= memory.begins_after) {
-                return Ok(found);
-            }
-        }
-        // What left memory is in the tree.
-        self.find_sealed(identity)
+    /// For looking up many identities, with all entries that have come in until now.
+    pub fn looking(&self) -> Looking<'_> {
+        self.absorb();
+        Looking::new(self)
     }
 
-    /// Looks an identity up in the tree alone.
-    pub fn find_sealed(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
-        self.shared.sealed.get(identity)
-    }
-
-    /// Taken before the tree is asked: [`Self::find_sealed`] knows at least so much from then on.
-    pub fn asked(&self) -> Asked {
-        Asked {
-            index: self.id,
-            reach: self.shared.sealed.reach(),
-        }
+    /// The entries that came in after these answers were given, or none where the answers are not to be used: those of
+    /// another opening of the index, which may have been closed for its damage, or older than what is remembered here.
+    pub fn entered_after(&self, asked: Asked) -> Option<Vec<Arc<Table>>> {
+        let is_ours = asked.index == self.id;
+        is_ours.then(|| self.shared.memory().entered_after(asked.known))?
     }
 
     /// Whether the table is full with `more` entries, so that they have to come with a seal.
     pub fn fills_up(&self, more: usize) -> bool {
-        self.shared.memory().recent.len() + more >= self.table_entries
+        self.shared.memory().unsealed + more >= self.table_entries
     }
 
     /// Waits while full tables take all the memory that they are given.
@@ -233,21 +187,12 @@ impl Index {
         }
     }
 
-    /// Takes in the entries of committed events, up to the sequence `last`. With a `seal`, which is registered, the
-    /// table is sealed.
-    pub fn enter(
-        &self,
-        entries: impl IntoIterator<Item = (u128, Entry)>,
-        last: i64,
-        seal: Option<Seal>,
-    ) {
-        let mut memory = self.shared.memory();
-        memory.recent.extend(entries);
-        memory.known = last;
-        if let Some(seal) = seal {
-            let table = std::mem::replace(&mut memory.recent, table(self.table_entries));
-            memory.sealing.push_back(Arc::new(Sealing { table, seal }));
-            self.shared.changed.notify_all();
+    /// Takes in the entries of committed events, up to the sequence `last`. With a `seal`, which is registered, all
+    /// that came since the last one is sealed, which waits for a lookup under way.
+    pub fn enter(&self, entries: Table, last: i64, seal: Option<Seal>) {
+        self.shared.memory().enter(entries, last, seal);
+        if seal.is_some() {
+            self.absorb();
         }
     }
 }
@@ -273,16 +218,6 @@ impl Shared {
     fn wait<'a>(&self, memory: MutexGuard<'a, Memory>) -> MutexGuard<'a, Memory> {
         let waited = self.changed.wait(memory);
         waited.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Memory {
-    fn find(&self, identity: u128) -> Option<Entry> {
-        let sealing = || {
-            let mut newest_first = self.sealing.iter().rev();
-            newest_first.find_map(|sealing| sealing.table.get(&identity))
-        };
-        self.recent.get(&identity).or_else(sealing).copied()
     }
 }
 
@@ -337,8 +272,4 @@ impl From<std::io::Error> for IndexError {
     fn from(err: std::io::Error) -> Self {
         Self::System(Arc::new(err))
     }
-}
-
-fn table(entries: usize) -> Table {
-    Table::with_capacity_and_hasher(entries, std::hash::BuildHasherDefault::default())
 }

@@ -1,4 +1,4 @@
-//! The stage before the writer: hashes a batch and looks all of it up in the sealed part of the index, while the
+//! The stage before the writer: hashes a batch and looks all of it up in the index, while the
 //! writer commits the batch before.
 
 use std::{
@@ -11,7 +11,7 @@ use shared::event::Event;
 use super::{
     Delivery,
     fingerprint::{Fields, Key, Print},
-    index::{Asked, Entry, Index, IndexError},
+    index::{Asked, Entry, Index, IndexError, Looking},
 };
 
 /// The index, where there is one: it is away while it is made anew.
@@ -23,7 +23,7 @@ pub(super) struct Looked {
     pub batch: Arc<Vec<Delivery>>,
     /// For each event of the batch, in order; rejections have none.
     pub events: Vec<LookedEvent>,
-    /// What the answers of the tree are worth; none where it was not asked.
+    /// What the answers of the index are worth; none where it was not asked.
     pub asked: Option<Asked>,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct Looked {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LookedEvent {
     pub print: Print,
-    /// What the tree said of its identity.
-    pub sealed: Option<Entry>,
+    /// What the index said of its identity.
+    pub found: Option<Entry>,
 }
 
 /// Hashes a batch and looks it up, by two threads where it has more than `split` events.
@@ -43,16 +43,13 @@ pub(super) fn look(
     split: usize,
 ) -> Result<Looked, IndexError> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
-    let index = slot.as_ref();
-    let asked = index.map(Index::asked);
+    let looking = slot.as_ref().map(Index::looking);
+    let asked = looking.as_ref().map(Looking::asked);
     let events: Vec<&Event> = batch
         .iter()
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
         .collect();
-    let look = |events: &[&Event]| -> Result<Vec<LookedEvent>, IndexError> {
-        let events = events.iter().map(|event| look_at(index, key, event));
-        events.collect()
-    };
+    let look = |events: &[&Event]| look_at(looking.as_ref(), key, events);
     let events = if events.len() > split {
         let (first, second) = events.split_at(events.len() / 2);
         thread::scope(|scope| {
@@ -71,6 +68,7 @@ pub(super) fn look(
     } else {
         look(&events)?
     };
+    drop(looking);
     drop(slot);
     Ok(Looked {
         batch,
@@ -79,11 +77,20 @@ pub(super) fn look(
     })
 }
 
-fn look_at(index: Option<&Index>, key: &Key, event: &Event) -> Result<LookedEvent, IndexError> {
-    let print = key.print(&Fields::from(event));
-    let sealed = match index {
-        Some(index) => index.find_sealed(print.identity)?,
-        None => None,
+fn look_at(
+    looking: Option<&Looking<'_>>,
+    key: &Key,
+    events: &[&Event],
+) -> Result<Vec<LookedEvent>, IndexError> {
+    let prints = events.iter().map(|event| key.print(&Fields::from(*event)));
+    let prints: Vec<Print> = prints.collect();
+    let identities: Vec<u128> = prints.iter().map(|print| print.identity).collect();
+    let found = match looking {
+        Some(looking) => looking.find(&identities)?,
+        None => vec![None; identities.len()],
     };
-    Ok(LookedEvent { print, sealed })
+    let looked = prints.into_iter().zip(found);
+    Ok(looked
+        .map(|(print, found)| LookedEvent { print, found })
+        .collect())
 }

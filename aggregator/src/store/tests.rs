@@ -4,6 +4,7 @@
 mod harness;
 mod index;
 mod index_random;
+mod memory;
 mod migration;
 mod model;
 mod named;

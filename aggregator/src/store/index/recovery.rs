@@ -133,7 +133,7 @@ fn read_again(
         if let Some(seal) = seal {
             seal.register(connection)?;
         }
-        index.enter(entries, last, seal);
+        index.enter_read(entries.into_iter().collect(), last, seal);
         if last - shown >= SHOWN_EVERY {
             shown = last;
             info!(

@@ -6,7 +6,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -21,6 +21,7 @@ use lsm_tree::{
         BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
         PartitioningPolicy, PinningPolicy,
     },
+    table::filter::standard_bloom::Builder,
 };
 
 use super::{IndexError, table::Entry};
@@ -54,8 +55,6 @@ pub(super) struct Sealed {
     strategy: Arc<Leveled>,
     /// The tree's own numbers, which tell its newer entries from its older ones.
     sequences: SequenceNumberCounter,
-    /// All events up to this sequence are in the tree.
-    reach: AtomicI64,
     stop: Arc<AtomicBool>,
 }
 
@@ -82,24 +81,39 @@ impl Sealed {
                 tree,
                 strategy: Arc::new(Leveled::default().with_l0_threshold(UNMERGED)),
                 sequences,
-                reach: AtomicI64::new(reach),
                 stop,
             };
             Ok((sealed, seal))
         })
     }
 
-    /// All events up to this sequence are found by every [`Self::get`] that begins after this call.
-    pub fn reach(&self) -> i64 {
-        self.reach.load(Ordering::Acquire)
-    }
-
-    pub fn get(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
+    /// Looks identities up that have no answer yet, each answer in the place of its question.
+    ///
+    /// Run by run and in the order of the keys, and not by the tree's own `get`, which fetches its list of tables for each
+    /// key.
+    pub fn find(
+        &self,
+        identities: &[u128],
+        answers: &mut [Option<Entry>],
+    ) -> Result<(), IndexError> {
+        let mut open = Question::all(identities, answers);
+        if open.is_empty() {
+            return Ok(());
+        }
         guard(|| {
-            let value = self.tree.get(identity.to_be_bytes(), SeqNo::MAX)?;
-            value
-                .map(|value| Entry::decode(&value).ok_or(lsm_tree::Error::Unrecoverable))
-                .transpose()
+            let version = self.tree.current_version();
+            for run in version.iter_levels().flat_map(|level| level.iter()) {
+                let mut unanswered = Vec::with_capacity(open.len());
+                for question in open {
+                    let answer = question.ask(run.get_for_key(&question.key))?;
+                    answers[question.place] = answer;
+                    if answer.is_none() {
+                        unanswered.push(question);
+                    }
+                }
+                open = unanswered;
+            }
+            Ok(())
         })
     }
 
@@ -124,10 +138,8 @@ impl Sealed {
     }
 
     /// Makes what was written a part of the tree: all of it or nothing.
-    pub fn register(&self, written: &[Table], seal: Seal) -> Result<(), IndexError> {
-        guard(|| self.tree.register_tables(written, None, None, &[], UNREAD))?;
-        self.reach.store(seal.reach, Ordering::Release);
-        Ok(())
+    pub fn register(&self, written: &[Table]) -> Result<(), IndexError> {
+        guard(|| self.tree.register_tables(written, None, None, &[], UNREAD))
     }
 
     /// Merges once, where there is something to merge; false where there was nothing, or [`Self::stop_merging`].
@@ -151,6 +163,41 @@ impl Sealed {
     /// Tables that were not merged with others yet.
     pub fn unmerged(&self) -> usize {
         self.tree.l0_run_count()
+    }
+}
+
+/// An identity that is looked up.
+struct Question {
+    key: [u8; 16],
+    /// As the filters want it.
+    hash: u64,
+    /// Where its answer belongs.
+    place: usize,
+}
+
+impl Question {
+    /// Those without an answer, in the order of their keys.
+    fn all(identities: &[u128], answers: &[Option<Entry>]) -> Vec<Self> {
+        let places = 0..identities.len();
+        let mut open: Vec<usize> = places.filter(|place| answers[*place].is_none()).collect();
+        open.sort_unstable_by_key(|place| identities[*place]);
+        let question = |place: usize| {
+            let key = identities[place].to_be_bytes();
+            let hash = Builder::get_hash(&key);
+            Self { key, hash, place }
+        };
+        open.into_iter().map(question).collect()
+    }
+
+    /// Asks the one table of a run that may have it.
+    fn ask(&self, table: Option<&Table>) -> lsm_tree::Result<Option<Entry>> {
+        let Some(table) = table else {
+            return Ok(None);
+        };
+        let found = table.get(&self.key, SeqNo::MAX, self.hash)?;
+        found
+            .map(|item| Entry::decode(&item.value).ok_or(lsm_tree::Error::Unrecoverable))
+            .transpose()
     }
 }
 

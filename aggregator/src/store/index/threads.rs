@@ -8,7 +8,7 @@ use std::{
 
 use tracing::debug;
 
-use super::{IndexError, Sealing, Shared, Step, table::Entry};
+use super::{IndexError, Shared, Step, memory::Sealing, table::Entry};
 
 /// Unmerged tables in the tree, beyond which sealing waits for merging: each costs every lookup a little.
 const MAX_UNMERGED: usize = 24;
@@ -67,13 +67,13 @@ fn seal(shared: &Shared) -> Result<(), IndexError> {
         shared.faults.at(Step::Ingest)?;
         let written = shared.sealed.write(&sorted, sealing.seal)?;
         shared.faults.at(Step::Register)?;
-        shared.sealed.register(&written, sealing.seal)?;
+        shared.sealed.register(&written)?;
         shared.faults.at(Step::Ingested)?;
         let unmerged = shared.sealed.unmerged();
         {
             let mut memory = shared.memory();
             memory.sealing.pop_front();
-            memory.begins_after = sealing.seal.reach;
+            memory.sealed = sealing.seal.reach;
             memory.unmerged = unmerged;
         }
         shared.changed.notify_all();
@@ -112,8 +112,8 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
                 if memory.stop || memory.failure.is_some() {
                     return Ok(());
                 }
-                if merged_to != Some(memory.begins_after) {
-                    break memory.begins_after;
+                if merged_to != Some(memory.sealed) {
+                    break memory.sealed;
                 }
                 memory = shared.wait(memory);
             }

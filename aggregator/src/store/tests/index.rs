@@ -7,11 +7,11 @@ use shared::event::Event;
 
 use super::{
     harness::{Arrival, Store, delivery, event, json},
-    trial::{THREAD_STEPS, Trial, copy, damage, files, restore, small},
+    trial::{THREAD_STEPS, Trial, copy, damage, files, restore},
 };
 use crate::store::{
     fingerprint::{Fields, Key},
-    index::{Entry, Index, Seal, Step, discard, recover},
+    index::{Entry, Step, discard},
 };
 
 #[test]
@@ -287,7 +287,7 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
         sequence: 1,
         content: print.content ^ 1,
     };
-    store.with_index(|index| index.enter([(print.identity, entry)], 1, None));
+    store.with_index(|index| index.enter([(print.identity, entry)].into_iter().collect(), 1, None));
     let appended = store.append(&[delivery(2, &second)]).unwrap();
     assert_eq!((appended.unique, appended.rejected), (0, 1));
     let (reason, body): (String, Vec<u8>) = store
@@ -317,58 +317,6 @@ fn an_event_is_found_by_its_identity_wherever_the_index_has_it() {
         assert_eq!(find(&id.to_string()).unwrap().event_id, id.to_string());
     }
     assert_eq!(find("43"), None);
-}
-
-#[test]
-fn an_answer_of_the_tree_that_is_too_old_is_asked_for_again() {
-    let store = Store::with(small());
-    let connection = store.aside();
-    let folder = tempfile::tempdir().unwrap();
-    let (key, options) = (Key([0; 16]), &store.options);
-    let index: Index = recover(None, folder.path(), &connection, &key, 0, options).unwrap();
-    let entry = |sequence| Entry {
-        sequence,
-        content: 7,
-    };
-    assert_eq!(index.find_sealed(11).unwrap(), None);
-    let asked = Some(index.asked());
-    index.enter([(11, entry(1))], 1, Some(Seal::new(1)));
-    index.enter([(12, entry(2))], 2, Some(Seal::new(2)));
-    // Wherever the entry is by now, in memory or in the tree, it is found.
-    while !index.is_settled() {
-        assert_eq!(index.find_again(11, None, asked).unwrap(), Some(entry(1)));
-    }
-    assert_eq!(index.find_again(11, None, asked).unwrap(), Some(entry(1)));
-    assert_eq!(index.find_again(12, None, None).unwrap(), Some(entry(2)));
-    assert_eq!(
-        index.find_again(13, None, Some(index.asked())).unwrap(),
-        None
-    );
-}
-
-#[test]
-fn what_another_opening_of_the_index_said_is_not_believed() {
-    let store = Store::with(small());
-    let (connection, key) = (store.aside(), Key([0; 16]));
-    let open = |folder: &std::path::Path| {
-        recover(None, folder, &connection, &key, 0, &store.options).unwrap()
-    };
-    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (old, new): (Index, Index) = (open(old.path()), open(new.path()));
-    let entry = Entry {
-        sequence: 1,
-        content: 7,
-    };
-    // The new one has its entry in the tree; the old one did not find it, or found what is not there.
-    new.enter([(11, entry)], 1, Some(Seal::new(1)));
-    old.enter([(12, entry)], 2, Some(Seal::new(2)));
-    while !(new.is_settled() && old.is_settled()) {
-        std::thread::yield_now();
-    }
-    let asked = Some(old.asked());
-    assert_eq!(new.find_again(11, None, asked).unwrap(), Some(entry));
-    assert_eq!(new.find_again(12, Some(entry), asked).unwrap(), None);
-    assert_eq!(new.find_again(11, None, Some(new.asked())).unwrap(), None);
 }
 
 #[test]
