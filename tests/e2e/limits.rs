@@ -63,6 +63,35 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
 
     // Its length alone is enough for the refusal; the body itself need not be sent.
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
+    let request = format!(
+        "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        16 * MEBIBYTE + 1
+    );
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let status = status_line(&mut connection).await;
+    assert!(status.starts_with("HTTP/1.1 413"), "{status}");
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
+    let system = System::start().await;
+    let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
+    let request = "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    let chunk = Bytes::from([b"100000\r\n".as_slice(), &vec![b' '; MEBIBYTE], b"\r\n"].concat());
+    for _ in 0..16 {
+        connection.write_all(&chunk).await.unwrap();
+    }
+    // It is at the limit; one byte more is over it.
+    connection.write_all(b"1\r\n \r\n").await.unwrap();
+    let status = status_line(&mut connection).await;
+    assert!(status.starts_with("HTTP/1.1 413"), "{status}");
+}
+
+#[tokio::test]
+async fn bodies_beyond_64_mib_at_once_are_503_until_there_is_room_again() {
+    let system = System::start().await;
+    let small = array(&events("orders", 0..1));
     let mut held: Vec<Option<TcpStream>> = (0..4).map(|_| None).collect();
     // Four bytes are left once the server has read what was sent. Until then the small body may
     // take the last room from a large one, which is refused, and is sent again.
