@@ -118,7 +118,7 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch_events: u32,
 
-    /// Most bytes of messages that are committed together, up to 12MiB
+    /// Most bytes of messages that are committed together, up to 10MiB
     #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE")]
     batch_bytes: ByteSize,
 
@@ -192,8 +192,8 @@ impl Settings {
             ));
         }
         let bytes = self.batch_bytes;
-        if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(12) {
-            return Err(format!("--batch-bytes is {bytes}; it is 1KiB to 12MiB"));
+        if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(10) {
+            return Err(format!("--batch-bytes is {bytes}; it is 1KiB to 10MiB"));
         }
         Ok(())
     }

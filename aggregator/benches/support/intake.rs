@@ -13,8 +13,8 @@ use shared::stream::StreamState;
 
 use super::feed::{Batch, Feed};
 
-/// Batches under way at once: while one is committed, the next is looked up.
-const IN_FLIGHT: usize = 2;
+/// Batches under way at once: while one is committed, the next waits for its turn and another one is looked up.
+const IN_FLIGHT: usize = 3;
 
 /// Tells the store that its stream begins.
 pub async fn meet(writer: &Writer) -> Result<(), StoreError> {

@@ -25,12 +25,12 @@ use crate::{clock, health::Part, store::StoreError};
 /// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
 const PULL_MESSAGES: usize = 2_000;
 
-/// Batches handed to the store at once: one is looked up while the other commits.
-const COMMITTING: usize = 2;
+/// Batches handed to the store at once: while one commits, the next waits for its turn and another one is looked up.
+const COMMITTING: usize = 3;
 
 /// Bytes asked for at once. The client asks again when half of the bytes or of the messages have come, each time
-/// for all of it, so up to 16 MiB are on their way beside the three batches in hand. Of these each is at most 12 MiB and
-/// the message that filled it, which is 55 MiB in all with messages of 1 MB; at least one largest message of the broker
+/// for all of it, so up to 16 MiB are on their way beside the four batches in hand. Of these each is at most 10 MiB and
+/// the message that filled it, which is 60 MiB in all with messages of 1 MB; at least one largest message of the broker
 /// must fit.
 const PULL_BYTES: usize = 8 * 1024 * 1024;
 

@@ -17,8 +17,8 @@ use super::{
     schema,
 };
 
-/// Commands that may wait for each of the threads. The consumer has two batches under way: one is looked up while
-/// the other commits.
+/// Commands that may wait for each of the threads. The consumer has three batches under way: while one commits, the
+/// next waits here and another one is looked up.
 const CHANNEL: usize = 1;
 
 /// Hands commands to the threads, which end when the last clone is dropped. They work in the order of the commands.

@@ -103,15 +103,17 @@ impl Sealed {
         guard(|| {
             let version = self.tree.current_version();
             for run in version.iter_levels().flat_map(|level| level.iter()) {
-                let mut unanswered = Vec::with_capacity(open.len());
-                for question in open {
+                let mut unanswered = 0;
+                for asked in 0..open.len() {
+                    let question = &open[asked];
                     let answer = question.ask(run.get_for_key(&question.key))?;
                     answers[question.place] = answer;
                     if answer.is_none() {
-                        unanswered.push(question);
+                        open.swap(unanswered, asked);
+                        unanswered += 1;
                     }
                 }
-                open = unanswered;
+                open.truncate(unanswered);
             }
             Ok(())
         })

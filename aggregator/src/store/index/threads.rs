@@ -13,6 +13,10 @@ use super::{IndexError, Shared, Step, memory::Sealing, table::Entry};
 /// Unmerged tables in the tree, beyond which sealing waits for merging: each costs every lookup a little.
 const MAX_UNMERGED: usize = 24;
 
+/// Added to the niceness of these threads; with 10 they get a tenth of what a busy thread beside them gets.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
+
 /// The running threads.
 pub(super) struct Threads(Vec<JoinHandle<()>>);
 
@@ -25,6 +29,7 @@ impl Threads {
         ] {
             let own = Arc::clone(shared);
             let started = thread::Builder::new().name(name.to_owned()).spawn(move || {
+                yield_to_ingest();
                 let ended = catch_unwind(AssertUnwindSafe(|| work(&own)));
                 if let Err(err) = ended.unwrap_or(Err(IndexError::Panicked)) {
                     own.memory().failure.get_or_insert(err);
@@ -51,6 +56,14 @@ impl Threads {
             // What it failed with is the index's failure already.
             let _ = thread.join();
         }
+    }
+}
+
+/// Lets the threads that events wait for go first. Where the system has no priorities of threads, all are equal.
+fn yield_to_ingest() {
+    #[cfg(target_os = "linux")]
+    if let Err(err) = rustix::process::nice(NICENESS) {
+        debug!(error = %err, "sealing and merging run at the priority of the rest");
     }
 }
 
