@@ -158,11 +158,16 @@ impl Index {
         Looking::new(self)
     }
 
+    /// Whether this opening of the index was asked.
+    pub fn was_asked(&self, asked: Asked) -> bool {
+        asked.index == self.id
+    }
+
     /// The entries that came in after these answers were given, or none where the answers are not to be used: those of
     /// another opening of the index, which may have been closed for its damage, or older than what is remembered here.
     pub fn entered_after(&self, asked: Asked) -> Option<Vec<Arc<Table>>> {
-        let is_ours = asked.index == self.id;
-        is_ours.then(|| self.shared.memory().entered_after(asked.known))?
+        self.was_asked(asked)
+            .then(|| self.shared.memory().entered_after(asked.known))?
     }
 
     /// Whether the table is full with `more` entries, so that they have to come with a seal.

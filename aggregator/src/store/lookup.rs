@@ -35,13 +35,21 @@ pub(super) struct LookedEvent {
     pub found: Option<Entry>,
 }
 
+/// Why a batch could not be looked up.
+#[derive(Debug)]
+pub(super) struct LookFailed {
+    pub error: IndexError,
+    /// Which index failed.
+    pub asked: Option<Asked>,
+}
+
 /// Hashes a batch and looks it up, by two threads where it has more than `split` events.
 pub(super) fn look(
     slot: &Slot,
     key: &Key,
     batch: Arc<Vec<Delivery>>,
     split: usize,
-) -> Result<Looked, IndexError> {
+) -> Result<Looked, LookFailed> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
     let looking = slot.as_ref().map(Index::looking);
     let asked = looking.as_ref().map(Looking::asked);
@@ -63,11 +71,12 @@ pub(super) fn look(
             };
             let mut looked = first?;
             looked.extend(second?);
-            Ok::<_, IndexError>(looked)
-        })?
+            Ok(looked)
+        })
     } else {
-        look(&events)?
+        look(&events)
     };
+    let events = events.map_err(|error| LookFailed { error, asked })?;
     drop(looking);
     drop(slot);
     Ok(Looked {

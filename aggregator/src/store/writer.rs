@@ -11,8 +11,7 @@ use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
     fingerprint::Key,
-    index::IndexError,
-    lookup::{self, Looked, Slot},
+    lookup::{self, LookFailed, Looked, Slot},
     options::Options,
     schema,
 };
@@ -41,7 +40,7 @@ enum Command {
 
 /// The same for the writer's own thread.
 enum Work {
-    Append(Result<Looked, IndexError>, i64, Reply<Appended>),
+    Append(Result<Looked, LookFailed>, i64, Reply<Appended>),
     Meet(StreamState, i64, Reply<Position>),
 }
 

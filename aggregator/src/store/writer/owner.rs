@@ -13,8 +13,8 @@ use crate::store::{
     append::{self, Fresh, Ground},
     fingerprint::Key,
     incarnation,
-    index::{self, Index, IndexError, Step},
-    lookup::{Looked, Slot},
+    index::{self, Asked, Index, Step},
+    lookup::{LookFailed, Looked, Slot},
     schema,
     state::State,
     topics::Topics,
@@ -75,16 +75,20 @@ impl Owner {
 
     fn append(
         &mut self,
-        looked: Result<Looked, IndexError>,
+        looked: Result<Looked, LookFailed>,
         now: i64,
     ) -> Result<Appended, StoreError> {
-        let looked = match looked.and_then(|looked| {
-            self.place.options.faults.at(Step::Looked)?;
-            Ok(looked)
-        }) {
+        let looked = match looked {
             Ok(looked) => looked,
-            Err(err) => return self.fail(err.into()),
+            Err(LookFailed { error, asked }) if self.is_in_use(asked) => {
+                return self.fail(error.into());
+            }
+            // That index is gone already, and what is in its place has not failed.
+            Err(LookFailed { error, .. }) => return Err(error.into()),
         };
+        if let Err(err) = self.place.options.faults.at(Step::Looked) {
+            return self.fail(err.into());
+        }
         let (done, fresh) =
             self.write(|ground, next| append::append(ground, next, &looked, now))?;
         let committed = self.place.options.faults.at(Step::Committed);
@@ -203,6 +207,12 @@ impl Owner {
         Ok(())
     }
 
+    fn is_in_use(&self, asked: Option<Asked>) -> bool {
+        let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
+        let index = slot.as_ref().zip(asked);
+        index.is_some_and(|(index, asked)| index.was_asked(asked))
+    }
+
     /// Alone from then on: nobody reads it any more.
     fn take_index(&self) -> Option<Index> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
@@ -231,5 +241,54 @@ impl Open {
             state,
             topics: Topics::new(topics),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::{index::IndexError, options::Options};
+
+    #[test]
+    fn a_failure_of_an_index_that_is_gone_leaves_its_successor_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place {
+            file: directory.path().join("store.db"),
+            index: directory.path().join("index"),
+            options: Options::default(),
+        };
+        let connection = schema::open_or_make(&place.file, 0).unwrap();
+        let slot = Slot::default();
+        let mut owner = Owner::new(place, connection, Arc::clone(&slot)).unwrap();
+        let asked = || {
+            slot.read()
+                .unwrap()
+                .as_ref()
+                .map(|index| index.looking().asked())
+        };
+        let fails = |owner: &mut Owner, asked| {
+            let error = IndexError::Wrong("a test wants it so");
+            owner
+                .append(Err(LookFailed { error, asked }), 0)
+                .unwrap_err();
+        };
+        let first = asked();
+        fails(&mut owner, first);
+        assert_eq!(asked(), None);
+        let stream = StreamState {
+            name: "EVENTS".to_owned(),
+            created: 1,
+            first: 1,
+            last: 0,
+            messages: 0,
+            bytes: 0,
+        };
+        owner.meet(&stream, 0).unwrap();
+        let second = asked();
+        assert!(second.is_some() && second != first);
+        fails(&mut owner, first);
+        assert_eq!(asked(), second);
     }
 }
