@@ -1,0 +1,213 @@
+//! The five fields of an event as they stand in JSON, in one pass where all is well, and with all that is wrong
+//! where it is not.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use super::{
+    Code, Event, EventId, FIELDS, MAX_VIOLATIONS, Payload, Source, Timestamp, Topic, Violation,
+};
+
+/// The fields of an object that has all five, once each and of the right types, and no other: what almost every event
+/// is. Of any other object it is only told that it is none.
+pub(super) struct Plain<'a> {
+    /// In the order of [`FIELDS`], without the payload.
+    texts: [Text<'a>; 4],
+    payload: &'a RawValue,
+}
+
+impl Plain<'_> {
+    /// The event, where its fields keep the rules. `json` is what it was parsed from.
+    pub fn check(self, json: &Bytes) -> Option<Event> {
+        let [topic, event_id, timestamp, source] = &self.texts;
+        let payload = self.payload.get();
+        Some(Event {
+            topic: Topic::new(&topic.0).ok()?,
+            event_id: EventId::new(&event_id.0).ok()?,
+            timestamp: Timestamp::new(&timestamp.0).ok()?,
+            source: Source::new(&source.0).ok()?,
+            payload: Payload::new(payload, json)?,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Plain<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct PlainVisitor;
+        impl<'de> Visitor<'de> for PlainVisitor {
+            type Value = Plain<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let (mut texts, mut payload) = ([const { None }; 4], None);
+                while let Some(Text(name)) = map.next_key()? {
+                    match FIELDS.iter().position(|field| *field == name) {
+                        Some(4) if payload.is_none() => payload = Some(map.next_value()?),
+                        Some(index @ 0..4) if texts[index].is_none() => {
+                            texts[index] = Some(map.next_value()?);
+                        }
+                        _ => return Err(serde::de::Error::custom("a field too many")),
+                    }
+                }
+                let ([Some(topic), Some(event_id), Some(timestamp), Some(source)], Some(payload)) =
+                    (texts, payload)
+                else {
+                    return Err(serde::de::Error::custom("a field too few"));
+                };
+                Ok(Plain {
+                    texts: [topic, event_id, timestamp, source],
+                    payload,
+                })
+            }
+        }
+        deserializer.deserialize_map(PlainVisitor)
+    }
+}
+
+/// The fields as they stand in the JSON, before any rule but that of their names is checked.
+#[derive(Default)]
+pub(super) struct RawFields<'a> {
+    /// In the order of [`FIELDS`].
+    values: [Option<&'a RawValue>; 5],
+    violations: Vec<Violation>,
+}
+
+impl<'a> RawFields<'a> {
+    pub fn check(mut self, json: &Bytes) -> Result<Event, Vec<Violation>> {
+        let topic = self.text(0, Topic::new);
+        let event_id = self.text(1, EventId::new);
+        let timestamp = self.text(2, Timestamp::new);
+        let source = self.text(3, Source::new);
+        let payload = self.payload(json);
+        match (topic, event_id, timestamp, source, payload) {
+            (Some(topic), Some(event_id), Some(timestamp), Some(source), Some(payload))
+                if self.violations.is_empty() =>
+            {
+                Ok(Event {
+                    topic,
+                    event_id,
+                    timestamp,
+                    source,
+                    payload,
+                })
+            }
+            _ => Err(self.violations),
+        }
+    }
+
+    fn take(&mut self, index: usize) -> Option<&'a RawValue> {
+        let value = self.values[index];
+        if value.is_none() {
+            self.add(index, Code::Missing, "is required".to_owned());
+        }
+        value
+    }
+
+    fn text<T>(
+        &mut self,
+        index: usize,
+        parse: impl Fn(&str) -> Result<T, (Code, String)>,
+    ) -> Option<T> {
+        let raw = self.take(index)?.get();
+        let parsed = if raw.starts_with('"') {
+            match serde_json::from_str::<Text<'_>>(raw) {
+                Ok(Text(text)) => parse(&text),
+                // A string that JSON allows and Unicode does not: a surrogate without its other half.
+                Err(err) => Err((Code::WrongType, format!("is no Unicode text: {err}"))),
+            }
+        } else {
+            Err((Code::WrongType, "must be a string".to_owned()))
+        };
+        parsed
+            .map_err(|(code, message)| self.add(index, code, message))
+            .ok()
+    }
+
+    fn payload(&mut self, json: &Bytes) -> Option<Payload> {
+        let payload = Payload::new(self.take(4)?.get(), json);
+        if payload.is_none() {
+            self.add(4, Code::WrongType, "must be a JSON object".to_owned());
+        }
+        payload
+    }
+
+    fn add(&mut self, index: usize, code: Code, message: String) {
+        self.tell(FIELDS[index], code, message);
+    }
+
+    fn tell(&mut self, field: &str, code: Code, message: impl Into<Cow<'static, str>>) {
+        if self.violations.len() < MAX_VIOLATIONS {
+            let violation = Violation::new(Some(field), code, message);
+            self.violations.push(violation);
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = RawFields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut fields = RawFields::default();
+        while let Some(Text(name)) = map.next_key()? {
+            let value: &RawValue = map.next_value()?;
+            match FIELDS.iter().position(|field| *field == name) {
+                Some(index) if fields.values[index].is_some() => {
+                    fields.add(index, Code::Repeated, "stands there twice".to_owned());
+                }
+                Some(index) => fields.values[index] = Some(value),
+                None => fields.tell(
+                    &name,
+                    Code::Unknown,
+                    "is not a field of an event; what else there is belongs into the payload",
+                ),
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// A JSON string, borrowed where it has no escapes.
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
