@@ -9,7 +9,7 @@ use shared::{
     stream, telemetry,
 };
 
-use crate::consumer::BatchLimits;
+use crate::{consumer::BatchLimits, store::Bounds};
 
 /// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
 ///
@@ -107,6 +107,24 @@ pub struct Settings {
         value_name = "SIZE"
     )]
     pub stream_keep_bytes: ByteSize,
+
+    /// Size of rejected arrivals that are kept; beyond it the oldest go and are counted
+    #[arg(
+        long,
+        env = "REJECTED_KEEP_BYTES",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    rejected_keep_bytes: ByteSize,
+
+    /// Size of conflicts that are kept; beyond it the oldest go and are counted
+    #[arg(
+        long,
+        env = "CONFLICTS_KEEP_BYTES",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    conflicts_keep_bytes: ByteSize,
 
     /// Servers that keep a copy of the stream, 1 to 5
     #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
@@ -214,6 +232,17 @@ impl Settings {
             name: self.stream.clone(),
             max_bytes: i64::try_from(self.stream_max_bytes.as_u64()).unwrap_or(i64::MAX),
             replicas: usize::from(self.stream_replicas),
+        }
+    }
+
+    /// How much is kept for people to look at.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        // As SQLite has numbers.
+        let bytes = |size: ByteSize| size.as_u64().min(i64::MAX as u64);
+        Bounds {
+            rejected: bytes(self.rejected_keep_bytes),
+            conflicts: bytes(self.conflicts_keep_bytes),
         }
     }
 

@@ -27,7 +27,8 @@ use shared::message::Arrivals;
 use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
-    incarnation::Position,
+    append::kept::Bounds,
+    incarnation::{Met, Position, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},
@@ -104,8 +105,16 @@ pub enum StoreError {
 ///
 /// # Errors
 /// As [`StoreError`] tells.
-pub fn open(directory: &Path, now: i64) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    open_with(directory, now, Options::default())
+pub fn open(
+    directory: &Path,
+    now: i64,
+    bounds: Bounds,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let options = Options {
+        bounds,
+        ..Options::default()
+    };
+    open_with(directory, now, options)
 }
 
 fn open_with(

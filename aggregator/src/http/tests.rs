@@ -34,7 +34,8 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let (writer, _, reader) = store::open(directory.path(), 0).unwrap();
+        let (writer, _, reader) =
+            store::open(directory.path(), 0, store::Bounds::default()).unwrap();
         let nowhere = parse_url("nats://127.0.0.1:1").unwrap();
         let connection = Connection::open(&nowhere, "test").await.unwrap();
         let options = Options {
@@ -70,7 +71,7 @@ impl Fixture {
             messages: 0,
             bytes: 0,
         };
-        self.writer.meet(stream, 0).await.unwrap();
+        self.writer.meet(stream.into(), 0).await.unwrap();
         let batch = (1..).zip(events).map(|(sequence, json)| Delivery {
             subject: "events.a".to_owned(),
             sequence,

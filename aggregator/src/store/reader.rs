@@ -12,8 +12,8 @@ use tokio::{sync::Semaphore, task::spawn_blocking};
 
 pub use self::events::{EventPage, PAGE_BYTES, StoredEvent};
 use super::{
-    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, lookup::Slot, ranges::Ranges,
-    state::load_applied,
+    BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
+    lookup::Slot, ranges::Ranges, state::load_applied,
 };
 
 /// Queries that run at once.
@@ -68,10 +68,16 @@ pub struct Stats {
     pub duplicate_dropped: u64,
     /// Arrivals that could not be stored as events.
     pub rejected: u64,
+    /// Those of them whose body is not kept any more.
+    pub rejected_evicted: u64,
     /// Duplicates that differ from what is stored.
     pub conflicts: u64,
+    /// Those of them that are not kept any more.
+    pub conflicts_evicted: u64,
     /// Deliveries of messages that were applied before.
     pub redelivered: u64,
+    /// When the latest event was applied, in microseconds since 1970: the clock, or what it was before it went back.
+    pub processed_at: i64,
     /// Topics in all.
     pub topics_total: u64,
     /// Names of topics, by name.
@@ -230,9 +236,8 @@ fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
     let (mut stats, incarnation) = read
         .prepare_cached(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
-                    redelivered, topics, incarnation, \
-                    (SELECT ifnull(sum(last - first + 1), 0) FROM missing \
-                     WHERE acknowledged_at IS NULL) \
+                    redelivered, topics, incarnation, processed_at, rejected_evicted, \
+                    conflicts_evicted \
              FROM counters",
         )?
         .query_row([], |row| {
@@ -244,11 +249,14 @@ fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
                 conflicts: row.get(4)?,
                 redelivered: row.get(5)?,
                 topics_total: row.get(6)?,
-                missing: row.get(8)?,
+                processed_at: row.get(8)?,
+                rejected_evicted: row.get(9)?,
+                conflicts_evicted: row.get(10)?,
                 ..Stats::default()
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
+    stats.missing = count_missing(read)?;
     stats.topics = read
         .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
         .query_map([names], |row| row.get(0))?

@@ -2,8 +2,10 @@
 //! the counters are those of the model, exactly.
 
 mod harness;
+mod incarnations;
 mod index;
 mod index_random;
+mod kept;
 mod memory;
 mod migration;
 mod model;
