@@ -61,6 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let (publisher, driver) = Publisher::new(connection.clone(), options);
     let router = http::router(Api {
         reader,
+        writer: writer.clone(),
         publisher,
         connection: connection.clone(),
         stream: settings.stream.clone(),

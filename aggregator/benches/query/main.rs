@@ -79,7 +79,7 @@ async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
         "{unique_processed} events are stored instead of {expected}"
     );
 
-    let api = Api::new(reader).await?;
+    let api = Api::new(reader, writer.clone()).await?;
     let requests = requests::find(&api).await?;
     let mut timings = Vec::new();
     for request in &requests {

@@ -48,8 +48,14 @@ impl Owner {
             open: None,
             slot,
         };
-        owner.recover_index(&open)?;
-        owner.open = Some(open);
+        match owner.recover_index(&open) {
+            Ok(()) => owner.open = Some(open),
+            // As on a full disk: queries are answered, and the first write tries again.
+            Err(StoreError::Index(err)) if !err.is_damage() => {
+                warn!(error = %err, "the dedup index cannot be had yet");
+            }
+            Err(err) => return Err(err),
+        }
         Ok(owner)
     }
 
