@@ -16,7 +16,7 @@ pub fn answer(server: &mut Server, link: u64, subject: &str, reply: &str, payloa
         server.refusals -= 1;
         Err((503, 10_008, "JetStream system temporarily unavailable"))
     } else {
-        ask(server, link, subject, &body)
+        ask(server, subject, &body)
     };
     let answer = answer.unwrap_or_else(|(code, err_code, description)| {
         json!({ "error": { "code": code, "err_code": err_code, "description": description } })
@@ -31,7 +31,7 @@ const NO_STREAM: Refusal = (404, 10_059, "stream not found");
 const NO_CONSUMER: Refusal = (404, 10_014, "consumer not found");
 const NO_MESSAGE: Refusal = (404, 10_037, "no message found");
 
-fn ask(server: &mut Server, link: u64, subject: &str, body: &Value) -> Result<Value, Refusal> {
+fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusal> {
     let stream_is_there = server.stream.config.is_some();
     match subject {
         "STREAM.CREATE.EVENTS" | "STREAM.UPDATE.EVENTS" => {
@@ -46,10 +46,7 @@ fn ask(server: &mut Server, link: u64, subject: &str, body: &Value) -> Result<Va
             Ok(json!({ "success": true, "purged": server.stream.purge(before) }))
         }
         "STREAM.MSG.GET.EVENTS" => message(server, body),
-        "CONSUMER.INFO.EVENTS.aggregator" => {
-            server.begin_session(link);
-            durable(server)
-        }
+        "CONSUMER.INFO.EVENTS.aggregator" => durable(server),
         "CONSUMER.CREATE.EVENTS.aggregator" => {
             let config = body["config"].clone();
             match (&mut server.durable, body["action"].as_str()) {

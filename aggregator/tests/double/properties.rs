@@ -8,13 +8,17 @@ use super::{
     stage::{Settings, Stage},
 };
 
-/// The cases of each property: as many as take some seconds.
-const CASES: u32 = 24;
+/// The cases of each property: as many as take some seconds. `PROPTEST_CASES` asks for another number.
+const CASES: u32 = 40;
 
-fn holds(cases: u32, scripts: impl Strategy<Value = Vec<Step>>) {
+fn holds(scripts: impl Strategy<Value = Vec<Step>>) {
     let runtime = Runtime::new().expect("a runtime");
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    let cases = asked.map_or(CASES, |cases| cases.parse().expect("a number of cases"));
     let config = ProptestConfig {
-        max_shrink_time: 120_000,
+        max_shrink_time: 60_000,
+        // A script that fails becomes a named test.
+        failure_persistence: None,
         ..ProptestConfig::with_cases(cases)
     };
     let play =
@@ -24,25 +28,25 @@ fn holds(cases: u32, scripts: impl Strategy<Value = Vec<Step>>) {
 
 #[test]
 fn deliveries_and_acks_in_any_order_store_every_event_once() {
-    holds(CASES, script::deliveries());
+    holds(script::deliveries());
 }
 
 #[test]
 fn connections_and_processes_that_end_lose_nothing_and_count_nothing_twice() {
-    holds(CASES, script::interruptions());
+    holds(script::interruptions());
 }
 
 #[test]
 fn sequence_numbers_given_out_again_hide_no_event() {
-    holds(CASES, script::losses());
+    holds(script::losses());
 }
 
 #[test]
 fn failed_transactions_leave_no_trace() {
-    holds(CASES, script::failures());
+    holds(script::failures());
 }
 
 #[test]
 fn all_of_it_together_keeps_the_books() {
-    holds(CASES, script::anything());
+    holds(script::anything());
 }

@@ -43,7 +43,9 @@ pub struct Server {
     pub evidence: Option<Evidence>,
     links: BTreeMap<u64, Link>,
     link_count: u64,
-    /// Open requests for messages, of the session that is on.
+    /// The link and the inbox of the session that is on.
+    session: Option<(u64, String)>,
+    /// Its open requests for messages.
     pulls: Vec<Pull>,
 }
 
@@ -77,6 +79,7 @@ impl Server {
             evidence: None,
             links: BTreeMap::new(),
             link_count: 0,
+            session: None,
             pulls: Vec::new(),
         }
     }
@@ -171,12 +174,6 @@ impl Server {
         }
     }
 
-    /// A session begins: what was delivered to an earlier one and is not applied will not be by that delivery.
-    pub fn begin_session(&mut self, link: u64) {
-        self.pulls.clear();
-        self.resolve(Some(link));
-    }
-
     /// Finds out what became of deliveries whose session is over. Acks come in order, so on the link of the asker
     /// what was not acked was not applied; what another link carried may be applied without an ack.
     pub fn resolve(&mut self, asker: Option<u64>) {
@@ -197,10 +194,22 @@ impl Server {
         }
     }
 
+    /// Takes a request for messages. One on a new inbox begins a session: what was delivered to an earlier one and
+    /// is not applied will not be by that delivery.
     pub fn pull(&mut self, link: u64, inbox: &str, batch: u64) {
         if self.durable.is_none() {
             self.send_status(link, inbox, "503");
             return;
+        }
+        match &self.session {
+            Some((of, known)) if known == inbox && *of == link => {}
+            // After a reconnect, what is left of the session before may ask once more; nobody will take what comes.
+            Some((_, known)) if known == inbox => return,
+            _ => {
+                self.session = Some((link, inbox.to_owned()));
+                self.pulls.clear();
+                self.resolve(Some(link));
+            }
         }
         self.pulls.push(Pull {
             link,
