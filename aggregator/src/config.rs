@@ -9,7 +9,7 @@ use shared::{
     stream, telemetry,
 };
 
-use crate::consumer::BatchLimits;
+use crate::{consumer::BatchLimits, store::Bounds};
 
 /// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
 ///
@@ -28,7 +28,21 @@ enum Subcommands {
     /// Serve the HTTP API and run the consumer (the default)
     Serve(Settings),
     /// Ask the local /health; exit code 0 when healthy, 1 when not
-    Healthcheck(Healthcheck),
+    Healthcheck(Running),
+    /// Copy a store, running or not, to a file, as it is at one moment
+    Backup(Backup),
+    /// Take note of stream sequences that were lost before they were applied, so that /health tells them no longer
+    AcknowledgeMissing(Running),
+}
+
+#[derive(Debug, Args)]
+struct Backup {
+    /// The copy, which must not exist; it becomes `aggregator.db` where it is restored
+    file: PathBuf,
+
+    /// Directory of the store
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
 }
 
 /// What the program is to do.
@@ -38,10 +52,19 @@ pub enum Command {
     Serve(Settings),
     /// Ask whether an aggregator at this address is healthy.
     Healthcheck(SocketAddr),
+    /// Copy the store in a directory to a file.
+    Backup {
+        /// The store's directory.
+        data_dir: PathBuf,
+        /// The copy.
+        file: PathBuf,
+    },
+    /// Acknowledge what is missing at the aggregator at this address.
+    AcknowledgeMissing(SocketAddr),
 }
 
 #[derive(Debug, Args)]
-struct Healthcheck {
+struct Running {
     /// The address that the aggregator listens on
     #[arg(
         long,
@@ -108,6 +131,24 @@ pub struct Settings {
     )]
     pub stream_keep_bytes: ByteSize,
 
+    /// Size of rejected arrivals that are kept; beyond it the oldest go and are counted
+    #[arg(
+        long,
+        env = "REJECTED_KEEP_BYTES",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    rejected_keep_bytes: ByteSize,
+
+    /// Size of conflicts that are kept; beyond it the oldest go and are counted
+    #[arg(
+        long,
+        env = "CONFLICTS_KEEP_BYTES",
+        default_value = "64MiB",
+        value_name = "SIZE"
+    )]
+    conflicts_keep_bytes: ByteSize,
+
     /// Servers that keep a copy of the stream, 1 to 5
     #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..=5))]
@@ -166,8 +207,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
         _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
     })?;
     let settings = match cli.command {
-        Some(Subcommands::Healthcheck(healthcheck)) => {
-            return Ok(Command::Healthcheck(healthcheck.listen));
+        Some(Subcommands::Healthcheck(running)) => {
+            return Ok(Command::Healthcheck(running.listen));
+        }
+        Some(Subcommands::AcknowledgeMissing(running)) => {
+            return Ok(Command::AcknowledgeMissing(running.listen));
+        }
+        Some(Subcommands::Backup(Backup { file, data_dir })) => {
+            return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,
@@ -214,6 +261,17 @@ impl Settings {
             name: self.stream.clone(),
             max_bytes: i64::try_from(self.stream_max_bytes.as_u64()).unwrap_or(i64::MAX),
             replicas: usize::from(self.stream_replicas),
+        }
+    }
+
+    /// How much is kept for people to look at.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        // As SQLite has numbers.
+        let bytes = |size: ByteSize| size.as_u64().min(i64::MAX as u64);
+        Bounds {
+            rejected: bytes(self.rejected_keep_bytes),
+            conflicts: bytes(self.conflicts_keep_bytes),
         }
     }
 

@@ -8,6 +8,7 @@ mod batch;
 mod durable;
 mod session;
 mod trim;
+mod watchdog;
 
 use std::time::Duration;
 
@@ -103,7 +104,9 @@ impl SessionError {
         match self {
             Self::Stream(err) => err.is_final(),
             Self::Owned { .. } | Self::WriterStopped => true,
-            Self::Store(_) | Self::Durable(_) | Self::Epoch | Self::Pull(_) => false,
+            Self::Store(_) | Self::Durable(_) | Self::Epoch | Self::Pull(_) | Self::Stalled => {
+                false
+            }
         }
     }
 }

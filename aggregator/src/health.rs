@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tracing::{info, warn};
@@ -17,6 +20,8 @@ pub enum Part {
     Consumer,
     /// The store: the last write succeeded.
     Store,
+    /// Messages that wait are applied.
+    Progress,
 }
 
 impl Part {
@@ -24,20 +29,48 @@ impl Part {
         match self {
             Self::Consumer => "consumer",
             Self::Store => "store",
+            Self::Progress => "progress",
         }
     }
 }
 
 /// The state of the parts. Cheap to clone; all clones are one.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<Mutex<BTreeMap<Part, String>>>);
+pub struct Health(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    failing: Mutex<BTreeMap<Part, String>>,
+    stalls: AtomicU64,
+}
 
 impl Health {
     /// The store is open; the consumer has yet to find its stream.
     #[must_use]
     pub fn starting() -> Self {
         let consumer = (Part::Consumer, WAITING.to_owned());
-        Self(Arc::new(Mutex::new(BTreeMap::from([consumer]))))
+        Self(Arc::new(State {
+            failing: Mutex::new(BTreeMap::from([consumer])),
+            stalls: AtomicU64::new(0),
+        }))
+    }
+
+    /// Messages wait and nothing was applied for too long; it is counted.
+    pub fn stalls(&self, reason: String) {
+        self.0.stalls.fetch_add(1, Ordering::Relaxed);
+        self.fails(Part::Progress, reason);
+    }
+
+    /// How often that was so since the start.
+    #[must_use]
+    pub fn stalled(&self) -> u64 {
+        self.0.stalls.load(Ordering::Relaxed)
+    }
+
+    /// Whether a part does not work.
+    #[must_use]
+    pub fn is_failing(&self, part: Part) -> bool {
+        self.failing_parts().contains_key(&part)
     }
 
     /// A part works.
@@ -67,6 +100,7 @@ impl Health {
     }
 
     fn failing_parts(&self) -> MutexGuard<'_, BTreeMap<Part, String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let failing = self.0.failing.lock();
+        failing.unwrap_or_else(PoisonError::into_inner)
     }
 }

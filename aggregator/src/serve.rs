@@ -41,8 +41,9 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let data_dir = hold(&settings.data_dir).await?;
-    let (writer, writer_ended, reader) = store::open(data_dir.path(), started_at)
-        .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
+    let (writer, writer_ended, reader) =
+        store::open(data_dir.path(), started_at, settings.bounds())
+            .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
     let listener = listen(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -60,6 +61,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
     let (publisher, driver) = Publisher::new(connection.clone(), options);
     let router = http::router(Api {
         reader,
+        writer: writer.clone(),
         publisher,
         connection: connection.clone(),
         stream: settings.stream.clone(),

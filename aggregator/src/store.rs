@@ -4,6 +4,7 @@
 //! write. [`Reader`] answers queries from read-only connections.
 
 mod append;
+pub mod backup;
 mod digest;
 mod fingerprint;
 mod incarnation;
@@ -18,6 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod trouble;
 mod writer;
 
 use std::path::Path;
@@ -27,7 +29,8 @@ use shared::message::Arrivals;
 use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
-    incarnation::Position,
+    append::kept::Bounds,
+    incarnation::{Met, Position, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},
@@ -74,7 +77,7 @@ pub struct Appended {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite reports it.
-    #[error("the database reports: {0}")]
+    #[error("the database reports: {0}{advice}", advice = trouble::advice(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// The file was made by a later version.
     #[error(
@@ -100,12 +103,28 @@ pub enum StoreError {
     Stopped,
 }
 
+impl StoreError {
+    /// Whether it goes away by itself within a moment, as a lock does that another program holds.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Sqlite(err) if trouble::is_passing(err))
+    }
+}
+
 /// Opens the store in `directory`, or makes it, and starts its writer.
 ///
 /// # Errors
 /// As [`StoreError`] tells.
-pub fn open(directory: &Path, now: i64) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    open_with(directory, now, Options::default())
+pub fn open(
+    directory: &Path,
+    now: i64,
+    bounds: Bounds,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let options = Options {
+        bounds,
+        ..Options::default()
+    };
+    open_with(directory, now, options)
 }
 
 fn open_with(

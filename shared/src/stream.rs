@@ -3,7 +3,9 @@
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{GetStreamError, GetStreamErrorKind},
-    stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType, Stream},
+    stream::{
+        Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
+    },
 };
 use std::time::Duration;
 
@@ -78,6 +80,35 @@ impl StreamState {
             messages: info.state.messages,
             bytes: info.state.bytes,
         }
+    }
+}
+
+/// The sequences between the stream's first and its last that it does not have, in rising order: messages that were
+/// deleted one by one, by hand, or by subject.
+///
+/// # Errors
+/// [`StreamError::Broker`].
+pub async fn deleted(stream: &Stream<Info>) -> Result<Vec<u64>, StreamError> {
+    if stream.cached_info().state.deleted_count.unwrap_or(0) == 0 {
+        return Ok(Vec::new());
+    }
+    let info = stream.info_builder().with_deleted(true).fetch().await;
+    let info = info.map_err(|err| StreamError::Broker(err.into()))?;
+    Ok(info.info.state.deleted.unwrap_or_default())
+}
+
+/// When the stream took the message of a sequence, in nanoseconds since 1970; none where it does not have it.
+///
+/// # Errors
+/// [`StreamError::Broker`].
+pub async fn time_of(stream: &Stream<Info>, sequence: u64) -> Result<Option<i64>, StreamError> {
+    match stream.get_raw_message(sequence).await {
+        Ok(message) => {
+            let time = message.time.unix_timestamp_nanos();
+            Ok(Some(i64::try_from(time).unwrap_or(i64::MAX)))
+        }
+        Err(err) if matches!(err.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(err) => Err(StreamError::Broker(err.into())),
     }
 }
 

@@ -1,17 +1,20 @@
 //! Both services against a real broker: contracts, faults, the compose file.
 
+mod backup;
 mod brokers;
 mod compose;
 mod data_files;
 mod duplicates;
 mod fidelity;
 mod http_errors;
+mod kept;
 mod lifecycle;
 mod limits;
 mod outage;
 mod ownership;
 mod persistence;
 mod poison;
+mod reconciliation;
 mod redelivery;
 mod slow_clients;
 mod topics;

@@ -124,7 +124,7 @@ async fn in_store(
     feed: impl FnOnce() -> Feed,
     account: &mut Account,
 ) -> anyhow::Result<Counts> {
-    let (writer, ended, reader) = store::open(directory, now_micros())?;
+    let (writer, ended, reader) = store::open(directory, now_micros(), store::Bounds::default())?;
     intake::meet(&writer).await?;
     let mut told = Ok(());
     intake::append_all(&writer, feed(), |batch, took| {

@@ -69,7 +69,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
-    let (writer, ended, reader) = store::open(directory, intake::now_micros())?;
+    let (writer, ended, reader) =
+        store::open(directory, intake::now_micros(), store::Bounds::default())?;
     eprintln!("filling the store with {} events", settings.events);
     let expected = fill(&writer, settings).await?;
     let unique_processed = reader.stats(0).await?.unique_processed;
@@ -78,7 +79,7 @@ async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
         "{unique_processed} events are stored instead of {expected}"
     );
 
-    let api = Api::new(reader).await?;
+    let api = Api::new(reader, writer.clone()).await?;
     let requests = requests::find(&api).await?;
     let mut timings = Vec::new();
     for request in &requests {

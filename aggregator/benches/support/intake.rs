@@ -26,7 +26,7 @@ pub async fn meet(writer: &Writer) -> Result<(), StoreError> {
         messages: 0,
         bytes: 0,
     };
-    writer.meet(stream, now_micros()).await.map(drop)
+    writer.meet(stream.into(), now_micros()).await.map(drop)
 }
 
 /// Appends all of a feed. Tells `each` of every batch, in order: when it was handed over, and when it was on disk.

@@ -223,6 +223,7 @@ mod tests {
             store_id: "our-store".to_owned(),
             floor,
             missing: 0,
+            witness: None,
         }
     }
 

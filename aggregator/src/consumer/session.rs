@@ -18,9 +18,13 @@ use super::{
     Consumer,
     batch::{Ackers, Batch},
     durable::{self, ACK_WAIT, Claim},
-    trim,
+    trim, watchdog,
 };
-use crate::{clock, health::Part, store::StoreError};
+use crate::{
+    clock,
+    health::Part,
+    store::{Met, Position, StoreError, ranges::Ranges},
+};
 
 /// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
 const PULL_MESSAGES: usize = 2_000;
@@ -71,6 +75,8 @@ pub(super) enum SessionError {
     Epoch,
     #[error("pulling messages failed: {0}")]
     Pull(String),
+    #[error("messages wait and nothing was applied")]
+    Stalled,
 }
 
 impl From<StoreError> for SessionError {
@@ -96,6 +102,7 @@ impl Consumer {
         tokio::select! {
             end = self.consume(messages, token, connects) => end,
             never = trim::run(self, &stream, &state, connects) => match never {},
+            stalled = watchdog::run(self, &stream) => Err(stalled),
         }
     }
 
@@ -103,7 +110,7 @@ impl Consumer {
     async fn start(&self) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
         let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
         let state = StreamState::of(stream.cached_info());
-        let position = self.writer.meet(state.clone(), clock::now_micros()).await?;
+        let position = self.meet(&stream, state.clone()).await?;
         let claim = Claim {
             name: &self.durable,
             position: &position,
@@ -130,6 +137,39 @@ impl Consumer {
             "consuming"
         );
         Ok((stream, state, messages))
+    }
+
+    /// Compares stream and store. The stream may have another message in the place of the last one that was applied;
+    /// then the broker lost its tail and gave its numbers out again, and what the store knows of them is of another life.
+    async fn meet(
+        &self,
+        stream: &Stream<Info>,
+        state: StreamState,
+    ) -> Result<Position, SessionError> {
+        let mut deleted = Ranges::default();
+        for sequence in stream::deleted(stream).await? {
+            deleted.insert(sequence, sequence);
+        }
+        let mut met = Met {
+            stream: state,
+            deleted,
+            is_other: false,
+        };
+        let position = self.writer.meet(met.clone(), clock::now_micros()).await;
+        match &position {
+            Ok(_) => self.health.works(Part::Store),
+            Err(err) => self.health.fails(Part::Store, err.to_string()),
+        }
+        let position = position?;
+        let Some(witness) = position.witness else {
+            return Ok(position);
+        };
+        let time = stream::time_of(stream, witness.sequence).await?;
+        if time.is_none_or(|time| time == witness.time) {
+            return Ok(position);
+        }
+        met.is_other = true;
+        Ok(self.writer.meet(met, clock::now_micros()).await?)
     }
 
     /// Pulls until the session is over, then appends what is in hand. While batches are looked up and commit, the next
@@ -208,6 +248,7 @@ impl Consumer {
             match self.with_progress(append, &ackers, connects).await {
                 Ok(appended) => {
                     self.health.works(Part::Store);
+                    self.health.works(Part::Progress);
                     let commit_ms = started.elapsed().as_secs_f64() * 1_000.0;
                     debug!(
                         batch.messages = deliveries.len(),
@@ -223,7 +264,12 @@ impl Consumer {
                     return Ok(());
                 }
                 Err(StoreError::Stopped) => return Err(SessionError::WriterStopped),
-                Err(err) => self.health.fails(Part::Store, err.to_string()),
+                Err(err) => {
+                    if err.is_passing() {
+                        pause = FIRST_PAUSE;
+                    }
+                    self.health.fails(Part::Store, err.to_string());
+                }
             }
             if token.is_cancelled() {
                 warn!(

@@ -1,7 +1,7 @@
 //! The append: one batch, one transaction. Event rows, applied sequences, counters, digests and rejected rows
 //! change together or not at all.
 
-mod kept;
+pub(super) mod kept;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -14,7 +14,7 @@ use shared::{
     message::Rejection,
 };
 
-use self::kept::Origin;
+use self::kept::{Bounds, Origin};
 use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
@@ -30,6 +30,7 @@ pub(super) struct Ground<'a> {
     pub transaction: &'a Transaction<'a>,
     pub index: &'a Index,
     pub topics: &'a Topics,
+    pub bounds: &'a Bounds,
 }
 
 /// What memory has to learn of an append, once it has committed.
@@ -68,12 +69,6 @@ pub(super) fn append(
         append.delivery(delivery, &mut events)?;
     }
     append.finish()
-}
-
-/// Missing sequences that nobody acknowledged.
-pub(super) fn count_missing(transaction: &Transaction<'_>) -> Result<u64, StoreError> {
-    let sql = "SELECT ifnull(sum(last - first + 1), 0) FROM missing WHERE acknowledged_at IS NULL";
-    Ok(transaction.query_row(sql, [], |row| row.get(0))?)
 }
 
 const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id, timestamp, \
@@ -167,6 +162,10 @@ impl<'a> Append<'a> {
         }
         let mut kept = 0;
         for life in self.next.lives.iter().filter(|_| rejections > 0) {
+            // Their rows are not there any more, or may not be.
+            if delivery.sequence <= life.evicted_to && life.applied.contains(delivery.sequence) {
+                return Ok(true);
+            }
             kept += self
                 .ground
                 .transaction
@@ -239,7 +238,8 @@ impl<'a> Append<'a> {
                 self.topic(&event.topic)?.received += 1;
                 self.done.duplicates += 1;
                 self.done.conflicts += 1;
-                kept::conflict(self.ground.transaction, event, stored, origin)?;
+                let kept = &mut self.next.counters.conflicts_kept;
+                kept::conflict(self.ground.transaction, kept, event, stored, origin)?;
                 Ok(())
             }
             Seen::Collision(stored) => self.rejection(&kept::collision(event, stored), origin),
@@ -285,7 +285,8 @@ impl<'a> Append<'a> {
 
     fn rejection(&mut self, rejection: &Rejection, origin: Origin<'_>) -> Result<(), StoreError> {
         self.done.rejected += 1;
-        kept::rejection(self.ground.transaction, rejection, origin)?;
+        let kept = &mut self.next.counters.rejected_kept;
+        kept::rejection(self.ground.transaction, kept, rejection, origin)?;
         Ok(())
     }
 
@@ -321,7 +322,10 @@ impl<'a> Append<'a> {
 
     fn finish(self) -> Result<(Appended, Fresh), StoreError> {
         let Ground {
-            transaction, index, ..
+            transaction,
+            index,
+            bounds,
+            ..
         } = self.ground;
         let mut topics: Vec<_> = self.topics.into_iter().collect();
         // In the order in which they lie on their pages.
@@ -335,6 +339,7 @@ impl<'a> Append<'a> {
             seal.register(transaction)?;
         }
         self.next.counters.add(&self.done);
+        kept::evict(transaction, self.next, bounds)?;
         if self.done.unique + self.done.duplicates + self.done.rejected > 0 {
             self.next.counters.processed_at = self.processed_at;
         }

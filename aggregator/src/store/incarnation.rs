@@ -4,7 +4,7 @@
 //! again, with the stream's creation time unchanged; then a new epoch of ours begins. Numbers of earlier epochs
 //! stay known, by the JetStream time that every delivery carries.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use shared::stream::StreamState;
 use tracing::warn;
 
@@ -22,7 +22,19 @@ pub(super) struct Incarnation {
     pub created: i64,
     pub epoch: i64,
     pub latest_time: i64,
+    pub witness: Witness,
+    /// Rejected arrivals of messages up to this sequence may be evicted, so their rows prove nothing any more.
+    pub evicted_to: u64,
     pub applied: Ranges,
+}
+
+/// The applied message with the highest sequence, by which a stream is known again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// Its sequence in the stream.
+    pub sequence: u64,
+    /// When the stream took it, in nanoseconds since 1970.
+    pub time: i64,
 }
 
 /// Where the store stands in the stream.
@@ -34,6 +46,8 @@ pub struct Position {
     pub floor: u64,
     /// Sequences that the stream lost before they were applied, and that nobody acknowledged.
     pub missing: u64,
+    /// What the stream must still have in this place, unless it was trimmed; none before a message was applied.
+    pub witness: Option<Witness>,
 }
 
 /// Whether a delivery was applied before, as far as its number and time tell; its events must then be found in
@@ -65,6 +79,8 @@ impl Incarnation {
             created,
             epoch,
             latest_time: 0,
+            witness: Witness::default(),
+            evicted_to: 0,
             applied: Ranges::default(),
         })
     }
@@ -83,6 +99,12 @@ impl Incarnation {
     pub fn apply(&mut self, delivery: &Delivery) {
         self.applied.insert(delivery.sequence, delivery.sequence);
         self.latest_time = self.latest_time.max(delivery.time);
+        if delivery.sequence >= self.witness.sequence {
+            self.witness = Witness {
+                sequence: delivery.sequence,
+                time: delivery.time,
+            };
+        }
     }
 
     /// Writes what changed since `saved`.
@@ -91,10 +113,19 @@ impl Incarnation {
         transaction: &Transaction<'_>,
         saved: Option<&Self>,
     ) -> Result<(), StoreError> {
-        if saved.is_none_or(|saved| saved.latest_time != self.latest_time) {
+        let is_changed =
+            |saved: &Self| saved.latest_time != self.latest_time || saved.witness != self.witness;
+        if saved.is_none_or(is_changed) {
             transaction
-                .prepare_cached("UPDATE incarnations SET latest_time = ?2 WHERE id = ?1")?
-                .execute(params![self.id, self.latest_time])?;
+                .prepare_cached(
+                    "UPDATE incarnations SET latest_time = ?2, witness = ?3, witness_time = ?4 WHERE id = ?1",
+                )?
+                .execute(params![
+                    self.id,
+                    self.latest_time,
+                    self.witness.sequence,
+                    self.witness.time,
+                ])?;
         }
         let loaded;
         let before = if let Some(saved) = saved {
@@ -124,14 +155,36 @@ impl Incarnation {
     }
 }
 
+/// The stream as it was met.
+#[derive(Debug, Clone)]
+pub struct Met {
+    /// Its state.
+    pub stream: StreamState,
+    /// Sequences between its first and its last that it does not have.
+    pub deleted: Ranges,
+    /// Whether it has another message in the place of the witness.
+    pub is_other: bool,
+}
+
+impl From<StreamState> for Met {
+    fn from(stream: StreamState) -> Self {
+        Self {
+            stream,
+            deleted: Ranges::default(),
+            is_other: false,
+        }
+    }
+}
+
 /// Compares the stream with what the store knows of it, and begins a new life where it is another one.
 /// Changes `next`; the caller commits.
 pub(super) fn meet(
     transaction: &Transaction<'_>,
     next: &mut State,
-    stream: &StreamState,
+    met: &Met,
     now: i64,
 ) -> Result<(), StoreError> {
+    let stream = &met.stream;
     next.lives = load_lives(
         transaction,
         "stream = ?1 AND created = ?2",
@@ -145,46 +198,70 @@ pub(super) fn meet(
             1,
             now,
         )?),
-        // The broker lost its tail: what comes next will have numbers that were applied.
-        Some(current) if stream.last < current.applied.highest() => {
+        // The broker lost its tail: what comes next will have numbers that were applied, or has them already.
+        Some(current) if met.is_other || stream.last < current.applied.highest() => {
             Some(current.next_epoch(transaction, now)?)
         }
         Some(_) => None,
     };
     next.lives.extend(life);
-    note_missing(transaction, next, stream, now)
+    note_missing(transaction, next, met, now)
 }
 
 /// Records the sequences that the stream no longer has and that were never applied, and lets the floor pass them.
 fn note_missing(
     transaction: &Transaction<'_>,
     next: &mut State,
-    stream: &StreamState,
+    met: &Met,
     now: i64,
 ) -> Result<(), StoreError> {
     let Some((current, earlier)) = next.lives.split_last_mut() else {
         return Ok(());
     };
-    let gone = stream.first.saturating_sub(1);
-    for (first, last) in current.applied.gaps(1, gone) {
-        // What an earlier epoch applied is not missing.
-        let mut known = Ranges::default();
-        for life in &*earlier {
-            for (first, last) in life.applied.iter() {
-                known.insert(first, last);
+    let trimmed = (1, met.stream.first.saturating_sub(1));
+    for (first, last) in std::iter::once(trimmed).chain(met.deleted.iter()) {
+        let gaps: Vec<_> = current.applied.gaps(first, last).collect();
+        for (first, last) in gaps {
+            for (first, last) in unknown(earlier, first, last) {
+                warn!(
+                    stream.name = met.stream.name,
+                    first, last, "the stream lost messages that were never applied"
+                );
+                transaction.execute(
+                    "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
+                    params![current.id, first, last, now],
+                )?;
             }
         }
-        for (first, last) in known.gaps(first, last) {
-            warn!(
-                stream.name = stream.name,
-                first, last, "the stream lost messages that were never applied"
-            );
-            transaction.execute(
-                "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
-                params![current.id, first, last, now],
-            )?;
-        }
+        current.applied.insert(first, last);
     }
-    current.applied.insert(1, gone);
     Ok(())
+}
+
+/// The sequences of a range that no earlier epoch applied: what one did is not missing.
+fn unknown(earlier: &[Incarnation], first: u64, last: u64) -> Vec<(u64, u64)> {
+    let mut known = Ranges::default();
+    for (first, last) in earlier.iter().flat_map(|life| life.applied.iter()) {
+        known.insert(first, last);
+    }
+    known.gaps(first, last).collect()
+}
+
+/// Missing sequences that nobody acknowledged.
+pub(super) fn count_missing(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT ifnull(sum(last - first + 1), 0) FROM missing WHERE acknowledged_at IS NULL";
+    connection
+        .prepare_cached(sql)?
+        .query_row([], |row| row.get(0))
+}
+
+/// Marks all missing sequences as known to a person, and tells how many there were.
+pub(super) fn acknowledge_missing(
+    transaction: &Transaction<'_>,
+    now: i64,
+) -> Result<u64, StoreError> {
+    let count = count_missing(transaction)?;
+    let sql = "UPDATE missing SET acknowledged_at = ?1 WHERE acknowledged_at IS NULL";
+    transaction.execute(sql, [now])?;
+    Ok(count)
 }

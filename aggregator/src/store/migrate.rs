@@ -1,4 +1,4 @@
-//! Brings a store of schema version 1 to version 2.
+//! Brings a store of an earlier schema version to the present one.
 //!
 //! Version 1 kept identities apart with `UNIQUE (topic_id, event_id)`, which SQLite cannot take off a table. So the
 //! rows are copied into a new table, in their order, a chunk a transaction. What is copied is on disk, so a kill costs
@@ -8,11 +8,12 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tracing::info;
 
 use super::{
     StoreError,
+    append::kept::{CONFLICT_BYTES, REJECTED_BYTES},
     digest::Digest,
     fingerprint::{Fields, Key},
 };
@@ -57,7 +58,31 @@ CREATE TABLE seals (
 ) WITHOUT ROWID;
 PRAGMA user_version = 2;";
 
-/// Migrates, from the beginning or from where it was interrupted.
+/// What version 3 has more: what is kept is bounded, and a stream is known again by the last message applied.
+const VERSION_3: &str = "
+ALTER TABLE counters ADD COLUMN rejected_evicted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN rejected_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN conflicts_evicted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN conflicts_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN witness INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN witness_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN evicted_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rejected ADD COLUMN requeued_at INTEGER;
+PRAGMA user_version = 3;";
+
+/// Migrates a store of version 2, in the caller's transaction.
+pub(super) fn from_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_3)?;
+    let sums = format!(
+        "UPDATE counters SET \
+         rejected_bytes = (SELECT ifnull(sum({REJECTED_BYTES}), 0) FROM rejected), \
+         conflicts_bytes = (SELECT ifnull(sum({CONFLICT_BYTES}), 0) FROM conflicts)"
+    );
+    transaction.execute(&sums, [])?;
+    Ok(())
+}
+
+/// Migrates a store of version 1 to version 2, from the beginning or from where it was interrupted.
 pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreError> {
     let last = "SELECT ifnull(max(sequence), 0) FROM ";
     let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;

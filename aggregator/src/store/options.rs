@@ -1,6 +1,6 @@
 //! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
 
-use super::index::Faults;
+use super::{append::kept::Bounds, index::Faults};
 
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -13,6 +13,8 @@ pub(super) struct Options {
     pub split_events: usize,
     /// Topics that the writer remembers. With names as long as they may be, these are 20 MiB.
     pub topics: usize,
+    /// How much is kept for people to look at.
+    pub bounds: Bounds,
     /// What tests do to the threads.
     pub faults: Faults,
 }
@@ -24,6 +26,7 @@ impl Default for Options {
             replay_rows: 10_000,
             split_events: 512,
             topics: 50_000,
+            bounds: Bounds::default(),
             faults: Faults::default(),
         }
     }

@@ -1,6 +1,7 @@
 //! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
 
 mod events;
+mod kept;
 
 use std::{
     path::{Path, PathBuf},
@@ -10,10 +11,13 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-pub use self::events::{EventPage, PAGE_BYTES, StoredEvent};
+pub use self::{
+    events::{EventPage, PAGE_BYTES, StoredEvent},
+    kept::{Conflict, KeptPage, Missing, Rejected},
+};
 use super::{
-    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, lookup::Slot, ranges::Ranges,
-    state::load_applied,
+    BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
+    lookup::Slot, ranges::Ranges, state::load_applied,
 };
 
 /// Queries that run at once.
@@ -68,10 +72,16 @@ pub struct Stats {
     pub duplicate_dropped: u64,
     /// Arrivals that could not be stored as events.
     pub rejected: u64,
+    /// Those of them whose body is not kept any more.
+    pub rejected_evicted: u64,
     /// Duplicates that differ from what is stored.
     pub conflicts: u64,
+    /// Those of them that are not kept any more.
+    pub conflicts_evicted: u64,
     /// Deliveries of messages that were applied before.
     pub redelivered: u64,
+    /// When the latest event was applied, in microseconds since 1970: the clock, or what it was before it went back.
+    pub processed_at: i64,
     /// Topics in all.
     pub topics_total: u64,
     /// Names of topics, by name.
@@ -82,6 +92,14 @@ pub struct Stats {
     pub stream: Option<(String, i64)>,
     /// Applied sequences of the current stream.
     pub applied: Ranges,
+}
+
+impl Stats {
+    /// Whether every arrival was counted as one of the three.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.received == self.unique_processed + self.duplicate_dropped + self.rejected
+    }
 }
 
 impl Reader {
@@ -153,6 +171,48 @@ impl Reader {
             .await
     }
 
+    /// A page of rejected arrivals, the latest first: those before the one with the id `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn rejected(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<KeptPage<Rejected>, StoreError> {
+        self.read(move |read| kept::rejected(read, before.unwrap_or(i64::MAX), limit))
+            .await
+    }
+
+    /// One rejected arrival; none where it is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
+        self.read(move |read| kept::rejected_one(read, id)).await
+    }
+
+    /// A page of conflicts, the latest first: those before the one with the id `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn conflicts(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<KeptPage<Conflict>, StoreError> {
+        self.read(move |read| kept::conflicts(read, before.unwrap_or(i64::MAX), limit))
+            .await
+    }
+
+    /// The latest ranges of missing sequences, acknowledged ones too.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
+        self.read(move |read| kept::missing(read, limit)).await
+    }
+
     /// The bookkeeping, with the first `names` topic names.
     ///
     /// # Errors
@@ -186,7 +246,7 @@ impl Reader {
     }
 }
 
-fn connect(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -230,9 +290,8 @@ fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
     let (mut stats, incarnation) = read
         .prepare_cached(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
-                    redelivered, topics, incarnation, \
-                    (SELECT ifnull(sum(last - first + 1), 0) FROM missing \
-                     WHERE acknowledged_at IS NULL) \
+                    redelivered, topics, incarnation, processed_at, rejected_evicted, \
+                    conflicts_evicted \
              FROM counters",
         )?
         .query_row([], |row| {
@@ -244,11 +303,14 @@ fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
                 conflicts: row.get(4)?,
                 redelivered: row.get(5)?,
                 topics_total: row.get(6)?,
-                missing: row.get(8)?,
+                processed_at: row.get(8)?,
+                rejected_evicted: row.get(9)?,
+                conflicts_evicted: row.get(10)?,
                 ..Stats::default()
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
+    stats.missing = count_missing(read)?;
     stats.topics = read
         .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
         .query_map([names], |row| row.get(0))?

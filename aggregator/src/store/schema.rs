@@ -4,10 +4,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
+use tracing::{info, warn};
+
 use super::{BUSY_TIMEOUT, StoreError, migrate};
 
 /// The schema version that this program reads and writes.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
 /// pages that the next batches change again; more would only make the WAL longer.
@@ -20,6 +22,10 @@ const CACHE_KIB: i64 = 16 * 1024;
 pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreError> {
     let mut connection = set_up(Connection::open(file)?)?;
     make_or_migrate(&mut connection, now)?;
+    if let Err(err) = settle(&connection) {
+        // As on a full disk. Reading works, and what is written next will tell.
+        warn!(error = %err, "the WAL was not brought into the database");
+    }
     Ok(connection)
 }
 
@@ -27,6 +33,14 @@ pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreErr
 pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     set_up(Connection::open_with_flags(file, flags)?)
+}
+
+/// Moves what a predecessor left in the WAL into the database, on disk. Its last commit may have been on its way there when
+/// it was killed, or its fsync may have failed: it is found in the WAL, for the system still has it in memory, and a
+/// message would be acked as applied before.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    // A reader that is in its way, such as a backup, leaves it to the fsync of the next commit.
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 fn set_up(connection: Connection) -> Result<Connection, StoreError> {
@@ -54,7 +68,14 @@ fn make_or_migrate(connection: &mut Connection, now: i64) -> Result<(), StoreErr
         VERSION => Ok(()),
         1 => {
             drop(transaction);
-            migrate::from_version_1(connection)
+            migrate::from_version_1(connection)?;
+            make_or_migrate(connection, now)
+        }
+        2 => {
+            migrate::from_version_2(&transaction)?;
+            transaction.commit()?;
+            info!("the store has schema version 3 now");
+            Ok(())
         }
         0 => {
             let tables: i64 =

@@ -1,4 +1,4 @@
--- One store, schema version 2. Every fact below changes in the transaction that changes its rows.
+-- One store, schema version 3. Every fact below changes in the transaction that changes its rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
@@ -18,7 +18,11 @@ CREATE TABLE counters (
     redelivered       INTEGER NOT NULL DEFAULT 0, -- deliveries, not events
     topics            INTEGER NOT NULL DEFAULT 0,
     processed_at      INTEGER NOT NULL DEFAULT 0, -- the latest given to an event
-    incarnation       INTEGER                     -- the current one
+    incarnation       INTEGER,                    -- the current one
+    rejected_evicted  INTEGER NOT NULL DEFAULT 0, -- so many rows of `rejected` have gone, the oldest first
+    rejected_bytes    INTEGER NOT NULL DEFAULT 0, -- of the rows that are there, as append/kept.rs counts them
+    conflicts_evicted INTEGER NOT NULL DEFAULT 0,
+    conflicts_bytes   INTEGER NOT NULL DEFAULT 0
 );
 
 -- The lives of streams: a name, a creation time, and an epoch of ours for each time that the broker was seen
@@ -30,6 +34,10 @@ CREATE TABLE incarnations (
     epoch       INTEGER NOT NULL,
     latest_time INTEGER NOT NULL,        -- latest JetStream time among applied messages, nanoseconds
     begun_at    INTEGER NOT NULL,
+    -- The applied message with the highest sequence. A stream that has another time there gave numbers out again.
+    witness      INTEGER NOT NULL DEFAULT 0,
+    witness_time INTEGER NOT NULL DEFAULT 0,
+    evicted_to   INTEGER NOT NULL DEFAULT 0, -- rejected rows of no later stream sequence have been evicted
     UNIQUE (stream, created, epoch)
 );
 
@@ -109,6 +117,7 @@ CREATE TABLE rejected (
     stream_sequence INTEGER NOT NULL,
     position        INTEGER NOT NULL,
     processed_at    INTEGER NOT NULL,
-    body            BLOB NOT NULL
+    body            BLOB NOT NULL,
+    requeued_at     INTEGER              -- when it was last sent again
 );
 CREATE INDEX rejected_by_message ON rejected (incarnation, stream_sequence);

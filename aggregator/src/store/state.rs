@@ -2,7 +2,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::{Appended, StoreError, fingerprint::Key, incarnation::Incarnation, ranges::Ranges};
+use super::{
+    Appended, StoreError,
+    fingerprint::Key,
+    incarnation::{Incarnation, Witness},
+    ranges::Ranges,
+};
 
 /// The writer's memory. It is copied for each transaction; the copy replaces it only after COMMIT.
 #[derive(Debug, Clone)]
@@ -24,11 +29,22 @@ pub(super) struct Counters {
     pub unique_processed: u64,
     pub duplicate_dropped: u64,
     pub rejected: u64,
+    pub rejected_kept: Kept,
     pub conflicts: u64,
+    pub conflicts_kept: Kept,
     pub redelivered: u64,
     /// Also the id of the latest topic.
     pub topics: i64,
     pub processed_at: i64,
+}
+
+/// How much is kept of what people look at: rejected arrivals, or conflicts.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Kept {
+    /// So many rows have gone, the oldest first.
+    pub evicted: u64,
+    /// Of the rows that are there.
+    pub bytes: u64,
 }
 
 impl Counters {
@@ -49,6 +65,12 @@ impl State {
         self.lives.last().map_or(0, |life| life.applied.floor())
     }
 
+    /// The applied message by which the current stream is known again.
+    pub fn witness(&self) -> Option<Witness> {
+        let witness = self.lives.last()?.witness;
+        (witness.sequence > 0).then_some(witness)
+    }
+
     /// Reads everything from the store.
     pub fn load(connection: &Connection) -> Result<Self, StoreError> {
         let (store_id, key) =
@@ -57,7 +79,8 @@ impl State {
             })?;
         let (counters, current) = connection.query_row(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered, \
-                    topics, processed_at, incarnation FROM counters",
+                    topics, processed_at, incarnation, rejected_evicted, rejected_bytes, \
+                    conflicts_evicted, conflicts_bytes FROM counters",
             [],
             |row| {
                 let counters = Counters {
@@ -65,7 +88,15 @@ impl State {
                     unique_processed: row.get(1)?,
                     duplicate_dropped: row.get(2)?,
                     rejected: row.get(3)?,
+                    rejected_kept: Kept {
+                        evicted: row.get(9)?,
+                        bytes: row.get(10)?,
+                    },
                     conflicts: row.get(4)?,
+                    conflicts_kept: Kept {
+                        evicted: row.get(11)?,
+                        bytes: row.get(12)?,
+                    },
                     redelivered: row.get(5)?,
                     topics: row.get(6)?,
                     processed_at: row.get(7)?,
@@ -97,7 +128,9 @@ impl State {
             unique_processed,
             duplicate_dropped,
             rejected,
+            rejected_kept,
             conflicts,
+            conflicts_kept,
             redelivered,
             topics,
             processed_at,
@@ -106,7 +139,8 @@ impl State {
             .prepare_cached(
                 "UPDATE counters SET received = ?1, unique_processed = ?2, duplicate_dropped = ?3, \
                  rejected = ?4, conflicts = ?5, redelivered = ?6, topics = ?7, processed_at = ?8, \
-                 incarnation = ?9",
+                 incarnation = ?9, rejected_evicted = ?10, rejected_bytes = ?11, \
+                 conflicts_evicted = ?12, conflicts_bytes = ?13",
             )?
             .execute(params![
                 received,
@@ -118,6 +152,10 @@ impl State {
                 topics,
                 processed_at,
                 self.lives.last().map(|life| life.id),
+                rejected_kept.evicted,
+                rejected_kept.bytes,
+                conflicts_kept.evicted,
+                conflicts_kept.bytes,
             ])?;
         // A batch may end one life and begin another.
         for life in &self.lives {
@@ -146,7 +184,7 @@ pub(super) fn load_lives(
     };
     let mut lives = connection
         .prepare_cached(
-            "SELECT id, epoch, latest_time FROM incarnations \
+            "SELECT id, epoch, latest_time, witness, witness_time, evicted_to FROM incarnations \
              WHERE stream = ?1 AND created = ?2 ORDER BY epoch",
         )?
         .query_map(params![stream, created], |row| {
@@ -156,6 +194,11 @@ pub(super) fn load_lives(
                 created,
                 epoch: row.get(1)?,
                 latest_time: row.get(2)?,
+                witness: Witness {
+                    sequence: row.get(3)?,
+                    time: row.get(4)?,
+                },
+                evicted_to: row.get(5)?,
                 applied: Ranges::default(),
             })
         })?

@@ -1,9 +1,12 @@
 //! The store against a model in memory: whatever is delivered, redelivered, failed, killed and restarted, the rows and
 //! the counters are those of the model, exactly.
 
+mod backup;
 mod harness;
+mod incarnations;
 mod index;
 mod index_random;
+mod kept;
 mod memory;
 mod migration;
 mod model;

@@ -4,13 +4,13 @@ mod owner;
 
 use std::{path::PathBuf, sync::Arc, thread};
 
-use shared::stream::StreamState;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
     fingerprint::Key,
+    incarnation::Met,
     lookup::{self, LookFailed, Looked, Slot},
     options::Options,
     schema,
@@ -35,13 +35,20 @@ type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 enum Command {
     Append(Arc<Vec<Delivery>>, i64, Reply<Appended>),
-    Meet(StreamState, i64, Reply<Position>),
+    Other(Task),
 }
 
 /// The same for the writer's own thread.
 enum Work {
     Append(Result<Looked, LookFailed>, i64, Reply<Appended>),
-    Meet(StreamState, i64, Reply<Position>),
+    Other(Task),
+}
+
+/// What needs no lookup.
+enum Task {
+    Meet(Met, i64, Reply<Position>),
+    AcknowledgeMissing(i64, Reply<u64>),
+    Requeued(i64, i64, Reply<bool>),
 }
 
 impl Writer {
@@ -58,18 +65,40 @@ impl Writer {
         self.ask(|reply| Command::Append(batch, now, reply)).await
     }
 
-    /// Compares the stream with what the store knows of it and tells where the store stands.
+    /// Compares the stream with what the store knows of it and tells where the store stands. Nothing that the store
+    /// has not applied may be in hand then.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    pub async fn meet(&self, stream: StreamState, now: i64) -> Result<Position, StoreError> {
-        self.ask(|reply| Command::Meet(stream, now, reply)).await
+    pub async fn meet(&self, met: Met, now: i64) -> Result<Position, StoreError> {
+        self.task(|reply| Task::Meet(met, now, reply)).await
+    }
+
+    /// Marks all missing sequences as known to a person, and tells how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    pub async fn acknowledge_missing(&self, now: i64) -> Result<u64, StoreError> {
+        self.task(|reply| Task::AcknowledgeMissing(now, reply))
+            .await
+    }
+
+    /// Marks a rejected arrival as sent again; false where it is not there any more.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    pub async fn requeued(&self, id: i64, now: i64) -> Result<bool, StoreError> {
+        self.task(|reply| Task::Requeued(id, now, reply)).await
     }
 
     /// All sequences of the current stream up to this one are applied and on disk, or missing for good.
     #[must_use]
     pub fn floor(&self) -> u64 {
         *self.floor.borrow()
+    }
+
+    async fn task<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, StoreError> {
+        self.ask(|reply| Command::Other(task(reply))).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, StoreError> {
@@ -141,7 +170,7 @@ fn look_ahead(
             Command::Append(batch, now, reply) => {
                 Work::Append(lookup::look(slot, key, batch, split), now, reply)
             }
-            Command::Meet(stream, now, reply) => Work::Meet(stream, now, reply),
+            Command::Other(task) => Work::Other(task),
         };
         if worker.blocking_send(work).is_err() {
             // The writer's thread has panicked; its end is told by `WriterEnded`.

@@ -115,7 +115,9 @@ impl Store {
             messages: last + 1 - first,
             bytes: 0,
         };
-        let met = self.runtime.block_on(self.writer().meet(stream, self.now));
+        let met = self
+            .runtime
+            .block_on(self.writer().meet(stream.into(), self.now));
         met.unwrap().floor
     }
 

@@ -13,8 +13,9 @@ use crate::store::{FILE, migrate};
 /// Fills tables of version 1 from a store of the present one.
 const COPY: &str = "
 INSERT INTO store SELECT only, store_id, hash_key, created_at FROM present.store;
-INSERT INTO counters SELECT * FROM present.counters;
-INSERT INTO incarnations SELECT * FROM present.incarnations;
+INSERT INTO counters SELECT only, received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered,
+    topics, processed_at, incarnation FROM present.counters;
+INSERT INTO incarnations SELECT id, stream, created, epoch, latest_time, begun_at FROM present.incarnations;
 INSERT INTO applied SELECT * FROM present.applied;
 INSERT INTO missing SELECT * FROM present.missing;
 INSERT INTO topics SELECT id, name, received, unique_processed, duplicate_dropped, randomblob(16), first_at, last_at
@@ -22,7 +23,8 @@ INSERT INTO topics SELECT id, name, received, unique_processed, duplicate_droppe
 INSERT INTO events SELECT sequence, topic_id, event_id, timestamp, source, payload, processed_at, incarnation,
     stream_sequence, position FROM present.events;
 INSERT INTO conflicts SELECT * FROM present.conflicts;
-INSERT INTO rejected SELECT * FROM present.rejected;
+INSERT INTO rejected SELECT id, reason, detail, subject, incarnation, stream_sequence, position, processed_at, body
+    FROM present.rejected;
 PRAGMA user_version = 1;";
 
 fn filled() -> (Store, Model) {

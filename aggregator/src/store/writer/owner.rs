@@ -3,16 +3,15 @@
 use std::sync::PoisonError;
 
 use rusqlite::{Connection, TransactionBehavior};
-use shared::stream::StreamState;
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{Place, Work};
+use super::{Place, Task, Work};
 use crate::store::{
     Appended, Position, StoreError,
-    append::{self, Fresh, Ground},
+    append::{self, Fresh, Ground, kept},
     fingerprint::Key,
-    incarnation,
+    incarnation::{self, Met},
     index::{self, Asked, Index, Step},
     lookup::{LookFailed, Looked, Slot},
     schema,
@@ -49,8 +48,14 @@ impl Owner {
             open: None,
             slot,
         };
-        owner.recover_index(&open)?;
-        owner.open = Some(open);
+        match owner.recover_index(&open) {
+            Ok(()) => owner.open = Some(open),
+            // As on a full disk: queries are answered, and the first write tries again.
+            Err(StoreError::Index(err)) if !err.is_damage() => {
+                warn!(error = %err, "the dedup index cannot be had yet");
+            }
+            Err(err) => return Err(err),
+        }
         Ok(owner)
     }
 
@@ -65,8 +70,19 @@ impl Owner {
                 Work::Append(looked, now, reply) => {
                     let _ = reply.send(self.append(looked, now));
                 }
-                Work::Meet(stream, now, reply) => {
-                    let _ = reply.send(self.meet(&stream, now));
+                Work::Other(Task::Meet(met, now, reply)) => {
+                    let _ = reply.send(self.meet(&met, now));
+                }
+                Work::Other(Task::AcknowledgeMissing(now, reply)) => {
+                    let _ = reply.send(self.write(|ground, _| {
+                        incarnation::acknowledge_missing(ground.transaction, now)
+                    }));
+                }
+                Work::Other(Task::Requeued(id, now, reply)) => {
+                    let _ =
+                        reply.send(self.write(|ground, _| {
+                            Ok(kept::mark_requeued(ground.transaction, id, now)?)
+                        }));
                 }
             }
         }
@@ -99,14 +115,15 @@ impl Owner {
         Ok(done)
     }
 
-    fn meet(&mut self, stream: &StreamState, now: i64) -> Result<Position, StoreError> {
+    fn meet(&mut self, met: &Met, now: i64) -> Result<Position, StoreError> {
         self.write(|ground, next| {
-            incarnation::meet(ground.transaction, next, stream, now)?;
-            let missing = append::count_missing(ground.transaction)?;
+            incarnation::meet(ground.transaction, next, met, now)?;
+            let missing = incarnation::count_missing(ground.transaction)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
                 floor: next.floor(),
                 missing,
+                witness: next.witness(),
             })
         })
     }
@@ -149,6 +166,7 @@ impl Owner {
             transaction: &transaction,
             index,
             topics: &open.topics,
+            bounds: &self.place.options.bounds,
         };
         let done = change(&ground, &mut next)?;
         next.save(&transaction, &open.state)?;
@@ -248,6 +266,8 @@ impl Open {
 mod tests {
     use std::sync::Arc;
 
+    use shared::stream::StreamState;
+
     use super::*;
     use crate::store::{index::IndexError, options::Options};
 
@@ -285,7 +305,7 @@ mod tests {
             messages: 0,
             bytes: 0,
         };
-        owner.meet(&stream, 0).unwrap();
+        owner.meet(&stream.into(), 0).unwrap();
         let second = asked();
         assert!(second.is_some() && second != first);
         fails(&mut owner, first);
