@@ -70,16 +70,19 @@ impl Durable {
             .retain(|pending| stream.messages.contains_key(pending));
     }
 
-    /// Stands again where it stood so many messages before the last one delivered, all up to there acked.
+    /// Stands again where it stood so many messages before the last one delivered. What is not acked stays so.
     pub fn wind_back(&mut self, count: u64) {
-        self.delivered = self.delivered.saturating_sub(count);
-        self.pending.clear();
+        self.stand(self.delivered.saturating_sub(count));
     }
 
     /// What a server does when it finds its durable ahead of the stream.
     pub fn lose_tail(&mut self, last: u64) {
-        self.delivered = self.delivered.min(last);
-        self.pending.retain(|sequence| *sequence <= last);
+        self.stand(self.delivered.min(last));
+    }
+
+    fn stand(&mut self, delivered: u64) {
+        self.delivered = delivered;
+        self.pending.retain(|sequence| *sequence <= delivered);
     }
 
     /// As `CONSUMER.INFO` tells it.

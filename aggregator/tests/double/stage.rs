@@ -5,7 +5,7 @@ use std::path::Path;
 use aggregator::{
     consumer::{BatchLimits, Consumer},
     health::{Health, WAITING},
-    store::{self, WriterEnded},
+    store::{self, Bounds, WriterEnded},
 };
 use rusqlite::Connection as Sqlite;
 use shared::{connection::Connection, stream};
@@ -75,7 +75,8 @@ impl Stage {
 
     /// Starts a consumer on the store as it is.
     pub async fn run(&mut self) {
-        let (writer, writer_ended, _) = store::open(self.path(), 0).expect("the store opens");
+        let (writer, writer_ended, _) =
+            store::open(self.path(), 0, Bounds::default()).expect("the store opens");
         let evidence = Evidence::of(self.path());
         self.broker.with(|server| server.evidence = Some(evidence));
         let address = format!("127.0.0.1:{}", self.broker.port).parse();
