@@ -1,0 +1,60 @@
+//! Orders that were found to go wrong, each the shortest that shows it; and one delivery from end to end.
+
+use super::{
+    message::Message,
+    script::{Change, Pick, Step},
+    stage::{Settings, Stage},
+};
+
+const SETTINGS: Settings = Settings {
+    batch_events: 100,
+    batch_wait_ms: 1,
+    keep_bytes: u64::MAX,
+};
+
+fn messages(ids: std::ops::Range<u8>) -> Vec<Message> {
+    ids.map(Message::of).collect()
+}
+
+#[tokio::test]
+async fn one_delivery_is_stored_and_acked() {
+    let steps = [
+        Step::Publish(messages(0..1)),
+        Step::Deliver(vec![Pick::Next(1)]),
+        Step::Settle,
+    ];
+    Stage::play(SETTINGS, &steps).await;
+}
+
+/// Messages 1 to 10 are applied. The broker loses 6 to 10 and gives these numbers out again, and two more, before
+/// the aggregator is back: the last number is not behind what is applied, and the durable is gone, so nothing but
+/// the messages themselves tells that 6 to 10 are others.
+#[tokio::test]
+async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_the_durable_is_gone()
+{
+    let steps = [
+        Step::Publish(messages(0..10)),
+        Step::Deliver(vec![Pick::Next(10)]),
+        Step::Settle,
+        Step::Cut(vec![
+            Change::LoseTail(5),
+            Change::ForgetDurable,
+            Change::Publish(messages(20..27)),
+        ]),
+    ];
+    Stage::play(SETTINGS, &steps).await;
+}
+
+/// The same with a durable that holds deliveries without an ack, which is made anew for that.
+#[tokio::test]
+async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_the_durable_is_made_anew()
+ {
+    let steps = [
+        Step::Publish(messages(0..10)),
+        Step::LoseAcks(3),
+        Step::Deliver(vec![Pick::Next(10)]),
+        Step::Settle,
+        Step::Cut(vec![Change::LoseTail(5), Change::Publish(messages(20..27))]),
+    ];
+    Stage::play(SETTINGS, &steps).await;
+}
