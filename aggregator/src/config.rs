@@ -9,7 +9,7 @@ use shared::{
     stream, telemetry,
 };
 
-use crate::{consumer::BatchLimits, store::Bounds};
+use crate::{consumer::BatchLimits, store::Bounds, verify};
 
 /// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
 ///
@@ -29,6 +29,8 @@ enum Subcommands {
     Serve(Settings),
     /// Ask the local /health; exit code 0 when healthy, 1 when not
     Healthcheck(Healthcheck),
+    /// Prove the bookkeeping of a store, running or not, without a change to it; exit code 0 when all holds, 1 when not
+    Verify(Verify),
 }
 
 /// What the program is to do.
@@ -38,6 +40,8 @@ pub enum Command {
     Serve(Settings),
     /// Ask whether an aggregator at this address is healthy.
     Healthcheck(SocketAddr),
+    /// Prove the bookkeeping of a store.
+    Verify(verify::Settings),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +54,29 @@ struct Healthcheck {
         value_name = "HOST:PORT"
     )]
     listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// Directory of the store
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever NATS_URL says
+    #[arg(long, value_name = "URL", value_parser = connection::parse_url)]
+    nats_url: Option<ServerAddr>,
+
+    /// Name of the stream
+    #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
+    stream: String,
+
+    /// Name of the store's durable consumer
+    #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
+    durable: String,
+
+    /// Tell it as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// The settings of a service.
@@ -186,6 +213,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
     let settings = match cli.command {
         Some(Subcommands::Healthcheck(healthcheck)) => {
             return Ok(Command::Healthcheck(healthcheck.listen));
+        }
+        Some(Subcommands::Verify(verify)) => {
+            return Ok(Command::Verify(verify::Settings {
+                data_dir: verify.data_dir,
+                nats_address: verify.nats_url,
+                stream: verify.stream,
+                durable: verify.durable,
+                json: verify.json,
+            }));
         }
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use aggregator::{
     config::{self, Command, Exit},
-    healthcheck, serve,
+    healthcheck, serve, verify,
 };
 use shared::telemetry;
 
@@ -42,6 +42,7 @@ fn main() -> ExitCode {
         Command::Healthcheck(listen) => runtime
             .block_on(healthcheck::healthcheck(listen))
             .map(|()| ExitCode::SUCCESS),
+        Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };
     // A blocking read that is still under way must not hold up the end.
     runtime.shutdown_background();

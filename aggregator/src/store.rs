@@ -18,6 +18,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
+pub mod verify;
 mod writer;
 
 use std::path::Path;
