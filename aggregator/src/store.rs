@@ -20,6 +20,7 @@ mod state;
 mod tests;
 mod topics;
 mod trouble;
+pub mod verify;
 mod writer;
 
 use std::path::Path;

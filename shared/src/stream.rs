@@ -208,7 +208,9 @@ pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, S
 }
 
 fn not_had(err: GetStreamError) -> StreamError {
-    let cause = err.source().and_then(|cause| cause.downcast_ref::<RequestError>());
+    let cause = err
+        .source()
+        .and_then(|cause| cause.downcast_ref::<RequestError>());
     match cause.map(RequestError::kind) {
         Some(RequestErrorKind::NoResponders) => StreamError::NoJetStream,
         _ => StreamError::Broker(err.into()),
