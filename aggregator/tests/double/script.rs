@@ -360,5 +360,6 @@ pub fn settings() -> impl Strategy<Value = Settings> {
             batch_events,
             batch_wait_ms,
             keep_bytes,
+            patience: aggregator::consumer::PATIENCE,
         })
 }
