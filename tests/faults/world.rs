@@ -52,6 +52,13 @@ pub struct Run {
 }
 
 impl World {
+    /// A stream that its disk has room for.
+    pub const FLAGS: [&str; 4] = [
+        "--stream-max-bytes",
+        "200MiB",
+        "--stream-keep-bytes",
+        "64MiB",
+    ];
     /// Events of a run of the publisher.
     pub const RUN_EVENTS: u64 = 20_000;
     /// Identities of them: 30 % repeat an earlier one.
@@ -64,13 +71,7 @@ impl World {
         broker::ready(&broker::url(port)).await;
         let inside = Proxy::start(port).await;
         let outside = Proxy::start(port).await;
-        let flags = [
-            "--stream-max-bytes",
-            "200MiB",
-            "--stream-keep-bytes",
-            "64MiB",
-        ];
-        let aggregator = Aggregator::start(&inside.url(), &store.path(), &flags).await;
+        let aggregator = Aggregator::start(&inside.url(), &store.path(), &Self::FLAGS).await;
         aggregator.healthy().await;
         Self {
             aggregator,

@@ -64,7 +64,7 @@ pub async fn second_on_directory(world: &mut World) {
 pub async fn second_on_durable(world: &mut World) {
     world.aggregator.healthy().await;
     let other = world.copy("other");
-    let ended = Aggregator::refused(&world.inside.url(), &other, &[]).await;
+    let ended = Aggregator::refused(&world.inside.url(), &other, &World::FLAGS).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("--take-over"), "{}", ended.stderr);
 }
