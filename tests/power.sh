@@ -17,10 +17,16 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /{/^#/s/^# \{0,1
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-# Ctrl-C reaches the program too, which takes down what it has set up; this waits for that.
-trap : INT TERM
-
 need_cargo
 need_syncing_broker "$scratch"
 cargo build --workspace --locked --target-dir "$target"
-"$target/debug/power" "$@"
+
+# The program takes down what it has set up; this waits for that. Ctrl-C reaches both.
+"$target/debug/power" "$@" &
+program=$!
+trap : INT
+trap 'kill -TERM "$program"' TERM
+status=0
+wait "$program" || status=$?
+while kill -0 "$program" 2>/dev/null; do wait "$program" || status=$?; done
+exit "$status"

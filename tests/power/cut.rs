@@ -13,12 +13,15 @@ use crate::{
     broker::Program,
     disk::Disk,
     load::{Identity, Load, Record},
-    machine::{Machine, unapplied},
+    machine::{Machine, store_alone},
     outcome::{Kept, Outcome},
 };
 
 /// When the power goes, after the first confirmation. The kernel's journal commits every 5 s.
 const MOMENT: std::ops::Range<u64> = 50..6_000;
+
+/// How long events wait for others to be committed with, in milliseconds: one of these. The first is the default.
+const BATCH_WAITS: [u64; 3] = [5, 100, 1_000];
 
 /// Cuts the power once.
 pub async fn cut(program: &Program, seed: u64) -> Outcome {
@@ -26,7 +29,9 @@ pub async fn cut(program: &Program, seed: u64) -> Outcome {
     let moment = Duration::from_millis(random.random_range(MOMENT));
     let scratch = tempfile::tempdir().expect("a temporary directory can be made");
     let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
-    let mut machine = Machine::start(program, disk).await;
+    let batch_wait = BATCH_WAITS[random.random_range(0..BATCH_WAITS.len())];
+    let batch_wait = Duration::from_millis(batch_wait);
+    let mut machine = Machine::start(program, disk, batch_wait).await;
 
     let acks = Acks::listen(&machine.broker.url()).await;
     let jetstream = machine.broker.jetstream().await;
@@ -43,17 +48,24 @@ pub async fn cut(program: &Program, seed: u64) -> Outcome {
     disk.discard().expect("the disk can be thrown away");
 
     let disk = Disk::open(copy).expect("the file system recovers");
+    let alone = store_alone(&disk, scratch.path());
+    let applied = rows_of(&alone);
     let mut outcome = Outcome {
         seed,
         moment,
+        batch_wait,
         acked: acked.len(),
-        unapplied: unapplied(&disk, &acked, scratch.path()),
+        unapplied: unapplied(&alone, &acked),
+        confirmed: record.confirmed.len(),
+        in_stream: absent(&record.confirmed, &applied),
         kept: None,
         panicked: false,
     };
     // A broker that confirms before it syncs promises nothing.
     if program.syncs() {
-        outcome.kept = Some(kept(Machine::start(program, disk).await, &record).await);
+        let default = Duration::from_millis(BATCH_WAITS[0]);
+        let machine = Machine::start(program, disk, default).await;
+        outcome.kept = Some(kept(machine, &record).await);
     }
     outcome
 }
@@ -62,10 +74,8 @@ pub async fn cut(program: &Program, seed: u64) -> Outcome {
 async fn kept(machine: Machine, record: &Record) -> Kept {
     let api = machine.aggregator.api();
     let books = api.settled().await;
-    let stored = stored(&machine.store());
-    let confirmed = record.confirmed.len();
-    let absent = |identity: &&Identity| !stored.contains_key(*identity);
-    let missing = record.confirmed.iter().filter(absent).count();
+    let stored = rows_of(&machine.store());
+    let missing = absent(&record.confirmed, &stored);
     let rows: u64 = stored.values().sum();
     assert_eq!(rows, books.stats.unique_processed, "rows and counter");
     let url = machine.broker.url();
@@ -81,7 +91,7 @@ async fn kept(machine: Machine, record: &Record) -> Kept {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
     api.settled().await;
-    let again = self::stored(&machine.store());
+    let again = rows_of(&machine.store());
     let sent: BTreeSet<Identity> = record
         .sent
         .iter()
@@ -90,7 +100,6 @@ async fn kept(machine: Machine, record: &Record) -> Kept {
         .collect();
     assert!(again.keys().eq(&sent), "all that was sent is stored now");
     Kept {
-        confirmed,
         stored: rows,
         missing,
         twice: again.values().filter(|&&rows| rows > 1).count(),
@@ -98,8 +107,24 @@ async fn kept(machine: Machine, record: &Record) -> Kept {
     }
 }
 
+/// How many of these identities have no row.
+fn absent(identities: &BTreeSet<Identity>, stored: &BTreeMap<Identity, u64>) -> usize {
+    let absent = |identity: &&Identity| !stored.contains_key(*identity);
+    identities.iter().filter(absent).count()
+}
+
+/// How many of these stream sequences a store has not applied.
+fn unapplied(store: &Store, sequences: &BTreeSet<u64>) -> usize {
+    let ranges = store.query("SELECT first, last FROM applied", |row| {
+        Ok(row.get::<_, u64>(0)?..=row.get::<_, u64>(1)?)
+    });
+    let applied = |sequence: &u64| ranges.iter().any(|range| range.contains(sequence));
+    let all = sequences.iter();
+    all.filter(|sequence| !applied(sequence)).count()
+}
+
 /// How many rows each identity has.
-fn stored(store: &Store) -> BTreeMap<Identity, u64> {
+fn rows_of(store: &Store) -> BTreeMap<Identity, u64> {
     let sql = "SELECT name, event_id, count(*) FROM events JOIN topics ON topics.id = topic_id \
                GROUP BY name, event_id";
     let rows = store.query(sql, |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)));

@@ -1,9 +1,9 @@
 //! The machine whose power is cut: a broker and an aggregator, with their data on one disk.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use e2e::{aggregator::Aggregator, store::Store};
@@ -32,11 +32,14 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts both on what the disk has of them, and waits until the aggregator is healthy.
-    pub async fn start(program: &Program, disk: Disk) -> Self {
+    /// Starts both on what the disk has of them, and waits until the aggregator is healthy. Events wait so long for
+    /// others to be committed with: the longer, the more are in the stream alone when the power goes.
+    pub async fn start(program: &Program, disk: Disk, batch_wait: Duration) -> Self {
         let store = disk.path().join("nats");
         let broker = Broker::start(&program.configuration(), &store).await;
-        let aggregator = Aggregator::start(&broker.url(), &data(&disk), &FLAGS).await;
+        let wait = batch_wait.as_millis().to_string();
+        let flags = [&FLAGS[..], &["--batch-wait-ms", &wait]].concat();
+        let aggregator = Aggregator::start(&broker.url(), &data(&disk), &flags).await;
         aggregator.healthy().await;
         Self {
             aggregator,
@@ -67,26 +70,19 @@ impl Machine {
     }
 }
 
-/// The stream sequences of `acked` that the store on this disk has not applied, as it is without a broker. A copy is
-/// asked, into `scratch`, so that the aggregator finds the store as the cut left it.
-pub fn unapplied(disk: &Disk, acked: &BTreeSet<u64>, scratch: &Path) -> usize {
+/// The store that is on this disk, as it is without a broker. It is a copy, into `scratch`, so that the aggregator
+/// finds its own as the cut left it.
+pub fn store_alone(disk: &Disk, scratch: &Path) -> Store {
     let copy = scratch.join("alone");
     fs::create_dir(&copy).expect("a directory can be made");
     for file in fs::read_dir(data(disk)).expect("the aggregator has made it") {
         let file = file.expect("a directory can be read");
-        if file
-            .file_name()
-            .to_string_lossy()
-            .starts_with("aggregator.db")
-        {
-            fs::copy(file.path(), copy.join(file.file_name())).expect("a file can be copied");
+        let name = file.file_name();
+        if name.to_string_lossy().starts_with("aggregator.db") {
+            fs::copy(file.path(), copy.join(name)).expect("a file can be copied");
         }
     }
-    let ranges = Store::of(&copy).query("SELECT first, last FROM applied", |row| {
-        Ok(row.get::<_, u64>(0)?..=row.get::<_, u64>(1)?)
-    });
-    let applied = |sequence: &u64| ranges.iter().any(|range| range.contains(sequence));
-    acked.iter().filter(|sequence| !applied(sequence)).count()
+    Store::of(&copy)
 }
 
 fn data(disk: &Disk) -> PathBuf {

@@ -2,8 +2,10 @@
 //!
 //! Both data directories are on a file system behind a loop device. At a random moment all processes are stopped, and
 //! what the device has received is copied; what the kernel still holds for it is not in the copy. Everything starts
-//! again from the copy. What the device received counts as kept: that a drive loses what is in its own cache is not
-//! tried.
+//! again from the copy.
+//!
+//! Two things are gentler than a power cut: what the device received counts as kept, also what a drive might lose from
+//! a cache of its own; and a thread that is in a system call, as in a sync, finishes it before it stands still.
 
 mod acks;
 mod broker;

@@ -10,6 +10,12 @@ pub struct Outcome {
     pub seed: u64,
     /// After the first confirmation.
     pub moment: Duration,
+    /// How long events waited for others to be committed with.
+    pub batch_wait: Duration,
+    /// Identities that clients had been told were accepted.
+    pub confirmed: usize,
+    /// Those of them that the store, alone, does not have: the broker must have kept them.
+    pub in_stream: usize,
     /// Sequences that the aggregator had acked.
     pub acked: usize,
     /// Those of them that the store, alone, has not applied.
@@ -23,8 +29,6 @@ pub struct Outcome {
 /// What of the events was kept.
 #[derive(Debug)]
 pub struct Kept {
-    /// Identities that clients had been told were accepted.
-    pub confirmed: usize,
     /// Rows, with those that nobody had been told about.
     pub stored: u64,
     /// Confirmed identities that are not stored.
@@ -41,6 +45,9 @@ impl Outcome {
         Self {
             seed,
             moment: Duration::ZERO,
+            batch_wait: Duration::ZERO,
+            confirmed: 0,
+            in_stream: 0,
             acked: 0,
             unapplied: 0,
             kept: None,
@@ -55,14 +62,16 @@ impl Outcome {
         kept && self.unapplied == 0 && !self.panicked
     }
 
-    fn cells(&self) -> [String; 10] {
-        let moment = format!("{} ms", self.moment.as_millis());
+    fn cells(&self) -> [String; 12] {
+        let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
         let kept =
             |tell: fn(&Kept) -> String| self.kept.as_ref().map_or_else(|| "-".to_owned(), tell);
         [
             self.seed.to_string(),
-            moment,
-            kept(|kept| kept.confirmed.to_string()),
+            milliseconds(self.moment),
+            milliseconds(self.batch_wait),
+            self.confirmed.to_string(),
+            self.in_stream.to_string(),
             kept(|kept| kept.stored.to_string()),
             kept(|kept| kept.missing.to_string()),
             kept(|kept| kept.twice.to_string()),
@@ -81,10 +90,12 @@ impl Outcome {
     }
 }
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 12] = [
     "seed",
     "moment",
+    "batch wait",
     "confirmed",
+    "in stream alone",
     "stored",
     "missing",
     "twice",
