@@ -2,9 +2,10 @@
 
 use std::{
     collections::BTreeSet,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use e2e::wait::{eventually, holds};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
@@ -28,8 +29,7 @@ impl Acks {
         let listener = tokio::spawn(async move {
             while let Some(message) = acks.next().await {
                 if let Some(sequence) = acked(&message.subject, &message.payload) {
-                    let mut sequences = sink.lock().unwrap_or_else(PoisonError::into_inner);
-                    sequences.insert(sequence);
+                    lock(&sink).insert(sequence);
                 }
             }
         });
@@ -39,13 +39,18 @@ impl Acks {
         }
     }
 
+    /// Waits until something is acked.
+    pub async fn flow(&self) {
+        eventually("messages are acked", async || {
+            let acked = lock(&self.sequences).len();
+            holds(acked > 0, acked)
+        })
+        .await;
+    }
+
     /// The stream sequences that were acked until now. It listens no longer.
     pub fn end(self) -> BTreeSet<u64> {
-        let mut sequences = self
-            .sequences
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut sequences)
+        std::mem::take(&mut lock(&self.sequences))
     }
 }
 
@@ -66,6 +71,10 @@ fn acked(subject: &str, payload: &[u8]) -> Option<u64> {
     let tokens: Vec<_> = subject.split('.').collect();
     let place = if tokens.len() > 9 { 7 } else { 5 };
     tokens.get(place)?.parse().ok()
+}
+
+fn lock(sequences: &Mutex<BTreeSet<u64>>) -> MutexGuard<'_, BTreeSet<u64>> {
+    sequences.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

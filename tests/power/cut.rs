@@ -17,7 +17,7 @@ use crate::{
     outcome::{Kept, Outcome},
 };
 
-/// When the power goes, after the first confirmation. The kernel's journal commits every 5 s.
+/// When the power goes, after the first confirmation and the first ack. The kernel's journal commits every 5 s.
 const MOMENT: std::ops::Range<u64> = 50..6_000;
 
 /// How long events wait for others to be committed with, in milliseconds: one of these. The first is the default.
@@ -37,6 +37,7 @@ pub async fn cut(program: &Program, seed: u64) -> Outcome {
     let jetstream = machine.broker.jetstream().await;
     let load = Load::start(machine.aggregator.api(), &jetstream, seed);
     load.flows().await;
+    acks.flow().await;
     // The schedule of the cut, not a wait for anything.
     tokio::time::sleep(moment).await;
 

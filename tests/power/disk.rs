@@ -141,16 +141,10 @@ impl Device {
             .split_whitespace()
             .map_while(|number| number.parse().ok())
             .collect();
-        let [writes, sectors, in_flight, discards] =
-            [4, 6, 8, 11].map(|field| numbers.get(field).copied());
-        holds(in_flight == Some(0), &statistics)?;
-        let all = [writes, sectors, discards].map(|number| number.ok_or(&statistics));
-        let [writes, sectors, discards] = all;
-        Ok([
-            writes?.to_owned(),
-            sectors?.to_owned(),
-            discards?.to_owned(),
-        ])
+        let field = |place: usize| numbers.get(place).copied().ok_or(&statistics);
+        let [writes, sectors, in_flight, discards] = [field(4)?, field(6)?, field(8)?, field(11)?];
+        holds(in_flight == 0, &statistics)?;
+        Ok([writes, sectors, discards])
     }
 }
 

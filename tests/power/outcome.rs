@@ -8,7 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
-    /// After the first confirmation.
+    /// After the first confirmation and the first ack.
     pub moment: Duration,
     /// How long events waited for others to be committed with.
     pub batch_wait: Duration,
