@@ -31,7 +31,7 @@ use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
     append::kept::Bounds,
-    incarnation::{Met, Position, Witness},
+    incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},

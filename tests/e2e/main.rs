@@ -2,6 +2,7 @@
 
 mod backup;
 mod brokers;
+mod clock;
 mod compose;
 mod data_files;
 mod duplicates;

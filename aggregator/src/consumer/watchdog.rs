@@ -23,7 +23,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
     let patience = consumer.patience;
     let mut ticks = interval(patience / LOOKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = Watch::new(consumer.writer.floor());
+    let mut watch = Watch::new(consumer.writer.standing().floor);
     loop {
         ticks.tick().await;
         let info = match stream.get_info().await {
@@ -33,7 +33,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
                 continue;
             }
         };
-        let floor = consumer.writer.floor();
+        let floor = consumer.writer.standing().floor;
         // A store that fails says so itself, and a new session would not help it.
         let is_failing = consumer.health.is_failing(Part::Store);
         let waiting = waiting(&StreamState::of(&info), floor);

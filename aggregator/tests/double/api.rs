@@ -39,7 +39,10 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
             server.stream.info().ok_or(NO_STREAM)
         }
         _ if !stream_is_there => Err(NO_STREAM),
-        "STREAM.INFO.EVENTS" => server.stream.info().ok_or(NO_STREAM),
+        "STREAM.INFO.EVENTS" => {
+            server.looks += 1;
+            server.stream.info().ok_or(NO_STREAM)
+        }
         "STREAM.PURGE.EVENTS" => {
             let before = body["seq"].as_u64().unwrap_or(0);
             check_purge(server, before);

@@ -7,7 +7,7 @@ use aggregator::consumer::PATIENCE;
 use super::{
     message::Message,
     script::{Change, Pick, Step},
-    server::Mode,
+    server::{Mode, Server},
     stage::{Settings, Stage, eventually},
 };
 
@@ -89,4 +89,29 @@ async fn a_broker_that_swallows_deliveries_is_asked_anew_and_health_says_so() {
     eventually("what waited is applied", || health.failing().is_empty()).await;
     stage.settled().await;
     stage.stop().await;
+}
+
+/// Messages 1 to 10 are applied. While the connection stands, the broker loses 6 to 10 and gives these numbers out
+/// again, and two more. Before any of them is delivered, the aggregator looks whether the stream is to be trimmed.
+#[tokio::test]
+async fn numbers_given_out_again_are_not_trimmed_for_what_was_applied_under_them() {
+    let mut stage = Stage::start(Settings {
+        keep_bytes: 0,
+        ..SETTINGS
+    })
+    .await;
+    stage.step(&Step::Publish(messages(0..10))).await;
+    stage.step(&Step::Deliver(vec![Pick::Next(10)])).await;
+    stage.settled().await;
+    let looks = stage.broker.with(|server| {
+        server.lose_tail(5);
+        server.publish(messages(20..27));
+        server.looks
+    });
+    let has_looked = |server: &mut Server| (server.looks >= looks + 4).then_some(());
+    stage
+        .broker
+        .until("it looks at the stream", has_looked)
+        .await;
+    stage.finish().await;
 }

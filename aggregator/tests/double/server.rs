@@ -40,6 +40,8 @@ pub struct Server {
     pub moment: u64,
     pub deliveries: u64,
     pub acks: u64,
+    /// How often the stream's state was asked for.
+    pub looks: u64,
     pub evidence: Option<Evidence>,
     links: BTreeMap<u64, Link>,
     link_count: u64,
@@ -76,6 +78,7 @@ impl Server {
             moment: 0,
             deliveries: 0,
             acks: 0,
+            looks: 0,
             evidence: None,
             links: BTreeMap::new(),
             link_count: 0,
