@@ -24,8 +24,17 @@ pub fn text(report: &Report) -> String {
         }
     }
     let mut text = format!("{}\n", table.trim_fmt());
-    let differences = report.checks.iter().map(|check| check.differences).sum::<u64>();
-    let named: Vec<_> = report.checks.iter().flat_map(|check| &check.named).take(NAMED).collect();
+    let differences = report
+        .checks
+        .iter()
+        .map(|check| check.differences)
+        .sum::<u64>();
+    let named: Vec<_> = report
+        .checks
+        .iter()
+        .flat_map(|check| &check.named)
+        .take(NAMED)
+        .collect();
     for line in &named {
         let _ = writeln!(text, "differs: {line}");
     }
@@ -47,7 +56,8 @@ pub fn text(report: &Report) -> String {
 }
 
 fn cells(check: &Check) -> [Cell; 4] {
-    let number = |number: Option<u64>| Cell::new(number.map_or_else(String::new, |n| n.to_string()));
+    let number =
+        |number: Option<u64>| Cell::new(number.map_or_else(String::new, |n| n.to_string()));
     let verdict = match check.verdict {
         Verdict::Ok => "ok",
         Verdict::Differs => "differs",

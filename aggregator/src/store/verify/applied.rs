@@ -35,7 +35,11 @@ pub(super) fn check(snapshot: &Snapshot) -> Check {
                 });
             }
         }
-        found += life.applied.iter().map(|(first, last)| last + 1 - first).sum::<u64>();
+        found += life
+            .applied
+            .iter()
+            .map(|(first, last)| last + 1 - first)
+            .sum::<u64>();
         if life.witness != 0 && !life.applied.contains(life.witness) {
             check.differs(|| {
                 format!(
@@ -61,7 +65,10 @@ fn gaps(life: &Life, check: &mut Check) {
         return;
     }
     let gaps = life.applied.gaps(1, highest);
-    let named: Vec<_> = gaps.take(NAMED).map(|(first, last)| format!("{first} to {last}")).collect();
+    let named: Vec<_> = gaps
+        .take(NAMED)
+        .map(|(first, last)| format!("{first} to {last}"))
+        .collect();
     check.note(format!(
         "{absent} messages before the latest applied are not applied yet; the broker delivers them again: {}",
         named.join(", ")

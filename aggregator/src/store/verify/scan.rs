@@ -74,7 +74,7 @@ impl<'a> Scan<'a> {
         &mut self,
         connection: &Connection,
         after: &mut i64,
-        mut each: impl FnMut(Seen) -> Result<(), E>,
+        mut each: impl FnMut(&Seen) -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut statement = connection.prepare_cached(SELECT)?;
         let mut rows = statement.query(params![*after, self.snapshot.last_event, CHUNK])?;
@@ -83,7 +83,7 @@ impl<'a> Scan<'a> {
             read += 1;
             *after = row.get(0)?;
             match self.row(*after, row) {
-                Ok(seen) => each(seen)?,
+                Ok(seen) => each(&seen)?,
                 Err(err) => {
                     let sequence = *after;
                     self.readable
@@ -92,6 +92,13 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(read == CHUNK)
+    }
+
+    /// The reading ended before its end.
+    pub fn breaks_off(&mut self, err: &rusqlite::Error) {
+        let last = self.last;
+        self.readable
+            .differs(|| format!("nothing can be read after event {last}: {err}"));
     }
 
     /// Rows read until now.
@@ -178,7 +185,9 @@ impl<'a> Scan<'a> {
         if self.processed_at > counters.processed_at {
             let (found, recorded) = (self.processed_at, counters.processed_at);
             self.order.differs(|| {
-                format!("an event was stored at {found}, later than the latest recorded, {recorded}")
+                format!(
+                    "an event was stored at {found}, later than the latest recorded, {recorded}"
+                )
             });
         }
         let (unique, digests) = self.by_topic();
@@ -214,7 +223,10 @@ impl<'a> Scan<'a> {
                 digests_agree += 1;
             } else {
                 digests.differs(|| {
-                    format!("topic {:?}: its events are not those that were stored, by their digest", recorded.name)
+                    format!(
+                        "topic {:?}: its events are not those that were stored, by their digest",
+                        recorded.name
+                    )
                 });
             }
             if found.last_sequence != recorded.last_sequence {
@@ -227,7 +239,10 @@ impl<'a> Scan<'a> {
         }
         for (id, found) in &self.topics {
             unique.differs(|| {
-                format!("{} events are of topic number {id}, which is not there", found.unique)
+                format!(
+                    "{} events are of topic number {id}, which is not there",
+                    found.unique
+                )
             });
         }
         unique.show(topics, counts_agree);

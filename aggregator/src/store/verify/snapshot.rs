@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Transaction};
+use shared::stream::StreamState;
 
 use crate::store::{
     StoreError,
@@ -109,6 +110,12 @@ impl Snapshot {
         self.lives.iter().find(|life| life.id == id)
     }
 
+    /// The incarnations that messages of this stream may be of.
+    pub fn lives_of(&self, stream: &StreamState) -> Vec<&Life> {
+        let is_of = |life: &&Life| life.stream == stream.name && life.created == stream.created;
+        self.lives.iter().filter(is_of).collect()
+    }
+
     /// A topic's name for people, or its id where it has none.
     pub fn topic(&self, id: i64) -> String {
         match self.topics.get(&id) {
@@ -195,8 +202,7 @@ fn kept(
         first_stray: None,
     };
     while let Some(row) = rows.next()? {
-        let (id, incarnation, sequence): (u64, i64, u64) =
-            (row.get(0)?, row.get(1)?, row.get(2)?);
+        let (id, incarnation, sequence): (u64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         kept.rows += 1;
         kept.bytes += row.get::<_, u64>(3)?;
         kept.latest = id;
