@@ -62,7 +62,7 @@ struct Verify {
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever NATS_URL says
+    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever the environment says
     #[arg(long, value_name = "URL", value_parser = connection::parse_url)]
     nats_url: Option<ServerAddr>,
 

@@ -90,20 +90,27 @@ async fn compare(messages: Messages, store_id: &str, verified: Verified) -> anyh
     let (first, last) = (messages.state.first, retained.last());
     let comparing = spawn_blocking(move || take(retained, receiver, first));
     let read = messages.read(last, sender).await;
-    let compared = comparing.await?;
-    read?;
-    Ok(compared?)
+    let (retained, taken) = comparing.await?;
+    let broken = match (&taken, &read) {
+        (Err(err), _) => Some(err as &dyn std::fmt::Display),
+        (_, Err(err)) => Some(err as &dyn std::fmt::Display),
+        (Ok(()), Ok(())) => None,
+    };
+    // It reads the rows that were not met, of which there are few.
+    Ok(tokio::task::block_in_place(|| retained.finish(broken)))
 }
 
 fn take(
     mut retained: Retained,
     mut windows: mpsc::Receiver<Vec<Delivery>>,
     first: u64,
-) -> Result<Report, VerifyError> {
+) -> (Retained, Result<(), VerifyError>) {
     let bar = Bar::new();
     let of = retained.last().saturating_sub(first) + 1;
     while let Some(window) = windows.blocking_recv() {
-        retained.take(&window)?;
+        if let Err(err) = retained.take(&window) {
+            return (retained, Err(err));
+        }
         if let Some(last) = window.last() {
             bar.at(
                 "messages compared",
@@ -112,8 +119,7 @@ fn take(
             );
         }
     }
-    drop(bar);
-    retained.finish()
+    (retained, Ok(()))
 }
 
 fn tell(report: &Report, as_json: bool) -> std::io::Result<()> {

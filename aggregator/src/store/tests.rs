@@ -1,6 +1,7 @@
 //! The store against a model in memory: whatever is delivered, redelivered, failed, killed and restarted, the rows and
 //! the counters are those of the model, exactly.
 
+mod damage;
 mod harness;
 mod incarnations;
 mod index;
@@ -12,3 +13,4 @@ mod model;
 mod named;
 mod random;
 mod trial;
+mod verify;

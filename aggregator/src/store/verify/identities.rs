@@ -113,7 +113,6 @@ impl Indexed {
             None if is_sealed && self.damage.is_none() => {
                 check.differs(|| format!("event {sequence} is not in the dedup index"));
             }
-            None => {}
             Some(entry) if entry.sequence != sequence => check.differs(|| {
                 format!("event {sequence} is event {} in the dedup index", entry.sequence)
             }),
@@ -122,7 +121,7 @@ impl Indexed {
                     "event {sequence} has another timestamp, source or payload than the dedup index has of it"
                 )
             }),
-            Some(_) => {}
+            None | Some(_) => {}
         }
     }
 

@@ -1,21 +1,25 @@
 //! The messages that the stream still has, against the store: every event of an applied message is stored, as it came,
 //! by this message or by an earlier one, or is kept as rejected; and every row is of the message that it names.
 
+mod rejected;
+mod stored;
+
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Row, types::ValueRef};
 use shared::{
     event::Event,
     message::{Reason, Rejection},
 };
 
+use self::{rejected::RejectedRow, stored::Stored};
 use super::{
     Bits, Verification, Verified, VerifyError,
     prints::Sorted,
     recount::Recount,
     report::{Check, Report},
 };
-use crate::store::{Delivery, fingerprint::Fields, ranges::Ranges};
+use crate::store::{Delivery, ranges::Ranges};
 
 /// The comparison. It is given the retained messages in the order of their sequences.
 #[derive(Debug)]
@@ -40,25 +44,6 @@ pub struct Retained {
     messages: Check,
     rows: Check,
     recount: Recount,
-}
-
-/// A stored event, where its identity is that of an arrival.
-struct Stored {
-    sequence: i64,
-    timestamp: String,
-    source: String,
-    payload: String,
-    incarnation: i64,
-    stream_sequence: u64,
-    position: u64,
-}
-
-/// A row of `rejected`.
-struct RejectedRow {
-    id: i64,
-    position: u64,
-    reason: String,
-    body: Vec<u8>,
 }
 
 impl Verified {
@@ -152,7 +137,7 @@ impl Retained {
             let applied = self.applied.entry(*owner).or_default();
             applied.insert(sequence, sequence);
         }
-        let mut rejected = self.rejected(&owners, sequence)?;
+        let mut rejected = rejected::rows(&self.verification.connection, &owners, sequence)?;
         for (position, arrival) in (0..).zip(&delivery.arrivals) {
             self.arrivals += 1;
             self.recount.received += 1;
@@ -184,7 +169,7 @@ impl Retained {
         position: u64,
         rejected: &mut Vec<RejectedRow>,
     ) -> Result<bool, VerifyError> {
-        let stored = self.stored(event)?;
+        let stored = Stored::find(&self.verification, &self.sorted, event)?;
         let is_own = |stored: &&Stored| {
             owners.contains(&stored.incarnation)
                 && (stored.stream_sequence, stored.position) == (sequence, position)
@@ -194,7 +179,7 @@ impl Retained {
                 row.position == position && row.reason == Reason::Collision.as_str()
             });
             let is_kept = place.map(|place| rejected.remove(place)).is_some();
-            if is_kept || self.is_evicted(owners, sequence)? {
+            if is_kept || rejected::is_evicted(&self.verification.connection, owners, sequence)? {
                 self.recount.rejected += 1;
                 return Ok(true);
             }
@@ -258,7 +243,7 @@ impl Retained {
             }
             return Ok(true);
         }
-        if self.is_evicted(owners, sequence)? {
+        if rejected::is_evicted(&self.verification.connection, owners, sequence)? {
             return Ok(true);
         }
         self.messages.differs(|| {
@@ -269,98 +254,40 @@ impl Retained {
         Ok(false)
     }
 
-    /// The events with the identity of this one: one, or none, in an order that is right.
-    fn stored(&self, event: &Event) -> Result<Vec<Stored>, VerifyError> {
-        let snapshot = &self.verification.snapshot;
-        let identity = snapshot
-            .key
-            .identity(event.topic.as_str(), event.event_id.as_str());
-        let mut statement = self.verification.connection.prepare_cached(
-            "SELECT topic_id, event_id, timestamp, source, payload, incarnation, stream_sequence, \
-             position FROM events WHERE sequence = ?1",
-        )?;
-        let mut stored = Vec::with_capacity(1);
-        for record in self.sorted.find(identity)? {
-            let row = statement
-                .query_row([record.sequence], |row| {
-                    let topic = snapshot.topics.get(&row.get(0)?);
-                    let is_identity = topic.is_some_and(|topic| topic.name == event.topic.as_str())
-                        && row.get_ref(1)?.as_str()? == event.event_id.as_str();
-                    if !is_identity {
-                        return Ok(None);
-                    }
-                    Ok(Some(Stored {
-                        sequence: record.sequence,
-                        timestamp: row.get(2)?,
-                        source: row.get(3)?,
-                        payload: row.get(4)?,
-                        incarnation: row.get(5)?,
-                        stream_sequence: row.get(6)?,
-                        position: row.get(7)?,
-                    }))
-                })
-                .optional()?;
-            stored.extend(row.flatten());
-        }
-        Ok(stored)
-    }
-
-    fn rejected(&self, owners: &[i64], sequence: u64) -> Result<Vec<RejectedRow>, VerifyError> {
-        let mut statement = self.verification.connection.prepare_cached(
-            "SELECT id, position, reason, body FROM rejected \
-             WHERE incarnation = ?1 AND stream_sequence = ?2",
-        )?;
-        let mut all = Vec::new();
-        for owner in owners {
-            let rows = statement.query_map(params![owner, sequence], |row| {
-                Ok(RejectedRow {
-                    id: row.get(0)?,
-                    position: row.get(1)?,
-                    reason: row.get(2)?,
-                    body: row.get(3)?,
-                })
-            })?;
-            for row in rows {
-                all.push(row?);
-            }
-        }
-        Ok(all)
-    }
-
-    /// Whether rejected rows of this message may have gone. Asked after a row was not found, for it may go at any time.
-    fn is_evicted(&self, owners: &[i64], sequence: u64) -> Result<bool, VerifyError> {
-        let sql = "SELECT evicted_to >= ?2 FROM incarnations WHERE id = ?1";
-        let mut statement = self.verification.connection.prepare_cached(sql)?;
-        for owner in owners {
-            if statement.query_row(params![owner, sequence], |row| row.get(0))? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    /// What was found, once all messages up to [`Self::last`] were read.
-    ///
-    /// # Errors
-    /// Where the store cannot be read.
-    pub fn finish(mut self) -> Result<Report, VerifyError> {
-        let strays = self.strays()?;
+    /// What was found, once all messages up to [`Self::last`] were read, or reading or comparing them broke off.
+    #[must_use]
+    pub fn finish(mut self, broken: Option<&dyn std::fmt::Display>) -> Report {
+        let ended = match broken {
+            Some(broken) => Err(broken.to_string()),
+            None => self.strays().map_err(|err| err.to_string()),
+        };
         self.messages.show(self.arrivals, self.accounted);
-        self.rows.show(self.own + strays, self.same);
+        let recount = match ended {
+            Ok(strays) => {
+                self.rows.show(self.own + strays, self.same);
+                self.recounted()
+            }
+            Err(reason) => {
+                let last = self.read.highest();
+                self.messages
+                    .differs(|| format!("comparing broke off after message {last}: {reason}"));
+                self.rows.show(self.own, self.same);
+                Recount::left_out("not all messages were compared")
+            }
+        };
         if self.waiting > 0 {
             let waiting = self.waiting;
             self.messages.note(format!(
-                "{waiting} messages up to the latest applied are not applied yet"
+                "{waiting} messages before the latest applied are not applied yet"
             ));
         }
         let read: u64 = self.read.iter().map(|(first, last)| last + 1 - first).sum();
         self.messages.note(format!("{read} messages were compared"));
-        let recount = self.recounted();
         let mut report = self.verification.report;
         report.add(self.messages);
         report.add(self.rows);
         report.add(recount);
-        Ok(report)
+        report
     }
 
     /// Rows that name a retained message which does not have them.
@@ -404,20 +331,12 @@ impl Retained {
     }
 }
 
-impl Stored {
-    /// The first field that is not the event's, byte for byte.
-    fn differing(&self, event: &Event) -> Option<&'static str> {
-        let other = Fields::from(event);
-        let fields = [
-            (
-                "timestamp",
-                self.timestamp.as_bytes(),
-                other.timestamp.as_bytes(),
-            ),
-            ("source", self.source.as_bytes(), other.source.as_bytes()),
-            ("payload", self.payload.as_bytes(), other.payload),
-        ];
-        let differs = |(_, own, other): &(&str, &[u8], &[u8])| own != other;
-        fields.into_iter().find(differs).map(|(name, _, _)| name)
-    }
+/// The bytes of a column, whatever its type: somebody may have written there by hand.
+fn column(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),
+        ValueRef::Integer(number) => number.to_string().into_bytes(),
+        ValueRef::Real(number) => number.to_string().into_bytes(),
+        ValueRef::Null => Vec::new(),
+    })
 }
