@@ -28,9 +28,23 @@ enum Subcommands {
     /// Serve the HTTP API and run the consumer (the default)
     Serve(Settings),
     /// Ask the local /health; exit code 0 when healthy, 1 when not
-    Healthcheck(Healthcheck),
+    Healthcheck(Running),
     /// Prove the bookkeeping of a store, running or not, without a change to it; exit code 0 when all holds, 1 when not
     Verify(Verify),
+    /// Copy a store, running or not, to a file, as it is at one moment
+    Backup(Backup),
+    /// Take note of stream sequences that were lost before they were applied, so that /health tells them no longer
+    AcknowledgeMissing(Running),
+}
+
+#[derive(Debug, Args)]
+struct Backup {
+    /// The copy, which must not exist; it becomes `aggregator.db` where it is restored
+    file: PathBuf,
+
+    /// Directory of the store
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
 }
 
 /// What the program is to do.
@@ -40,12 +54,21 @@ pub enum Command {
     Serve(Settings),
     /// Ask whether an aggregator at this address is healthy.
     Healthcheck(SocketAddr),
+    /// Copy the store in a directory to a file.
+    Backup {
+        /// The store's directory.
+        data_dir: PathBuf,
+        /// The copy.
+        file: PathBuf,
+    },
+    /// Acknowledge what is missing at the aggregator at this address.
+    AcknowledgeMissing(SocketAddr),
     /// Prove the bookkeeping of a store.
     Verify(verify::Settings),
 }
 
 #[derive(Debug, Args)]
-struct Healthcheck {
+struct Running {
     /// The address that the aggregator listens on
     #[arg(
         long,
@@ -211,8 +234,14 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
         _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
     })?;
     let settings = match cli.command {
-        Some(Subcommands::Healthcheck(healthcheck)) => {
-            return Ok(Command::Healthcheck(healthcheck.listen));
+        Some(Subcommands::Healthcheck(running)) => {
+            return Ok(Command::Healthcheck(running.listen));
+        }
+        Some(Subcommands::AcknowledgeMissing(running)) => {
+            return Ok(Command::AcknowledgeMissing(running.listen));
+        }
+        Some(Subcommands::Backup(Backup { file, data_dir })) => {
+            return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
             return Ok(Command::Verify(verify::Settings {

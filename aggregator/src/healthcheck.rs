@@ -32,7 +32,7 @@ pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
 }
 
 /// An address that listens on all interfaces is asked on loopback.
-fn reachable(mut listen: SocketAddr) -> SocketAddr {
+pub(crate) fn reachable(mut listen: SocketAddr) -> SocketAddr {
     if listen.ip().is_unspecified() {
         listen.set_ip(match listen.ip() {
             IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

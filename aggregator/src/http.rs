@@ -1,10 +1,14 @@
 //! The HTTP API: routes, and what their handlers share.
 
 mod body;
+mod conflicts;
 mod events;
+mod missing;
+mod page;
 mod problem;
 mod publish;
 mod query;
+mod rejected;
 pub mod server;
 mod status;
 #[cfg(test)]
@@ -20,17 +24,22 @@ use axum::{
 };
 use shared::{connection::Connection, publish::Publisher};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub use self::events::MAX_PAGES;
+pub use self::page::MAX_PAGES;
 use self::{body::Intake, problem::Problem};
-use crate::{health::Health, store::Reader};
+use crate::{
+    health::Health,
+    store::{Reader, Writer},
+};
 
 /// What the handlers work with.
 #[derive(Debug)]
 pub struct Api {
     /// Queries of the store.
     pub reader: Reader,
+    /// For marking what people have seen to; events come in by the stream only.
+    pub writer: Writer,
     /// The way onto the stream.
     pub publisher: Publisher,
     /// To the broker.
@@ -47,6 +56,14 @@ pub struct Api {
     pub started_at: i64,
 }
 
+impl Api {
+    /// A place for a page of rows in memory, once there is one.
+    async fn place(&self) -> OwnedSemaphorePermit {
+        let place = Arc::clone(&self.pages).acquire_owned().await;
+        place.expect("the semaphore is never closed")
+    }
+}
+
 /// The API's routes. Unknown paths and methods are answered as problem documents, too.
 pub fn router(api: Api) -> Router {
     let publish = publish::State {
@@ -59,15 +76,26 @@ pub fn router(api: Api) -> Router {
         .route("/topics", get(topics::list))
         .route("/stats", get(status::stats))
         .route("/health", get(status::health))
+        .route("/rejected", get(rejected::list))
+        .route("/conflicts", get(conflicts::list))
+        .route("/missing", get(missing::list))
+        .route("/missing/acknowledge", post(missing::acknowledge))
         .with_state(api)
-        .route("/publish", post(publish::publish).with_state(publish))
+        .route(
+            "/publish",
+            post(publish::publish).with_state(publish.clone()),
+        )
+        .route(
+            "/rejected/{id}/requeue",
+            post(rejected::requeue).with_state(publish),
+        )
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, GET /events, /topics, /stats and /health",
+        "there is nothing at {}; see POST /publish, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing",
         uri.path()
     ))
 }

@@ -2,6 +2,8 @@
 //!
 //! The binary is [`config`] and [`serve`]; benchmarks work with the parts.
 
+pub mod acknowledge;
+pub mod backup;
 mod clock;
 pub mod config;
 pub mod consumer;

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use aggregator::{
+    acknowledge, backup,
     config::{self, Command, Exit},
     healthcheck, serve, verify,
 };
@@ -41,6 +42,12 @@ fn main() -> ExitCode {
         }
         Command::Healthcheck(listen) => runtime
             .block_on(healthcheck::healthcheck(listen))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Backup { data_dir, file } => {
+            backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
+        }
+        Command::AcknowledgeMissing(listen) => runtime
+            .block_on(acknowledge::acknowledge(listen))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };

@@ -4,6 +4,7 @@
 //! write. [`Reader`] answers queries from read-only connections.
 
 mod append;
+pub mod backup;
 mod digest;
 mod fingerprint;
 mod incarnation;
@@ -18,6 +19,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod trouble;
 pub mod verify;
 mod writer;
 
@@ -29,7 +31,7 @@ use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
     append::kept::Bounds,
-    incarnation::{Met, Position, Witness},
+    incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},
@@ -76,7 +78,7 @@ pub struct Appended {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite reports it.
-    #[error("the database reports: {0}")]
+    #[error("the database reports: {0}{advice}", advice = trouble::advice(.0))]
     Sqlite(#[from] rusqlite::Error),
     /// The file was made by a later version.
     #[error(
@@ -100,6 +102,14 @@ pub enum StoreError {
     /// The writer's thread has ended.
     #[error("the store's writer has stopped")]
     Stopped,
+}
+
+impl StoreError {
+    /// Whether it goes away by itself within a moment, as a lock does that another program holds.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Sqlite(err) if trouble::is_passing(err))
+    }
 }
 
 /// Opens the store in `directory`, or makes it, and starts its writer.

@@ -1,38 +1,11 @@
 //! Messages that come again after they were applied change nothing but `redelivered`.
 
-use async_nats::jetstream::{
-    consumer::{Config, DeliverPolicy, pull},
-    stream::Stream,
-};
+use async_nats::jetstream::consumer::pull;
 use e2e::{
     System,
     event::events,
     wait::{eventually, holds},
 };
-
-/// Winds the aggregator's durable back to the first message, as if no ack had ever reached the broker. The
-/// aggregator must not be running.
-async fn wind_back(stream: &Stream) {
-    let info = stream.consumer_info("aggregator").await.unwrap();
-    assert_eq!(info.num_ack_pending, 0, "everything was acked");
-    stream.delete_consumer("aggregator").await.unwrap();
-    let config = Config {
-        deliver_policy: DeliverPolicy::All,
-        ..info.config
-    };
-    let config = pull::Config {
-        durable_name: config.durable_name,
-        description: config.description,
-        deliver_policy: config.deliver_policy,
-        ack_policy: config.ack_policy,
-        ack_wait: config.ack_wait,
-        max_deliver: config.max_deliver,
-        replay_policy: config.replay_policy,
-        max_ack_pending: config.max_ack_pending,
-        ..pull::Config::default()
-    };
-    stream.create_consumer(config).await.unwrap();
-}
 
 #[tokio::test]
 async fn redelivery_after_lost_acks_changes_nothing_but_redelivered() {
@@ -53,7 +26,7 @@ async fn redelivery_after_lost_acks_changes_nothing_but_redelivered() {
     let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
     let messages = stream.info().await.unwrap().state.messages;
     assert_eq!(messages, 21);
-    wind_back(&stream).await;
+    system.wind_back().await;
     system.aggregator.start_again().await;
     eventually("every message comes again", async || {
         let stats = system.api().stats().await?;

@@ -72,6 +72,18 @@ impl Aggregator {
         settings.start("127.0.0.1:0").ended(DEADLINE).await
     }
 
+    /// Runs one of the program's other commands to its end, with this one's address and data directory where it takes
+    /// them from the environment.
+    pub async fn command(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(workspace::binary("aggregator"));
+        command
+            .args(arguments)
+            .env("LISTEN_ADDR", self.api.address())
+            .env("DATA_DIR", &self.settings.data_dir);
+        let mut service = Service::start("aggregator command", &mut command);
+        service.ended(DEADLINE).await
+    }
+
     /// Its HTTP API.
     pub fn api(&self) -> &Api {
         &self.api

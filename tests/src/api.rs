@@ -103,6 +103,13 @@ impl Api {
         answer(request).await.expect("an answer")
     }
 
+    /// Sends a body to any path, as JSON.
+    pub async fn post_to(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+        let request = self.client.post(format!("{}{path}", self.base));
+        let request = request.header("content-type", JSON).body(body.into());
+        answer(request).await.expect("an answer")
+    }
+
     /// Sends a body to `/publish`, as JSON.
     pub async fn post(&self, body: impl Into<Bytes>) -> Answer {
         self.post_as(Some(JSON), body).await

@@ -15,14 +15,22 @@ pub struct Stats {
     pub duplicate_dropped: u64,
     /// Those of them that are no events.
     pub rejected: u64,
+    /// Whether the three add up to the first, as the service says.
+    pub consistent: bool,
+    /// Rejected arrivals that are not kept any more.
+    pub rejected_evicted: u64,
     /// Duplicates that differ from what is stored.
     pub conflicts: u64,
+    /// Conflicts that are not kept any more.
+    pub conflicts_evicted: u64,
     /// Deliveries of messages that were applied before.
     pub redelivered: u64,
     /// Messages in the stream that are not applied; none while that is not known.
     pub pending: Option<u64>,
     /// Sequences that the stream lost before they were applied.
     pub missing: u64,
+    /// How often messages were pulled anew because nothing was applied.
+    pub stalls: u64,
     /// Names of topics.
     pub topics: Vec<String>,
     /// How many topics there are.

@@ -39,7 +39,7 @@ pub struct Ended {
 impl Service {
     /// Starts `command`. The settings of this process's own environment do not reach it.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
-        const SETTINGS: [&str; 14] = [
+        const SETTINGS: [&str; 16] = [
             "LISTEN_ADDR",
             "NATS_URL",
             "DATA_DIR",
@@ -48,6 +48,8 @@ impl Service {
             "STREAM_MAX_BYTES",
             "STREAM_KEEP_BYTES",
             "STREAM_REPLICAS",
+            "REJECTED_KEEP_BYTES",
+            "CONFLICTS_KEEP_BYTES",
             "BATCH_EVENTS",
             "BATCH_BYTES",
             "BATCH_WAIT_MS",

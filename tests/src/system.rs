@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use async_nats::jetstream::consumer::{DeliverPolicy, pull};
 use tempfile::TempDir;
 
 use crate::{
@@ -55,6 +56,31 @@ impl System {
     /// The aggregator's data directory.
     pub fn data_dir(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Winds the aggregator's durable back to the first message, as if no ack had ever reached the broker. The
+    /// aggregator must not be running.
+    pub async fn wind_back(&self) {
+        let jetstream = self.broker.jetstream().await;
+        let stream = jetstream.get_stream("EVENTS").await.expect("a stream");
+        let info = stream.consumer_info("aggregator").await;
+        let info = info.expect("a durable");
+        assert_eq!(info.num_ack_pending, 0, "everything was acked");
+        let deleted = stream.delete_consumer("aggregator").await;
+        deleted.expect("a durable can be deleted");
+        let config = pull::Config {
+            durable_name: info.config.durable_name,
+            description: info.config.description,
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: info.config.ack_policy,
+            ack_wait: info.config.ack_wait,
+            max_deliver: info.config.max_deliver,
+            replay_policy: info.config.replay_policy,
+            max_ack_pending: info.config.max_ack_pending,
+            ..pull::Config::default()
+        };
+        let created = stream.create_consumer(config).await;
+        created.expect("a durable can be made");
     }
 
     /// The aggregator's database.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use aggregator::{
     health::Health,
     http::{self, MAX_PAGES},
-    store::Reader,
+    store::{Reader, Writer},
 };
 use anyhow::{Context, ensure};
 use axum::{Router, body::Body, http::Request};
@@ -26,7 +26,7 @@ pub struct Api(Router);
 
 impl Api {
     /// Over this store.
-    pub async fn new(reader: Reader) -> anyhow::Result<Self> {
+    pub async fn new(reader: Reader, writer: Writer) -> anyhow::Result<Self> {
         let nowhere = parse_url("nats://127.0.0.1:1").map_err(anyhow::Error::msg)?;
         let connection = Connection::open(&nowhere, "bench").await?;
         let options = Options {
@@ -37,6 +37,7 @@ impl Api {
         let (publisher, _) = Publisher::new(connection.clone(), options);
         Ok(Self(http::router(http::Api {
             reader,
+            writer,
             publisher,
             connection,
             stream: "EVENTS".to_owned(),

@@ -79,7 +79,7 @@ async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
         "{unique_processed} events are stored instead of {expected}"
     );
 
-    let api = Api::new(reader).await?;
+    let api = Api::new(reader, writer.clone()).await?;
     let requests = requests::find(&api).await?;
     let mut timings = Vec::new();
     for request in &requests {
@@ -116,7 +116,7 @@ async fn timed_under_load(
     let recipe = Recipe {
         seed: 2,
         rare_in: None,
-        first_sequence: writer.floor() + 1,
+        first_sequence: writer.standing().floor + 1,
         ..settings.filling()
     };
     let token = CancellationToken::new();

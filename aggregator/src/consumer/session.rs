@@ -132,7 +132,7 @@ impl Consumer {
             stream.name = state.name,
             stream.first = state.first,
             stream.last = state.last,
-            floor = position.floor,
+            floor = position.standing.floor,
             missing = position.missing,
             "consuming"
         );
@@ -155,8 +155,13 @@ impl Consumer {
             deleted,
             is_other: false,
         };
-        let position = self.writer.meet(met.clone(), clock::now_micros()).await?;
-        let Some(witness) = position.witness else {
+        let position = self.writer.meet(met.clone(), clock::now_micros()).await;
+        match &position {
+            Ok(_) => self.health.works(Part::Store),
+            Err(err) => self.health.fails(Part::Store, err.to_string()),
+        }
+        let position = position?;
+        let Some(witness) = position.standing.witness else {
             return Ok(position);
         };
         let time = stream::time_of(stream, witness.sequence).await?;
@@ -259,7 +264,12 @@ impl Consumer {
                     return Ok(());
                 }
                 Err(StoreError::Stopped) => return Err(SessionError::WriterStopped),
-                Err(err) => self.health.fails(Part::Store, err.to_string()),
+                Err(err) => {
+                    if err.is_passing() {
+                        pause = FIRST_PAUSE;
+                    }
+                    self.health.fails(Part::Store, err.to_string());
+                }
             }
             if token.is_cancelled() {
                 warn!(

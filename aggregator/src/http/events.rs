@@ -3,27 +3,17 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
-    body::Body,
     extract::{RawQuery, State},
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use http_body_util::BodyExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::event::Code;
 
-use super::{Api, problem::Problem, query::Query};
+use super::{Api, page, problem::Problem, query::Query};
 use crate::{
     clock,
     store::{StoreError, reader::StoredEvent},
 };
-
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
-
-/// Pages of events in memory at once, being read from the store or sent. Further requests wait.
-pub const MAX_PAGES: usize = 16;
 
 /// A page of events.
 #[derive(Debug, Serialize)]
@@ -36,7 +26,7 @@ pub struct Page {
 
 /// An event as it came, with the time of its storing.
 #[derive(Debug, Serialize)]
-struct Shown {
+pub struct Shown {
     topic: String,
     event_id: String,
     timestamp: String,
@@ -52,46 +42,25 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "limit", "cursor"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
-    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
-    let before = query.text("cursor").map(parse_cursor).transpose()?;
-    let place = Arc::clone(&api.pages).acquire_owned().await;
+    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
+    let before = page::cursor(&query)?;
+    let place = api.place().await;
     let page = api.reader.events(topic.clone(), before, limit).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
-    let page = page.ok_or_else(wrong_cursor)?;
+    let page = page.ok_or_else(page::wrong_cursor)?;
     let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
-    let page = Json(Page {
+    let page = Page {
         events: events.map_err(|err| Problem::internal(&err))?,
         total: page.total,
         filtered_by_topic: topic,
         next_cursor: page.next.map(|sequence| sequence.to_string()),
-    });
-    // The page is in memory until its reader has taken it, and so long it has its place.
-    Ok(page.into_response().map(|body| {
-        Body::new(body.map_frame(move |frame| {
-            let _held = &place;
-            frame
-        }))
-    }))
+    };
+    Ok(page::answer(page, place))
 }
 
-/// A cursor is the sequence of the last event shown; to those who use the API it is opaque.
-fn parse_cursor(text: &str) -> Result<i64, Problem> {
-    let sequence = text.parse().ok().filter(|sequence| *sequence > 0);
-    sequence.ok_or_else(wrong_cursor)
-}
-
-fn wrong_cursor() -> Problem {
-    let message = "is not one that was given out as next_cursor for these events".to_owned();
-    Problem::invalid_query("cursor", Code::WrongType, message)
-}
-
-fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
-    let payload = RawValue::from_string(event.payload).map_err(|err| {
-        StoreError::Foreign(format!(
-            "payload of event {} is not JSON: {err}",
-            event.sequence
-        ))
-    })?;
+/// As the API shows an event.
+pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
+    let payload = raw(event.payload)?;
     Ok(Shown {
         topic: event.topic,
         event_id: event.event_id,
@@ -100,4 +69,10 @@ fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
         payload,
         processed_at: clock::rfc3339(event.processed_at),
     })
+}
+
+/// A payload as it was stored: JSON, or the file is not what was written.
+pub fn raw(payload: String) -> Result<Box<RawValue>, StoreError> {
+    RawValue::from_string(payload)
+        .map_err(|err| StoreError::Foreign(format!("a payload in it is not JSON: {err}")))
 }

@@ -196,6 +196,20 @@ impl Problem {
         )
     }
 
+    /// 503: nothing was changed; the cause goes to the log.
+    pub fn store_cannot_write(cause: &StoreError) -> Self {
+        error!(error = %cause, "a change that a person asked for failed");
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(
+                "urn:problem:store-unwritable",
+                "Store cannot be written",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the store cannot be written now; see GET /health, then try again".to_owned(),
+            )
+        }
+    }
+
     /// 503: it can be sent again after a while.
     pub fn unavailable(cannot: Cannot) -> Self {
         let (kind, title, detail, seconds) = match cannot {

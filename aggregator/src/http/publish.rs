@@ -55,7 +55,12 @@ pub async fn publish(
         return Err(Problem::not_json_type());
     }
     let body = state.intake.take(request.into_body()).await?;
-    let bytes = body.bytes.clone();
+    send(&state.api, &body.bytes).await
+}
+
+/// Publishes what a body holds, which has to be whole and valid.
+pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
+    let bytes = body.clone();
     let events = if bytes.len() > PARSE_ASIDE_BYTES {
         let parsed = spawn_blocking(move || parse(&bytes)).await;
         parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?
@@ -64,10 +69,10 @@ pub async fn publish(
     };
     let received = events.len();
     // The client would keep what is published now and send it at some later time.
-    if !state.api.connection.is_connected() {
+    if !api.connection.is_connected() {
         return Err(Problem::unavailable(Cannot::Reach));
     }
-    let confirmed = async { state.api.publisher.submit(events).await?.confirmed().await };
+    let confirmed = async { api.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
         Ok(Ok(_)) => Ok(Json(Accepted {
             status: "success",

@@ -24,11 +24,18 @@ pub struct Stats {
     unique_processed: u64,
     duplicate_dropped: u64,
     rejected: u64,
+    /// Whether `received = unique_processed + duplicate_dropped + rejected`.
+    consistent: bool,
+    /// Those of them whose body is not kept any more.
+    rejected_evicted: u64,
     conflicts: u64,
+    conflicts_evicted: u64,
     redelivered: u64,
     /// Messages in the stream that are not applied; none while the broker cannot be asked.
     pending: Option<u64>,
     missing: u64,
+    /// How often messages waited and nothing was applied for so long that they were pulled anew, since the start.
+    stalls: u64,
     topics: Vec<String>,
     topics_total: u64,
     uptime_seconds: u64,
@@ -50,10 +57,14 @@ pub async fn stats(
         unique_processed: stats.unique_processed,
         duplicate_dropped: stats.duplicate_dropped,
         rejected: stats.rejected,
+        consistent: stats.is_consistent(),
+        rejected_evicted: stats.rejected_evicted,
         conflicts: stats.conflicts,
+        conflicts_evicted: stats.conflicts_evicted,
         redelivered: stats.redelivered,
         pending: stream.map(|stream| pending(&stream, &stats)),
         missing: stats.missing,
+        stalls: api.health.stalled(),
         topics: stats.topics,
         topics_total: stats.topics_total,
         uptime_seconds: api.started.elapsed().as_secs(),
@@ -90,9 +101,12 @@ pub struct Health {
     /// The parts that do not work, each with its reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<&'static str, String>,
-    /// Stream sequences lost before they were applied.
+    /// Stream sequences lost before they were applied, which nobody acknowledged.
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
+    /// What a person should see to, though all parts work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<String>,
 }
 
 #[expect(
@@ -116,11 +130,12 @@ pub async fn health(
         let reason = link.last_error.unwrap_or_else(none);
         checks.insert("broker", reason);
     }
-    let missing = match api.reader.stats(0).await {
-        Ok(stats) => stats.missing,
+    let now = clock::now_micros();
+    let (missing, clock) = match api.reader.stats(0).await {
+        Ok(stats) => (stats.missing, clock_notice(now, stats.processed_at)),
         Err(err) => {
             checks.insert("store", err.to_string());
-            0
+            (0, None)
         }
     };
     let (status, code) = if checks.is_empty() {
@@ -130,9 +145,38 @@ pub async fn health(
     };
     let health = Health {
         status,
-        timestamp: clock::rfc3339(clock::now_micros()),
+        timestamp: clock::rfc3339(now),
         checks,
         missing,
+        clock,
     };
     Ok((code, Json(health)))
+}
+
+/// So far the clock may be behind the latest event before it is told: less than a step that a time service makes unseen.
+const CLOCK_TOLERANCE: i64 = 1_000_000;
+
+/// What there is to say while the clock is behind the latest event, so that `processed_at` stands still.
+fn clock_notice(now: i64, processed_at: i64) -> Option<String> {
+    let behind = processed_at.saturating_sub(now);
+    (behind > CLOCK_TOLERANCE).then(|| {
+        format!(
+            "the clock is {} s behind the latest event; processed_at stands still at {} until it is there again",
+            behind / 1_000_000,
+            clock::rfc3339(processed_at)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_went_back_is_told_until_it_is_there_again() {
+        assert_eq!(clock_notice(1_000_000, 2_000_000), None);
+        let told = clock_notice(1_000_000, 61_000_000).unwrap();
+        assert!(told.contains("60 s behind"), "{told}");
+        assert!(told.contains("1970-01-01T00:01:01"), "{told}");
+    }
 }

@@ -8,11 +8,8 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Api, problem::Problem, query::Query};
+use super::{Api, page, problem::Problem, query::Query};
 use crate::{clock, store::reader::TopicCounts};
-
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1_000;
 
 /// A page of topics in the order of their names' bytes.
 #[derive(Debug, Serialize)]
@@ -39,7 +36,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page>, Problem> {
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit(DEFAULT_LIMIT, MAX_LIMIT)?;
+    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let after = query.text("cursor").map(str::to_owned);
     let page = api.reader.topics(after, limit).await;
     let page = page.map_err(|err| Problem::internal(&err))?;

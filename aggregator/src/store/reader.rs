@@ -1,6 +1,7 @@
 //! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
 
 mod events;
+mod kept;
 
 use std::{
     path::{Path, PathBuf},
@@ -10,7 +11,10 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
-pub use self::events::{EventPage, PAGE_BYTES, StoredEvent};
+pub use self::{
+    events::{EventPage, PAGE_BYTES, StoredEvent},
+    kept::{Conflict, KeptPage, Missing, Rejected},
+};
 use super::{
     BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
     lookup::Slot, ranges::Ranges, state::load_applied,
@@ -90,6 +94,14 @@ pub struct Stats {
     pub applied: Ranges,
 }
 
+impl Stats {
+    /// Whether every arrival was counted as one of the three.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        self.received == self.unique_processed + self.duplicate_dropped + self.rejected
+    }
+}
+
 impl Reader {
     /// For a store whose writer has opened it.
     pub(super) fn open(file: &Path, index: Slot) -> Result<Self, StoreError> {
@@ -159,6 +171,48 @@ impl Reader {
             .await
     }
 
+    /// A page of rejected arrivals, the latest first: those before the one with the id `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn rejected(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<KeptPage<Rejected>, StoreError> {
+        self.read(move |read| kept::rejected(read, before.unwrap_or(i64::MAX), limit))
+            .await
+    }
+
+    /// One rejected arrival; none where it is not kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
+        self.read(move |read| kept::rejected_one(read, id)).await
+    }
+
+    /// A page of conflicts, the latest first: those before the one with the id `before`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn conflicts(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<KeptPage<Conflict>, StoreError> {
+        self.read(move |read| kept::conflicts(read, before.unwrap_or(i64::MAX), limit))
+            .await
+    }
+
+    /// The latest ranges of missing sequences, acknowledged ones too.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
+        self.read(move |read| kept::missing(read, limit)).await
+    }
+
     /// The bookkeeping, with the first `names` topic names.
     ///
     /// # Errors
@@ -192,7 +246,7 @@ impl Reader {
     }
 }
 
-fn connect(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

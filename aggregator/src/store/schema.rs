@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{BUSY_TIMEOUT, StoreError, migrate};
 
@@ -22,7 +22,10 @@ const CACHE_KIB: i64 = 16 * 1024;
 pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreError> {
     let mut connection = set_up(Connection::open(file)?)?;
     make_or_migrate(&mut connection, now)?;
-    settle(&connection)?;
+    if let Err(err) = settle(&connection) {
+        // As on a full disk. Reading works, and what is written next will tell.
+        warn!(error = %err, "the WAL was not brought into the database");
+    }
     Ok(connection)
 }
 

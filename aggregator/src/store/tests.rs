@@ -1,6 +1,7 @@
 //! The store against a model in memory: whatever is delivered, redelivered, failed, killed and restarted, the rows and
 //! the counters are those of the model, exactly.
 
+mod backup;
 mod damage;
 mod harness;
 mod incarnations;

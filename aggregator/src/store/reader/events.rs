@@ -35,17 +35,22 @@ pub struct EventPage {
     pub next: Option<i64>,
 }
 
-const SELECT: &str = "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, \
-     e.processed_at, e.previous FROM events e JOIN topics t ON t.id = e.topic_id";
+/// What [`link`] reads, first in its row: of a topic `t` and an event `e`.
+pub(super) const COLUMNS: &str =
+    "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at, e.previous";
+
+fn select(which: &str) -> String {
+    format!("SELECT {COLUMNS} FROM events e JOIN topics t ON t.id = e.topic_id WHERE {which}")
+}
 
 /// An event in the chain of its topic.
-struct Link {
-    event: StoredEvent,
+pub(super) struct Link {
+    pub event: StoredEvent,
     /// The sequence of the event before it, 0 where it is the first.
     previous: i64,
 }
 
-fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
+pub(super) fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
     Ok(Link {
         event: StoredEvent {
             sequence: row.get(0)?,
@@ -70,7 +75,7 @@ pub(super) fn newest(
         .prepare_cached("SELECT unique_processed FROM counters")?
         .query_row([], |row| row.get(0))?;
     let mut page = EventPage::new(total);
-    let sql = format!("{SELECT} WHERE e.sequence < ?1 ORDER BY e.sequence DESC LIMIT ?2");
+    let sql = select("e.sequence < ?1 ORDER BY e.sequence DESC LIMIT ?2");
     let mut statement = read.prepare_cached(&sql)?;
     // One more than asked for tells whether there is a next page.
     let mut rows = statement.query(params![before, limit + 1])?;
@@ -115,7 +120,7 @@ pub(super) fn newest_of(
         }
     };
     let mut page = EventPage::new(total);
-    let mut statement = read.prepare_cached(&format!("{SELECT} WHERE e.sequence = ?1"))?;
+    let mut statement = read.prepare_cached(&select("e.sequence = ?1"))?;
     let mut bytes = 0;
     while next > 0 {
         if page.is_full(limit, bytes) {
@@ -156,7 +161,7 @@ pub(super) fn at(
     topic: &str,
     event_id: &str,
 ) -> rusqlite::Result<Option<StoredEvent>> {
-    let sql = format!("{SELECT} WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3");
+    let sql = select("e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3");
     read.prepare_cached(&sql)?
         .query_row(params![sequence, topic, event_id], |row| {
             Ok(link(row)?.event)

@@ -1,0 +1,83 @@
+//! `GET /conflicts`: duplicates that are not what was stored, each beside what was.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Api,
+    events::{self, Shown as Event},
+    page,
+    problem::Problem,
+    query::Query,
+};
+use crate::{
+    clock,
+    store::{StoreError, reader::Conflict},
+};
+
+/// A page of conflicts.
+#[derive(Debug, Serialize)]
+struct Page {
+    conflicts: Vec<Shown>,
+    /// That ever came.
+    total: u64,
+    /// These are not kept any more.
+    evicted: u64,
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: i64,
+    /// What was there first, and is in `GET /events`.
+    stored: Event,
+    /// What came later under the same identity.
+    timestamp: String,
+    source: String,
+    payload: Box<RawValue>,
+    subject: String,
+    stream_sequence: u64,
+    position: u64,
+    processed_at: String,
+}
+
+/// Lists what is kept, the latest first.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
+    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
+    let before = page::cursor(&query)?;
+    let place = api.place().await;
+    let rows = api.reader.conflicts(before, limit).await;
+    let rows = rows.map_err(|err| Problem::internal(&err))?;
+    let shown = rows.rows.into_iter().map(shown).collect::<Result<_, _>>();
+    let page = Page {
+        conflicts: shown.map_err(|err| Problem::internal(&err))?,
+        total: rows.total,
+        evicted: rows.evicted,
+        next_cursor: rows.next.map(|id| id.to_string()),
+    };
+    Ok(page::answer(page, place))
+}
+
+fn shown(row: Conflict) -> Result<Shown, StoreError> {
+    Ok(Shown {
+        id: row.id,
+        stored: events::shown(row.stored)?,
+        timestamp: row.timestamp,
+        source: row.source,
+        payload: events::raw(row.payload)?,
+        subject: row.subject,
+        stream_sequence: row.stream_sequence,
+        position: row.position,
+        processed_at: clock::rfc3339(row.processed_at),
+    })
+}

@@ -1,0 +1,68 @@
+//! `GET /missing` and `POST /missing/acknowledge`: stream sequences that were gone before they could be applied.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, Request, State},
+};
+use serde::Serialize;
+
+use super::{Api, body::is_json, page::MAX_LIMIT, problem::Problem, query::Query};
+use crate::{clock, store::reader::Missing};
+
+/// The latest ranges.
+#[derive(Debug, Serialize)]
+pub struct List {
+    missing: Vec<Shown>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    stream: String,
+    first: u64,
+    last: u64,
+    noticed_at: String,
+    acknowledged_at: Option<String>,
+}
+
+/// Lists them, the latest first, at most 1,000 ranges.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<List>, Problem> {
+    Query::parse(query.as_deref(), &[])?;
+    let missing = api.reader.missing(MAX_LIMIT).await;
+    let missing = missing.map_err(|err| Problem::internal(&err))?;
+    let missing = missing.into_iter().map(shown).collect();
+    Ok(Json(List { missing }))
+}
+
+fn shown(missing: Missing) -> Shown {
+    Shown {
+        stream: missing.stream,
+        first: missing.first,
+        last: missing.last,
+        noticed_at: clock::rfc3339(missing.noticed_at),
+        acknowledged_at: missing.acknowledged_at.map(clock::rfc3339),
+    }
+}
+
+/// How many were acknowledged.
+#[derive(Debug, Serialize)]
+pub struct Acknowledged {
+    acknowledged: u64,
+}
+
+/// A person has taken note of all of them: `/health` and `/stats` count them no longer.
+pub async fn acknowledge(
+    State(api): State<Arc<Api>>,
+    request: Request,
+) -> Result<Json<Acknowledged>, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::not_json_type());
+    }
+    let acknowledged = api.writer.acknowledge_missing(clock::now_micros()).await;
+    let acknowledged = acknowledged.map_err(|err| Problem::store_cannot_write(&err))?;
+    Ok(Json(Acknowledged { acknowledged }))
+}

@@ -1,0 +1,118 @@
+//! `GET /rejected` and `POST /rejected/{id}/requeue`: what could not be stored, and sending it again.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, RawQuery, Request, State as Extract},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use serde::Serialize;
+
+use super::{
+    Api,
+    body::is_json,
+    page,
+    problem::Problem,
+    publish::{self, Accepted},
+    query::Query,
+};
+use crate::{clock, store::reader::Rejected};
+
+/// A page of rejected arrivals.
+#[derive(Debug, Serialize)]
+struct Page {
+    rejected: Vec<Shown>,
+    /// That ever came.
+    total: u64,
+    /// Of these no body is kept any more.
+    evicted: u64,
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    id: i64,
+    reason: String,
+    detail: String,
+    subject: String,
+    stream_sequence: u64,
+    position: u64,
+    processed_at: String,
+    requeued_at: Option<String>,
+    /// As it came, where it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<String>,
+    /// As it came, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// Lists what is kept, the latest first.
+pub async fn list(
+    Extract(api): Extract<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
+    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
+    let before = page::cursor(&query)?;
+    let place = api.place().await;
+    let rows = api.reader.rejected(before, limit).await;
+    let rows = rows.map_err(|err| Problem::internal(&err))?;
+    let page = Page {
+        rejected: rows.rows.into_iter().map(shown).collect(),
+        total: rows.total,
+        evicted: rows.evicted,
+        next_cursor: rows.next.map(|id| id.to_string()),
+    };
+    Ok(page::answer(page, place))
+}
+
+fn shown(row: Rejected) -> Shown {
+    let (body, body_base64) = match String::from_utf8(row.body) {
+        Ok(text) => (Some(text), None),
+        Err(err) => (None, Some(BASE64.encode(err.as_bytes()))),
+    };
+    Shown {
+        id: row.id,
+        reason: row.reason,
+        detail: row.detail,
+        subject: row.subject,
+        stream_sequence: row.stream_sequence,
+        position: row.position,
+        processed_at: clock::rfc3339(row.processed_at),
+        requeued_at: row.requeued_at.map(clock::rfc3339),
+        body,
+        body_base64,
+    }
+}
+
+/// Sends a rejected body again, or what the request has in its place, as `POST /publish` would. It is a new arrival; the
+/// old one stays, marked.
+pub async fn requeue(
+    Extract(state): Extract<publish::State>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<Accepted>, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::not_json_type());
+    }
+    let unknown = || Problem::not_found(format!("there is no rejected arrival {id} any more"));
+    let id: i64 = id.parse().map_err(|_| unknown())?;
+    let sent = state.intake.take(request.into_body()).await?;
+    let _place = state.api.place().await;
+    let stored = state.api.reader.rejected_one(id).await;
+    let stored = stored.map_err(|err| Problem::internal(&err))?;
+    let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
+    let is_changed = !sent.bytes.trim_ascii().is_empty();
+    let body = if is_changed { &sent.bytes } else { &stored };
+    let accepted = publish::send(&state.api, body).await?;
+    let marked = state.api.writer.requeued(id, clock::now_micros()).await;
+    // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.
+    if let Err(err) = marked {
+        tracing::warn!(rejected.id = id, error = %err, "sent again, and not marked as such");
+    }
+    Ok(accepted)
+}

@@ -1,0 +1,198 @@
+//! What is kept for people to look at: rejected arrivals, conflicts, missing sequences.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+use super::{PAGE_BYTES, StoredEvent, events};
+
+/// An arrival that could not be stored as an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its number, which no other one gets.
+    pub id: i64,
+    /// Why, for programs.
+    pub reason: String,
+    /// Why, for people.
+    pub detail: String,
+    /// The subject that its message came on.
+    pub subject: String,
+    /// The message's sequence in the stream.
+    pub stream_sequence: u64,
+    /// Its place in the message, from 0.
+    pub position: u64,
+    /// When it was counted, in microseconds since 1970.
+    pub processed_at: i64,
+    /// When it was last sent again.
+    pub requeued_at: Option<i64>,
+    /// Its bytes as they came.
+    pub body: Vec<u8>,
+}
+
+/// A duplicate that is not what was stored, beside what was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its number, which no other one gets.
+    pub id: i64,
+    /// The event that was there first.
+    pub stored: StoredEvent,
+    /// As it came.
+    pub timestamp: String,
+    /// As it came.
+    pub source: String,
+    /// The JSON object, byte for byte as it came.
+    pub payload: String,
+    /// The subject that its message came on.
+    pub subject: String,
+    /// The message's sequence in the stream.
+    pub stream_sequence: u64,
+    /// Its place in the message, from 0.
+    pub position: u64,
+    /// When it was counted, in microseconds since 1970.
+    pub processed_at: i64,
+}
+
+/// A page of them, the latest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPage<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// How many there ever were.
+    pub total: u64,
+    /// How many of them are not kept any more.
+    pub evicted: u64,
+    /// The last row shown, where there are more: those before it are on the next page.
+    pub next: Option<i64>,
+}
+
+/// Stream sequences that were gone before they could be applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The stream's name.
+    pub stream: String,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// When they were found to be gone, in microseconds since 1970.
+    pub noticed_at: i64,
+    /// When a person took note.
+    pub acknowledged_at: Option<i64>,
+}
+
+const REJECTED: &str = "SELECT id, reason, detail, subject, stream_sequence, position, processed_at, requeued_at, \
+     body FROM rejected";
+
+fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
+    Ok(Rejected {
+        id: row.get(0)?,
+        reason: row.get(1)?,
+        detail: row.get(2)?,
+        subject: row.get(3)?,
+        stream_sequence: row.get(4)?,
+        position: row.get(5)?,
+        processed_at: row.get(6)?,
+        requeued_at: row.get(7)?,
+        body: row.get(8)?,
+    })
+}
+
+/// The rejected arrivals before the one with the id `before`.
+pub(super) fn rejected(
+    read: &Transaction<'_>,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<KeptPage<Rejected>> {
+    let counts = "SELECT rejected, rejected_evicted FROM counters";
+    let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+    let size = |row: &Rejected| (row.id, row.body.len() + row.detail.len());
+    page(read, counts, (&sql, before, limit), rejected_row, size)
+}
+
+/// One of them; none where it is not kept.
+pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Rejected>> {
+    let sql = format!("{REJECTED} WHERE id = ?1");
+    read.prepare_cached(&sql)?
+        .query_row([id], rejected_row)
+        .optional()
+}
+
+/// The conflicts before the one with the id `before`.
+pub(super) fn conflicts(
+    read: &Transaction<'_>,
+    before: i64,
+    limit: usize,
+) -> rusqlite::Result<KeptPage<Conflict>> {
+    let counts = "SELECT conflicts, conflicts_evicted FROM counters";
+    let sql = format!(
+        "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
+         c.processed_at FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
+         JOIN topics t ON t.id = e.topic_id WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2",
+        events::COLUMNS
+    );
+    let row = |row: &Row<'_>| {
+        Ok(Conflict {
+            stored: events::link(row)?.event,
+            id: row.get(8)?,
+            timestamp: row.get(9)?,
+            source: row.get(10)?,
+            payload: row.get(11)?,
+            subject: row.get(12)?,
+            stream_sequence: row.get(13)?,
+            position: row.get(14)?,
+            processed_at: row.get(15)?,
+        })
+    };
+    let size = |row: &Conflict| (row.id, row.payload.len() + row.stored.payload.len());
+    page(read, counts, (&sql, before, limit), row, size)
+}
+
+/// A page that ends early where its rows have [`PAGE_BYTES`]. `size` tells a row's id and bytes.
+fn page<T>(
+    read: &Transaction<'_>,
+    counts: &str,
+    (sql, before, limit): (&str, i64, usize),
+    row: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    size: impl Fn(&T) -> (i64, usize),
+) -> rusqlite::Result<KeptPage<T>> {
+    let (total, evicted) = read
+        .prepare_cached(counts)?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut page = KeptPage {
+        rows: Vec::new(),
+        total,
+        evicted,
+        next: None,
+    };
+    let mut statement = read.prepare_cached(sql)?;
+    // One more than asked for tells whether there is a next page.
+    let mut rows = statement.query(params![before, limit + 1])?;
+    let mut bytes = 0;
+    while let Some(found) = rows.next()? {
+        if page.rows.len() == limit || bytes >= PAGE_BYTES {
+            page.next = page.rows.last().map(|last| size(last).0);
+            break;
+        }
+        let found = row(found)?;
+        bytes += size(&found).1;
+        page.rows.push(found);
+    }
+    Ok(page)
+}
+
+/// The latest missing ranges, at most `limit`.
+pub(super) fn missing(read: &Transaction<'_>, limit: usize) -> rusqlite::Result<Vec<Missing>> {
+    read.prepare_cached(
+        "SELECT i.stream, m.first, m.last, m.noticed_at, m.acknowledged_at \
+         FROM missing m JOIN incarnations i ON i.id = m.incarnation \
+         ORDER BY m.incarnation DESC, m.first DESC LIMIT ?1",
+    )?
+    .query_map([limit], |row| {
+        Ok(Missing {
+            stream: row.get(0)?,
+            first: row.get(1)?,
+            last: row.get(2)?,
+            noticed_at: row.get(3)?,
+            acknowledged_at: row.get(4)?,
+        })
+    })?
+    .collect()
+}

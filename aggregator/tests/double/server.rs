@@ -1,0 +1,379 @@
+//! The double's heart: what it knows and what it answers, without a socket and without time.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::{
+    api,
+    durable::Durable,
+    evidence::Evidence,
+    message::Message,
+    stream::Stream,
+    wire::{self, Op},
+};
+
+/// Whether the double does by itself what a broker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing is delivered but what the script says.
+    Scripted,
+    /// All that is not acked is delivered as soon as it is pulled.
+    Honest,
+}
+
+#[derive(Debug)]
+pub struct Server {
+    pub stream: Stream,
+    pub durable: Option<Durable>,
+    pub mode: Mode,
+    /// Acks that the broker will not hear.
+    pub deaf: u32,
+    /// Requests that will be answered with an error.
+    pub refusals: u32,
+    /// Whether clients are let in.
+    pub is_open: bool,
+    /// What the aggregator did and must never do, and what the double does not understand.
+    pub faults: Vec<String>,
+    /// Counts deliveries and acks.
+    pub moment: u64,
+    pub deliveries: u64,
+    pub acks: u64,
+    /// How often the stream's state was asked for.
+    pub looks: u64,
+    pub evidence: Option<Evidence>,
+    links: BTreeMap<u64, Link>,
+    link_count: u64,
+    /// The link and the inbox of the session that is on.
+    session: Option<(u64, String)>,
+    /// Its open requests for messages.
+    pulls: Vec<Pull>,
+}
+
+#[derive(Debug)]
+struct Link {
+    outbox: mpsc::Sender<Bytes>,
+    /// Subjects by their sid.
+    subscriptions: BTreeMap<u64, String>,
+}
+
+#[derive(Debug)]
+struct Pull {
+    link: u64,
+    inbox: String,
+    left: u64,
+}
+
+impl Server {
+    pub fn new() -> Self {
+        Self {
+            stream: Stream::new(),
+            durable: None,
+            mode: Mode::Scripted,
+            deaf: 0,
+            refusals: 0,
+            is_open: true,
+            faults: Vec::new(),
+            moment: 0,
+            deliveries: 0,
+            acks: 0,
+            looks: 0,
+            evidence: None,
+            links: BTreeMap::new(),
+            link_count: 0,
+            session: None,
+            pulls: Vec::new(),
+        }
+    }
+
+    /// Lets a client in; none while the double is closed.
+    pub fn connect(&mut self, outbox: mpsc::Sender<Bytes>) -> Option<u64> {
+        if !self.is_open {
+            return None;
+        }
+        self.link_count += 1;
+        let link = Link {
+            outbox,
+            subscriptions: BTreeMap::new(),
+        };
+        self.links.insert(self.link_count, link);
+        Some(self.link_count)
+    }
+
+    pub fn disconnect(&mut self, link: u64) {
+        self.links.remove(&link);
+        self.pulls.retain(|pull| pull.link != link);
+    }
+
+    /// Cuts every connection.
+    pub fn cut(&mut self) {
+        self.links.clear();
+        self.pulls.clear();
+    }
+
+    pub fn hear(&mut self, link: u64, op: Op) {
+        match op {
+            Op::Connect | Op::Pong => {}
+            Op::Ping => self.say(link, wire::PONG),
+            Op::Subscribe { subject, sid } => {
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.subscriptions.insert(sid, subject);
+                }
+            }
+            Op::Unsubscribe { sid } => {
+                let link_here = self.links.get_mut(&link);
+                let subject = link_here.and_then(|link| link.subscriptions.remove(&sid));
+                self.pulls
+                    .retain(|pull| pull.link != link || Some(&pull.inbox) != subject.as_ref());
+            }
+            Op::Publish {
+                subject,
+                reply,
+                payload,
+            } => {
+                if let Some(request) = subject.strip_prefix("$JS.API.") {
+                    let reply = reply.unwrap_or_default();
+                    api::answer(self, link, request, &reply, &payload);
+                } else if let Some(delivery) = subject.strip_prefix("$JS.ACK.") {
+                    self.ack(delivery, &payload);
+                } else {
+                    self.faults.push(format!(
+                        "a publish to {subject}, which is no business of a consumer's"
+                    ));
+                }
+            }
+        }
+        self.pump();
+    }
+
+    /// Sends a message to whoever on this link subscribes to its subject.
+    pub fn send(&mut self, link: u64, subject: &str, reply: Option<&str>, payload: &[u8]) {
+        if let Some(sid) = self.sid(link, subject) {
+            self.say(link, wire::message(subject, sid, reply, payload));
+        }
+    }
+
+    pub fn send_status(&mut self, link: u64, subject: &str, status: &str) {
+        if let Some(sid) = self.sid(link, subject) {
+            self.say(link, wire::status(subject, sid, status));
+        }
+    }
+
+    fn sid(&self, link: u64, subject: &str) -> Option<u64> {
+        let mut subscriptions = self.links.get(&link)?.subscriptions.iter();
+        subscriptions
+            .find(|(_, pattern)| wire::matches(pattern, subject))
+            .map(|(sid, _)| *sid)
+    }
+
+    fn say(&mut self, link: u64, frame: Bytes) {
+        if let Some(link) = self.links.get(&link) {
+            // A link that is closing takes nothing any more; that it is full cannot be.
+            if let Err(mpsc::error::TrySendError::Full(_)) = link.outbox.try_send(frame) {
+                self.faults
+                    .push("the double's outbox is too small".to_owned());
+            }
+        }
+    }
+
+    /// Finds out what became of deliveries whose session is over. Acks come in order, so on the link of the asker
+    /// what was not acked was not applied; what another link carried may be applied without an ack.
+    pub fn resolve(&mut self, asker: Option<u64>) {
+        for record in &mut self.stream.records {
+            if record.in_flight == 0 {
+                continue;
+            }
+            record.in_flight = 0;
+            let may_be = record.applied.is_none() && Some(record.link) != asker;
+            if may_be
+                && self
+                    .evidence
+                    .as_ref()
+                    .is_some_and(|evidence| evidence.is_applied(record))
+            {
+                record.applied = Some(self.moment);
+            }
+        }
+    }
+
+    /// Takes a request for messages. One on a new inbox begins a session: what was delivered to an earlier one and
+    /// is not applied will not be by that delivery.
+    pub fn pull(&mut self, link: u64, inbox: &str, batch: u64) {
+        if self.durable.is_none() {
+            self.send_status(link, inbox, "503");
+            return;
+        }
+        match &self.session {
+            Some((of, known)) if known == inbox && *of == link => {}
+            // After a reconnect, what is left of the session before may ask once more; nobody will take what comes.
+            Some((_, known)) if known == inbox => return,
+            _ => {
+                self.session = Some((link, inbox.to_owned()));
+                self.pulls.clear();
+                self.resolve(Some(link));
+            }
+        }
+        self.pulls.push(Pull {
+            link,
+            inbox: inbox.to_owned(),
+            left: batch,
+        });
+    }
+
+    pub fn is_pulled(&self) -> bool {
+        self.durable.is_some() && self.pulls.iter().any(|pull| pull.left > 0)
+    }
+
+    pub fn pulls(&self) -> usize {
+        self.pulls.len()
+    }
+
+    /// Tells whoever waits for messages that there is nothing new.
+    pub fn beat(&mut self, link: u64) {
+        let waiting = self.pulls.iter().rev().find(|pull| pull.link == link);
+        if let Some(inbox) = waiting.map(|pull| pull.inbox.clone()) {
+            self.send_status(link, &inbox, "100 Idle Heartbeat");
+        }
+    }
+
+    pub fn publish(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            self.stream.publish(message);
+        }
+        self.pump();
+    }
+
+    /// Delivers the message of a sequence number, if it is there and someone asked for messages.
+    pub fn deliver(&mut self, sequence: u64) -> bool {
+        let (Some(durable), Some(at)) = (&mut self.durable, self.stream.messages.get(&sequence))
+        else {
+            return false;
+        };
+        let Some(pull) = self.pulls.iter_mut().find(|pull| pull.left > 0) else {
+            return false;
+        };
+        pull.left -= 1;
+        let (link, inbox) = (pull.link, pull.inbox.clone());
+        let record = &mut self.stream.records[*at];
+        let number = durable.deliver(sequence);
+        self.moment += 1;
+        self.deliveries += 1;
+        record.in_flight += 1;
+        record.link = link;
+        record.delivered.get_or_insert(self.moment);
+        let ack = format!(
+            "$JS.ACK.EVENTS.aggregator.1.{sequence}.{number}.{}.0",
+            record.time
+        );
+        let (subject, body) = (record.message.subject(), record.message.body());
+        // On the subject of the message, to the subscription of the inbox.
+        if let Some(sid) = self.sid(link, &inbox) {
+            self.say(link, wire::message(&subject, sid, Some(&ack), &body));
+        }
+        true
+    }
+
+    /// What can be delivered and is not under way.
+    fn waiting(&self) -> Vec<u64> {
+        let Some(durable) = &self.durable else {
+            return Vec::new();
+        };
+        let mut waiting = durable.pending(&self.stream);
+        waiting.extend(durable.fresh(&self.stream));
+        waiting.retain(|sequence| {
+            self.stream
+                .get(*sequence)
+                .is_some_and(|record| record.in_flight == 0)
+        });
+        waiting
+    }
+
+    /// In honest mode, delivers what there is.
+    pub fn pump(&mut self) {
+        if self.mode == Mode::Honest {
+            for sequence in self.waiting() {
+                self.deliver(sequence);
+            }
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_settled(&self) -> bool {
+        self.stream
+            .records
+            .iter()
+            .all(|record| record.in_flight == 0)
+    }
+
+    /// Whether all that the stream has is acked, too.
+    pub fn is_finished(&self) -> bool {
+        self.is_settled() && self.is_pulled() && self.waiting().is_empty()
+    }
+
+    fn ack(&mut self, delivery: &str, payload: &[u8]) {
+        let tokens: Vec<_> = delivery.split('.').collect();
+        let ["EVENTS", "aggregator", _, sequence, _, time, _] = tokens[..] else {
+            self.faults.push(format!("an ack of {delivery}"));
+            return;
+        };
+        match payload {
+            b"" | b"+ACK" => {}
+            b"+WPI" => return,
+            other => {
+                let other = String::from_utf8_lossy(other);
+                self.faults.push(format!(
+                    "{other} for {delivery}, where only acks are expected"
+                ));
+                return;
+            }
+        }
+        self.moment += 1;
+        self.acks += 1;
+        let record = time.parse().ok().and_then(|time| self.stream.at(time));
+        let Some(record) = record.filter(|record| record.sequence.to_string() == sequence) else {
+            self.faults
+                .push(format!("an ack of {delivery}, which was never delivered"));
+            return;
+        };
+        record.in_flight = record.in_flight.saturating_sub(1);
+        record.applied.get_or_insert(self.moment);
+        if let Some(Err(err)) = self
+            .evidence
+            .as_ref()
+            .map(|evidence| evidence.holds(record))
+        {
+            self.faults
+                .push(format!("an ack for {record:?}, but {err}"));
+        }
+        let (sequence, is_there) = (record.sequence, record.is_there);
+        if self.deaf > 0 {
+            self.deaf -= 1;
+        } else if is_there && let Some(durable) = &mut self.durable {
+            durable.ack(sequence, &self.stream);
+        }
+    }
+
+    /// Loses the last sequence numbers, as a broker does that was not synced; the durable with them.
+    pub fn lose_tail(&mut self, count: u64) {
+        self.stream.lose_tail(count);
+        if let Some(durable) = &mut self.durable {
+            durable.lose_tail(self.stream.last);
+        }
+    }
+
+    /// The durable stands again where it stood so many messages before the last one that it delivered.
+    pub fn wind_back(&mut self, count: u64) {
+        if let Some(durable) = &mut self.durable {
+            durable.wind_back(count);
+        }
+    }
+
+    /// Loses the durable, and tells those who wait for its messages.
+    pub fn forget_durable(&mut self) {
+        self.durable = None;
+        for pull in std::mem::take(&mut self.pulls) {
+            self.send_status(pull.link, &pull.inbox, "409 Consumer Deleted");
+        }
+    }
+}

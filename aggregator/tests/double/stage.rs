@@ -1,0 +1,237 @@
+//! The stage of a script: the double, a store, and the real consumer between them.
+
+use std::path::Path;
+
+use aggregator::{
+    consumer::{BatchLimits, Consumer},
+    health::{Health, WAITING},
+    store::{self, Bounds, WriterEnded},
+};
+use rusqlite::Connection as Sqlite;
+use shared::{connection::Connection, stream};
+use tempfile::TempDir;
+use tokio::{
+    task::JoinHandle,
+    time::{Duration, Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    broker::{Broker, DEADLINE},
+    evidence::Evidence,
+};
+
+/// How the consumer is set.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Events in a batch.
+    pub batch_events: usize,
+    /// How long a batch gathers.
+    pub batch_wait_ms: u64,
+    /// Bytes of applied messages that the stream keeps.
+    pub keep_bytes: u64,
+    /// How long messages may wait before they are pulled anew.
+    pub patience: Duration,
+}
+
+pub struct Stage {
+    pub broker: Broker,
+    directory: TempDir,
+    settings: Settings,
+    running: Option<Running>,
+}
+
+/// The consumer of one process life.
+struct Running {
+    token: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+    connection: Connection,
+    writer_ended: WriterEnded,
+    health: Health,
+}
+
+/// Where a write is made to fail.
+#[derive(Debug, Clone, Copy)]
+pub enum Failure {
+    Middle,
+    Commit,
+}
+
+impl Stage {
+    /// A broker and a store that are new, and a consumer that has begun to pull.
+    pub async fn start(settings: Settings) -> Self {
+        let mut stage = Self {
+            broker: Broker::start().await,
+            directory: tempfile::tempdir().expect("a directory"),
+            settings,
+            running: None,
+        };
+        stage.run().await;
+        stage.pulled().await;
+        stage
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Starts a consumer on the store as it is.
+    pub async fn run(&mut self) {
+        let (writer, writer_ended, _) =
+            store::open(self.path(), 0, Bounds::default()).expect("the store opens");
+        let evidence = Evidence::of(self.path());
+        self.broker.with(|server| server.evidence = Some(evidence));
+        let address = format!("127.0.0.1:{}", self.broker.port).parse();
+        let connection = Connection::open(&address.expect("an address"), "aggregator").await;
+        let connection = connection.expect("options that can be used");
+        let health = Health::starting();
+        let Settings {
+            batch_events,
+            batch_wait_ms,
+            keep_bytes,
+            patience,
+        } = self.settings;
+        let consumer = Consumer {
+            connection: connection.clone(),
+            stream: stream::Settings {
+                name: stream::DEFAULT_NAME.to_owned(),
+                max_bytes: 1 << 30,
+                replicas: 1,
+            },
+            keep_bytes,
+            durable: "aggregator".to_owned(),
+            take_over: false,
+            place: "here".to_owned(),
+            writer,
+            limits: BatchLimits {
+                events: batch_events,
+                bytes: 1 << 20,
+                wait: Duration::from_millis(batch_wait_ms),
+            },
+            patience,
+            health: health.clone(),
+        };
+        let token = CancellationToken::new();
+        self.running = Some(Running {
+            task: tokio::spawn(consumer.run(token.clone())),
+            token,
+            connection,
+            writer_ended,
+            health,
+        });
+    }
+
+    /// Stops the consumer as a signal does.
+    pub async fn stop(&mut self) {
+        let running = self.running.take().expect("it runs");
+        running.token.cancel();
+        running.task.await.expect("no panic").expect("no failure");
+        running.connection.client().flush().await.ok();
+        drop(running.connection);
+        running.writer_ended.wait().await.expect("the writer ends");
+        self.close();
+    }
+
+    /// Ends the consumer as SIGKILL does: what it was about to send is not sent. A transaction that the writer had
+    /// begun may commit.
+    pub async fn kill(&mut self) {
+        let running = self.running.take().expect("it runs");
+        self.close();
+        running.task.abort();
+        running.task.await.ok();
+        drop(running.connection);
+        running.writer_ended.wait().await.expect("the writer ends");
+        self.broker.with(|server| server.resolve(None));
+    }
+
+    /// Cuts the connection, lets nobody in, and waits until the consumer has appended what it had in hand.
+    pub async fn cut(&mut self) {
+        self.close();
+        let health = self.health().clone();
+        let waits = || {
+            health
+                .failing()
+                .get("consumer")
+                .is_some_and(|why| why == WAITING)
+        };
+        eventually("the session is over", waits).await;
+        self.broker.with(|server| server.resolve(None));
+    }
+
+    fn close(&self) {
+        self.broker.with(|server| {
+            server.is_open = false;
+            server.cut();
+        });
+    }
+
+    /// Lets clients in again.
+    pub fn open(&self) {
+        self.broker.with(|server| server.is_open = true);
+    }
+
+    pub fn health(&self) -> &Health {
+        &self.running.as_ref().expect("it runs").health
+    }
+
+    /// Waits until the consumer asks for messages.
+    pub async fn pulled(&self) {
+        self.broker
+            .until("the consumer pulls", |server| {
+                server.is_pulled().then_some(())
+            })
+            .await;
+    }
+
+    /// Waits until every delivery is acked, or can never be.
+    pub async fn settled(&self) {
+        self.broker
+            .until("every delivery is acked", |server| {
+                server.is_settled().then_some(())
+            })
+            .await;
+    }
+
+    /// Makes every write of the store fail.
+    pub fn break_writes(&self, failure: Failure) {
+        self.change(match failure {
+            Failure::Middle => {
+                "CREATE TRIGGER broken BEFORE UPDATE ON counters BEGIN SELECT RAISE(ABORT, 'on purpose'); END"
+            }
+            // A deferred foreign key is looked at by COMMIT.
+            Failure::Commit => {
+                "CREATE TABLE parent (id INTEGER PRIMARY KEY); \
+                 CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+                 CREATE TRIGGER broken BEFORE UPDATE ON counters BEGIN INSERT INTO child VALUES (7); END"
+            }
+        });
+    }
+
+    /// Lets them succeed again.
+    pub fn mend_writes(&self) {
+        self.change("DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent");
+    }
+
+    fn change(&self, sql: &str) {
+        let file = Sqlite::open(self.path().join(store::FILE)).expect("the store can be opened");
+        file.busy_timeout(DEADLINE).expect("a time-out can be set");
+        file.execute_batch(sql).expect("a change");
+    }
+
+    /// Waits until a write has failed, or there was none to fail.
+    pub async fn failed(&self) {
+        let health = self.health().clone();
+        let fails =
+            || !health.failing().is_empty() || self.broker.with(|server| server.is_settled());
+        eventually("a write fails", fails).await;
+    }
+}
+
+/// Asks until it is so.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}: not so after {DEADLINE:?}");
+        sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! Rejected arrivals and conflicts are shown, sent again, and bounded.
+
+use e2e::{
+    System,
+    event::{array, event},
+    wait::{eventually, holds},
+};
+
+/// Puts a body on the stream as any NATS client can.
+async fn put(system: &System, subject: &str, body: &str) {
+    let jetstream = system.broker.jetstream().await;
+    let sent = jetstream
+        .publish(subject.to_owned(), body.to_owned().into())
+        .await;
+    sent.unwrap().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_rejected_body_is_sent_again_changed_or_not_and_stays_marked() {
+    let system = System::start().await;
+    // Of another topic than its subject's; as it is, it is a valid event.
+    let astray = event("orders", "astray");
+    put(&system, "events.payments", &array(&[astray])).await;
+    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    let books = system.settled().await;
+    assert_eq!((books.counts(), books.stats.rejected), ([2, 0, 0], 2));
+
+    let page = system.api().get("/rejected").await.unwrap().json();
+    assert_eq!(page["total"], 2, "{page}");
+    let [broken, astray] = [&page["rejected"][0], &page["rejected"][1]];
+    assert_eq!(broken["body"], r#"{"topic":"orders"}"#);
+    assert_eq!(astray["subject"], "events.payments");
+    let requeue = async |rejected: &serde_json::Value, body: String| {
+        let path = format!("/rejected/{}/requeue", rejected["id"]);
+        system.api().post_to(&path, body).await
+    };
+    // Unchanged it is as wrong as it was.
+    assert_eq!(requeue(broken, String::new()).await.status, 422);
+    let mended = array(&[event("orders", "mended")]);
+    for answer in [
+        requeue(broken, mended).await,
+        requeue(astray, String::new()).await,
+    ] {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let books = system.settled().await;
+    assert_eq!((books.counts(), books.stats.rejected), ([4, 2, 0], 2));
+    let page = system.api().get("/rejected").await.unwrap().json();
+    for rejected in page["rejected"].as_array().unwrap() {
+        assert!(rejected["requeued_at"].is_string(), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_poison_and_conflicts_is_bounded_and_the_counters_never_shrink() {
+    let bounds = [
+        "--rejected-keep-bytes",
+        "20KiB",
+        "--conflicts-keep-bytes",
+        "20KiB",
+    ];
+    let mut system = System::with(&bounds).await;
+    system.api().publish(&[event("orders", "1")]).await;
+    for number in 0..100 {
+        let noise = format!("{number:01000}");
+        put(&system, "events.orders", &format!("[{noise}]")).await;
+        let other = format!(r#"{{"n":"{noise}"}}"#);
+        let other = event("orders", "1").with_payload(&other);
+        system.api().publish(&[other]).await;
+    }
+    let before = system.settled().await;
+    assert_eq!(before.counts(), [201, 1, 100]);
+    assert_eq!((before.stats.rejected, before.stats.conflicts), (100, 100));
+    for table in ["rejected", "conflicts"] {
+        let page = system.api().get(&format!("/{table}")).await.unwrap().json();
+        let kept = page[table].as_array().unwrap().len() as u64;
+        assert!((10..20).contains(&kept), "{kept} {table}");
+        assert_eq!(page["evicted"], 100 - kept);
+    }
+    // Messages whose rows have gone come again, and are known.
+    system.aggregator.stop().await;
+    system.wind_back().await;
+    system.aggregator.start_again().await;
+    eventually("all messages come again", async || {
+        let stats = system.api().stats().await?;
+        holds(stats.redelivered == 201, &stats)
+    })
+    .await;
+    let mut after = system.settled().await.stats;
+    assert_eq!(after.received, before.stats.received);
+    after.redelivered = 0;
+    assert_eq!(after.rejected_evicted, before.stats.rejected_evicted);
+}
