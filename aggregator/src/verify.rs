@@ -16,7 +16,7 @@ use crate::{
     data_dir::{self, Found},
     store::{
         Delivery,
-        verify::{Progress, Report, Retained, Verification, Verified, VerifyError},
+        verify::{Access, Progress, Report, Retained, Verification, Verified, VerifyError},
     },
 };
 
@@ -46,12 +46,10 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     let directory = &settings.data_dir;
     let unreadable = || format!("cannot verify the store in {}", directory.display());
     let found = data_dir::look(directory)?;
-    let index_in_use = match found {
-        Found::InUse => Some("the store is in use, and its index can be open in one process only"),
-        Found::Unlocked => {
-            Some("the directory has no lock file, so nothing keeps others from opening it")
-        }
-        Found::Free { .. } => None,
+    let access = match found {
+        Found::InUse => Access::InUse,
+        Found::Unlocked => Access::Unlocked,
+        Found::Free { .. } => Access::Alone,
     };
     // Before the store is looked at: what was acked by then must be in it.
     let messages = match &settings.nats_address {
@@ -61,7 +59,7 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     let stream = messages.as_ref().map(|messages| messages.state.clone());
     let path = directory.clone();
     let verified = spawn_blocking(move || {
-        let verification = Verification::begin(&path, index_in_use, stream)?;
+        let verification = Verification::begin(&path, access, stream)?;
         let store_id = verification.store_id().to_owned();
         let verified = verification.run(&Bar::new())?;
         Ok::<_, VerifyError>((store_id, verified))

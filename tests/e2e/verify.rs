@@ -108,16 +108,16 @@ async fn what_is_changed_by_hand_on_a_stopped_store_is_found_with_and_without_th
         ),
     ];
     for (sql, by_rows, by_messages) in damages {
-        let damaged = copy(system.data_dir());
-        Store::of(damaged.path()).change(sql);
-        let alone = verify(damaged.path(), &["--json"]).await;
+        let copied = copy(system.data_dir());
+        Store::of(copied.path()).change(sql);
+        let alone = verify(copied.path(), &["--json"]).await;
         if by_rows.is_empty() {
             // Nothing but the messages knows it.
             alone.proves();
         } else {
             alone.finds(by_rows);
         }
-        verify(damaged.path(), &broker).await.finds(by_messages);
+        verify(copied.path(), &broker).await.finds(by_messages);
     }
     // And all that was done to copies.
     verify(system.data_dir(), &broker).await.proves();

@@ -46,6 +46,17 @@ pub trait Progress: Sync {
     fn at(&self, part: &'static str, done: u64, of: u64);
 }
 
+/// Who else may have the store open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody, until the verification is over: all of it is looked at.
+    Alone,
+    /// A running aggregator. Its dedup index can be open in one process only, so it is left out.
+    InUse,
+    /// Nobody now, and nobody is kept out: an aggregator that starts may open the dedup index, so it is left out.
+    Unlocked,
+}
+
 /// Why a verification cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
@@ -77,20 +88,18 @@ pub struct Verification {
     snapshot: Snapshot,
     /// The stream whose retained messages will be compared, as it was before the snapshot.
     stream: Option<StreamState>,
-    /// Why the dedup index is left out, where it is.
-    index_in_use: Option<&'static str>,
+    access: Access,
     report: Report,
 }
 
 impl Verification {
-    /// Reads what is recorded in the store of `directory`. The dedup index is looked at only where nothing else can have
-    /// it open; `index_in_use` says why that is not so.
+    /// Reads what is recorded in the store of `directory`.
     ///
     /// # Errors
     /// As [`StoreError`] tells.
     pub fn begin(
         directory: &Path,
-        index_in_use: Option<&'static str>,
+        access: Access,
         stream: Option<StreamState>,
     ) -> Result<Self, StoreError> {
         let mut connection = open(&directory.join(FILE))?;
@@ -100,7 +109,7 @@ impl Verification {
             connection,
             snapshot,
             stream,
-            index_in_use,
+            access,
             report: Report::default(),
         })
     }
@@ -122,10 +131,8 @@ impl Verification {
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);
         let (whole, counted) = std::thread::scope(|scope| {
-            let whole = self
-                .index_in_use
-                .is_none()
-                .then(|| scope.spawn(|| integrity::whole(&file)));
+            let is_in_use = self.access == Access::InUse;
+            let whole = (!is_in_use).then(|| scope.spawn(|| integrity::whole(&file)));
             let counted = count(&self, &mut report, progress);
             (whole.map(std::thread::ScopedJoinHandle::join), counted)
         });
@@ -207,9 +214,15 @@ fn identities(
         ..
     } = verification;
     let folder = verification.directory.join(INDEX_FOLDER);
-    let index = match verification.index_in_use {
-        Some(why) => Found::Unusable(why.to_owned()),
-        None => Audit::open(&folder, connection, snapshot.last_event)?,
+    let left_out = |why: &str| Found::Unusable(why.to_owned());
+    let index = match verification.access {
+        Access::InUse => {
+            left_out("the store is in use, and its index can be open in one process only")
+        }
+        Access::Unlocked if folder.exists() => {
+            left_out("the directory has no lock file, so nobody is kept from opening the index")
+        }
+        Access::Alone | Access::Unlocked => Audit::open(&folder, connection, snapshot.last_event)?,
     };
     let mut indexed = match &index {
         Found::Usable(audit) => Some(Indexed::new(audit)),

@@ -6,7 +6,7 @@ use super::harness::{Arrival, Failure, Store, break_writes, delivery, mend_write
 use crate::store::{
     Bounds, Delivery,
     options::Options,
-    verify::{Check, Progress, Report, Verdict, Verification},
+    verify::{Access, Check, Progress, Report, Verdict, Verification},
 };
 
 struct Nobody;
@@ -57,12 +57,12 @@ fn stream() -> StreamState {
 }
 
 pub fn verify(store: &Store) -> Report {
-    let verification = Verification::begin(store.path(), None, None).unwrap();
+    let verification = Verification::begin(store.path(), Access::Alone, None).unwrap();
     verification.run(&Nobody).unwrap().report()
 }
 
 pub fn compare(store: &Store, messages: &[Delivery], acked: u64) -> Report {
-    let verification = Verification::begin(store.path(), None, Some(stream())).unwrap();
+    let verification = Verification::begin(store.path(), Access::Alone, Some(stream())).unwrap();
     let verified = verification.run(&Nobody).unwrap();
     let mut retained = match verified.compare(acked) {
         Ok(retained) => retained,
@@ -129,7 +129,7 @@ fn a_damaged_file_is_a_difference_and_no_end() {
     bytes[(root - 1) * 4096..][..4096].fill(0x55);
     std::fs::write(&file, bytes).unwrap();
     // The last event is asked for with the record, so there may be no report at all.
-    let Ok(verification) = Verification::begin(store.path(), None, None) else {
+    let Ok(verification) = Verification::begin(store.path(), Access::Alone, None) else {
         return;
     };
     let report = verification.run(&Nobody).unwrap().report();
@@ -140,7 +140,7 @@ fn a_damaged_file_is_a_difference_and_no_end() {
 #[test]
 fn a_running_store_is_verified_without_its_index() {
     let store = store();
-    let verification = Verification::begin(store.path(), Some("in use"), Some(stream())).unwrap();
+    let verification = Verification::begin(store.path(), Access::InUse, Some(stream())).unwrap();
     let verified = verification.run(&Nobody).unwrap();
     let mut retained = verified.compare(6).unwrap();
     retained.take(&messages()).unwrap();
@@ -157,7 +157,7 @@ fn a_running_store_is_verified_without_its_index() {
 #[test]
 fn events_that_come_after_the_beginning_are_not_counted() {
     let mut store = store();
-    let verification = Verification::begin(store.path(), Some("in use"), None).unwrap();
+    let verification = Verification::begin(store.path(), Access::InUse, None).unwrap();
     store
         .append(&[delivery(7, &[event(3, 1, 0), Arrival::Noise])])
         .unwrap();
@@ -263,7 +263,7 @@ fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
     };
     let before = contents();
     assert!(!before[1].is_empty());
-    let verification = Verification::begin(killed.path(), None, None).unwrap();
+    let verification = Verification::begin(killed.path(), Access::Alone, None).unwrap();
     let report = verification.run(&Nobody).unwrap().report();
     assert_eq!(differences(&report), "");
     assert!(contents() == before);
@@ -279,6 +279,6 @@ fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
 #[test]
 fn a_directory_without_a_store_gets_none() {
     let directory = tempfile::tempdir().unwrap();
-    Verification::begin(directory.path(), None, None).unwrap_err();
+    Verification::begin(directory.path(), Access::Alone, None).unwrap_err();
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
