@@ -254,11 +254,18 @@ fn identities(
         Ok::<_, VerifyError>(())
     })?;
     report.add(twice.finish());
-    report.add(match (indexed, index) {
+    let mut index = match (indexed, index) {
         (Some(indexed), _) => indexed.finish(),
         (None, Found::Unusable(why)) => Check::left_out(INDEX, why),
         (None, Found::Usable(_)) => unreachable!("it is looked at where it is usable"),
-    });
+    };
+    let (far, last) = (snapshot.far_seals, snapshot.last_event);
+    if far > 0 {
+        index.differs(|| {
+            format!("{far} seals of the index reach beyond event {last}, the last one")
+        });
+    }
+    report.add(index);
     Ok(sorted)
 }
 

@@ -39,6 +39,14 @@ fn a_change_to_the_events_is_found() {
             "DELETE FROM events WHERE sequence = 5",
             "topic \"t1\": 1 events are stored, recorded 2",
         ),
+        (
+            "UPDATE seals SET reach = 9",
+            "1 seals of the index reach beyond event 5, the last one",
+        ),
+        (
+            "UPDATE events SET sequence = 9223372036854775807 WHERE sequence = 5",
+            "events 5 to 9223372036854775806 are not there",
+        ),
         ("DELETE FROM events", "events: recorded 5, found 0"),
         (twice, "events 2 and 6 are one: \"2\" of topic \"t0\""),
         (

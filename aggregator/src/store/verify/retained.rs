@@ -48,10 +48,9 @@ pub struct Retained {
 
 impl Verified {
     /// Goes on with the messages of the stream, of which those up to `acked` were acked before the verification began.
-    /// None where the store has applied nothing of this stream, which is said in the report.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// The finished report, where the store has applied nothing of this stream.
     pub fn compare(self, acked: u64) -> Result<Retained, Report> {
         let Self {
             mut verification,

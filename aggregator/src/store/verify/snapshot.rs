@@ -29,6 +29,8 @@ pub(super) struct Snapshot {
     pub current: Option<i64>,
     pub last_event: i64,
     pub missing: Vec<Missing>,
+    /// Seals of the dedup index that reach beyond the last event.
+    pub far_seals: u64,
     pub rejected: KeptRows,
     pub conflicts: KeptRows,
 }
@@ -98,6 +100,11 @@ impl Snapshot {
             current: current.last().map(|life| life.id),
             last_event,
             missing: missing(&transaction)?,
+            far_seals: transaction.query_row(
+                "SELECT count(*) FROM seals WHERE reach > ?1",
+                [last_event],
+                |row| row.get(0),
+            )?,
             rejected: kept(&transaction, "rejected", REJECTED_BYTES, &lives)?,
             conflicts: kept(&transaction, "conflicts", CONFLICT_BYTES, &lives)?,
             counters,
