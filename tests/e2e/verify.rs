@@ -270,3 +270,63 @@ async fn people_get_a_table_and_usage_that_is_wrong_another_exit_code() {
         verified.stderr
     );
 }
+
+#[tokio::test]
+async fn a_store_restored_from_a_backup_lacks_what_was_acked_since_until_it_has_started() {
+    let mut system = System::start().await;
+    system.api().publish(&events("orders", 0..50)).await;
+    system.settled().await;
+    let backup = tempfile::tempdir().unwrap();
+    let copy = backup.path().join("aggregator.db");
+    let ended = system
+        .aggregator
+        .command(&["backup", copy.to_str().unwrap()])
+        .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    system.api().publish(&events("orders", 30..80)).await;
+    system.settled().await;
+    system.aggregator.stop().await;
+
+    let url = system.broker.url();
+    let broker = ["--json", "--nats-url", &url];
+    let alone = verify(backup.path(), &["--json"]).await;
+    alone.proves();
+    let index = alone.check("dedup index")["notes"].to_string();
+    assert!(index.contains("made anew"), "{index}");
+    verify(backup.path(), &broker)
+        .await
+        .finds("was acked, and is not recorded as applied");
+
+    fs::copy(&copy, system.data_dir().join("aggregator.db")).unwrap();
+    system.aggregator.start_again().await;
+    system.aggregator.healthy().await;
+    let books = system.settled().await;
+    assert_eq!(books.counts(), [100, 80, 20]);
+    verify(system.data_dir(), &broker).await.proves();
+    system.aggregator.stop().await;
+    let verified = verify(system.data_dir(), &broker).await;
+    verified.proves();
+    assert_eq!(verified.check("received, from")["found"], 100);
+}
+
+#[tokio::test]
+async fn a_stream_that_the_store_never_met_is_left_out() {
+    let mut system = System::start().await;
+    system.api().publish(&events("orders", 0..5)).await;
+    system.settled().await;
+    system.aggregator.stop().await;
+    let jetstream = system.broker.jetstream().await;
+    jetstream.delete_stream("EVENTS").await.unwrap();
+    let url = system.broker.url();
+    let gone = verify(system.data_dir(), &["--nats-url", &url]).await;
+    assert_eq!(gone.code, Some(1));
+    assert!(gone.stderr.contains("does not exist"), "{}", gone.stderr);
+
+    let other = tempfile::tempdir().unwrap();
+    let mut aggregator = e2e::aggregator::Aggregator::start(&url, other.path(), &[]).await;
+    aggregator.healthy().await;
+    let verified = verify(system.data_dir(), &["--json", "--nats-url", &url]).await;
+    verified.proves();
+    assert_eq!(verified.check("arrivals")["verdict"], "left_out");
+    aggregator.stop().await;
+}
