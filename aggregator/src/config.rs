@@ -85,9 +85,9 @@ struct Verify {
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever NATS_URL says
-    #[arg(long, value_name = "URL", value_parser = connection::parse_url)]
-    nats_url: Option<ServerAddr>,
+    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever the environment says
+    #[arg(long, value_name = "URL")]
+    nats_url: Option<String>,
 
     /// Name of the stream
     #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
@@ -244,9 +244,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
             return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
+            let parse = |url: &String| connection::parse_url(url);
+            let nats_address = verify.nats_url.as_ref().map(parse).transpose();
             return Ok(Command::Verify(verify::Settings {
                 data_dir: verify.data_dir,
-                nats_address: verify.nats_url,
+                nats_address: nats_address
+                    .map_err(|wrong| Exit::Wrong(format!("error: --nats-url: {wrong}")))?,
                 stream: verify.stream,
                 durable: verify.durable,
                 json: verify.json,
@@ -392,8 +395,11 @@ mod tests {
 
     #[test]
     fn a_password_is_never_repeated() {
-        let line = wrong(&["--nats-url", "nats://me:secret@host:port"]);
-        assert!(!line.contains("secret"), "{line}");
+        for command in ["serve", "verify"] {
+            let line = wrong(&[command, "--nats-url", "nats://me:secret@host:port"]);
+            assert!(line.contains("--nats-url"), "{line}");
+            assert!(!line.contains("secret"), "{line}");
+        }
     }
 
     #[test]

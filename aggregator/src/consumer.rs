@@ -6,6 +6,7 @@
 
 mod batch;
 mod durable;
+pub mod retained;
 mod session;
 mod trim;
 mod watchdog;

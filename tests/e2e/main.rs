@@ -20,5 +20,6 @@ mod redelivery;
 mod slow_clients;
 mod topics;
 mod trimming;
+mod verify;
 mod volume;
 mod write_faults;

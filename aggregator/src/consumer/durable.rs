@@ -20,7 +20,7 @@ pub(super) const ACK_WAIT: Duration = Duration::from_mins(1);
 const MAX_ACK_PENDING: i64 = 20_000;
 
 /// Before the store's id in the durable's description; it marks the durable as an aggregator's.
-const OWNER: &str = "aggregator store ";
+pub(super) const OWNER: &str = "aggregator store ";
 
 /// What decides about the durable.
 pub(super) struct Claim<'a> {
@@ -119,7 +119,7 @@ async fn create<T>(
         .map_err(|err| SessionError::Durable(err.into()))
 }
 
-fn is_missing(err: &ConsumerInfoError) -> bool {
+pub(super) fn is_missing(err: &ConsumerInfoError) -> bool {
     match err.kind() {
         ConsumerInfoErrorKind::NotFound => true,
         ConsumerInfoErrorKind::JetStream(err) => err.error_code() == ErrorCode::CONSUMER_NOT_FOUND,

@@ -15,7 +15,7 @@ impl Bar {
     pub fn new() -> Self {
         Self(stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
-            let template = "{wide_bar} {human_pos} of {human_len} {msg}, {per_sec}";
+            let template = "{wide_bar} {human_pos} of {human_len} {msg}";
             bar.with_style(
                 ProgressStyle::with_template(template).expect("the template is constant"),
             )

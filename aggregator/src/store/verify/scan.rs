@@ -74,7 +74,7 @@ impl<'a> Scan<'a> {
         &mut self,
         connection: &Connection,
         after: &mut i64,
-        mut each: impl FnMut(Seen) -> Result<(), E>,
+        mut each: impl FnMut(&Seen) -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut statement = connection.prepare_cached(SELECT)?;
         let mut rows = statement.query(params![*after, self.snapshot.last_event, CHUNK])?;
@@ -83,7 +83,7 @@ impl<'a> Scan<'a> {
             read += 1;
             *after = row.get(0)?;
             match self.row(*after, row) {
-                Ok(seen) => each(seen)?,
+                Ok(seen) => each(&seen)?,
                 Err(err) => {
                     let sequence = *after;
                     self.readable
@@ -92,6 +92,13 @@ impl<'a> Scan<'a> {
             }
         }
         Ok(read == CHUNK)
+    }
+
+    /// The reading ended before its end.
+    pub fn breaks_off(&mut self, err: &rusqlite::Error) {
+        let last = self.last;
+        self.readable
+            .differs(|| format!("nothing can be read after event {last}: {err}"));
     }
 
     /// Rows read until now.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, Transaction};
+use shared::stream::StreamState;
 
 use crate::store::{
     StoreError,
@@ -28,6 +29,8 @@ pub(super) struct Snapshot {
     pub current: Option<i64>,
     pub last_event: i64,
     pub missing: Vec<Missing>,
+    /// Seals of the dedup index that reach beyond the last event.
+    pub far_seals: u64,
     pub rejected: KeptRows,
     pub conflicts: KeptRows,
 }
@@ -97,6 +100,11 @@ impl Snapshot {
             current: current.last().map(|life| life.id),
             last_event,
             missing: missing(&transaction)?,
+            far_seals: transaction.query_row(
+                "SELECT count(*) FROM seals WHERE reach > ?1",
+                [last_event],
+                |row| row.get(0),
+            )?,
             rejected: kept(&transaction, "rejected", REJECTED_BYTES, &lives)?,
             conflicts: kept(&transaction, "conflicts", CONFLICT_BYTES, &lives)?,
             counters,
@@ -107,6 +115,12 @@ impl Snapshot {
     /// The applied sequences of an incarnation.
     pub fn life(&self, id: i64) -> Option<&Life> {
         self.lives.iter().find(|life| life.id == id)
+    }
+
+    /// The incarnations that messages of this stream may be of.
+    pub fn lives_of(&self, stream: &StreamState) -> Vec<&Life> {
+        let is_of = |life: &&Life| life.stream == stream.name && life.created == stream.created;
+        self.lives.iter().filter(is_of).collect()
     }
 
     /// A topic's name for people, or its id where it has none.
