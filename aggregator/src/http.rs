@@ -7,7 +7,7 @@ mod missing;
 mod page;
 mod problem;
 mod publish;
-mod query;
+pub mod query;
 mod rejected;
 pub mod server;
 mod status;

@@ -1,0 +1,53 @@
+//! The event parser: it never panics, takes exactly what a plain derived parser and the rules take, and gives back
+//! what came.
+
+#![no_main]
+
+use bytes::Bytes;
+use libfuzzer_sys::fuzz_target;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::event::{Event, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_VIOLATIONS, Timestamp};
+
+/// The same five fields, the way serde derives it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Derived<'a> {
+    topic: String,
+    event_id: String,
+    timestamp: String,
+    source: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+}
+
+impl<'a> Derived<'a> {
+    fn parse(json: &'a [u8]) -> Option<Self> {
+        let event: Self = serde_json::from_slice(json).ok()?;
+        let names = [&event.topic, &event.event_id, &event.source];
+        let keeps_the_rules = json.first() == Some(&b'{')
+            && json.len() <= MAX_EVENT_BYTES
+            && names.iter().all(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
+            && Timestamp::new(&event.timestamp).is_ok()
+            && event.payload.get().starts_with('{');
+        keeps_the_rules.then_some(event)
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let json = Bytes::copy_from_slice(data);
+    match (Event::parse(&json), Derived::parse(data)) {
+        (Ok(event), Some(derived)) => {
+            assert_eq!(event.topic.as_str(), derived.topic);
+            assert_eq!(event.event_id.as_str(), derived.event_id);
+            assert_eq!(event.timestamp.as_str(), derived.timestamp);
+            assert_eq!(event.source.as_str(), derived.source);
+            assert_eq!(event.payload.as_str(), derived.payload.get());
+            assert_eq!(Event::parse(&event.to_json()).as_ref(), Ok(&event));
+        }
+        (Err(violations), None) => {
+            assert!((1..=MAX_VIOLATIONS).contains(&violations.len()));
+        }
+        (parsed, derived) => panic!("{parsed:?}, but derived: {}", derived.is_some()),
+    }
+});

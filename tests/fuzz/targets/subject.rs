@@ -1,0 +1,28 @@
+//! The subject mapping: any topic has a legal subject and comes back from it; any text as a subject has at most the
+//! one topic that maps to it.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use shared::{event::Topic, subject};
+
+/// As nats-server takes it for a publish: tokens not empty, no wildcard, no white space or control.
+fn is_legal(subject: &str) -> bool {
+    subject.split('.').all(|token| {
+        let is_legal = |byte: u8| byte.is_ascii_graphic() && byte != b'*' && byte != b'>';
+        !token.is_empty() && token.bytes().all(is_legal)
+    })
+}
+
+fuzz_target!(|text: &str| {
+    if let Ok(topic) = Topic::new(text) {
+        let subject = subject::of(&topic);
+        assert!(is_legal(&subject) && subject.len() <= 772, "{subject:?}");
+        assert_eq!(subject::topic(&subject), Some(topic));
+    }
+    for subject in [text.to_owned(), format!("{}{text}", subject::PREFIX)] {
+        if let Some(topic) = subject::topic(&subject) {
+            assert_eq!(subject::of(&topic), subject);
+        }
+    }
+});
