@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts need of a machine, and how they get it. Sourced by demo.sh, bench.sh, offline-images.sh
-# and tests/run.sh.
+# and the scripts in tests/.
 
 # Where Debian puts nats-server; not on everyone's PATH.
 export PATH=$PATH:/usr/sbin

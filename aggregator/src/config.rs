@@ -9,7 +9,7 @@ use shared::{
     stream, telemetry,
 };
 
-use crate::{consumer::BatchLimits, store::Bounds};
+use crate::{consumer::BatchLimits, store::Bounds, verify};
 
 /// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
 ///
@@ -29,6 +29,8 @@ enum Subcommands {
     Serve(Settings),
     /// Ask the local /health; exit code 0 when healthy, 1 when not
     Healthcheck(Running),
+    /// Prove the bookkeeping of a store, running or not, without a change to it; exit code 0 when all holds, 1 when not
+    Verify(Verify),
     /// Copy a store, running or not, to a file, as it is at one moment
     Backup(Backup),
     /// Take note of stream sequences that were lost before they were applied, so that /health tells them no longer
@@ -61,6 +63,8 @@ pub enum Command {
     },
     /// Acknowledge what is missing at the aggregator at this address.
     AcknowledgeMissing(SocketAddr),
+    /// Prove the bookkeeping of a store.
+    Verify(verify::Settings),
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +77,29 @@ struct Running {
         value_name = "HOST:PORT"
     )]
     listen: SocketAddr,
+}
+
+#[derive(Debug, Args)]
+struct Verify {
+    /// Directory of the store
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
+
+    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever the environment says
+    #[arg(long, value_name = "URL")]
+    nats_url: Option<String>,
+
+    /// Name of the stream
+    #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
+    stream: String,
+
+    /// Name of the store's durable consumer
+    #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
+    durable: String,
+
+    /// Tell it as one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// The settings of a service.
@@ -216,6 +243,18 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
         Some(Subcommands::Backup(Backup { file, data_dir })) => {
             return Ok(Command::Backup { data_dir, file });
         }
+        Some(Subcommands::Verify(verify)) => {
+            let parse = |url: &String| connection::parse_url(url);
+            let nats_address = verify.nats_url.as_ref().map(parse).transpose();
+            return Ok(Command::Verify(verify::Settings {
+                data_dir: verify.data_dir,
+                nats_address: nats_address
+                    .map_err(|wrong| Exit::Wrong(format!("error: --nats-url: {wrong}")))?,
+                stream: verify.stream,
+                durable: verify.durable,
+                json: verify.json,
+            }));
+        }
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,
     };
@@ -356,8 +395,11 @@ mod tests {
 
     #[test]
     fn a_password_is_never_repeated() {
-        let line = wrong(&["--nats-url", "nats://me:secret@host:port"]);
-        assert!(!line.contains("secret"), "{line}");
+        for command in ["serve", "verify"] {
+            let line = wrong(&[command, "--nats-url", "nats://me:secret@host:port"]);
+            assert!(line.contains("--nats-url"), "{line}");
+            assert!(!line.contains("secret"), "{line}");
+        }
     }
 
     #[test]

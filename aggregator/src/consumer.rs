@@ -6,6 +6,7 @@
 
 mod batch;
 mod durable;
+pub mod retained;
 mod session;
 mod trim;
 mod watchdog;
@@ -20,6 +21,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::session::{End, SessionError};
+pub use self::watchdog::PATIENCE;
 use crate::{
     health::{Health, Part, WAITING},
     store::Writer,
@@ -58,6 +60,8 @@ pub struct Consumer {
     pub writer: Writer,
     /// When a batch is appended.
     pub limits: BatchLimits,
+    /// How long messages may wait while nothing is applied, before they are pulled anew.
+    pub patience: Duration,
     /// Told what works.
     pub health: Health,
 }

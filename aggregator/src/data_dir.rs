@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -15,6 +15,41 @@ pub struct DataDir {
     path: PathBuf,
     /// The lock goes with the process, however it ends.
     _lock: File,
+}
+
+/// A data directory as somebody finds it who changes nothing in it.
+#[derive(Debug)]
+pub enum Found {
+    /// A process holds it.
+    InUse,
+    /// Nobody does, and until this is dropped nobody will.
+    Free {
+        /// The lock.
+        _lock: File,
+    },
+    /// Nobody ever did: it has no lock file, so nobody can be kept out either.
+    Unlocked,
+}
+
+/// Looks whether a process holds the directory, and keeps others out where none does.
+///
+/// # Errors
+/// [`DataDirError::Unusable`].
+pub fn look(path: &Path) -> Result<Found, DataDirError> {
+    let unusable = |source| DataDirError::Unusable {
+        path: path.to_owned(),
+        source,
+    };
+    let lock = match File::open(path.join(LOCK)) {
+        Ok(lock) => lock,
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Found::Unlocked),
+        Err(err) => return Err(unusable(err)),
+    };
+    match lock.try_lock() {
+        Ok(()) => Ok(Found::Free { _lock: lock }),
+        Err(TryLockError::WouldBlock) => Ok(Found::InUse),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
 }
 
 /// Why the directory cannot be used.
@@ -115,7 +150,12 @@ mod tests {
         let refused = DataDir::hold(&path).unwrap_err().to_string();
         let process = format!("process id {}", std::process::id());
         assert!(refused.contains(&process), "{refused}");
+        assert!(matches!(look(&path).unwrap(), Found::InUse));
         drop(first);
+        let free = look(&path).unwrap();
+        assert!(matches!(free, Found::Free { .. }));
+        DataDir::hold(&path).unwrap_err();
+        drop(free);
         DataDir::hold(&path).unwrap();
     }
 }

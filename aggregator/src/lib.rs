@@ -13,3 +13,4 @@ pub mod healthcheck;
 pub mod http;
 pub mod serve;
 pub mod store;
+pub mod verify;

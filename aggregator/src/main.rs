@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use aggregator::{
     acknowledge, backup,
     config::{self, Command, Exit},
-    healthcheck, serve,
+    healthcheck, serve, verify,
 };
 use shared::telemetry;
 
@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::AcknowledgeMissing(listen) => runtime
             .block_on(acknowledge::acknowledge(listen))
             .map(|()| ExitCode::SUCCESS),
+        Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };
     // A blocking read that is still under way must not hold up the end.
     runtime.shutdown_background();

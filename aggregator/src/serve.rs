@@ -16,7 +16,7 @@ use tracing::info;
 use crate::{
     clock,
     config::Settings,
-    consumer::Consumer,
+    consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::Health,
     http::{self, Api, MAX_PAGES},
@@ -79,6 +79,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         place: data_dir.place(),
         writer,
         limits: settings.batch_limits(),
+        patience: PATIENCE,
         health,
     };
 

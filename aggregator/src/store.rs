@@ -20,6 +20,7 @@ mod state;
 mod tests;
 mod topics;
 mod trouble;
+pub mod verify;
 mod writer;
 
 use std::path::Path;
@@ -30,7 +31,7 @@ use self::{lookup::Slot, options::Options, writer::Place};
 
 pub use self::{
     append::kept::Bounds,
-    incarnation::{Met, Position, Witness},
+    incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
     writer::{Writer, WriterEnded},

@@ -2,12 +2,12 @@
 
 use async_nats::jetstream::{
     self, ErrorCode,
-    context::{GetStreamError, GetStreamErrorKind},
+    context::{GetStreamError, GetStreamErrorKind, RequestError, RequestErrorKind},
     stream::{
         Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
     },
 };
-use std::time::Duration;
+use std::{error::Error, time::Duration};
 
 use crate::connection::Connection;
 
@@ -132,6 +132,11 @@ pub enum StreamError {
         /// As it must be.
         wanted: &'static str,
     },
+    /// The broker is there, and its JetStream is not.
+    #[error(
+        "the broker does not answer for JetStream: it is switched off, starting, without room on its disk, or out of reach for this user"
+    )]
+    NoJetStream,
     /// The broker did not do what was asked; it may later.
     #[error("the stream cannot be had from the broker: {0}")]
     Broker(#[source] async_nats::Error),
@@ -159,7 +164,7 @@ pub async fn ensure(
             .create_stream(settings.config())
             .await
             .map_err(|err| StreamError::Broker(err.into()))?,
-        Err(err) => return Err(StreamError::Broker(err.into())),
+        Err(err) => return Err(not_had(err)),
     };
     let found = &stream.cached_info().config;
     check(found)?;
@@ -189,7 +194,7 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
             Ok(stream)
         }
         Err(err) if is_missing(&err) => Err(StreamError::Missing(name.to_owned())),
-        Err(err) => Err(StreamError::Broker(err.into())),
+        Err(err) => Err(not_had(err)),
     }
 }
 
@@ -200,6 +205,16 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
 pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, StreamError> {
     let stream = get(connection.jetstream(), name).await?;
     Ok(StreamState::of(stream.cached_info()))
+}
+
+fn not_had(err: GetStreamError) -> StreamError {
+    let cause = err
+        .source()
+        .and_then(|cause| cause.downcast_ref::<RequestError>());
+    match cause.map(RequestError::kind) {
+        Some(RequestErrorKind::NoResponders) => StreamError::NoJetStream,
+        _ => StreamError::Broker(err.into()),
+    }
 }
 
 fn is_missing(err: &GetStreamError) -> bool {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod brokers;
+mod clock;
 mod compose;
 mod data_files;
 mod duplicates;
@@ -19,5 +20,6 @@ mod redelivery;
 mod slow_clients;
 mod topics;
 mod trimming;
+mod verify;
 mod volume;
 mod write_faults;

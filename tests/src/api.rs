@@ -131,6 +131,17 @@ impl Api {
         assert_eq!(answer.json()["received"], events.len());
     }
 
+    /// Publishes events in one request, which may be refused.
+    ///
+    /// # Errors
+    /// What came instead of a confirmation.
+    pub async fn try_publish(&self, events: &[Event]) -> Result<(), String> {
+        let request = self.client.post(format!("{}/publish", self.base));
+        let request = request.header("content-type", JSON).body(array(events));
+        let answer = answer(request).await?;
+        holds(answer.status == 200, answer.text())
+    }
+
     /// The newest events, of a topic.
     pub async fn events_of(&self, topic: &str) -> Answer {
         let query = [("topic", topic), ("limit", "1000")];

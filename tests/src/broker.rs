@@ -4,7 +4,7 @@
 //! the server knows it. Stopped and started again it has the same address and the same data.
 
 mod container;
-mod process;
+pub mod process;
 
 use async_nats::jetstream::{self, context::GetStreamErrorKind};
 use tokio::sync::OnceCell;
@@ -86,21 +86,26 @@ impl Broker {
     }
 
     async fn ready(&self) {
-        eventually("the broker answers for JetStream", async || {
-            let client = async_nats::connect(self.url())
-                .await
-                .map_err(|err| err.to_string())?;
-            // Whether there is such a stream or not, an answer of JetStream's is what counts.
-            match jetstream::new(client).get_stream("ANY").await {
-                Ok(_) => Ok(()),
-                Err(err) => match err.kind() {
-                    GetStreamErrorKind::JetStream(_) => Ok(()),
-                    _ => Err(err.to_string()),
-                },
-            }
-        })
-        .await;
+        ready(&self.url()).await;
     }
+}
+
+/// Waits until the broker at an address answers for JetStream.
+pub async fn ready(url: &str) {
+    eventually("the broker answers for JetStream", async || {
+        let client = async_nats::connect(url)
+            .await
+            .map_err(|err| err.to_string())?;
+        // Whether there is such a stream or not, an answer of JetStream's is what counts.
+        match jetstream::new(client).get_stream("ANY").await {
+            Ok(_) => Ok(()),
+            Err(err) => match err.kind() {
+                GetStreamErrorKind::JetStream(_) => Ok(()),
+                _ => Err(err.to_string()),
+            },
+        }
+    })
+    .await;
 }
 
 /// Where a broker listens that will be started on `port`.

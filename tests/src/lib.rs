@@ -16,12 +16,15 @@ pub mod api;
 pub mod books;
 pub mod broker;
 pub mod compose;
+pub mod disk;
 pub mod event;
 pub mod port;
+pub mod proxy;
 pub mod publisher;
 pub mod service;
 pub mod store;
 pub mod system;
+pub mod verification;
 pub mod wait;
 pub mod workspace;
 

@@ -57,8 +57,13 @@ impl Publisher {
     }
 
     /// Waits for its end.
-    pub async fn ended(mut self) -> Run {
-        let ended = self.0.ended(DEADLINE).await;
+    pub async fn ended(self) -> Run {
+        self.ended_within(DEADLINE).await
+    }
+
+    /// As [`Self::ended`], for one that has much to do.
+    pub async fn ended_within(mut self, deadline: Duration) -> Run {
+        let ended = self.0.ended(deadline).await;
         Run {
             code: ended.code,
             summary: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),

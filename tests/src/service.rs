@@ -87,6 +87,11 @@ impl Service {
         self.child.id()
     }
 
+    /// The lines that it has written to standard output.
+    pub fn output(&self) -> Vec<String> {
+        self.stdout.lines()
+    }
+
     /// The lines that it has written to standard error.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lines()

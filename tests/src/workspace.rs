@@ -9,16 +9,16 @@ pub fn root() -> PathBuf {
     root.to_owned()
 }
 
-/// The directory of the built services: that of the test binary's profile, or what `E2E_BIN_DIR` names.
+/// The directory of the built services: that of this binary's profile, or what `E2E_BIN_DIR` names.
 pub fn binaries() -> PathBuf {
     if let Some(directory) = env::var_os("E2E_BIN_DIR") {
         return directory.into();
     }
     let this = env::current_exe().expect("a process knows its program");
-    let directory = this.ancestors().nth(2);
-    directory
-        .expect("cargo puts test binaries into <profile>/deps")
-        .to_owned()
+    let directory = this.parent().expect("a program is in a directory");
+    // Cargo puts test binaries into <profile>/deps, others beside the services.
+    let profile = directory.parent().filter(|_| directory.ends_with("deps"));
+    profile.unwrap_or(directory).to_owned()
 }
 
 /// A built service.

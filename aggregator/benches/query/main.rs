@@ -116,7 +116,7 @@ async fn timed_under_load(
     let recipe = Recipe {
         seed: 2,
         rare_in: None,
-        first_sequence: writer.floor() + 1,
+        first_sequence: writer.standing().floor + 1,
         ..settings.filling()
     };
     let token = CancellationToken::new();

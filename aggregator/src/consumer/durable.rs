@@ -20,7 +20,7 @@ pub(super) const ACK_WAIT: Duration = Duration::from_mins(1);
 const MAX_ACK_PENDING: i64 = 20_000;
 
 /// Before the store's id in the durable's description; it marks the durable as an aggregator's.
-const OWNER: &str = "aggregator store ";
+pub(super) const OWNER: &str = "aggregator store ";
 
 /// What decides about the durable.
 pub(super) struct Claim<'a> {
@@ -35,7 +35,7 @@ pub(super) struct Claim<'a> {
 
 impl Claim<'_> {
     fn start(&self) -> u64 {
-        self.position.floor.min(self.last) + 1
+        self.position.standing.floor.min(self.last) + 1
     }
 
     /// As it is created: at the first sequence that the store has not applied, but never beyond the next one
@@ -74,7 +74,7 @@ pub(super) async fn ensure<T>(
     let verdict = match owner(&found, claim)? {
         // Deleting it ends the other store's pull; its next session finds whose the durable is now.
         Owner::TakenOver => Verdict::Recreate("it is taken over from another store"),
-        Owner::Us => judge(&found, claim.position.floor, &wanted),
+        Owner::Us => judge(&found, claim.position.standing.floor, &wanted),
     };
     match verdict {
         Verdict::Keep => stream
@@ -119,7 +119,7 @@ async fn create<T>(
         .map_err(|err| SessionError::Durable(err.into()))
 }
 
-fn is_missing(err: &ConsumerInfoError) -> bool {
+pub(super) fn is_missing(err: &ConsumerInfoError) -> bool {
     match err.kind() {
         ConsumerInfoErrorKind::NotFound => true,
         ConsumerInfoErrorKind::JetStream(err) => err.error_code() == ErrorCode::CONSUMER_NOT_FOUND,
@@ -207,6 +207,7 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Standing;
 
     fn claim(position: &Position) -> Claim<'_> {
         Claim {
@@ -221,9 +222,11 @@ mod tests {
     fn position(floor: u64) -> Position {
         Position {
             store_id: "our-store".to_owned(),
-            floor,
+            standing: Standing {
+                floor,
+                witness: None,
+            },
             missing: 0,
-            witness: None,
         }
     }
 

@@ -132,7 +132,7 @@ impl Consumer {
             stream.name = state.name,
             stream.first = state.first,
             stream.last = state.last,
-            floor = position.floor,
+            floor = position.standing.floor,
             missing = position.missing,
             "consuming"
         );
@@ -161,7 +161,7 @@ impl Consumer {
             Err(err) => self.health.fails(Part::Store, err.to_string()),
         }
         let position = position?;
-        let Some(witness) = position.witness else {
+        let Some(witness) = position.standing.witness else {
             return Ok(position);
         };
         let time = stream::time_of(stream, witness.sequence).await?;

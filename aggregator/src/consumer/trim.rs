@@ -3,11 +3,12 @@
 use std::{convert::Infallible, time::Duration};
 
 use async_nats::jetstream::stream::{Info, Stream};
-use shared::stream::StreamState;
+use shared::stream::{self, StreamState};
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use super::Consumer;
+use crate::store::Standing;
 
 /// How often the stream's size is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -35,8 +36,8 @@ async fn trim(
     met: &StreamState,
     connects: u64,
 ) -> Result<(), async_nats::Error> {
-    // The floor is read first: it can only be behind what the stream is then found to hold.
-    let floor = consumer.writer.floor();
+    // Read first: it can only be behind what the stream is then found to hold.
+    let Standing { floor, witness } = consumer.writer.standing();
     let info = stream.get_info().await?;
     let now = StreamState::of(&info);
     // Another stream under the same name, or one that lost its tail: the floor says nothing of it.
@@ -46,6 +47,14 @@ async fn trim(
     let Some(before) = cut(&now, consumer.keep_bytes, floor) else {
         return Ok(());
     };
+    // The broker may have lost its tail with the connection standing, and what is under these numbers was never applied.
+    // It could still do so within the next round trip.
+    let Some(witness) = witness else {
+        return Ok(());
+    };
+    if stream::time_of(stream, witness.sequence).await? != Some(witness.time) {
+        return Ok(());
+    }
     // The client keeps a request while it is disconnected. It would reach a broker that may have lost its tail.
     let link = consumer.connection.link();
     if !link.connected || link.connects != connects {

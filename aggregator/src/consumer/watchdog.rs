@@ -11,17 +11,19 @@ use tracing::debug;
 use super::{Consumer, session::SessionError};
 use crate::health::Part;
 
-/// How often it looks.
-const PERIOD: Duration = Duration::from_secs(2);
+/// How long messages may wait. Less than [`super::durable::ACK_WAIT`], after which the broker delivers again what was lost
+/// on its way.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// So long may messages wait. Less than the time after which the broker delivers again what was lost on its way.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// So often in that time it looks.
+const LOOKS: u32 = 15;
 
 /// Watches a session; returns when it stalls.
 pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionError {
-    let mut ticks = interval(PERIOD);
+    let patience = consumer.patience;
+    let mut ticks = interval(patience / LOOKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watch = Watch::new(consumer.writer.floor());
+    let mut watch = Watch::new(consumer.writer.standing().floor);
     loop {
         ticks.tick().await;
         let info = match stream.get_info().await {
@@ -31,7 +33,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
                 continue;
             }
         };
-        let floor = consumer.writer.floor();
+        let floor = consumer.writer.standing().floor;
         // A store that fails says so itself, and a new session would not help it.
         let is_failing = consumer.health.is_failing(Part::Store);
         let waiting = waiting(&StreamState::of(&info), floor);
@@ -40,10 +42,9 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
             if waiting == 0 {
                 consumer.health.works(Part::Progress);
             }
-        } else if watch.since.elapsed() >= PATIENCE {
-            let seconds = PATIENCE.as_secs();
+        } else if watch.since.elapsed() >= patience {
             let reason = format!(
-                "{waiting} messages wait and none of the next was applied for {seconds} s; comparing and pulling anew"
+                "{waiting} messages wait and none of the next was applied for {patience:?}; comparing and pulling anew"
             );
             consumer.health.stalls(reason);
             return SessionError::Stalled;

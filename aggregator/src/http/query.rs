@@ -49,6 +49,7 @@ impl Query {
     }
 
     /// The value of a parameter.
+    #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
         let pair = self.0.iter().find(|(known, _)| known == name);
         pair.map(|(_, value)| value.as_str())

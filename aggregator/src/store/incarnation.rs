@@ -37,17 +37,24 @@ pub struct Witness {
     pub time: i64,
 }
 
+/// How far the current stream is applied, and by what it is known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// All sequences up to this one are applied and on disk, or missing for good.
+    pub floor: u64,
+    /// What the stream must still have in this place, unless it was trimmed; none before a message was applied.
+    pub witness: Option<Witness>,
+}
+
 /// Where the store stands in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The store's own id.
     pub store_id: String,
-    /// All sequences up to this one are applied, or missing for good.
-    pub floor: u64,
+    /// How far it has come.
+    pub standing: Standing,
     /// Sequences that the stream lost before they were applied, and that nobody acknowledged.
     pub missing: u64,
-    /// What the stream must still have in this place, unless it was trimmed; none before a message was applied.
-    pub witness: Option<Witness>,
 }
 
 /// Whether a delivery was applied before, as far as its number and time tell; its events must then be found in

@@ -5,6 +5,7 @@
 //! event rows. SQLite stays the only truth: each seal is registered there before its ingestion, in the transaction
 //! of the last event in it, and [`recovery`] trusts no tree whose newest seal this store does not know.
 
+mod audit;
 mod faults;
 mod memory;
 mod recovery;
@@ -20,6 +21,7 @@ use std::{
 use rusqlite::{Connection, params};
 
 pub(super) use self::{
+    audit::{Audit, Found},
     faults::{Faults, Step},
     memory::Looking,
     recovery::{discard, recover},

@@ -61,6 +61,21 @@ fn set_up(connection: Connection) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// Whether the store has the version that is known here, without a change to it.
+pub(super) fn check_version(connection: &Connection) -> Result<(), StoreError> {
+    match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
+        VERSION => Ok(()),
+        found @ 1..VERSION => Err(StoreError::Foreign(format!(
+            "it has schema version {found}; an aggregator that is started on it once brings it to version {VERSION}"
+        ))),
+        found if found > VERSION => Err(StoreError::Newer {
+            found,
+            known: VERSION,
+        }),
+        _ => Err(StoreError::Foreign("it is no store".to_owned())),
+    }
+}
+
 fn make_or_migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;

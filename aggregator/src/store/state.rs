@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{
     Appended, StoreError,
     fingerprint::Key,
-    incarnation::{Incarnation, Witness},
+    incarnation::{Incarnation, Standing, Witness},
     ranges::Ranges,
 };
 
@@ -60,15 +60,15 @@ impl Counters {
 }
 
 impl State {
-    /// The floor of the current life; 0 before a stream was met.
-    pub fn floor(&self) -> u64 {
-        self.lives.last().map_or(0, |life| life.applied.floor())
-    }
-
-    /// The applied message by which the current stream is known again.
-    pub fn witness(&self) -> Option<Witness> {
-        let witness = self.lives.last()?.witness;
-        (witness.sequence > 0).then_some(witness)
+    /// How far the current life has come; nowhere before a stream was met.
+    pub fn standing(&self) -> Standing {
+        let Some(life) = self.lives.last() else {
+            return Standing::default();
+        };
+        Standing {
+            floor: life.applied.floor(),
+            witness: (life.witness.sequence > 0).then_some(life.witness),
+        }
     }
 
     /// Reads everything from the store.

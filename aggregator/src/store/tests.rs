@@ -2,6 +2,7 @@
 //! the counters are those of the model, exactly.
 
 mod backup;
+mod damage;
 mod harness;
 mod incarnations;
 mod index;
@@ -13,3 +14,4 @@ mod model;
 mod named;
 mod random;
 mod trial;
+mod verify;

@@ -10,7 +10,7 @@ use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
     fingerprint::Key,
-    incarnation::Met,
+    incarnation::{Met, Standing},
     lookup::{self, LookFailed, Looked, Slot},
     options::Options,
     schema,
@@ -24,7 +24,7 @@ const CHANNEL: usize = 1;
 #[derive(Debug, Clone)]
 pub struct Writer {
     commands: mpsc::Sender<Command>,
-    floor: watch::Receiver<u64>,
+    standing: watch::Receiver<Standing>,
 }
 
 /// Resolves when the writer's thread has ended.
@@ -91,10 +91,10 @@ impl Writer {
         self.task(|reply| Task::Requeued(id, now, reply)).await
     }
 
-    /// All sequences of the current stream up to this one are applied and on disk, or missing for good.
+    /// How far the current stream is applied, as of the last commit.
     #[must_use]
-    pub fn floor(&self) -> u64 {
-        *self.floor.borrow()
+    pub fn standing(&self) -> Standing {
+        *self.standing.borrow()
     }
 
     async fn task<T>(&self, task: impl FnOnce(Reply<T>) -> Task) -> Result<T, StoreError> {
@@ -137,7 +137,7 @@ pub(super) fn start(
 ) -> Result<(Writer, WriterEnded), StoreError> {
     let connection = schema::open_or_make(&place.file, now)?;
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
-    let floor = owner.floor.subscribe();
+    let standing = owner.standing.subscribe();
     let key = owner.key;
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);
@@ -154,7 +154,7 @@ pub(super) fn start(
     spawn("store-lookup")
         .spawn(move || look_ahead(&slot, &key, split, &mut receiver, &worker))
         .map_err(StoreError::Thread)?;
-    Ok((Writer { commands, floor }, WriterEnded(ended)))
+    Ok((Writer { commands, standing }, WriterEnded(ended)))
 }
 
 /// The thread before the writer's: hands on every command, batches with what the index says of them.

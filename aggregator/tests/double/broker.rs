@@ -74,13 +74,11 @@ impl Broker {
                 changes.changed().await.expect("the double is there");
             }
         };
-        match timeout(DEADLINE, wait).await {
-            Ok(answer) => answer,
-            Err(_) => panic!(
-                "{what}: not so after {DEADLINE:?}: {:#?}",
-                self.shared.lock()
-            ),
-        }
+        let waited = timeout(DEADLINE, wait).await;
+        waited.unwrap_or_else(|_| {
+            let server = self.shared.lock();
+            panic!("{what}: not so after {DEADLINE:?}: {server:#?}")
+        })
     }
 
     /// A look that wakes nobody.

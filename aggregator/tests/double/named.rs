@@ -1,16 +1,21 @@
 //! Orders that were found to go wrong, each the shortest that shows it; and one delivery from end to end.
 
+use std::time::Duration;
+
+use aggregator::consumer::PATIENCE;
+
 use super::{
     message::Message,
     script::{Change, Pick, Step},
-    server::Server,
-    stage::{Settings, Stage},
+    server::{Mode, Server},
+    stage::{Settings, Stage, eventually},
 };
 
 const SETTINGS: Settings = Settings {
     batch_events: 100,
     batch_wait_ms: 1,
     keep_bytes: u64::MAX,
+    patience: PATIENCE,
 };
 
 fn messages(ids: std::ops::Range<u8>) -> Vec<Message> {
@@ -58,6 +63,32 @@ async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_th
         Step::Cut(vec![Change::LoseTail(5), Change::Publish(messages(20..27))]),
     ];
     Stage::play(SETTINGS, &steps).await;
+}
+
+/// The broker takes messages and answers everything, and its durable delivers nothing.
+#[tokio::test]
+async fn a_broker_that_swallows_deliveries_is_asked_anew_and_health_says_so() {
+    let settings = Settings {
+        patience: Duration::from_millis(300),
+        ..SETTINGS
+    };
+    let mut stage = Stage::start(settings).await;
+    stage.broker.with(|server| server.publish(messages(0..5)));
+    let health = stage.health().clone();
+    eventually("it stalls, is pulled anew and stalls again", || {
+        health.stalled() >= 2
+    })
+    .await;
+    let failing = health.failing();
+    assert!(
+        failing["progress"].contains("5 messages wait"),
+        "{failing:?}"
+    );
+
+    stage.broker.with(|server| server.mode = Mode::Honest);
+    eventually("what waited is applied", || health.failing().is_empty()).await;
+    stage.settled().await;
+    stage.stop().await;
 }
 
 /// Messages 1 to 10 are applied. While the connection stands, the broker loses 6 to 10 and gives these numbers out

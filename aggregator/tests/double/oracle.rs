@@ -186,7 +186,7 @@ where
             has_it && !came_too_late
         };
         assert!(
-            known().any(|record| may_be_first(record)),
+            known().any(may_be_first),
             "nothing that was applied first has {event:?}"
         );
         let twice = winners.insert(event.identity.clone(), event);

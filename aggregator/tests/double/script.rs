@@ -91,7 +91,9 @@ impl Stage {
             Step::Cut(changes) => {
                 self.know_what_is_lost().await;
                 self.cut().await;
-                changes.iter().for_each(|change| self.change_broker(change));
+                for change in changes {
+                    self.change_broker(change);
+                }
                 self.open();
             }
             Step::Blink => {
@@ -101,7 +103,9 @@ impl Stage {
             Step::Kill(changes) => {
                 self.know_what_is_lost().await;
                 self.kill().await;
-                changes.iter().for_each(|change| self.change_broker(change));
+                for change in changes {
+                    self.change_broker(change);
+                }
                 self.open();
                 self.run().await;
             }
@@ -365,5 +369,6 @@ pub fn settings() -> impl Strategy<Value = Settings> {
             batch_events,
             batch_wait_ms,
             keep_bytes,
+            patience: aggregator::consumer::PATIENCE,
         })
 }

@@ -30,6 +30,8 @@ pub struct Settings {
     pub batch_wait_ms: u64,
     /// Bytes of applied messages that the stream keeps.
     pub keep_bytes: u64,
+    /// How long messages may wait before they are pulled anew.
+    pub patience: Duration,
 }
 
 pub struct Stage {
@@ -87,6 +89,7 @@ impl Stage {
             batch_events,
             batch_wait_ms,
             keep_bytes,
+            patience,
         } = self.settings;
         let consumer = Consumer {
             connection: connection.clone(),
@@ -105,6 +108,7 @@ impl Stage {
                 bytes: 1 << 20,
                 wait: Duration::from_millis(batch_wait_ms),
             },
+            patience,
             health: health.clone(),
         };
         let token = CancellationToken::new();

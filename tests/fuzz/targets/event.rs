@@ -27,7 +27,9 @@ impl<'a> Derived<'a> {
         let names = [&event.topic, &event.event_id, &event.source];
         let keeps_the_rules = json.first() == Some(&b'{')
             && json.len() <= MAX_EVENT_BYTES
-            && names.iter().all(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
+            && names
+                .iter()
+                .all(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
             && Timestamp::new(&event.timestamp).is_ok()
             && event.payload.get().starts_with('{');
         keeps_the_rules.then_some(event)

@@ -70,9 +70,17 @@ fn check_alone(on: &str, body: &Bytes, arrivals: &Arrivals) {
 
 /// The events, written anew, are the same events.
 fn check_encoded(on: &str, arrivals: &Arrivals) {
-    let events: Arrivals = arrivals.iter().filter(|arrival| arrival.is_ok()).cloned().collect();
+    let events: Arrivals = arrivals
+        .iter()
+        .filter(|arrival| arrival.is_ok())
+        .cloned()
+        .collect();
     if !events.is_empty() {
-        let written: Vec<_> = events.iter().flatten().map(shared::event::Event::to_json).collect();
+        let written: Vec<_> = events
+            .iter()
+            .flatten()
+            .map(shared::event::Event::to_json)
+            .collect();
         assert_eq!(decode(on, &encode(&written, 0)), events);
     }
 }

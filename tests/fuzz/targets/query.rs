@@ -13,7 +13,10 @@ fuzz_target!(|text: &str| {
     let query = match Query::parse(Some(text), &KNOWN) {
         Ok(query) => query,
         Err(problem) => {
-            assert_eq!(problem.into_response().status(), StatusCode::UNPROCESSABLE_ENTITY);
+            assert_eq!(
+                problem.into_response().status(),
+                StatusCode::UNPROCESSABLE_ENTITY
+            );
             return;
         }
     };
@@ -31,6 +34,9 @@ fuzz_target!(|text: &str| {
         assert!((1..=1_000).contains(&limit));
     }
     if let Ok(topic) = query.topic() {
-        assert_eq!(topic.as_ref().map(shared::event::Topic::as_str), query.text("topic"));
+        assert_eq!(
+            topic.as_ref().map(shared::event::Topic::as_str),
+            query.text("topic")
+        );
     }
 });

@@ -98,7 +98,11 @@ fn open(
 
 /// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
 /// the store, as after a backup was restored, would take lost events for duplicates.
-fn is_known(connection: &Connection, seal: Seal, last_event: i64) -> rusqlite::Result<bool> {
+pub(super) fn is_known(
+    connection: &Connection,
+    seal: Seal,
+    last_event: i64,
+) -> rusqlite::Result<bool> {
     let registered: Option<i64> = connection
         .query_row("SELECT reach FROM seals WHERE id = ?1", [seal.id], |row| {
             row.get(0)

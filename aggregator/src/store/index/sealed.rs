@@ -11,7 +11,7 @@ use std::{
 };
 
 use lsm_tree::{
-    AbstractTree, AnyTree, Cache, CompressionType, Config, InternalValue, SeqNo,
+    AbstractTree, AnyTree, Cache, CompressionType, Config, Guard, InternalValue, SeqNo,
     SequenceNumberCounter, Table, ValueType,
     compaction::{
         Leveled,
@@ -116,6 +116,29 @@ impl Sealed {
                 open.truncate(unanswered);
             }
             Ok(())
+        })
+    }
+
+    /// All entries, in the order of their fingerprints.
+    pub fn entries(&self) -> impl Iterator<Item = Result<(u128, Entry), IndexError>> + use<> {
+        let mut items = self.tree.iter(SeqNo::MAX, None);
+        let mut next = move || {
+            let item = guard(|| items.next().map(Guard::into_inner).transpose());
+            item.transpose()
+        };
+        std::iter::from_fn(move || {
+            loop {
+                let (key, value) = match next()? {
+                    Ok(item) => item,
+                    Err(err) => return Some(Err(err)),
+                };
+                // The seal's key is shorter.
+                if let Ok(key) = <[u8; 16]>::try_from(&*key) {
+                    let entry = Entry::decode(&value).ok_or(lsm_tree::Error::Unrecoverable);
+                    let entry = entry.map(|entry| (u128::from_be_bytes(key), entry));
+                    return Some(entry.map_err(IndexError::from));
+                }
+            }
         })
     }
 

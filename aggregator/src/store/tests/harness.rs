@@ -118,7 +118,7 @@ impl Store {
         let met = self
             .runtime
             .block_on(self.writer().meet(stream.into(), self.now));
-        met.unwrap().floor
+        met.unwrap().standing.floor
     }
 
     pub fn append(&mut self, batch: &[Delivery]) -> Result<Appended, StoreError> {

@@ -35,7 +35,7 @@ fn filled(last: u8) -> Store {
 #[test]
 fn the_witness_is_the_applied_message_with_the_highest_sequence() {
     let mut store = Store::new();
-    assert_eq!(meet(&store, stream(1, 0)).witness, None);
+    assert_eq!(meet(&store, stream(1, 0)).standing.witness, None);
     let batch = [3, 7, 2].map(|sequence| delivery(sequence.into(), &event(sequence)));
     store.append(&batch).unwrap();
     store.reopen();
@@ -43,7 +43,7 @@ fn the_witness_is_the_applied_message_with_the_highest_sequence() {
         sequence: 7,
         time: 7,
     };
-    assert_eq!(meet(&store, stream(1, 9)).witness, Some(witness));
+    assert_eq!(meet(&store, stream(1, 9)).standing.witness, Some(witness));
 }
 
 #[test]
@@ -55,7 +55,10 @@ fn a_tail_that_was_lost_and_given_out_again_before_the_stream_was_met_is_applied
         ..stream(1, 8).into()
     };
     let position = meet(&store, met);
-    assert_eq!((position.floor, position.witness), (0, None));
+    assert_eq!(
+        (position.standing.floor, position.standing.witness),
+        (0, None)
+    );
     for sequence in 1..=8 {
         let id = if sequence <= 2 {
             sequence
@@ -68,7 +71,7 @@ fn a_tail_that_was_lost_and_given_out_again_before_the_stream_was_met_is_applied
     }
     let stats = store.stats();
     assert_eq!((stats.unique_processed, stats.redelivered), (5 + 6, 2));
-    assert_eq!(meet(&store, stream(1, 8)).floor, 8);
+    assert_eq!(meet(&store, stream(1, 8)).standing.floor, 8);
 }
 
 #[test]
@@ -82,12 +85,12 @@ fn what_was_deleted_from_the_middle_before_it_was_applied_is_missing() {
         ..stream(1, 7).into()
     };
     let position = meet(&store, met.clone());
-    assert_eq!((position.floor, position.missing), (3, 2));
+    assert_eq!((position.standing.floor, position.missing), (3, 2));
     store
         .append(&[4, 7].map(|n| delivery(n.into(), &event(n))))
         .unwrap();
     let position = meet(&store, met);
-    assert_eq!((position.floor, position.missing), (7, 2));
+    assert_eq!((position.standing.floor, position.missing), (7, 2));
 
     let acknowledged = store.writer().acknowledge_missing(store.now);
     assert_eq!(store.runtime.block_on(acknowledged).unwrap(), 2);

@@ -11,7 +11,7 @@ use crate::store::{
     Appended, Position, StoreError,
     append::{self, Fresh, Ground, kept},
     fingerprint::Key,
-    incarnation::{self, Met},
+    incarnation::{self, Met, Standing},
     index::{self, Asked, Index, Step},
     lookup::{LookFailed, Looked, Slot},
     schema,
@@ -34,7 +34,7 @@ pub(super) struct Owner {
     /// None after a failure: the connection and the memory are made anew before the next write.
     open: Option<Open>,
     slot: Slot,
-    pub floor: watch::Sender<u64>,
+    pub standing: watch::Sender<Standing>,
 }
 
 impl Owner {
@@ -44,7 +44,7 @@ impl Owner {
             place,
             store_id: open.state.store_id.clone(),
             key: open.state.key,
-            floor: watch::Sender::new(open.state.floor()),
+            standing: watch::Sender::new(open.state.standing()),
             open: None,
             slot,
         };
@@ -121,9 +121,8 @@ impl Owner {
             let missing = incarnation::count_missing(ground.transaction)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
-                floor: next.floor(),
+                standing: next.standing(),
                 missing,
-                witness: next.witness(),
             })
         })
     }
@@ -140,7 +139,7 @@ impl Owner {
         };
         match self.transact(open, change) {
             Ok((open, done)) => {
-                self.floor.send_replace(open.state.floor());
+                self.standing.send_replace(open.state.standing());
                 self.open = Some(open);
                 Ok(done)
             }

@@ -1,0 +1,54 @@
+//! The index as a verification reads it: its entries in order, on a store that nobody else has open.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::{Entry, IndexError, recovery::is_known, sealed::Sealed};
+
+/// What is in the index's folder.
+pub(in crate::store) enum Found {
+    /// An index of this store, whose sealed entries reach to this sequence.
+    Usable(Audit),
+    /// None that the store would use at its next start, and why.
+    Unusable(String),
+}
+
+/// A tree that is only read.
+pub(in crate::store) struct Audit {
+    sealed: Sealed,
+    /// Every event up to this sequence has to be in it.
+    pub reach: i64,
+}
+
+impl Audit {
+    /// Opens the tree, where one is there. Opening removes files of the tree that are no part of it, such as a merge
+    /// leaves that was cut off, and changes nothing else; the store's next start would do the same.
+    pub fn open(
+        folder: &Path,
+        connection: &Connection,
+        last_event: i64,
+    ) -> Result<Found, rusqlite::Error> {
+        if !folder.join("current").exists() {
+            let why = "there is none; it is made anew at the next start";
+            return Ok(Found::Unusable(why.to_owned()));
+        }
+        Ok(match Sealed::open(folder) {
+            Ok((sealed, None)) => Found::Usable(Self { sealed, reach: 0 }),
+            Ok((sealed, Some(seal))) if is_known(connection, seal, last_event)? => {
+                let reach = seal.reach;
+                Found::Usable(Self { sealed, reach })
+            }
+            Ok(_) => Found::Unusable(
+                "its newest seal is none of this store; it is made anew at the next start"
+                    .to_owned(),
+            ),
+            Err(err) => Found::Unusable(format!("{err}; it is made anew at the next start")),
+        })
+    }
+
+    /// All entries, in the order of their fingerprints.
+    pub fn entries(&self) -> impl Iterator<Item = Result<(u128, Entry), IndexError>> + use<> {
+        self.sealed.entries()
+    }
+}

@@ -1,0 +1,53 @@
+//! Received and duplicates, counted again from every message that there ever was: possible only while the stream has
+//! all of them.
+
+use std::collections::HashMap;
+
+use super::{report::Check, snapshot::Snapshot};
+
+/// What messages come to.
+#[derive(Debug, Default)]
+pub(super) struct Recount {
+    pub received: u64,
+    pub duplicates: u64,
+    pub conflicts: u64,
+    pub rejected: u64,
+    /// Received, by topic.
+    pub topics: HashMap<String, u64>,
+}
+
+const NAME: &str = "received, from the messages";
+
+impl Recount {
+    pub fn left_out(why: &str) -> Check {
+        Check::left_out(NAME, why)
+    }
+
+    pub fn check(&self, snapshot: &Snapshot) -> Check {
+        let counters = &snapshot.counters;
+        let mut check = Check::equal(NAME, counters.received, self.received);
+        for (what, recorded, found) in [
+            ("duplicates", counters.duplicate_dropped, self.duplicates),
+            ("conflicts", counters.conflicts, self.conflicts),
+            ("rejected", counters.rejected, self.rejected),
+        ] {
+            if recorded != found {
+                check.differs(|| {
+                    format!("{what}, counted from the messages, are {found}, recorded {recorded}")
+                });
+            }
+        }
+        for topic in snapshot.topics.values() {
+            let found = self.topics.get(&topic.name).copied().unwrap_or(0);
+            if found != topic.received {
+                check.differs(|| {
+                    format!(
+                        "topic {:?}: received, counted from the messages, is {found}, recorded {}",
+                        topic.name, topic.received
+                    )
+                });
+            }
+        }
+        check
+    }
+}

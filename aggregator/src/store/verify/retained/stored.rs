@@ -1,0 +1,75 @@
+//! A stored event that has the identity of an arrival.
+
+use rusqlite::{OptionalExtension, Row};
+use shared::event::Event;
+
+use super::column;
+use crate::store::{
+    fingerprint::Fields,
+    verify::{Verification, VerifyError, prints::Sorted},
+};
+
+/// As its row has it, in whatever type somebody may have left there.
+pub(super) struct Stored {
+    pub sequence: i64,
+    pub incarnation: i64,
+    pub stream_sequence: u64,
+    pub position: u64,
+    timestamp: Vec<u8>,
+    source: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+const SELECT: &str = "SELECT topic_id, event_id, timestamp, source, payload, incarnation, \
+     stream_sequence, position FROM events WHERE sequence = ?1";
+
+impl Stored {
+    /// The events with the identity of this one: one or none, in a store that is in order.
+    pub fn find(
+        verification: &Verification,
+        sorted: &Sorted,
+        event: &Event,
+    ) -> Result<Vec<Self>, VerifyError> {
+        let snapshot = &verification.snapshot;
+        let (topic, event_id) = (event.topic.as_str(), event.event_id.as_str());
+        let mut statement = verification.connection.prepare_cached(SELECT)?;
+        let mut stored = Vec::with_capacity(1);
+        for record in sorted.find(snapshot.key.identity(topic, event_id))? {
+            let row = statement.query_row([record.sequence], |row| {
+                let named = snapshot.topics.get(&row.get(0)?);
+                // Another identity may have the same fingerprint.
+                let is_identity = named.is_some_and(|named| named.name == topic)
+                    && column(row, 1)? == event_id.as_bytes();
+                is_identity
+                    .then(|| Self::read(record.sequence, row))
+                    .transpose()
+            });
+            stored.extend(row.optional()?.flatten());
+        }
+        Ok(stored)
+    }
+
+    fn read(sequence: i64, row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            sequence,
+            timestamp: column(row, 2)?,
+            source: column(row, 3)?,
+            payload: column(row, 4)?,
+            incarnation: row.get(5)?,
+            stream_sequence: row.get(6)?,
+            position: row.get(7)?,
+        })
+    }
+
+    /// The first field that is not the event's, byte for byte.
+    pub fn differing(&self, event: &Event) -> Option<&'static str> {
+        let other = Fields::from(event);
+        let fields = [
+            ("timestamp", &self.timestamp, other.timestamp.as_bytes()),
+            ("source", &self.source, other.source.as_bytes()),
+            ("payload", &self.payload, other.payload),
+        ];
+        let differs = |(_, own, other): &(&str, &Vec<u8>, &[u8])| own.as_slice() != *other;
+        fields.into_iter().find(differs).map(|(name, _, _)| name)
+    }
+}

@@ -1,0 +1,45 @@
+//! How far a verification is: a bar on a terminal, on standard error; nothing elsewhere.
+
+use std::io::{IsTerminal, stderr};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::store::verify::Progress;
+
+/// The bar; it goes when it is dropped.
+#[derive(Debug)]
+pub struct Bar(Option<ProgressBar>);
+
+impl Bar {
+    /// A bar where standard error is a terminal.
+    pub fn new() -> Self {
+        Self(stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            let template = "{wide_bar} {human_pos} of {human_len} {msg}";
+            bar.with_style(
+                ProgressStyle::with_template(template).expect("the template is constant"),
+            )
+        }))
+    }
+}
+
+impl Progress for Bar {
+    fn at(&self, part: &'static str, done: u64, of: u64) {
+        if let Some(bar) = &self.0 {
+            if bar.message() != part {
+                bar.reset();
+                bar.set_message(part);
+            }
+            bar.set_length(of);
+            bar.set_position(done);
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Hurts the system on purpose, under load, and proves afterwards that nothing was lost and nothing counted twice.
+#
+#   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults; 3 minutes, seed 1
+#   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]                   100 and 20 kills while 2,000,000 events pass
+#   faults.sh --disk-full [SECONDS]                                the store's disk full for a minute under load
+#   faults.sh --memory [EVENTS]                                    peak memory with a backlog of 5,000,000 events
+#
+# Disks that can be filled and files that cannot be written need root on Linux, failing fsyncs strace; what cannot be tried
+# is named. It talks to this machine only, and all that it starts ends with it.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. compose/prepare.sh
+
+need_cargo
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+need_syncing_broker "$scratch"
+say "the broker is $(nats-server --version)"
+command -v strace >/dev/null || install_packages strace || say "strace is not here: fsync cannot be made to fail"
+
+# The profile of the tests: quick enough, and what is checked in it is checked.
+cargo build --workspace --locked --target-dir "$target"
+cargo build --package e2e --bin faults --locked --target-dir "$target"
+E2E_BIN_DIR=$target/debug "$target/debug/faults" "$@"

@@ -1,0 +1,133 @@
+//! The books, checked three ways: by the publishers' truth, by the API, and by `aggregator verify`.
+
+use std::collections::BTreeMap;
+
+use e2e::store::Store;
+
+use crate::{
+    truth::{self, Bounds},
+    world::World,
+};
+
+/// Differences that are told.
+const SHOWN: usize = 10;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Events that were published.
+    pub events: u64,
+    /// Identities that were confirmed and are not stored as they were sent.
+    pub lost: u64,
+    /// Rows beyond one for an identity.
+    pub twice: u64,
+    /// What does not add up, in words.
+    pub wrong: Vec<String>,
+}
+
+impl Found {
+    fn expect(&mut self, is_so: bool, otherwise: impl FnOnce() -> String) {
+        if !is_so && self.wrong.len() < SHOWN {
+            self.wrong.push(otherwise());
+        }
+    }
+
+    pub fn is_exact(&self) -> bool {
+        self.lost == 0 && self.twice == 0 && self.wrong.is_empty()
+    }
+}
+
+/// Checks a system in which nothing is on its way.
+pub async fn check(world: &mut World) -> Found {
+    let mut found = Found::default();
+    by_api(world, &mut found).await;
+    by_rows(world, &mut found);
+    by_verify(world, &mut found).await;
+    found
+}
+
+async fn by_api(world: &World, found: &mut Found) {
+    let truth = &world.truth;
+    let stats = world.api().stats().await.expect("the service answers");
+    let Bounds { least, most } = truth.bounds();
+    found.events = most + truth.noise_sent();
+    found.expect(stats.consistent, || format!("not consistent: {stats:?}"));
+    let sum = stats.unique_processed + stats.duplicate_dropped + stats.rejected;
+    found.expect(stats.received == sum, || format!("no sum: {stats:?}"));
+    let events = stats.received - stats.rejected.min(stats.received);
+    found.expect((least..=most).contains(&events), || {
+        format!("{events} events received, of {least} to {most}")
+    });
+    let noise = truth.noise_sent();
+    let is_right = stats.rejected == noise || truth.is_lossy() && stats.rejected < noise;
+    found.expect(is_right, || {
+        format!("{} rejected, not {noise}", stats.rejected)
+    });
+    found.expect(stats.conflicts == 0, || format!("conflicts: {stats:?}"));
+    found.expect(stats.missing == 0 || truth.is_lossy(), || {
+        format!("{} messages missing", stats.missing)
+    });
+
+    let topics = world.api().topics().await;
+    for (name, identities) in truth.identities() {
+        let unique = topics
+            .get(&name)
+            .map_or(0, |counts| counts.unique_processed);
+        found.lost += identities.saturating_sub(unique);
+        found.expect(unique <= identities, || {
+            format!("{name}: {unique} stored of {identities} identities")
+        });
+    }
+    for run in &world.runs {
+        let prefix = format!("demo.{}.", run.id);
+        let of_run = topics.iter().filter(|(name, _)| name.starts_with(&prefix));
+        let unique: u64 = of_run.map(|(_, counts)| counts.unique_processed).sum();
+        found.lost += World::RUN_UNIQUE.saturating_sub(unique);
+        found.expect(unique <= World::RUN_UNIQUE, || {
+            format!("run {}: {unique} stored of {}", run.id, World::RUN_UNIQUE)
+        });
+    }
+    let sums = topics.values().fold([0; 3], |sums, counts| {
+        [
+            sums[0] + counts.received,
+            sums[1] + counts.unique_processed,
+            sums[2] + counts.duplicate_dropped,
+        ]
+    });
+    let totals = [events, stats.unique_processed, stats.duplicate_dropped];
+    found.expect(sums == totals, || {
+        format!("topics have {sums:?}, not {totals:?}")
+    });
+}
+
+/// Every event of the traffic is there as it was sent.
+fn by_rows(world: &World, found: &mut Found) {
+    let store = Store::of(&world.store.path());
+    let rows = store.number("SELECT count(*) FROM events");
+    let identities =
+        store.number("SELECT count(*) FROM (SELECT DISTINCT topic_id, event_id FROM events)");
+    found.twice += u64::try_from(rows - identities).unwrap_or(0);
+    let sql = "SELECT name, event_id, payload FROM events JOIN topics ON topics.id = topic_id \
+               WHERE name LIKE 'faults.t%'";
+    let stored: BTreeMap<(String, String), String> = store
+        .query(sql, |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
+        .into_iter()
+        .collect();
+    for (topic, count) in world.truth.identities() {
+        for number in 0..u32::try_from(count).expect("fewer than 2^32") {
+            let identity = (topic.clone(), format!("e-{number}"));
+            let is_so = stored.get(&identity) == Some(&truth::payload(number));
+            found.expect(is_so, || {
+                format!("{identity:?} is not stored as it was sent")
+            });
+        }
+    }
+}
+
+async fn by_verify(world: &World, found: &mut Found) {
+    let verify = ["verify", "--nats-url", &world.url()];
+    let ended = world.aggregator.command(&verify).await;
+    found.expect(ended.code == Some(0), || {
+        format!("verify: {}\n{}", ended.stdout, ended.stderr)
+    });
+}

@@ -1,0 +1,196 @@
+//! The faults: each begins, lasts a while, and is over when it returns.
+
+mod clients;
+mod copies;
+mod disks;
+mod network;
+mod processes;
+
+use std::time::Duration;
+
+use e2e::proxy::Weather;
+use rand_chacha::ChaCha8Rng;
+
+use crate::world::World;
+
+/// What happens, by the name that it is reported under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    AggregatorKilled,
+    AggregatorStopped,
+    BrokerKilled,
+    BrokerStopped,
+    PublisherKilled,
+    Network(Side, Trouble),
+    StoreDiskFull,
+    StreamDiskFull,
+    FsyncFails,
+    DatabaseReadOnly,
+    OlderStore,
+    OlderStream { while_aggregator_runs: bool },
+    DurableDeleted,
+    StreamDeleted,
+    TwoOnOneDirectory,
+    TwoOnOneDurable,
+    Poison,
+    BodySizes,
+    IdleConnections,
+}
+
+/// Whose connection to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    Aggregator,
+    Publisher,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    Cut,
+    CutInFrame,
+    Delay,
+    Throttle,
+    DropPubAcks,
+    DropAcks,
+}
+
+/// Why a fault was not tried.
+pub type NotTried = String;
+
+impl Fault {
+    /// Every one.
+    pub fn all() -> Vec<Self> {
+        use Trouble::{Cut, CutInFrame, Delay, DropAcks, DropPubAcks, Throttle};
+        let mut all = vec![
+            Self::AggregatorKilled,
+            Self::AggregatorStopped,
+            Self::BrokerKilled,
+            Self::BrokerStopped,
+            Self::PublisherKilled,
+            Self::Network(Side::Aggregator, DropAcks),
+            Self::StoreDiskFull,
+            Self::StreamDiskFull,
+            Self::FsyncFails,
+            Self::DatabaseReadOnly,
+            Self::OlderStore,
+            Self::OlderStream {
+                while_aggregator_runs: false,
+            },
+            Self::OlderStream {
+                while_aggregator_runs: true,
+            },
+            Self::DurableDeleted,
+            Self::StreamDeleted,
+            Self::TwoOnOneDirectory,
+            Self::TwoOnOneDurable,
+            Self::Poison,
+            Self::BodySizes,
+            Self::IdleConnections,
+        ];
+        for side in [Side::Aggregator, Side::Publisher] {
+            let troubles = [Cut, CutInFrame, Delay, Throttle, DropPubAcks];
+            all.extend(troubles.map(|trouble| Self::Network(side, trouble)));
+        }
+        all
+    }
+
+    /// Its name in schedules and tables.
+    pub fn name(self) -> String {
+        let name = match self {
+            Self::AggregatorKilled => "aggregator-killed",
+            Self::AggregatorStopped => "aggregator-stopped",
+            Self::BrokerKilled => "broker-killed",
+            Self::BrokerStopped => "broker-stopped",
+            Self::PublisherKilled => "publisher-killed",
+            Self::Network(side, trouble) => {
+                let side = match side {
+                    Side::Aggregator => "aggregator",
+                    Side::Publisher => "publisher",
+                };
+                return format!("{side}-network-{}", trouble.name());
+            }
+            Self::StoreDiskFull => "store-disk-full",
+            Self::StreamDiskFull => "stream-disk-full",
+            Self::FsyncFails => "fsync-fails",
+            Self::DatabaseReadOnly => "database-read-only",
+            Self::OlderStore => "older-store",
+            Self::OlderStream {
+                while_aggregator_runs: false,
+            } => "older-stream-aggregator-stopped",
+            Self::OlderStream {
+                while_aggregator_runs: true,
+            } => "older-stream-aggregator-running",
+            Self::DurableDeleted => "durable-deleted",
+            Self::StreamDeleted => "stream-deleted",
+            Self::TwoOnOneDirectory => "two-on-one-directory",
+            Self::TwoOnOneDurable => "two-on-one-durable",
+            Self::Poison => "poison",
+            Self::BodySizes => "body-sizes",
+            Self::IdleConnections => "idle-connections",
+        };
+        name.to_owned()
+    }
+
+    /// Lets it happen.
+    ///
+    /// # Errors
+    /// Where this machine cannot do it, and why.
+    pub async fn strike(
+        self,
+        world: &mut World,
+        lasts: Duration,
+        random: &mut ChaCha8Rng,
+    ) -> Result<(), NotTried> {
+        match self {
+            Self::AggregatorKilled => processes::kill_aggregator(world, lasts).await,
+            Self::AggregatorStopped => processes::stop_aggregator(world, lasts).await,
+            Self::BrokerKilled => processes::kill_broker(world, lasts).await,
+            Self::BrokerStopped => processes::stop_broker(world, lasts).await,
+            Self::PublisherKilled => processes::kill_publisher(world, lasts, random).await,
+            Self::Network(side, trouble) => {
+                network::trouble(world, side, trouble.weather(), lasts).await;
+            }
+            Self::StoreDiskFull => disks::fill_store(world, lasts).await?,
+            Self::StreamDiskFull => disks::fill_stream(world, lasts).await?,
+            Self::FsyncFails => disks::fail_fsync(world, lasts).await?,
+            Self::DatabaseReadOnly => disks::make_read_only(world, lasts).await?,
+            Self::OlderStore => copies::older_store(world, lasts).await,
+            Self::OlderStream {
+                while_aggregator_runs,
+            } => copies::older_stream(world, lasts, while_aggregator_runs).await,
+            Self::DurableDeleted => network::delete_durable(world).await,
+            Self::StreamDeleted => network::delete_stream(world).await,
+            Self::TwoOnOneDirectory => processes::second_on_directory(world).await,
+            Self::TwoOnOneDurable => processes::second_on_durable(world).await,
+            Self::Poison => clients::poison(world, random).await,
+            Self::BodySizes => clients::body_sizes(world).await,
+            Self::IdleConnections => clients::idle(world, lasts).await,
+        }
+        Ok(())
+    }
+}
+
+impl Trouble {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::CutInFrame => "cut-in-frame",
+            Self::Delay => "delayed",
+            Self::Throttle => "throttled",
+            Self::DropPubAcks => "drops-pub-acks",
+            Self::DropAcks => "drops-acks",
+        }
+    }
+
+    fn weather(self) -> Weather {
+        match self {
+            Self::Cut => Weather::Cut,
+            Self::CutInFrame => Weather::CutInFrame,
+            Self::Delay => Weather::Delay(Duration::from_millis(100)),
+            Self::Throttle => Weather::Rate(30_000),
+            Self::DropPubAcks => Weather::DropPubAcks,
+            Self::DropAcks => Weather::DropAcks,
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Older copies of data, put in the place of what is there.
+
+use std::time::{Duration, Instant};
+
+use e2e::{broker, disk::copy_directory};
+use tokio::time::sleep;
+
+use crate::world::World;
+
+/// The store goes back to what it was; the broker knows better what it has acked.
+pub async fn older_store(world: &mut World, lasts: Duration) {
+    let (store, copy) = (world.store.path(), world.copy("store"));
+    world.aggregator.kill();
+    copy_directory(&store, &copy);
+    world.aggregator.start_again().await;
+    sleep(lasts).await;
+    world.aggregator.kill();
+    copy_directory(&copy, &store);
+    world.aggregator.start_again().await;
+}
+
+/// The broker loses its newest messages and gives their numbers out again. What it had confirmed and lost, its senders send
+/// again; what was applied of it stays stored.
+pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_runs: bool) {
+    let (stream, copy) = (world.stream.path(), world.copy("stream"));
+    world.nats.stop().await;
+    copy_directory(&stream, &copy);
+    let copied_at = Instant::now();
+    world.nats.start_again();
+    broker::ready(&world.url()).await;
+    sleep(lasts).await;
+
+    if !while_aggregator_runs {
+        world.aggregator.kill();
+    }
+    world.nats.kill();
+    copy_directory(&copy, &stream);
+    world.truth.forget_since(Some(copied_at));
+    world.nats.start_again();
+    broker::ready(&world.url()).await;
+    world.truth.forget_since(Some(copied_at));
+    // Numbers are given out again, beyond the last one that was applied as well.
+    sleep(lasts).await;
+    if !while_aggregator_runs {
+        world.aggregator.start_again().await;
+    }
+}

@@ -1,0 +1,62 @@
+//! The network between a service and the broker, and what people do to the broker by hand.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use e2e::{
+    proxy::Weather,
+    wait::{eventually, holds},
+};
+use tokio::time::sleep;
+
+use super::Side;
+use crate::world::World;
+
+pub async fn trouble(world: &mut World, side: Side, weather: Weather, lasts: Duration) {
+    let proxy = match side {
+        Side::Aggregator => &world.inside,
+        Side::Publisher => &world.outside,
+    };
+    proxy.set(weather);
+    sleep(lasts).await;
+    proxy.set(Weather::default());
+}
+
+pub async fn jetstream(world: &World) -> jetstream::Context {
+    let client = async_nats::connect(world.url()).await;
+    jetstream::new(client.expect("the broker can be connected to"))
+}
+
+pub async fn delete_durable(world: &mut World) {
+    world.aggregator.healthy().await;
+    let jetstream = jetstream(world).await;
+    let stream = jetstream.get_stream("EVENTS").await.expect("a stream");
+    let deleted = stream.delete_consumer("aggregator").await;
+    deleted.expect("a durable can be deleted");
+    eventually("the durable is made again", async || {
+        let info = stream.consumer_info("aggregator").await;
+        info.map(drop).map_err(|err| err.to_string())
+    })
+    .await;
+}
+
+/// What was confirmed and not applied is lost with the stream, so whoever sent it has to send it again.
+pub async fn delete_stream(world: &mut World) {
+    world.aggregator.healthy().await;
+    let jetstream = jetstream(world).await;
+    let deleted = jetstream.delete_stream("EVENTS").await;
+    world.truth.forget_since(None);
+    deleted.expect("a stream can be deleted");
+    eventually("the stream is made again", async || {
+        let stream = jetstream.get_stream("EVENTS").await;
+        stream.map(drop).map_err(|err| err.to_string())
+    })
+    .await;
+    eventually("it is consumed", async || {
+        let stats = world.api().stats().await?;
+        holds(stats.pending.is_some(), &stats)
+    })
+    .await;
+    // Once more: what was confirmed by the old stream until it was gone.
+    world.truth.forget_since(None);
+}

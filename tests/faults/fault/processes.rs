@@ -1,0 +1,70 @@
+//! Processes that are killed, stopped, or started twice.
+
+use std::time::Duration;
+
+use e2e::{aggregator::Aggregator, broker, publisher::Publisher, service::Signal};
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use tokio::time::sleep;
+
+use crate::world::{Run, World};
+
+pub async fn kill_aggregator(world: &mut World, lasts: Duration) {
+    world.aggregator.kill();
+    sleep(lasts / 4).await;
+    world.aggregator.start_again().await;
+    sleep(lasts).await;
+}
+
+pub async fn stop_aggregator(world: &mut World, lasts: Duration) {
+    world.aggregator.service().signal(Signal::STOP);
+    sleep(lasts).await;
+    world.aggregator.service().signal(Signal::CONT);
+}
+
+pub async fn kill_broker(world: &mut World, lasts: Duration) {
+    world.nats.kill();
+    sleep(lasts / 4).await;
+    world.nats.start_again();
+    broker::ready(&world.url()).await;
+    sleep(lasts).await;
+}
+
+pub async fn stop_broker(world: &mut World, lasts: Duration) {
+    world.nats.signal(Signal::STOP);
+    // Sometimes longer than a client waits before it takes a silent broker for lost.
+    sleep(lasts * 4).await;
+    world.nats.signal(Signal::CONT);
+}
+
+/// Kills a publisher that has its own truth, and sends the same again.
+pub async fn kill_publisher(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng) {
+    let run = Run {
+        id: format!("r{}", world.runs.len()),
+        seed: random.random_range(0..1_000_000),
+    };
+    let mut killed: Publisher = world.publisher(&run);
+    sleep(lasts / 4).await;
+    killed.service().kill();
+    drop(killed);
+    world.publisher(&run).ended().await.succeeded();
+    // Of the first sending there came nothing, a part, or all.
+    world.truth.others(World::RUN_EVENTS, 2 * World::RUN_EVENTS);
+    world.runs.push(run);
+}
+
+/// A second aggregator on the data of the first refuses, and does it no harm.
+pub async fn second_on_directory(world: &mut World) {
+    let ended = Aggregator::refused(&world.inside.url(), &world.store.path(), &[]).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("is in use by"), "{}", ended.stderr);
+}
+
+/// A second store on the durable of the first refuses, and gets nothing of its messages.
+pub async fn second_on_durable(world: &mut World) {
+    world.aggregator.healthy().await;
+    let other = world.copy("other");
+    let ended = Aggregator::refused(&world.inside.url(), &other, &World::FLAGS).await;
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("--take-over"), "{}", ended.stderr);
+}

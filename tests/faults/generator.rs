@@ -1,0 +1,95 @@
+//! Publishers of known truth, over HTTP and over NATS, that go on whatever happens.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::jetstream;
+use e2e::{api::Api, event::array};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::truth::{Truth, event, name};
+
+/// Between two messages of a publisher, so that the load is steady and bounded.
+const PAUSE: Duration = Duration::from_millis(8);
+
+/// How long a publisher waits for its `PubAck`.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Events of the largest message.
+const MOST: u32 = 40;
+
+/// The publishers; they end when this is dropped.
+pub struct Generator {
+    token: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Generator {
+    /// Starts them.
+    pub fn start(truth: &Arc<Truth>, api: &Api, nats_url: &str, seed: u64) -> Self {
+        let token = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        for number in 0..2 {
+            let random = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
+            let (truth, api) = (Arc::clone(truth), api.clone());
+            tasks.spawn(over_http(truth, api, random, token.clone()));
+        }
+        for number in 2..4 {
+            let random = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
+            let (truth, url) = (Arc::clone(truth), nats_url.to_owned());
+            tasks.spawn(over_nats(truth, url, random, token.clone()));
+        }
+        Self { token, tasks }
+    }
+
+    /// Lets each finish what it is about, and ends.
+    pub async fn stop(mut self) {
+        self.token.cancel();
+        while let Some(ended) = self.tasks.join_next().await {
+            ended.expect("a publisher does not panic");
+        }
+    }
+}
+
+async fn over_http(truth: Arc<Truth>, api: Api, mut random: ChaCha8Rng, token: CancellationToken) {
+    while !token.is_cancelled() {
+        let chosen = truth.choose(random.random_range(1..=MOST), &mut random);
+        let events: Vec<_> = chosen.iter().copied().map(event).collect();
+        if api.try_publish(&events).await.is_ok() {
+            truth.confirm(&chosen);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn over_nats(
+    truth: Arc<Truth>,
+    url: String,
+    mut random: ChaCha8Rng,
+    token: CancellationToken,
+) {
+    let client = async_nats::ConnectOptions::new()
+        .retry_on_initial_connect()
+        .connect(url)
+        .await
+        .expect("options that can be used");
+    let context = jetstream::new(client);
+    while !token.is_cancelled() {
+        let chosen = truth.choose(random.random_range(1..=MOST), &mut random);
+        let subject = format!("events.{}", name(chosen[0].0));
+        let events: Vec<_> = chosen.iter().copied().map(event).collect();
+        let sent = async {
+            let ack = context.publish(subject, array(&events).into()).await;
+            ack.ok()?.await.ok()
+        };
+        if let Ok(Some(_)) = timeout(PATIENCE, sent).await {
+            truth.confirm(&chosen);
+        }
+        sleep(PAUSE).await;
+    }
+}

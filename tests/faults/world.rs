@@ -1,0 +1,166 @@
+//! What the faults happen to: a broker, an aggregator, a proxy before each side of the broker, and their disks.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use e2e::{
+    aggregator::Aggregator,
+    api::Api,
+    broker::{self, process::Server},
+    disk::Disk,
+    port,
+    proxy::{Proxy, Weather},
+    publisher::Publisher,
+};
+use tempfile::TempDir;
+
+use crate::truth::Truth;
+
+/// Of each of the two disks; more than a round needs.
+const DISK_MEBIBYTES: u32 = 400;
+
+/// A system of its own. All of it is gone when this is dropped.
+pub struct World {
+    pub aggregator: Aggregator,
+    pub nats: Server,
+    pub port: u16,
+    /// Between the aggregator and the broker.
+    pub inside: Proxy,
+    /// Between other publishers and the broker.
+    pub outside: Proxy,
+    pub truth: Arc<Truth>,
+    /// Runs of the real publisher.
+    pub runs: Vec<Run>,
+    pub store: Place,
+    pub stream: Place,
+    /// For copies and for other stores.
+    pub scratch: TempDir,
+}
+
+/// Where data are: on a disk of their own where the system lets us make one.
+pub enum Place {
+    Disk(Disk),
+    Directory(TempDir, String),
+}
+
+/// A run of the real publisher, which can be repeated exactly.
+pub struct Run {
+    pub id: String,
+    pub seed: u64,
+}
+
+impl World {
+    /// A stream that its disk has room for.
+    pub const FLAGS: [&str; 4] = [
+        "--stream-max-bytes",
+        "200MiB",
+        "--stream-keep-bytes",
+        "64MiB",
+    ];
+    /// Events of a run of the publisher.
+    pub const RUN_EVENTS: u64 = 20_000;
+    /// Identities of them: 30 % repeat an earlier one.
+    pub const RUN_UNIQUE: u64 = 14_000;
+
+    pub async fn start() -> Self {
+        let (store, stream) = (Place::new(), Place::new());
+        let port = port::free();
+        let nats = Server::start_in(port, &stream.path());
+        broker::ready(&broker::url(port)).await;
+        let inside = Proxy::start(port).await;
+        let outside = Proxy::start(port).await;
+        let aggregator = Aggregator::start(&inside.url(), &store.path(), &Self::FLAGS).await;
+        aggregator.healthy().await;
+        Self {
+            aggregator,
+            nats,
+            port,
+            inside,
+            outside,
+            truth: Arc::default(),
+            runs: Vec::new(),
+            store,
+            stream,
+            scratch: tempfile::tempdir().expect("a temporary directory can be made"),
+        }
+    }
+
+    pub fn api(&self) -> &Api {
+        self.aggregator.api()
+    }
+
+    /// The broker's address, past the proxies.
+    pub fn url(&self) -> String {
+        broker::url(self.port)
+    }
+
+    /// Lets everything work again.
+    pub async fn mend(&mut self) {
+        self.inside.set(Weather::default());
+        self.outside.set(Weather::default());
+        broker::ready(&self.url()).await;
+        self.aggregator.healthy().await;
+    }
+
+    /// Starts the real publisher on a run, through its proxy.
+    pub fn publisher(&self, run: &Run) -> Publisher {
+        let (seed, count) = (run.seed.to_string(), Self::RUN_EVENTS.to_string());
+        let arguments = [
+            "generate",
+            "--count",
+            &count,
+            "--rate",
+            "8000",
+            "--batch",
+            "20",
+            "--topics",
+            "3",
+            "--duplicates",
+            "0.3",
+            "--run-id",
+            &run.id,
+            "--seed",
+            &seed,
+        ];
+        Publisher::start(&self.outside.url(), &arguments)
+    }
+
+    /// A path for a copy.
+    pub fn copy(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+impl Place {
+    fn new() -> Self {
+        match Disk::new(DISK_MEBIBYTES) {
+            Ok(disk) => Self::Disk(disk),
+            Err(reason) => {
+                let directory = tempfile::tempdir();
+                Self::Directory(
+                    directory.expect("a temporary directory can be made"),
+                    reason,
+                )
+            }
+        }
+    }
+
+    /// The disk, or why there is none.
+    pub fn disk(&self) -> Result<&Disk, String> {
+        match self {
+            Self::Disk(disk) => Ok(disk),
+            Self::Directory(_, reason) => Err(format!("no small disk can be made: {reason}")),
+        }
+    }
+
+    /// The directory of the data.
+    pub fn path(&self) -> PathBuf {
+        let path: &Path = match self {
+            Self::Disk(disk) => disk.path(),
+            Self::Directory(directory, _) => directory.path(),
+        };
+        path.join("data")
+    }
+}

@@ -1,0 +1,144 @@
+//! The broker as a process whose store is on a disk of ours.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use async_nats::jetstream::{self, context::GetStreamErrorKind};
+use e2e::{
+    broker::url,
+    port,
+    service::{Service, Signal},
+    wait::eventually,
+    workspace,
+};
+
+/// What the control goes without.
+const SYNC: &str = "sync_interval: always";
+
+/// The `nats-server` on PATH.
+#[derive(Debug)]
+pub struct Program {
+    version: String,
+    syncs: bool,
+}
+
+impl Program {
+    /// # Errors
+    /// Where there is none.
+    pub fn find() -> Result<Self, String> {
+        let version = command().arg("--version").output();
+        let version = version.map_err(|err| format!("nats-server cannot be started: {err}"))?;
+        let read = command()
+            .arg("-t")
+            .arg("--config")
+            .arg(configuration("nats.conf"))
+            .output();
+        Ok(Self {
+            version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
+            syncs: read.is_ok_and(|read| read.status.success()),
+        })
+    }
+
+    /// What it says of itself.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it can sync each write, as the project has it.
+    pub fn syncs(&self) -> bool {
+        self.syncs
+    }
+
+    /// The project's configuration for it.
+    pub fn configuration(&self) -> PathBuf {
+        configuration(if self.syncs {
+            "nats.conf"
+        } else {
+            "nats-2.9.conf"
+        })
+    }
+
+    /// The same without the line that makes it sync each write, written into `directory`.
+    pub fn without_sync(&self, directory: &Path) -> PathBuf {
+        let text = fs::read_to_string(self.configuration()).expect("it is in the workspace");
+        assert!(text.contains(SYNC), "{text}");
+        let file = directory.join("unsynced.conf");
+        fs::write(&file, text.replace(SYNC, "")).expect("a temporary file can be written");
+        file
+    }
+}
+
+/// A running broker. It is killed when this is dropped.
+#[derive(Debug)]
+pub struct Broker {
+    service: Service,
+    port: u16,
+}
+
+impl Broker {
+    /// Starts one and waits until it answers for JetStream.
+    pub async fn start(configuration: &Path, store: &Path) -> Self {
+        let port = port::free();
+        let mut command = command();
+        command
+            .arg("--config")
+            .arg(configuration)
+            .arg("--store_dir")
+            .arg(store)
+            // The monitoring port of the file is one for all brokers; -1 takes a free one.
+            .args(["--addr", "127.0.0.1", "--http_port", "-1"])
+            .args(["--port", &port.to_string()]);
+        let service = Service::start("nats-server", &mut command);
+        let broker = Self { service, port };
+        eventually("the broker answers for JetStream", async || {
+            let client = async_nats::connect(broker.url()).await;
+            let jetstream = jetstream::new(client.map_err(|err| err.to_string())?);
+            // Whether there is such a stream or not, an answer of JetStream's is what counts.
+            match jetstream.get_stream("ANY").await {
+                Err(err) if !matches!(err.kind(), GetStreamErrorKind::JetStream(_)) => {
+                    Err(err.to_string())
+                }
+                _ => Ok(()),
+            }
+        })
+        .await;
+        broker
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        url(self.port)
+    }
+
+    /// JetStream over a connection of its own.
+    pub async fn jetstream(&self) -> jetstream::Context {
+        let client = async_nats::connect(self.url()).await;
+        jetstream::new(client.expect("the broker can be connected to"))
+    }
+
+    /// Its process.
+    pub fn service(&mut self) -> &mut Service {
+        &mut self.service
+    }
+
+    /// Kills it, also while it is stopped.
+    pub fn kill(&mut self) {
+        self.service.signal(Signal::KILL);
+        self.service.kill();
+    }
+}
+
+fn command() -> Command {
+    let mut command = Command::new("nats-server");
+    // Where Debian puts it; not on everyone's PATH.
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin"));
+    command
+}
+
+fn configuration(name: &str) -> PathBuf {
+    workspace::root().join("compose").join(name)
+}

@@ -1,0 +1,102 @@
+//! Power cuts under load: what was confirmed must be on the disk, and nothing on it twice.
+//!
+//! Both data directories are on a file system behind a loop device. At a random moment all processes are stopped, and
+//! what the device has received is copied; what the kernel still holds for it is not in the copy. Everything starts
+//! again from the copy.
+//!
+//! Two things are gentler than a power cut: what the device received counts as kept, also what a drive might lose from
+//! a cache of its own; and a thread that is in a system call, as in a sync, finishes it before it stands still.
+
+mod acks;
+mod broker;
+mod control;
+mod cut;
+mod disk;
+mod load;
+mod machine;
+mod options;
+mod outcome;
+mod standstill;
+
+use std::{panic::AssertUnwindSafe, process::ExitCode};
+
+use clap::Parser;
+use futures::FutureExt;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    broker::Program,
+    options::{Cli, Options, Role},
+    outcome::Outcome,
+};
+
+/// As of a shell for a program that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(Role::Writer { synchronous, file }) = cli.role {
+        control::writer::write(&file, synchronous).await;
+    }
+    let mut interrupt = signal(SignalKind::interrupt()).expect("a signal can be waited for");
+    let mut terminate = signal(SignalKind::terminate()).expect("a signal can be waited for");
+    // What is mounted, attached and running ends with the future that is dropped.
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => ExitCode::from(INTERRUPTED),
+        _ = terminate.recv() => ExitCode::from(INTERRUPTED),
+        code = run(&cli.options) => code,
+    }
+}
+
+async fn run(options: &Options) -> ExitCode {
+    if let Err(reason) = disk::can_be_tried() {
+        println!("power cut: not tried: {reason}");
+        return ExitCode::from(u8::from(options.require));
+    }
+    let program = match Program::find() {
+        Ok(program) => program,
+        Err(reason) => {
+            println!("power cut: not tried: {reason}");
+            return ExitCode::from(u8::from(options.require));
+        }
+    };
+    println!("broker: {}", program.version());
+    if !program.syncs() {
+        println!(
+            "power cut of the broker: not tried: this nats-server does not know sync_interval, which is there from \
+             2.10 on; only the store is tried"
+        );
+    }
+    let mut good = program.syncs() || !options.require;
+    let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64() >> 32);
+    good &= cuts(&program, seed, options.cuts()).await;
+    if options.controls {
+        good &= control::run(&program, seed).await;
+    }
+    println!("{}", if good { "passed" } else { "failed" });
+    ExitCode::from(u8::from(!good))
+}
+
+async fn cuts(program: &Program, first: u64, count: u64) -> bool {
+    let mut outcomes = Vec::new();
+    for seed in first..first + count {
+        // One that panics does not keep the others from being tried.
+        let cut = AssertUnwindSafe(cut::cut(program, seed)).catch_unwind();
+        let outcome = cut.await.unwrap_or_else(|_| Outcome::of_a_panic(seed));
+        println!("{outcome}");
+        outcomes.push(outcome);
+    }
+    if !outcomes.is_empty() {
+        println!("{}", outcome::summary(&outcomes));
+    }
+    outcomes.iter().all(Outcome::is_good)
+}
+
+/// The randomness of a cut.
+fn random(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed)
+}
