@@ -1,15 +1,15 @@
-//! Settings, from flags and the environment, checked before anything starts.
+//! The command line and the environment, checked before anything starts.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+mod settings;
 
-use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum, error::ErrorKind};
-use shared::{
-    connection::{self, ServerAddr},
-    stream, telemetry,
-};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use crate::{consumer::BatchLimits, store::Bounds, verify};
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use shared::{connection, stream, telemetry};
+
+pub use self::settings::Settings;
+use self::settings::jetstream_name;
+use crate::verify;
 
 /// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
 ///
@@ -102,119 +102,6 @@ struct Verify {
     json: bool,
 }
 
-/// The settings of a service.
-#[derive(Debug, Args)]
-pub struct Settings {
-    /// Address of the HTTP API; port 0 takes a free one and logs it
-    #[arg(
-        long,
-        env = "LISTEN_ADDR",
-        default_value = "127.0.0.1:8080",
-        value_name = "HOST:PORT"
-    )]
-    pub listen: SocketAddr,
-
-    /// Address of the NATS server; may carry user:password@
-    #[arg(
-        long,
-        env = "NATS_URL",
-        default_value = "nats://127.0.0.1:4222",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    nats_url: String,
-
-    /// Directory of the store; it is made where it is not there
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
-    pub data_dir: PathBuf,
-
-    /// Name of the stream, which is created where it is not there
-    #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
-    pub stream: String,
-
-    /// Name of the durable consumer; each store needs one of its own
-    #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
-    pub durable: String,
-
-    /// Take over a durable consumer that belongs to another store
-    #[arg(long)]
-    pub take_over: bool,
-
-    /// Largest size of the stream; when it is full, publishing is refused
-    #[arg(
-        long,
-        env = "STREAM_MAX_BYTES",
-        default_value = "1GiB",
-        value_name = "SIZE"
-    )]
-    pub stream_max_bytes: ByteSize,
-
-    /// Size of applied messages that the stream keeps for replay, approximately
-    #[arg(
-        long,
-        env = "STREAM_KEEP_BYTES",
-        default_value = "256MiB",
-        value_name = "SIZE"
-    )]
-    pub stream_keep_bytes: ByteSize,
-
-    /// Size of rejected arrivals that are kept; beyond it the oldest go and are counted
-    #[arg(
-        long,
-        env = "REJECTED_KEEP_BYTES",
-        default_value = "64MiB",
-        value_name = "SIZE"
-    )]
-    rejected_keep_bytes: ByteSize,
-
-    /// Size of conflicts that are kept; beyond it the oldest go and are counted
-    #[arg(
-        long,
-        env = "CONFLICTS_KEEP_BYTES",
-        default_value = "64MiB",
-        value_name = "SIZE"
-    )]
-    conflicts_keep_bytes: ByteSize,
-
-    /// Servers that keep a copy of the stream, 1 to 5
-    #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
-          value_parser = clap::value_parser!(u8).range(1..=5))]
-    pub stream_replicas: u8,
-
-    /// Most events that are committed together
-    #[arg(long, env = "BATCH_EVENTS", default_value = "4000", value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    batch_events: u32,
-
-    /// Most bytes of messages that are committed together, up to 10MiB
-    #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE")]
-    batch_bytes: ByteSize,
-
-    /// Milliseconds that events wait for others to be committed with, up to 1000
-    #[arg(long, env = "BATCH_WAIT_MS", default_value = "5", value_name = "MS",
-          value_parser = clap::value_parser!(u16).range(0..=1_000))]
-    batch_wait_ms: u16,
-
-    /// What is logged: error, warn, info, debug, trace, or a filter such as warn,aggregator=debug
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = telemetry::parse_filter)]
-    pub log_level: String,
-
-    /// How log lines look
-    #[arg(
-        long,
-        env = "LOG_FORMAT",
-        default_value = "text",
-        value_name = "FORMAT"
-    )]
-    log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    Text,
-    Json,
-}
-
 /// The program ends here: with its help, or because a setting is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -262,85 +149,6 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
         .check()
         .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")))?;
     Ok(Command::Serve(settings))
-}
-
-impl Settings {
-    fn check(&self) -> Result<(), String> {
-        // Not by clap, which repeats a wrong value, and with it the password.
-        connection::parse_url(&self.nats_url).map_err(|err| format!("--nats-url is {err}"))?;
-        let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
-        if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
-            return Err(format!("--stream-max-bytes is {max}; it is at least 1MiB"));
-        }
-        if keep >= max {
-            return Err(format!(
-                "--stream-keep-bytes ({keep}) must be less than --stream-max-bytes ({max}), or applied messages would fill the stream"
-            ));
-        }
-        let bytes = self.batch_bytes;
-        if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(10) {
-            return Err(format!("--batch-bytes is {bytes}; it is 1KiB to 10MiB"));
-        }
-        Ok(())
-    }
-
-    /// Address of the NATS server.
-    ///
-    /// # Panics
-    /// Never: it was parsed when the settings were checked.
-    #[must_use]
-    pub fn nats_address(&self) -> ServerAddr {
-        connection::parse_url(&self.nats_url).expect("it was parsed when the settings were checked")
-    }
-
-    /// What is decided about the stream.
-    #[must_use]
-    pub fn stream_settings(&self) -> stream::Settings {
-        stream::Settings {
-            name: self.stream.clone(),
-            max_bytes: i64::try_from(self.stream_max_bytes.as_u64()).unwrap_or(i64::MAX),
-            replicas: usize::from(self.stream_replicas),
-        }
-    }
-
-    /// How much is kept for people to look at.
-    #[must_use]
-    pub fn bounds(&self) -> Bounds {
-        // As SQLite has numbers.
-        let bytes = |size: ByteSize| size.as_u64().min(i64::MAX as u64);
-        Bounds {
-            rejected: bytes(self.rejected_keep_bytes),
-            conflicts: bytes(self.conflicts_keep_bytes),
-        }
-    }
-
-    /// When a batch is appended.
-    #[must_use]
-    pub fn batch_limits(&self) -> BatchLimits {
-        BatchLimits {
-            events: self.batch_events as usize,
-            bytes: usize::try_from(self.batch_bytes.as_u64()).unwrap_or(usize::MAX),
-            wait: Duration::from_millis(u64::from(self.batch_wait_ms)),
-        }
-    }
-
-    /// How log lines look.
-    #[must_use]
-    pub fn log_format(&self) -> telemetry::Format {
-        match self.log_format {
-            LogFormat::Text => telemetry::Format::Text,
-            LogFormat::Json => telemetry::Format::Json,
-        }
-    }
-}
-
-/// The names that JetStream takes: they become parts of subjects and of paths.
-fn jetstream_name(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    if !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {
-        return Ok(text.to_owned());
-    }
-    Err("a name has 1 to 64 letters, digits, - and _".to_owned())
 }
 
 #[cfg(test)]
