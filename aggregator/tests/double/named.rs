@@ -115,3 +115,18 @@ async fn numbers_given_out_again_are_not_trimmed_for_what_was_applied_under_them
         .await;
     stage.finish().await;
 }
+
+/// Messages 1 to 3 are applied. While the connection stands, the broker loses 3 and gives the number to a message of
+/// the same event. All that it holds is stored, so nothing but its time tells that it is another arrival.
+#[tokio::test]
+async fn a_duplicate_under_a_number_given_out_again_is_counted_and_not_taken_for_a_redelivery() {
+    let steps = [
+        Step::Publish(messages(0..3)),
+        Step::Deliver(vec![Pick::Next(3)]),
+        Step::Settle,
+        Step::Change(Change::LoseTail(1)),
+        Step::Publish(messages(2..3)),
+        Step::Deliver(vec![Pick::Next(1)]),
+    ];
+    Stage::play(SETTINGS, &steps).await;
+}

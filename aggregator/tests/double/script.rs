@@ -212,10 +212,11 @@ impl Stage {
         let before = Books::of(self.path());
         self.broker.with(|server| oracle::check(server, &before));
 
-        let again = self.broker.with(|server| {
+        let acks = self.broker.with(|server| {
+            let acks = server.acks;
             server.wind_back(u64::MAX);
             server.pump();
-            server.stream.messages.len() as u64
+            acks
         });
         self.broker
             .until("everything is acked again", |server| {
@@ -224,7 +225,11 @@ impl Stage {
             .await;
         self.stop().await;
         let mut after = Books::of(self.path());
-        self.broker.with(|server| oracle::check(server, &after));
+        let again = self.broker.with(|server| {
+            oracle::check(server, &after);
+            server.acks - acks
+        });
+        // Those that came: a session that just ends takes none, and trimming may be faster.
         assert_eq!(
             after.counters.redelivered,
             before.counters.redelivered + again
