@@ -72,6 +72,6 @@ fn an_event_is_its_own_json_of_about_230_bytes_and_belongs_on_its_subject() {
     for event in message.events {
         let json = event.to_json();
         assert!((225..=235).contains(&json.len()), "{}", json.len());
-        assert_eq!(message::decode(&message.subject, &json), [Ok(event)]);
+        assert_eq!(message::decode(&message.subject, &json, 0), [Ok(event)]);
     }
 }

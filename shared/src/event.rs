@@ -2,6 +2,9 @@
 //!
 //! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload stays
 //! the bytes that came: it is checked to be a JSON object and never printed again from parsed values.
+//!
+//! In a message the timestamp may be `null`: its producer knew none. Then it is the time at which the stream took the
+//! message, marked as such, and never compared with another.
 
 mod fields;
 
@@ -50,6 +53,19 @@ impl Event {
     /// # Errors
     /// The violations of the rules: not only the first, but at most [`MAX_VIOLATIONS`].
     pub fn parse(json: &Bytes) -> Result<Self, Vec<Violation>> {
+        Self::parse_with(json, None)
+    }
+
+    /// The same for an event in a message that the stream took at `arrival`, in nanoseconds since 1970: that is its
+    /// timestamp where it has `null` in its place.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_arrived(json: &Bytes, arrival: i64) -> Result<Self, Vec<Violation>> {
+        Self::parse_with(json, Some(arrival))
+    }
+
+    fn parse_with(json: &Bytes, arrival: Option<i64>) -> Result<Self, Vec<Violation>> {
         if json.len() > MAX_EVENT_BYTES {
             let message = format!(
                 "the event has {} bytes, at most {MAX_EVENT_BYTES} are taken",
@@ -68,7 +84,7 @@ impl Event {
         }
         let fields: RawFields<'_> = serde_json::from_slice(json)
             .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
-        fields.check(json)
+        fields.check(json, arrival)
     }
 
     /// Parses a JSON array that holds events and nothing else, in one pass. None for anything else, which
@@ -82,15 +98,19 @@ impl Event {
         all.into_iter().map(|plain| plain.check(array)).collect()
     }
 
-    /// The event as JSON, its payload byte for byte as it came.
+    /// The event as JSON, its payload byte for byte as it came, its timestamp `null` where arrival filled it in.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         let text = |text: &str| serde_json::Value::from(text).to_string();
+        let timestamp = match self.timestamp.is_filled() {
+            true => "null".to_owned(),
+            false => text(self.timestamp.as_str()),
+        };
         let json = format!(
             r#"{{"topic":{},"event_id":{},"timestamp":{},"source":{},"payload":{}}}"#,
             text(self.topic.as_str()),
             text(self.event_id.as_str()),
-            text(self.timestamp.as_str()),
+            timestamp,
             text(self.source.as_str()),
             self.payload.as_str(),
         );
@@ -148,9 +168,12 @@ name!(
     Source
 );
 
-/// An RFC 3339 time with an offset, kept as the text that came.
+/// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timestamp(CompactString);
+pub struct Timestamp {
+    text: CompactString,
+    is_filled: bool,
+}
 
 impl Timestamp {
     /// Checks the text and keeps it.
@@ -159,7 +182,10 @@ impl Timestamp {
     /// [`Code::NotRfc3339`] with a message for people.
     pub fn new(text: &str) -> Result<Self, (Code, String)> {
         match OffsetDateTime::parse(text, &Rfc3339) {
-            Ok(_) => Ok(Self(text.into())),
+            Ok(_) => Ok(Self {
+                text: text.into(),
+                is_filled: false,
+            }),
             Err(_) => Err((
                 Code::NotRfc3339,
                 "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z".to_owned(),
@@ -167,10 +193,31 @@ impl Timestamp {
         }
     }
 
-    /// The text as it came.
+    /// What an event without one gets: the time at which the stream took its message, in nanoseconds since 1970.
+    ///
+    /// # Panics
+    /// Never: the times that 64 bits of nanoseconds can tell, from 1677 to 2262, are all of RFC 3339.
+    #[must_use]
+    pub fn of_arrival(nanoseconds: i64) -> Self {
+        let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into());
+        let text = time.expect("64 bits of nanoseconds end in 2262");
+        let text = text.format(&Rfc3339).expect("the year has four digits");
+        Self {
+            text: text.into(),
+            is_filled: true,
+        }
+    }
+
+    /// The text as it came, or as it was filled in.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    /// Whether its producer knew none, so that it says nothing of what the event is.
+    #[must_use]
+    pub fn is_filled(&self) -> bool {
+        self.is_filled
     }
 }
 
@@ -387,6 +434,26 @@ mod tests {
         ] {
             assert!(Timestamp::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_timestamp_is_filled_in_only_on_arrival_and_only_where_it_is_null() {
+        let json = |timestamp: &str| {
+            Bytes::from(format!(
+                r#"{{"topic":"t","event_id":"1","timestamp":{timestamp},"source":"s","payload":{{}}}}"#
+            ))
+        };
+        assert_eq!(
+            Event::parse(&json("null")).unwrap_err()[0].code,
+            Code::WrongType
+        );
+        let filled = Event::parse_arrived(&json("null"), 1_000_000_001).unwrap();
+        assert_eq!(filled.timestamp.as_str(), "1970-01-01T00:00:01.000000001Z");
+        assert!(filled.timestamp.is_filled());
+        assert_eq!(filled.to_json(), json("null"));
+        let given = Event::parse_arrived(&json(r#""2026-01-31T12:00:00Z""#), 1).unwrap();
+        assert!(!given.timestamp.is_filled());
+        assert!(Event::parse_arrived(&json("1"), 1).is_err());
     }
 
     #[test]

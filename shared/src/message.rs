@@ -203,10 +203,10 @@ impl<'a> Visitor<'a> for Wrapper<'a> {
     }
 }
 
-/// Decodes the body of a message that came on `subject`. Each element is judged by itself; a body
-/// without elements is one rejection.
+/// Decodes the body of a message that came on `subject` and that the stream took at `time`, in nanoseconds since 1970.
+/// Each element is judged by itself; a body without elements is one rejection.
 #[must_use]
-pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
+pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     let whole = |reason, detail| {
         vec![Err(Rejection {
             reason,
@@ -243,12 +243,17 @@ pub fn decode(subject: &str, body: &Bytes) -> Arrivals {
     };
     elements
         .into_iter()
-        .map(|json| judge(subject, topic.as_ref(), json))
+        .map(|json| judge(subject, topic.as_ref(), json, time))
         .collect()
 }
 
-fn judge(subject: &str, topic: Option<&Topic>, json: Bytes) -> Result<Event, Rejection> {
-    let event = Event::parse(&json).map_err(|violations| Rejection {
+fn judge(
+    subject: &str,
+    topic: Option<&Topic>,
+    json: Bytes,
+    time: i64,
+) -> Result<Event, Rejection> {
+    let event = Event::parse_arrived(&json, time).map_err(|violations| Rejection {
         reason: Reason::InvalidEvent,
         detail: describe(violations),
         body: json.clone(),
@@ -316,7 +321,7 @@ mod tests {
     }
 
     fn reasons(subject: &str, body: &str) -> Vec<Option<&'static str>> {
-        decode(subject, &Bytes::copy_from_slice(body.as_bytes()))
+        decode(subject, &Bytes::copy_from_slice(body.as_bytes()), 0)
             .into_iter()
             .map(|arrival| arrival.err().map(|rejection| rejection.reason.as_str()))
             .collect()
@@ -378,9 +383,9 @@ mod tests {
             let each = elements.iter().flat_map(|element| {
                 // In a company that the one pass does not take.
                 let body = Bytes::from(format!("[0,{element}]"));
-                decode("events.t", &body).into_iter().skip(1)
+                decode("events.t", &body, 0).into_iter().skip(1)
             });
-            prop_assert_eq!(decode("events.t", &body), each.collect::<Arrivals>());
+            prop_assert_eq!(decode("events.t", &body, 0), each.collect::<Arrivals>());
         }
     }
 

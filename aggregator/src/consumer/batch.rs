@@ -29,14 +29,15 @@ impl Batch {
             (info.stream_sequence, info.published.unix_timestamp_nanos())
         };
         let (message, acker) = message.split();
-        let arrivals = message::decode(&message.subject, &message.payload);
+        let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let arrivals = message::decode(&message.subject, &message.payload, time);
         self.events += arrivals.len();
         self.bytes += message.payload.len() + size_of_val(arrivals.as_slice());
         self.since.get_or_insert_with(Instant::now);
         self.deliveries.push(Delivery {
             subject: message.subject.to_string(),
             sequence,
-            time: i64::try_from(time).unwrap_or(i64::MAX),
+            time,
             arrivals,
         });
         self.ackers.0.push(acker);

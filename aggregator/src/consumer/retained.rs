@@ -155,7 +155,7 @@ fn decode(message: &jetstream::Message) -> Result<(Delivery, u64), async_nats::E
     let time = i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or(i64::MAX);
     let subject = message.subject.to_string();
     let delivery = Delivery {
-        arrivals: message::decode(&subject, &message.payload),
+        arrivals: message::decode(&subject, &message.payload, time),
         subject,
         sequence: info.stream_sequence,
         time,

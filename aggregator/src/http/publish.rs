@@ -67,6 +67,11 @@ pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
     } else {
         parse(&bytes)?
     };
+    deliver(api, events).await
+}
+
+/// Puts valid events on the stream, and answers once all of them are there.
+pub async fn deliver(api: &Api, events: Vec<Outgoing>) -> Result<Json<Accepted>, Problem> {
     let received = events.len();
     // The client would keep what is published now and send it at some later time.
     if !api.connection.is_connected() {

@@ -77,7 +77,7 @@ impl Fixture {
             subject: "events.a".to_owned(),
             sequence,
             time: 0,
-            arrivals: message::decode("events.a", &Bytes::from((*json).to_owned())),
+            arrivals: message::decode("events.a", &Bytes::from((*json).to_owned()), 0),
         });
         let batch = Arc::new(batch.collect());
         self.writer.append(batch, 1_000_000).await.unwrap();

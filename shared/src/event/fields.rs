@@ -82,10 +82,14 @@ pub(super) struct RawFields<'a> {
 }
 
 impl<'a> RawFields<'a> {
-    pub fn check(mut self, json: &Bytes) -> Result<Event, Vec<Violation>> {
+    pub fn check(mut self, json: &Bytes, arrival: Option<i64>) -> Result<Event, Vec<Violation>> {
         let topic = self.text(0, Topic::new);
         let event_id = self.text(1, EventId::new);
-        let timestamp = self.text(2, Timestamp::new);
+        let is_null = self.values[2].is_some_and(|value| value.get() == "null");
+        let timestamp = match arrival.filter(|_| is_null) {
+            Some(arrival) => Some(Timestamp::of_arrival(arrival)),
+            None => self.text(2, Timestamp::new),
+        };
         let source = self.text(3, Source::new);
         let payload = self.payload(json);
         match (topic, event_id, timestamp, source, payload) {

@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (on, body) = (head.trim_end_matches('\n'), Bytes::copy_from_slice(body));
-    let arrivals = decode(on, &body);
+    let arrivals = decode(on, &body, 0);
     check_bounds(&arrivals, &body);
     for event in arrivals.iter().flatten() {
         assert_eq!(subject::of(&event.topic), on);
@@ -61,7 +61,7 @@ fn check_alone(on: &str, body: &Bytes, arrivals: &Arrivals) {
     }
     let alone = found.kept.iter().flat_map(|element| {
         let company = encode([&Bytes::from_static(b"0"), element], 0);
-        let mut arrivals = decode(on, &company);
+        let mut arrivals = decode(on, &company, 0);
         assert_eq!(arrivals.len(), 2);
         arrivals.pop()
     });
@@ -81,6 +81,6 @@ fn check_encoded(on: &str, arrivals: &Arrivals) {
             .flatten()
             .map(shared::event::Event::to_json)
             .collect();
-        assert_eq!(decode(on, &encode(&written, 0)), events);
+        assert_eq!(decode(on, &encode(&written, 0), 0), events);
     }
 }

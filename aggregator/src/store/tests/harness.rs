@@ -43,11 +43,12 @@ pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
     });
     let subject = format!("events.t{}", topic.unwrap_or(0));
     let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
+    let time = i64::try_from(sequence).unwrap();
     Delivery {
-        arrivals: message::decode(&subject, &message::encode(&bodies, 0)),
+        arrivals: message::decode(&subject, &message::encode(&bodies, 0), time),
         subject,
         sequence,
-        time: i64::try_from(sequence).unwrap(),
+        time,
     }
 }
 
