@@ -2,6 +2,8 @@
 
 mod body;
 mod conflicts;
+mod duplicates;
+mod event;
 mod events;
 mod missing;
 mod page;
@@ -25,9 +27,10 @@ use axum::{
 use shared::{connection::Connection, publish::Publisher};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
 
-pub use self::page::MAX_PAGES;
 use self::{body::Intake, problem::Problem};
+pub use self::{events::tail::MAX_TAILS, page::MAX_PAGES};
 use crate::{
     health::Health,
     store::{Reader, Writer},
@@ -50,6 +53,10 @@ pub struct Api {
     pub health: Health,
     /// Places for pages of events in memory.
     pub pages: Arc<Semaphore>,
+    /// Places for clients that follow events.
+    pub tails: Arc<Semaphore>,
+    /// Cancelled when the service stops: what has no end of its own ends then.
+    pub stopping: CancellationToken,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
     /// When the process started, in microseconds since 1970.
@@ -73,6 +80,9 @@ pub fn router(api: Api) -> Router {
     let api = Arc::clone(&publish.api);
     Router::new()
         .route("/events", get(events::list))
+        .route("/events/tail", get(events::tail::tail))
+        .route("/event", get(event::find))
+        .route("/duplicates", get(duplicates::list))
         .route("/topics", get(topics::list))
         .route("/stats", get(status::stats))
         .route("/health", get(status::health))
@@ -95,7 +105,7 @@ pub fn router(api: Api) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing",
+        "there is nothing at {}; see POST /publish, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing",
         uri.path()
     ))
 }

@@ -19,7 +19,7 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::Health,
-    http::{self, Api, MAX_PAGES},
+    http::{self, Api, MAX_PAGES, MAX_TAILS},
     store,
 };
 
@@ -52,6 +52,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .await
         .context("cannot use the NATS address")?;
     let health = Health::starting();
+    let service = Service::default();
+    let token = service.token();
 
     let options = Options {
         stream: settings.stream.clone(),
@@ -67,6 +69,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         stream: settings.stream.clone(),
         health: health.clone(),
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
+        tails: Arc::new(Semaphore::new(MAX_TAILS)),
+        stopping: token.clone(),
         started,
         started_at,
     });
@@ -83,8 +87,6 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         health,
     };
 
-    let service = Service::default();
-    let token = service.token();
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });
     service.spawn("publisher", async {
         driver.run().await;

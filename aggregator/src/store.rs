@@ -6,10 +6,12 @@
 mod append;
 pub mod backup;
 mod digest;
+mod duplicates;
 mod fingerprint;
 mod incarnation;
 mod index;
 mod lookup;
+mod marks;
 mod migrate;
 mod options;
 pub mod ranges;
@@ -21,6 +23,7 @@ mod tests;
 mod topics;
 mod trouble;
 pub mod verify;
+mod waits;
 mod writer;
 
 use std::path::Path;
@@ -34,6 +37,7 @@ pub use self::{
     incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
     reader::Reader,
+    waits::{Outcome, Place as StreamPlace, Wait},
     writer::{Writer, WriterEnded},
 };
 
@@ -139,8 +143,7 @@ fn open_with(
         options,
     };
     let file = place.file.clone();
-    let slot = Slot::default();
-    let (writer, ended) = writer::start(place, &slot, now)?;
-    let reader = Reader::open(&file, slot)?;
+    let (writer, ended, memory) = writer::start(place, &Slot::default(), now)?;
+    let reader = Reader::open(&file, memory)?;
     Ok((writer, ended, reader))
 }

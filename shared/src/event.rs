@@ -102,9 +102,10 @@ impl Event {
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         let text = |text: &str| serde_json::Value::from(text).to_string();
-        let timestamp = match self.timestamp.is_filled() {
-            true => "null".to_owned(),
-            false => text(self.timestamp.as_str()),
+        let timestamp = if self.timestamp.is_filled() {
+            "null".to_owned()
+        } else {
+            text(self.timestamp.as_str())
         };
         let json = format!(
             r#"{{"topic":{},"event_id":{},"timestamp":{},"source":{},"payload":{}}}"#,

@@ -247,12 +247,7 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
         .collect()
 }
 
-fn judge(
-    subject: &str,
-    topic: Option<&Topic>,
-    json: Bytes,
-    time: i64,
-) -> Result<Event, Rejection> {
+fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result<Event, Rejection> {
     let event = Event::parse_arrived(&json, time).map_err(|violations| Rejection {
         reason: Reason::InvalidEvent,
         detail: describe(violations),

@@ -16,6 +16,7 @@ use shared::{
     publish::{Options, Publisher},
 };
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use crate::intake::now_micros;
@@ -43,6 +44,8 @@ impl Api {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            tails: Arc::new(Semaphore::new(1)),
+            stopping: CancellationToken::new(),
             started: Instant::now(),
             started_at: now_micros(),
         })))

@@ -39,6 +39,9 @@ struct Shown {
     stored: Event,
     /// What came later under the same identity.
     timestamp: String,
+    /// There only where arrival filled in the timestamp.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    timestamp_filled: bool,
     source: String,
     payload: Box<RawValue>,
     subject: String,
@@ -73,6 +76,7 @@ fn shown(row: Conflict) -> Result<Shown, StoreError> {
         id: row.id,
         stored: events::shown(row.stored)?,
         timestamp: row.timestamp,
+        timestamp_filled: row.timestamp_filled,
         source: row.source,
         payload: events::raw(row.payload)?,
         subject: row.subject,

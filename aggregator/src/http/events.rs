@@ -1,27 +1,45 @@
-//! `GET /events`: what is stored, newest first.
+//! `GET /events`: what is stored, a page at a time, or all of it line by line.
+
+mod export;
+pub mod question;
+pub mod tail;
 
 use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
+    http::HeaderMap,
     response::Response,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Api, page, problem::Problem, query::Query};
+use self::question::{Asked, Format};
+use super::{Api, page, problem::Problem};
 use crate::{
     clock,
-    store::{StoreError, reader::StoredEvent},
+    store::{
+        StoreError,
+        reader::{Extent, StoredEvent},
+    },
 };
 
 /// A page of events.
 #[derive(Debug, Serialize)]
 pub struct Page {
     events: Vec<Shown>,
-    total: u64,
-    filtered_by_topic: Option<String>,
+    /// None where it would have to be counted.
+    total: Option<u64>,
+    filtered_by_topic: Option<Topics>,
     next_cursor: Option<String>,
+}
+
+/// The topics asked for: one as it is, several as a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Topics {
+    One(String),
+    Many(Vec<String>),
 }
 
 /// An event as it came, with the time of its storing.
@@ -30,30 +48,48 @@ pub struct Shown {
     topic: String,
     event_id: String,
     timestamp: String,
+    /// There only where arrival filled in the timestamp.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    timestamp_filled: bool,
     source: String,
     payload: Box<RawValue>,
     processed_at: String,
 }
 
-/// Lists events of a topic, or of all.
+/// Lists events.
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
+    headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &["topic", "limit", "cursor"])?;
-    let topic = query.topic()?.map(|topic| topic.to_string());
-    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let before = page::cursor(&query)?;
+    let Asked {
+        question,
+        from,
+        limit,
+        format,
+    } = Asked::parse(query.as_deref(), &headers)?;
+    let question = Arc::new(question);
+    if format == Format::Lines {
+        return Ok(export::answer(api, question, from, limit));
+    }
     let place = api.place().await;
-    let page = api.reader.events(topic.clone(), before, limit).await;
+    let extent = Extent {
+        from,
+        last: i64::MAX,
+        limit,
+    };
+    let page = api.reader.events(Arc::clone(&question), extent).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
-    let page = page.ok_or_else(page::wrong_cursor)?;
     let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
     let page = Page {
         events: events.map_err(|err| Problem::internal(&err))?,
         total: page.total,
-        filtered_by_topic: topic,
-        next_cursor: page.next.map(|sequence| sequence.to_string()),
+        filtered_by_topic: match question.topics.as_slice() {
+            [] => None,
+            [topic] => Some(Topics::One(topic.clone())),
+            topics => Some(Topics::Many(topics.to_vec())),
+        },
+        next_cursor: page.next.map(|last| question::cursor(last, &question)),
     };
     Ok(page::answer(page, place))
 }
@@ -65,10 +101,20 @@ pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
         topic: event.topic,
         event_id: event.event_id,
         timestamp: event.timestamp,
+        timestamp_filled: event.timestamp_filled,
         source: event.source,
         payload,
         processed_at: clock::rfc3339(event.processed_at),
     })
+}
+
+/// The same as JSON on one line: CR and LF between the payload's tokens become spaces. In its strings they cannot occur.
+fn line(mut event: StoredEvent) -> Result<String, StoreError> {
+    if event.payload.contains(['\r', '\n']) {
+        event.payload = event.payload.replace(['\r', '\n'], " ");
+    }
+    let shown = shown(event)?;
+    Ok(serde_json::to_string(&shown).expect("texts and JSON are JSON"))
 }
 
 /// A payload as it was stored: JSON, or the file is not what was written.

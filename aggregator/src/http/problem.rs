@@ -180,6 +180,16 @@ impl Problem {
     /// 422 for one query parameter.
     pub fn invalid_query(field: &str, code: Code, message: String) -> Self {
         let detail = format!("the query parameter {field} {message}");
+        Self::invalid_part(field, code, message, detail)
+    }
+
+    /// 422 for one header field.
+    pub fn invalid_field(field: &str, code: Code, message: String) -> Self {
+        let detail = format!("the header field {field} {message}");
+        Self::invalid_part(field, code, message, detail)
+    }
+
+    fn invalid_part(field: &str, code: Code, message: String, detail: String) -> Self {
         let mut errors = ItemErrors::default();
         errors.add(None, vec![Violation::new(Some(field), code, message)]);
         Self::invalid(detail, errors)
@@ -194,6 +204,19 @@ impl Problem {
             StatusCode::INTERNAL_SERVER_ERROR,
             "the store could not be read; the service's log says why".to_owned(),
         )
+    }
+
+    /// 503: the dedup index, by which identities are found, is being made.
+    pub fn index_away() -> Self {
+        Self {
+            retry_after: Some(Duration::from_secs(5)),
+            ..Self::new(
+                "urn:problem:index-away",
+                "Index away",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the dedup index is being made anew; try again in a moment".to_owned(),
+            )
+        }
     }
 
     /// 503: nothing was changed; the cause goes to the log.
@@ -237,6 +260,12 @@ impl Problem {
                 "the broker does not take these events as it is configured; its operator has to look, the service's log says why",
                 60,
             ),
+            Cannot::Follow => (
+                "urn:problem:too-many-tails",
+                "Too many tails",
+                "too many clients follow the events already; ask GET /events from time to time instead",
+                10,
+            ),
             Cannot::Hold => (
                 "urn:problem:busy",
                 "Busy",
@@ -267,6 +296,8 @@ pub enum Cannot {
     Agree,
     /// A `PubAck` did not come.
     Confirm,
+    /// The clients that follow events are at their limit.
+    Follow,
     /// The bytes of request bodies in flight are at their limit.
     Hold,
 }

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 use shared::event::{Code, Topic, Violation};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::problem::{ItemErrors, Problem};
 
@@ -15,6 +16,19 @@ impl Query {
     /// # Errors
     /// 422 that names every unknown or repeated parameter, and what is not UTF-8.
     pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        Self::parse_many(query, known, |_| false)
+    }
+
+    /// The same where some parameters may stand there more than once: those that `is_many` knows by their names, which
+    /// `known` tells people.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_many(
+        query: Option<&str>,
+        known: &[&str],
+        is_many: impl Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         let mut errors = Vec::new();
         for pair in query
@@ -30,7 +44,9 @@ impl Query {
                 errors.push(Violation::new(Some(&name), Code::WrongType, message));
                 continue;
             };
-            if !known.contains(&name.as_str()) {
+            if is_many(name) {
+                pairs.push((name.clone(), value));
+            } else if !known.contains(&name.as_str()) {
                 let message = format!("is not a parameter here; there are: {}", known.join(", "));
                 errors.push(Violation::new(Some(name), Code::Unknown, message));
             } else if pairs.iter().any(|(seen, _)| seen == name) {
@@ -55,17 +71,49 @@ impl Query {
         pair.map(|(_, value)| value.as_str())
     }
 
+    /// All parameters whose names begin so, each with the rest of its name and its value.
+    pub fn all<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.0.iter();
+        pairs.filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
     /// A topic.
     ///
     /// # Errors
     /// 422 where it is not one.
     pub fn topic(&self) -> Result<Option<Topic>, Problem> {
-        self.text("topic")
-            .map(|text| {
-                Topic::new(text)
-                    .map_err(|(code, message)| Problem::invalid_query("topic", code, message))
-            })
-            .transpose()
+        self.text("topic").map(topic).transpose()
+    }
+
+    /// A text that must not be empty.
+    ///
+    /// # Errors
+    /// 422 where it is.
+    pub fn filled(&self, name: &str) -> Result<Option<String>, Problem> {
+        match self.text(name) {
+            Some("") => {
+                let message = "must not be empty".to_owned();
+                Err(Problem::invalid_query(name, Code::Empty, message))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    /// An RFC 3339 time, in microseconds since 1970, a part of one counted as a whole one.
+    ///
+    /// # Errors
+    /// 422 where it is none.
+    pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
+            let message = "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z";
+            Problem::invalid_query(name, Code::NotRfc3339, message.to_owned())
+        })?;
+        let nanoseconds = time.unix_timestamp_nanos();
+        let microseconds = nanoseconds.div_euclid(1_000) + i128::from(nanoseconds % 1_000 != 0);
+        Ok(Some(i64::try_from(microseconds).unwrap_or(i64::MAX)))
     }
 
     /// The parameter `limit`: 1 to `most`, or `default` where it is left out.
@@ -82,6 +130,14 @@ impl Query {
             Problem::invalid_query("limit", Code::OutOfRange, message)
         })
     }
+}
+
+/// A topic that the query names.
+///
+/// # Errors
+/// 422 where it is not one.
+pub fn topic(text: &str) -> Result<Topic, Problem> {
+    Topic::new(text).map_err(|(code, message)| Problem::invalid_query("topic", code, message))
 }
 
 /// A percent-decoded part of a query, in which `+` is a space; none where it is not UTF-8.

@@ -52,6 +52,8 @@ impl Fixture {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
+            tails: Arc::new(tokio::sync::Semaphore::new(1)),
+            stopping: tokio_util::sync::CancellationToken::new(),
             started: Instant::now(),
             started_at: 0,
         });
@@ -124,7 +126,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST
@@ -241,9 +243,9 @@ async fn events_come_back_as_they_came_newest_first() {
     api.append(&[&event("1"), &event("2"), &event("1")]).await;
     assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"
     200 content-type: application/json
-    {"events":[{"topic":"a","event_id":"2","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","next_cursor":"2"}
+    {"events":[{"topic":"a","event_id":"2","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","next_cursor":"XSjdJQIAAAAAAAAA"}
     "#);
-    assert_snapshot!(api.get("/events?topic=a&limit=1&cursor=2").await, @r#"
+    assert_snapshot!(api.get("/events?topic=a&limit=1&cursor=XSjdJQIAAAAAAAAA").await, @r#"
     200 content-type: application/json
     {"events":[{"topic":"a","event_id":"1","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","next_cursor":null}
     "#);

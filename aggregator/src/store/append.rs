@@ -3,7 +3,10 @@
 
 pub(super) mod kept;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use rusqlite::{
     CachedStatement, OptionalExtension, Transaction, params,
@@ -18,11 +21,14 @@ use self::kept::{Bounds, Origin};
 use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
+    duplicates::Again,
     incarnation::{Incarnation, was_applied},
     index::{Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
+    marks,
     state::State,
     topics::{TopicRow, Topics},
+    waits::{Outcome, Told, Waits},
 };
 
 /// What an append works on: changed in the transaction, or read.
@@ -30,6 +36,7 @@ pub(super) struct Ground<'a> {
     pub transaction: &'a Transaction<'a>,
     pub index: &'a Index,
     pub topics: &'a Topics,
+    pub waits: &'a Waits,
     pub bounds: &'a Bounds,
 }
 
@@ -41,6 +48,10 @@ pub(super) struct Fresh {
     /// Registered, where the index's table is full with these entries.
     pub seal: Option<Seal>,
     pub topics: HashMap<Topic, TopicRow>,
+    /// The duplicates in it.
+    pub again: Vec<Again>,
+    /// What became of the events that somebody waits for.
+    pub told: Vec<Told>,
 }
 
 /// Appends a batch. Changes `next`; the caller saves it and commits.
@@ -52,6 +63,7 @@ pub(super) fn append(
 ) -> Result<(Appended, Fresh), StoreError> {
     // Never earlier than what is stored, so that the order of sequences is an order of times.
     let processed_at = now.max(next.counters.processed_at);
+    let identities = looked.events.iter().map(|looked| looked.print.identity);
     let mut append = Append {
         ground,
         insert: ground.transaction.prepare_cached(INSERT)?,
@@ -61,6 +73,9 @@ pub(super) fn append(
             .and_then(|asked| ground.index.entered_after(asked)),
         entries: Table::default(),
         topics: HashMap::new(),
+        again: Vec::new(),
+        wanted: ground.waits.wanted_of(identities),
+        told: Vec::new(),
         done: Appended::default(),
         processed_at,
     };
@@ -72,8 +87,8 @@ pub(super) fn append(
 }
 
 const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id, timestamp, \
-     source, payload, processed_at, incarnation, stream_sequence, position) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+     source, payload, processed_at, incarnation, stream_sequence, position, timestamp_filled) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 struct Append<'a> {
     ground: &'a Ground<'a>,
@@ -84,6 +99,10 @@ struct Append<'a> {
     /// The entries of this batch: memory knows them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
+    again: Vec<Again>,
+    /// The identities in it that somebody waits for.
+    wanted: HashSet<u128>,
+    told: Vec<Told>,
     done: Appended,
     processed_at: i64,
 }
@@ -91,7 +110,8 @@ struct Append<'a> {
 /// What the store has of an event's identity.
 enum Seen {
     Never,
-    Same,
+    /// The event of this sequence is the same.
+    Same(i64),
     /// The event of this sequence has the identity, and other content.
     Other(i64),
     /// The event of this sequence has the fingerprint, and another identity.
@@ -156,7 +176,7 @@ impl<'a> Append<'a> {
         for (event, looked) in delivery.arrivals.iter().flatten().zip(looked) {
             match self.see(event, *looked)? {
                 Seen::Never => return Ok(false),
-                Seen::Same | Seen::Other(_) => {}
+                Seen::Same(_) | Seen::Other(_) => {}
                 Seen::Collision(_) => rejections += 1,
             }
         }
@@ -194,21 +214,29 @@ impl<'a> Append<'a> {
             return Ok(Seen::Never);
         };
         if content == print.content {
-            return Ok(Seen::Same);
+            return Ok(Seen::Same(sequence));
         }
-        let (topic_id, event_id): (i64, String) = self
+        let (topic_id, is_event_id, is_same) = self
             .ground
             .transaction
-            .prepare_cached("SELECT topic_id, event_id FROM events WHERE sequence = ?1")?
-            .query_row([sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+            .prepare_cached(
+                "SELECT topic_id, event_id, source, payload, timestamp_filled FROM events WHERE sequence = ?1",
+            )?
+            .query_row([sequence], |row| {
+                let is_event_id = row.get_ref(1)?.as_str()? == event.event_id.as_str();
+                // They differ in nothing but a time that one of them got on arrival.
+                let is_same = (event.timestamp.is_filled() || row.get(4)?)
+                    && row.get_ref(2)?.as_str()? == event.source.as_str()
+                    && row.get_ref(3)?.as_bytes()? == event.payload.as_bytes();
+                Ok((row.get::<_, i64>(0)?, is_event_id, is_same))
+            })
             .optional()?
             .ok_or(IndexError::Wrong("an entry has no row"))?;
-        let is_identity =
-            event_id == event.event_id.as_str() && self.topic_id(&event.topic)? == Some(topic_id);
-        Ok(if is_identity {
-            Seen::Other(sequence)
-        } else {
-            Seen::Collision(sequence)
+        let is_identity = is_event_id && self.topic_id(&event.topic)? == Some(topic_id);
+        Ok(match (is_identity, is_same) {
+            (true, true) => Seen::Same(sequence),
+            (true, false) => Seen::Other(sequence),
+            (false, _) => Seen::Collision(sequence),
         })
     }
 
@@ -227,23 +255,58 @@ impl<'a> Append<'a> {
         looked: LookedEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
-        match self.see(event, looked)? {
-            Seen::Never => self.insert(event, looked, origin),
-            Seen::Same => {
-                self.topic(&event.topic)?.received += 1;
-                self.done.duplicates += 1;
-                Ok(())
+        let outcome = match self.see(event, looked)? {
+            Seen::Never => {
+                self.insert(event, looked, origin)?;
+                Outcome::Stored(self.next.last_event)
+            }
+            Seen::Same(stored) => {
+                self.duplicate(event, stored, origin, false)?;
+                Outcome::Duplicate(stored)
             }
             Seen::Other(stored) => {
-                self.topic(&event.topic)?.received += 1;
-                self.done.duplicates += 1;
+                self.duplicate(event, stored, origin, true)?;
                 self.done.conflicts += 1;
                 let kept = &mut self.next.counters.conflicts_kept;
                 kept::conflict(self.ground.transaction, kept, event, stored, origin)?;
-                Ok(())
+                Outcome::Conflict(stored)
             }
-            Seen::Collision(stored) => self.rejection(&kept::collision(event, stored), origin),
+            Seen::Collision(stored) => {
+                self.rejection(&kept::collision(event, stored), origin)?;
+                Outcome::Rejected
+            }
+        };
+        if self.wanted.contains(&looked.print.identity) {
+            self.told.push(Told {
+                identity: looked.print.identity,
+                place: (origin.delivery.sequence, origin.position),
+                outcome,
+            });
         }
+        Ok(())
+    }
+
+    fn duplicate(
+        &mut self,
+        event: &'a Event,
+        stored: i64,
+        origin: Origin<'_>,
+        is_conflict: bool,
+    ) -> Result<(), StoreError> {
+        let topic = self.topic(&event.topic)?;
+        topic.received += 1;
+        let topic_id = topic.id;
+        self.done.duplicates += 1;
+        self.again.push(Again {
+            stored,
+            topic_id,
+            source: event.source.clone(),
+            stream_sequence: origin.delivery.sequence,
+            position: origin.position,
+            processed_at: origin.processed_at,
+            is_conflict,
+        });
+        Ok(())
     }
 
     fn insert(
@@ -255,7 +318,7 @@ impl<'a> Append<'a> {
         let (processed_at, key) = (self.processed_at, self.next.key);
         let sequence = self.next.last_event + 1;
         let topic = self.topic(&event.topic)?;
-        let (topic_id, previous) = (topic.id, topic.last_sequence);
+        let (topic_id, previous, ordinal) = (topic.id, topic.last_sequence, topic.unique + 1);
         topic.received += 1;
         topic.unique += 1;
         topic.last_sequence = sequence;
@@ -272,7 +335,9 @@ impl<'a> Append<'a> {
             origin.incarnation,
             origin.delivery.sequence,
             origin.position,
+            event.timestamp.is_filled(),
         ])?;
+        marks::mark(self.ground.transaction, topic_id, sequence, ordinal)?;
         let entry = Entry {
             sequence,
             content: looked.print.content,
@@ -351,6 +416,8 @@ impl<'a> Append<'a> {
                 .into_iter()
                 .map(|(topic, row)| (topic.clone(), row.saved()))
                 .collect(),
+            again: self.again,
+            told: self.told,
         };
         Ok((self.done, fresh))
     }

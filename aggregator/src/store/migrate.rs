@@ -16,6 +16,7 @@ use super::{
     append::kept::{CONFLICT_BYTES, REJECTED_BYTES},
     digest::Digest,
     fingerprint::{Fields, Key},
+    marks,
 };
 
 /// Rows copied in one transaction, whose WAL is 5 GB if all of them are as large as an event may be.
@@ -69,6 +70,34 @@ ALTER TABLE incarnations ADD COLUMN witness_time INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE incarnations ADD COLUMN evicted_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rejected ADD COLUMN requeued_at INTEGER;
 PRAGMA user_version = 3;";
+
+/// What version 4 has more: times that arrival filled in, and marks along the chains of topics.
+const VERSION_4: &str = "
+ALTER TABLE events ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conflicts ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE marks (
+    topic_id INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    ordinal  INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID;
+PRAGMA user_version = 4;";
+
+/// Migrates a store of version 3, in the caller's transaction: reads the events once.
+pub(super) fn from_version_3(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_4)?;
+    let mut ordinals: HashMap<i64, u64> = HashMap::new();
+    let mut select =
+        transaction.prepare("SELECT sequence, topic_id FROM events ORDER BY sequence")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
+        let ordinal = ordinals.entry(topic_id).or_default();
+        *ordinal += 1;
+        marks::mark(transaction, topic_id, sequence, *ordinal)?;
+    }
+    Ok(())
+}
 
 /// Migrates a store of version 2, in the caller's transaction.
 pub(super) fn from_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

@@ -1,36 +1,74 @@
 //! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
 
+mod duplicates;
 mod events;
 mod kept;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rusqlite::{Connection, OpenFlags, Transaction, params};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::spawn_blocking,
+};
 
 pub use self::{
-    events::{EventPage, PAGE_BYTES, StoredEvent},
+    duplicates::{Duplicate, Duplicates, Often},
+    events::{
+        EventPage, Extent, Matching, Order, PAGE_BYTES, PayloadValue, Question, SCAN_ROWS,
+        SCAN_TIME, StoredEvent,
+    },
     kept::{Conflict, KeptPage, Missing, Rejected},
 };
 use super::{
     BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
-    lookup::Slot, ranges::Ranges, state::load_applied,
+    ranges::Ranges, state::load_applied, writer::Memory,
 };
 
 /// Queries that run at once.
 const CONNECTIONS: usize = 4;
 
+/// Of these, those that look at many rows.
+const SCANS: usize = 2;
+
 /// Answers queries. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
     file: Arc<PathBuf>,
-    pub(super) index: Slot,
+    pub(super) memory: Memory,
     key: Key,
     idle: Arc<Mutex<Vec<Connection>>>,
     places: Arc<Semaphore>,
+    /// Of these, those that may be taken for long.
+    scans: Arc<Semaphore>,
+}
+
+/// An event, found by its identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundEvent {
+    /// As it is stored.
+    pub event: StoredEvent,
+    /// The sequence of its message in the stream.
+    pub stream_sequence: u64,
+    /// Its place in the message, from 0.
+    pub position: u64,
+    /// How often its identity came again since the start: at least, and at most.
+    pub again: (u64, u64),
+}
+
+/// Tells a query that nobody waits for it any more.
+struct OnDrop(Arc<AtomicBool>);
+
+impl Drop for OnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A topic and its counts.
@@ -104,34 +142,62 @@ impl Stats {
 
 impl Reader {
     /// For a store whose writer has opened it.
-    pub(super) fn open(file: &Path, index: Slot) -> Result<Self, StoreError> {
+    pub(super) fn open(file: &Path, memory: Memory) -> Result<Self, StoreError> {
         let first = connect(file)?;
         let key = first.query_row("SELECT hash_key FROM store", [], |row| row.get(0))?;
         Ok(Self {
             file: Arc::new(file.to_owned()),
-            index,
+            memory,
             key: Key(key),
             idle: Arc::new(Mutex::new(vec![first])),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
+            scans: Arc::new(Semaphore::new(SCANS)),
         })
     }
 
-    /// A page of events, newest first: those before the event of the sequence `before`, which is one of the topic
-    /// where one is given; none where it is not.
+    /// A page of the events that a question is about. Where the caller gives it up, reading ends within a row.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn events(
         &self,
-        topic: Option<String>,
-        before: Option<i64>,
-        limit: usize,
-    ) -> Result<Option<EventPage>, StoreError> {
-        self.read(move |read| match topic {
-            None => events::newest(read, before.unwrap_or(i64::MAX), limit).map(Some),
-            Some(topic) => events::newest_of(read, &topic, before, limit),
+        question: Arc<Question>,
+        extent: Extent,
+    ) -> Result<EventPage, StoreError> {
+        // Those that look long leave connections to those that do not.
+        let scan = if question.matching == Matching::default() {
+            None
+        } else {
+            let scans = Arc::clone(&self.scans);
+            Some(scans.acquire_owned().await.expect("it is never closed"))
+        };
+        let gone = Arc::new(AtomicBool::new(false));
+        let _gone = OnDrop(Arc::clone(&gone));
+        self.read(move |read| {
+            let _scan = scan;
+            events::page(read, &question, &extent, &gone)
         })
         .await
+    }
+
+    /// How many events of the topics, or of all where none is named, lie after the sequence `after` and not after `upto`.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn events_between(
+        &self,
+        question: Arc<Question>,
+        after: i64,
+        upto: i64,
+    ) -> Result<u64, StoreError> {
+        self.read(move |read| events::between(read, &question.topics, after, upto))
+            .await
+    }
+
+    /// The sequence of the last event, as of the last commit, and of each one from then on.
+    #[must_use]
+    pub fn last_event(&self) -> watch::Receiver<i64> {
+        self.memory.last_event.clone()
     }
 
     /// The event of an identity, found through the dedup index; none where it is not stored.
@@ -142,9 +208,9 @@ impl Reader {
         &self,
         topic: String,
         event_id: String,
-    ) -> Result<Option<StoredEvent>, StoreError> {
+    ) -> Result<Option<FoundEvent>, StoreError> {
         let (slot, identity) = (
-            Arc::clone(&self.index),
+            Arc::clone(&self.memory.index),
             self.key.identity(&topic, &event_id),
         );
         let find = spawn_blocking(move || {
@@ -154,7 +220,30 @@ impl Reader {
         let Some(entry) = find.await.map_err(|_| StoreError::Stopped)?? else {
             return Ok(None);
         };
-        self.read(move |read| events::at(read, entry.sequence, &topic, &event_id))
+        let again = self.memory.duplicates.of(entry.sequence);
+        let found = self
+            .read(move |read| events::at(read, entry.sequence, &topic, &event_id))
+            .await?;
+        Ok(found.map(|(event, stream_sequence, position)| FoundEvent {
+            event,
+            stream_sequence,
+            position,
+            again,
+        }))
+    }
+
+    /// Duplicates that came since the start, of a topic or of all: the latest ones, and the identities that came again
+    /// most often, at most `limit` of each.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn duplicates(
+        &self,
+        topic: Option<String>,
+        limit: usize,
+    ) -> Result<Duplicates, StoreError> {
+        let known = self.memory.duplicates.clone();
+        self.read(move |read| duplicates::read(read, &known, topic.as_deref(), limit))
             .await
     }
 

@@ -9,7 +9,7 @@ use tracing::{info, warn};
 use super::{BUSY_TIMEOUT, StoreError, migrate};
 
 /// The schema version that this program reads and writes.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 /// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
 /// pages that the next batches change again; more would only make the WAL longer.
@@ -90,6 +90,13 @@ fn make_or_migrate(connection: &mut Connection, now: i64) -> Result<(), StoreErr
             migrate::from_version_2(&transaction)?;
             transaction.commit()?;
             info!("the store has schema version 3 now");
+            make_or_migrate(connection, now)
+        }
+        3 => {
+            info!("migrating the store from schema version 3 to 4");
+            migrate::from_version_3(&transaction)?;
+            transaction.commit()?;
+            info!("the store has schema version 4 now");
             Ok(())
         }
         0 => {

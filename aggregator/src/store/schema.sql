@@ -1,4 +1,4 @@
--- One store, schema version 3. Every fact below changes in the transaction that changes its rows.
+-- One store, schema version 4. Every fact below changes in the transaction that changes its rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
@@ -85,8 +85,17 @@ CREATE TABLE events (
     processed_at    INTEGER NOT NULL,
     incarnation     INTEGER NOT NULL,
     stream_sequence INTEGER NOT NULL,
-    position        INTEGER NOT NULL     -- in its message, from 0
+    position        INTEGER NOT NULL,    -- in its message, from 0
+    timestamp_filled INTEGER NOT NULL DEFAULT 0 -- 1 where arrival filled it in: never compared then
 );
+
+-- Every 128th event of a topic, so that its chain can be entered anywhere and its events before any sequence be counted.
+CREATE TABLE marks (
+    topic_id INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    ordinal  INTEGER NOT NULL,           -- it is the so many-th event of its topic, from 1
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID;
 
 -- The seals of the dedup index, each registered in the transaction of the last event in it or a later one. An index
 -- whose newest seal is not here is another store's, or knows more than this one does.
@@ -105,7 +114,8 @@ CREATE TABLE conflicts (
     incarnation     INTEGER NOT NULL,
     stream_sequence INTEGER NOT NULL,
     position        INTEGER NOT NULL,
-    subject         TEXT NOT NULL
+    subject         TEXT NOT NULL,
+    timestamp_filled INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE TABLE rejected (

@@ -12,6 +12,7 @@ mod memory;
 mod migration;
 mod model;
 mod named;
+mod questions;
 mod random;
 mod trial;
 mod verify;

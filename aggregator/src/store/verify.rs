@@ -165,7 +165,7 @@ fn count(
         ..
     } = verification;
     let of = snapshot.counters.unique_processed;
-    let mut scan = Scan::new(snapshot);
+    let mut scan = Scan::new(snapshot, connection)?;
     let mut unsorted = Unsorted::new();
     let mut candidates = Bits::default();
     let lives = stream

@@ -9,11 +9,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
+    duplicates::Duplicates,
     fingerprint::Key,
     incarnation::{Met, Standing},
     lookup::{self, LookFailed, Looked, Slot},
     options::Options,
     schema,
+    waits::{Wait, Waits},
 };
 
 /// Commands that may wait for each of the threads. The consumer has three batches under way: while one commits, the
@@ -25,6 +27,8 @@ const CHANNEL: usize = 1;
 pub struct Writer {
     commands: mpsc::Sender<Command>,
     standing: watch::Receiver<Standing>,
+    waits: Waits,
+    key: Key,
 }
 
 /// Resolves when the writer's thread has ended.
@@ -91,6 +95,13 @@ impl Writer {
         self.task(|reply| Task::Requeued(id, now, reply)).await
     }
 
+    /// Begins to wait for what becomes of events of these identities, topic and `event_id`; none where too many are
+    /// waited for already. To be called before they are published: a commit can come before its `PubAck`.
+    pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
+        let identity = |(topic, event_id)| self.key.identity(topic, event_id);
+        self.waits.begin(identities.map(identity).collect())
+    }
+
     /// How far the current stream is applied, as of the last commit.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -129,16 +140,31 @@ pub(super) struct Place {
     pub options: Options,
 }
 
+/// What the writer knows and readers look at.
+#[derive(Debug, Clone)]
+pub(super) struct Memory {
+    pub index: Slot,
+    pub duplicates: Duplicates,
+    /// The sequence of the last event, as of the last commit.
+    pub last_event: watch::Receiver<i64>,
+}
+
 /// Opens the store for writing and starts the threads. The index is in the slot from then on.
 pub(super) fn start(
     place: Place,
     slot: &Slot,
     now: i64,
-) -> Result<(Writer, WriterEnded), StoreError> {
+) -> Result<(Writer, WriterEnded, Memory), StoreError> {
     let connection = schema::open_or_make(&place.file, now)?;
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
     let standing = owner.standing.subscribe();
     let key = owner.key;
+    let waits = owner.waits.clone();
+    let memory = Memory {
+        index: Arc::clone(slot),
+        duplicates: owner.duplicates.clone(),
+        last_event: owner.last_event.subscribe(),
+    };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);
     let (ended_sender, ended) = oneshot::channel();
@@ -154,7 +180,13 @@ pub(super) fn start(
     spawn("store-lookup")
         .spawn(move || look_ahead(&slot, &key, split, &mut receiver, &worker))
         .map_err(StoreError::Thread)?;
-    Ok((Writer { commands, standing }, WriterEnded(ended)))
+    let writer = Writer {
+        commands,
+        standing,
+        waits,
+        key,
+    };
+    Ok((writer, WriterEnded(ended), memory))
 }
 
 /// The thread before the writer's: hands on every command, batches with what the index says of them.

@@ -61,8 +61,8 @@ pub(super) fn conflict(
     transaction
         .prepare_cached(
             "INSERT INTO conflicts (stored_sequence, timestamp, source, payload, processed_at, \
-             incarnation, stream_sequence, position, subject) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             incarnation, stream_sequence, position, subject, timestamp_filled) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             stored,
@@ -74,6 +74,7 @@ pub(super) fn conflict(
             origin.delivery.sequence,
             origin.position,
             subject,
+            event.timestamp.is_filled(),
         ])?;
     kept.bytes += row_bytes(&[timestamp.len(), source.len(), payload.len(), subject.len()]);
     Ok(())

@@ -160,7 +160,7 @@ fn read(
     limit: usize,
 ) -> rusqlite::Result<Vec<(u128, Entry)>> {
     let mut statement = connection.prepare_cached(
-        "SELECT e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload \
+        "SELECT e.sequence, t.name, e.event_id, iif(e.timestamp_filled, '', e.timestamp), e.source, e.payload \
          FROM events e LEFT JOIN topics t ON t.id = e.topic_id \
          WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
     )?;

@@ -1,9 +1,28 @@
 //! Pages of events, and one event.
 
+mod matching;
+mod walk;
+
+use std::{
+    ops::RangeInclusive,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
 use rusqlite::{OptionalExtension, Row, Transaction, params};
+
+pub use self::matching::{Matching, PayloadValue};
+use self::walk::Step;
+use crate::store::marks::Chain;
 
 /// A page ends before its limit where its events have this many bytes.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Rows that a page looks at where the events have to match; then it ends with what it found.
+pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
+
+/// How long a page looks where the events have to match.
+pub const SCAN_TIME: Duration = Duration::from_millis(150);
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,8 +33,10 @@ pub struct StoredEvent {
     pub topic: String,
     /// As it came.
     pub event_id: String,
-    /// As it came.
+    /// As it came, or as arrival filled it in.
     pub timestamp: String,
+    /// Whether arrival filled it in.
+    pub timestamp_filled: bool,
     /// As it came.
     pub source: String,
     /// The JSON object, byte for byte as it came.
@@ -24,147 +45,219 @@ pub struct StoredEvent {
     pub processed_at: i64,
 }
 
-/// A page of events, newest first.
+/// Which events, and in which order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Question {
+    /// Of these topics, each named once; of all where none is named.
+    pub topics: Vec<String>,
+    /// Stored then or later, in microseconds since 1970.
+    pub since: Option<i64>,
+    /// Stored earlier than that.
+    pub until: Option<i64>,
+    /// The order of their sequences.
+    pub order: Order,
+    /// What has to be read to be known.
+    pub matching: Matching,
+}
+
+/// The order of the events' sequences.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Descending.
+    #[default]
+    NewestFirst,
+    /// Ascending.
+    OldestFirst,
+}
+
+/// How much of the events a page takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// The page before ended at this sequence.
+    pub from: Option<i64>,
+    /// No event after this sequence.
+    pub last: i64,
+    /// Most events.
+    pub limit: usize,
+}
+
+/// A page of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage {
     /// The events.
     pub events: Vec<StoredEvent>,
-    /// How many there are in all, of the topic or of all topics.
-    pub total: u64,
-    /// The last event shown, where there are more: those before it are on the next page.
+    /// How many there are in all, of the topics or of all; none where that would have to be counted.
+    pub total: Option<u64>,
+    /// Where the next page goes on: the last sequence that was looked at, where there are more.
     pub next: Option<i64>,
 }
 
-/// What [`link`] reads, first in its row: of a topic `t` and an event `e`.
-pub(super) const COLUMNS: &str =
-    "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at, e.previous";
+/// What [`stored`] reads, first in its row: of a topic `t` and an event `e`.
+pub(super) const COLUMNS: &str = "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at, e.previous, \
+     e.timestamp_filled";
 
 fn select(which: &str) -> String {
     format!("SELECT {COLUMNS} FROM events e JOIN topics t ON t.id = e.topic_id WHERE {which}")
 }
 
-/// An event in the chain of its topic.
-pub(super) struct Link {
-    pub event: StoredEvent,
-    /// The sequence of the event before it, 0 where it is the first.
-    previous: i64,
-}
-
-pub(super) fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link {
-        event: StoredEvent {
-            sequence: row.get(0)?,
-            topic: row.get(1)?,
-            event_id: row.get(2)?,
-            timestamp: row.get(3)?,
-            source: row.get(4)?,
-            payload: row.get(5)?,
-            processed_at: row.get(6)?,
-        },
-        previous: row.get(7)?,
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    Ok(StoredEvent {
+        sequence: row.get(0)?,
+        topic: row.get(1)?,
+        event_id: row.get(2)?,
+        timestamp: row.get(3)?,
+        timestamp_filled: row.get(8)?,
+        source: row.get(4)?,
+        payload: row.get(5)?,
+        processed_at: row.get(6)?,
     })
 }
 
-/// The page of all topics before the sequence `before`.
-pub(super) fn newest(
+/// A page of the events that a question is about. It ends early where its events are large, where it has looked for
+/// long, and where nobody waits for it any more.
+pub(super) fn page(
     read: &Transaction<'_>,
-    before: i64,
-    limit: usize,
+    question: &Question,
+    extent: &Extent,
+    is_gone: &AtomicBool,
 ) -> rusqlite::Result<EventPage> {
-    let total = read
-        .prepare_cached("SELECT unique_processed FROM counters")?
-        .query_row([], |row| row.get(0))?;
-    let mut page = EventPage::new(total);
-    let sql = select("e.sequence < ?1 ORDER BY e.sequence DESC LIMIT ?2");
-    let mut statement = read.prepare_cached(&sql)?;
-    // One more than asked for tells whether there is a next page.
-    let mut rows = statement.query(params![before, limit + 1])?;
+    let chains = chains(read, &question.topics)?;
+    let total = match &chains {
+        _ if !question.is_counted() => None,
+        Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
+        None => Some(count_all(read)?),
+    };
+    let mut page = EventPage {
+        events: Vec::new(),
+        total,
+        next: None,
+    };
+    let range = range(read, question, extent)?;
+    let matcher = question.matching.matcher();
+    let mut looked = 0;
+    let mut last = None;
     let mut bytes = 0;
-    while let Some(row) = rows.next()? {
-        if page.is_full(limit, bytes) {
-            page.end();
-            break;
+    let begun = Instant::now();
+    walk::walk(read, chains, question.order, range, |row| {
+        let is_full = page.events.len() >= extent.limit || bytes >= PAGE_BYTES;
+        let is_spent = matcher.is_some() && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME);
+        // A page that has looked at nothing would never come further.
+        if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {
+            page.next = last;
+            return Ok(Step::End);
         }
-        let event = link(row)?.event;
-        bytes += event.payload.len();
-        page.events.push(event);
-    }
+        looked += 1;
+        last = Some(row.get(0)?);
+        let is_match = match &matcher {
+            Some(matcher) => matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?),
+            None => true,
+        };
+        if is_match {
+            let event = stored(row)?;
+            bytes += event.payload.len();
+            page.events.push(event);
+        }
+        Ok(Step::On)
+    })?;
     Ok(page)
 }
 
-/// The page of one topic: along its chain, so that it costs as many rows as it shows.
-pub(super) fn newest_of(
+/// The chains of the topics that have events; none where the question is about all.
+fn chains(read: &Transaction<'_>, topics: &[String]) -> rusqlite::Result<Option<Vec<Chain>>> {
+    if topics.is_empty() {
+        return Ok(None);
+    }
+    let chains = topics.iter().map(|topic| Chain::of(read, topic));
+    let chains: Vec<_> = chains.collect::<Result<_, _>>()?;
+    Ok(Some(chains.into_iter().flatten().collect()))
+}
+
+fn count_all(read: &Transaction<'_>) -> rusqlite::Result<u64> {
+    read.prepare_cached("SELECT unique_processed FROM counters")?
+        .query_row([], |row| row.get(0))
+}
+
+/// The sequences that a page may be of.
+fn range(
     read: &Transaction<'_>,
-    topic: &str,
-    before: Option<i64>,
-    limit: usize,
-) -> rusqlite::Result<Option<EventPage>> {
-    let found = read
-        .prepare_cached("SELECT unique_processed, last_sequence FROM topics WHERE name = ?1")?
-        .query_row([topic], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (total, last) = found.unwrap_or_default();
-    let mut next: i64 = match before {
-        None => last,
-        Some(before) => {
-            let sql = "SELECT e.previous FROM events e JOIN topics t ON t.id = e.topic_id \
-                       WHERE e.sequence = ?1 AND t.name = ?2";
-            let previous = read
-                .prepare_cached(sql)?
-                .query_row(params![before, topic], |row| row.get(0))
-                .optional()?;
-            let Some(previous) = previous else {
-                return Ok(None);
-            };
-            previous
+    question: &Question,
+    extent: &Extent,
+) -> rusqlite::Result<RangeInclusive<i64>> {
+    let last: i64 = read
+        .prepare_cached("SELECT ifnull(max(sequence), 0) FROM events")?
+        .query_row([], |row| row.get(0))?;
+    let (mut first, mut last) = (1, last.min(extent.last));
+    if let Some(since) = question.since {
+        first = first_at(read, since, last)?;
+    }
+    if let Some(until) = question.until {
+        last = first_at(read, until, last)? - 1;
+    }
+    match (question.order, extent.from) {
+        (Order::NewestFirst, Some(from)) => last = last.min(from - 1),
+        (Order::OldestFirst, Some(from)) => first = first.max(from.saturating_add(1)),
+        (_, None) => {}
+    }
+    Ok(first..=last)
+}
+
+/// The first event that was stored at `time` or later, or the one after the last: times follow the sequence.
+fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i64> {
+    let mut statement =
+        read.prepare_cached("SELECT processed_at FROM events WHERE sequence = ?1")?;
+    let (mut low, mut high) = (1, last + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if statement.query_row([middle], |row| row.get::<_, i64>(0))? < time {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
+    }
+    Ok(low)
+}
+
+/// How many events of the topic, or of all, lie between two sequences: after the first, and not after the second.
+pub(super) fn between(
+    read: &Transaction<'_>,
+    topics: &[String],
+    after: i64,
+    upto: i64,
+) -> rusqlite::Result<u64> {
+    let Some(chains) = chains(read, topics)? else {
+        return Ok(u64::try_from(upto - after).unwrap_or(0));
     };
-    let mut page = EventPage::new(total);
-    let mut statement = read.prepare_cached(&select("e.sequence = ?1"))?;
-    let mut bytes = 0;
-    while next > 0 {
-        if page.is_full(limit, bytes) {
-            page.end();
-            break;
-        }
-        let Link { event, previous } = statement.query_row([next], link)?;
-        bytes += event.payload.len();
-        page.events.push(event);
-        next = previous;
+    let mut events = 0;
+    for chain in chains {
+        events += chain
+            .count(read, upto)?
+            .saturating_sub(chain.count(read, after)?);
     }
-    Ok(Some(page))
+    Ok(events)
 }
 
-impl EventPage {
-    fn new(total: u64) -> Self {
-        Self {
-            events: Vec::new(),
-            total,
-            next: None,
-        }
-    }
-
-    fn is_full(&self, limit: usize, bytes: usize) -> bool {
-        self.events.len() == limit || bytes >= PAGE_BYTES
-    }
-
-    /// There is more: the next page begins after the last event of this one.
-    fn end(&mut self) {
-        self.next = self.events.last().map(|event| event.sequence);
-    }
-}
-
-/// The event of a sequence, where it has the identity: two of them could share a fingerprint.
+/// The event of a sequence, where it has the identity: two of them could share a fingerprint. With it where it stands in
+/// the stream.
 pub(super) fn at(
     read: &Transaction<'_>,
     sequence: i64,
     topic: &str,
     event_id: &str,
-) -> rusqlite::Result<Option<StoredEvent>> {
-    let sql = select("e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3");
+) -> rusqlite::Result<Option<(StoredEvent, u64, u64)>> {
+    let sql = format!(
+        "SELECT {COLUMNS}, e.stream_sequence, e.position FROM events e JOIN topics t ON t.id = e.topic_id \
+         WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3"
+    );
     read.prepare_cached(&sql)?
         .query_row(params![sequence, topic, event_id], |row| {
-            Ok(link(row)?.event)
+            Ok((stored(row)?, row.get(9)?, row.get(10)?))
         })
         .optional()
+}
+
+impl Question {
+    /// Whether the store knows how many events it is about.
+    fn is_counted(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.matching == Matching::default()
+    }
 }

@@ -36,6 +36,8 @@ pub struct Conflict {
     pub stored: StoredEvent,
     /// As it came.
     pub timestamp: String,
+    /// Whether arrival filled it in.
+    pub timestamp_filled: bool,
     /// As it came.
     pub source: String,
     /// The JSON object, byte for byte as it came.
@@ -124,21 +126,22 @@ pub(super) fn conflicts(
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
-         c.processed_at FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
+         c.processed_at, c.timestamp_filled FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
          JOIN topics t ON t.id = e.topic_id WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2",
         events::COLUMNS
     );
     let row = |row: &Row<'_>| {
         Ok(Conflict {
-            stored: events::link(row)?.event,
-            id: row.get(8)?,
-            timestamp: row.get(9)?,
-            source: row.get(10)?,
-            payload: row.get(11)?,
-            subject: row.get(12)?,
-            stream_sequence: row.get(13)?,
-            position: row.get(14)?,
-            processed_at: row.get(15)?,
+            stored: events::stored(row)?,
+            id: row.get(9)?,
+            timestamp: row.get(10)?,
+            source: row.get(11)?,
+            payload: row.get(12)?,
+            subject: row.get(13)?,
+            stream_sequence: row.get(14)?,
+            position: row.get(15)?,
+            processed_at: row.get(16)?,
+            timestamp_filled: row.get(17)?,
         })
     };
     let size = |row: &Conflict| (row.id, row.payload.len() + row.stored.payload.len());

@@ -24,8 +24,8 @@ fn are_found(damages: &[(&str, &str)]) {
 #[test]
 fn a_change_to_the_events_is_found() {
     let twice = "INSERT INTO events SELECT 6, topic_id, previous, event_id, timestamp, source, \
-                 payload, processed_at, incarnation, stream_sequence, position FROM events \
-                 WHERE sequence = 2";
+                 payload, processed_at, incarnation, stream_sequence, position, timestamp_filled \
+                 FROM events WHERE sequence = 2";
     are_found(&[
         (
             "DELETE FROM events WHERE sequence = 3",

@@ -16,7 +16,7 @@ use crate::store::{
     index::Index,
     open_with,
     options::Options,
-    reader::{EventPage, Stats},
+    reader::{EventPage, Extent, Question, Stats},
 };
 
 /// What one arrival is made of: few identities and few contents, so that they meet.
@@ -129,13 +129,13 @@ impl Store {
     }
 
     pub fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
-        look(self.reader().index.read().unwrap().as_ref().unwrap())
+        look(self.reader().memory.index.read().unwrap().as_ref().unwrap())
     }
 
     /// Waits until no full table waits to be sealed, or the index has failed.
     pub fn settle(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        let index = self.reader().index.read().unwrap();
+        let index = self.reader().memory.index.read().unwrap();
         while index
             .as_ref()
             .is_some_and(|index| index.is_sound() && !index.is_settled())
@@ -151,9 +151,21 @@ impl Store {
     }
 
     pub fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
-        let topic = topic.map(str::to_owned);
-        let page = self.reader().events(topic, before, limit);
-        self.runtime.block_on(page).unwrap().unwrap()
+        let question = Question {
+            topics: topic.map(str::to_owned).into_iter().collect(),
+            ..Question::default()
+        };
+        self.ask(question, before, limit)
+    }
+
+    pub fn ask(&self, question: Question, from: Option<i64>, limit: usize) -> EventPage {
+        let extent = Extent {
+            from,
+            last: i64::MAX,
+            limit,
+        };
+        let page = self.reader().events(Arc::new(question), extent);
+        self.runtime.block_on(page).unwrap()
     }
 
     pub fn stats(&self) -> Stats {

@@ -314,7 +314,8 @@ fn an_event_is_found_by_its_identity_wherever_the_index_has_it() {
         trial.store.runtime.block_on(found).unwrap()
     };
     for id in 0..43 {
-        assert_eq!(find(&id.to_string()).unwrap().event_id, id.to_string());
+        let found = find(&id.to_string()).unwrap();
+        assert_eq!(found.event.event_id, id.to_string());
     }
     assert_eq!(find("43"), None);
 }

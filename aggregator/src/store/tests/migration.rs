@@ -22,7 +22,8 @@ INSERT INTO topics SELECT id, name, received, unique_processed, duplicate_droppe
     FROM present.topics;
 INSERT INTO events SELECT sequence, topic_id, event_id, timestamp, source, payload, processed_at, incarnation,
     stream_sequence, position FROM present.events;
-INSERT INTO conflicts SELECT * FROM present.conflicts;
+INSERT INTO conflicts SELECT id, stored_sequence, timestamp, source, payload, processed_at, incarnation, stream_sequence,
+    position, subject FROM present.conflicts;
 INSERT INTO rejected SELECT id, reason, detail, subject, incarnation, stream_sequence, position, processed_at, body
     FROM present.rejected;
 PRAGMA user_version = 1;";

@@ -208,7 +208,7 @@ impl Retained {
         for stored in own {
             self.own += 1;
             self.unmet.clear(stored.sequence);
-            match stored.differing(event) {
+            match stored.differing_own(event) {
                 None => self.same += 1,
                 Some(field) => self.rows.differs(|| {
                     format!(

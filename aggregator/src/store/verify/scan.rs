@@ -11,13 +11,15 @@ use super::{
 use crate::store::{
     digest::Digest,
     fingerprint::{Fields, Print},
+    marks,
     ranges::Ranges,
 };
 
 /// Rows of one read. Each is a read transaction of its own, so that a running store's WAL can start anew in between.
 const CHUNK: usize = 10_000;
 
-const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, timestamp, source, payload, \
+const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
+     iif(timestamp_filled, '', timestamp), source, payload, \
      processed_at, incarnation, stream_sequence, position FROM events \
      WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3";
 
@@ -50,12 +52,26 @@ pub(super) struct Scan<'a> {
     order: Check,
     chain: Check,
     origins: Check,
+    /// As they are recorded, by the sequence of the event: those that the rows did not come to yet.
+    marks: HashMap<i64, Mark>,
+    marked: Check,
 }
 
+/// A mark as it is recorded: the topic, and the number in it.
+type Mark = (i64, u64);
+
 impl<'a> Scan<'a> {
-    pub fn new(snapshot: &'a Snapshot) -> Self {
+    /// The marks are read here: those of the events that the snapshot has never change after it.
+    pub fn new(snapshot: &'a Snapshot, connection: &Connection) -> rusqlite::Result<Self> {
         let lives = snapshot.lives.iter();
-        Self {
+        let sql = "SELECT sequence, topic_id, ordinal FROM marks WHERE sequence <= ?1";
+        let marks = connection
+            .prepare(sql)?
+            .query_map([snapshot.last_event], |row| {
+                Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Self {
             snapshot,
             topics: HashMap::new(),
             applied: lives.map(|life| (life.id, &life.applied)).collect(),
@@ -66,7 +82,9 @@ impl<'a> Scan<'a> {
             order: Check::new("order of sequences and times"),
             chain: Check::new("chains of topics"),
             origins: Check::new("events of applied messages"),
-        }
+            marks,
+            marked: Check::new("marks along the chains"),
+        })
     }
 
     /// Reads the next rows and hands on what others need of them; false where there are no more.
@@ -120,7 +138,16 @@ impl<'a> Scan<'a> {
         let topic = self.topics.entry(topic_id).or_default();
         topic.unique += 1;
         topic.digest.add(&self.snapshot.key, seen.print);
+        let expected = marks::is_marked(topic.unique).then_some((topic_id, topic.unique));
         let last = std::mem::replace(&mut topic.last_sequence, sequence);
+        if self.marks.remove(&sequence) != expected {
+            self.marked.differs(|| match expected {
+                Some((_, ordinal)) => format!(
+                    "event {sequence} has no mark that says it is the {ordinal}th of its topic"
+                ),
+                None => format!("event {sequence} has a mark and should have none"),
+            });
+        }
         if previous != last {
             let snapshot = self.snapshot;
             self.chain.differs(|| {
@@ -190,12 +217,17 @@ impl<'a> Scan<'a> {
                 )
             });
         }
+        if let Some(sequence) = self.marks.keys().min() {
+            self.marked
+                .differs(|| format!("a mark is of event {sequence}, which is not there"));
+        }
         let (unique, digests) = self.by_topic();
         report.add(self.readable);
         report.add(unique);
         report.add(digests);
         report.add(self.order);
         report.add(self.chain);
+        report.add(self.marked);
         report.add(self.origins);
     }
 

@@ -10,6 +10,7 @@ use super::{Place, Task, Work};
 use crate::store::{
     Appended, Position, StoreError,
     append::{self, Fresh, Ground, kept},
+    duplicates::Duplicates,
     fingerprint::Key,
     incarnation::{self, Met, Standing},
     index::{self, Asked, Index, Step},
@@ -17,6 +18,7 @@ use crate::store::{
     schema,
     state::State,
     topics::Topics,
+    waits::Waits,
 };
 
 /// The connection, and what memory knows of what it committed.
@@ -35,6 +37,10 @@ pub(super) struct Owner {
     open: Option<Open>,
     slot: Slot,
     pub standing: watch::Sender<Standing>,
+    /// The sequence of the last event.
+    pub last_event: watch::Sender<i64>,
+    pub duplicates: Duplicates,
+    pub waits: Waits,
 }
 
 impl Owner {
@@ -45,6 +51,9 @@ impl Owner {
             store_id: open.state.store_id.clone(),
             key: open.state.key,
             standing: watch::Sender::new(open.state.standing()),
+            last_event: watch::Sender::new(open.state.last_event),
+            duplicates: Duplicates::default(),
+            waits: Waits::default(),
             open: None,
             slot,
         };
@@ -105,13 +114,18 @@ impl Owner {
         if let Err(err) = self.place.options.faults.at(Step::Looked) {
             return self.fail(err.into());
         }
-        let (done, fresh) =
+        let (done, mut fresh) =
             self.write(|ground, next| append::append(ground, next, &looked, now))?;
         let committed = self.place.options.faults.at(Step::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
         }
+        self.duplicates.enter(std::mem::take(&mut fresh.again));
+        self.waits.tell(&fresh.told);
+        let last = fresh.last;
         self.enter(fresh);
+        self.last_event
+            .send_if_modified(|known| std::mem::replace(known, last) != last);
         Ok(done)
     }
 
@@ -165,6 +179,7 @@ impl Owner {
             transaction: &transaction,
             index,
             topics: &open.topics,
+            waits: &self.waits,
             bounds: &self.place.options.bounds,
         };
         let done = change(&ground, &mut next)?;

@@ -4,10 +4,7 @@ use rusqlite::{OptionalExtension, Row};
 use shared::event::Event;
 
 use super::column;
-use crate::store::{
-    fingerprint::Fields,
-    verify::{Verification, VerifyError, prints::Sorted},
-};
+use crate::store::verify::{Verification, VerifyError, prints::Sorted};
 
 /// As its row has it, in whatever type somebody may have left there.
 pub(super) struct Stored {
@@ -16,12 +13,13 @@ pub(super) struct Stored {
     pub stream_sequence: u64,
     pub position: u64,
     timestamp: Vec<u8>,
+    is_filled: bool,
     source: Vec<u8>,
     payload: Vec<u8>,
 }
 
 const SELECT: &str = "SELECT topic_id, event_id, timestamp, source, payload, incarnation, \
-     stream_sequence, position FROM events WHERE sequence = ?1";
+     stream_sequence, position, timestamp_filled FROM events WHERE sequence = ?1";
 
 impl Stored {
     /// The events with the identity of this one: one or none, in a store that is in order.
@@ -53,6 +51,7 @@ impl Stored {
         Ok(Self {
             sequence,
             timestamp: column(row, 2)?,
+            is_filled: row.get(8)?,
             source: column(row, 3)?,
             payload: column(row, 4)?,
             incarnation: row.get(5)?,
@@ -61,15 +60,24 @@ impl Stored {
         })
     }
 
-    /// The first field that is not the event's, byte for byte.
+    /// The first field that is not the event's, byte for byte. Times that arrival filled in are not compared.
     pub fn differing(&self, event: &Event) -> Option<&'static str> {
-        let other = Fields::from(event);
-        let fields = [
-            ("timestamp", &self.timestamp, other.timestamp.as_bytes()),
-            ("source", &self.source, other.source.as_bytes()),
-            ("payload", &self.payload, other.payload),
-        ];
-        let differs = |(_, own, other): &(&str, &Vec<u8>, &[u8])| own.as_slice() != *other;
-        fields.into_iter().find(differs).map(|(name, _, _)| name)
+        let is_filled = self.is_filled || event.timestamp.is_filled();
+        if !is_filled && self.timestamp != event.timestamp.as_str().as_bytes() {
+            Some("timestamp")
+        } else if self.source != event.source.as_str().as_bytes() {
+            Some("source")
+        } else if self.payload != event.payload.as_bytes() {
+            Some("payload")
+        } else {
+            None
+        }
+    }
+
+    /// The same for the event that the row was made from: what was filled in must be what its message says.
+    pub fn differing_own(&self, event: &Event) -> Option<&'static str> {
+        let same = self.is_filled == event.timestamp.is_filled()
+            && self.timestamp == event.timestamp.as_str().as_bytes();
+        self.differing(event).or((!same).then_some("timestamp"))
     }
 }

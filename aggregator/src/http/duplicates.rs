@@ -1,0 +1,94 @@
+//! `GET /duplicates`: the latest duplicates, and the identities that came again most often.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+};
+use serde::Serialize;
+
+use super::{Api, page, problem::Problem, query::Query};
+use crate::{clock, store::reader};
+
+/// What is known of duplicates.
+#[derive(Debug, Serialize)]
+pub struct Duplicates {
+    /// All that ever came, of the topic or of all.
+    total: u64,
+    /// Memory knows those that came since then.
+    since: String,
+    /// The latest first.
+    recent: Vec<Recent>,
+    /// Those that came most often first.
+    often: Vec<Often>,
+    filtered_by_topic: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Recent {
+    topic: String,
+    event_id: String,
+    /// Who sent it again.
+    source: String,
+    processed_at: String,
+    /// Whether it differs from what is stored.
+    conflict: bool,
+    /// The event that was there first.
+    stored_sequence: i64,
+    stream_sequence: u64,
+    position: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Often {
+    topic: String,
+    event_id: String,
+    stored_sequence: i64,
+    /// It came again at least so often.
+    at_least: u64,
+    at_most: u64,
+}
+
+/// Lists duplicates of a topic, or of all.
+pub async fn list(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Json<Duplicates>, Problem> {
+    let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
+    let topic = query.topic()?.map(|topic| topic.to_string());
+    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
+    let _place = api.place().await;
+    let known = api.reader.duplicates(topic.clone(), limit).await;
+    let known = known.map_err(|err| Problem::internal(&err))?;
+    Ok(Json(Duplicates {
+        total: known.total,
+        since: clock::rfc3339(api.started_at),
+        recent: known.recent.into_iter().map(recent).collect(),
+        often: known.often.into_iter().map(often).collect(),
+        filtered_by_topic: topic,
+    }))
+}
+
+fn recent(duplicate: reader::Duplicate) -> Recent {
+    Recent {
+        topic: duplicate.topic,
+        event_id: duplicate.event_id,
+        source: duplicate.source,
+        processed_at: clock::rfc3339(duplicate.processed_at),
+        conflict: duplicate.is_conflict,
+        stored_sequence: duplicate.stored,
+        stream_sequence: duplicate.stream_sequence,
+        position: duplicate.position,
+    }
+}
+
+fn often(often: reader::Often) -> Often {
+    Often {
+        topic: often.topic,
+        event_id: often.event_id,
+        stored_sequence: often.stored,
+        at_least: often.least,
+        at_most: often.most,
+    }
+}

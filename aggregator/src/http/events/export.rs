@@ -1,0 +1,94 @@
+//! All events that a question is about, as NDJSON: one short read after the other, as fast as the client takes them.
+
+use std::sync::Arc;
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use futures::stream;
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::error;
+
+use super::line;
+use crate::{
+    http::{Api, page},
+    store::{
+        StoreError,
+        reader::{EventPage, Extent, Question},
+    },
+};
+
+/// An export, as far as it has come.
+struct Export {
+    api: Arc<Api>,
+    question: Arc<Question>,
+    extent: Extent,
+    /// So many events are still wanted.
+    left: usize,
+    is_at_end: bool,
+    /// Of the piece that the client is taking.
+    place: Option<OwnedSemaphorePermit>,
+}
+
+/// The events behind `from`, at most `limit`, as they are stored by now: what comes later is not in it. Where the store
+/// fails in the middle the connection is closed, so that a client sees that the end is missing.
+pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: usize) -> Response {
+    let last = *api.reader.last_event().borrow();
+    let export = Export {
+        api,
+        question,
+        extent: Extent {
+            from,
+            last,
+            limit: 0,
+        },
+        left: limit,
+        is_at_end: false,
+        place: None,
+    };
+    let pieces = stream::try_unfold(export, Export::next);
+    let mut answer = Body::from_stream(pieces).into_response();
+    answer.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
+    answer
+}
+
+impl Export {
+    /// The lines of the next page that has any, and what follows.
+    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
+        // What is asked for now finds the client done with the piece before.
+        drop(self.place.take());
+        while !self.is_at_end && self.left > 0 {
+            let place = self.api.place().await;
+            self.extent.limit = self.left.min(page::MAX_LIMIT);
+            let page = self
+                .api
+                .reader
+                .events(Arc::clone(&self.question), self.extent);
+            let lines = page.await.and_then(|page| self.lines(page));
+            let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
+            if !lines.is_empty() {
+                self.place = Some(place);
+                return Ok(Some((lines.into(), self)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn lines(&mut self, page: EventPage) -> Result<String, StoreError> {
+        self.left -= page.events.len();
+        self.is_at_end = page.next.is_none();
+        self.extent.from = page.next;
+        let mut lines = String::new();
+        for event in page.events {
+            lines.push_str(&line(event)?);
+            lines.push('\n');
+        }
+        Ok(lines)
+    }
+}

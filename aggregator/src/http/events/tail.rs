@@ -1,0 +1,169 @@
+//! `GET /events/tail`: events as they are stored, as server-sent events.
+//!
+//! They are read from the store, whoever follows keeps nothing in memory but its place. One that does not keep up is told
+//! how many it missed, and goes on with the newest.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{RawQuery, State},
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures::stream;
+use shared::event::Code;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
+use tracing::error;
+
+use super::{line, question};
+use crate::{
+    http::{
+        Api,
+        problem::{Cannot, Problem},
+        query::Query,
+    },
+    store::{
+        StoreError,
+        reader::{Extent, Order, Question},
+    },
+};
+
+/// Clients that follow at once; further ones are refused with 503.
+pub const MAX_TAILS: usize = 256;
+
+/// A client that is more events behind is told that it missed them.
+const MAX_BEHIND: u64 = 10_000;
+
+/// Most events read at once.
+const PIECE: usize = 500;
+
+/// The store is not read more often for one client.
+const PACE: Duration = Duration::from_millis(50);
+
+/// A comment is sent where nothing else was for so long, so that a dead connection is found.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+struct Tail {
+    api: Arc<Api>,
+    question: Arc<Question>,
+    /// All up to this sequence is sent or missed.
+    position: i64,
+    last: watch::Receiver<i64>,
+    ready: VecDeque<Event>,
+    next_read: Instant,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.
+pub async fn tail(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let query = Query::parse_many(query.as_deref(), &["topic"], |name| name == "topic")?;
+    let question = Question {
+        topics: question::topics(&query)?,
+        order: Order::OldestFirst,
+        ..Question::default()
+    };
+    let place = Arc::clone(&api.tails).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let last = api.reader.last_event();
+    let newest = *last.borrow();
+    let position = match last_event_id(&headers)? {
+        // A store that was restored from a backup may know less than its clients do.
+        Some(id) => id.min(newest),
+        None => newest,
+    };
+    let tail = Tail {
+        api,
+        question: Arc::new(question),
+        position,
+        last,
+        ready: VecDeque::from([told("start", position, "{}".to_owned())]),
+        next_read: Instant::now(),
+        _place: place,
+    };
+    let events = stream::try_unfold(tail, Tail::next);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+/// The id of the last event that a client got before it lost the connection: a sequence.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(None);
+    };
+    let id = value.to_str().ok().and_then(|text| text.parse().ok());
+    let id = id.filter(|id| *id >= 0);
+    id.map(Some).ok_or_else(|| {
+        let message = "is not the id of an event that was sent".to_owned();
+        Problem::invalid_field("Last-Event-ID", Code::WrongType, message)
+    })
+}
+
+/// Something that is no event of the store, with the position from which a client goes on.
+fn told(what: &str, position: i64, data: String) -> Event {
+    let id = position.to_string();
+    Event::default().event(what).id(id).data(data)
+}
+
+impl Tail {
+    async fn next(mut self) -> Result<Option<(Event, Self)>, StoreError> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some((event, self)));
+            }
+            let stopping = self.api.stopping.clone();
+            let more = async {
+                self.last
+                    .wait_for(|last| *last > self.position)
+                    .await
+                    .is_ok()
+            };
+            tokio::select! {
+                is_more = more => if !is_more { return Ok(None) },
+                () = stopping.cancelled() => return Ok(None),
+            }
+            sleep_until(self.next_read).await;
+            self.next_read = Instant::now() + PACE;
+            let read = self.read().await;
+            read.inspect_err(|err| error!(error = %err, "a tail failed"))?;
+        }
+    }
+
+    /// Reads on, or passes what was missed.
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let reader = &self.api.reader;
+        let last = *self.last.borrow();
+        if u64::try_from(last - self.position).is_ok_and(|behind| behind > MAX_BEHIND) {
+            let question = Arc::clone(&self.question);
+            let missed = reader.events_between(question, self.position, last).await?;
+            if missed > MAX_BEHIND {
+                self.position = last;
+                let data = format!("{{\"missed\":{missed}}}");
+                self.ready.push_back(told("missed", last, data));
+                return Ok(());
+            }
+        }
+        let extent = Extent {
+            from: Some(self.position),
+            last,
+            limit: PIECE,
+        };
+        let page = reader.events(Arc::clone(&self.question), extent).await?;
+        self.position = page.next.unwrap_or(last);
+        for event in page.events {
+            let id = event.sequence.to_string();
+            self.ready
+                .push_back(Event::default().id(id).data(line(event)?));
+        }
+        Ok(())
+    }
+}
