@@ -4,6 +4,7 @@
 //! They may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
 mod flags;
+mod reading;
 
 use std::ffi::OsString;
 
@@ -14,8 +15,14 @@ use shared::{
     telemetry,
 };
 
-use self::flags::{Cli, Command, Common};
-pub use self::flags::{Generate, Http, Latency, Send};
+use self::{
+    flags::{Cli, Command, Common, Log},
+    reading::Address,
+};
+pub use self::{
+    flags::{Generate, Http, Latency, Send},
+    reading::{Query, Tail},
+};
 use crate::pace::Rate;
 
 /// What is to be done, and how.
@@ -38,6 +45,28 @@ pub enum Task {
     Http(Http),
     /// It is measured when an event can be seen.
     Latency(Latency),
+    /// What the aggregator has is printed.
+    Read(Reading),
+}
+
+/// What is printed.
+pub enum Reading {
+    /// The counts.
+    Stats(Address),
+    /// Stored events that match.
+    Query(Query),
+    /// Events as they are stored.
+    Tail(Tail),
+}
+
+impl Reading {
+    /// The aggregator's address.
+    pub fn url(&self) -> &Url {
+        let (Self::Stats(address)
+        | Self::Query(Query { address, .. })
+        | Self::Tail(Tail { address, .. })) = self;
+        &address.url
+    }
 }
 
 /// How events are sent over JetStream.
@@ -91,7 +120,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
     Ok(Settings {
         task,
         json: common.json,
-        log_level: common.log_level,
+        log_level: common.log.log_level,
     })
 }
 
@@ -109,9 +138,17 @@ fn task(command: Command) -> Result<(Task, Common), String> {
         } => (Task::Send(send, JetStream::new(jetstream)?), common),
         Command::Http { http, common } => (Task::Http(http), common),
         Command::Latency { latency, common } => (Task::Latency(latency), common),
+        Command::Stats { address, log } => read(Reading::Stats(address), log),
+        Command::Query { query, log } => read(Reading::Query(query), log),
+        Command::Tail { tail, log } => read(Reading::Tail(tail), log),
     };
     check(&task)?;
     Ok((task, common))
+}
+
+/// What is read has no summary: it is JSON itself.
+fn read(reading: Reading, log: Log) -> (Task, Common) {
+    (Task::Read(reading), Common { json: false, log })
 }
 
 /// The arguments with `generate` put in where no command stands.
@@ -213,6 +250,14 @@ mod tests {
             (&["http", "--nats-url", "nats://127.0.0.1"], "--nats-url"),
             (&["latency", "--rate", "0"], "--rate"),
             (&["latency", "--samples", "0"], "--samples"),
+            (&["stats", "--json"], "--json"),
+            (&["stats", "--url", "127.0.0.1:8080"], "--url"),
+            (&["query", "--limit", "0"], "--limit"),
+            (&["query", "--since", "yesterday"], "--since"),
+            (&["query", "--order", "up"], "--order"),
+            (&["query", "--payload", "a.b"], "--payload"),
+            (&["query", "--payload", "=1"], "--payload"),
+            (&["tail", "--topic", ""], "--topic"),
         ] {
             match parsed(arguments) {
                 Err(Exit::Wrong(line)) => {

@@ -1,5 +1,7 @@
-//! The publisher: makes traffic with known truth, or sends real events, and checks what the aggregator counted.
+//! The publisher: makes traffic with known truth, or sends real events, and checks what the aggregator counted. And
+//! shows people at a terminal what the aggregator has.
 
+mod api;
 mod broker;
 mod config;
 mod flow;
@@ -11,6 +13,7 @@ mod progress;
 mod run;
 mod sent;
 mod summary;
+mod terminal;
 mod traffic;
 mod verify;
 
@@ -24,7 +27,7 @@ use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Exit, Settings},
+    config::{Exit, Settings, Task},
     progress::say,
 };
 
@@ -64,15 +67,19 @@ fn start(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn until_signals(settings: Settings) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
+    // To read what is there ends at once; nobody waits for it.
+    let ends_at_once = matches!(settings.task, Task::Read(_));
     let run = run::run(settings, stop.clone());
     tokio::pin!(run);
     let signal = tokio::select! {
         ended = &mut run => return ended,
         signal = signals.next() => signal,
     };
-    say(format_args!(
-        "{signal}: stopping; a second one stops at once"
-    ));
+    if !ends_at_once {
+        say(format_args!(
+            "{signal}: stopping; a second one stops at once"
+        ));
+    }
     stop.cancel();
     tokio::select! {
         ended = run => ended,

@@ -27,6 +27,7 @@ use crate::{
     pace::Rate,
     progress::{Progress, say},
     summary::Summary,
+    terminal,
     traffic::{Generator, Recipe, Traffic},
     verify::{Rule, Verifier, Wanted},
 };
@@ -49,6 +50,7 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
         Task::Send(settings, jetstream) => run.send(&settings, &jetstream).await,
         Task::Http(settings) => run.http(&settings).await,
         Task::Latency(settings) => run.latency(&settings).await,
+        Task::Read(reading) => terminal::run(&reading, &run.stop).await,
     }
 }
 

@@ -24,6 +24,7 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
         &["send"],
         &["http", "--connections", "0"],
         &["latency", "--rate", "0"],
+        &["query", "--limit", "0"],
     ] {
         let ended = publisher(arguments);
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}");
@@ -45,6 +46,9 @@ fn help_and_version_are_what_was_asked_for() {
         (&["send", "--help"], "--skip-invalid"),
         (&["http", "--help"], "--events-per-request"),
         (&["latency", "--help"], "--samples"),
+        (&["stats", "--help"], "--url"),
+        (&["query", "--help"], "--payload <PATH=VALUE>"),
+        (&["tail", "--help"], "--topic"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let ended = publisher(arguments);

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use reqwest::Url;
 use shared::{stream, telemetry};
 
+use super::reading::{Address, Query, Tail};
 use crate::{
     input::Origin,
     pace::Rate,
@@ -20,7 +21,8 @@ const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 const REQUESTS_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Puts events on the stream: generated ones of which a known share are duplicates, or those of files. With
-/// --verify it checks afterwards that the aggregator counted each of them right.
+/// --verify it checks afterwards that the aggregator counted each of them right. And reads what the aggregator has:
+/// stats, query and tail print one JSON object a line.
 #[derive(Parser)]
 #[command(
     name = "publisher",
@@ -67,7 +69,45 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Print the aggregator's counts as one line of JSON
+    Stats {
+        #[command(flatten)]
+        address: Address,
+        #[command(flatten)]
+        log: Log,
+    },
+    /// Print stored events that match, as one line of JSON each, the newest first
+    #[command(after_help = QUERY_EXAMPLES)]
+    Query {
+        #[command(flatten)]
+        query: Query,
+        #[command(flatten)]
+        log: Log,
+    },
+    /// Print events as they are stored, as one line of JSON each, from now on until Ctrl-C
+    #[command(after_help = TAIL_EXAMPLES)]
+    Tail {
+        #[command(flatten)]
+        tail: Tail,
+        #[command(flatten)]
+        log: Log,
+    },
 }
+
+const QUERY_EXAMPLES: &str = "\
+Examples:
+  publisher query --topic orders --limit 10
+  publisher query --since 2026-01-31T00:00:00Z --payload user.name=ann | jq -r .event_id
+  publisher query --topic orders --order asc >orders.ndjson
+
+Exit code 1 says that what was printed is not all.";
+
+const TAIL_EXAMPLES: &str = "\
+Examples:
+  publisher tail
+  publisher tail --topic orders | jq .payload
+
+A lost connection is made again, and the events go on after the last one printed.";
 
 /// What all commands know.
 #[derive(Args)]
@@ -76,6 +116,13 @@ pub struct Common {
     #[arg(long)]
     pub json: bool,
 
+    #[command(flatten)]
+    pub log: Log,
+}
+
+/// What the program tells of its own doings.
+#[derive(Args)]
+pub struct Log {
     /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,publisher=debug`
     #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "error,async_nats=off",
           value_parser = telemetry::parse_filter)]
@@ -283,7 +330,7 @@ fn plain_name(text: &str) -> Result<String, String> {
     Err("a name has 1 to 64 letters, digits, - and _".to_owned())
 }
 
-fn parse_http_url(text: &str) -> Result<Url, String> {
+pub fn parse_http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|err| err.to_string())?;
     if url.scheme() != "http" || !url.has_host() {
         return Err("the aggregator is asked over http, as in http://127.0.0.1:8080".to_owned());

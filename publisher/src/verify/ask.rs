@@ -1,17 +1,12 @@
 //! Questions to the aggregator, over HTTP.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
-use reqwest::{Client, StatusCode, Url};
+use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::compare::Counts;
-
-/// Longest time for one answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest time for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::api::{Api, ApiError};
 
 /// Topics asked for at once.
 const PAGE: &str = "1000";
@@ -30,6 +25,23 @@ pub enum AskError {
         /// What came back.
         found: String,
     },
+}
+
+impl From<ApiError> for AskError {
+    fn from(err: ApiError) -> Self {
+        let is_passing = err.is_passing();
+        match err {
+            ApiError::Away { reason, .. } => Self::Away(reason),
+            ApiError::Refused { status, .. } if is_passing => {
+                Self::Away(format!("it answers {status}"))
+            }
+            ApiError::Refused { place, status, .. } => Self::Foreign {
+                url: place,
+                found: status.to_string(),
+            },
+            ApiError::Foreign { place, found } => Self::Foreign { url: place, found },
+        }
+    }
 }
 
 /// What `/stats` says, as far as it matters here.
@@ -59,8 +71,7 @@ struct TopicCounts {
 /// An aggregator.
 #[derive(Debug)]
 pub struct Aggregator {
-    client: Client,
-    base: Url,
+    api: Api,
 }
 
 impl Aggregator {
@@ -69,19 +80,9 @@ impl Aggregator {
     /// # Errors
     /// Where the system lacks what HTTP needs.
     pub fn new(address: &Url) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .timeout(ANSWER_TIMEOUT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // It is asked directly, whatever the environment says of proxies.
-            .no_proxy()
-            .build()?;
-        let mut base = address.clone();
-        if !base.path().ends_with('/') {
-            base.set_path(&format!("{}/", base.path()));
-        }
-        base.set_query(None);
-        base.set_fragment(None);
-        Ok(Self { client, base })
+        Ok(Self {
+            api: Api::new(address)?,
+        })
     }
 
     /// How far it is.
@@ -125,41 +126,12 @@ impl Aggregator {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, AskError> {
-        let mut url = self.base.join(path).expect("the paths are constant");
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        let away = |err: reqwest::Error| AskError::Away(describe(&err.without_url()));
-        let foreign = |found: String| AskError::Foreign {
-            url: format!(
-                "{}:{}{}",
-                url.host_str().unwrap_or_default(),
-                url.port_or_known_default().unwrap_or(80),
-                url.path()
-            ),
-            found,
-        };
-        let answer = self.client.get(url.clone()).send().await.map_err(away)?;
-        let status = answer.status();
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(AskError::Away(format!("it answers {status}")));
-        }
-        if !status.is_success() {
-            return Err(foreign(status.to_string()));
-        }
-        let body = answer.bytes().await.map_err(away)?;
-        serde_json::from_slice(&body)
-            .map_err(|err| foreign(format!("something else than expected ({err})")))
+        let url = self.api.url(path, query);
+        let body = self.api.read(url.clone()).await?;
+        serde_json::from_slice(&body).map_err(|err| {
+            ApiError::foreign(&url, format!("something else than expected ({err})")).into()
+        })
     }
-}
-
-/// The innermost cause, which says most: "Connection refused".
-fn describe(err: &dyn std::error::Error) -> String {
-    let mut cause = err;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 /// The topics whose counts matter.

@@ -1,0 +1,164 @@
+//! The flags of the commands that read what the aggregator has: stats, query and tail.
+
+use clap::{Args, ValueEnum};
+use reqwest::Url;
+use shared::event::{Source, Timestamp, Topic};
+
+use super::flags::parse_http_url;
+
+/// Where the aggregator is.
+#[derive(Args)]
+#[group(skip)]
+pub struct Address {
+    /// Address of the aggregator
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
+    pub url: Url,
+}
+
+/// Which events `query` is to print. What is not given does not matter.
+#[derive(Args)]
+#[group(skip)]
+pub struct Query {
+    #[command(flatten)]
+    pub address: Address,
+
+    /// Only events of this topic; given again, of any of these
+    #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
+    topics: Vec<String>,
+
+    /// Only events of this source
+    #[arg(long, value_name = "SOURCE", value_parser = source)]
+    source: Option<String>,
+
+    /// Only events from this time on, such as 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<String>,
+
+    /// Only events before this time, such as 2026-01-31T13:00:00+01:00
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    until: Option<String>,
+
+    /// Which events come first: desc is the newest, asc the oldest
+    #[arg(long, value_name = "ORDER", default_value = "desc")]
+    order: Order,
+
+    /// Only events whose payload contains this text
+    #[arg(long, value_name = "TEXT")]
+    contains: Option<String>,
+
+    /// Only events whose payload has this value there, such as user.name=ann; given again, all of these
+    #[arg(long = "payload", value_name = "PATH=VALUE", value_parser = field)]
+    payload: Vec<(String, String)>,
+
+    /// Print at most so many events; without it, all that match
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+}
+
+/// Which events `tail` is to print.
+#[derive(Args)]
+#[group(skip)]
+pub struct Tail {
+    #[command(flatten)]
+    pub address: Address,
+
+    /// Only events of this topic
+    #[arg(long, value_name = "TOPIC", value_parser = topic)]
+    pub topic: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Order {
+    Asc,
+    Desc,
+}
+
+impl Query {
+    /// The query parameters, by name.
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        let order = match self.order {
+            Order::Asc => "asc",
+            Order::Desc => "desc",
+        };
+        let mut all = vec![("format".to_owned(), "ndjson".to_owned())];
+        let mut add = |name: &str, value: &str| all.push((name.to_owned(), value.to_owned()));
+        for topic in &self.topics {
+            add("topic", topic);
+        }
+        for (name, value) in [
+            ("source", &self.source),
+            ("since", &self.since),
+            ("until", &self.until),
+            ("contains", &self.contains),
+        ] {
+            if let Some(value) = value {
+                add(name, value);
+            }
+        }
+        add("order", order);
+        for (path, value) in &self.payload {
+            add(&format!("payload.{path}"), value);
+        }
+        if let Some(limit) = self.limit {
+            add("limit", &limit.to_string());
+        }
+        all
+    }
+}
+
+fn topic(text: &str) -> Result<String, String> {
+    let checked = Topic::new(text).map_err(|(_, message)| message)?;
+    Ok(checked.to_string())
+}
+
+fn source(text: &str) -> Result<String, String> {
+    let checked = Source::new(text).map_err(|(_, message)| message)?;
+    Ok(checked.to_string())
+}
+
+fn time(text: &str) -> Result<String, String> {
+    let checked = Timestamp::new(text).map_err(|(_, message)| message)?;
+    Ok(checked.as_str().to_owned())
+}
+
+/// The path ends at the first equals sign; the value may hold more of them, or be empty.
+fn field(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
+        _ => Err("must be a path, = and a value, as in user.name=ann".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        query: Query,
+    }
+
+    fn parameters(arguments: &[&str]) -> String {
+        let all = ["query"].iter().chain(arguments);
+        let query = Line::try_parse_from(all).unwrap().query;
+        let told = |(name, value)| format!("{name}={value}");
+        let all: Vec<_> = query.parameters().into_iter().map(told).collect();
+        all.join(" ")
+    }
+
+    #[test]
+    fn without_flags_everything_is_asked_for_newest_first() {
+        assert_eq!(parameters(&[]), "format=ndjson order=desc");
+    }
+
+    #[test]
+    fn a_payload_value_may_hold_equals_signs_and_be_empty() {
+        assert_eq!(
+            parameters(&["--payload", "a.b=1=2", "--payload", "c="]),
+            "format=ndjson order=desc payload.a.b=1=2 payload.c="
+        );
+    }
+}
