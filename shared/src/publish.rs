@@ -83,31 +83,65 @@ struct Piece {
     topic: Topic,
     events: Vec<Bytes>,
     bytes: usize,
-    done: oneshot::Sender<Result<Duration, PublishError>>,
+    done: oneshot::Sender<Outcome>,
     /// Returned when the piece is confirmed or given up.
     _permit: OwnedSemaphorePermit,
+}
+
+/// What became of a piece: the `PubAck` of its message, and its first event's place in it.
+type Outcome = Result<(PubAck, usize), PublishError>;
+
+/// A message is in the stream.
+#[derive(Debug, Clone, Copy)]
+struct PubAck {
+    sequence: u64,
+    /// From sending to `PubAck`.
+    latency: Duration,
 }
 
 /// What tells a caller that its events are in the stream.
 #[derive(Debug)]
 #[must_use = "events are in the stream only once the receipt says so"]
-pub struct Receipt(Vec<oneshot::Receiver<Result<Duration, PublishError>>>);
+pub struct Receipt {
+    pieces: Vec<oneshot::Receiver<Outcome>>,
+    /// Of each event of the call: its piece, and its place there.
+    places: Vec<(usize, usize)>,
+}
+
+/// Events that are in the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confirmed {
+    /// The longest time from sending to `PubAck`.
+    pub latency: Duration,
+    /// The place of each event of the call, in their order: the stream sequence of its message, and its place in the
+    /// message from 0.
+    pub places: Vec<(u64, usize)>,
+}
 
 impl Receipt {
-    /// Waits for every `PubAck`; returns the longest time from sending to `PubAck`.
+    /// Waits for every `PubAck`.
     ///
     /// # Errors
     /// The first of the pieces' errors; the other pieces may be in the stream.
-    pub async fn confirmed(self) -> Result<Duration, PublishError> {
-        let mut outcome = Ok(Duration::ZERO);
-        for piece in self.0 {
-            let confirmed = piece.await.unwrap_or(Err(PublishError::Stopped));
-            outcome = match (outcome, confirmed) {
-                (Ok(longest), Ok(latency)) => Ok(longest.max(latency)),
-                (Err(err), _) | (Ok(_), Err(err)) => Err(err),
-            };
+    pub async fn confirmed(self) -> Result<Confirmed, PublishError> {
+        let mut acks = Vec::with_capacity(self.pieces.len());
+        let mut outcome = Ok(());
+        for piece in self.pieces {
+            match piece.await.unwrap_or(Err(PublishError::Stopped)) {
+                Ok(ack) => acks.push(ack),
+                Err(err) => outcome = outcome.and(Err(err)),
+            }
         }
-        outcome
+        outcome?;
+        let place = |(piece, within): (usize, usize)| {
+            let (ack, first) = acks[piece];
+            (ack.sequence, first + within)
+        };
+        let latencies = acks.iter().map(|(ack, _)| ack.latency);
+        Ok(Confirmed {
+            latency: latencies.max().unwrap_or_default(),
+            places: self.places.into_iter().map(place).collect(),
+        })
     }
 }
 
@@ -138,11 +172,12 @@ impl Publisher {
     /// # Errors
     /// [`PublishError::Stopped`] where the driver has ended.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
-        let mut receipts = Vec::new();
-        for (topic, events) in split(events, self.max_events) {
-            receipts.push(self.hand_over(topic, events).await?);
+        let (split, places) = split(events, self.max_events);
+        let mut pieces = Vec::with_capacity(split.len());
+        for (topic, events) in split {
+            pieces.push(self.hand_over(topic, events).await?);
         }
-        Ok(Receipt(receipts))
+        Ok(Receipt { pieces, places })
     }
 
     /// Hands over events of one topic in one piece: all of them travel in one message, so that they are confirmed or
@@ -156,7 +191,9 @@ impl Publisher {
         topic: Topic,
         events: Vec<Bytes>,
     ) -> Result<Receipt, PublishError> {
-        Ok(Receipt(vec![self.hand_over(topic, events).await?]))
+        let places = (0..events.len()).map(|within| (0, within)).collect();
+        let pieces = vec![self.hand_over(topic, events).await?];
+        Ok(Receipt { pieces, places })
     }
 
     /// Why the broker did not confirm a message that is being tried again, for people. None once it has confirmed one
@@ -170,7 +207,7 @@ impl Publisher {
         &self,
         topic: Topic,
         events: Vec<Bytes>,
-    ) -> Result<oneshot::Receiver<Result<Duration, PublishError>>, PublishError> {
+    ) -> Result<oneshot::Receiver<Outcome>, PublishError> {
         let bytes = events.iter().map(Bytes::len).sum::<usize>();
         let permits = u32::try_from(bytes.min(MAX_UNCONFIRMED_BYTES))
             .expect("the bound on unconfirmed bytes fits 32 bits");
@@ -193,23 +230,30 @@ impl Publisher {
     }
 }
 
-/// Cuts a call's events into pieces of one topic that each fit a message.
-fn split(events: Vec<Outgoing>, max_events: usize) -> Vec<(Topic, Vec<Bytes>)> {
-    let mut pieces: Vec<(Topic, Vec<Bytes>)> = Vec::new();
+/// Pieces of one topic each.
+type Pieces = Vec<(Topic, Vec<Bytes>)>;
+
+/// Cuts a call's events into pieces of one topic that each fit a message. Returns where each event went, too: its piece,
+/// and its place there.
+fn split(events: Vec<Outgoing>, max_events: usize) -> (Pieces, Vec<(usize, usize)>) {
+    let mut pieces = Pieces::new();
+    let mut places = Vec::with_capacity(events.len());
     let mut open: HashMap<Topic, (usize, usize)> = HashMap::new();
     for Outgoing { topic, json } in events {
         if let Some((index, bytes)) = open.get_mut(&topic) {
             let piece = &mut pieces[*index].1;
             if piece.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
                 *bytes += json.len();
+                places.push((*index, piece.len()));
                 piece.push(json);
                 continue;
             }
         }
         open.insert(topic.clone(), (pieces.len(), json.len()));
+        places.push((pieces.len(), 0));
         pieces.push((topic, vec![json]));
     }
-    pieces
+    (pieces, places)
 }
 
 /// Gathers pieces into messages and sends them.
@@ -273,7 +317,9 @@ mod tests {
             outgoing("a", MESSAGE_BYTES),
             outgoing("a", 3),
         ];
-        let shape: Vec<_> = split(events, 100)
+        let (pieces, places) = split(events, 100);
+        assert_eq!(places, [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0)]);
+        let shape: Vec<_> = pieces
             .into_iter()
             .map(|(topic, events)| {
                 let sizes: Vec<_> = events.iter().map(Bytes::len).collect();
@@ -292,10 +338,8 @@ mod tests {
     #[test]
     fn a_piece_never_has_more_events_than_a_message() {
         let events = (0..250).map(|_| outgoing("a", 1)).collect();
-        let sizes: Vec<_> = split(events, 100)
-            .into_iter()
-            .map(|(_, e)| e.len())
-            .collect();
+        let (pieces, _) = split(events, 100);
+        let sizes: Vec<_> = pieces.into_iter().map(|(_, e)| e.len()).collect();
         assert_eq!(sizes, [100, 100, 50]);
     }
 }

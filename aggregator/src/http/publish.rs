@@ -73,17 +73,24 @@ pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
 /// Puts valid events on the stream, and answers once all of them are there.
 pub async fn deliver(api: &Api, events: Vec<Outgoing>) -> Result<Json<Accepted>, Problem> {
     let received = events.len();
+    put(api, events).await?;
+    Ok(Json(Accepted {
+        status: "success",
+        received,
+        message: "Events queued for processing",
+    }))
+}
+
+/// Puts valid events on the stream. Returns the place of each there.
+pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, Problem> {
+    let received = events.len();
     // The client would keep what is published now and send it at some later time.
     if !api.connection.is_connected() {
         return Err(Problem::unavailable(Cannot::Reach));
     }
     let confirmed = async { api.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
-        Ok(Ok(_)) => Ok(Json(Accepted {
-            status: "success",
-            received,
-            message: "Events queued for processing",
-        })),
+        Ok(Ok(confirmed)) => Ok(confirmed.places),
         Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Cannot::Take)),
         Ok(Err(err @ PublishError::Refused(_))) => {
             error!(error = %err, events = received, "the broker will never take a request's events");

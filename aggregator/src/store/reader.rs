@@ -168,8 +168,7 @@ impl Reader {
         let scan = if question.matching == Matching::default() {
             None
         } else {
-            let scans = Arc::clone(&self.scans);
-            Some(scans.acquire_owned().await.expect("it is never closed"))
+            Arc::clone(&self.scans).acquire_owned().await.ok()
         };
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));

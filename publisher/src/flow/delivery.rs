@@ -78,14 +78,14 @@ impl Delivery<'_> {
                 Err(err) => Err(err),
             };
             match outcome {
-                Ok(latency) => {
+                Ok(confirmed) => {
                     return Ok(Confirmed {
                         topic: batch.topic,
                         events,
                         bytes: batch.bytes,
                         new: batch.new,
                         possibly_doubled,
-                        latency,
+                        latency: confirmed.latency,
                     });
                 }
                 Err(PublishError::StreamFull(_)) => {

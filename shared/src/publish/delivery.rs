@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{PublishError, gather::Message};
+use super::{PubAck, PublishError, gather::Message};
 use crate::{connection::Connection, message, subject};
 
 /// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
@@ -41,13 +41,15 @@ impl Delivery<'_> {
             self.obstacle
                 .send_if_modified(|obstacle| obstacle.take().is_some());
         }
+        let mut first = 0;
         for piece in message.pieces {
             // A caller that no longer waits does not want to know.
-            let _ = piece.done.send(outcome.clone());
+            let _ = piece.done.send(outcome.clone().map(|ack| (ack, first)));
+            first += piece.events.len();
         }
     }
 
-    async fn confirm(&self, message: &mut Message) -> Result<Duration, PublishError> {
+    async fn confirm(&self, message: &mut Message) -> Result<PubAck, PublishError> {
         let Self {
             connection, stream, ..
         } = self;
@@ -84,7 +86,12 @@ impl Delivery<'_> {
             let attempt = Instant::now();
             let started = *started.get_or_insert(attempt);
             match publish(connection, stream, &subject, &id, body).await {
-                Attempt::Confirmed => return Ok(started.elapsed()),
+                Attempt::Confirmed { sequence } => {
+                    return Ok(PubAck {
+                        sequence,
+                        latency: started.elapsed(),
+                    });
+                }
                 Attempt::Final(err) => return Err(err),
                 Attempt::NotStored(err) => last_error = err,
                 Attempt::Unknown(err) => {
@@ -113,7 +120,9 @@ fn encode(message: &Message) -> Bytes {
 /// How one attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 enum Attempt {
-    Confirmed,
+    Confirmed {
+        sequence: u64,
+    },
     /// Trying again is of no use.
     Final(PublishError),
     /// The broker did not store it; it may at another time.
@@ -139,7 +148,9 @@ async fn publish(
         Err(err) => Err(err),
     };
     match acked {
-        Ok(ack) if ack.stream == stream => Attempt::Confirmed,
+        Ok(ack) if ack.stream == stream => Attempt::Confirmed {
+            sequence: ack.sequence,
+        },
         Ok(ack) => Attempt::Final(PublishError::Refused(format!(
             "stream {} takes {subject}, which belongs to {stream}",
             ack.stream

@@ -124,19 +124,17 @@ fn order(query: &Query) -> Result<Order, Problem> {
 }
 
 fn payload(query: &Query) -> Result<Vec<PayloadValue>, Problem> {
-    let parse = |(path, value): (&str, &str)| match path.len() {
-        1..=MAX_NAME_BYTES => Ok(PayloadValue {
-            path: path.to_owned(),
-            value: value.to_owned(),
-        }),
-        _ => {
-            let message = format!("needs a path of 1 to {MAX_NAME_BYTES} bytes after payload.");
-            Err(Problem::invalid_query(
-                "payload.",
-                Code::OutOfRange,
-                message,
-            ))
+    let parse = |(path, value): (&str, &str)| {
+        if (1..=MAX_NAME_BYTES).contains(&path.len()) {
+            let (path, value) = (path.to_owned(), value.to_owned());
+            return Ok(PayloadValue { path, value });
         }
+        let message = format!("needs a path of 1 to {MAX_NAME_BYTES} bytes behind the dot");
+        Err(Problem::invalid_query(
+            "payload.",
+            Code::OutOfRange,
+            message,
+        ))
     };
     query.all("payload.").map(parse).collect()
 }

@@ -64,24 +64,20 @@ impl Matcher<'_> {
 
 impl PayloadValue {
     fn is_in(&self, json: &str) -> bool {
-        self.is_at(json, Some(&self.path))
+        self.is_at(json, &self.path)
     }
 
-    /// Whether the value is at the rest of the path in a part of the payload; it is the part where no path is left.
-    fn is_at(&self, json: &str, rest: Option<&str>) -> bool {
-        let Some(rest) = rest else {
-            return match json.as_bytes().first() {
-                Some(b'"') => {
-                    serde_json::from_str::<String>(json).is_ok_and(|text| text == self.value)
-                }
-                Some(b'{' | b'[') => false,
-                _ => json == self.value,
-            };
-        };
+    /// Whether the value is at the rest of the path in a part of the payload; it is the part where nothing is left of it.
+    fn is_at(&self, json: &str, rest: &str) -> bool {
         let mut deserializer = serde_json::Deserializer::from_str(json);
-        let parts = match json.as_bytes().first() {
-            Some(b'{') => deserializer.deserialize_map(Parts(rest)),
-            Some(b'[') => deserializer.deserialize_seq(Parts(rest)),
+        let parts = match (json.as_bytes().first(), rest) {
+            (Some(b'{' | b'['), "") => return false,
+            (Some(b'"'), "") => {
+                return serde_json::from_str::<String>(json).is_ok_and(|text| text == self.value);
+            }
+            (_, "") => return json == self.value,
+            (Some(b'{'), _) => deserializer.deserialize_map(Parts(rest)),
+            (Some(b'['), _) => deserializer.deserialize_seq(Parts(rest)),
             _ => return false,
         };
         let mut parts = parts.into_iter().flatten();
@@ -93,17 +89,18 @@ impl PayloadValue {
 struct Parts<'p>(&'p str);
 
 impl<'p> Parts<'p> {
-    /// What is left of the path after `name`: none where it does not begin so.
-    fn after(&self, name: &str) -> Option<Option<&'p str>> {
-        match self.0.strip_prefix(name)? {
-            "" => Some(None),
-            rest => rest.strip_prefix('.').map(Some),
+    /// What is left of the path after `name`; none where it does not begin so.
+    fn after(&self, name: &str) -> Option<&'p str> {
+        let rest = self.0.strip_prefix(name)?;
+        if rest.is_empty() {
+            return Some(rest);
         }
+        rest.strip_prefix('.')
     }
 }
 
 impl<'p, 'de> Visitor<'de> for Parts<'p> {
-    type Value = Vec<(&'de RawValue, Option<&'p str>)>;
+    type Value = Vec<(&'de RawValue, &'p str)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object or an array")
@@ -121,10 +118,7 @@ impl<'p, 'de> Visitor<'de> for Parts<'p> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
-        let (number, rest) = match self.0.split_once('.') {
-            Some((number, rest)) => (number, Some(rest)),
-            None => (self.0, None),
-        };
+        let (number, rest) = self.0.split_once('.').unwrap_or((self.0, ""));
         let Ok(number) = number.parse::<usize>() else {
             return Ok(Vec::new());
         };
