@@ -104,9 +104,10 @@ impl Event {
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         let text = |text: &str| serde_json::Value::from(text).to_string();
-        let timestamp = match self.timestamp.is_filled() {
-            true => "null".to_owned(),
-            false => text(self.timestamp.as_str()),
+        let timestamp = if self.timestamp.is_filled() {
+            "null".to_owned()
+        } else {
+            text(self.timestamp.as_str())
         };
         let json = format!(
             r#"{{"topic":{},"event_id":{},"timestamp":{},"source":{},"payload":{}}}"#,
@@ -316,6 +317,8 @@ pub enum Code {
     TooMany,
     /// A number outside its range, or no number.
     OutOfRange,
+    /// A version of another format that is not taken.
+    Unsupported,
 }
 
 #[cfg(test)]
