@@ -80,7 +80,7 @@ pub fn too_large(bytes: usize) -> Violation {
 /// have no such field.
 #[must_use]
 pub fn is_meant(json: &Bytes) -> bool {
-    json.first() == Some(&b'{')
+    json.trim_ascii_start().first() == Some(&b'{')
         && serde_json::from_slice::<Meant>(json).is_ok_and(|Meant(is_meant)| is_meant)
 }
 

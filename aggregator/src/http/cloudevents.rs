@@ -18,13 +18,14 @@ use shared::{
 };
 
 use super::{
+    Api,
     problem::{ItemErrors, Problem},
     publish::{self, Accepted, MAX_EVENTS, refused},
 };
 
 /// How a request carries events (section 3 of the binding).
 #[derive(Debug)]
-enum Mode {
+pub enum Mode {
     /// One event as JSON.
     Structured,
     /// An array of them. It may be empty.
@@ -68,11 +69,16 @@ pub async fn publish(
 ) -> Result<Json<Accepted>, Problem> {
     let mode = Mode::of(request.headers()).ok_or_else(Problem::not_cloudevents_type)?;
     let body = state.intake.take(request.into_body()).await?;
-    let events = publish::parse_aside(&body.bytes, move |body| parse(&mode, body)).await?;
+    send(&state.api, mode, &body.bytes).await
+}
+
+/// Publishes what a body holds, which has to be whole and valid.
+pub async fn send(api: &Api, mode: Mode, body: &Bytes) -> Result<Json<Accepted>, Problem> {
+    let events = publish::parse_aside(body, move |body| parse(&mode, body)).await?;
     if events.is_empty() {
         return Ok(Accepted::answer(0));
     }
-    publish::deliver(&state.api, events).await
+    publish::deliver(api, events).await
 }
 
 fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {

@@ -178,3 +178,25 @@ async fn a_cloudevent_that_the_stream_brings_is_listed_as_an_event() {
     let conflicts = api.get("/conflicts").await;
     assert!(conflicts.contains("\"total\":0"), "{conflicts}");
 }
+
+#[tokio::test]
+async fn a_rejected_cloudevent_is_sent_again_as_one() {
+    let api = Fixture::new().await;
+    let other = cloud("1").replace(r#""type":"a""#, r#""type":"other""#);
+    api.append(&[&other, r#"{"specversion":"1.0","type":"a"}"#])
+        .await;
+    let requeue = async |id: &str, body: String| {
+        let request = Request::post(format!("/rejected/{id}/requeue"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into());
+        api.ask(request.unwrap()).await
+    };
+    for (id, body, status) in [
+        ("1", String::new(), "503 "),
+        ("2", String::new(), "422 "),
+        ("2", format!(" {}", cloud("2")), "503 "),
+    ] {
+        let answer = requeue(id, body).await;
+        assert!(answer.starts_with(status), "{answer}");
+    }
+}
