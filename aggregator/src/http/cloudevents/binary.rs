@@ -19,8 +19,8 @@ use crate::http::problem::{ItemErrors, Problem};
 /// What the names of headers that are attributes begin with.
 const PREFIX: &str = "ce-";
 
-/// The structured event, as JSON. A header that stands there twice is a member that does; its value, a number too, is
-/// text.
+/// The structured event, as JSON. A header that stands there twice is a member that does. Headers tell no types: an
+/// integer and a boolean are text, too.
 pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
     let mut violations = Vec::new();
     let mut json = String::from("{");
@@ -61,20 +61,25 @@ pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
         return Err(Problem::invalid_events(errors));
     }
     if !body.is_empty() {
-        let (name, value) = data(kind.unwrap_or(""), body)?;
+        let (name, value) = data(kind, body)?;
         add(name, &value);
     }
     json.push('}');
     Ok(json.into())
 }
 
-/// The member that a body is: `data` where it is JSON, or text in UTF-8, by its type; otherwise `data_base64`.
-fn data<'a>(kind: &str, body: &'a Bytes) -> Result<(&'static str, Cow<'a, str>), Problem> {
+/// The member that a body is: `data` where it is JSON, or text in UTF-8, by its type; otherwise `data_base64`. Without a
+/// type it is JSON where it can be: some libraries leave out that type, which the JSON format implies.
+fn data<'a>(kind: Option<&str>, body: &'a Bytes) -> Result<(&'static str, Cow<'a, str>), Problem> {
+    let json = || serde_json::from_slice::<&RawValue>(body);
+    let base64 = || ("data_base64", format!("\"{}\"", BASE64.encode(body)).into());
+    let Some(kind) = kind else {
+        return Ok(json().map_or_else(|_| base64(), |json| ("data", json.get().into())));
+    };
     let essence = essence(kind);
     let (family, subtype) = essence.split_once('/').unwrap_or_default();
     if subtype == "json" || subtype.ends_with("+json") {
-        let json: &RawValue =
-            serde_json::from_slice(body).map_err(|err| Problem::not_json(&err))?;
+        let json = json().map_err(|err| Problem::not_json(&err))?;
         return Ok(("data", json.get().into()));
     }
     let is_text = family == "text" || essence == "application/xml" || subtype.ends_with("+xml");
@@ -84,7 +89,7 @@ fn data<'a>(kind: &str, body: &'a Bytes) -> Result<(&'static str, Cow<'a, str>),
     {
         return Ok(("data", as_json(text).into()));
     }
-    Ok(("data_base64", format!("\"{}\"", BASE64.encode(body)).into()))
+    Ok(base64())
 }
 
 /// Whether a type names no other character set. In another one the bytes mean other characters, also where they happen
@@ -211,6 +216,7 @@ mod tests {
             assert_eq!(typed(kind, body), r#""data_base64":"YWJj""#);
         }
         assert_eq!(typed("text/plain", b"\xFF\xFE"), r#""data_base64":"//4=""#);
+        assert_eq!(made(&[], b" 1.50 ").unwrap(), r#""data":1.50"#);
         assert_eq!(made(&[], b"\0").unwrap(), r#""data_base64":"AA==""#);
         assert_eq!(
             made(&[("content-type", b"text/plain")], b"").unwrap(),
