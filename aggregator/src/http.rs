@@ -1,6 +1,7 @@
 //! The HTTP API: routes, and what their handlers share.
 
 mod body;
+mod cloudevents;
 mod conflicts;
 mod duplicates;
 mod event;
@@ -96,6 +97,10 @@ pub fn router(api: Api) -> Router {
             post(publish::publish).with_state(publish.clone()),
         )
         .route(
+            "/cloudevents",
+            post(cloudevents::publish).with_state(publish.clone()),
+        )
+        .route(
             "/rejected/{id}/requeue",
             post(rejected::requeue).with_state(publish),
         )
@@ -105,7 +110,7 @@ pub fn router(api: Api) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing",
+        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing",
         uri.path()
     ))
 }

@@ -7,6 +7,7 @@
 //! message, marked as such, and never compared with another.
 
 mod fields;
+mod fitted;
 
 use std::{borrow::Cow, fmt};
 
@@ -18,6 +19,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(crate) use self::fields::Text;
 use self::fields::{Plain, RawFields};
+pub use self::fitted::fitted;
 
 /// Largest event in bytes of JSON, white space around it left out.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;
@@ -315,6 +317,8 @@ pub enum Code {
     TooMany,
     /// A number outside its range, or no number.
     OutOfRange,
+    /// A version of another format that is not taken.
+    Unsupported,
 }
 
 #[cfg(test)]

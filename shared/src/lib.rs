@@ -2,6 +2,7 @@
 //! the stream contract, and the publisher that gathers events into messages and waits for their
 //! `PubAck`; with the telemetry and the shutdown that both services start with.
 
+pub mod cloudevent;
 pub mod connection;
 pub mod event;
 pub mod message;

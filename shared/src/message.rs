@@ -1,6 +1,7 @@
 //! The message: what NATS carries, a subject and a body with the events of one topic.
 //!
-//! The body is a JSON array of events. A single object is read too, so that any NATS client can publish.
+//! The body is a JSON array of events. A single object is read too, so that any NATS client can publish. An event may
+//! be a `CloudEvent` in the JSON format.
 
 use std::{borrow::Cow, fmt};
 
@@ -12,6 +13,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
+    cloudevent,
     event::{Event, Text, Topic, Violation},
     subject,
 };
@@ -248,7 +250,14 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
 }
 
 fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result<Event, Rejection> {
-    let event = Event::parse_arrived(&json, time).map_err(|violations| Rejection {
+    let event = Event::parse_arrived(&json, time).or_else(|violations| {
+        if cloudevent::is_meant(&json) {
+            cloudevent::parse(&json, time)
+        } else {
+            Err(violations)
+        }
+    });
+    let event = event.map_err(|violations| Rejection {
         reason: Reason::InvalidEvent,
         detail: describe(violations),
         body: json.clone(),
@@ -384,6 +393,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_cloudevent_is_an_event_of_its_type_and_arrives_like_one() {
+        let cloud = |more: &str| format!(r#"{{"specversion":"1.0","source":"s","id":"1"{more}}}"#);
+        let right = cloud(r#","type":"t""#);
+        let body = Bytes::from(format!("[{},{right}]", event("t", "1")));
+        let arrivals = decode("events.t", &body, 1_000_000_001);
+        let arrived = arrivals[1].as_ref().unwrap();
+        assert_eq!(arrived.event_id.as_str(), r#"["s","1"]"#);
+        assert_eq!(
+            arrived.timestamp,
+            crate::event::Timestamp::of_arrival(1_000_000_001)
+        );
+        assert_eq!(reasons("events.t", &right), [None]);
+        assert_eq!(reasons("events.other", &right), [Some("wrong_subject")]);
+        let wrong = decode("events.t", &cloud("").into(), 0).remove(0);
+        assert_eq!(wrong.unwrap_err().detail, "type: is required");
+    }
+
     fn element() -> impl Strategy<Value = String> {
         let wrong = [
             "7",
@@ -397,6 +424,7 @@ mod tests {
             r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{},"more":1}"#,
         ];
         let right = [
+            r#"{"specversion":"1.0","type":"t","source":"s","id":"1","data":1.50}"#,
             r#"{"payload":{ "a" : [1.0, {"a":1,"a":2}] },"source":"s","topic":"\u0074","event_id":"\"1\"","timestamp":"2026-01-31T12:00:00+02:00"}"#,
         ];
         prop_oneof![

@@ -163,6 +163,22 @@ impl Problem {
         )
     }
 
+    /// 415, of `POST /cloudevents`.
+    pub fn not_cloudevents_type() -> Self {
+        Self::new(
+            "urn:problem:not-cloudevents-type",
+            "No CloudEvents by its headers",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type".to_owned(),
+        )
+    }
+
+    /// 422 for a request with events that are not valid.
+    pub fn invalid_events(errors: ItemErrors) -> Self {
+        let detail = "events of this request are not valid; nothing was published".to_owned();
+        Self::invalid(detail, errors)
+    }
+
     /// 422, with everything that was found wrong.
     pub fn invalid(detail: String, errors: ItemErrors) -> Self {
         Self {

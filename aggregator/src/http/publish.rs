@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Most events in one request.
-const MAX_EVENTS: usize = 10_000;
+pub const MAX_EVENTS: usize = 10_000;
 
 /// How long a request waits for its `PubAck`s.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
@@ -46,6 +46,17 @@ pub struct Accepted {
     message: &'static str,
 }
 
+impl Accepted {
+    /// The answer, once all of `received` events are in the stream.
+    pub fn answer(received: usize) -> Json<Self> {
+        Json(Self {
+            status: "success",
+            received,
+            message: "Events queued for processing",
+        })
+    }
+}
+
 /// Takes one event, an array of events, or `{"events":[…]}`.
 pub async fn publish(
     Extract(state): Extract<State>,
@@ -60,25 +71,28 @@ pub async fn publish(
 
 /// Publishes what a body holds, which has to be whole and valid.
 pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
-    let bytes = body.clone();
-    let events = if bytes.len() > PARSE_ASIDE_BYTES {
-        let parsed = spawn_blocking(move || parse(&bytes)).await;
-        parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?
-    } else {
-        parse(&bytes)?
-    };
+    let events = parse_aside(body, parse).await?;
     deliver(api, events).await
+}
+
+/// What `parse` makes of a body, on a thread of its own where that takes long.
+pub async fn parse_aside(
+    body: &Bytes,
+    parse: impl FnOnce(&Bytes) -> Result<Vec<Outgoing>, Problem> + Send + 'static,
+) -> Result<Vec<Outgoing>, Problem> {
+    if body.len() <= PARSE_ASIDE_BYTES {
+        return parse(body);
+    }
+    let body = body.clone();
+    let parsed = spawn_blocking(move || parse(&body)).await;
+    parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
 /// Puts valid events on the stream, and answers once all of them are there.
 pub async fn deliver(api: &Api, events: Vec<Outgoing>) -> Result<Json<Accepted>, Problem> {
     let received = events.len();
     put(api, events).await?;
-    Ok(Json(Accepted {
-        status: "success",
-        received,
-        message: "Events queued for processing",
-    }))
+    Ok(Accepted::answer(received))
 }
 
 /// Puts valid events on the stream. Returns the place of each there.
@@ -113,8 +127,7 @@ fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
         return Err(refused(Code::Empty, "there is no event in it".to_owned()));
     }
     if total > MAX_EVENTS {
-        let message = format!("there are {total} events in it, at most {MAX_EVENTS} are taken");
-        return Err(refused(Code::TooMany, message));
+        return Err(too_many(total));
     }
     // Events are slices of the body: few of them would hold all of it in memory after the request is gone.
     let is_sparse = kept.iter().map(Bytes::len).sum::<usize>() < body.len() / 2;
@@ -136,8 +149,7 @@ fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     if errors.is_empty() {
         return Ok(events);
     }
-    let detail = "events of this request are not valid; nothing was published".to_owned();
-    Err(Problem::invalid(detail, errors))
+    Err(Problem::invalid_events(errors))
 }
 
 fn elements(body: &Bytes) -> Result<Elements, Problem> {
@@ -159,8 +171,14 @@ fn elements(body: &Bytes) -> Result<Elements, Problem> {
     })
 }
 
+/// The request has more than [`MAX_EVENTS`].
+pub fn too_many(total: usize) -> Problem {
+    let message = format!("there are {total} events in it, at most {MAX_EVENTS} are taken");
+    refused(Code::TooMany, message)
+}
+
 /// The request as a whole is not valid.
-fn refused(code: Code, message: String) -> Problem {
+pub fn refused(code: Code, message: String) -> Problem {
     let mut errors = ItemErrors::default();
     errors.add(None, vec![Violation::new(None, code, message.clone())]);
     Problem::invalid(message, errors)

@@ -10,10 +10,12 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Serialize;
+use shared::cloudevent;
 
 use super::{
     Api,
     body::is_json,
+    cloudevents::{self, Mode},
     page,
     problem::Problem,
     publish::{self, Accepted},
@@ -89,8 +91,8 @@ fn shown(row: Rejected) -> Shown {
     }
 }
 
-/// Sends a rejected body again, or what the request has in its place, as `POST /publish` would. It is a new arrival; the
-/// old one stays, marked.
+/// Sends a rejected body again, or what the request has in its place, as `POST /publish` would, or `POST /cloudevents`
+/// where it is such an event. It is a new arrival; the old one stays, marked.
 pub async fn requeue(
     Extract(state): Extract<publish::State>,
     Path(id): Path<String>,
@@ -108,7 +110,11 @@ pub async fn requeue(
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
-    let accepted = publish::send(&state.api, body).await?;
+    let accepted = if cloudevent::is_meant(body) {
+        cloudevents::send(&state.api, Mode::Structured, body).await?
+    } else {
+        publish::send(&state.api, body).await?
+    };
     let marked = state.api.writer.requeued(id, clock::now_micros()).await;
     // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.
     if let Err(err) = marked {

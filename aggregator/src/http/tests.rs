@@ -1,5 +1,7 @@
 //! The API on its router, without a broker: every refusal, and what is read from the store.
 
+mod cloudevents;
+
 use std::{sync::Arc, time::Instant};
 
 use axum::{
@@ -126,7 +128,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST

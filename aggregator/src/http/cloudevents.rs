@@ -1,0 +1,124 @@
+//! `POST /cloudevents`: `CloudEvents` 1.0 by their HTTP binding, in all three of its modes. Everything is valid, or
+//! nothing is published.
+
+mod binary;
+
+use axum::{
+    Json,
+    extract::{Request, State as Extract},
+    http::{HeaderMap, header},
+};
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use shared::{
+    cloudevent,
+    event::Code,
+    message::{self, BodyError, Elements},
+    publish::Outgoing,
+};
+
+use super::{
+    Api,
+    problem::{ItemErrors, Problem},
+    publish::{self, Accepted, MAX_EVENTS, refused},
+};
+
+/// How a request carries events (section 3 of the binding).
+#[derive(Debug)]
+pub enum Mode {
+    /// One event as JSON.
+    Structured,
+    /// An array of them. It may be empty.
+    Batched,
+    /// The attributes in headers, the data in the body.
+    Binary(HeaderMap),
+}
+
+impl Mode {
+    /// None where the request says of no mode that it has it, or of another format than JSON.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let kind = headers.get(header::CONTENT_TYPE);
+        let kind = String::from_utf8_lossy(kind.map_or(b"", |kind| kind.as_bytes()));
+        match essence(&kind).as_str() {
+            "application/cloudevents+json" => Some(Self::Structured),
+            "application/cloudevents-batch+json" => Some(Self::Batched),
+            other if other.starts_with("application/cloudevents") => None,
+            _ if headers.contains_key("ce-specversion") => Some(Self::Binary(headers.clone())),
+            _ => None,
+        }
+    }
+
+    /// The events' JSON, not yet looked into.
+    fn elements(&self, body: &Bytes) -> Result<Vec<Bytes>, Problem> {
+        match self {
+            Self::Structured => {
+                let event: &RawValue =
+                    serde_json::from_slice(body).map_err(|err| Problem::not_json(&err))?;
+                Ok(vec![body.slice_ref(event.get().as_bytes())])
+            }
+            Self::Batched => batch(body),
+            Self::Binary(headers) => Ok(vec![binary::structured(headers, body)?]),
+        }
+    }
+}
+
+/// Takes one event, or an array of them.
+pub async fn publish(
+    Extract(state): Extract<publish::State>,
+    request: Request,
+) -> Result<Json<Accepted>, Problem> {
+    let mode = Mode::of(request.headers()).ok_or_else(Problem::not_cloudevents_type)?;
+    let body = state.intake.take(request.into_body()).await?;
+    send(&state.api, mode, &body.bytes).await
+}
+
+/// Publishes what a body holds, which has to be whole and valid.
+pub async fn send(api: &Api, mode: Mode, body: &Bytes) -> Result<Json<Accepted>, Problem> {
+    let events = publish::parse_aside(body, move |body| parse(&mode, body)).await?;
+    if events.is_empty() {
+        return Ok(Accepted::answer(0));
+    }
+    publish::deliver(api, events).await
+}
+
+fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
+    let elements = mode.elements(body)?;
+    let mut events = Vec::with_capacity(elements.len());
+    let mut errors = ItemErrors::default();
+    for (index, json) in elements.into_iter().enumerate() {
+        // Arrival fills in the time that an event does not have: the stream's, when the message is taken from it.
+        match cloudevent::parse(&json, 0) {
+            Ok(event) => events.push(Outgoing {
+                json: event.to_json(),
+                topic: event.topic,
+            }),
+            Err(violations) => errors.add(Some(index), violations),
+        }
+    }
+    if errors.is_empty() {
+        return Ok(events);
+    }
+    Err(Problem::invalid_events(errors))
+}
+
+/// A media type without its parameters, in lower case.
+fn essence(kind: &str) -> String {
+    let essence = kind.split(';').next().unwrap_or("");
+    essence.trim().to_ascii_lowercase()
+}
+
+fn batch(body: &Bytes) -> Result<Vec<Bytes>, Problem> {
+    let not_a_batch = || refused(Code::WrongType, "a batch is an array of events".to_owned());
+    let elements = message::elements(body, MAX_EVENTS).map_err(|err| match err {
+        BodyError::NotJson(err) => Problem::not_json(&err),
+        BodyError::NotEvents => not_a_batch(),
+    })?;
+    if body.trim_ascii_start().first() == Some(&b'{') {
+        return Err(not_a_batch());
+    }
+    let Elements { kept, total } = elements;
+    if total > MAX_EVENTS {
+        return Err(publish::too_many(total));
+    }
+    Ok(kept)
+}

@@ -1,0 +1,202 @@
+//! `POST /cloudevents` without a broker: what is valid gets as far as 503.
+
+use super::*;
+
+const STRUCTURED: &str = "application/cloudevents+json";
+const BATCHED: &str = "application/cloudevents-batch+json; charset=utf-8";
+
+fn cloud(id: &str) -> String {
+    format!(r#"{{"specversion":"1.0","type":"a","source":"/s","id":"{id}","data":{{"n":1.50}}}}"#)
+}
+
+impl Fixture {
+    async fn cloud(&self, headers: &[(&str, &str)], body: impl Into<Body>) -> String {
+        let mut request = Request::post("/cloudevents");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.ask(request.body(body.into()).unwrap()).await
+    }
+
+    async fn typed(&self, kind: &str, body: impl Into<Body>) -> String {
+        self.cloud(&[("content-type", kind)], body).await
+    }
+
+    /// A binary event with these headers beside those that it must have.
+    async fn binary(&self, more: &[(&str, &str)], body: impl Into<Body>) -> String {
+        let core = [
+            ("ce-specversion", "1.0"),
+            ("ce-type", "a"),
+            ("ce-source", "/s"),
+            ("ce-id", "1"),
+        ];
+        self.cloud(&[&core, more].concat(), body).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_cloudevent_by_its_headers_is_told_what_is_taken() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.typed("application/json", cloud("1")).await, @r#"
+    415 content-type: application/problem+json
+    {"type":"urn:problem:not-cloudevents-type","title":"No CloudEvents by its headers","status":415,"detail":"send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type"}
+    "#);
+    for kind in [
+        "application/cloudevents+avro",
+        "application/cloudevents",
+        "application/cloudevents-batch+avro",
+    ] {
+        let answer = api.binary(&[("content-type", kind)], "x").await;
+        assert!(answer.starts_with("415 "), "{answer}");
+    }
+    assert!(api.cloud(&[], cloud("1")).await.starts_with("415 "));
+}
+
+#[tokio::test]
+async fn events_of_all_three_modes_are_taken() {
+    let api = Fixture::new().await;
+    let batch = format!("[{},{}]", cloud("1"), cloud("2"));
+    for answer in [
+        api.typed(STRUCTURED, cloud("1")).await,
+        api.typed("Application/CloudEvents+JSON;charset=UTF-8", cloud("1"))
+            .await,
+        api.typed(BATCHED, batch).await,
+        api.binary(&[], "").await,
+        api.binary(&[("content-type", "application/json")], "1.50")
+            .await,
+        api.binary(&[("ce-time", "2026-01-31T12:00:00Z")], vec![0xFF])
+            .await,
+    ] {
+        assert!(answer.starts_with("503 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_batch_is_taken_and_needs_no_broker() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.typed(BATCHED, " [ ] ").await, @r#"
+    200 content-type: application/json
+    {"status":"success","received":0,"message":"Events queued for processing"}
+    "#);
+}
+
+#[tokio::test]
+async fn every_invalid_event_of_a_batch_is_named_with_its_place() {
+    let api = Fixture::new().await;
+    let old = r#"{"specversion":"0.3","type":"a","source":"/s","id":"1"}"#;
+    let body = format!(
+        r#"[{},{old},7,{{"specversion":"1.0","Type":1}}]"#,
+        cloud("1")
+    );
+    assert_snapshot!(api.typed(BATCHED, body).await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"},{"index":2,"field":null,"code":"wrong_type","message":"a CloudEvent is a JSON object"},{"index":3,"field":"Type","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"},{"index":3,"field":"type","code":"missing","message":"is required"},{"index":3,"field":"source","code":"missing","message":"is required"},{"index":3,"field":"id","code":"missing","message":"is required"}],"errors_total":6}
+    "#);
+    let many = format!("[{}]", vec!["7"; 10_001].join(","));
+    assert!(api.typed(BATCHED, many).await.contains("too_many"));
+    assert_snapshot!(api.typed(BATCHED, cloud("1")).await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"a batch is an array of events","errors":[{"index":null,"field":null,"code":"wrong_type","message":"a batch is an array of events"}],"errors_total":1}
+    "#);
+    let answer = api.typed(STRUCTURED, format!("[{}]", cloud("1"))).await;
+    assert!(answer.contains("a CloudEvent is a JSON object"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_the_json_it_says_is_told_line_and_column() {
+    let api = Fixture::new().await;
+    assert_snapshot!(api.typed(STRUCTURED, "{\n]").await, @r#"
+    400 content-type: application/problem+json
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 1","line":2,"column":1}
+    "#);
+    assert!(api.typed(BATCHED, "[").await.starts_with("400 "));
+    for kind in [
+        "application/json; charset=utf-8",
+        "text/json",
+        "application/vnd.a+json",
+    ] {
+        let answer = api.binary(&[("content-type", kind)], "just text").await;
+        assert!(answer.starts_with("400 "), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn headers_that_cannot_be_read_are_named() {
+    let api = Fixture::new().await;
+    let headers = [
+        ("ce-a", "%C0%A0"),
+        ("ce-b", "\"open"),
+        ("ce-data", "1"),
+        ("ce-datacontenttype", "text/plain"),
+    ];
+    assert_snapshot!(api.binary(&headers, "x").await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"a","code":"wrong_type","message":"is not UTF-8, or not once it is percent-decoded"},{"index":0,"field":"b","code":"wrong_type","message":"has a double quote that is not closed; write it as %22"},{"index":0,"field":"data","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"},{"index":0,"field":"datacontenttype","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"}],"errors_total":4}
+    "#);
+    let twice = api.binary(&[("ce-id", "2"), ("ce-my-own", "3")], "").await;
+    assert_snapshot!(twice, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"id","code":"repeated","message":"stands there twice"},{"index":0,"field":"my-own","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"}],"errors_total":2}
+    "#);
+    assert_snapshot!(api.cloud(&[("ce-specversion", "0.3")], "").await, @r#"
+    422 content-type: application/problem+json
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"}],"errors_total":1}
+    "#);
+}
+
+#[tokio::test]
+async fn an_event_of_more_than_512_kib_is_refused() {
+    let api = Fixture::new().await;
+    for bytes in [400 * 1024, 512 * 1024 + 1] {
+        // As base64 the smaller one is too large, too.
+        let answer = api.binary(&[], vec![0xFF; bytes]).await;
+        assert!(answer.contains("too_large"), "{answer}");
+    }
+    assert!(
+        api.binary(&[], vec![0xFF; 380 * 1024])
+            .await
+            .starts_with("503 ")
+    );
+}
+
+#[tokio::test]
+async fn a_cloudevent_that_the_stream_brings_is_listed_as_an_event() {
+    let api = Fixture::new().await;
+    api.append(&[
+        &cloud("1"),
+        &cloud("1"),
+        r#"{"specversion":"1.0","type":"a"}"#,
+    ])
+    .await;
+    assert_snapshot!(api.get("/events").await, @r#"
+    200 content-type: application/json
+    {"events":[{"topic":"a","event_id":"[\"/s\",\"1\"]","timestamp":"1970-01-01T00:00:00Z","source":"/s","payload":{"specversion":"1.0","data":{"n":1.50}},"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"filtered_by_topic":null,"next_cursor":null}
+    "#);
+    let rejected = api.get("/rejected").await;
+    let detail = r#""reason":"invalid_event","detail":"source: is required; id: is required""#;
+    assert!(rejected.contains(detail), "{rejected}");
+    let conflicts = api.get("/conflicts").await;
+    assert!(conflicts.contains("\"total\":0"), "{conflicts}");
+}
+
+#[tokio::test]
+async fn a_rejected_cloudevent_is_sent_again_as_one() {
+    let api = Fixture::new().await;
+    let other = cloud("1").replace(r#""type":"a""#, r#""type":"other""#);
+    api.append(&[&other, r#"{"specversion":"1.0","type":"a"}"#])
+        .await;
+    let requeue = async |id: &str, body: String| {
+        let request = Request::post(format!("/rejected/{id}/requeue"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into());
+        api.ask(request.unwrap()).await
+    };
+    for (id, body, status) in [
+        ("1", String::new(), "503 "),
+        ("2", String::new(), "422 "),
+        ("2", format!(" {}", cloud("2")), "503 "),
+    ] {
+        let answer = requeue(id, body).await;
+        assert!(answer.starts_with(status), "{answer}");
+    }
+}

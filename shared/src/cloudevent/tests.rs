@@ -1,0 +1,342 @@
+//! The rules of `CloudEvents`, by example and for any text.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// The attributes that every event has.
+const CORE: &str = r#""specversion":"1.0","type":"order.placed","source":"/shop","id":"7""#;
+
+fn parse(json: &str) -> Result<Event, Vec<Violation>> {
+    super::parse(&Bytes::copy_from_slice(json.as_bytes()), 0)
+}
+
+/// An event of the usual core, and more.
+fn with(more: &str) -> Result<Event, Vec<Violation>> {
+    parse(&format!("{{{CORE},{more}}}"))
+}
+
+fn payload_with(more: &str) -> String {
+    with(more).unwrap().payload.as_str().to_owned()
+}
+
+/// Field and code of everything that is wrong.
+fn wrong(event: Result<Event, Vec<Violation>>) -> Vec<(String, Code)> {
+    let violations = event.expect_err("it is wrong").into_iter();
+    violations
+        .map(|violation| (violation.field.unwrap_or_default(), violation.code))
+        .collect()
+}
+
+fn one(field: &str, code: Code) -> Vec<(String, Code)> {
+    vec![(field.to_owned(), code)]
+}
+
+#[test]
+fn the_core_attributes_become_the_fields_and_the_rest_the_payload() {
+    let event = with(
+        r#""time":"2026-01-31T12:00:00.50+01:00","subject":"cart","ztenant":"\u0061\/b","attempt":5,"test":false,
+           "datacontenttype":"application/json","data": { "amount" : 1.50 } "#,
+    )
+    .unwrap();
+    assert_eq!(event.topic.as_str(), "order.placed");
+    assert_eq!(event.event_id.as_str(), r#"["/shop","7"]"#);
+    assert_eq!(event.source.as_str(), "/shop");
+    assert_eq!(event.timestamp.as_str(), "2026-01-31T12:00:00.50+01:00");
+    assert_eq!(
+        event.payload.as_str(),
+        r#"{"specversion":"1.0","attempt":5,"datacontenttype":"application/json","subject":"cart","test":false,"ztenant":"a/b","data":{ "amount" : 1.50 }}"#
+    );
+}
+
+#[test]
+fn the_order_of_members_and_the_spelling_of_strings_change_nothing() {
+    let event = parse(
+        r#"{"data":1.50,"b":"ä","id":"7","a":"1","source":"/shop","type":"order.placed","specversion":"1.0"}"#,
+    );
+    let same = with(r#""\u0061":"\u0031","b":"\u00e4","data": 1.50 "#);
+    assert_eq!(event.unwrap(), same.unwrap());
+}
+
+#[test]
+fn data_of_any_kind_stays_as_it_came() {
+    for data in [
+        "1.50",
+        "123456789012345678901234567890",
+        r#""\u003ca\/>""#,
+        "null",
+        "[ 1 , {\"a\":1,\"a\":2}]",
+        "\"\\ud800\"",
+    ] {
+        let kept = format!(r#"{{"specversion":"1.0","data":{data}}}"#);
+        assert_eq!(payload_with(&format!("\"data\": {data} ")), kept);
+    }
+    let xml = r#""datacontenttype":"text/xml","data":"<a b=\"c\"/>""#;
+    assert_eq!(
+        payload_with(xml),
+        format!(r#"{{"specversion":"1.0",{xml}}}"#)
+    );
+    assert_eq!(
+        payload_with(r#""data_base64":"AP\/+""#),
+        r#"{"specversion":"1.0","data_base64":"AP/+"}"#
+    );
+    assert_eq!(
+        parse(&format!("{{{CORE}}}")).unwrap().payload.as_str(),
+        r#"{"specversion":"1.0"}"#
+    );
+}
+
+#[test]
+fn data_and_data_base64_exclude_each_other() {
+    let both = |data, base64| with(&format!(r#""data":{data},"data_base64":{base64}"#));
+    assert_eq!(
+        wrong(both("1", "\"AA==\"")),
+        one("data_base64", Code::Repeated)
+    );
+    assert_eq!(
+        wrong(both("null", "\"\"")),
+        one("data_base64", Code::Repeated)
+    );
+    assert!(both("1", "null").is_ok());
+    for base64 in ["\"AA\"", "\"A\"", "\"-_==\"", "\"AA ==\"", "7", "{}"] {
+        let event = with(&format!("\"data_base64\":{base64}"));
+        assert_eq!(
+            wrong(event),
+            one("data_base64", Code::WrongType),
+            "{base64}"
+        );
+    }
+}
+
+#[test]
+fn only_version_1_0_is_taken_and_of_another_only_that_is_told() {
+    let version = |version| {
+        wrong(parse(&format!(
+            r#"{{"specversion":{version},"type":7,"A":{{}}}}"#
+        )))
+    };
+    assert_eq!(version("\"0.3\""), one("specversion", Code::Unsupported));
+    assert_eq!(version("\"1.0.2\""), one("specversion", Code::Unsupported));
+    assert_eq!(
+        version("1.0")[1],
+        ("specversion".to_owned(), Code::WrongType)
+    );
+    let message = parse(r#"{"specversion":"0.3"}"#).unwrap_err().remove(0);
+    assert_eq!(
+        message.to_string(),
+        r#"specversion: is "0.3"; only CloudEvents of version 1.0 are taken"#
+    );
+}
+
+#[test]
+fn every_broken_rule_is_named_not_only_the_first() {
+    let event = parse(
+        r#"{"id":"","source":7,"specversion":null,"time":"now","my-name":1,"Up":1,"":1,"id":"2","subject":""}"#,
+    );
+    let field = |name: &str, code| (name.to_owned(), code);
+    assert_eq!(
+        wrong(event),
+        [
+            field("my-name", Code::Unknown),
+            field("Up", Code::Unknown),
+            field("", Code::Unknown),
+            field("id", Code::Repeated),
+            field("specversion", Code::Missing),
+            field("type", Code::Missing),
+            field("source", Code::WrongType),
+            field("id", Code::Empty),
+            field("time", Code::NotRfc3339),
+            field("subject", Code::Empty),
+        ]
+    );
+    assert_eq!(wrong(parse("7")), one("", Code::WrongType));
+    assert_eq!(
+        wrong(with(r#""data":1,"data":1"#)),
+        one("data", Code::Repeated)
+    );
+    for name in ["datacontenttype", "dataschema", "subject"] {
+        assert_eq!(
+            wrong(with(&format!("\"{name}\":\"\""))),
+            one(name, Code::Empty)
+        );
+        assert_eq!(
+            wrong(with(&format!("\"{name}\":1"))),
+            one(name, Code::WrongType)
+        );
+    }
+}
+
+#[test]
+fn an_attribute_is_a_string_a_boolean_or_an_integer_of_32_bits() {
+    for right in ["-2147483648", "2147483647", "0", "true", "\"\"", "\"😀\""] {
+        let kept = format!(r#"{{"specversion":"1.0","x":{right}}}"#);
+        assert_eq!(payload_with(&format!("\"x\":{right}")), kept);
+    }
+    assert_eq!(
+        payload_with(r#""x":null,"time":null"#),
+        r#"{"specversion":"1.0"}"#
+    );
+    for (value, code) in [
+        ("2147483648", Code::OutOfRange),
+        ("-2147483649", Code::OutOfRange),
+        ("1.0", Code::WrongType),
+        ("1e2", Code::WrongType),
+        ("[]", Code::WrongType),
+        ("{}", Code::WrongType),
+        (r#""\n""#, Code::WrongType),
+        (r#""\u009f""#, Code::WrongType),
+        (r#""\ufdd0""#, Code::WrongType),
+        (r#""\ud83f\udfff""#, Code::WrongType),
+        (r#""\ud800""#, Code::WrongType),
+    ] {
+        assert_eq!(
+            wrong(with(&format!("\"x\":{value}"))),
+            one("x", code),
+            "{value}"
+        );
+    }
+}
+
+#[test]
+fn without_a_time_it_is_arrival_and_a_second_sending_is_the_same() {
+    let json = Bytes::from(format!("{{{CORE}}}"));
+    let event = super::parse(&json, 1_000_000_001).unwrap();
+    assert_eq!(event.timestamp.as_str(), "1970-01-01T00:00:01.000000001Z");
+    assert!(event.timestamp.is_filled());
+    let sent = event.to_json();
+    assert_eq!(sent, super::parse(&json, 0).unwrap().to_json());
+    assert!(sent.windows(16).any(|part| part == b"\"timestamp\":null"));
+    let arrived = Event::parse_arrived(&sent, 1_000_000_001).unwrap();
+    assert_eq!(arrived, event);
+}
+
+#[test]
+fn long_names_are_hashed_and_stand_in_the_payload() {
+    let long = "x".repeat(256);
+    let event = |kind: &str, source: &str, id: &str| {
+        let json =
+            format!(r#"{{"specversion":"1.0","type":"{kind}","source":"{source}","id":"{id}"}}"#);
+        let event = parse(&json).unwrap();
+        let is_hashed = [
+            event.topic.as_str(),
+            event.source.as_str(),
+            event.event_id.as_str(),
+        ]
+        .map(|name| name.starts_with("sha256:"));
+        (is_hashed, event.payload.as_str().to_owned())
+    };
+    let kept = |more: &str| format!(r#"{{"specversion":"1.0"{more}}}"#);
+    assert_eq!(
+        event(&long, "s", "1"),
+        ([true, false, false], kept(&format!(r#","type":"{long}""#)))
+    );
+    assert_eq!(
+        event("t", &long, "1"),
+        (
+            [false, true, true],
+            kept(&format!(r#","id":"1","source":"{long}""#))
+        )
+    );
+    let nearly = "x".repeat(250);
+    assert_eq!(
+        event("t", "s", &nearly),
+        (
+            [false, false, true],
+            kept(&format!(r#","id":"{nearly}","source":"s""#))
+        )
+    );
+    assert_eq!(
+        event("t", "sha256:", "1"),
+        ([false, true, false], kept(r#","source":"sha256:""#))
+    );
+}
+
+#[test]
+fn the_event_is_no_larger_than_events_of_ours_before_and_after() {
+    let sized = |bytes: usize| {
+        let head = format!("{{{CORE},\"data\":\"");
+        format!("{head}{}\"}}", "x".repeat(bytes - head.len() - 2))
+    };
+    assert_eq!(
+        wrong(parse(&sized(MAX_EVENT_BYTES + 1))),
+        one("", Code::TooLarge)
+    );
+    // As an event of ours it is longer, for its source stands there twice.
+    assert_eq!(
+        wrong(parse(&sized(MAX_EVENT_BYTES))),
+        one("", Code::TooLarge)
+    );
+    let event = parse(&sized(MAX_EVENT_BYTES - 100)).unwrap();
+    assert!(Event::parse_arrived(&event.to_json(), 0).is_ok());
+}
+
+#[test]
+fn what_has_a_specversion_is_meant_as_a_cloudevent() {
+    let is_meant = |json: &'static str| is_meant(&Bytes::from_static(json.as_bytes()));
+    assert!(is_meant(r#"{"a":1,"\u0073pecversion":null}"#));
+    for other in [
+        r#"{"a":"specversion"}"#,
+        "[]",
+        "7",
+        r#"{"SpecVersion":"1.0"}"#,
+    ] {
+        assert!(!is_meant(other), "{other}");
+    }
+}
+
+/// Text that `CloudEvents` allow.
+fn allowed() -> impl Strategy<Value = String> {
+    prop_oneof![
+        4 => "[^\\p{Cc}\\p{Cn}]{1,12}",
+        1 => "[\"\\\\,\\[\\]a]{1,6}",
+        1 => "[ab]{250,260}",
+        1 => "sha256:[ab]{0,2}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn different_pairs_of_source_and_id_have_different_event_ids(
+        (source, id, other_source, other_id) in (allowed(), allowed(), allowed(), allowed()),
+    ) {
+        let event_id = |source: &str, id: &str| {
+            let json = serde_json::json!({"specversion": "1.0", "type": "t", "source": source, "id": id});
+            parse(&json.to_string()).unwrap().event_id
+        };
+        let is_same = (&source, &id) == (&other_source, &other_id);
+        prop_assert_eq!(event_id(&source, &id) == event_id(&other_source, &other_id), is_same);
+        // What moves from one to the other makes another pair.
+        prop_assert_ne!(event_id(&format!("{source}{id}"), "1"), event_id(&source, &format!("{id}1")));
+    }
+
+    #[test]
+    fn a_cloudevent_can_be_made_again_from_its_event(
+        (kind, source, id) in (allowed(), allowed(), allowed()),
+        attributes in proptest::collection::btree_map("x[a-z0-9]{0,9}", attribute(), 0..6),
+    ) {
+        let mut sent = serde_json::Map::from_iter(attributes);
+        for (name, text) in [("specversion", "1.0"), ("type", &kind), ("source", &source), ("id", &id)] {
+            sent.insert(name.to_owned(), text.into());
+        }
+        let event = parse(&serde_json::Value::from(sent.clone()).to_string()).unwrap();
+        prop_assert_eq!(&Event::parse_arrived(&event.to_json(), 0).unwrap(), &event);
+
+        let mut made: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(event.payload.as_str()).unwrap();
+        made.entry("type").or_insert(event.topic.as_str().into());
+        made.entry("source").or_insert(event.source.as_str().into());
+        if !event.event_id.as_str().starts_with("sha256:") {
+            let [_, id]: [String; 2] = serde_json::from_str(event.event_id.as_str()).unwrap();
+            made.insert("id".to_owned(), id.into());
+        }
+        prop_assert_eq!(made, sent);
+    }
+}
+
+fn attribute() -> impl Strategy<Value = serde_json::Value> {
+    prop_oneof![
+        allowed().prop_map(serde_json::Value::from),
+        any::<i32>().prop_map(serde_json::Value::from),
+        any::<bool>().prop_map(serde_json::Value::from),
+    ]
+}
