@@ -7,6 +7,7 @@
 //! message, marked as such, and never compared with another.
 
 mod fields;
+mod fitted;
 
 use std::{borrow::Cow, fmt};
 
@@ -18,6 +19,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 pub(crate) use self::fields::Text;
 use self::fields::{Plain, RawFields};
+pub use self::fitted::fitted;
 
 /// Largest event in bytes of JSON, white space around it left out.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;
