@@ -34,6 +34,9 @@ pub struct Problem {
     errors_total: Option<usize>,
     #[serde(skip)]
     retry_after: Option<Duration>,
+    /// What would be taken instead (RFC 9110, 12.5.3).
+    #[serde(skip)]
+    accept_encoding: Option<&'static str>,
 }
 
 /// What is wrong with one part of a request.
@@ -88,6 +91,7 @@ impl Problem {
             errors: Vec::new(),
             errors_total: None,
             retry_after: None,
+            accept_encoding: None,
         }
     }
 
@@ -112,6 +116,18 @@ impl Problem {
             "Body incomplete",
             StatusCode::BAD_REQUEST,
             "the body ended before it was whole; nothing was published".to_owned(),
+        )
+    }
+
+    /// 400: the body is not what its `Content-Encoding` says, or ends early.
+    pub fn body_corrupt(err: &std::io::Error) -> Self {
+        Self::new(
+            "urn:problem:body-corrupt",
+            "Body corrupt",
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the body cannot be unpacked by its Content-Encoding: {err}; nothing was published"
+            ),
         )
     }
 
@@ -161,6 +177,19 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the header Content-Type: application/json".to_owned(),
         )
+    }
+
+    /// 415: the body is packed in another way, or in several.
+    pub fn unknown_coding() -> Self {
+        Self {
+            accept_encoding: Some("gzip, zstd"),
+            ..Self::new(
+                "urn:problem:unknown-coding",
+                "Unknown Content-Encoding",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send the body as it is, or with one Content-Encoding: gzip or zstd".to_owned(),
+            )
+        }
     }
 
     /// 422, with everything that was found wrong.
@@ -273,7 +302,7 @@ pub enum Cannot {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let retry_after = self.retry_after;
+        let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
         let mut response = (self.status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -282,6 +311,9 @@ impl IntoResponse for Problem {
         );
         if let Some(pause) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+        }
+        if let Some(codings) = accept_encoding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         response
     }

@@ -54,7 +54,8 @@ pub async fn publish(
     if !is_json(request.headers()) {
         return Err(Problem::not_json_type());
     }
-    let body = state.intake.take(request.into_body()).await?;
+    let (head, body) = request.into_parts();
+    let body = state.intake.take(&head.headers, body).await?;
     send(&state.api, &body.bytes).await
 }
 

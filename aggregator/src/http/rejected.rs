@@ -101,7 +101,8 @@ pub async fn requeue(
     }
     let unknown = || Problem::not_found(format!("there is no rejected arrival {id} any more"));
     let id: i64 = id.parse().map_err(|_| unknown())?;
-    let sent = state.intake.take(request.into_body()).await?;
+    let (head, body) = request.into_parts();
+    let sent = state.intake.take(&head.headers, body).await?;
     let _place = state.api.place().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
