@@ -150,14 +150,13 @@ impl Growing {
     }
 }
 
+/// The media type that the headers say, without its parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or("").trim())
+}
+
 /// Whether the headers say that the body is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.to_str())
-    else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
+    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
 }

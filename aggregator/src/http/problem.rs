@@ -109,6 +109,18 @@ impl Problem {
         }
     }
 
+    /// The same for a line of the body, counted from 1.
+    pub fn line_not_json(err: &serde_json::Error, line: usize) -> Self {
+        let place = |line| format!(" at line {line} column {}", err.column());
+        let text = err.to_string();
+        let reason = text.strip_suffix(&place(err.line())).unwrap_or(&text);
+        Self {
+            line: Some(line),
+            detail: format!("{reason}{}", place(line)),
+            ..Self::not_json(err)
+        }
+    }
+
     /// 400: the body ended before it was whole.
     pub fn body_incomplete() -> Self {
         Self::new(
@@ -169,7 +181,7 @@ impl Problem {
         )
     }
 
-    /// 415.
+    /// 415, where JSON is all that is taken.
     pub fn not_json_type() -> Self {
         Self::new(
             "urn:problem:not-json-type",
@@ -177,6 +189,15 @@ impl Problem {
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send the header Content-Type: application/json".to_owned(),
         )
+    }
+
+    /// 415, where events are taken.
+    pub fn not_events_type() -> Self {
+        Self {
+            detail: "send the header Content-Type: application/json, or application/x-ndjson for an event on each line"
+                .to_owned(),
+            ..Self::not_json_type()
+        }
     }
 
     /// 415: the body is packed in another way, or in several.

@@ -1,5 +1,7 @@
 //! `POST /publish`: everything is valid, or nothing is published; success means that all of it is in the stream.
 
+mod lines;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
@@ -18,7 +20,7 @@ use tracing::{error, warn};
 
 use super::{
     Api,
-    body::{Intake, is_json},
+    body::{Intake, media_type},
     problem::{Cannot, ItemErrors, Problem},
 };
 
@@ -46,27 +48,47 @@ pub struct Accepted {
     message: &'static str,
 }
 
-/// Takes one event, an array of events, or `{"events":[…]}`.
+/// How the events of a body are told apart.
+#[derive(Debug, Clone, Copy)]
+pub enum Layout {
+    /// One event, an array of events, or `{"events":[…]}`.
+    Json,
+    /// An event on each line that has one (<https://github.com/ndjson/ndjson-spec>).
+    Lines,
+}
+
+impl Layout {
+    fn of(media_type: &str) -> Option<Self> {
+        match media_type.to_ascii_lowercase().as_str() {
+            "application/json" => Some(Self::Json),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Some(Self::Lines)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Takes one event, an array of events, `{"events":[…]}`, or an event on each line.
 pub async fn publish(
     Extract(state): Extract<State>,
     request: Request,
 ) -> Result<Json<Accepted>, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::not_json_type());
-    }
     let (head, body) = request.into_parts();
+    let layout = media_type(&head.headers).and_then(Layout::of);
+    let layout = layout.ok_or_else(Problem::not_events_type)?;
     let body = state.intake.take(&head.headers, body).await?;
-    send(&state.api, &body.bytes).await
+    send(&state.api, layout, &body.bytes).await
 }
 
 /// Publishes what a body holds, which has to be whole and valid.
-pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
+pub async fn send(api: &Api, layout: Layout, body: &Bytes) -> Result<Json<Accepted>, Problem> {
     let bytes = body.clone();
     let events = if bytes.len() > PARSE_ASIDE_BYTES {
-        let parsed = spawn_blocking(move || parse(&bytes)).await;
+        let parsed = spawn_blocking(move || parse(layout, &bytes)).await;
         parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?
     } else {
-        parse(&bytes)?
+        parse(layout, &bytes)?
     };
     deliver(api, events).await
 }
@@ -101,8 +123,11 @@ pub async fn deliver(api: &Api, events: Vec<Outgoing>) -> Result<Json<Accepted>,
     }
 }
 
-fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
-    let Elements { kept, total } = elements(body)?;
+fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
+    let Elements { kept, total } = match layout {
+        Layout::Json => elements(body)?,
+        Layout::Lines => lines::elements(body, MAX_EVENTS)?,
+    };
     if total == 0 {
         return Err(refused(Code::Empty, "there is no event in it".to_owned()));
     }

@@ -16,7 +16,7 @@ use super::{
     body::is_json,
     page,
     problem::Problem,
-    publish::{self, Accepted},
+    publish::{self, Accepted, Layout},
     query::Query,
 };
 use crate::{clock, store::reader::Rejected};
@@ -109,7 +109,7 @@ pub async fn requeue(
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
-    let accepted = publish::send(&state.api, body).await?;
+    let accepted = publish::send(&state.api, Layout::Json, body).await?;
     let marked = state.api.writer.requeued(id, clock::now_micros()).await;
     // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.
     if let Err(err) = marked {
