@@ -1,4 +1,8 @@
-//! Request bodies: whole, in bounded memory, in bounded time.
+//! Request bodies: whole, unpacked, in bounded memory, in bounded time.
+
+mod coding;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,13 +11,16 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::{
+    io::AsyncReadExt,
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
+    task::yield_now,
+    time::timeout,
 };
 
+use self::coding::Coding;
 use super::problem::{Cannot, Problem};
 
-/// Largest body.
+/// Largest body, as it is sent and unpacked.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of bodies that may be in flight at once; beyond, requests are refused with 503.
@@ -21,6 +28,9 @@ const MAX_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 
 /// A body that is not whole after this time is refused with 408 and its connection closed.
 pub const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// So much of a packed body is unpacked at a time.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// The bytes of all bodies in flight.
 #[derive(Debug, Clone)]
@@ -32,89 +42,121 @@ impl Default for Intake {
     }
 }
 
-/// A whole body, counted as in flight until it is dropped.
+/// A whole body, unpacked, counted as in flight until it is dropped.
 #[derive(Debug)]
 pub struct Taken {
     /// Its bytes.
     pub bytes: Bytes,
-    _permit: Option<OwnedSemaphorePermit>,
+    _held: Held,
+}
+
+/// Bytes that are counted as in flight until it is dropped.
+#[derive(Debug)]
+pub struct Held {
+    intake: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    /// Counts so many bytes more.
+    ///
+    /// # Errors
+    /// 503 where too many are in flight.
+    pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
+        let more = u32::try_from(bytes)
+            .ok()
+            .and_then(|more| Arc::clone(&self.intake).try_acquire_many_owned(more).ok())
+            .ok_or_else(|| Problem::unavailable(Cannot::Hold))?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            None => self.permit = Some(more),
+        }
+        Ok(())
+    }
 }
 
 impl Intake {
-    /// Reads a body.
+    /// Counts bytes that are no body, but come from one.
+    pub fn hold(&self) -> Held {
+        Held {
+            intake: Arc::clone(&self.0),
+            permit: None,
+        }
+    }
+
+    /// Reads a body, and unpacks it where the headers say that it is packed.
     ///
     /// # Errors
-    /// 413, 408, 503, or 400 where the sender stopped in the middle.
-    pub async fn take(&self, body: Body) -> Result<Taken, Problem> {
+    /// 413, 408, 415, 503, or 400 where the sender stopped in the middle or it cannot be unpacked.
+    pub async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
+        let coding = Coding::of(headers)?;
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Problem::body_too_large(MAX_BODY_BYTES));
         }
-        let deadline = Instant::now() + BODY_TIMEOUT;
-        let mut body = body;
-        let mut bytes = BytesMut::new();
-        let mut permit: Option<OwnedSemaphorePermit> = None;
-        loop {
-            let frame = match timeout_at(deadline, body.frame()).await {
-                Ok(None) => break,
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(_))) => return Err(Problem::body_incomplete()),
-                Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
-            };
-            let Ok(data) = frame.into_data() else {
-                continue;
-            };
-            if bytes.len() + data.len() > MAX_BODY_BYTES {
-                return Err(Problem::body_too_large(MAX_BODY_BYTES));
-            }
-            let more = u32::try_from(data.len())
-                .ok()
-                .and_then(|more| Arc::clone(&self.0).try_acquire_many_owned(more).ok())
-                .ok_or_else(|| Problem::unavailable(Cannot::Hold))?;
-            match &mut permit {
-                Some(permit) => permit.merge(more),
-                None => permit = Some(more),
-            }
-            bytes.extend_from_slice(&data);
+        let mut growing = Growing {
+            bytes: BytesMut::new(),
+            held: self.hold(),
+        };
+        match timeout(BODY_TIMEOUT, growing.read(coding, body)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
         }
         Ok(Taken {
-            bytes: bytes.freeze(),
-            _permit: permit,
+            bytes: growing.bytes.freeze(),
+            _held: growing.held,
         })
     }
 }
 
-/// Whether the headers say that the body is JSON.
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers
-        .get(header::CONTENT_TYPE)
-        .map(|value| value.to_str())
-    else {
-        return false;
-    };
-    let essence = value.split(';').next().unwrap_or("").trim();
-    essence.eq_ignore_ascii_case("application/json")
+/// What is there of a body.
+struct Growing {
+    bytes: BytesMut,
+    held: Held,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn bodies_in_flight_are_bounded_and_returned() {
-        let intake = Intake::default();
-        let body = || Body::from(vec![b' '; MAX_BODY_BYTES]);
-        let mut held = Vec::new();
-        for _ in 0..4 {
-            held.push(intake.take(body()).await.unwrap());
+impl Growing {
+    async fn read(&mut self, coding: Coding, body: Body) -> Result<(), Problem> {
+        let mut body = match coding.unpacked(body) {
+            Ok(mut unpacked) => {
+                let mut piece = vec![0; PIECE_BYTES];
+                loop {
+                    let read = unpacked.read(&mut piece).await;
+                    match read.map_err(|err| coding::problem(&err))? {
+                        0 => return Ok(()),
+                        bytes => self.add(&piece[..bytes])?,
+                    }
+                    // A small frame can unpack to all that is taken; other requests go on meanwhile.
+                    yield_now().await;
+                }
+            }
+            Err(body) => body,
+        };
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|_| Problem::body_incomplete())?;
+            if let Ok(data) = frame.into_data() {
+                self.add(&data)?;
+            }
         }
-        assert!(intake.take(Body::from("x")).await.is_err());
-        held.pop();
-        assert!(intake.take(body()).await.is_ok());
+        Ok(())
     }
 
-    #[tokio::test]
-    async fn a_body_over_the_limit_is_refused() {
-        let body = Body::from(vec![b' '; MAX_BODY_BYTES + 1]);
-        assert!(Intake::default().take(body).await.is_err());
+    fn add(&mut self, data: &[u8]) -> Result<(), Problem> {
+        if self.bytes.len() + data.len() > MAX_BODY_BYTES {
+            return Err(Problem::body_too_large(MAX_BODY_BYTES));
+        }
+        self.held.add(data.len())?;
+        self.bytes.extend_from_slice(data);
+        Ok(())
     }
+}
+
+/// The media type that the headers say, without its parameters.
+pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    Some(value.split(';').next().unwrap_or("").trim())
+}
+
+/// Whether the headers say that the body is JSON.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
 }

@@ -3,10 +3,12 @@
 
 mod binary;
 
+use std::time::Duration;
+
 use axum::{
-    Json,
     extract::{Request, State as Extract},
     http::{HeaderMap, header},
+    response::Response,
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -20,7 +22,7 @@ use shared::{
 use super::{
     Api,
     problem::{ItemErrors, Problem},
-    publish::{self, Accepted, MAX_EVENTS, refused},
+    publish::{self, Accepted, MAX_EVENTS, refused, waiting},
 };
 
 /// How a request carries events (section 3 of the binding).
@@ -66,19 +68,26 @@ impl Mode {
 pub async fn publish(
     Extract(state): Extract<publish::State>,
     request: Request,
-) -> Result<Json<Accepted>, Problem> {
-    let mode = Mode::of(request.headers()).ok_or_else(Problem::not_cloudevents_type)?;
-    let body = state.intake.take(request.into_body()).await?;
-    send(&state.api, mode, &body.bytes).await
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let waiting = waiting::parse(head.uri.query())?;
+    let mode = Mode::of(&head.headers).ok_or_else(Problem::not_cloudevents_type)?;
+    let body = state.intake.take(&head.headers, body).await?;
+    send(&state.api, mode, &body.bytes, waiting).await
 }
 
 /// Publishes what a body holds, which has to be whole and valid.
-pub async fn send(api: &Api, mode: Mode, body: &Bytes) -> Result<Json<Accepted>, Problem> {
+pub async fn send(
+    api: &Api,
+    mode: Mode,
+    body: &Bytes,
+    waiting: Option<Duration>,
+) -> Result<Response, Problem> {
     let events = publish::parse_aside(body, move |body| parse(&mode, body)).await?;
     if events.is_empty() {
         return Ok(Accepted::answer(0));
     }
-    publish::deliver(api, events).await
+    publish::deliver(api, events, waiting).await
 }
 
 fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {

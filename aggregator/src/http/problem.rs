@@ -34,6 +34,9 @@ pub struct Problem {
     errors_total: Option<usize>,
     #[serde(skip)]
     retry_after: Option<Duration>,
+    /// What would be taken instead (RFC 9110, 12.5.3).
+    #[serde(skip)]
+    accept_encoding: Option<&'static str>,
 }
 
 /// What is wrong with one part of a request.
@@ -88,6 +91,7 @@ impl Problem {
             errors: Vec::new(),
             errors_total: None,
             retry_after: None,
+            accept_encoding: None,
         }
     }
 
@@ -105,6 +109,18 @@ impl Problem {
         }
     }
 
+    /// The same for a line of the body, counted from 1.
+    pub fn line_not_json(err: &serde_json::Error, line: usize) -> Self {
+        let place = |line| format!(" at line {line} column {}", err.column());
+        let text = err.to_string();
+        let reason = text.strip_suffix(&place(err.line())).unwrap_or(&text);
+        Self {
+            line: Some(line),
+            detail: format!("{reason}{}", place(line)),
+            ..Self::not_json(err)
+        }
+    }
+
     /// 400: the body ended before it was whole.
     pub fn body_incomplete() -> Self {
         Self::new(
@@ -112,6 +128,18 @@ impl Problem {
             "Body incomplete",
             StatusCode::BAD_REQUEST,
             "the body ended before it was whole; nothing was published".to_owned(),
+        )
+    }
+
+    /// 400: the body is not what its `Content-Encoding` says, or ends early.
+    pub fn body_corrupt(err: &std::io::Error) -> Self {
+        Self::new(
+            "urn:problem:body-corrupt",
+            "Body corrupt",
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the body cannot be unpacked by its Content-Encoding: {err}; nothing was published"
+            ),
         )
     }
 
@@ -153,7 +181,7 @@ impl Problem {
         )
     }
 
-    /// 415.
+    /// 415, where JSON is all that is taken.
     pub fn not_json_type() -> Self {
         Self::new(
             "urn:problem:not-json-type",
@@ -177,6 +205,28 @@ impl Problem {
     pub fn invalid_events(errors: ItemErrors) -> Self {
         let detail = "events of this request are not valid; nothing was published".to_owned();
         Self::invalid(detail, errors)
+    }
+
+    /// 415, where events are taken.
+    pub fn not_events_type() -> Self {
+        Self {
+            detail: "send the header Content-Type: application/json, or application/x-ndjson for an event on each line"
+                .to_owned(),
+            ..Self::not_json_type()
+        }
+    }
+
+    /// 415: the body is packed in another way, or in several.
+    pub fn unknown_coding() -> Self {
+        Self {
+            accept_encoding: Some("gzip, zstd"),
+            ..Self::new(
+                "urn:problem:unknown-coding",
+                "Unknown Content-Encoding",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send the body as it is, or with one Content-Encoding: gzip or zstd".to_owned(),
+            )
+        }
     }
 
     /// 422, with everything that was found wrong.
@@ -209,6 +259,28 @@ impl Problem {
         let mut errors = ItemErrors::default();
         errors.add(None, vec![Violation::new(Some(field), code, message)]);
         Self::invalid(detail, errors)
+    }
+
+    /// 422: the event is in the stream, and is not what was stored under its identity.
+    pub fn conflict(stored: i64) -> Self {
+        Self::new(
+            "urn:problem:conflict",
+            "Conflict",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            format!(
+                "event {stored} was stored before under the same topic and event_id and differs; it stays, and GET /conflicts has both. Send yours under another event_id"
+            ),
+        )
+    }
+
+    /// 422: the event is in the stream and could not be stored.
+    pub fn rejected() -> Self {
+        Self::new(
+            "urn:problem:rejected",
+            "Rejected",
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "the event could not be stored; GET /rejected has it with the reason".to_owned(),
+        )
     }
 
     /// 500; the cause goes to the log.
@@ -276,6 +348,12 @@ impl Problem {
                 "the broker does not take these events as it is configured; its operator has to look, the service's log says why",
                 60,
             ),
+            Cannot::Wait => (
+                "urn:problem:too-many-waits",
+                "Too many waits",
+                "too many events are waited for already; nothing was published, send it again, or without wait=stored",
+                1,
+            ),
             Cannot::Follow => (
                 "urn:problem:too-many-tails",
                 "Too many tails",
@@ -312,6 +390,8 @@ pub enum Cannot {
     Agree,
     /// A `PubAck` did not come.
     Confirm,
+    /// The events that are waited for are at their limit.
+    Wait,
     /// The clients that follow events are at their limit.
     Follow,
     /// The bytes of request bodies in flight are at their limit.
@@ -320,7 +400,7 @@ pub enum Cannot {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let retry_after = self.retry_after;
+        let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
         let mut response = (self.status, axum::Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(
@@ -329,6 +409,9 @@ impl IntoResponse for Problem {
         );
         if let Some(pause) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
+        }
+        if let Some(codings) = accept_encoding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         response
     }

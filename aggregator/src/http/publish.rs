@@ -1,10 +1,14 @@
 //! `POST /publish`: everything is valid, or nothing is published; success means that all of it is in the stream.
 
+mod lines;
+pub mod waiting;
+
 use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json,
     extract::{Request, State as Extract},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde::Serialize;
@@ -18,9 +22,10 @@ use tracing::{error, warn};
 
 use super::{
     Api,
-    body::{Intake, is_json},
+    body::{Intake, media_type},
     problem::{Cannot, ItemErrors, Problem},
 };
+use crate::store::StreamPlace;
 
 /// Most events in one request.
 pub const MAX_EVENTS: usize = 10_000;
@@ -48,31 +53,59 @@ pub struct Accepted {
 
 impl Accepted {
     /// The answer, once all of `received` events are in the stream.
-    pub fn answer(received: usize) -> Json<Self> {
+    pub fn answer(received: usize) -> Response {
         Json(Self {
             status: "success",
             received,
             message: "Events queued for processing",
         })
+        .into_response()
     }
 }
 
-/// Takes one event, an array of events, or `{"events":[…]}`.
+/// How the events of a body are told apart.
+#[derive(Debug, Clone, Copy)]
+pub enum Layout {
+    /// One event, an array of events, or `{"events":[…]}`.
+    Json,
+    /// An event on each line that has one (<https://github.com/ndjson/ndjson-spec>).
+    Lines,
+}
+
+impl Layout {
+    fn of(media_type: &str) -> Option<Self> {
+        match media_type.to_ascii_lowercase().as_str() {
+            "application/json" => Some(Self::Json),
+            "application/x-ndjson" | "application/ndjson" | "application/jsonl" => {
+                Some(Self::Lines)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Takes one event, an array of events, `{"events":[…]}`, or an event on each line.
 pub async fn publish(
     Extract(state): Extract<State>,
     request: Request,
-) -> Result<Json<Accepted>, Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::not_json_type());
-    }
-    let body = state.intake.take(request.into_body()).await?;
-    send(&state.api, &body.bytes).await
+) -> Result<Response, Problem> {
+    let (head, body) = request.into_parts();
+    let waiting = waiting::parse(head.uri.query())?;
+    let layout = media_type(&head.headers).and_then(Layout::of);
+    let layout = layout.ok_or_else(Problem::not_events_type)?;
+    let body = state.intake.take(&head.headers, body).await?;
+    send(&state.api, layout, &body.bytes, waiting).await
 }
 
 /// Publishes what a body holds, which has to be whole and valid.
-pub async fn send(api: &Api, body: &Bytes) -> Result<Json<Accepted>, Problem> {
-    let events = parse_aside(body, parse).await?;
-    deliver(api, events).await
+pub async fn send(
+    api: &Api,
+    layout: Layout,
+    body: &Bytes,
+    waiting: Option<Duration>,
+) -> Result<Response, Problem> {
+    let events = parse_aside(body, move |body| parse(layout, body)).await?;
+    deliver(api, events, waiting).await
 }
 
 /// What `parse` makes of a body, on a thread of its own where that takes long.
@@ -88,8 +121,15 @@ pub async fn parse_aside(
     parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
-/// Puts valid events on the stream, and answers once all of them are there.
-pub async fn deliver(api: &Api, events: Vec<Outgoing>) -> Result<Json<Accepted>, Problem> {
+/// Puts valid events on the stream, and answers once all of them are there; where it is to wait, once they are stored.
+pub async fn deliver(
+    api: &Api,
+    events: Vec<Outgoing>,
+    waiting: Option<Duration>,
+) -> Result<Response, Problem> {
+    if let Some(time) = waiting {
+        return waiting::deliver(api, events, time).await;
+    }
     let received = events.len();
     put(api, events).await?;
     Ok(Accepted::answer(received))
@@ -121,8 +161,11 @@ pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, P
     }
 }
 
-fn parse(body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
-    let Elements { kept, total } = elements(body)?;
+fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
+    let Elements { kept, total } = match layout {
+        Layout::Json => elements(body)?,
+        Layout::Lines => lines::elements(body, MAX_EVENTS)?,
+    };
     if total == 0 {
         return Err(refused(Code::Empty, "there is no event in it".to_owned()));
     }

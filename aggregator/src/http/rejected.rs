@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{Path, RawQuery, Request, State as Extract},
     response::Response,
 };
@@ -18,7 +17,7 @@ use super::{
     cloudevents::{self, Mode},
     page,
     problem::Problem,
-    publish::{self, Accepted},
+    publish::{self, Layout},
     query::Query,
 };
 use crate::{clock, store::reader::Rejected};
@@ -97,13 +96,14 @@ pub async fn requeue(
     Extract(state): Extract<publish::State>,
     Path(id): Path<String>,
     request: Request,
-) -> Result<Json<Accepted>, Problem> {
+) -> Result<Response, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::not_json_type());
     }
     let unknown = || Problem::not_found(format!("there is no rejected arrival {id} any more"));
     let id: i64 = id.parse().map_err(|_| unknown())?;
-    let sent = state.intake.take(request.into_body()).await?;
+    let (head, body) = request.into_parts();
+    let sent = state.intake.take(&head.headers, body).await?;
     let _place = state.api.place().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
@@ -111,9 +111,9 @@ pub async fn requeue(
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
     let accepted = if cloudevent::is_meant(body) {
-        cloudevents::send(&state.api, Mode::Structured, body).await?
+        cloudevents::send(&state.api, Mode::Structured, body, None).await?
     } else {
-        publish::send(&state.api, body).await?
+        publish::send(&state.api, Layout::Json, body, None).await?
     };
     let marked = state.api.writer.requeued(id, clock::now_micros()).await;
     // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.

@@ -1,6 +1,7 @@
 //! The API on its router, without a broker: every refusal, and what is read from the store.
 
 mod cloudevents;
+mod lines;
 
 use std::{sync::Arc, time::Instant};
 
@@ -160,7 +161,7 @@ async fn a_body_that_is_not_json_by_its_type_is_refused() {
     let request = Request::post("/publish").body(event("1").into()).unwrap();
     assert_snapshot!(api.ask(request).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json"}
+    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for an event on each line"}
     "#);
 }
 

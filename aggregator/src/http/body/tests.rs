@@ -1,0 +1,184 @@
+//! Bodies, packed and not, against their limits.
+
+use std::io;
+
+use async_compression::tokio::bufread::{GzipEncoder, ZstdEncoder};
+use axum::{
+    http::{HeaderValue, StatusCode},
+    response::IntoResponse,
+};
+use futures::stream;
+
+use super::*;
+
+const CODINGS: [&str; 2] = ["gzip", "zstd"];
+
+fn headers(coding: &str) -> HeaderMap {
+    let value = HeaderValue::from_str(coding).unwrap();
+    HeaderMap::from_iter([(header::CONTENT_ENCODING, value)])
+}
+
+async fn packed(coding: &str, bytes: &[u8]) -> Vec<u8> {
+    let mut packed = Vec::new();
+    match coding {
+        "gzip" => GzipEncoder::new(bytes).read_to_end(&mut packed).await,
+        _ => ZstdEncoder::new(bytes).read_to_end(&mut packed).await,
+    }
+    .unwrap();
+    packed
+}
+
+/// The status and the text of a refusal.
+async fn refusal(taken: Result<Taken, Problem>) -> (StatusCode, String) {
+    let response = taken.unwrap_err().into_response();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, String::from_utf8(body.to_vec()).unwrap())
+}
+
+async fn plain(intake: &Intake, bytes: usize) -> Result<Taken, Problem> {
+    let body = Body::from(vec![b' '; bytes]);
+    intake.take(&HeaderMap::new(), body).await
+}
+
+#[tokio::test]
+async fn bodies_in_flight_are_bounded_and_returned() {
+    let intake = Intake::default();
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(plain(&intake, MAX_BODY_BYTES).await.unwrap());
+    }
+    assert!(plain(&intake, 1).await.is_err());
+    held.pop();
+    assert!(plain(&intake, MAX_BODY_BYTES).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_refused() {
+    let intake = Intake::default();
+    assert!(plain(&intake, MAX_BODY_BYTES + 1).await.is_err());
+}
+
+#[tokio::test]
+async fn a_packed_body_is_what_was_packed_in_frames_of_any_size() {
+    let text: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+    for coding in CODINGS {
+        let packed = packed(coding, &text).await;
+        for size in [1_000, packed.len()] {
+            let frames: Vec<_> = packed.chunks(size).map(Bytes::copy_from_slice).collect();
+            let frames = frames.into_iter().map(Ok::<_, io::Error>);
+            let body = Body::from_stream(stream::iter(frames));
+            let intake = Intake::default();
+            let taken = intake.take(&headers(coding), body).await.unwrap();
+            assert!(taken.bytes == text, "{coding}, frames of {size} bytes");
+            assert_eq!(
+                intake.0.available_permits(),
+                MAX_BYTES_IN_FLIGHT - text.len()
+            );
+            drop(taken);
+            assert_eq!(intake.0.available_permits(), MAX_BYTES_IN_FLIGHT);
+        }
+    }
+}
+
+#[tokio::test]
+async fn members_after_one_another_are_one_body() {
+    for coding in CODINGS {
+        let mut both = packed(coding, b"one ").await;
+        both.extend(packed(coding, b"").await);
+        both.extend(packed(coding, b"two").await);
+        let body = Body::from(both);
+        let taken = Intake::default().take(&headers(coding), body).await;
+        assert_eq!(taken.unwrap().bytes, "one two");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() {
+    let zeros = vec![0; 20 * 1024 * 1024];
+    for coding in CODINGS {
+        // 100 MiB.
+        let packed = packed(coding, &zeros).await.repeat(5);
+        let intake = Intake(Arc::new(Semaphore::new(MAX_BODY_BYTES)));
+        let taken = intake.take(&headers(coding), packed.clone().into()).await;
+        // With room for one body's bytes and no more: had more been unpacked, it would be 503.
+        assert_eq!(refusal(taken).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(intake.0.available_permits(), MAX_BODY_BYTES);
+        let intake = Intake(Arc::new(Semaphore::new(PIECE_BYTES)));
+        let taken = intake.take(&headers(coding), packed.into()).await;
+        assert_eq!(refusal(taken).await.0, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(intake.0.available_permits(), PIECE_BYTES);
+    }
+}
+
+#[tokio::test]
+async fn a_packed_body_is_bounded_as_it_is_sent_too() {
+    // A frame to be skipped (RFC 8878, 3.1.2): it unpacks to nothing.
+    let mut frame = vec![0; MAX_BODY_BYTES / 8];
+    let bytes = u32::try_from(frame.len() - 8).unwrap();
+    frame[..4].copy_from_slice(&0x184d_2a50_u32.to_le_bytes());
+    frame[4..8].copy_from_slice(&bytes.to_le_bytes());
+    let take = async |frames| {
+        let frame = Bytes::from(frame.clone());
+        let frames = (0..frames).map(move |_| Ok::<_, io::Error>(frame.clone()));
+        let body = Body::from_stream(stream::iter(frames));
+        Intake::default().take(&headers("zstd"), body).await
+    };
+    assert_eq!(take(8).await.unwrap().bytes, "");
+    assert_eq!(
+        refusal(take(9).await).await.0,
+        StatusCode::PAYLOAD_TOO_LARGE
+    );
+}
+
+#[tokio::test]
+async fn a_body_cut_short_or_damaged_is_corrupt() {
+    let text = b"[]".repeat(1_000);
+    for coding in CODINGS {
+        let whole = packed(coding, &text).await;
+        let mut damaged = whole.clone();
+        damaged[0] ^= 1;
+        let mut trailing = whole.clone();
+        trailing.extend(b"more");
+        let cut = whole[..whole.len() - 1].to_vec();
+        for wrong in [cut, damaged, trailing, text.clone(), Vec::new()] {
+            let intake = Intake::default();
+            let taken = intake.take(&headers(coding), wrong.clone().into()).await;
+            let (status, text) = refusal(taken).await;
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{coding} {wrong:?}");
+            assert!(text.contains("urn:problem:body-corrupt"), "{text}");
+            assert_eq!(intake.0.available_permits(), MAX_BYTES_IN_FLIGHT);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_zstd_frame_that_asks_for_more_than_8_mib_is_refused() {
+    // Magic number, no content size, a window of 2^24 bytes, an empty last block.
+    let header = |window_log: u8| [0x28, 0xb5, 0x2f, 0xfd, 0, (window_log - 10) << 3, 1, 0, 0];
+    let take = async |window_log| {
+        let body = Body::from(header(window_log).to_vec());
+        Intake::default().take(&headers("zstd"), body).await
+    };
+    assert_eq!(take(23).await.unwrap().bytes, "");
+    assert_eq!(refusal(take(24).await).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_sender_that_stops_in_the_middle_of_a_packed_body_is_told_so() {
+    let whole = packed("gzip", b"[]").await;
+    let frames = [Ok(Bytes::from(whole)), Err(io::ErrorKind::ConnectionReset)];
+    let body = Body::from_stream(stream::iter(frames.map(|f| f.map_err(io::Error::from))));
+    let taken = Intake::default().take(&headers("gzip"), body).await;
+    let (status, text) = refusal(taken).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    assert!(text.contains("urn:problem:body-incomplete"), "{text}");
+}
+
+#[tokio::test]
+async fn another_coding_is_refused_with_those_that_are_taken() {
+    let taken = Intake::default().take(&headers("br"), Body::empty()).await;
+    let response = taken.unwrap_err().into_response();
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(response.headers()[header::ACCEPT_ENCODING], "gzip, zstd");
+}

@@ -1,0 +1,211 @@
+//! `?wait=stored`: the answer comes after the COMMIT and says what became of each event.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use shared::{
+    event::{Code, Event},
+    publish::Outgoing,
+};
+use tokio::time::{Instant, timeout_at};
+
+use super::put;
+use crate::{
+    http::{
+        Api,
+        problem::{Cannot, Problem},
+        query::Query,
+    },
+    store::{Outcome, Wait},
+};
+
+/// How long an answer waits where the request does not say.
+const DEFAULT: Duration = Duration::from_secs(5);
+
+/// How long a request may have it wait.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// The parameters that are read here. Others are left alone: senders put what they like there.
+const KNOWN: [&str; 2] = ["wait", "wait_ms"];
+
+/// What became of the events of a request.
+#[derive(Debug, Serialize)]
+struct Answer {
+    status: &'static str,
+    received: usize,
+    message: &'static str,
+    #[serde(flatten)]
+    outcomes: Outcomes,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Outcomes {
+    One(Shown),
+    Many { outcomes: Vec<Shown> },
+}
+
+/// What became of an event.
+#[derive(Debug, Serialize)]
+struct Shown {
+    outcome: &'static str,
+    /// Of the event that is stored under its identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<i64>,
+}
+
+/// How long the answer is to wait; none where it is not.
+///
+/// # Errors
+/// 422 where the query says it wrong.
+pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
+    let query = Query::parse_many(query, &KNOWN, |name| !KNOWN.contains(&name))?;
+    match query.text("wait") {
+        Some("stored") => {}
+        Some(_) => {
+            let message = "must be stored".to_owned();
+            return Err(Problem::invalid_query("wait", Code::OutOfRange, message));
+        }
+        None => return Ok(None),
+    }
+    let Some(text) = query.text("wait_ms") else {
+        return Ok(Some(DEFAULT));
+    };
+    let time = text.parse().ok().map(Duration::from_millis);
+    let time = time.filter(|time| (Duration::from_millis(1)..=LONGEST).contains(time));
+    time.map(Some).ok_or_else(|| {
+        let message = format!("must be a whole number from 1 to {}", LONGEST.as_millis());
+        Problem::invalid_query("wait_ms", Code::OutOfRange, message)
+    })
+}
+
+/// Publishes events and answers when they are stored, or when the time is over.
+pub async fn deliver(
+    api: &Api,
+    events: Vec<Outgoing>,
+    time: Duration,
+) -> Result<Response, Problem> {
+    let deadline = Instant::now() + time;
+    let wait = begin(api, &events)?;
+    let places = put(api, events).await?;
+    let known = async {
+        tokio::select! {
+            () = wait.all(&places) => {}
+            // Nothing more is applied then.
+            () = api.stopping.cancelled() => {}
+        }
+    };
+    // Whether in time or not, what is known is told.
+    let _ = timeout_at(deadline, known).await;
+    answer(&wait.known(&places))
+}
+
+/// Registers the wait before the events are published, for the commit can come before the `PubAck`.
+fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
+    let parse = |event: &Outgoing| Event::parse_arrived(&event.json, 0).ok();
+    let parsed: Vec<_> = events.iter().filter_map(parse).collect();
+    let identities = parsed.iter();
+    let identities = identities.map(|event| (event.topic.as_str(), event.event_id.as_str()));
+    let wait = api.writer.wait(identities);
+    wait.ok_or_else(|| Problem::unavailable(Cannot::Wait))
+}
+
+fn answer(known: &[Option<Outcome>]) -> Result<Response, Problem> {
+    let (status, message) = match known {
+        [Some(Outcome::Conflict(stored))] => return Err(Problem::conflict(*stored)),
+        [Some(Outcome::Rejected)] => return Err(Problem::rejected()),
+        [None] => (StatusCode::ACCEPTED, "Event queued for processing"),
+        [Some(Outcome::Stored(_))] => (StatusCode::OK, "Event stored"),
+        [Some(Outcome::Duplicate(_))] => (StatusCode::OK, "Event was stored before"),
+        all if all.contains(&None) => (StatusCode::OK, "Events queued for processing"),
+        _ => (StatusCode::OK, "Events processed"),
+    };
+    let mut shown: Vec<_> = known.iter().copied().map(shown).collect();
+    let outcomes = match (shown.pop(), shown.len()) {
+        (Some(one), 0) => Outcomes::One(one),
+        (last, _) => {
+            shown.extend(last);
+            Outcomes::Many { outcomes: shown }
+        }
+    };
+    let answer = Answer {
+        status: "success",
+        received: known.len(),
+        message,
+        outcomes,
+    };
+    Ok((status, Json(answer)).into_response())
+}
+
+fn shown(known: Option<Outcome>) -> Shown {
+    let (outcome, sequence) = match known {
+        Some(Outcome::Stored(sequence)) => ("stored", Some(sequence)),
+        Some(Outcome::Duplicate(stored)) => ("duplicate", Some(stored)),
+        Some(Outcome::Conflict(stored)) => ("conflict", Some(stored)),
+        Some(Outcome::Rejected) => ("rejected", None),
+        None => ("pending", None),
+    };
+    Shown { outcome, sequence }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    async fn told(known: &[Option<Outcome>]) -> (u16, String) {
+        let answer = answer(known).unwrap_or_else(IntoResponse::into_response);
+        let status = answer.status().as_u16();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn one_event_is_answered_by_its_status_and_several_by_a_list() {
+        let (status, body) = told(&[Some(Outcome::Stored(7))]).await;
+        assert_eq!(status, 200);
+        assert_eq!(
+            body,
+            r#"{"status":"success","received":1,"message":"Event stored","outcome":"stored","sequence":7}"#
+        );
+        let (status, body) = told(&[Some(Outcome::Duplicate(7))]).await;
+        assert_eq!(status, 200);
+        assert!(
+            body.ends_with(r#""outcome":"duplicate","sequence":7}"#),
+            "{body}"
+        );
+        let (status, body) = told(&[Some(Outcome::Conflict(7))]).await;
+        assert_eq!(status, 422);
+        assert!(body.contains(r#""type":"urn:problem:conflict""#), "{body}");
+        assert_eq!(told(&[None]).await.0, 202);
+        let (status, body) = told(&[Some(Outcome::Conflict(7)), None]).await;
+        assert_eq!(status, 200);
+        assert_eq!(
+            body,
+            r#"{"status":"success","received":2,"message":"Events queued for processing","outcomes":[{"outcome":"conflict","sequence":7},{"outcome":"pending"}]}"#
+        );
+    }
+
+    #[test]
+    fn only_what_is_known_here_is_read_of_the_query() {
+        assert_eq!(parse(None).unwrap(), None);
+        assert_eq!(parse(Some("key=a&key=b")).unwrap(), None);
+        assert_eq!(parse(Some("wait=stored")).unwrap(), Some(DEFAULT));
+        let millisecond = Some(Duration::from_millis(1));
+        assert_eq!(parse(Some("wait_ms=1&wait=stored")).unwrap(), millisecond);
+        for wrong in [
+            "wait=",
+            "wait=applied",
+            "wait=stored&wait_ms=0",
+            "wait=stored&wait_ms=30001",
+        ] {
+            assert!(parse(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}
