@@ -54,6 +54,23 @@ choose_broker() {
   say "the broker runs as a process: $(nats-server --version)"
 }
 
+# The SDKs of other senders, where Python is there: in the target directory, made once.
+choose_python() {
+  if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
+  local list=tests/e2e/senders/requirements.txt python=$target/python
+  if ! cmp -s "$list" "$python/made-of"; then
+    rm -rf "$python"
+    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry"
+    python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
+    if ! { python3 -m venv "$python" && "$python/bin/pip" install --quiet --disable-pip-version-check -r "$list"; } >"$scratch/python" 2>&1; then
+      say "Python or its packages are not to be had; the tests with the SDKs do nothing: $(tail -n 1 "$scratch/python")"
+      return
+    fi
+    cp "$list" "$python/made-of"
+  fi
+  export E2E_PYTHON=$python/bin/python
+}
+
 # build DIRECTORY [VARIABLE=VALUE...]: the programs, of the same profile as the tests that start them, and images of
 # these very programs for the tests of the compose file.
 build() {
@@ -108,6 +125,7 @@ run() {
 
 need_cargo
 choose_broker
+choose_python
 # Not as `|| status=$?`, which would switch -e off inside as well.
 set +e
 (set -e; run "$@") 2>&1 | tee "$scratch/log"

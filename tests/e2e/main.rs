@@ -17,6 +17,7 @@ mod persistence;
 mod poison;
 mod reconciliation;
 mod redelivery;
+mod senders;
 mod slow_clients;
 mod topics;
 mod trimming;
