@@ -4,6 +4,7 @@ mod body;
 mod conflicts;
 mod events;
 mod missing;
+mod otlp;
 mod page;
 mod problem;
 mod publish;
@@ -15,7 +16,10 @@ mod status;
 mod tests;
 mod topics;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -50,6 +54,10 @@ pub struct Api {
     pub health: Health,
     /// Places for pages of events in memory.
     pub pages: Arc<Semaphore>,
+    /// The attribute of an OTLP resource that is the topic of its records.
+    pub otlp_topic: String,
+    /// OTLP records on the stream that have a digest for an id, since the start.
+    pub identified_by_digest: AtomicU64,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
     /// When the process started, in microseconds since 1970.
@@ -87,15 +95,21 @@ pub fn router(api: Api) -> Router {
         )
         .route(
             "/rejected/{id}/requeue",
-            post(rejected::requeue).with_state(publish),
+            post(rejected::requeue).with_state(publish.clone()),
         )
+        .route(
+            "/v1/logs",
+            post(otlp::logs).with_state(otlp::State::new(publish)),
+        )
+        .route("/v1/traces", post(otlp::other_signal))
+        .route("/v1/metrics", post(otlp::other_signal))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
 }
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing",
+        "there is nothing at {}; see POST /publish and /v1/logs, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing",
         uri.path()
     ))
 }

@@ -67,6 +67,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         stream: settings.stream.clone(),
         health: health.clone(),
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
+        otlp_topic: settings.otlp_topic.clone(),
+        identified_by_digest: 0.into(),
         started,
         started_at,
     });

@@ -43,6 +43,8 @@ impl Api {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            otlp_topic: "service.name".to_owned(),
+            identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: now_micros(),
         })))

@@ -1,6 +1,7 @@
 //! The API on its router, without a broker: every refusal, and what is read from the store.
 
 mod lines;
+mod otlp;
 
 use std::{sync::Arc, time::Instant};
 
@@ -54,6 +55,8 @@ impl Fixture {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
+            otlp_topic: "service.name".to_owned(),
+            identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: 0,
         });
@@ -126,7 +129,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish and /v1/logs, GET /events, /topics, /stats, /health, /rejected, /conflicts and /missing"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST
@@ -265,7 +268,7 @@ async fn topics_and_stats_add_up_and_pending_is_unknown_without_a_broker() {
     "#);
     assert_snapshot!(api.get("/stats").await, @r#"
     200 content-type: application/json
-    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"conflicts":0,"conflicts_evicted":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
+    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"conflicts":0,"conflicts_evicted":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"identified_by_digest":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
     "#);
 }
 
