@@ -7,6 +7,7 @@ mod duplicates;
 mod event;
 mod events;
 mod missing;
+mod otlp;
 mod page;
 mod problem;
 mod publish;
@@ -18,7 +19,10 @@ mod status;
 mod tests;
 mod topics;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant,
+};
 
 use axum::{
     Router,
@@ -58,6 +62,10 @@ pub struct Api {
     pub tails: Arc<Semaphore>,
     /// Cancelled when the service stops: what has no end of its own ends then.
     pub stopping: CancellationToken,
+    /// The attribute of an OTLP resource that is the topic of its records.
+    pub otlp_topic: String,
+    /// OTLP records on the stream that have a digest for an id, since the start.
+    pub identified_by_digest: AtomicU64,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
     /// When the process started, in microseconds since 1970.
@@ -102,8 +110,14 @@ pub fn router(api: Api) -> Router {
         )
         .route(
             "/rejected/{id}/requeue",
-            post(rejected::requeue).with_state(publish),
+            post(rejected::requeue).with_state(publish.clone()),
         )
+        .route(
+            "/v1/logs",
+            post(otlp::logs).with_state(otlp::State::new(publish)),
+        )
+        .route("/v1/traces", post(otlp::other_signal))
+        .route("/v1/metrics", post(otlp::other_signal))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
 }

@@ -71,6 +71,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
         stopping: token.clone(),
+        otlp_topic: settings.otlp_topic.clone(),
+        identified_by_digest: 0.into(),
         started,
         started_at,
     });

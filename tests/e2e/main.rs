@@ -11,6 +11,7 @@ mod http_errors;
 mod kept;
 mod lifecycle;
 mod limits;
+mod otlp;
 mod outage;
 mod ownership;
 mod persistence;

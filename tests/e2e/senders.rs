@@ -37,11 +37,18 @@ async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encodin
     let system = System::start().await;
     let url = system.api().url();
     for (round, encoding) in (1..).zip(["protobuf", "protobuf", "json", "json"]) {
-        if run("opentelemetry_logs.py", &[url, encoding]).await.is_none() {
+        if run("opentelemetry_logs.py", &[url, encoding])
+            .await
+            .is_none()
+        {
             return;
         }
         let books = system.settled().await;
-        assert_eq!(books.counts(), [20 * round, 20, 20 * (round - 1)], "{encoding}");
+        assert_eq!(
+            books.counts(),
+            [20 * round, 20, 20 * (round - 1)],
+            "{encoding}"
+        );
         assert_eq!((books.stats.conflicts, books.stats.rejected), (0, 0));
         assert_eq!(books.of("sdk.orders"), books.counts());
     }
@@ -49,7 +56,9 @@ async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encodin
     let stats = system.api().get("/stats").await.unwrap().json();
     assert_eq!(stats["identified_by_digest"], 40);
     let uid = "01J00000000000000000000004";
-    let found = system.api().ask("/event", &[("topic", "sdk.orders"), ("event_id", uid)]);
+    let found = system
+        .api()
+        .ask("/event", &[("topic", "sdk.orders"), ("event_id", uid)]);
     let found = found.await.json();
     let event = &found["event"];
     assert_eq!(event["timestamp"], "2026-01-01T00:00:00.000000005Z");
@@ -67,7 +76,11 @@ async fn what_the_cloudevents_sdk_sends_again_is_a_duplicate_in_either_mode() {
         }
         let books = system.settled().await;
         assert_eq!(books.counts(), [12 * round, 12, 12 * (round - 1)], "{mode}");
-        assert_eq!((books.stats.conflicts, books.stats.rejected), (0, 0), "{mode}");
+        assert_eq!(
+            (books.stats.conflicts, books.stats.rejected),
+            (0, 0),
+            "{mode}"
+        );
     }
     let found = [("topic", "sdk.order"), ("event_id", r#"["/shop/ä","3"]"#)];
     let found = system.api().ask("/event", &found).await.json();

@@ -46,6 +46,8 @@ impl Api {
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             tails: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
+            otlp_topic: "service.name".to_owned(),
+            identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: now_micros(),
         })))

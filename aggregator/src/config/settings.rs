@@ -85,6 +85,15 @@ pub struct Settings {
     )]
     conflicts_keep_bytes: ByteSize,
 
+    /// Attribute of an OTLP resource whose value is the topic of its log records
+    #[arg(
+        long,
+        env = "OTLP_TOPIC",
+        default_value = "service.name",
+        value_name = "ATTRIBUTE"
+    )]
+    pub otlp_topic: String,
+
     /// Servers that keep a copy of the stream, 1 to 5
     #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..=5))]

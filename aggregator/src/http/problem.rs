@@ -95,6 +95,16 @@ impl Problem {
         }
     }
 
+    /// The status of its answer.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// What is wrong, for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// 400: the body is not JSON, with the place where it stops being it.
     pub fn not_json(err: &serde_json::Error) -> Self {
         Self {
@@ -119,6 +129,12 @@ impl Problem {
             detail: format!("{reason}{}", place(line)),
             ..Self::not_json(err)
         }
+    }
+
+    /// 400: the body is no message of OTLP.
+    pub fn undecodable(detail: String) -> Self {
+        let kind = "urn:problem:undecodable";
+        Self::new(kind, "Undecodable", StatusCode::BAD_REQUEST, detail)
     }
 
     /// 400: the body ended before it was whole.
@@ -181,6 +197,17 @@ impl Problem {
         )
     }
 
+    /// 413: the events that are made of the body have more than `limit` bytes.
+    pub fn batch_too_large(limit: usize) -> Self {
+        let mebibytes = limit / (1024 * 1024);
+        Self {
+            detail: format!(
+                "the events of a request have at most {mebibytes} MiB, each with its resource and scope; nothing was published, send smaller batches"
+            ),
+            ..Self::body_too_large(limit)
+        }
+    }
+
     /// 415, where JSON is all that is taken.
     pub fn not_json_type() -> Self {
         Self::new(
@@ -214,6 +241,16 @@ impl Problem {
                 .to_owned(),
             ..Self::not_json_type()
         }
+    }
+
+    /// 415, where OTLP is taken.
+    pub fn not_otlp_type() -> Self {
+        Self::new(
+            "urn:problem:not-otlp-type",
+            "Not OTLP by its Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the header Content-Type: application/x-protobuf or application/json".to_owned(),
+        )
     }
 
     /// 415: the body is packed in another way, or in several.

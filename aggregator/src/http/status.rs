@@ -1,6 +1,9 @@
 //! `GET /stats` and `GET /health`: the bookkeeping, and whether all parts work.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering},
+};
 
 use axum::{
     Json,
@@ -36,6 +39,8 @@ pub struct Stats {
     missing: u64,
     /// How often messages waited and nothing was applied for so long that they were pulled anew, since the start.
     stalls: u64,
+    /// OTLP records on the stream that had no id of their own, since the start.
+    identified_by_digest: u64,
     topics: Vec<String>,
     topics_total: u64,
     uptime_seconds: u64,
@@ -65,6 +70,7 @@ pub async fn stats(
         pending: stream.map(|stream| pending(&stream, &stats)),
         missing: stats.missing,
         stalls: api.health.stalled(),
+        identified_by_digest: api.identified_by_digest.load(Ordering::Relaxed),
         topics: stats.topics,
         topics_total: stats.topics_total,
         uptime_seconds: api.started.elapsed().as_secs(),

@@ -2,6 +2,7 @@
 
 mod cloudevents;
 mod lines;
+mod otlp;
 
 use std::{sync::Arc, time::Instant};
 
@@ -57,6 +58,8 @@ impl Fixture {
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
             tails: Arc::new(tokio::sync::Semaphore::new(1)),
             stopping: tokio_util::sync::CancellationToken::new(),
+            otlp_topic: "service.name".to_owned(),
+            identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: 0,
         });
@@ -268,7 +271,7 @@ async fn topics_and_stats_add_up_and_pending_is_unknown_without_a_broker() {
     "#);
     assert_snapshot!(api.get("/stats").await, @r#"
     200 content-type: application/json
-    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"conflicts":0,"conflicts_evicted":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
+    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"conflicts":0,"conflicts_evicted":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"identified_by_digest":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
     "#);
 }
 

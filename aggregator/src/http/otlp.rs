@@ -1,0 +1,138 @@
+//! `POST /v1/logs`: OTLP/HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). Each log record is an event.
+//!
+//! Records that cannot be events are told as rejected, and the others are taken; success means that these are in the
+//! stream. Senders try again after 429, 502, 503 and 504 only: with any other error they drop the request.
+
+mod answer;
+mod collect;
+mod digest;
+mod json;
+mod message;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    extract::{Request, State as Extract},
+    http::{HeaderMap, Uri},
+    response::{IntoResponse, Response},
+};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use self::{
+    answer::{Exported, PartialSuccess, answer, refusal},
+    collect::{Collected, Collector},
+    request::Encoding,
+};
+use super::{
+    body::{Held, Taken, media_type},
+    problem::Problem,
+    publish,
+};
+
+/// Requests that are decoded at once. The record at hand can take some sixty times its bytes, up to 30 MiB.
+const MAX_DECODED: usize = 4;
+
+/// What the handler works with.
+#[derive(Debug, Clone)]
+pub struct State {
+    publish: publish::State,
+    places: Arc<Semaphore>,
+}
+
+impl State {
+    /// The same service and intake as for other events.
+    pub fn new(publish: publish::State) -> Self {
+        Self {
+            publish,
+            places: Arc::new(Semaphore::new(MAX_DECODED)),
+        }
+    }
+}
+
+impl Encoding {
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        match media_type(headers)?.to_ascii_lowercase().as_str() {
+            "application/x-protobuf" => Some(Self::Protobuf),
+            "application/json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Takes log records.
+pub async fn logs(Extract(state): Extract<State>, request: Request) -> Response {
+    let Some(encoding) = Encoding::of(request.headers()) else {
+        return Problem::not_otlp_type().into_response();
+    };
+    match take(&state, encoding, request).await {
+        Ok(exported) => answer(encoding, &exported),
+        Err(problem) => refusal(encoding, problem),
+    }
+}
+
+/// Says that only logs are taken.
+pub async fn other_signal(uri: Uri, headers: HeaderMap) -> Response {
+    let problem = Problem::not_found(format!(
+        "{} is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address",
+        uri.path()
+    ));
+    match Encoding::of(&headers) {
+        Some(encoding) => refusal(encoding, problem),
+        None => problem.into_response(),
+    }
+}
+
+async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exported, Problem> {
+    let publish::State { api, intake } = &state.publish;
+    let (head, body) = request.into_parts();
+    let body = intake.take(&head.headers, body).await?;
+    let counted = intake.hold();
+    let place = Arc::clone(&state.places).acquire_owned().await;
+    let place = place.expect("the semaphore is never closed");
+    let topic = api.otlp_topic.clone();
+    // The body and the place go with it: it goes on where the sender does not wait for its end.
+    let collecting = spawn_blocking(move || {
+        let _place = place;
+        collect(encoding, &body, counted, &topic)
+    });
+    let collected = collecting.await;
+    let mut collected =
+        collected.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
+    let events = std::mem::take(&mut collected.events);
+    if !events.is_empty() {
+        publish::put(api, events).await?;
+        let total = &api.identified_by_digest;
+        total.fetch_add(collected.by_digest, Ordering::Relaxed);
+    }
+    Ok(exported(&collected))
+}
+
+/// The events of a body.
+fn collect(
+    encoding: Encoding,
+    body: &Taken,
+    held: Held,
+    topic_attribute: &str,
+) -> Result<Collected, Problem> {
+    let mut collector = Collector::new(topic_attribute, held);
+    request::walk(encoding, &body.bytes, &mut collector)?;
+    Ok(collector.finish())
+}
+
+fn exported(collected: &Collected) -> Exported {
+    let rejected = collected.rejected;
+    let mut reasons = collected.reasons.clone();
+    let named = i64::try_from(reasons.len()).unwrap_or(rejected);
+    if rejected > named {
+        reasons.push(format!("and {} more", rejected - named));
+    }
+    Exported {
+        partial_success: (rejected > 0).then_some(PartialSuccess {
+            rejected_log_records: rejected,
+            error_message: reasons.join("; "),
+        }),
+    }
+}

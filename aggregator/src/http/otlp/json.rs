@@ -1,0 +1,199 @@
+//! What OTLP's JSON has of its own: numbers as strings, ids in hexadecimal, `null` for a default, and values of any type.
+
+use std::{fmt, str::FromStr};
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error, IgnoredAny, MapAccess, Visitor},
+    ser::SerializeMap,
+};
+use serde_json::value::RawValue;
+
+use super::message::{AnyValue, Value};
+
+/// Bytes are written with padding, and read with and without it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// Whether a field can be left out.
+pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Reads a field in which `null` is its default.
+pub fn or_default<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(from)?.unwrap_or_default())
+}
+
+/// Reads a number that may be a string. Not by way of serde's numbers, which lose the last bit of some fractions.
+pub fn number<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + FromStr<Err: fmt::Display>,
+{
+    let raw = <&RawValue>::deserialize(from)?.get();
+    let parse = |text: &str| {
+        text.parse()
+            .map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
+    };
+    match raw.as_bytes() {
+        b"null" => Ok(T::default()),
+        [b'"', ..] => parse(&serde_json::from_str::<String>(raw).map_err(D::Error::custom)?),
+        _ => parse(raw),
+    }
+}
+
+/// A number, as above, of a value.
+struct Number<T>(T);
+
+impl<'de, T: Default + FromStr<Err: fmt::Display>> Deserialize<'de> for Number<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        number(from).map(Self)
+    }
+}
+
+/// Numbers of 64 bits, which are written as strings.
+pub mod long {
+    use super::{Serializer, fmt};
+
+    pub use super::number as deserialize;
+
+    pub fn serialize<T: fmt::Display, S: Serializer>(number: &T, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+}
+
+/// Trace and span ids.
+pub mod hex {
+    use std::{borrow::Cow, fmt::Write};
+
+    use super::{Deserialize, Deserializer, Error, Serializer};
+
+    pub fn serialize<S: Serializer>(id: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        let mut text = String::with_capacity(2 * id.len());
+        for byte in id {
+            let _ = write!(text, "{byte:02x}");
+        }
+        to.serialize_str(&text)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text: Option<Cow<'de, str>> = Option::deserialize(from)?;
+        let digits: Option<Vec<u8>> = text
+            .unwrap_or_default()
+            .chars()
+            .map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok()))
+            .collect();
+        let digits = digits.filter(|digits| digits.len().is_multiple_of(2));
+        let digits = digits.ok_or_else(|| D::Error::custom("an id is hexadecimal"))?;
+        Ok(digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect())
+    }
+}
+
+impl Serialize for AnyValue {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut map = to.serialize_map(Some(usize::from(self.value.is_some())))?;
+        match &self.value {
+            None => {}
+            Some(Value::String(text)) => map.serialize_entry("stringValue", text)?,
+            Some(Value::Bool(value)) => map.serialize_entry("boolValue", value)?,
+            Some(Value::Int(number)) => map.serialize_entry("intValue", &number.to_string())?,
+            Some(Value::Double(number)) if number.is_finite() => {
+                map.serialize_entry("doubleValue", number)?;
+            }
+            Some(Value::Double(number)) => {
+                let name = match *number {
+                    f64::INFINITY => "Infinity",
+                    f64::NEG_INFINITY => "-Infinity",
+                    _ => "NaN",
+                };
+                map.serialize_entry("doubleValue", name)?;
+            }
+            Some(Value::Array(values)) => map.serialize_entry("arrayValue", values)?,
+            Some(Value::Kvlist(values)) => map.serialize_entry("kvlistValue", values)?,
+            Some(Value::Bytes(bytes)) => {
+                map.serialize_entry("bytesValue", &BASE64.encode(bytes))?;
+            }
+        }
+        map.end()
+    }
+}
+
+/// The names of the types of a value.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Key {
+    StringValue,
+    BoolValue,
+    IntValue,
+    DoubleValue,
+    ArrayValue,
+    KvlistValue,
+    BytesValue,
+    #[serde(other)]
+    Unknown,
+}
+
+impl<'de> Deserialize<'de> for AnyValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Fields)
+    }
+}
+
+struct Fields;
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = AnyValue;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with a value")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AnyValue, A::Error> {
+        let mut found = None;
+        while let Some(key) = map.next_key()? {
+            let value = match key {
+                Key::StringValue => map.next_value::<Option<_>>()?.map(Value::String),
+                Key::BoolValue => map.next_value::<Option<_>>()?.map(Value::Bool),
+                Key::IntValue => map
+                    .next_value::<Option<Number<_>>>()?
+                    .map(|n| Value::Int(n.0)),
+                Key::DoubleValue => map
+                    .next_value::<Option<Number<_>>>()?
+                    .map(|n| Value::Double(n.0)),
+                Key::ArrayValue => map.next_value::<Option<_>>()?.map(Value::Array),
+                Key::KvlistValue => map.next_value::<Option<_>>()?.map(Value::Kvlist),
+                Key::BytesValue => {
+                    let text: Option<String> = map.next_value()?;
+                    // The alphabet for URLs is taken too.
+                    let text = text.map(|text| text.replace('-', "+").replace('_', "/"));
+                    let bytes = text.map(|text| BASE64.decode(text)).transpose();
+                    bytes.map_err(A::Error::custom)?.map(Value::Bytes)
+                }
+                Key::Unknown => {
+                    map.next_value::<IgnoredAny>()?;
+                    None
+                }
+            };
+            if found.is_some() && value.is_some() {
+                return Err(A::Error::custom("a value has one type"));
+            }
+            found = found.or(value);
+        }
+        Ok(AnyValue { value: found })
+    }
+}

@@ -1,0 +1,118 @@
+//! What is too large, too many or too deep.
+
+use super::*;
+
+const KIBIBYTE: usize = 1024;
+
+fn text(bytes: usize) -> Value {
+    json!({"body": {"stringValue": "x".repeat(bytes)}})
+}
+
+#[test]
+fn a_record_whose_event_is_too_large_is_rejected_and_the_others_are_not() {
+    let most = event(&request(&json!([]), &text(0))).to_string().len();
+    let most = 512 * KIBIBYTE - most;
+    let records = [text(most), text(most + 1), text(1), text(600 * KIBIBYTE)];
+    let body = json!({"resourceLogs": [{"resource": {}, "scopeLogs": [{"logRecords": records}]}]});
+    for (encoding, body) in [
+        (Encoding::Json, body.to_string().into_bytes()),
+        (Encoding::Protobuf, in_protobuf(&body)),
+    ] {
+        let collected = collected(encoding, body).unwrap();
+        assert_eq!((collected.events.len(), collected.rejected), (2, 2));
+        assert!(
+            collected.reasons[0].starts_with("record 1: "),
+            "{:?}",
+            collected.reasons
+        );
+        assert!(
+            collected.reasons[1].starts_with("record 3: "),
+            "{:?}",
+            collected.reasons
+        );
+    }
+}
+
+#[test]
+fn the_first_reasons_are_told_and_the_others_counted() {
+    let large = json!([attribute("a", &"x".repeat(600 * KIBIBYTE))]);
+    let records: Vec<_> = (0..10).map(text).collect();
+    let body = json!({"resourceLogs": [
+        {"resource": {"attributes": large}, "scopeLogs": [{"logRecords": records}]},
+        {"scopeLogs": [{"logRecords": [text(1)]}]},
+    ]});
+    let collected = collected(Encoding::Json, body.to_string()).unwrap();
+    assert_eq!((collected.events.len(), collected.rejected), (1, 10));
+    let told = super::super::exported(&collected).partial_success.unwrap();
+    assert_eq!(told.rejected_log_records, 10);
+    assert!(told.error_message.contains("record 2: "), "{told:?}");
+    assert!(told.error_message.ends_with("; and 7 more"), "{told:?}");
+}
+
+#[test]
+fn a_large_resource_of_many_records_is_refused() {
+    let resource = json!([attribute("a", &"x".repeat(300 * KIBIBYTE))]);
+    let records = |count: usize| {
+        json!({"resourceLogs": [{
+            "resource": {"attributes": resource},
+            "scopeLogs": [{"logRecords": vec![json!({}); count]}],
+        }]})
+    };
+    assert_eq!(events(Encoding::Json, records(100).to_string()).len(), 100);
+    let problem = collected(Encoding::Json, records(110).to_string()).unwrap_err();
+    assert_eq!(problem.status(), 413);
+    assert!(problem.detail().contains("smaller batches"));
+}
+
+#[test]
+fn events_are_counted_as_in_flight_until_they_are_dropped() {
+    let intake = Intake::default();
+    let large = request(
+        &json!([attribute("a", &"x".repeat(300 * KIBIBYTE))]),
+        &json!({}),
+    );
+    let mut held = Vec::new();
+    let mut collect = |body: &Value| {
+        let mut collector = Collector::new("service.name", intake.hold());
+        walk(Encoding::Json, &body.to_string().into(), &mut collector)?;
+        held.push(collector.finish());
+        Ok::<_, Problem>(())
+    };
+    let refused = (0..1_000).find_map(|_| collect(&large).err()).unwrap();
+    assert_eq!(refused.status(), 503);
+    held.clear();
+    let mut collector = Collector::new("service.name", intake.hold());
+    assert!(walk(Encoding::Json, &large.to_string().into(), &mut collector).is_ok());
+}
+
+#[test]
+fn empty_messages_take_no_memory() {
+    let many = b"\x0a\0".repeat(4 * KIBIBYTE * KIBIBYTE);
+    assert!(events(Encoding::Protobuf, many).is_empty());
+    let scopes = b"\x12\0".repeat(1_000);
+    let mut logs = Vec::new();
+    prost::encoding::bytes::encode(1, &scopes, &mut logs);
+    assert!(events(Encoding::Protobuf, logs).is_empty());
+}
+
+#[test]
+fn what_protobuf_can_nest_comes_through() {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList, any_value};
+
+    let mut value = AnyValue::default();
+    for _ in 0..30 {
+        let pair = KeyValue {
+            key: "k".to_owned(),
+            value: Some(value),
+            ..KeyValue::default()
+        };
+        let list = KeyValueList { values: vec![pair] };
+        value = AnyValue {
+            value: Some(any_value::Value::KvlistValue(list)),
+        };
+    }
+    let mut message: ExportLogsServiceRequest = serde_json::from_value(example()).unwrap();
+    message.resource_logs[0].scope_logs[0].log_records[0].body = Some(value);
+    let event = events(Encoding::Protobuf, message.encode_to_vec()).remove(0);
+    assert_eq!(event.matches("kvlistValue").count(), 31);
+}
