@@ -1,4 +1,4 @@
-//! What others' own programs send: the CloudEvents and the OpenTelemetry SDK of Python, each twice.
+//! What others' own programs send: the `CloudEvents` and the `OpenTelemetry` SDK of Python, each twice.
 //!
 //! `tests/run.sh` makes an environment with both where Python is there, and names its interpreter in `E2E_PYTHON`. Without
 //! it these tests say so and do nothing.
@@ -26,7 +26,8 @@ async fn run(program: &str, arguments: &[&str]) -> Option<()> {
         .expect("Python can be started");
     assert!(
         ran.status.success(),
-        "{program:?} {arguments:?}: {}",
+        "{} {arguments:?}: {}",
+        program.display(),
         String::from_utf8_lossy(&ran.stderr)
     );
     Some(())
@@ -56,10 +57,8 @@ async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encodin
     let stats = system.api().get("/stats").await.unwrap().json();
     assert_eq!(stats["identified_by_digest"], 40);
     let uid = "01J00000000000000000000004";
-    let found = system
-        .api()
-        .ask("/event", &[("topic", "sdk.orders"), ("event_id", uid)]);
-    let found = found.await.json();
+    let identity = [("topic", "sdk.orders"), ("event_id", uid)];
+    let found = system.api().ask("/event", &identity).await.json();
     let event = &found["event"];
     assert_eq!(event["timestamp"], "2026-01-01T00:00:00.000000005Z");
     assert_eq!(event["source"], "one");
@@ -82,8 +81,8 @@ async fn what_the_cloudevents_sdk_sends_again_is_a_duplicate_in_either_mode() {
             "{mode}"
         );
     }
-    let found = [("topic", "sdk.order"), ("event_id", r#"["/shop/ä","3"]"#)];
-    let found = system.api().ask("/event", &found).await.json();
+    let identity = [("topic", "sdk.order"), ("event_id", r#"["/shop/ä","3"]"#)];
+    let found = system.api().ask("/event", &identity).await.json();
     let event = &found["event"];
     assert_eq!(event["timestamp_filled"], true);
     assert_eq!(event["payload"]["subject"], "Euro € 😀 \"quoted\" 100%");
