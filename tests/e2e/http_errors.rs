@@ -91,7 +91,7 @@ async fn what_is_not_json_by_its_content_type_is_415() {
     for content_type in [
         None,
         Some("text/plain"),
-        Some("application/x-ndjson"),
+        Some("application/cbor"),
         Some("application/jsonp"),
     ] {
         let answer = system.api().post_as(content_type, body.clone()).await;
@@ -99,9 +99,14 @@ async fn what_is_not_json_by_its_content_type_is_415() {
     }
     assert_eq!(system.settled().await.counts(), [0, 0, 0]);
     let parameters = Some("Application/JSON; charset=utf-8");
-    let answer = system.api().post_as(parameters, body).await;
+    let answer = system.api().post_as(parameters, body.clone()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(system.settled().await.counts(), [1, 1, 0]);
+    let event = body.trim_matches(['[', ']']);
+    let lines = format!("{event}\n\n{event}\n");
+    let answer = system.api().post_as(Some("application/x-ndjson"), lines);
+    assert_eq!(answer.await.json()["received"], 2);
+    assert_eq!(system.settled().await.counts(), [3, 1, 2]);
 }
 
 #[tokio::test]
