@@ -2,7 +2,7 @@
 
 use e2e::{
     System,
-    event::{event, events},
+    event::{array, event, events},
     publisher::Publisher,
     service::Signal,
     wait::{DEADLINE, eventually, holds},
@@ -88,6 +88,7 @@ async fn tail_prints_what_comes_and_loses_nothing_across_restarts_of_the_aggrega
     .await;
     let first = ids(&tail.service().output()).remove(0);
     let first: u32 = first.trim_start_matches("id-").parse().unwrap();
+    let jetstream = system.broker.jetstream().await;
     assert!(first >= 5, "only what came after it began is printed");
     for round in 0..3 {
         if round == 1 {
@@ -95,11 +96,18 @@ async fn tail_prints_what_comes_and_loses_nothing_across_restarts_of_the_aggrega
         } else {
             system.aggregator.kill();
         }
+        // Stored as soon as it is back, before the reader is.
+        let meanwhile = array(&events("orders", sent..sent + 50));
+        let sending = jetstream.publish("events.orders", meanwhile.into()).await;
+        sending.unwrap().await.unwrap();
         system.aggregator.start_again().await;
-        // Stored before it can have come back, or not.
-        system.api().store(&events("orders", sent..sent + 50)).await;
-        system.api().store(&events("payments", 0..5)).await;
-        sent += 50;
+        system.aggregator.healthy().await;
+        let more = [
+            events("orders", sent + 50..sent + 60),
+            events("payments", 0..5),
+        ];
+        system.api().publish(&more.concat()).await;
+        sent += 60;
         let count = (sent - first) as usize;
         eventually("all is printed", async || {
             let printed = tail.service().output().len();

@@ -124,6 +124,7 @@ async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
     assert_eq!(system.aggregator.stop().await.code, Some(0));
     system.aggregator.start_again().await;
     let mut tail = Tail::open(system.api(), &["orders"], Some(10)).await;
+    system.aggregator.healthy().await;
     system.api().publish(&events("orders", 20..30)).await;
     for number in 10..30 {
         assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
