@@ -97,8 +97,9 @@ async fn an_export_has_the_events_of_all_pages_each_on_a_line_of_its_own() {
             assert_eq!(answer.text(), expected, "{query:?}");
         }
         for (page, line) in pages.iter().zip(expected.lines()) {
-            let [page, line] = [page, line].map(|text| serde_json::from_str::<Value>(text));
-            assert_eq!(page.unwrap(), line.unwrap());
+            let [page, line] =
+                [page, line].map(|text| -> Value { serde_json::from_str(text).unwrap() });
+            assert_eq!(page, line);
         }
     }
     // The name in the query decides, whatever the header says.
