@@ -96,6 +96,13 @@ impl Api {
         answer(request.query(query)).await.expect("an answer")
     }
 
+    /// Asks for an answer of this kind, with a query that is yet to be encoded.
+    pub async fn ask_for(&self, kind: &str, path: &str, query: &[(&str, &str)]) -> Answer {
+        let request = self.client.get(format!("{}{path}", self.base));
+        let request = request.query(query).header("accept", kind);
+        answer(request).await.expect("an answer")
+    }
+
     /// Asks with another method.
     pub async fn request(&self, method: &str, path: &str) -> Answer {
         let method = method.parse().expect("a method");
@@ -105,9 +112,21 @@ impl Api {
 
     /// Sends a body to any path, as JSON.
     pub async fn post_to(&self, path: &str, body: impl Into<Bytes>) -> Answer {
-        let request = self.client.post(format!("{}{path}", self.base));
-        let request = request.header("content-type", JSON).body(body.into());
-        answer(request).await.expect("an answer")
+        self.post_with(path, &[("content-type", JSON)], body).await
+    }
+
+    /// Sends a body with these headers to any path.
+    pub async fn post_with(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Answer {
+        let mut request = self.client.post(format!("{}{path}", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request.body(body.into())).await.expect("an answer")
     }
 
     /// Sends a body to `/publish`, as JSON.
@@ -129,6 +148,13 @@ impl Api {
         let answer = self.post(array(events)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.json()["received"], events.len());
+    }
+
+    /// Publishes events in one request that is answered when they are stored.
+    pub async fn store(&self, events: &[Event]) -> Answer {
+        // The longest wait that there is: a machine may be busy.
+        let path = "/publish?wait=stored&wait_ms=30000";
+        self.post_to(path, array(events)).await
     }
 
     /// Publishes events in one request, which may be refused.

@@ -49,6 +49,13 @@ impl Event {
         self
     }
 
+    /// From another source.
+    #[must_use]
+    pub fn with_source(mut self, source: &str) -> Self {
+        source.clone_into(&mut self.source);
+        self
+    }
+
     /// With a payload that makes its JSON exactly so long.
     #[must_use]
     pub fn with_size(mut self, bytes: usize) -> Self {

@@ -24,6 +24,7 @@ pub mod publisher;
 pub mod service;
 pub mod store;
 pub mod system;
+pub mod tail;
 pub mod verification;
 pub mod wait;
 pub mod workspace;

@@ -23,6 +23,8 @@ pub struct Run {
     pub code: Option<i32>,
     /// The summary on its standard output; null where there is none.
     pub summary: Value,
+    /// All of its standard output.
+    pub output: String,
     /// What it told people.
     pub told: String,
 }
@@ -43,6 +45,13 @@ impl Publisher {
             "generate", "--count", "0", "--rate", "2000", "--batch", "20", "--verify", url,
         ];
         Self::start(nats_url, &arguments)
+    }
+
+    /// Starts one of the commands that read: `publisher COMMAND ARGUMENTS --url URL`.
+    pub fn reading(url: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(workspace::binary("publisher"));
+        command.args(arguments).args(["--url", url]);
+        Self(Service::start("publisher", &mut command))
     }
 
     /// Stops one that has no end of its own; it verifies and ends well.
@@ -67,6 +76,7 @@ impl Publisher {
         Run {
             code: ended.code,
             summary: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),
+            output: ended.stdout,
             told: ended.stderr,
         }
     }

@@ -1,0 +1,357 @@
+//! What the API tells of what is stored: events that match, page by page, one event, and duplicates.
+
+use std::{cell::Cell, ops::Range, time::Duration};
+
+use e2e::{
+    System,
+    api::Api,
+    event::{Event, event},
+};
+use futures::future::join_all;
+use serde_json::Value;
+
+type Query<'a> = [(&'a str, &'a str)];
+
+/// Events that differ in all that can be asked for.
+fn traffic(numbers: Range<usize>) -> Vec<Event> {
+    let numbered = |number: usize| {
+        let topic = ["orders", "payments", "refunds"][number % 3];
+        let name = ["ann", "bob"][number / 2 % 2];
+        let payload = format!(
+            r#"{{"n": {}, "user": {{"name": "{name}"}}, "tags": ["t{}"], "note": "<{number}>"}}"#,
+            number % 7,
+            number % 5
+        );
+        event(topic, &format!("id-{number}"))
+            .with_source(["shop", "till"][number / 5 % 2])
+            .with_payload(&payload)
+    };
+    numbers.map(numbered).collect()
+}
+
+/// The identities that are stored, in the order of storing.
+fn stored(system: &System) -> Vec<(String, String)> {
+    let sql =
+        "SELECT name, event_id FROM events JOIN topics ON topics.id = topic_id ORDER BY sequence";
+    system
+        .store()
+        .query(sql, |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// The ids of the events of all pages of a question, as they come.
+async fn walk(api: &Api, query: &Query<'_>) -> Vec<String> {
+    let mut ids = Vec::new();
+    let mut cursor = None::<String>;
+    loop {
+        let mut query = query.to_vec();
+        query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let page = api.ask("/events", &query).await;
+        assert_eq!(page.status, 200, "{query:?}: {}", page.text());
+        let page = page.json();
+        let events = page["events"].as_array().unwrap();
+        ids.extend(events.iter().map(id));
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = Some(next.to_owned()),
+            None => return ids,
+        }
+    }
+}
+
+fn id(event: &Value) -> String {
+    event["event_id"].as_str().unwrap().to_owned()
+}
+
+/// A question, and whether an event is to be in its answer.
+type Case<'a> = (&'a Query<'a>, fn(&Event) -> bool);
+
+#[tokio::test]
+async fn a_question_finds_exactly_the_events_that_match_in_either_order() {
+    let cases: [Case<'_>; 12] = [
+        (&[], |_| true),
+        (&[("topic", "orders")], |event| event.topic == "orders"),
+        (&[("topic", "orders"), ("topic", "refunds")], |event| {
+            event.topic != "payments"
+        }),
+        (&[("topic", "orders"), ("topic", "nothing")], |event| {
+            event.topic == "orders"
+        }),
+        (&[("topic", "nothing")], |_| false),
+        (&[("source", "till")], |event| event.source == "till"),
+        (&[("source", "Till")], |_| false),
+        (&[("contains", "<4")], |event| event.payload.contains("<4")),
+        (&[("payload.user.name", "ann")], |event| {
+            event.payload.contains("ann")
+        }),
+        (&[("payload.n", "3"), ("payload.tags.0", "t1")], |event| {
+            event.payload.contains(r#""n": 3"#) && event.payload.contains("t1")
+        }),
+        (
+            &[
+                ("topic", "payments"),
+                ("topic", "orders"),
+                ("source", "shop"),
+                ("payload.user.name", "bob"),
+            ],
+            |event| {
+                event.topic != "refunds" && event.source == "shop" && event.payload.contains("bob")
+            },
+        ),
+        (&[("payload.user", "ann")], |_| false),
+    ];
+    let system = System::start().await;
+    let sent = traffic(0..120);
+    system.api().publish(&sent).await;
+    system.settled().await;
+    let order = stored(&system);
+    assert_eq!(order.len(), sent.len());
+    for (query, is_asked_for) in cases {
+        let is_asked_for = |id: &String| {
+            let event = sent.iter().find(|event| event.event_id == *id);
+            is_asked_for(event.unwrap())
+        };
+        let ids = order.iter().map(|(_, id)| id.clone());
+        let mut expected: Vec<_> = ids.filter(is_asked_for).collect();
+        for direction in ["asc", "desc"] {
+            let mut query = query.to_vec();
+            query.extend([("order", direction), ("limit", "7")]);
+            let found = walk(system.api(), &query).await;
+            assert_eq!(found, expected, "{query:?}");
+            let first = system.api().ask("/events", &query).await.json();
+            let total = &first["total"];
+            assert!(total.is_null() || *total == expected.len(), "{first}");
+            expected.reverse();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_question_is_bounded_by_the_times_of_storing_from_the_first_to_before_the_second() {
+    let system = System::start().await;
+    let api = system.api();
+    let mut begins = Vec::new();
+    for round in 0..3 {
+        let answer = api.store(&traffic(30 * round..30 * (round + 1))).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let query = [("order", "asc"), ("limit", "1000")];
+        let page = api.ask("/events", &query).await.json();
+        let first = &page["events"][30 * round];
+        begins.push(first["processed_at"].as_str().unwrap().to_owned());
+    }
+    let order: Vec<_> = stored(&system).into_iter().map(|(_, id)| id).collect();
+    for (since, until, expected) in [
+        (Some(1), None, 30..90),
+        (None, Some(1), 0..30),
+        (Some(1), Some(2), 30..60),
+        (Some(0), Some(2), 0..60),
+        (Some(2), Some(1), 0..0),
+        (Some(2), Some(2), 0..0),
+    ] {
+        let time = |name, round: Option<usize>| round.map(|round| (name, begins[round].as_str()));
+        let mut query = vec![("order", "asc"), ("limit", "4")];
+        query.extend(time("since", since));
+        query.extend(time("until", until));
+        assert_eq!(walk(api, &query).await, order[expected], "{query:?}");
+    }
+    // The same moment elsewhere in the world.
+    let moment = begins[1].trim_end_matches('Z');
+    let (head, minutes) = moment.split_at("2026-01-31T12".len());
+    let (day, hour) = head.split_once('T').unwrap();
+    let hour: u32 = hour.parse().unwrap();
+    let there = if hour < 23 {
+        format!("{day}T{:02}{minutes}+01:00", hour + 1)
+    } else {
+        format!("{day}T{:02}{minutes}-01:00", hour - 1)
+    };
+    let query = [("order", "asc"), ("since", there.as_str())];
+    assert_eq!(walk(api, &query).await, order[30..]);
+}
+
+#[tokio::test]
+async fn pages_that_are_walked_while_events_are_published_have_each_event_once() {
+    let questions: [&Query<'_>; 6] = [
+        &[("order", "asc")],
+        &[("order", "desc")],
+        &[("order", "asc"), ("topic", "orders")],
+        &[("topic", "orders"), ("topic", "refunds"), ("order", "asc")],
+        &[("topic", "refunds"), ("topic", "orders")],
+        &[("topic", "orders"), ("contains", "<"), ("order", "asc")],
+    ];
+    let is_asked_for = |query: &Query<'_>, topic: &str| {
+        let mut topics = query.iter().filter(|(name, _)| *name == "topic").peekable();
+        topics.peek().is_none() || topics.any(|(_, named)| *named == topic)
+    };
+    let system = System::start().await;
+    system.api().publish(&traffic(0..300)).await;
+    system.settled().await;
+    let before = stored(&system);
+
+    let is_walked = Cell::new(false);
+    let publishing = async {
+        let mut sent = 300;
+        // An end of its own, so that whoever reads oldest first gets there.
+        while !is_walked.get() && sent < 3_000 {
+            system.api().publish(&traffic(sent..sent + 30)).await;
+            sent += 30;
+        }
+        sent
+    };
+    let walking = async {
+        let walks = questions.map(|query| {
+            let mut query = query.to_vec();
+            query.push(("limit", "11"));
+            let api = system.api();
+            async move { walk(api, &query).await }
+        });
+        let walks = join_all(walks).await;
+        is_walked.set(true);
+        walks
+    };
+    let (sent, walks) = tokio::join!(publishing, walking);
+    assert!(sent > 300, "events were published meanwhile");
+    system.settled().await;
+
+    let after = stored(&system);
+    assert_eq!(after.len(), sent);
+    for (query, mut ids) in questions.into_iter().zip(walks) {
+        let of = |all: &[(String, String)]| -> Vec<String> {
+            let asked = all.iter().filter(|(topic, _)| is_asked_for(query, topic));
+            asked.map(|(_, id)| id.clone()).collect()
+        };
+        if !query.contains(&("order", "asc")) {
+            ids.reverse();
+        }
+        assert!(ids.len() >= of(&before).len(), "{query:?}: {}", ids.len());
+        // All from the first one on, in their order, up to some moment of the walk.
+        assert_eq!(ids, of(&after)[..ids.len()], "{query:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_question_is_refused() {
+    let system = System::start().await;
+    system.api().store(&traffic(0..30)).await;
+    let query = [("topic", "orders"), ("limit", "3")];
+    let page = system.api().ask("/events", &query).await.json();
+    let cursor = page["next_cursor"].as_str().unwrap();
+    for (topic, status) in [("orders", 200), ("refunds", 422)] {
+        let query = [("topic", topic), ("cursor", cursor)];
+        let answer = system.api().ask("/events", &query).await;
+        assert_eq!(answer.status, status, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn one_event_is_found_by_its_identity_with_its_places_and_how_often_it_came_again() {
+    let system = System::start().await;
+    let api = system.api();
+    let all = traffic(0..9);
+    let outcomes = api.store(&all).await.json();
+    let find = async |event: &Event| {
+        let query = [
+            ("topic", event.topic.as_str()),
+            ("event_id", &event.event_id),
+        ];
+        api.ask("/event", &query).await
+    };
+    for (event, outcome) in all.iter().zip(outcomes["outcomes"].as_array().unwrap()) {
+        let found = find(event).await;
+        assert_eq!(found.status, 200, "{}", found.text());
+        assert!(found.text().contains(&event.payload), "{}", found.text());
+        let found = found.json();
+        assert_eq!(found["event"]["source"], event.source);
+        assert_eq!(found["sequence"], outcome["sequence"], "{outcomes}");
+        let sql = format!(
+            "SELECT stream_sequence, position FROM events WHERE event_id = '{}'",
+            event.event_id
+        );
+        let place = system
+            .store()
+            .query(&sql, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]));
+        let told = ["stream_sequence", "position"].map(|name| found[name].as_i64().unwrap());
+        assert_eq!(place, [told]);
+        assert_eq!(found["duplicates"]["at_most"], 0, "{found}");
+    }
+    for times in 1..=3 {
+        api.store(&all[..1]).await;
+        let again = find(&all[0]).await.json()["duplicates"].clone();
+        assert_eq!(again["at_least"], times, "{again}");
+        assert_eq!(again["at_most"], times, "{again}");
+    }
+    assert_eq!(find(&all[1]).await.json()["duplicates"]["at_least"], 0);
+
+    for absent in [
+        event("orders", "absent"),
+        event("payments", "id-0"),
+        event("absent", "id-0"),
+    ] {
+        let answer = find(&absent).await;
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json()["type"], "urn:problem:not-found");
+    }
+    let incomplete = api.get("/event?topic=orders").await.unwrap();
+    assert_eq!(incomplete.status, 422, "{}", incomplete.text());
+    assert_eq!(incomplete.json()["errors"][0]["field"], "event_id");
+}
+
+#[tokio::test]
+async fn the_latest_duplicates_and_those_that_came_most_often_are_known_by_topic() {
+    let mut system = System::start().await;
+    let api = system.api();
+    let orders = [0, 3, 6].map(|number| traffic(number..number + 1).remove(0));
+    let refund = traffic(2..3).remove(0);
+    let known = [orders.to_vec(), vec![refund.clone()]].concat();
+    api.store(&known).await;
+    // The third order comes again once, the second twice, the first never; the refund differs.
+    for event in [&orders[1], &orders[2], &orders[1]] {
+        api.store(std::slice::from_ref(&event.clone().with_source("again")))
+            .await;
+    }
+    api.store(&[refund.with_payload("{}")]).await;
+    let ask = async |topic: &str| {
+        let answer = api.ask("/duplicates", &[("topic", topic)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let ids = |told: &Value| -> Vec<String> { told.as_array().unwrap().iter().map(id).collect() };
+
+    let told = ask("orders").await;
+    assert_eq!(told["total"], 3, "{told}");
+    assert_eq!(told["filtered_by_topic"], "orders");
+    assert_eq!(ids(&told["recent"]), ["id-3", "id-6", "id-3"]);
+    assert_eq!(told["recent"][0]["source"], "again");
+    assert_eq!(ids(&told["often"]), ["id-3", "id-6"]);
+    assert_eq!(told["often"][0]["at_least"], 2);
+    assert_eq!(told["often"][1]["at_least"], 1);
+    let told = ask("refunds").await;
+    assert_eq!(told["total"], 1, "{told}");
+    assert_eq!(told["recent"][0]["conflict"], true, "{told}");
+    let all = api.get("/duplicates?limit=2").await.unwrap().json();
+    assert_eq!(all["total"], 4, "{all}");
+    assert_eq!(ids(&all["recent"]), ["id-2", "id-3"]);
+    let stored = api.get("/event?topic=orders&event_id=id-3").await.unwrap();
+    let often = &all["often"][0];
+    assert_eq!(often["stored_sequence"], stored.json()["sequence"]);
+
+    // Memory begins anew; what is counted stays.
+    system.aggregator.kill();
+    system.aggregator.start_again().await;
+    let told = system.api().get("/duplicates").await.unwrap().json();
+    assert_eq!(told["total"], 4, "{told}");
+    assert_eq!(told["recent"], serde_json::json!([]), "{told}");
+}
+
+#[tokio::test]
+async fn a_question_that_matches_next_to_nothing_of_much_ends_with_all_that_there_is() {
+    let system = System::start().await;
+    for part in 0..5 {
+        let events = traffic(10_000 * part..10_000 * (part + 1));
+        system.api().publish(&events).await;
+    }
+    system.api().settled_within(Duration::from_mins(3)).await;
+    // Pages end early with what they found; their cursors lead on.
+    let query = [("contains", "<49999>"), ("order", "asc"), ("limit", "1000")];
+    assert_eq!(walk(system.api(), &query).await, ["id-49999"]);
+    let query = [("payload.note", "<7>")];
+    assert_eq!(walk(system.api(), &query).await, ["id-7"]);
+}

@@ -1,0 +1,260 @@
+//! Events as they are stored, to whoever follows them.
+
+use e2e::{
+    System,
+    aggregator::STOP_DEADLINE,
+    event::{event, events},
+    service::Signal,
+    tail::{Tail, Told},
+    wait::eventually,
+};
+
+/// A client that is more events behind is told that it missed them.
+const MAX_BEHIND: i64 = 10_000;
+
+/// The last sequence.
+async fn newest(system: &System) -> i64 {
+    let stats = system.api().stats().await.unwrap();
+    stats.unique_processed.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn events_are_told_as_they_are_stored_from_the_moment_that_is_told_at_the_start() {
+    let system = System::start().await;
+    let api = system.api();
+    api.store(&events("orders", 0..5)).await;
+    let mut tail = Tail::open(api, &[], None).await;
+    assert_eq!(tail.position, 5);
+    // A duplicate is no event, nor is what is rejected.
+    api.store(&events("orders", 4..6)).await;
+    let payload = "{\n \"n\" : 1.50,\r\n \"s\": \"\u{2028}\\n\" }";
+    let spread = event("payments", "spread").with_payload(payload);
+    api.store(std::slice::from_ref(&spread)).await;
+    let told = tail.told().await;
+    assert_eq!((told.event_id(), told.id), ("id-5", 6));
+    let told = tail.told().await;
+    assert_eq!((told.event_id(), told.id), ("spread", 7));
+    let found = api.get("/event?topic=payments&event_id=spread").await;
+    assert_eq!(told.data, found.unwrap().json()["event"]);
+}
+
+#[tokio::test]
+async fn only_the_topics_asked_for_are_told() {
+    let system = System::start().await;
+    let api = system.api();
+    let mut one = Tail::open(api, &["orders"], None).await;
+    let mut two = Tail::open(api, &["orders", "refunds"], None).await;
+    for number in 0..200 {
+        let topic = ["payments", "orders", "refunds"][number as usize % 3];
+        api.publish(&events(topic, number..number + 1)).await;
+    }
+    api.publish(&[event("orders", "end")]).await;
+    for (tail, topics) in [
+        (&mut one, &["orders"][..]),
+        (&mut two, &["orders", "refunds"]),
+    ] {
+        let mut ids = Vec::new();
+        loop {
+            let told = tail.told().await;
+            let topic = told.data["topic"].as_str().unwrap();
+            assert!(topics.contains(&topic), "{told:?}");
+            match told.event_id() {
+                "end" => break,
+                id => ids.push(id.to_owned()),
+            }
+        }
+        let numbers = (0..200).filter(|number| {
+            let topic = ["payments", "orders", "refunds"][number % 3];
+            topics.contains(&topic)
+        });
+        let expected: Vec<_> = numbers.map(|number| format!("id-{number}")).collect();
+        assert_eq!(ids, expected);
+    }
+}
+
+#[tokio::test]
+async fn whoever_comes_back_misses_nothing_and_gets_nothing_twice_across_kills() {
+    let mut system = System::start().await;
+    let publisher = system.endless_publisher();
+    let mut tail = Tail::open(system.api(), &[], None).await;
+    assert_eq!(tail.position, 0);
+    // What it was told: sequences, and identities.
+    let mut told = Vec::<Told>::new();
+    for _ in 0..3 {
+        let enough = told.len() + 700;
+        while told.len() < enough {
+            told.push(tail.told().await);
+        }
+        system.aggregator.kill();
+        // What had come already is good as well.
+        while let Ok(Some(more)) = tail.next().await {
+            told.push(more);
+        }
+        system.aggregator.start_again().await;
+        let last = told.last().unwrap().id;
+        tail = Tail::open(system.api(), &[], Some(last)).await;
+        assert_eq!(tail.position, last);
+    }
+    let run = publisher.finished().await;
+    let [_, unique, _] = run.verified();
+    let unique = usize::try_from(unique).unwrap();
+    while told.len() < unique {
+        told.push(tail.told().await);
+    }
+    for (event, sequence) in told.iter().zip(1..) {
+        assert_eq!(event.id, sequence, "{event:?}");
+    }
+    let ids = told.iter().map(|event| event.event_id().to_owned());
+    let sql = "SELECT event_id FROM events ORDER BY sequence";
+    let stored = system.store().query(sql, |row| row.get::<_, String>(0));
+    assert!(ids.eq(stored), "the events are those that are stored");
+}
+
+#[tokio::test]
+async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
+    let mut system = System::start().await;
+    system.api().store(&events("orders", 0..10)).await;
+    let mut tail = Tail::open(system.api(), &["orders"], Some(0)).await;
+    for number in 0..10 {
+        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+    }
+    drop(tail);
+    system.api().store(&events("payments", 0..10)).await;
+    system.api().store(&events("orders", 10..20)).await;
+    assert_eq!(system.aggregator.stop().await.code, Some(0));
+    system.aggregator.start_again().await;
+    let mut tail = Tail::open(system.api(), &["orders"], Some(10)).await;
+    system.aggregator.healthy().await;
+    system.api().publish(&events("orders", 20..30)).await;
+    for number in 10..30 {
+        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+    }
+    // An id from a store that knew more: it goes on with what is new.
+    let ahead = newest(&system).await + 1_000;
+    let tail = Tail::open(system.api(), &["orders"], Some(ahead)).await;
+    assert_eq!(tail.position, newest(&system).await);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_is_told_how_many_it_missed_and_holds_up_nobody() {
+    const COUNT: i64 = 18_000;
+    let system = System::start().await;
+    let api = system.api();
+    let mut stuck = Tail::open_narrow(api, "orders").await;
+    let mut other = Tail::open(api, &["payments"], None).await;
+    for part in 0..18 {
+        let large = |number: i64| {
+            let id = format!("id-{}", 1_000 * part + number);
+            event("orders", &id).with_size(1_500)
+        };
+        let orders: Vec<_> = (0..1_000).map(large).collect();
+        api.publish(&orders).await;
+        // Of another topic, so not among those that it misses.
+        api.publish(&[event("payments", &format!("id-{part}"))])
+            .await;
+        assert_eq!(other.told().await.event_id(), format!("id-{part}"));
+    }
+    let books = system.settled().await;
+    assert_eq!(books.of("orders"), [18_000, 18_000, 0]);
+
+    let mut read = 0;
+    let missed = loop {
+        let told = stuck.told().await;
+        if told.what == "missed" {
+            break told;
+        }
+        assert_eq!(told.event_id(), format!("id-{read}"));
+        read += 1;
+    };
+    let expected = COUNT - read;
+    assert!(expected > MAX_BEHIND, "{read} came");
+    assert_eq!(missed.data["missed"], expected, "{missed:?}");
+    assert_eq!(missed.id, newest(&system).await);
+    api.publish(&[event("orders", "newest")]).await;
+    assert_eq!(stuck.told().await.event_id(), "newest");
+
+    // Whoever comes back from far behind is told the same; of few events nothing is missed.
+    let mut back = Tail::open(api, &["orders"], Some(0)).await;
+    let told = back.told().await;
+    assert_eq!(told.data["missed"], COUNT + 1, "{told:?}");
+    let mut back = Tail::open(api, &["payments"], Some(0)).await;
+    for number in 0..18 {
+        assert_eq!(back.told().await.event_id(), format!("id-{number}"));
+    }
+}
+
+#[tokio::test]
+async fn a_tail_ends_in_good_order_when_the_aggregator_is_told_to_stop() {
+    let mut system = System::start().await;
+    let mut tails = Vec::new();
+    for _ in 0..10 {
+        tails.push(Tail::open(system.api(), &[], None).await);
+    }
+    system.api().publish(&[event("orders", "1")]).await;
+    for tail in &mut tails {
+        assert_eq!(tail.told().await.event_id(), "1");
+    }
+    system.aggregator.service().signal(Signal::TERM);
+    for tail in &mut tails {
+        assert_eq!(tail.next().await, Ok(None), "the answer is whole");
+    }
+    let ended = system.aggregator.service().ended(STOP_DEADLINE).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("still open"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_keeps_the_aggregator_from_stopping_no_longer_than_others() {
+    let mut system = System::start().await;
+    let stuck = Tail::open_narrow(system.api(), "orders").await;
+    for part in 0..8 {
+        let large = |number| {
+            let id = format!("id-{}", 1_000 * part + number);
+            event("orders", &id).with_size(1_500)
+        };
+        let orders: Vec<_> = (0..1_000).map(large).collect();
+        system.api().publish(&orders).await;
+    }
+    system.settled().await;
+    let ended = system.aggregator.stop().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    drop(stuck);
+    system.aggregator.start_again().await;
+    assert_eq!(system.settled().await.counts(), [8_000, 8_000, 0]);
+}
+
+#[tokio::test]
+async fn clients_that_are_gone_give_their_places_back() {
+    const PLACES: usize = 256;
+    let system = System::start().await;
+    let api = system.api();
+    let mut tails = Vec::new();
+    for _ in 0..PLACES {
+        tails.push(Tail::open(api, &["orders"], None).await);
+    }
+    let refused = api.get("/events/tail").await.unwrap();
+    assert_eq!(refused.status, 503, "{}", refused.text());
+    assert_eq!(refused.json()["type"], "urn:problem:too-many-tails");
+    let kept = tails.split_off(PLACES - 1);
+    drop(tails);
+    eventually("places come free", async || {
+        Tail::try_open(api, &["orders"], None).await
+    })
+    .await;
+    api.publish(&[event("orders", "1")]).await;
+    for mut tail in kept {
+        assert_eq!(tail.told().await.event_id(), "1");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_position_is_refused() {
+    let system = System::start().await;
+    let url = format!("{}/events/tail", system.api().url());
+    for wrong in ["", "-1", "one", "99999999999999999999"] {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(&url).header("last-event-id", wrong);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 422, "{wrong}");
+    }
+}

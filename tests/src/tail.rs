@@ -1,0 +1,178 @@
+//! A client that follows the events of `GET /events/tail`, one that reads as slowly as a test wants included.
+
+use reqwest::{Client, Response};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
+    time::timeout,
+};
+
+use crate::{
+    api::Api,
+    wait::{DEADLINE, holds},
+};
+
+/// What an unread connection holds on the client's side, so that the aggregator soon has to wait.
+const SMALL_BUFFER: u32 = 4 * 1024;
+
+/// A connection that events come over.
+#[derive(Debug)]
+pub struct Tail {
+    connection: Connection,
+    /// What came and is not told yet.
+    text: Vec<u8>,
+    /// From where on it follows, as it was told at the start.
+    pub position: i64,
+}
+
+#[derive(Debug)]
+enum Connection {
+    Http(Response),
+    Plain(TcpStream),
+}
+
+/// Something that is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What it is; an event of the store is a `message`.
+    pub what: String,
+    /// The position after it.
+    pub id: i64,
+    /// An event, or what else there is to say.
+    pub data: Value,
+}
+
+impl Told {
+    /// The `event_id` of an event.
+    pub fn event_id(&self) -> &str {
+        assert_eq!(self.what, "message", "{self:?}");
+        self.data["event_id"].as_str().expect("an event has an id")
+    }
+}
+
+impl Tail {
+    /// Follows some topics, or all: from now on, or behind the last that was seen.
+    pub async fn open(api: &Api, topics: &[&str], last_event_id: Option<i64>) -> Self {
+        let opened = Self::try_open(api, topics, last_event_id).await;
+        opened.expect("the aggregator takes another client")
+    }
+
+    /// As [`Self::open`], where it may be refused.
+    ///
+    /// # Errors
+    /// What came instead.
+    pub async fn try_open(
+        api: &Api,
+        topics: &[&str],
+        last_event_id: Option<i64>,
+    ) -> Result<Self, String> {
+        // Not the API's client, whose answers have to end in time.
+        let client = Client::builder().no_proxy().build();
+        let client = client.expect("an HTTP client can be made");
+        let topics: Vec<_> = topics.iter().map(|topic| ("topic", topic)).collect();
+        let request = client.get(format!("{}/events/tail", api.url()));
+        let mut request = request.query(&topics);
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let answer = request.send().await.map_err(|err| format!("{err:?}"))?;
+        holds(answer.status() == 200, &answer)?;
+        assert_eq!(answer.headers()["content-type"], "text/event-stream");
+        Ok(Self::started(Connection::Http(answer)).await)
+    }
+
+    /// Follows a topic over a connection that takes next to nothing unless it is read from.
+    pub async fn open_narrow(api: &Api, topic: &str) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        let sized = socket.set_recv_buffer_size(SMALL_BUFFER);
+        sized.expect("a buffer can be sized");
+        let address = api.address().parse().expect("an address");
+        let connected = socket.connect(address).await;
+        let mut connection = connected.expect("the aggregator can be connected to");
+        // Before version 1.1 a body is all that comes until the end.
+        let head = format!("GET /events/tail?topic={topic} HTTP/1.0\r\n\r\n");
+        let sent = connection.write_all(head.as_bytes()).await;
+        sent.expect("a request can be sent");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let byte = timeout(DEADLINE, connection.read_u8()).await;
+            head.push(byte.expect("an answer in time").expect("an answer"));
+        }
+        let head = String::from_utf8(head).expect("a head is text");
+        assert!(head.contains(" 200 OK\r\n"), "{head}");
+        Self::started(Connection::Plain(connection)).await
+    }
+
+    async fn started(connection: Connection) -> Self {
+        let mut tail = Self {
+            connection,
+            text: Vec::new(),
+            position: 0,
+        };
+        let start = tail.told().await;
+        assert_eq!(start.what, "start", "{start:?}");
+        tail.position = start.id;
+        tail
+    }
+
+    /// What is told next.
+    pub async fn told(&mut self) -> Told {
+        let told = self.next().await.expect("the connection holds");
+        told.expect("the aggregator goes on")
+    }
+
+    /// What is told next, or nothing where the aggregator has ended it.
+    ///
+    /// # Errors
+    /// Where the connection is lost.
+    pub async fn next(&mut self) -> Result<Option<Told>, String> {
+        let next = async {
+            loop {
+                while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
+                    let block: Vec<_> = self.text.drain(..end + 2).collect();
+                    let told = told(std::str::from_utf8(&block).expect("what is told is text"));
+                    if told.is_some() {
+                        return Ok(told);
+                    }
+                }
+                match self.connection.more().await? {
+                    Some(more) => self.text.extend(more),
+                    None => return Ok(None),
+                }
+            }
+        };
+        timeout(DEADLINE, next)
+            .await
+            .expect("something is told in time")
+    }
+}
+
+impl Connection {
+    /// What comes next; none at its end.
+    async fn more(&mut self) -> Result<Option<Vec<u8>>, String> {
+        match self {
+            Self::Http(answer) => {
+                let chunk = answer.chunk().await.map_err(|err| format!("{err:?}"))?;
+                Ok(chunk.map(Into::into))
+            }
+            Self::Plain(connection) => {
+                let mut piece = vec![0; 64 * 1024];
+                let read = connection.read(&mut piece).await;
+                piece.truncate(read.map_err(|err| err.to_string())?);
+                Ok((!piece.is_empty()).then_some(piece))
+            }
+        }
+    }
+}
+
+/// What a block says; none where it is a comment.
+fn told(block: &str) -> Option<Told> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+    let data = field("data: ")?;
+    Some(Told {
+        what: field("event: ").unwrap_or("message").to_owned(),
+        id: field("id: ")?.parse().expect("an id is a position"),
+        data: serde_json::from_str(data).expect("data is JSON"),
+    })
+}
