@@ -15,8 +15,7 @@ if encoding == "protobuf":
     from opentelemetry.exporter.otlp.proto.http import Compression
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 else:
-    from opentelemetry.exporter.otlp.json.http import Compression
-    from opentelemetry.exporter.otlp.json.http._log_exporter import OTLPLogExporter
+    from opentelemetry.exporter.otlp.json.http._log_exporter import Compression, OTLPLogExporter
 
 
 class Checked(OTLPLogExporter):
@@ -29,7 +28,7 @@ class Checked(OTLPLogExporter):
 failed = []
 resource = Resource({"service.name": "sdk.orders", "service.instance.id": "one", "pid": 7, "ratio": 0.1})
 provider = LoggerProvider(resource=resource)
-exporter = Checked(endpoint=url + "/v1/logs", compression=Compression.Gzip)
+exporter = Checked(endpoint=url + "/v1/logs", compression=Compression("gzip"))
 provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
 logger = provider.get_logger("orders", "1.0", attributes={"scope": True})
 
