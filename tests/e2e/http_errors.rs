@@ -65,7 +65,7 @@ async fn unknown_paths_are_404_and_unknown_methods_405_with_those_that_are_allow
     let system = System::start().await;
     for (method, path) in [
         ("GET", "/"),
-        ("GET", "/event"),
+        ("GET", "/nothing"),
         ("POST", "/publish/"),
         ("DELETE", "/a/b"),
     ] {
@@ -200,7 +200,7 @@ async fn a_query_that_is_not_valid_is_422_and_names_its_parameter() {
         ("/events?limit=ten", "limit", "out_of_range"),
         ("/events?limit=", "limit", "out_of_range"),
         ("/events?topic=", "topic", "empty"),
-        ("/events?topic=a&topic=b", "topic", "repeated"),
+        ("/duplicates?topic=a&topic=b", "topic", "repeated"),
         ("/events?topic=%FF", "topic", "wrong_type"),
         ("/events?cursor=yesterday", "cursor", "wrong_type"),
         ("/events?topics=a", "topics", "unknown"),

@@ -9,6 +9,7 @@ mod duplicates;
 mod exports;
 mod fidelity;
 mod http_errors;
+mod identities;
 mod kept;
 mod lifecycle;
 mod limits;

@@ -38,7 +38,7 @@ async fn put(jetstream: &jetstream::Context, body: impl Into<bytes::Bytes>) {
 
 const TWICE: &str = "INSERT INTO events SELECT (SELECT max(sequence) + 1 FROM events), topic_id, \
      previous, event_id, timestamp, source, payload, processed_at, incarnation, stream_sequence, \
-     position FROM events WHERE sequence = 70";
+     position, timestamp_filled FROM events WHERE sequence = 70";
 
 const GAP: &str = "INSERT INTO applied SELECT incarnation, 6, last FROM applied WHERE first = 1; \
      UPDATE applied SET last = 4 WHERE first = 1";

@@ -59,11 +59,11 @@ impl Store {
     /// What is stored of every event, to compare two moments.
     pub fn contents(&self) -> Vec<String> {
         let sql = "SELECT sequence, name, event_id, timestamp, source, payload, processed_at, \
-                   incarnation, stream_sequence, position \
+                   incarnation, stream_sequence, position, timestamp_filled \
                    FROM events JOIN topics ON topics.id = topic_id ORDER BY sequence";
         self.query(sql, |row| {
             let values: Result<Vec<rusqlite::types::Value>, _> =
-                (0..10).map(|column| row.get(column)).collect();
+                (0..11).map(|column| row.get(column)).collect();
             Ok(format!("{:?}", values?))
         })
     }

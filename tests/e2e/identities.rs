@@ -1,0 +1,112 @@
+//! One event by its identity, and the identities that came again.
+
+use e2e::{
+    System,
+    event::{Event, event, events},
+};
+use serde_json::Value;
+
+fn id(told: &Value) -> String {
+    told["event_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn one_event_is_found_by_its_identity_with_its_places_and_how_often_it_came_again() {
+    let system = System::start().await;
+    let api = system.api();
+    let all = [events("orders", 0..4), events("payments", 4..9)].concat();
+    let outcomes = api.store(&all).await.json();
+    let find = async |event: &Event| {
+        let query = [
+            ("topic", event.topic.as_str()),
+            ("event_id", &event.event_id),
+        ];
+        api.ask("/event", &query).await
+    };
+    for (event, outcome) in all.iter().zip(outcomes["outcomes"].as_array().unwrap()) {
+        let found = find(event).await;
+        assert_eq!(found.status, 200, "{}", found.text());
+        assert!(found.text().contains(&event.payload), "{}", found.text());
+        let found = found.json();
+        assert_eq!(found["event"]["source"], event.source);
+        assert_eq!(found["sequence"], outcome["sequence"], "{outcomes}");
+        let sql = format!(
+            "SELECT stream_sequence, position FROM events WHERE event_id = '{}'",
+            event.event_id
+        );
+        let place = system
+            .store()
+            .query(&sql, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]));
+        let told = ["stream_sequence", "position"].map(|name| found[name].as_i64().unwrap());
+        assert_eq!(place, [told]);
+        assert_eq!(found["duplicates"]["at_most"], 0, "{found}");
+    }
+    for times in 1..=3 {
+        api.store(&all[..1]).await;
+        let again = find(&all[0]).await.json()["duplicates"].clone();
+        assert_eq!(again["at_least"], times, "{again}");
+        assert_eq!(again["at_most"], times, "{again}");
+    }
+    assert_eq!(find(&all[1]).await.json()["duplicates"]["at_least"], 0);
+
+    for absent in [
+        event("orders", "absent"),
+        event("payments", "id-0"),
+        event("absent", "id-0"),
+    ] {
+        let answer = find(&absent).await;
+        assert_eq!(answer.status, 404, "{}", answer.text());
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json()["type"], "urn:problem:not-found");
+    }
+    let incomplete = api.get("/event?topic=orders").await.unwrap();
+    assert_eq!(incomplete.status, 422, "{}", incomplete.text());
+    assert_eq!(incomplete.json()["errors"][0]["field"], "event_id");
+}
+
+#[tokio::test]
+async fn the_latest_duplicates_and_those_that_came_most_often_are_known_by_topic() {
+    let mut system = System::start().await;
+    let api = system.api();
+    let orders = ["id-0", "id-3", "id-6"].map(|id| event("orders", id));
+    let refund = event("refunds", "id-2");
+    let known = [orders.to_vec(), vec![refund.clone()]].concat();
+    api.store(&known).await;
+    // The third order comes again once, the second twice, the first never; the refund differs.
+    for event in [&orders[1], &orders[2], &orders[1]] {
+        api.store(std::slice::from_ref(&event.clone().with_source("again")))
+            .await;
+    }
+    api.store(&[refund.with_payload("{}")]).await;
+    let ask = async |topic: &str| {
+        let answer = api.ask("/duplicates", &[("topic", topic)]).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    };
+    let ids = |told: &Value| -> Vec<String> { told.as_array().unwrap().iter().map(id).collect() };
+
+    let told = ask("orders").await;
+    assert_eq!(told["total"], 3, "{told}");
+    assert_eq!(told["filtered_by_topic"], "orders");
+    assert_eq!(ids(&told["recent"]), ["id-3", "id-6", "id-3"]);
+    assert_eq!(told["recent"][0]["source"], "again");
+    assert_eq!(ids(&told["often"]), ["id-3", "id-6"]);
+    assert_eq!(told["often"][0]["at_least"], 2);
+    assert_eq!(told["often"][1]["at_least"], 1);
+    let told = ask("refunds").await;
+    assert_eq!(told["total"], 1, "{told}");
+    assert_eq!(told["recent"][0]["conflict"], true, "{told}");
+    let all = api.get("/duplicates?limit=2").await.unwrap().json();
+    assert_eq!(all["total"], 4, "{all}");
+    assert_eq!(ids(&all["recent"]), ["id-2", "id-3"]);
+    let stored = api.get("/event?topic=orders&event_id=id-3").await.unwrap();
+    let often = &all["often"][0];
+    assert_eq!(often["stored_sequence"], stored.json()["sequence"]);
+
+    // Memory begins anew; what is counted stays.
+    system.aggregator.kill();
+    system.aggregator.start_again().await;
+    let told = system.api().get("/duplicates").await.unwrap().json();
+    assert_eq!(told["total"], 4, "{told}");
+    assert_eq!(told["recent"], serde_json::json!([]), "{told}");
+}
