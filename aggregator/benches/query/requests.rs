@@ -26,8 +26,14 @@ pub struct Request {
 /// A page, as far as it matters here.
 #[derive(Deserialize)]
 struct Page {
-    events: Vec<serde::de::IgnoredAny>,
+    events: Vec<Identity>,
     next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Identity {
+    topic: String,
+    event_id: String,
 }
 
 /// All kinds. Cursors are found as anyone would, by paging from the newest event to the oldest.
@@ -38,19 +44,30 @@ pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
     let newest = topics.iter().map(|topic| format!("/events?topic={topic}"));
     let newest = newest.collect();
 
-    let (mut by_topic, mut over_all) = (Vec::new(), Vec::new());
+    let mut by_topic = Vec::new();
     for (walked, topic) in topics.iter().enumerate() {
         if by_topic.len() >= CURSORS && walked >= CURSOR_TOPICS {
             break;
         }
-        for cursor in cursors(api, topic).await? {
-            by_topic.push(format!("/events?topic={topic}&cursor={cursor}"));
-            // A cursor is a place in the whole history, whichever topic it was found in.
-            over_all.push(format!("/events?cursor={cursor}"));
+        let question = format!("/events?topic={topic}");
+        for cursor in cursors(api, &question).await?.0 {
+            by_topic.push(format!("{question}&cursor={cursor}"));
         }
     }
     by_topic.shuffle(&mut random);
+    let (over_all, identities) = cursors(api, "/events?order=desc").await?;
+    let over_all = over_all
+        .iter()
+        .map(|cursor| format!("/events?cursor={cursor}"));
+    let mut over_all: Vec<_> = over_all.collect();
     over_all.shuffle(&mut random);
+    let event = |Identity { topic, event_id }: Identity| {
+        format!("/event?topic={topic}&event_id={event_id}")
+    };
+    let mut one: Vec<_> = identities.into_iter().map(event).collect();
+    one.shuffle(&mut random);
+    let [first, second, third] = [&topics[0], &topics[1], &topics[2]];
+    let merged = format!("/events?topic={first}&topic={second}&topic={third}&order=asc");
     let rare = format!("/events?topic={RARE}");
     let page: Page = serde_json::from_slice(&api.get(&rare).await?)?;
     ensure!(!page.events.is_empty(), "the rare topic has no event");
@@ -60,25 +77,33 @@ pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
         request("/events?topic=&cursor=", by_topic),
         request("/events?cursor=", over_all),
         request("/events?topic=<rare>", vec![rare]),
+        request("/events?topic=&topic=&topic=&order=asc", vec![merged]),
+        request(
+            "/events?contains=<nowhere>",
+            vec!["/events?contains=nowhere".to_owned()],
+        ),
+        request("/event?topic=&event_id=", one),
         request("/stats", vec!["/stats".to_owned()]),
         request("/topics", vec!["/topics".to_owned()]),
     ])
 }
 
-/// The cursors of a topic's pages, from its newest event to its oldest.
-async fn cursors(api: &Api, topic: &str) -> anyhow::Result<Vec<String>> {
-    let first = format!("/events?topic={topic}&limit=1000");
+/// The cursors of a question's pages, from the newest event to the oldest, and the first event of each page.
+async fn cursors(api: &Api, question: &str) -> anyhow::Result<(Vec<String>, Vec<Identity>)> {
+    let first = format!("{question}&limit=1000");
     let mut found: Vec<String> = Vec::new();
+    let mut identities = Vec::new();
     loop {
         let path = match found.last() {
             None => first.clone(),
             Some(cursor) => format!("{first}&cursor={cursor}"),
         };
         let page: Page = serde_json::from_slice(&api.get(&path).await?)
-            .with_context(|| format!("reading a page of {topic}"))?;
+            .with_context(|| format!("reading a page of {question}"))?;
+        identities.extend(page.events.into_iter().next());
         match page.next_cursor {
             Some(cursor) => found.push(cursor),
-            None => return Ok(found),
+            None => return Ok((found, identities)),
         }
     }
 }
