@@ -3,7 +3,7 @@
 #
 #   run.sh [--coverage] [--e2e] [ARGUMENT...]
 #
-# Arguments go to the test runner: `run.sh persistence` runs what matches. --e2e leaves the other packages out.
+# Arguments go to the test runner: `run.sh persistence` runs what matches. --e2e leaves all other tests out.
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
@@ -13,7 +13,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 packages=(--workspace) coverage=''
 while [[ ${1:-} == --coverage || ${1:-} == --e2e ]]; do
-  if [[ $1 == --coverage ]]; then coverage=yes; else packages=(--package e2e); fi
+  # With --package e2e in its place the dependencies would have other features, and be built a second time.
+  if [[ $1 == --coverage ]]; then coverage=yes; else packages=(--workspace --test e2e); fi
   shift
 done
 if [[ ${1:-} == -- ]]; then shift; fi
