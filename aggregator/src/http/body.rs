@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncRead, AsyncReadExt},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::yield_now,
     time::timeout,
@@ -32,13 +32,20 @@ pub const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 /// So much of a packed body is unpacked at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 
+/// Bodies that are unpacked at once; further ones wait. Each takes the window of its packing beside its bytes, up to 8 MiB,
+/// and it is there when this begins, so that no sender can make others wait.
+const UNPACKING: usize = 4;
+
 /// The bytes of all bodies in flight.
 #[derive(Debug, Clone)]
-pub struct Intake(Arc<Semaphore>);
+pub struct Intake {
+    bytes: Arc<Semaphore>,
+    unpacking: Arc<Semaphore>,
+}
 
 impl Default for Intake {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_BYTES_IN_FLIGHT)))
+        Self::of(MAX_BYTES_IN_FLIGHT)
     }
 }
 
@@ -76,10 +83,17 @@ impl Held {
 }
 
 impl Intake {
+    fn of(bytes: usize) -> Self {
+        Self {
+            bytes: Arc::new(Semaphore::new(bytes)),
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+        }
+    }
+
     /// Counts bytes that are no body, but come from one.
     pub fn hold(&self) -> Held {
         Held {
-            intake: Arc::clone(&self.0),
+            intake: Arc::clone(&self.bytes),
             permit: None,
         }
     }
@@ -93,18 +107,19 @@ impl Intake {
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Problem::body_too_large(MAX_BODY_BYTES));
         }
-        let mut growing = Growing {
-            bytes: BytesMut::new(),
-            held: self.hold(),
+        let taken = async {
+            let mut sent = Growing::new(self.hold());
+            sent.read(body).await?;
+            if coding == Coding::Identity {
+                return Ok(sent.taken());
+            }
+            let _place = self.unpacking.acquire().await;
+            let mut unpacked = Growing::new(self.hold());
+            unpacked.unpack(coding.unpacked(&sent.bytes)).await?;
+            Ok(unpacked.taken())
         };
-        match timeout(BODY_TIMEOUT, growing.read(coding, body)).await {
-            Ok(read) => read?,
-            Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
-        }
-        Ok(Taken {
-            bytes: growing.bytes.freeze(),
-            _held: growing.held,
-        })
+        let taken = timeout(BODY_TIMEOUT, taken).await;
+        taken.unwrap_or_else(|_| Err(Problem::body_too_slow(BODY_TIMEOUT)))
     }
 }
 
@@ -115,22 +130,14 @@ struct Growing {
 }
 
 impl Growing {
-    async fn read(&mut self, coding: Coding, body: Body) -> Result<(), Problem> {
-        let mut body = match coding.unpacked(body) {
-            Ok(mut unpacked) => {
-                let mut piece = vec![0; PIECE_BYTES];
-                loop {
-                    let read = unpacked.read(&mut piece).await;
-                    match read.map_err(|err| coding::problem(&err))? {
-                        0 => return Ok(()),
-                        bytes => self.add(&piece[..bytes])?,
-                    }
-                    // A small frame can unpack to all that is taken; other requests go on meanwhile.
-                    yield_now().await;
-                }
-            }
-            Err(body) => body,
-        };
+    fn new(held: Held) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            held,
+        }
+    }
+
+    async fn read(&mut self, mut body: Body) -> Result<(), Problem> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| Problem::body_incomplete())?;
             if let Ok(data) = frame.into_data() {
@@ -138,6 +145,26 @@ impl Growing {
             }
         }
         Ok(())
+    }
+
+    async fn unpack(&mut self, mut unpacked: impl AsyncRead + Unpin) -> Result<(), Problem> {
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let read = unpacked.read(&mut piece).await;
+            match read.map_err(|err| Problem::body_corrupt(&err))? {
+                0 => return Ok(()),
+                bytes => self.add(&piece[..bytes])?,
+            }
+            // A few bytes can unpack to all that is taken; other requests go on meanwhile.
+            yield_now().await;
+        }
+    }
+
+    fn taken(self) -> Taken {
+        Taken {
+            bytes: self.bytes.freeze(),
+            _held: self.held,
+        }
     }
 
     fn add(&mut self, data: &[u8]) -> Result<(), Problem> {

@@ -1,25 +1,14 @@
 //! Packed bodies: which `Content-Encoding` is read, and how.
 
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll},
-};
+use std::pin::Pin;
 
 use async_compression::{
     tokio::bufread::{GzipDecoder, ZstdDecoder},
     zstd::DParameter,
 };
-use axum::{
-    body::{Body, BodyDataStream},
-    http::{HeaderMap, header},
-};
-use bytes::Bytes;
-use futures::{Stream, StreamExt};
+use axum::http::{HeaderMap, header};
 use tokio::io::AsyncRead;
-use tokio_util::io::StreamReader;
 
-use super::MAX_BODY_BYTES;
 use crate::http::problem::Problem;
 
 /// The base-2 logarithm of the largest window that a zstd frame may ask for: 8 MiB, which every decoder should take
@@ -62,70 +51,22 @@ impl Coding {
         Ok(coding)
     }
 
-    /// The unpacked body; none where it is not packed. Nothing is read ahead of what was asked for.
-    pub fn unpacked(self, body: Body) -> Result<Pin<Box<dyn AsyncRead + Send>>, Body> {
-        let wire = |body: Body| {
-            StreamReader::new(Wire {
-                frames: body.into_data_stream(),
-                bytes: 0,
-            })
-        };
+    /// Unpacks a body, a piece whenever one is asked for.
+    pub fn unpacked(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
         match self {
-            Self::Identity => Err(body),
+            Self::Identity => Box::pin(body),
             Self::Gzip => {
-                let mut reader = GzipDecoder::new(wire(body));
+                let mut reader = GzipDecoder::new(body);
                 reader.multiple_members(true);
-                Ok(Box::pin(reader))
+                Box::pin(reader)
             }
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
-                let mut reader = ZstdDecoder::with_params(wire(body), &[window]);
+                let mut reader = ZstdDecoder::with_params(body, &[window]);
                 reader.multiple_members(true);
-                Ok(Box::pin(reader))
+                Box::pin(reader)
             }
         }
-    }
-}
-
-/// What the sender is told of an error while unpacking.
-pub fn problem(err: &io::Error) -> Problem {
-    match err.get_ref().and_then(|err| err.downcast_ref()) {
-        Some(WireError::Ended) => Problem::body_incomplete(),
-        Some(WireError::TooLong) => Problem::body_too_large(MAX_BODY_BYTES),
-        None => Problem::body_corrupt(err),
-    }
-}
-
-/// What is wrong with a body before it is unpacked.
-#[derive(Debug, thiserror::Error)]
-enum WireError {
-    #[error("the body ended before it was whole")]
-    Ended,
-    /// Members and frames can be empty: a body that unpacks to nothing ends all the same.
-    #[error("the body is too long")]
-    TooLong,
-}
-
-/// A body as it comes, packed; at most [`MAX_BODY_BYTES`] of it.
-struct Wire {
-    frames: BodyDataStream,
-    bytes: usize,
-}
-
-impl Stream for Wire {
-    type Item = io::Result<Bytes>;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.frames.poll_next_unpin(cx).map(|frame| {
-            let Ok(data) = frame? else {
-                return Some(Err(io::Error::other(WireError::Ended)));
-            };
-            self.bytes += data.len();
-            Some(match self.bytes {
-                ..=MAX_BODY_BYTES => Ok(data),
-                _ => Err(io::Error::other(WireError::TooLong)),
-            })
-        })
     }
 }
 

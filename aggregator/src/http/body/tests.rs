@@ -72,11 +72,11 @@ async fn a_packed_body_is_what_was_packed_in_frames_of_any_size() {
             let taken = intake.take(&headers(coding), body).await.unwrap();
             assert!(taken.bytes == text, "{coding}, frames of {size} bytes");
             assert_eq!(
-                intake.0.available_permits(),
+                intake.bytes.available_permits(),
                 MAX_BYTES_IN_FLIGHT - text.len()
             );
             drop(taken);
-            assert_eq!(intake.0.available_permits(), MAX_BYTES_IN_FLIGHT);
+            assert_eq!(intake.bytes.available_permits(), MAX_BYTES_IN_FLIGHT);
         }
     }
 }
@@ -99,15 +99,17 @@ async fn a_body_that_unpacks_to_too_much_is_refused_before_it_is_unpacked() {
     for coding in CODINGS {
         // 100 MiB.
         let packed = packed(coding, &zeros).await.repeat(5);
-        let intake = Intake(Arc::new(Semaphore::new(MAX_BODY_BYTES)));
+        let room = packed.len() + MAX_BODY_BYTES;
+        let intake = Intake::of(room);
         let taken = intake.take(&headers(coding), packed.clone().into()).await;
         // With room for one body's bytes and no more: had more been unpacked, it would be 503.
         assert_eq!(refusal(taken).await.0, StatusCode::PAYLOAD_TOO_LARGE);
-        assert_eq!(intake.0.available_permits(), MAX_BODY_BYTES);
-        let intake = Intake(Arc::new(Semaphore::new(PIECE_BYTES)));
+        assert_eq!(intake.bytes.available_permits(), room);
+        let room = packed.len() + PIECE_BYTES;
+        let intake = Intake::of(room);
         let taken = intake.take(&headers(coding), packed.into()).await;
         assert_eq!(refusal(taken).await.0, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(intake.0.available_permits(), PIECE_BYTES);
+        assert_eq!(intake.bytes.available_permits(), room);
     }
 }
 
@@ -147,7 +149,7 @@ async fn a_body_cut_short_or_damaged_is_corrupt() {
             let (status, text) = refusal(taken).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{coding} {wrong:?}");
             assert!(text.contains("urn:problem:body-corrupt"), "{text}");
-            assert_eq!(intake.0.available_permits(), MAX_BYTES_IN_FLIGHT);
+            assert_eq!(intake.bytes.available_permits(), MAX_BYTES_IN_FLIGHT);
         }
     }
 }
