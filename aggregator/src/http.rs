@@ -35,7 +35,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use self::{body::Intake, problem::Problem};
-pub use self::{events::tail::MAX_TAILS, page::MAX_PAGES};
+pub use self::{
+    events::tail::MAX_TAILS,
+    page::{MAX_PAGES, MAX_PIECES},
+};
 use crate::{
     health::Health,
     store::{Reader, Writer},
@@ -58,6 +61,8 @@ pub struct Api {
     pub health: Health,
     /// Places for pages of events in memory.
     pub pages: Arc<Semaphore>,
+    /// Places for pieces of exports, each of which needs one of a page, too.
+    pub pieces: Arc<Semaphore>,
     /// Places for clients that follow events.
     pub tails: Arc<Semaphore>,
     /// Cancelled when the service stops: what has no end of its own ends then.

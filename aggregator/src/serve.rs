@@ -19,7 +19,7 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::Health,
-    http::{self, Api, MAX_PAGES, MAX_TAILS},
+    http::{self, Api, MAX_PAGES, MAX_PIECES, MAX_TAILS},
     store,
 };
 
@@ -69,6 +69,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         stream: settings.stream.clone(),
         health: health.clone(),
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
+        pieces: Arc::new(Semaphore::new(MAX_PIECES)),
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
         stopping: token.clone(),
         otlp_topic: settings.otlp_topic.clone(),

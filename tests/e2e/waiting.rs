@@ -63,6 +63,27 @@ async fn one_event_is_answered_with_what_became_of_it() {
     assert_eq!(system.settled().await.of("orders"), [5, 1, 4]);
 }
 
+#[tokio::test]
+async fn what_is_answered_as_stored_is_found_at_once_by_every_question() {
+    let system = System::start().await;
+    let api = system.api();
+    let client = async |client: u32| {
+        let topic = format!("client-{client}");
+        for number in 0..60 {
+            let answer = api.store(&events(&topic, number..number + 1)).await;
+            let told = answer.json();
+            assert_eq!(told["outcome"], "stored", "{told}");
+            let id = format!("id-{number}");
+            // It looks into the dedup index, which learns of an event after the COMMIT.
+            assert_eq!(told["sequence"], sequence(api, &topic, &id).await);
+            let page = api.events_of(&topic).await.json();
+            assert_eq!(page["total"], number + 1);
+            assert_eq!(page["events"][0]["event_id"], id);
+        }
+    };
+    join_all((0..8).map(client)).await;
+}
+
 /// One request in which all comes together.
 async fn mixed(flags: &[&str]) {
     let system = System::with(flags).await;

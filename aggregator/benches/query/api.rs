@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use aggregator::{
     health::Health,
-    http::{self, MAX_PAGES},
+    http::{self, MAX_PAGES, MAX_PIECES},
     store::{Reader, Writer},
 };
 use anyhow::{Context, ensure};
@@ -44,6 +44,7 @@ impl Api {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
+            pieces: Arc::new(Semaphore::new(MAX_PIECES)),
             tails: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
             otlp_topic: "service.name".to_owned(),

@@ -21,6 +21,9 @@ pub const MAX_LIMIT: usize = 1_000;
 /// Pages in memory at once, being read from the store or sent. Further requests wait.
 pub const MAX_PAGES: usize = 16;
 
+/// Most of them that are pieces of exports: whoever reads one slowly, or not, holds up other exports and no pages.
+pub const MAX_PIECES: usize = MAX_PAGES / 2;
+
 /// The answer with a page. It is in memory until its reader has taken it, and so long it has its place.
 pub fn answer(page: impl Serialize, place: OwnedSemaphorePermit) -> Response {
     Json(page).into_response().map(|body| {

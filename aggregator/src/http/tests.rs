@@ -56,6 +56,7 @@ impl Fixture {
             stream: "EVENTS".to_owned(),
             health: Health::starting(),
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
+            pieces: Arc::new(tokio::sync::Semaphore::new(1)),
             tails: Arc::new(tokio::sync::Semaphore::new(1)),
             stopping: tokio_util::sync::CancellationToken::new(),
             otlp_topic: "service.name".to_owned(),

@@ -29,8 +29,8 @@ struct Export {
     /// So many events are still wanted.
     left: usize,
     is_at_end: bool,
-    /// Of the piece that the client is taking.
-    place: Option<OwnedSemaphorePermit>,
+    /// Of the piece that the client is taking: among the pieces, and among the pages.
+    places: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 /// The events behind `from`, at most `limit`, as they are stored by now: what comes later is not in it. Where the store
@@ -47,7 +47,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
         },
         left: limit,
         is_at_end: false,
-        place: None,
+        places: None,
     };
     let pieces = stream::try_unfold(export, Export::next);
     let mut answer = Body::from_stream(pieces).into_response();
@@ -62,9 +62,11 @@ impl Export {
     /// The lines of the next page that has any, and what follows.
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
         // What is asked for now finds the client done with the piece before.
-        drop(self.place.take());
+        drop(self.places.take());
         while !self.is_at_end && self.left > 0 {
-            let place = self.api.place().await;
+            let piece = Arc::clone(&self.api.pieces).acquire_owned().await;
+            let piece = piece.expect("the semaphore is never closed");
+            let places = [piece, self.api.place().await];
             self.extent.limit = self.left.min(page::MAX_LIMIT);
             let page = self
                 .api
@@ -73,7 +75,7 @@ impl Export {
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
             if !lines.is_empty() {
-                self.place = Some(place);
+                self.places = Some(places);
                 return Ok(Some((lines.into(), self)));
             }
         }

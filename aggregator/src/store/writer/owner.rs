@@ -121,11 +121,13 @@ impl Owner {
             return self.fail(err.into());
         }
         self.duplicates.enter(std::mem::take(&mut fresh.again));
-        self.waits.tell(&fresh.told);
+        let told = std::mem::take(&mut fresh.told);
         let last = fresh.last;
         self.enter(fresh);
         self.last_event
             .send_if_modified(|known| std::mem::replace(known, last) != last);
+        // At last: whoever is told asks at once, and finds it.
+        self.waits.tell(&told);
         Ok(done)
     }
 
