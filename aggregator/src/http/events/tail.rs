@@ -43,7 +43,7 @@ const MAX_BEHIND: u64 = 10_000;
 /// Most events read at once.
 const PIECE: usize = 500;
 
-/// The store is not read more often for one client.
+/// A client that has all there is waits so long before the store is read for it again.
 const PACE: Duration = Duration::from_millis(50);
 
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
@@ -158,6 +158,10 @@ impl Tail {
             limit: PIECE,
         };
         let page = reader.events(Arc::clone(&self.question), extent).await?;
+        if page.next.is_some() {
+            // There is more already.
+            self.next_read = Instant::now();
+        }
         self.position = page.next.unwrap_or(last);
         for event in page.events {
             let id = event.sequence.to_string();
