@@ -8,9 +8,6 @@ use serde::Serialize;
 
 use crate::{api::Api, requests::Request};
 
-/// Each kind of request is asked at least so often.
-const REQUESTS: u64 = 1_000;
-
 /// Asked first, and not measured: connections are opened, statements prepared.
 const WARM_UP: usize = 20;
 
@@ -43,7 +40,7 @@ pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::R
         let asked = Instant::now();
         api.get(path).await?;
         micros += u64::try_from(asked.elapsed().as_micros())?;
-        if micros.len() >= REQUESTS && began.elapsed() >= least {
+        if micros.len() >= request.least && began.elapsed() >= least {
             break;
         }
     }
