@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 /// Identities that are waited for at once, in the process. Each takes about 200 bytes.
 const MOST: usize = 100_000;
 
-/// What is kept for one wait beyond the identities that it waits for: arrivals of others.
+/// What is kept for one wait beyond the events that it waits for: arrivals of others.
 const STRANGERS: usize = 1_000;
 
 /// Where an event stands in the stream: the sequence of its message, and its place in it from 0.
@@ -67,8 +67,8 @@ pub struct Wait {
 }
 
 impl Waits {
-    /// Begins to wait; none where too many are waited for already. Must be called before the events are published.
-    pub fn begin(&self, identities: HashSet<u128>) -> Option<Wait> {
+    /// Begins to wait for so many events of these identities; none where too many are waited for already. Must be called before the events are published.
+    pub fn begin(&self, identities: HashSet<u128>, events: usize) -> Option<Wait> {
         let more = identities.len();
         let counted = self
             .count
@@ -78,7 +78,7 @@ impl Waits {
         counted.ok()?;
         let inbox = Arc::new(Inbox {
             told: Mutex::default(),
-            most: 10 * more + STRANGERS,
+            most: 10 * events + STRANGERS,
             bell: Notify::new(),
         });
         let mut wanted = self.wanted();
@@ -195,8 +195,8 @@ mod tests {
     #[tokio::test]
     async fn each_waiter_learns_of_its_own_place_also_what_came_before_it_asked() {
         let waits = Waits::default();
-        let first = waits.begin(HashSet::from([7])).unwrap();
-        let second = waits.begin(HashSet::from([7, 8])).unwrap();
+        let first = waits.begin(HashSet::from([7]), 1).unwrap();
+        let second = waits.begin(HashSet::from([7, 8]), 2).unwrap();
         let wanted = waits.wanted_of([6, 7, 8].into_iter());
         assert_eq!(wanted, HashSet::from([7, 8]));
         waits.tell(&[
@@ -216,18 +216,18 @@ mod tests {
     #[test]
     fn what_is_not_waited_for_any_more_is_forgotten_and_there_is_an_end_to_it() {
         let waits = Waits::default();
-        let all = waits.begin((0..MOST as u128).collect()).unwrap();
-        assert!(waits.begin(HashSet::from([1])).is_none());
+        let all = waits.begin((0..MOST as u128).collect(), MOST).unwrap();
+        assert!(waits.begin(HashSet::from([1]), 1).is_none());
         drop(all);
         assert!(waits.wanted_of([1].into_iter()).is_empty());
         assert!(waits.wanted().is_empty());
-        assert!(waits.begin(HashSet::from([1])).is_some());
+        assert!(waits.begin(HashSet::from([1]), 1).is_some());
     }
 
     #[test]
     fn what_strangers_send_again_and_again_is_kept_up_to_a_bound() {
         let waits = Waits::default();
-        let wait = waits.begin(HashSet::from([1])).unwrap();
+        let wait = waits.begin(HashSet::from([1]), 1).unwrap();
         for sequence in 0..5_000 {
             waits.tell(&[told(1, (sequence, 0), Outcome::Duplicate(1))]);
         }

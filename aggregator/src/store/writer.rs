@@ -99,7 +99,9 @@ impl Writer {
     /// waited for already. To be called before they are published: a commit can come before its `PubAck`.
     pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
         let identity = |(topic, event_id)| self.key.identity(topic, event_id);
-        self.waits.begin(identities.map(identity).collect())
+        let identities: Vec<u128> = identities.map(identity).collect();
+        let events = identities.len();
+        self.waits.begin(identities.into_iter().collect(), events)
     }
 
     /// How far the current stream is applied, as of the last commit.

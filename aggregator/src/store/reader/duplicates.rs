@@ -51,6 +51,7 @@ pub struct Often {
     pub most: u64,
 }
 
+/// Memory may know duplicates of events that were committed after this transaction began: they are left out.
 pub(super) fn read(
     read: &Transaction<'_>,
     known: &duplicates::Duplicates,
@@ -79,8 +80,8 @@ pub(super) fn read(
     };
     let topic_id = topic.map(|(id, _)| id);
     let recent = known.recent(topic_id, limit).into_iter().map(|again| {
-        let (topic, event_id) = identity(read, again.stored)?;
-        Ok(Duplicate {
+        let identity = identity(read, again.stored)?;
+        Ok(identity.map(|(topic, event_id)| Duplicate {
             topic,
             event_id,
             source: again.source.as_str().to_owned(),
@@ -89,28 +90,33 @@ pub(super) fn read(
             stream_sequence: again.stream_sequence,
             position: again.position as u64,
             processed_at: again.processed_at,
-        })
+        }))
     });
     let often = known.often(topic_id, limit).into_iter().map(|often| {
-        let (topic, event_id) = identity(read, often.stored)?;
-        Ok(Often {
+        let identity = identity(read, often.stored)?;
+        Ok(identity.map(|(topic, event_id)| Often {
             topic,
             event_id,
             stored: often.stored,
             least: often.least,
             most: often.most,
-        })
+        }))
     });
     Ok(Duplicates {
         total,
-        recent: recent.collect::<rusqlite::Result<_>>()?,
-        often: often.collect::<rusqlite::Result<_>>()?,
+        recent: recent
+            .filter_map(Result::transpose)
+            .collect::<rusqlite::Result<_>>()?,
+        often: often
+            .filter_map(Result::transpose)
+            .collect::<rusqlite::Result<_>>()?,
     })
 }
 
-fn identity(read: &Transaction<'_>, sequence: i64) -> rusqlite::Result<(String, String)> {
+fn identity(read: &Transaction<'_>, sequence: i64) -> rusqlite::Result<Option<(String, String)>> {
     let sql = "SELECT t.name, e.event_id FROM events e JOIN topics t ON t.id = e.topic_id \
                WHERE e.sequence = ?1";
     read.prepare_cached(sql)?
         .query_row([sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
 }
