@@ -20,7 +20,7 @@ use crate::{
     clock,
     store::{
         StoreError,
-        reader::{Extent, StoredEvent},
+        reader::{Extent, PAGE_BYTES, StoredEvent},
     },
 };
 
@@ -77,6 +77,7 @@ pub async fn list(
         from,
         last: i64::MAX,
         limit,
+        bytes: PAGE_BYTES,
     };
     let page = api.reader.events(Arc::clone(&question), extent).await;
     let page = page.map_err(|err| Problem::internal(&err))?;

@@ -17,7 +17,7 @@ use crate::{
     http::{Api, page},
     store::{
         StoreError,
-        reader::{EventPage, Extent, Question},
+        reader::{EventPage, Extent, PAGE_BYTES, Question},
     },
 };
 
@@ -44,6 +44,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
             from,
             last,
             limit: 0,
+            bytes: PAGE_BYTES,
         },
         left: limit,
         is_at_end: false,

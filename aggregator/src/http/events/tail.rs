@@ -43,6 +43,9 @@ const MAX_BEHIND: u64 = 10_000;
 /// Most events read at once.
 const PIECE: usize = 500;
 
+/// Most bytes of their payloads, and one event: a client that does not read keeps so much in memory.
+const PIECE_BYTES: usize = 128 * 1024;
+
 /// A client that has all there is waits so long before the store is read for it again.
 const PACE: Duration = Duration::from_millis(50);
 
@@ -156,6 +159,7 @@ impl Tail {
             from: Some(self.position),
             last,
             limit: PIECE,
+            bytes: PIECE_BYTES,
         };
         let page = reader.events(Arc::clone(&self.question), extent).await?;
         if page.next.is_some() {

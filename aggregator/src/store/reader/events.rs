@@ -79,6 +79,8 @@ pub struct Extent {
     pub last: i64,
     /// Most events.
     pub limit: usize,
+    /// It ends early where its payloads have this many bytes.
+    pub bytes: usize,
 }
 
 /// A page of events.
@@ -139,7 +141,7 @@ pub(super) fn page(
     let mut bytes = 0;
     let begun = Instant::now();
     walk::walk(read, chains, question.order, range, |row| {
-        let is_full = page.events.len() >= extent.limit || bytes >= PAGE_BYTES;
+        let is_full = page.events.len() >= extent.limit || bytes >= extent.bytes;
         let is_spent = matcher.is_some() && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME);
         // A page that has looked at nothing would never come further.
         if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {

@@ -16,7 +16,7 @@ use crate::store::{
     index::Index,
     open_with,
     options::Options,
-    reader::{EventPage, Extent, Question, Stats},
+    reader::{EventPage, Extent, PAGE_BYTES, Question, Stats},
 };
 
 /// What one arrival is made of: few identities and few contents, so that they meet.
@@ -163,6 +163,7 @@ impl Store {
             from,
             last: i64::MAX,
             limit,
+            bytes: PAGE_BYTES,
         };
         let page = self.reader().events(Arc::new(question), extent);
         self.runtime.block_on(page).unwrap()
