@@ -179,11 +179,17 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Checks the text and keeps it.
+    /// Checks the text and keeps it. RFC 3339 has no bound on the digits of a fraction; here the text has at most
+    /// [`MAX_NAME_BYTES`].
     ///
     /// # Errors
-    /// [`Code::NotRfc3339`] with a message for people.
+    /// [`Code::NotRfc3339`] or [`Code::TooLong`] with a message for people.
     pub fn new(text: &str) -> Result<Self, (Code, String)> {
+        if text.len() > MAX_NAME_BYTES {
+            let bytes = text.len();
+            let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken");
+            return Err((Code::TooLong, message));
+        }
         match OffsetDateTime::parse(text, &Rfc3339) {
             Ok(_) => Ok(Self {
                 text: text.into(),
@@ -439,6 +445,9 @@ mod tests {
         ] {
             assert!(Timestamp::new(bad).is_err(), "{bad}");
         }
+        let long = |digits: usize| format!("2026-01-31T12:00:00.{}Z", "0".repeat(digits));
+        assert!(Timestamp::new(&long(MAX_NAME_BYTES - 21)).is_ok());
+        assert!(Timestamp::new(&long(MAX_NAME_BYTES - 20)).is_err());
     }
 
     #[test]

@@ -139,7 +139,7 @@ impl<'a> DeserializeSeed<'a> for Array<'a> {
     type Value = Elements;
 
     fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Elements, D::Error> {
-        deserializer.deserialize_seq(self)
+        deserializer.deserialize_any(self)
     }
 }
 
@@ -148,6 +148,11 @@ impl<'a> Visitor<'a> for Array<'a> {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an array of events")
+    }
+
+    /// The error that is made by itself would hold all of the text, escaped.
+    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Elements, E> {
+        Err(E::custom("a string is no array of events"))
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Elements, A::Error> {

@@ -107,19 +107,23 @@ impl Intake {
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Problem::body_too_large(MAX_BODY_BYTES));
         }
+        let mut sent = Growing::new(self.hold());
+        match timeout(BODY_TIMEOUT, sent.read(body)).await {
+            Ok(read) => read?,
+            Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
+        }
+        if coding == Coding::Identity {
+            return Ok(sent.taken());
+        }
         let taken = async {
-            let mut sent = Growing::new(self.hold());
-            sent.read(body).await?;
-            if coding == Coding::Identity {
-                return Ok(sent.taken());
-            }
             let _place = self.unpacking.acquire().await;
             let mut unpacked = Growing::new(self.hold());
             unpacked.unpack(coding.unpacked(&sent.bytes)).await?;
             Ok(unpacked.taken())
         };
         let taken = timeout(BODY_TIMEOUT, taken).await;
-        taken.unwrap_or_else(|_| Err(Problem::body_too_slow(BODY_TIMEOUT)))
+        // It is this service that is slow then.
+        taken.unwrap_or_else(|_| Err(Problem::unavailable(Cannot::Hold)))
     }
 }
 

@@ -72,6 +72,7 @@ pub async fn list(
     if format == Format::Lines {
         return Ok(export::answer(api, question, from, limit));
     }
+    let scan = api.reader.scan(&question).await;
     let place = api.place().await;
     let extent = Extent {
         from,
@@ -79,7 +80,7 @@ pub async fn list(
         limit,
         bytes: PAGE_BYTES,
     };
-    let page = api.reader.events(Arc::clone(&question), extent).await;
+    let page = api.reader.events(Arc::clone(&question), extent, scan).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
     let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
     let page = Page {

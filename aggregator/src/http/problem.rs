@@ -12,6 +12,9 @@ use tracing::error;
 
 use crate::store::StoreError;
 
+/// Longest detail that may quote a request.
+const MAX_DETAIL_BYTES: usize = 500;
+
 /// Errors named in one answer; further ones are counted only.
 const SHOWN: usize = 100;
 
@@ -132,7 +135,9 @@ impl Problem {
     }
 
     /// 400: the body is no message of OTLP.
-    pub fn undecodable(detail: String) -> Self {
+    pub fn undecodable(mut detail: String) -> Self {
+        // It may hold a piece of the request.
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
         let kind = "urn:problem:undecodable";
         Self::new(kind, "Undecodable", StatusCode::BAD_REQUEST, detail)
     }

@@ -14,7 +14,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tokio::{
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
 };
 
@@ -60,6 +60,12 @@ pub struct FoundEvent {
     pub position: u64,
     /// How often its identity came again since the start: at least, and at most.
     pub again: (u64, u64),
+}
+
+/// A place among the questions that look at many rows; for others it is none.
+#[derive(Debug)]
+pub struct Scan {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Tells a query that nobody waits for it any more.
@@ -155,6 +161,18 @@ impl Reader {
         })
     }
 
+    /// A place for what looks at many rows, once there is one: such questions leave connections to others. To be had before
+    /// anything else that others wait for.
+    pub async fn scan(&self, question: &Question) -> Scan {
+        if question.matching == Matching::default() {
+            return Scan { _permit: None };
+        }
+        let permit = Arc::clone(&self.scans).acquire_owned().await;
+        Scan {
+            _permit: permit.ok(),
+        }
+    }
+
     /// A page of the events that a question is about. Where the caller gives it up, reading ends within a row.
     ///
     /// # Errors
@@ -163,13 +181,8 @@ impl Reader {
         &self,
         question: Arc<Question>,
         extent: Extent,
+        scan: Scan,
     ) -> Result<EventPage, StoreError> {
-        // Those that look long leave connections to those that do not.
-        let scan = if question.matching == Matching::default() {
-            None
-        } else {
-            Arc::clone(&self.scans).acquire_owned().await.ok()
-        };
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
         self.read(move |read| {

@@ -13,7 +13,8 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Identities that are waited for at once, in the process. Each takes about 200 bytes.
+/// Events that are waited for at once, in the process. Each takes about 200 bytes, and up to ten times that where others send
+/// the same identities.
 const MOST: usize = 100_000;
 
 /// What is kept for one wait beyond the events that it waits for: arrivals of others.
@@ -47,7 +48,7 @@ pub(super) struct Told {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waits {
     wanted: Arc<Mutex<HashMap<u128, Vec<Arc<Inbox>>>>>,
-    /// Identities that are waited for, so that an append without any takes no lock.
+    /// Events that are waited for, so that an append without any takes no lock.
     count: Arc<AtomicUsize>,
 }
 
@@ -63,17 +64,17 @@ struct Inbox {
 pub struct Wait {
     waits: Waits,
     identities: HashSet<u128>,
+    events: usize,
     inbox: Arc<Inbox>,
 }
 
 impl Waits {
     /// Begins to wait for so many events of these identities; none where too many are waited for already. Must be called before the events are published.
     pub fn begin(&self, identities: HashSet<u128>, events: usize) -> Option<Wait> {
-        let more = identities.len();
         let counted = self
             .count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
-                (count + more <= MOST).then_some(count + more)
+                (count + events <= MOST).then_some(count + events)
             });
         counted.ok()?;
         let inbox = Arc::new(Inbox {
@@ -92,6 +93,7 @@ impl Waits {
         Some(Wait {
             waits: self.clone(),
             identities,
+            events,
             inbox,
         })
     }
@@ -112,6 +114,7 @@ impl Waits {
         if told.is_empty() {
             return;
         }
+        let mut touched = HashMap::new();
         let wanted = self.wanted();
         for Told {
             identity,
@@ -121,7 +124,15 @@ impl Waits {
         {
             for inbox in wanted.get(identity).into_iter().flatten() {
                 inbox.put(*place, *outcome);
+                touched
+                    .entry(Arc::as_ptr(inbox))
+                    .or_insert_with(|| Arc::clone(inbox));
             }
+        }
+        drop(wanted);
+        // Once each: whoever wakes looks at all its places.
+        for inbox in touched.values() {
+            inbox.bell.notify_one();
         }
     }
 
@@ -137,8 +148,6 @@ impl Inbox {
         if told.len() < self.most {
             told.insert(place, outcome);
         }
-        drop(told);
-        self.bell.notify_one();
     }
 }
 
@@ -175,8 +184,7 @@ impl Drop for Wait {
             }
         }
         drop(wanted);
-        let count = self.identities.len();
-        self.waits.count.fetch_sub(count, Ordering::AcqRel);
+        self.waits.count.fetch_sub(self.events, Ordering::AcqRel);
     }
 }
 

@@ -1,6 +1,9 @@
 //! All events that a question is about, as NDJSON: one short read after the other, as fast as the client takes them.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -20,6 +23,9 @@ use crate::{
         reader::{EventPage, Extent, PAGE_BYTES, Question},
     },
 };
+
+/// Where nothing matches for so long an empty line is sent, so that a client knows that it is looked for.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// An export, as far as it has come.
 struct Export {
@@ -64,15 +70,20 @@ impl Export {
     async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
         // What is asked for now finds the client done with the piece before.
         drop(self.places.take());
+        let begun = Instant::now();
         while !self.is_at_end && self.left > 0 {
+            if begun.elapsed() >= SILENCE {
+                return Ok(Some((Bytes::from_static(b"\n"), self)));
+            }
             let piece = Arc::clone(&self.api.pieces).acquire_owned().await;
             let piece = piece.expect("the semaphore is never closed");
+            let scan = self.api.reader.scan(&self.question).await;
             let places = [piece, self.api.place().await];
             self.extent.limit = self.left.min(page::MAX_LIMIT);
             let page = self
                 .api
                 .reader
-                .events(Arc::clone(&self.question), self.extent);
+                .events(Arc::clone(&self.question), self.extent, scan);
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
             if !lines.is_empty() {

@@ -17,6 +17,9 @@ use crate::{
 /// Most topics of one question.
 const MAX_TOPICS: usize = 100;
 
+/// Most values in the payload of one question: each reads it again.
+const MAX_VALUES: usize = 16;
+
 const KNOWN: [&str; 10] = [
     "topic",
     "source",
@@ -136,7 +139,12 @@ fn payload(query: &Query) -> Result<Vec<PayloadValue>, Problem> {
             message,
         ))
     };
-    query.all("payload.").map(parse).collect()
+    let values: Vec<_> = query.all("payload.").map(parse).collect::<Result<_, _>>()?;
+    if values.len() > MAX_VALUES {
+        let message = format!("stand there {} times, at most {MAX_VALUES}", values.len());
+        return Err(Problem::invalid_query("payload.", Code::TooMany, message));
+    }
+    Ok(values)
 }
 
 fn format(query: &Query, headers: &HeaderMap) -> Result<Format, Problem> {

@@ -161,7 +161,10 @@ impl Tail {
             limit: PIECE,
             bytes: PIECE_BYTES,
         };
-        let page = reader.events(Arc::clone(&self.question), extent).await?;
+        let scan = reader.scan(&self.question).await;
+        let page = reader
+            .events(Arc::clone(&self.question), extent, scan)
+            .await?;
         if page.next.is_some() {
             // There is more already.
             self.next_read = Instant::now();

@@ -46,6 +46,14 @@ pub fn walk(encoding: Encoding, body: &Bytes, visitor: &mut impl Visit) -> Resul
     }
 }
 
+/// The part with the address of its schema, which is bounded as the part is.
+fn with_url<T>(part: Part<T>, url: &str) -> (Part<T>, String) {
+    match url.len() {
+        ..=MAX_EVENT_BYTES => (part, url.to_owned()),
+        bytes => (Err(bytes), String::new()),
+    }
+}
+
 /// The part, if its encoding has no more bytes than an event.
 fn bounded<T>(
     bytes: usize,

@@ -156,7 +156,8 @@ pub(super) fn page(
         };
         if is_match {
             let event = stored(row)?;
-            bytes += event.payload.len();
+            // Stores of earlier versions may have timestamps with any number of digits.
+            bytes += event.payload.len() + event.timestamp.len();
             page.events.push(event);
         }
         Ok(Step::On)

@@ -144,7 +144,13 @@ pub(super) fn conflicts(
             timestamp_filled: row.get(17)?,
         })
     };
-    let size = |row: &Conflict| (row.id, row.payload.len() + row.stored.payload.len());
+    let size = |row: &Conflict| {
+        let payloads = row.payload.len() + row.stored.payload.len();
+        (
+            row.id,
+            payloads + row.timestamp.len() + row.stored.timestamp.len(),
+        )
+    };
     page(read, counts, (&sql, before, limit), row, size)
 }
 

@@ -165,8 +165,11 @@ impl Store {
             limit,
             bytes: PAGE_BYTES,
         };
-        let page = self.reader().events(Arc::new(question), extent);
-        self.runtime.block_on(page).unwrap()
+        self.runtime.block_on(async {
+            let scan = self.reader().scan(&question).await;
+            let page = self.reader().events(Arc::new(question), extent, scan);
+            page.await.unwrap()
+        })
     }
 
     pub fn stats(&self) -> Stats {

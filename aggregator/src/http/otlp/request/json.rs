@@ -8,7 +8,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{Part, Visit, bounded};
+use super::{Part, Visit, bounded, with_url};
 use crate::http::problem::Problem;
 
 #[derive(Deserialize)]
@@ -50,20 +50,18 @@ pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
             scope_logs,
             schema_url,
         } = read(resource_logs, "ResourceLogs")?;
-        visitor.resource(
-            part(resource, "Resource")?,
-            schema_url.unwrap_or_default().into_owned(),
-        );
+        let resource = part(resource, "Resource")?;
+        let (resource, url) = with_url(resource, &schema_url.unwrap_or_default());
+        visitor.resource(resource, url);
         each(scope_logs, "scopeLogs", |scope_logs| {
             let ScopeLogs {
                 scope,
                 log_records,
                 schema_url,
             } = read(scope_logs, "ScopeLogs")?;
-            visitor.scope(
-                part(scope, "InstrumentationScope")?,
-                schema_url.unwrap_or_default().into_owned(),
-            );
+            let scope = part(scope, "InstrumentationScope")?;
+            let (scope, url) = with_url(scope, &schema_url.unwrap_or_default());
+            visitor.scope(scope, url);
             each(log_records, "logRecords", |record| {
                 visitor.record(bounded(record.get().len(), || read(record, "LogRecord"))?)
             })
@@ -100,6 +98,15 @@ fn each<'a>(
     let Some(array) = array else {
         return Ok(());
     };
+    // Of a text in its place the error would hold all of it, escaped.
+    if !array.get().starts_with('[') {
+        let problem = format!("{name} in JSON is an array");
+        return if array.get() == "null" {
+            Ok(())
+        } else {
+            Err(Problem::undecodable(problem))
+        };
+    }
     let mut outcome = Ok(());
     let elements = Elements(|element| {
         outcome = show(element);

@@ -8,17 +8,19 @@ use prost::{
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
 
-use super::{Visit, bounded};
+use super::{Visit, bounded, with_url};
 use crate::http::problem::Problem;
 
 /// Walks an `ExportLogsServiceRequest`.
 pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
     each(body, 1, |resource_logs| {
         let resource = merged(resource_logs)?;
-        visitor.resource(resource, schema_url(resource_logs)?);
+        let (resource, url) = with_url(resource, schema_url(resource_logs)?);
+        visitor.resource(resource, url);
         each(resource_logs, 2, |scope_logs| {
             let scope = merged(scope_logs)?;
-            visitor.scope(scope, schema_url(scope_logs)?);
+            let (scope, url) = with_url(scope, schema_url(scope_logs)?);
+            visitor.scope(scope, url);
             each(scope_logs, 2, |record| {
                 let decode = || Message::decode(record).map_err(|err| undecodable(&err));
                 visitor.record(bounded(record.len(), decode)?)
@@ -45,14 +47,13 @@ fn merged<T: Message + Default>(message: &[u8]) -> Result<super::Part<Option<T>>
 }
 
 /// Field 3 of a `ResourceLogs` or `ScopeLogs`.
-fn schema_url(message: &[u8]) -> Result<String, Problem> {
+fn schema_url(message: &[u8]) -> Result<&str, Problem> {
     let mut last: &[u8] = &[];
     each(message, 3, |url| {
         last = url;
         Ok(())
     })?;
-    let url = str::from_utf8(last);
-    url.map(str::to_owned).map_err(|err| undecodable(&err))
+    str::from_utf8(last).map_err(|err| undecodable(&err))
 }
 
 /// Shows the contents of every field `tag` of a message, which has a length.
