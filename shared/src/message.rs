@@ -456,5 +456,7 @@ mod tests {
         assert!(wrapped(r#"{"events":[],"more":1}"#).is_err());
         assert!(wrapped(r#"{"events":[],"events":[]}"#).is_err());
         assert!(wrapped(r#"{"events":{}}"#).is_err());
+        let text = format!(r#"{{"events":"{}"}}"#, "x".repeat(10_000));
+        assert!(wrapped(&text).unwrap_err().to_string().len() < 200);
     }
 }

@@ -120,7 +120,12 @@ impl<'a> Collector<'a> {
         };
         let resource = self.resource.as_ref().map_err(|bytes| too_large(*bytes))?;
         let scope = self.scope.as_ref().map_err(|bytes| too_large(*bytes))?;
-        let record = record.map_err(too_large)?;
+        let mut record = record.map_err(too_large)?;
+        // Who reads a log again notices its records anew. Kept, that time would make each of them a conflict; where there is
+        // another time it says nothing of the event.
+        if record.time_unix_nano != 0 {
+            record.observed_time_unix_nano = 0;
+        }
         let json = json(&record);
         // Before it is put together: what is shared can be large, and the records many.
         let least = resource.payload.len() + scope.payload.len() + json.len();
@@ -130,7 +135,7 @@ impl<'a> Collector<'a> {
         let timestamp = timestamp(&record);
         let uid = text(&record.attributes, "log.record.uid").map(|uid| fitted(uid).into_owned());
         let is_digest = uid.is_none();
-        let event_id = uid.unwrap_or_else(|| scope.digest.id(record));
+        let event_id = uid.unwrap_or_else(|| scope.digest.id(&record));
         let names = [
             quoted(&resource.topic),
             quoted(&event_id),

@@ -24,13 +24,8 @@ impl Digest {
     }
 
     /// The id of a record of this resource and scope.
-    ///
-    /// Who reads a log again notices its records anew: when that was says nothing, unless there is no other time.
     #[must_use]
-    pub fn id(&self, mut record: LogRecord) -> String {
-        if record.time_unix_nano != 0 {
-            record.observed_time_unix_nano = 0;
-        }
+    pub fn id(&self, record: &LogRecord) -> String {
         let mut digest = self.clone();
         digest.add(&record.encode_to_vec());
         format!("sha256:{:x}", digest.0.finalize())

@@ -50,6 +50,46 @@ fn the_first_reasons_are_told_and_the_others_counted() {
 }
 
 #[test]
+fn the_address_of_a_schema_is_bounded_as_its_part_is() {
+    for place in ["resource", "scope"] {
+        let url = "\u{1}".repeat(600 * KIBIBYTE);
+        let mut body = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [text(1)]}]}]});
+        let resource_logs = &mut body["resourceLogs"][0];
+        match place {
+            "resource" => resource_logs["schemaUrl"] = url.into(),
+            _ => resource_logs["scopeLogs"][0]["schemaUrl"] = url.into(),
+        }
+        for (encoding, body) in [
+            (Encoding::Json, body.to_string().into_bytes()),
+            (Encoding::Protobuf, in_protobuf(&body)),
+        ] {
+            let collected = collected(encoding, body).unwrap();
+            assert_eq!(
+                (collected.events.len(), collected.rejected),
+                (0, 1),
+                "{place}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_error_does_not_hold_the_text_that_stands_in_a_wrong_place() {
+    let text = "\u{7f}".repeat(300 * KIBIBYTE);
+    for body in [
+        json!({"resourceLogs": text}),
+        json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": text}]}]}]}),
+    ] {
+        let problem = collected(Encoding::Json, body.to_string()).unwrap_err();
+        assert!(
+            problem.detail().len() <= KIBIBYTE,
+            "{} bytes",
+            problem.detail().len()
+        );
+    }
+}
+
+#[test]
 fn a_large_resource_of_many_records_is_refused() {
     let resource = json!([attribute("a", &"x".repeat(300 * KIBIBYTE))]);
     let records = |count: usize| {
