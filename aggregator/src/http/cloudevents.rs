@@ -20,7 +20,6 @@ use shared::{
 };
 
 use super::{
-    Api,
     problem::{ItemErrors, Problem},
     publish::{self, Accepted, MAX_EVENTS, refused, waiting},
 };
@@ -73,12 +72,12 @@ pub async fn publish(
     let waiting = waiting::parse(head.uri.query())?;
     let mode = Mode::of(&head.headers).ok_or_else(Problem::not_cloudevents_type)?;
     let body = state.intake.take(&head.headers, body).await?;
-    send(&state.api, mode, &body.bytes, waiting).await
+    send(&state, mode, &body.bytes, waiting).await
 }
 
 /// Publishes what a body holds, which has to be whole and valid.
 pub async fn send(
-    api: &Api,
+    state: &publish::State,
     mode: Mode,
     body: &Bytes,
     waiting: Option<Duration>,
@@ -87,7 +86,10 @@ pub async fn send(
     if events.is_empty() {
         return Ok(Accepted::answer(0));
     }
-    publish::deliver(api, events, waiting).await
+    // They are no pieces of the body, and can be several times its bytes.
+    let mut held = state.intake.hold();
+    held.add(events.iter().map(|event| event.json.len()).sum())?;
+    publish::deliver(&state.api, events, waiting).await
 }
 
 fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {

@@ -111,7 +111,7 @@ pub async fn requeue(
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
     let accepted = if cloudevent::is_meant(body) {
-        cloudevents::send(&state.api, Mode::Structured, body, None).await?
+        cloudevents::send(&state, Mode::Structured, body, None).await?
     } else {
         publish::send(&state.api, Layout::Json, body, None).await?
     };

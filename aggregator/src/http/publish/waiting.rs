@@ -7,14 +7,18 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 use shared::{
     event::{Code, Event},
     publish::Outgoing,
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
-use super::put;
+use super::{PARSE_ASIDE_BYTES, put};
 use crate::{
     http::{
         Api,
@@ -91,7 +95,7 @@ pub async fn deliver(
     time: Duration,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + time;
-    let wait = begin(api, &events)?;
+    let wait = begin(api, &events).await?;
     let places = put(api, events).await?;
     let known = async {
         tokio::select! {
@@ -106,12 +110,22 @@ pub async fn deliver(
 }
 
 /// Registers the wait before the events are published, for the commit can come before the `PubAck`.
-fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
-    let parse = |event: &Outgoing| Event::parse_arrived(&event.json, 0).ok();
-    let parsed: Vec<_> = events.iter().filter_map(parse).collect();
-    let identities = parsed.iter();
-    let identities = identities.map(|event| (event.topic.as_str(), event.event_id.as_str()));
-    let wait = api.writer.wait(identities);
+async fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
+    let bodies: Vec<_> = events.iter().map(|event| event.json.clone()).collect();
+    let bytes = bodies.iter().map(Bytes::len).sum::<usize>();
+    let writer = api.writer.clone();
+    let begin = move || {
+        let parse = |json: &Bytes| Event::parse_arrived(json, 0).ok();
+        let parsed: Vec<_> = bodies.iter().filter_map(parse).collect();
+        let identities = parsed.iter();
+        writer.wait(identities.map(|event| (event.topic.as_str(), event.event_id.as_str())))
+    };
+    let wait = if bytes > PARSE_ASIDE_BYTES {
+        let waiting = spawn_blocking(begin).await;
+        waiting.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
+    } else {
+        begin()
+    };
     wait.ok_or_else(|| Problem::unavailable(Cannot::Wait))
 }
 
