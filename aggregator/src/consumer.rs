@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::session::{End, SessionError};
 pub use self::watchdog::PATIENCE;
 use crate::{
+    commits::Commits,
     health::{Health, Part, WAITING},
     store::Writer,
 };
@@ -64,6 +65,8 @@ pub struct Consumer {
     pub patience: Duration,
     /// Told what works.
     pub health: Health,
+    /// Told how long appends take.
+    pub commits: Commits,
 }
 
 impl Consumer {

@@ -6,6 +6,8 @@ mod conflicts;
 mod duplicates;
 mod event;
 mod events;
+mod guard;
+mod live;
 mod missing;
 mod otlp;
 mod page;
@@ -14,6 +16,7 @@ mod publish;
 pub mod query;
 mod rejected;
 pub mod server;
+mod site;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ use std::{
 use axum::{
     Router,
     http::{Method, Uri},
+    middleware,
     routing::{get, post},
 };
 use shared::{connection::Connection, publish::Publisher};
@@ -37,9 +41,12 @@ use tokio_util::sync::CancellationToken;
 use self::{body::Intake, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
+    guard::Hosts,
+    live::{Live, keep_sampling},
     page::{MAX_PAGES, MAX_PIECES},
 };
 use crate::{
+    commits::Commits,
     health::Health,
     store::{Reader, Writer},
 };
@@ -69,6 +76,12 @@ pub struct Api {
     pub stopping: CancellationToken,
     /// The attribute of an OTLP resource that is the topic of its records.
     pub otlp_topic: String,
+    /// The names by which the service may be asked.
+    pub hosts: Hosts,
+    /// What the live page shows.
+    pub live: Live,
+    /// The appends of the last second.
+    pub commits: Commits,
     /// OTLP records on the stream that have a digest for an id, since the start.
     pub identified_by_digest: AtomicU64,
     /// When the process started, on the monotonic clock.
@@ -86,13 +99,14 @@ impl Api {
 }
 
 /// The API's routes. Unknown paths and methods are answered as problem documents, too.
-pub fn router(api: Api) -> Router {
+pub fn router(api: Arc<Api>) -> Router {
+    let hosts = api.hosts.clone();
     let publish = publish::State {
-        api: Arc::new(api),
+        api: Arc::clone(&api),
         intake: Intake::default(),
     };
-    let api = Arc::clone(&publish.api);
     Router::new()
+        .route("/live", get(live::follow))
         .route("/events", get(events::list))
         .route("/events/tail", get(events::tail::tail))
         .route("/event", get(event::find))
@@ -123,8 +137,11 @@ pub fn router(api: Api) -> Router {
         )
         .route("/v1/traces", post(otlp::other_signal))
         .route("/v1/metrics", post(otlp::other_signal))
+        .route("/", get(site::index))
+        .route("/page/{file}", get(site::file))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
+        .layer(middleware::from_fn_with_state(hosts, guard::guard))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {

@@ -15,11 +15,12 @@ use tracing::info;
 
 use crate::{
     clock,
+    commits::Commits,
     config::Settings,
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::Health,
-    http::{self, Api, MAX_PAGES, MAX_PIECES, MAX_TAILS},
+    http::{self, Api, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS},
     store,
 };
 
@@ -61,7 +62,8 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         linger: LINGER,
     };
     let (publisher, driver) = Publisher::new(connection.clone(), options);
-    let router = http::router(Api {
+    let commits = Commits::default();
+    let api = Arc::new(Api {
         reader,
         writer: writer.clone(),
         publisher,
@@ -73,6 +75,9 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
         stopping: token.clone(),
         otlp_topic: settings.otlp_topic.clone(),
+        hosts: Hosts::new(&settings.allowed_hosts),
+        live: Live::default(),
+        commits: commits.clone(),
         identified_by_digest: 0.into(),
         started,
         started_at,
@@ -88,6 +93,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         limits: settings.batch_limits(),
         patience: PATIENCE,
         health,
+        commits,
     };
 
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });
@@ -96,6 +102,12 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         Ok(())
     });
     service.spawn("consumer", consumer.run(token.clone()));
+    let router = http::router(Arc::clone(&api));
+    let samples = token.clone();
+    service.spawn("live", async {
+        http::keep_sampling(api, samples).await;
+        Ok(())
+    });
     service.spawn("http", async {
         http::server::serve(listener, router, token).await;
         Ok(())

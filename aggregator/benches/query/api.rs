@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use aggregator::{
+    commits::Commits,
     health::Health,
-    http::{self, MAX_PAGES, MAX_PIECES},
+    http::{self, Hosts, Live, MAX_PAGES, MAX_PIECES},
     store::{Reader, Writer},
 };
 use anyhow::{Context, ensure};
@@ -36,7 +37,7 @@ impl Api {
             linger: std::time::Duration::ZERO,
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        Ok(Self(http::router(http::Api {
+        Ok(Self(http::router(Arc::new(http::Api {
             reader,
             writer,
             publisher,
@@ -48,10 +49,13 @@ impl Api {
             tails: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
             otlp_topic: "service.name".to_owned(),
+            hosts: Hosts::default(),
+            live: Live::default(),
+            commits: Commits::default(),
             identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: now_micros(),
-        })))
+        }))))
     }
 
     /// Asks, and takes the whole answer.

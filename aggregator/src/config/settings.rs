@@ -23,6 +23,15 @@ pub struct Settings {
     )]
     pub listen: SocketAddr,
 
+    /// Names by which browsers and others may ask the HTTP API, with commas between them, beside localhost and every IP address
+    #[arg(
+        long,
+        env = "ALLOWED_HOSTS",
+        value_delimiter = ',',
+        value_name = "NAME"
+    )]
+    pub allowed_hosts: Vec<String>,
+
     /// Address of the NATS server; may carry user:password@
     #[arg(
         long,

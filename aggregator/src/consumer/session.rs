@@ -249,7 +249,9 @@ impl Consumer {
                 Ok(appended) => {
                     self.health.works(Part::Store);
                     self.health.works(Part::Progress);
-                    let commit_ms = started.elapsed().as_secs_f64() * 1_000.0;
+                    let took = started.elapsed();
+                    self.commits.add(took);
+                    let commit_ms = took.as_secs_f64() * 1_000.0;
                     debug!(
                         batch.messages = deliveries.len(),
                         batch.events = events,

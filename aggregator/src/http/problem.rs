@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
-use shared::event::{Code, Violation};
+use shared::event::{Code, MAX_NAME_BYTES, Violation};
 use tracing::error;
 
 use crate::store::StoreError;
@@ -160,6 +160,30 @@ impl Problem {
             StatusCode::BAD_REQUEST,
             format!(
                 "the body cannot be unpacked by its Content-Encoding: {err}; nothing was published"
+            ),
+        )
+    }
+
+    /// 403: a page of another site sent it.
+    pub fn foreign_origin() -> Self {
+        Self::new(
+            "urn:problem:foreign-origin",
+            "Foreign origin",
+            StatusCode::FORBIDDEN,
+            "the header Origin names another site than the one that is asked; nothing was changed. Requests that change something come from this service's own page, or from a program, which sends no Origin".to_owned(),
+        )
+    }
+
+    /// 421: it is asked by a name that is not its own.
+    pub fn unknown_host(host: &str) -> Self {
+        let mut host = host.to_owned();
+        host.truncate(host.floor_char_boundary(MAX_NAME_BYTES));
+        Self::new(
+            "urn:problem:unknown-host",
+            "Unknown host",
+            StatusCode::MISDIRECTED_REQUEST,
+            format!(
+                "the request asks for the host {host:?}, which is none of this service's names: ask by IP address or as localhost, or start the aggregator with --allowed-hosts and that name"
             ),
         )
     }

@@ -116,18 +116,45 @@ impl Query {
         Ok(Some(i64::try_from(microseconds).unwrap_or(i64::MAX)))
     }
 
+    /// The parameter `order`: whether it is `desc`, or `default` where it is left out.
+    ///
+    /// # Errors
+    /// 422 where it is neither that nor `asc`.
+    pub fn is_descending(&self, default: bool) -> Result<bool, Problem> {
+        match self.text("order") {
+            None => Ok(default),
+            Some("desc") => Ok(true),
+            Some("asc") => Ok(false),
+            Some(_) => {
+                let message = "must be asc or desc".to_owned();
+                Err(Problem::invalid_query("order", Code::OutOfRange, message))
+            }
+        }
+    }
+
     /// The parameter `limit`: 1 to `most`, or `default` where it is left out.
     ///
     /// # Errors
     /// 422 where it is no such number.
     pub fn limit(&self, default: usize, most: usize) -> Result<usize, Problem> {
-        let Some(text) = self.text("limit") else {
-            return Ok(default);
+        Ok(self.number("limit", most)?.unwrap_or(default))
+    }
+
+    /// A whole number from 1 to `most`.
+    ///
+    /// # Errors
+    /// 422 where it is no such number.
+    pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
         };
-        let limit = text.parse().ok().filter(|limit| (1..=most).contains(limit));
-        limit.ok_or_else(|| {
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (1..=most).contains(number));
+        number.map(Some).ok_or_else(|| {
             let message = format!("must be a whole number from 1 to {most}");
-            Problem::invalid_query("limit", Code::OutOfRange, message)
+            Problem::invalid_query(name, Code::OutOfRange, message)
         })
     }
 }

@@ -78,7 +78,8 @@ pub async fn stats(
     }))
 }
 
-async fn stream_state(api: &Api) -> Option<StreamState> {
+/// The stream's state; none while the broker cannot be asked.
+pub async fn stream_state(api: &Api) -> Option<StreamState> {
     if !api.connection.is_connected() {
         return None;
     }
@@ -89,7 +90,7 @@ async fn stream_state(api: &Api) -> Option<StreamState> {
 }
 
 /// Messages that the stream has and the store has not applied.
-fn pending(stream: &StreamState, stats: &reader::Stats) -> u64 {
+pub fn pending(stream: &StreamState, stats: &reader::Stats) -> u64 {
     match &stats.stream {
         Some((name, created)) if *name == stream.name && *created == stream.created => stats
             .applied
@@ -129,13 +130,7 @@ pub async fn health(
     RawQuery(query): RawQuery,
 ) -> Result<(StatusCode, Json<Health>), Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let mut checks = api.health.failing();
-    let link = api.connection.link();
-    if !link.connected {
-        let none = || "there is no connection".to_owned();
-        let reason = link.last_error.unwrap_or_else(none);
-        checks.insert("broker", reason);
-    }
+    let mut checks = failing(&api);
     let now = clock::now_micros();
     let (missing, clock) = match api.reader.stats(0).await {
         Ok(stats) => (stats.missing, clock_notice(now, stats.processed_at)),
@@ -159,11 +154,23 @@ pub async fn health(
     Ok((code, Json(health)))
 }
 
+/// The parts that do not work, by what they said themselves.
+pub fn failing(api: &Api) -> BTreeMap<&'static str, String> {
+    let mut checks = api.health.failing();
+    let link = api.connection.link();
+    if !link.connected {
+        let none = || "there is no connection".to_owned();
+        let reason = link.last_error.unwrap_or_else(none);
+        checks.insert("broker", reason);
+    }
+    checks
+}
+
 /// So far the clock may be behind the latest event before it is told: less than a step that a time service makes unseen.
 const CLOCK_TOLERANCE: i64 = 1_000_000;
 
 /// What there is to say while the clock is behind the latest event, so that `processed_at` stands still.
-fn clock_notice(now: i64, processed_at: i64) -> Option<String> {
+pub fn clock_notice(now: i64, processed_at: i64) -> Option<String> {
     let behind = processed_at.saturating_sub(now);
     (behind > CLOCK_TOLERANCE).then(|| {
         format!(

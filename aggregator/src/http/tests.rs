@@ -22,8 +22,9 @@ use shared::{
 };
 use tower::ServiceExt;
 
-use super::{Api, router};
+use super::{Api, Hosts, Live, router};
 use crate::{
+    commits::Commits,
     health::Health,
     store::{self, Delivery, Writer},
 };
@@ -48,7 +49,7 @@ impl Fixture {
             linger: std::time::Duration::ZERO,
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        let router = router(Api {
+        let router = router(Arc::new(Api {
             reader,
             writer: writer.clone(),
             publisher,
@@ -60,10 +61,13 @@ impl Fixture {
             tails: Arc::new(tokio::sync::Semaphore::new(1)),
             stopping: tokio_util::sync::CancellationToken::new(),
             otlp_topic: "service.name".to_owned(),
+            hosts: Hosts::default(),
+            live: Live::default(),
+            commits: Commits::default(),
             identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: 0,
-        });
+        }));
         Self {
             router,
             writer,

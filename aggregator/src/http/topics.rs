@@ -7,16 +7,21 @@ use axum::{
     extract::{RawQuery, State},
 };
 use serde::Serialize;
+use shared::event::Code;
 
 use super::{Api, page, problem::Problem, query::Query};
-use crate::{clock, store::reader::TopicCounts};
+use crate::{
+    clock,
+    store::reader::{TopicCounts, TopicQuestion, TopicSort},
+};
 
-/// A page of topics in the order of their names' bytes.
+/// A page of topics.
 #[derive(Debug, Serialize)]
 pub struct Page {
     topics: Vec<Shown>,
+    /// How many there are in all, whatever is asked for.
     total: u64,
-    /// The last name shown, where there are more; the next page has the names after it.
+    /// By ascending names, where there are more: the last name shown, and the next page has the names after it.
     next_cursor: Option<String>,
 }
 
@@ -30,21 +35,58 @@ struct Shown {
     last_at: String,
 }
 
-/// Lists topics.
+/// Lists topics: by name, or by what the parameter `sort` says.
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Json<Page>, Problem> {
-    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
+    let known = ["contains", "sort", "order", "limit", "cursor"];
+    let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let after = query.text("cursor").map(str::to_owned);
-    let page = api.reader.topics(after, limit).await;
+    let page = api.reader.topics(question(&query)?, limit).await;
     let page = page.map_err(|err| Problem::internal(&err))?;
     Ok(Json(Page {
         topics: page.topics.into_iter().map(shown).collect(),
         total: page.total,
         next_cursor: page.next,
     }))
+}
+
+/// What can be sorted by, as the answer names it, and the share of duplicates.
+const SORTS: [(&str, TopicSort); 7] = [
+    ("topic", TopicSort::Name),
+    ("received", TopicSort::Received),
+    ("unique_processed", TopicSort::Unique),
+    ("duplicate_dropped", TopicSort::Duplicates),
+    ("duplicate_share", TopicSort::DuplicateShare),
+    ("first_at", TopicSort::First),
+    ("last_at", TopicSort::Last),
+];
+
+fn question(query: &Query) -> Result<TopicQuestion, Problem> {
+    let sort = match query.text("sort") {
+        None => TopicSort::Name,
+        Some(text) => {
+            let known = SORTS.iter().find(|(name, _)| *name == text);
+            known.map(|(_, sort)| *sort).ok_or_else(|| {
+                let names = SORTS.map(|(name, _)| name).join(", ");
+                let message = format!("must be one of {names}");
+                Problem::invalid_query("sort", Code::OutOfRange, message)
+            })?
+        }
+    };
+    let question = TopicQuestion {
+        contains: query.filled("contains")?.unwrap_or_default(),
+        sort,
+        // The largest counts are what people look for.
+        is_descending: query.is_descending(sort != TopicSort::Name)?,
+        after: query.text("cursor").map(str::to_owned),
+    };
+    if question.after.is_some() && !question.is_paged() {
+        let message = "goes on by ascending names only".to_owned();
+        return Err(Problem::invalid_query("cursor", Code::OutOfRange, message));
+    }
+    Ok(question)
 }
 
 fn shown(counts: TopicCounts) -> Shown {

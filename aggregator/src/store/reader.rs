@@ -3,6 +3,7 @@
 mod duplicates;
 mod events;
 mod kept;
+mod topics;
 
 use std::{
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ use std::{
     },
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Transaction};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
@@ -25,6 +26,7 @@ pub use self::{
         SCAN_TIME, StoredEvent,
     },
     kept::{Conflict, KeptPage, Missing, Rejected},
+    topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
 use super::{
     BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
@@ -75,34 +77,6 @@ impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
-}
-
-/// A topic and its counts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicCounts {
-    /// Its name.
-    pub name: String,
-    /// Events that came for it.
-    pub received: u64,
-    /// Events of it that are stored.
-    pub unique_processed: u64,
-    /// Duplicates of them that came.
-    pub duplicate_dropped: u64,
-    /// When its first event was applied, in microseconds since 1970.
-    pub first_at: i64,
-    /// When its latest event was applied, duplicates included.
-    pub last_at: i64,
-}
-
-/// A page of topics, by name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicPage {
-    /// The topics.
-    pub topics: Vec<TopicCounts>,
-    /// How many there are in all.
-    pub total: u64,
-    /// Topics after this name are on the next page.
-    pub next: Option<String>,
 }
 
 /// The store's bookkeeping at one commit.
@@ -259,16 +233,16 @@ impl Reader {
             .await
     }
 
-    /// A page of topics whose names come after `after`, in the order of their bytes.
+    /// A page of topics.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn topics(
         &self,
-        after: Option<String>,
+        question: TopicQuestion,
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
-        self.read(move |read| topics(read, after.as_deref().unwrap_or(""), limit))
+        self.read(move |read| topics::page(read, &question, limit))
             .await
     }
 
@@ -352,39 +326,6 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(connection)
-}
-
-fn topics(read: &Transaction<'_>, after: &str, limit: usize) -> rusqlite::Result<TopicPage> {
-    let total = read
-        .prepare_cached("SELECT topics FROM counters")?
-        .query_row([], |row| row.get(0))?;
-    let mut topics = read
-        .prepare_cached(
-            "SELECT name, received, unique_processed, duplicate_dropped, first_at, last_at \
-             FROM topics WHERE name > ?1 ORDER BY name LIMIT ?2",
-        )?
-        .query_map(params![after, limit + 1], |row| {
-            Ok(TopicCounts {
-                name: row.get(0)?,
-                received: row.get(1)?,
-                unique_processed: row.get(2)?,
-                duplicate_dropped: row.get(3)?,
-                first_at: row.get(4)?,
-                last_at: row.get(5)?,
-            })
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    let is_more = topics.len() > limit;
-    topics.truncate(limit);
-    let next = topics
-        .last()
-        .filter(|_| is_more)
-        .map(|last| last.name.clone());
-    Ok(TopicPage {
-        topics,
-        total,
-        next,
-    })
 }
 
 fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {

@@ -109,6 +109,7 @@ impl Stage {
                 wait: Duration::from_millis(batch_wait_ms),
             },
             patience,
+            commits: aggregator::commits::Commits::default(),
             health: health.clone(),
         };
         let token = CancellationToken::new();

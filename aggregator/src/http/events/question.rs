@@ -64,7 +64,11 @@ impl Asked {
             topics: topics(&query)?,
             since: query.time("since")?,
             until: query.time("until")?,
-            order: order(&query)?,
+            order: if query.is_descending(true)? {
+                Order::NewestFirst
+            } else {
+                Order::OldestFirst
+            },
             matching: Matching {
                 source: source(&query)?,
                 contains: query.filled("contains")?,
@@ -113,17 +117,6 @@ fn source(query: &Query) -> Result<Option<String>, Problem> {
         Err((code, message)) => Err(Problem::invalid_query("source", code, message)),
     };
     query.text("source").map(parse).transpose()
-}
-
-fn order(query: &Query) -> Result<Order, Problem> {
-    match query.text("order") {
-        None | Some("desc") => Ok(Order::NewestFirst),
-        Some("asc") => Ok(Order::OldestFirst),
-        Some(_) => {
-            let message = "must be asc or desc".to_owned();
-            Err(Problem::invalid_query("order", Code::OutOfRange, message))
-        }
-    }
 }
 
 fn payload(query: &Query) -> Result<Vec<PayloadValue>, Problem> {

@@ -1,7 +1,7 @@
 //! `GET /events/tail`: events as they are stored, as server-sent events.
 //!
 //! They are read from the store, whoever follows keeps nothing in memory but its place. One that does not keep up is told
-//! how many it missed, and goes on with the newest.
+//! how many it missed, and goes on with the newest. One that wants only the latest gets a few, twice a second.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -30,7 +30,7 @@ use crate::{
     },
     store::{
         StoreError,
-        reader::{Extent, Order, Question},
+        reader::{Extent, Order, Question, StoredEvent},
     },
 };
 
@@ -49,12 +49,20 @@ const PIECE_BYTES: usize = 128 * 1024;
 /// A client that has all there is waits so long before the store is read for it again.
 const PACE: Duration = Duration::from_millis(50);
 
+/// The same for one that wants only the latest: people do not read faster.
+const LATEST_PACE: Duration = Duration::from_millis(500);
+
+/// Most events that such a client gets at once.
+const MAX_LATEST: usize = 100;
+
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 struct Tail {
     api: Arc<Api>,
     question: Arc<Question>,
+    /// Most events at once, where only the latest are wanted.
+    latest: Option<usize>,
     /// All up to this sequence is sent or missed.
     position: i64,
     last: watch::Receiver<i64>,
@@ -69,7 +77,10 @@ pub async fn tail(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse_many(query.as_deref(), &["topic"], |name| name == "topic")?;
+    let query = Query::parse_many(query.as_deref(), &["topic", "latest"], |name| {
+        name == "topic"
+    })?;
+    let latest = query.number("latest", MAX_LATEST)?;
     let question = Question {
         topics: question::topics(&query)?,
         order: Order::OldestFirst,
@@ -87,6 +98,7 @@ pub async fn tail(
     let tail = Tail {
         api,
         question: Arc::new(question),
+        latest,
         position,
         last,
         ready: VecDeque::from([told("start", position, "{}".to_owned())]),
@@ -135,10 +147,43 @@ impl Tail {
                 () = stopping.cancelled() => return Ok(None),
             }
             sleep_until(self.next_read).await;
-            self.next_read = Instant::now() + PACE;
-            let read = self.read().await;
+            let pace = self.latest.map_or(PACE, |_| LATEST_PACE);
+            self.next_read = Instant::now() + pace;
+            let read = match self.latest {
+                Some(most) => self.read_latest(most).await,
+                None => self.read().await,
+            };
             read.inspect_err(|err| error!(error = %err, "a tail failed"))?;
         }
+    }
+
+    /// Reads the latest events that came meanwhile, and passes the others.
+    async fn read_latest(&mut self, most: usize) -> Result<(), StoreError> {
+        let reader = &self.api.reader;
+        let last = *self.last.borrow();
+        let question = Arc::new(Question {
+            order: Order::NewestFirst,
+            ..Question::clone(&self.question)
+        });
+        let extent = Extent {
+            from: None,
+            last,
+            limit: most,
+            bytes: PIECE_BYTES,
+        };
+        let scan = reader.scan(&question).await;
+        let mut events = reader.events(question, extent, scan).await?.events;
+        events.retain(|event| event.sequence > self.position);
+        let question = Arc::clone(&self.question);
+        let came = reader.events_between(question, self.position, last).await?;
+        let missed = came.saturating_sub(events.len() as u64);
+        if missed > 0 {
+            let shown = events.last().map_or(last, |event| event.sequence - 1);
+            let data = format!("{{\"missed\":{missed}}}");
+            self.ready.push_back(told("missed", shown, data));
+        }
+        self.position = last;
+        self.send(events.into_iter().rev())
     }
 
     /// Reads on, or passes what was missed.
@@ -170,7 +215,11 @@ impl Tail {
             self.next_read = Instant::now();
         }
         self.position = page.next.unwrap_or(last);
-        for event in page.events {
+        self.send(page.events)
+    }
+
+    fn send(&mut self, events: impl IntoIterator<Item = StoredEvent>) -> Result<(), StoreError> {
+        for event in events {
             let id = event.sequence.to_string();
             self.ready
                 .push_back(Event::default().id(id).data(line(event)?));

@@ -9,6 +9,7 @@ use super::harness::{Arrival, Store, json};
 use crate::store::{
     digest::Digest,
     fingerprint::{Fields, Key},
+    reader::TopicQuestion,
 };
 
 /// The same bookkeeping, the plain way.
@@ -116,7 +117,9 @@ pub fn check(store: &Store, model: &Model) {
         "an identity is stored twice"
     );
     assert_eq!(shown, expected);
-    let topics = store.runtime.block_on(store.reader().topics(None, 1_000));
+    let topics = store
+        .runtime
+        .block_on(store.reader().topics(TopicQuestion::default(), 1_000));
     let counted: BTreeMap<_, _> = topics
         .unwrap()
         .topics

@@ -1,0 +1,40 @@
+// The page's address: which events are shown and how topics are sorted, so that a link shows the same.
+
+const listeners = [];
+
+export function asked() {
+  const query = new URLSearchParams(location.search);
+  return {
+    topics: [...new Set(query.getAll("topic").filter((topic) => topic !== ""))],
+    find: query.get("find") ?? "",
+    sort: query.get("sort") ?? "last_at",
+    order: query.get("order") === "asc" ? "asc" : "desc",
+  };
+}
+
+export function addressOf(change) {
+  const { topics, find, sort, order } = { ...asked(), ...change };
+  const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
+  if (find) query.set("find", find);
+  if (sort !== "last_at" || order !== "desc") {
+    query.set("sort", sort);
+    query.set("order", order);
+  }
+  const text = query.toString();
+  return text ? `?${text}` : location.pathname;
+}
+
+// Goes there. What is typed letter by letter replaces the address; the rest can be undone with Back.
+export function go(change, isTyped = false) {
+  const address = addressOf(change);
+  if (isTyped) history.replaceState(null, "", address);
+  else history.pushState(null, "", address);
+  tell();
+}
+
+export function whenChanged(listener) {
+  listeners.push(listener);
+}
+
+const tell = () => listeners.forEach((listener) => listener());
+addEventListener("popstate", tell);

@@ -1,0 +1,103 @@
+// JSON as it is written. A parser would turn 1.50 into 1.5 and drop all but one of two members of one name; what is
+// shown here is what is stored, so answers are cut into the texts of their parts.
+
+// Where the string that begins at `at` ends.
+function stringEnd(text, at) {
+  for (;;) {
+    at = text.indexOf('"', at + 1);
+    let slashes = 0;
+    while (text[at - 1 - slashes] === "\\") slashes += 1;
+    if (slashes % 2 === 0) return at + 1;
+  }
+}
+
+// Where the value that begins at `at` ends.
+function valueEnd(text, at) {
+  if (text[at] === '"') return stringEnd(text, at);
+  const stop = /[\s,:{}[\]"]/g;
+  if (text[at] !== "{" && text[at] !== "[") {
+    stop.lastIndex = at;
+    return stop.exec(text)?.index ?? text.length;
+  }
+  const mark = /["{}[\]]/g;
+  let depth = 0;
+  let found;
+  mark.lastIndex = at;
+  while ((found = mark.exec(text))) {
+    if (found[0] === '"') mark.lastIndex = stringEnd(text, found.index);
+    else if (found[0] === "{" || found[0] === "[") depth += 1;
+    else if ((depth -= 1) === 0) return mark.lastIndex;
+  }
+  return text.length;
+}
+
+function skip(text, at) {
+  const other = /[^\s,:]/g;
+  other.lastIndex = at;
+  return other.exec(text)?.index ?? text.length;
+}
+
+// The texts of an array's elements.
+export function elements(text) {
+  const found = [];
+  for (let at = skip(text, 1); at < text.length && text[at] !== "]"; ) {
+    const end = valueEnd(text, at);
+    found.push(text.slice(at, end));
+    at = skip(text, end);
+  }
+  return found;
+}
+
+// The texts of an object's members, by name.
+export function members(text) {
+  const found = {};
+  for (let at = skip(text, 1); at < text.length && text[at] !== "}"; ) {
+    const name = valueEnd(text, at);
+    const start = skip(text, name);
+    const end = valueEnd(text, start);
+    found[JSON.parse(text.slice(at, name))] = text.slice(start, end);
+    at = skip(text, end);
+  }
+  return found;
+}
+
+// The value of a text that is no object and no array; undefined for a member that is not there.
+export const value = (text) => (text === undefined ? undefined : JSON.parse(text));
+
+// The same JSON, each member and element on a line of its own, every token as it came.
+export function layout(text) {
+  let out = "";
+  let depth = 0;
+  const line = () => "\n" + "  ".repeat(depth);
+  for (let at = 0; at < text.length; ) {
+    const c = text[at];
+    if (/\s/.test(c)) {
+      at += 1;
+    } else if (c === "{" || c === "[") {
+      const next = skip(text, at + 1);
+      if (text[next] === "}" || text[next] === "]") {
+        out += c + text[next];
+        at = next + 1;
+      } else {
+        depth += 1;
+        out += c + line();
+        at += 1;
+      }
+    } else if (c === "}" || c === "]") {
+      depth -= 1;
+      out += line() + c;
+      at += 1;
+    } else if (c === ",") {
+      out += "," + line();
+      at += 1;
+    } else if (c === ":") {
+      out += ": ";
+      at += 1;
+    } else {
+      const end = valueEnd(text, at);
+      out += text.slice(at, end);
+      at = end;
+    }
+  }
+  return out;
+}

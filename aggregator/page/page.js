@@ -1,0 +1,192 @@
+// The live page: one stream of samples, a second apart, says what is counted and what is wrong; the lists are read when
+// their counts have changed.
+
+import { $, ask, bytes, element, number, say } from "./dom.js";
+import { Chart } from "./chart.js";
+import * as topics from "./topics.js";
+import * as events from "./events.js";
+import { conflicts, rejected } from "./kept.js";
+
+const KEPT = 300;
+
+// Without a sample for so long, what is shown is old.
+const SILENT_MS = 4000;
+
+let samples = [];
+let seen = null;
+let source = null;
+let watching = null;
+let isLost = false;
+
+const rate = (name) => (sample, before) => {
+  const [now, then] = [sample[name], before?.[name]];
+  const seconds = (sample.at - before?.at) / 1000;
+  return now === undefined || then === undefined || seconds <= 0 || now < then ? null : (now - then) / seconds;
+};
+const perSecond = (n) => (n === null || n === undefined ? "–" : `${number(Math.round(n))}/s`);
+const milliseconds = (n) => (n === null || n === undefined ? "–" : `${n.toFixed(1)} ms`);
+
+const charts = [
+  new Chart($("chart-events"), "Events a second", perSecond, [
+    { name: "in", kind: "one", of: rate("received") },
+    { name: "unique", kind: "two", of: rate("unique_processed") },
+    { name: "duplicates", kind: "three", of: rate("duplicate_dropped") },
+  ]),
+  new Chart($("chart-commits"), "Time of a commit", milliseconds, [
+    { name: "mean", kind: "one", of: (sample) => sample.commit_ms },
+    { name: "slowest", kind: "three", of: (sample) => sample.commit_slowest_ms },
+  ]),
+  new Chart($("chart-pending"), "Messages not yet applied", (n) => number(n), [
+    { name: "pending", kind: "one", of: (sample) => sample.pending },
+  ]),
+];
+
+function showCounts(sample) {
+  say($("count-stream"), bytes(sample.stream_bytes));
+  say($("count-pending"), number(sample.pending));
+  // While the store cannot be read, the counts of before stay.
+  if (sample.received === undefined) return;
+  say($("count-received"), number(sample.received));
+  say($("count-unique"), number(sample.unique_processed));
+  say($("count-duplicates"), number(sample.duplicate_dropped));
+  say($("count-rejected"), number(sample.rejected));
+  say($("count-conflicts"), number(sample.conflicts));
+  say($("count-redelivered"), number(sample.redelivered));
+  say($("sum"), isExact(sample) ? "The sum is exact: nothing that came is lost or counted twice." : "");
+}
+
+const isExact = (sample) => sample.received === sample.unique_processed + sample.duplicate_dropped + sample.rejected;
+
+// What a person should know, the most serious first: [key, title, text, element?].
+function warnings(sample) {
+  const found = [];
+  const { broker, store, progress, consumer } = sample.checks;
+  if (broker !== undefined) {
+    found.push(["broker", "Broker lost.", `${broker}. Until it is back, publishing is refused with 503; nothing that was accepted is lost.`]);
+  }
+  if (store !== undefined) {
+    const title = /\bfull\b/i.test(store) ? "Disk full." : "The store does not work.";
+    found.push(["store", title, `${store}. Nothing is acked meanwhile, so nothing is lost; it goes on by itself.`]);
+  }
+  if (progress !== undefined) found.push(["progress", "Stalled.", progress]);
+  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are taken from the stream.", consumer]);
+  if (sample.missing > 0) {
+    const text = `${number(sample.missing)} messages were gone from the stream before they could be applied.`;
+    found.push(["missing", "Messages are missing.", text, takeNote]);
+  }
+  if (sample.clock) found.push(["clock", "The clock went back.", sample.clock]);
+  if (sample.received !== undefined && !isExact(sample)) {
+    found.push(["sum", "The sum does not hold.", "Run aggregator verify, and restore a backup where it finds a difference."]);
+  }
+  return found;
+}
+
+function takeNote() {
+  const said = element("span", { role: "status" });
+  const button = element("button", { type: "button" }, "Take note of it");
+  button.addEventListener("click", async () => {
+    button.disabled = true;
+    try {
+      await ask("/missing/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: "" });
+    } catch (error) {
+      say(said, error.message);
+      button.disabled = false;
+    }
+  });
+  return element("span", {}, element("a", { href: "/missing" }, "Which ones"), " ", button, " ", said);
+}
+
+function showWarnings(found) {
+  const box = $("warnings");
+  for (const shown of [...box.children]) {
+    if (!found.some(([key]) => key === shown.dataset.key)) shown.remove();
+  }
+  for (const [key, title, text, more] of found) {
+    let shown = [...box.children].find((child) => child.dataset.key === key);
+    if (!shown) {
+      shown = element("p", { class: "warning", "data-key": key }, element("strong", {}, title), element("span"), ...(more ? [more()] : []));
+      box.append(shown);
+    }
+    say(shown.children[0], title);
+    say(shown.children[1], text);
+  }
+}
+
+function showState(found, sample) {
+  const state = $("state");
+  const isWell = found.length === 0;
+  const behind = sample?.pending > 0 ? ` ${number(sample.pending)} messages are still to be applied.` : "";
+  state.dataset.state = isWell ? "well" : "warning";
+  say(state, isWell ? `All is well.${behind}` : found.map(([, title]) => title).join(" "));
+}
+
+function lost() {
+  isLost = true;
+  const since = samples.length > 0 ? `This is what was known at ${new Date(samples.at(-1).at).toLocaleTimeString()}; the page tries again.` : "The page tries again.";
+  const found = [["aggregator", "The aggregator does not answer.", since]];
+  showWarnings(found);
+  showState(found);
+}
+
+function show(isHistory) {
+  const sample = samples.at(-1);
+  clearTimeout(watching);
+  watching = setTimeout(lost, SILENT_MS);
+  showCounts(sample);
+  charts.forEach((chart) => chart.draw(samples));
+  const found = warnings(sample);
+  showWarnings(found);
+  showState(found, sample);
+  if (isHistory || seen?.received !== sample.received) topics.changed();
+  if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
+  if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
+  if (sample.received !== undefined) seen = sample;
+  // The aggregator is another process maybe, with other events.
+  if (isLost) events.begin();
+  isLost = false;
+}
+
+function open() {
+  source = new EventSource("/live");
+  source.addEventListener("history", ({ data }) => {
+    samples = JSON.parse(data);
+    if (samples.length > 0) show(true);
+  });
+  source.addEventListener("sample", ({ data }) => {
+    samples.push(JSON.parse(data));
+    samples = samples.slice(-KEPT);
+    show(false);
+  });
+  // A browser does not try again where it was refused.
+  source.addEventListener("error", () => {
+    if (source?.readyState === EventSource.CLOSED) setTimeout(reopen, SILENT_MS);
+  });
+  watching = setTimeout(lost, SILENT_MS);
+}
+
+function close() {
+  source?.close();
+  source = null;
+  clearTimeout(watching);
+}
+
+function reopen() {
+  if (document.hidden) return;
+  close();
+  open();
+}
+
+// A browser has six connections to one site, for all its tabs: one that nobody looks at holds none.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    close();
+    events.stop();
+  } else {
+    open();
+    events.begin();
+  }
+});
+
+topics.start();
+events.start();
+open();

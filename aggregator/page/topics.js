@@ -1,0 +1,105 @@
+// The topics: sorted by a column and found by name by the aggregator, which knows all of them.
+
+import { $, ago, ask, element, foreign, number, paced, say, time } from "./dom.js";
+import { addressOf, asked, go, whenChanged } from "./address.js";
+
+const SHOWN = 100;
+const rows = new Map();
+
+async function load() {
+  const { find, sort, order } = asked();
+  const query = new URLSearchParams({ sort, order, limit: SHOWN });
+  if (find) query.set("contains", find);
+  try {
+    const page = JSON.parse(await ask(`/topics?${query}`));
+    show(page.topics);
+    say($("topics-note"), note(page, find));
+  } catch (error) {
+    say($("topics-note"), `The topics cannot be read: ${error.message}`);
+  }
+}
+
+function note({ topics, total }, find) {
+  if (total === 0) return "No topic yet.";
+  if (find) return topics.length === SHOWN ? `The first ${SHOWN} with this in their names.` : `${topics.length} of ${number(total)} topics.`;
+  return total > SHOWN ? `${SHOWN} of ${number(total)} topics; find the others by name.` : "";
+}
+
+// Rows stay what they are, so that the focus stays where it is.
+function show(topics) {
+  const body = $("topic-rows");
+  const focused = document.activeElement;
+  const names = new Set(topics.map((topic) => topic.topic));
+  for (const [name, row] of rows) {
+    if (names.has(name)) continue;
+    row.made.remove();
+    rows.delete(name);
+  }
+  topics.forEach((topic, index) => {
+    const row = rows.get(topic.topic) ?? add(topic.topic);
+    fill(row, topic);
+    if (body.children[index] !== row.made) body.insertBefore(row.made, body.children[index] ?? null);
+  });
+  if (focused?.isConnected && document.activeElement !== focused) focused.focus({ preventScroll: true });
+}
+
+function add(name) {
+  const open = (event) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go({ topics: [name] });
+    $("events").scrollIntoView({ block: "nearest" });
+  };
+  const link = element("a", { href: addressOf({ topics: [name] }), click: open }, foreign(name));
+  const cells = ["received", "duplicates", "share", "last"].map(() => element("td", { class: "number" }));
+  const made = element("tr", {}, element("th", { scope: "row" }, link), ...cells);
+  const row = { made, cells };
+  rows.set(name, row);
+  return row;
+}
+
+function fill({ cells: [received, duplicates, share, last] }, topic) {
+  say(received, number(topic.received));
+  say(duplicates, number(topic.duplicate_dropped));
+  say(share, `${((100 * topic.duplicate_dropped) / Math.max(1, topic.received)).toFixed(1)} %`);
+  if (last.firstChild?.dateTime !== topic.last_at) last.replaceChildren(time(topic.last_at));
+  say(last.firstChild, ago(topic.last_at));
+}
+
+const loadPaced = paced(load, 2000);
+
+function showSort() {
+  const { sort, order } = asked();
+  for (const head of document.querySelectorAll("th[data-sort]")) {
+    if (head.dataset.sort === sort) head.setAttribute("aria-sort", order === "asc" ? "ascending" : "descending");
+    else head.removeAttribute("aria-sort");
+  }
+}
+
+export function start() {
+  for (const head of document.querySelectorAll("th[data-sort]")) {
+    const by = head.dataset.sort;
+    head.firstElementChild.addEventListener("click", () => {
+      const { sort, order } = asked();
+      const first = by === "topic" ? "asc" : "desc";
+      const other = first === "asc" ? "desc" : "asc";
+      go({ sort: by, order: sort === by && order === first ? other : first });
+    });
+  }
+  $("find").value = asked().find;
+  $("find").addEventListener("input", () => go({ find: $("find").value }, true));
+  let before = "";
+  const follow = () => {
+    const { find, sort, order } = asked();
+    const now = JSON.stringify([find, sort, order]);
+    if ($("find").value !== find) $("find").value = find;
+    showSort();
+    if (now !== before) load();
+    before = now;
+  };
+  whenChanged(follow);
+  follow();
+}
+
+// Something was counted.
+export const changed = loadPaced;

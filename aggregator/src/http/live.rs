@@ -1,0 +1,108 @@
+//! `GET /live`: the counters and the state of the service, each second, as server-sent events. The page at `/` shows them.
+
+mod sample;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{RawQuery, State},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures::stream;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Api,
+    problem::{Cannot, Problem},
+    query::Query,
+};
+
+/// Samples that are kept, one a second: five minutes.
+const KEPT: usize = 300;
+
+/// A comment is sent where nothing else was for so long, so that a dead connection is found.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The latest samples as JSON, the newest last, kept in memory since the start. Cheap to clone; all clones are one.
+#[derive(Debug, Clone, Default)]
+pub struct Live(Arc<watch::Sender<VecDeque<Arc<str>>>>);
+
+impl Live {
+    fn add(&self, sample: Arc<str>) {
+        self.0.send_modify(|kept| {
+            if kept.len() == KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(sample);
+        });
+    }
+}
+
+/// Takes samples until the token is cancelled.
+///
+/// # Panics
+/// Never: texts and numbers are JSON.
+pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
+    let sampling = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        let mut sampler = sample::Sampler::default();
+        loop {
+            ticks.tick().await;
+            let sample = sampler.take(&api).await;
+            let json = serde_json::to_string(&sample).expect("texts and numbers are JSON");
+            api.live.add(json.into());
+        }
+    };
+    tokio::select! {
+        () = sampling => {}
+        () = token.cancelled() => {}
+    }
+}
+
+struct Following {
+    api: Arc<Api>,
+    samples: watch::Receiver<VecDeque<Arc<str>>>,
+    is_new: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Sends the samples that are kept, as a list in the event `history`, then each new one in an event `sample`.
+pub async fn follow(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::parse(query.as_deref(), &[])?;
+    let place = Arc::clone(&api.tails).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let following = Following {
+        samples: api.live.0.subscribe(),
+        api,
+        is_new: true,
+        _place: place,
+    };
+    let events = stream::unfold(following, Following::next);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+}
+
+impl Following {
+    async fn next(mut self) -> Option<(Result<Event, std::convert::Infallible>, Self)> {
+        if std::mem::take(&mut self.is_new) {
+            let kept: Vec<_> = self.samples.borrow_and_update().iter().cloned().collect();
+            let event = Event::default().event("history");
+            return Some((Ok(event.data(format!("[{}]", kept.join(",")))), self));
+        }
+        let stopping = self.api.stopping.clone();
+        tokio::select! {
+            changed = self.samples.changed() => changed.ok()?,
+            () = stopping.cancelled() => return None,
+        }
+        let newest = self.samples.borrow_and_update().back().cloned()?;
+        let event = Event::default().event("sample").data(newest);
+        Some((Ok(event), self))
+    }
+}
