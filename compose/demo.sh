@@ -60,8 +60,8 @@ need_port() {
 show_urls() {
   if [[ -n $once ]]; then return; fi
   printf '  %-48s %s\n' \
+    "http://127.0.0.1:$aggregator_port/" 'the live page: open it in a browser' \
     "http://127.0.0.1:$aggregator_port/stats" 'the counts' \
-    "http://127.0.0.1:$aggregator_port/topics" 'the counts of each topic' \
     "http://127.0.0.1:$aggregator_port/events?limit=5" 'the newest events' \
     "http://127.0.0.1:$aggregator_port/health" 'the state of the service' "$@" 'Ctrl-C' 'stops all three'
 }

@@ -7,7 +7,7 @@ export function asked() {
   return {
     topics: [...new Set(query.getAll("topic").filter((topic) => topic !== ""))],
     find: query.get("find") ?? "",
-    sort: query.get("sort") ?? "last_at",
+    sort: query.get("sort") ?? "received",
     order: query.get("order") === "asc" ? "asc" : "desc",
   };
 }
@@ -16,7 +16,7 @@ export function addressOf(change) {
   const { topics, find, sort, order } = { ...asked(), ...change };
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
   if (find) query.set("find", find);
-  if (sort !== "last_at" || order !== "desc") {
+  if (sort !== "received" || order !== "desc") {
     query.set("sort", sort);
     query.set("order", order);
   }

@@ -109,7 +109,7 @@ function conflictRow(one) {
       time(value(one.processed_at)),
       foreign(value(stored.topic), { class: "topic" }),
       foreign(value(stored.event_id)),
-      element("span", { class: "reason" }, `${differing(stored, one).join(", ")} differ`),
+      element("span", { class: "reason" }, `differs: ${differing(stored, one).join(", ")}`),
     ),
     element("div", {}, sides),
   );

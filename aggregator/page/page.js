@@ -12,6 +12,9 @@ const KEPT = 300;
 // Without a sample for so long, what is shown is old.
 const SILENT_MS = 4000;
 
+// So many messages in five samples are no traffic that is just under way.
+const BACKLOG = 100;
+
 let samples = [];
 let seen = null;
 let source = null;
@@ -115,7 +118,8 @@ function showWarnings(found) {
 function showState(found, sample) {
   const state = $("state");
   const isWell = found.length === 0;
-  const behind = sample?.pending > 0 ? ` ${number(sample.pending)} messages are still to be applied.` : "";
+  const least = Math.min(...samples.slice(-5).map((one) => one.pending ?? 0));
+  const behind = least >= BACKLOG ? ` Catching up: ${number(sample.pending)} messages are still to be applied.` : "";
   state.dataset.state = isWell ? "well" : "warning";
   say(state, isWell ? `All is well.${behind}` : found.map(([, title]) => title).join(" "));
 }

@@ -13,6 +13,7 @@ mod identities;
 mod kept;
 mod lifecycle;
 mod limits;
+mod live;
 mod otlp;
 mod outage;
 mod ownership;

@@ -1,6 +1,6 @@
 //! A client that follows the events of `GET /events/tail`, one that reads as slowly as a test wants included.
 
-use reqwest::{Client, Response};
+use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -37,7 +37,7 @@ enum Connection {
 pub struct Told {
     /// What it is; an event of the store is a `message`.
     pub what: String,
-    /// The position after it.
+    /// The position after it; 0 where none is told.
     pub id: i64,
     /// An event, or what else there is to say.
     pub data: Value,
@@ -67,12 +67,8 @@ impl Tail {
         topics: &[&str],
         last_event_id: Option<i64>,
     ) -> Result<Self, String> {
-        // Not the API's client, whose answers have to end in time.
-        let client = Client::builder().no_proxy().build();
-        let client = client.expect("an HTTP client can be made");
         let topics: Vec<_> = topics.iter().map(|topic| ("topic", topic)).collect();
-        let request = client.get(format!("{}/events/tail", api.url()));
-        let mut request = request.query(&topics);
+        let mut request = request(api, "/events/tail").query(&topics);
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
@@ -102,6 +98,18 @@ impl Tail {
         let head = String::from_utf8(head).expect("a head is text");
         assert!(head.contains(" 200 OK\r\n"), "{head}");
         Self::started(Connection::Plain(connection)).await
+    }
+
+    /// Follows what is told at a path, whatever it begins with.
+    pub async fn open_at(api: &Api, path: &str) -> Self {
+        let answer = request(api, path).send().await;
+        let answer = answer.expect("the aggregator answers");
+        assert_eq!(answer.status(), 200, "{path}");
+        Self {
+            connection: Connection::Http(answer),
+            text: Vec::new(),
+            position: 0,
+        }
     }
 
     async fn started(connection: Connection) -> Self {
@@ -166,13 +174,20 @@ impl Connection {
     }
 }
 
+/// Not by the API's client, whose answers have to end in time.
+fn request(api: &Api, path: &str) -> RequestBuilder {
+    let client = Client::builder().no_proxy().build();
+    let client = client.expect("an HTTP client can be made");
+    client.get(format!("{}{path}", api.url()))
+}
+
 /// What a block says; none where it is a comment.
 fn told(block: &str) -> Option<Told> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
     let data = field("data: ")?;
     Some(Told {
         what: field("event: ").unwrap_or("message").to_owned(),
-        id: field("id: ")?.parse().expect("an id is a position"),
+        id: field("id: ").map_or(0, |id| id.parse().expect("an id is a position")),
         data: serde_json::from_str(data).expect("data is JSON"),
     })
 }

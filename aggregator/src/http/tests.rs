@@ -2,6 +2,7 @@
 
 mod cloudevents;
 mod lines;
+mod live;
 mod otlp;
 
 use std::{sync::Arc, time::Instant};
