@@ -15,7 +15,7 @@ let turn = 0;
 
 function row(text) {
   const event = members(text);
-  const payload = element("pre", { tabindex: "0", role: "region", "aria-label": "Payload" });
+  const payload = element("pre", { tabindex: "0", role: "group", "aria-label": "Payload" });
   const details = element(
     "details",
     {
@@ -83,14 +83,21 @@ function all(event) {
   go({ topics: [] });
 }
 
+// Goes on after a while without: what somebody has stopped to read stays.
+export function resume() {
+  if (!isPaused) begin();
+}
+
 export function stop() {
   source?.close();
   source = null;
   turn += 1;
 }
 
+const AGAIN_MS = 5000;
+
 // Follows first and asks then what there is, so that no event is missed between the two.
-export function begin() {
+function begin() {
   stop();
   const mine = turn;
   const { topics } = asked();
@@ -135,6 +142,15 @@ export function begin() {
     }
     tell();
   });
+  // A browser does not try again where it was refused.
+  source.addEventListener("error", () => {
+    if (mine !== turn || source.readyState !== EventSource.CLOSED) return;
+    stop();
+    say($("events-note"), "The events cannot be followed now; trying again.");
+    setTimeout(() => {
+      if (source === null && !document.hidden) resume();
+    }, AGAIN_MS);
+  });
   source.addEventListener("missed", ({ data }) => {
     passed = (isPaused ? passed : 0) + JSON.parse(data).missed;
     tell();
@@ -154,10 +170,8 @@ export function start() {
   $("pause").addEventListener("click", () => {
     isPaused = !isPaused;
     $("pause").setAttribute("aria-pressed", isPaused);
-    if (!isPaused) {
-      add(waiting);
-      waiting = [];
-    }
+    if (!isPaused && source === null) begin();
+    if (!isPaused) add(waiting.splice(0));
     passed = 0;
     tell();
   });

@@ -122,7 +122,7 @@ function compare(sides, stored, came) {
   const [left, right] = [lines(stored), lines(came)];
   const [isLeft, isRight] = unlike(left, right);
   const side = (title, moment, texts, marks) => {
-    const body = element("pre", { tabindex: "0", role: "region", "aria-label": title });
+    const body = element("pre", { tabindex: "0", role: "group", "aria-label": title });
     texts.forEach((text, index) => body.append(marks[index] ? element("mark", {}, text) : text, "\n"));
     return element("div", {}, element("h3", {}, `${title}, `, time(value(moment))), body);
   };

@@ -146,7 +146,7 @@ function show(isHistory) {
   if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
   if (sample.received !== undefined) seen = sample;
   // The aggregator is another process maybe, with other events.
-  if (isLost) events.begin();
+  if (isLost) events.resume();
   isLost = false;
 }
 
@@ -187,7 +187,7 @@ document.addEventListener("visibilitychange", () => {
     events.stop();
   } else {
     open();
-    events.begin();
+    events.resume();
   }
 });
 

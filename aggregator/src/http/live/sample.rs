@@ -15,6 +15,9 @@ use crate::{
 /// How long the broker is waited for; then the sample goes without what it knows.
 const BROKER: Duration = Duration::from_millis(500);
 
+/// How long the store is waited for: a disk that does not answer is told, too.
+const STORE: Duration = Duration::from_secs(1);
+
 /// Samples without the broker's answer, one after the other, after which people are told.
 const SILENT: u32 = 3;
 
@@ -76,11 +79,18 @@ impl Sampler {
             let silence = || "it is connected and does not answer".to_owned();
             checks.entry("broker").or_insert_with(silence);
         }
-        let stats = api.reader.stats(0).await;
-        if let Err(err) = &stats {
-            checks.insert("store", err.to_string());
-        }
-        let stats = stats.ok();
+        let stats = match timeout(STORE, api.reader.stats(0)).await {
+            Ok(Ok(stats)) => Some(stats),
+            Ok(Err(err)) => {
+                checks.insert("store", err.to_string());
+                None
+            }
+            Err(_) => {
+                let silence = || "reading it takes longer than 1 s".to_owned();
+                checks.entry("store").or_insert_with(silence);
+                None
+            }
+        };
         let commits = api.commits.take();
         let milliseconds =
             |of: fn(&Taken) -> Duration| commits.map(|taken| of(&taken).as_secs_f64() * 1_000.0);
