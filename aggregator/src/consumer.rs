@@ -25,6 +25,7 @@ pub use self::watchdog::PATIENCE;
 use crate::{
     commits::Commits,
     health::{Health, Part, WAITING},
+    metrics::Metrics,
     store::Writer,
 };
 
@@ -67,6 +68,8 @@ pub struct Consumer {
     pub health: Health,
     /// Told how long appends take.
     pub commits: Commits,
+    /// Told what was committed.
+    pub metrics: Metrics,
 }
 
 impl Consumer {

@@ -8,6 +8,7 @@ mod event;
 mod events;
 mod guard;
 mod live;
+mod metrics;
 mod missing;
 mod otlp;
 mod page;
@@ -48,6 +49,7 @@ pub use self::{
 use crate::{
     commits::Commits,
     health::Health,
+    metrics::Metrics,
     store::{Reader, Writer},
 };
 
@@ -64,8 +66,14 @@ pub struct Api {
     pub connection: Connection,
     /// The stream's name.
     pub stream: String,
+    /// The durable consumer's name.
+    pub durable: String,
+    /// Size at which the stream is full.
+    pub stream_max_bytes: u64,
     /// What the parts of the service say of themselves.
     pub health: Health,
+    /// What is measured.
+    pub metrics: Metrics,
     /// Places for pages of events in memory.
     pub pages: Arc<Semaphore>,
     /// Places for pieces of exports, each of which needs one of a page, too.
@@ -114,6 +122,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/topics", get(topics::list))
         .route("/stats", get(status::stats))
         .route("/health", get(status::health))
+        .route("/metrics", get(metrics::metrics))
         .route("/rejected", get(rejected::list))
         .route("/conflicts", get(conflicts::list))
         .route("/missing", get(missing::list))
@@ -146,7 +155,7 @@ pub fn router(api: Arc<Api>) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing",
+        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing",
         uri.path()
     ))
 }

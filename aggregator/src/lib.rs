@@ -12,6 +12,7 @@ mod data_dir;
 pub mod health;
 pub mod healthcheck;
 pub mod http;
+pub mod metrics;
 pub mod serve;
 pub mod store;
 pub mod verify;

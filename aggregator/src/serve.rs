@@ -21,6 +21,7 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     health::Health,
     http::{self, Api, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS},
+    metrics::Metrics,
     store,
 };
 
@@ -53,6 +54,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         .await
         .context("cannot use the NATS address")?;
     let health = Health::starting();
+    let metrics = Metrics::new();
     let service = Service::default();
     let token = service.token();
 
@@ -60,6 +62,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         stream: settings.stream.clone(),
         max_events: MESSAGE_EVENTS,
         linger: LINGER,
+        observer: Some(Arc::new(metrics.clone())),
     };
     let (publisher, driver) = Publisher::new(connection.clone(), options);
     let commits = Commits::default();
@@ -69,7 +72,10 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         publisher,
         connection: connection.clone(),
         stream: settings.stream.clone(),
+        durable: settings.durable.clone(),
+        stream_max_bytes: settings.stream_max_bytes.as_u64(),
         health: health.clone(),
+        metrics: metrics.clone(),
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
         pieces: Arc::new(Semaphore::new(MAX_PIECES)),
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
@@ -94,6 +100,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         patience: PATIENCE,
         health,
         commits,
+        metrics,
     };
 
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });

@@ -55,6 +55,7 @@ impl Broker {
             stream: stream.to_owned(),
             max_events: batch,
             linger: LINGER,
+            observer: None,
         };
         let (publisher, driver) = Publisher::new(connection.clone(), options);
         Ok(Self {

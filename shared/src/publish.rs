@@ -31,6 +31,12 @@ const CHANNEL: usize = 1024;
 /// How long messages under way are waited for after the last caller has gone.
 const DRAIN: Duration = Duration::from_secs(1);
 
+/// Told of every message that was confirmed.
+pub trait Observer: std::fmt::Debug + Send + Sync {
+    /// A message's `PubAck` came, so long after it was first sent.
+    fn confirmed(&self, latency: Duration);
+}
+
 /// What callers decide about publishing.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -40,6 +46,8 @@ pub struct Options {
     pub max_events: usize,
     /// How long a piece waits for company while the broker is not busy.
     pub linger: Duration,
+    /// Who measures.
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// An event that is valid, as the JSON that came.
@@ -203,6 +211,12 @@ impl Publisher {
         self.obstacle.borrow().clone()
     }
 
+    /// Bytes of events that were handed over and are not confirmed, of at most [`MAX_UNCONFIRMED_BYTES`].
+    #[must_use]
+    pub fn unconfirmed_bytes(&self) -> usize {
+        MAX_UNCONFIRMED_BYTES - self.budget.available_permits()
+    }
+
     async fn hand_over(
         &self,
         topic: Topic,
@@ -272,6 +286,7 @@ impl Driver {
             connection: &self.connection,
             stream: &self.options.stream,
             obstacle: &self.obstacle,
+            observer: self.options.observer.as_deref(),
         };
         let mut gather = Gather::new(self.options.max_events, self.options.linger);
         let mut in_flight = FuturesUnordered::new();

@@ -2,7 +2,9 @@
 
 use async_nats::jetstream::{
     self, ErrorCode,
-    context::{GetStreamError, GetStreamErrorKind, RequestError, RequestErrorKind},
+    context::{
+        ConsumerInfoErrorKind, GetStreamError, GetStreamErrorKind, RequestError, RequestErrorKind,
+    },
     stream::{
         Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
     },
@@ -205,6 +207,51 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
 pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, StreamError> {
     let stream = get(connection.jetstream(), name).await?;
     Ok(StreamState::of(stream.cached_info()))
+}
+
+/// What the broker says of a durable consumer at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DurableState {
+    /// The stream sequence up to which it has all acks.
+    pub ack_floor: u64,
+    /// Messages that it has given out and that were not acked.
+    pub unacked: u64,
+    /// Messages that it has not given out.
+    pub undelivered: u64,
+}
+
+/// How far a stream and its consumer are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The stream.
+    pub stream: StreamState,
+    /// The durable consumer; none where the stream has none of that name.
+    pub durable: Option<DurableState>,
+}
+
+/// The state of the stream and of one of its durable consumers now.
+///
+/// # Errors
+/// As [`StreamError`] tells.
+pub async fn standing(
+    connection: &Connection,
+    name: &str,
+    durable: &str,
+) -> Result<Standing, StreamError> {
+    let stream = get(connection.jetstream(), name).await?;
+    let durable = match stream.consumer_info(durable).await {
+        Ok(info) => Some(DurableState {
+            ack_floor: info.ack_floor.stream_sequence,
+            unacked: info.num_ack_pending as u64,
+            undelivered: info.num_pending,
+        }),
+        Err(err) if matches!(err.kind(), ConsumerInfoErrorKind::NotFound) => None,
+        Err(err) => return Err(StreamError::Broker(err.into())),
+    };
+    Ok(Standing {
+        stream: StreamState::of(stream.cached_info()),
+        durable,
+    })
 }
 
 fn not_had(err: GetStreamError) -> StreamError {

@@ -6,6 +6,7 @@ use aggregator::{
     commits::Commits,
     health::Health,
     http::{self, Hosts, Live, MAX_PAGES, MAX_PIECES},
+    metrics::Metrics,
     store::{Reader, Writer},
 };
 use anyhow::{Context, ensure};
@@ -35,6 +36,7 @@ impl Api {
             stream: "EVENTS".to_owned(),
             max_events: 100,
             linger: std::time::Duration::ZERO,
+            observer: None,
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
         Ok(Self(http::router(Arc::new(http::Api {
@@ -43,7 +45,10 @@ impl Api {
             publisher,
             connection,
             stream: "EVENTS".to_owned(),
+            durable: "aggregator".to_owned(),
+            stream_max_bytes: 1 << 30,
             health: Health::starting(),
+            metrics: Metrics::new(),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             pieces: Arc::new(Semaphore::new(MAX_PIECES)),
             tails: Arc::new(Semaphore::new(1)),

@@ -23,6 +23,7 @@ use super::{
 use crate::{
     clock,
     health::Part,
+    metrics::Committed,
     store::{Met, Position, StoreError, ranges::Ranges},
 };
 
@@ -251,6 +252,12 @@ impl Consumer {
                     self.health.works(Part::Progress);
                     let took = started.elapsed();
                     self.commits.add(took);
+                    self.metrics.committed(&Committed {
+                        took,
+                        messages: deliveries.len(),
+                        events,
+                        appended: &appended,
+                    });
                     let commit_ms = took.as_secs_f64() * 1_000.0;
                     debug!(
                         batch.messages = deliveries.len(),
@@ -267,6 +274,7 @@ impl Consumer {
                 }
                 Err(StoreError::Stopped) => return Err(SessionError::WriterStopped),
                 Err(err) => {
+                    self.metrics.commit_failed();
                     if err.is_passing() {
                         pause = FIRST_PAUSE;
                     }

@@ -27,6 +27,7 @@ use super::{Api, Hosts, Live, router};
 use crate::{
     commits::Commits,
     health::Health,
+    metrics::Metrics,
     store::{self, Delivery, Writer},
 };
 
@@ -48,6 +49,7 @@ impl Fixture {
             stream: "EVENTS".to_owned(),
             max_events: 100,
             linger: std::time::Duration::ZERO,
+            observer: None,
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
         let router = router(Arc::new(Api {
@@ -56,7 +58,10 @@ impl Fixture {
             publisher,
             connection,
             stream: "EVENTS".to_owned(),
+            durable: "aggregator".to_owned(),
+            stream_max_bytes: 1 << 30,
             health: Health::starting(),
+            metrics: Metrics::new(),
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
             pieces: Arc::new(tokio::sync::Semaphore::new(1)),
             tails: Arc::new(tokio::sync::Semaphore::new(1)),
@@ -138,7 +143,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /rejected, /conflicts and /missing"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST

@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod events;
+mod figures;
 mod kept;
 mod topics;
 
@@ -25,6 +26,7 @@ pub use self::{
         EventPage, Extent, Matching, Order, PAGE_BYTES, PayloadValue, Question, SCAN_ROWS,
         SCAN_TIME, StoredEvent,
     },
+    figures::{Figures, Sizes},
     kept::{Conflict, KeptPage, Missing, Rejected},
     topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
@@ -294,6 +296,15 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         self.read(move |read| stats(read, names)).await
+    }
+
+    /// The bookkeeping with the sizes of the store's files.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn figures(&self) -> Result<Figures, StoreError> {
+        let file = Arc::clone(&self.file);
+        self.read(move |read| figures::read(read, &file)).await
     }
 
     async fn read<T: Send + 'static>(

@@ -5,6 +5,7 @@ use std::path::Path;
 use aggregator::{
     consumer::{BatchLimits, Consumer},
     health::{Health, WAITING},
+    metrics::Metrics,
     store::{self, Bounds, WriterEnded},
 };
 use rusqlite::Connection as Sqlite;
@@ -111,6 +112,7 @@ impl Stage {
             patience,
             commits: aggregator::commits::Commits::default(),
             health: health.clone(),
+            metrics: Metrics::new(),
         };
         let token = CancellationToken::new();
         self.running = Some(Running {

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{PubAck, PublishError, gather::Message};
+use super::{Observer, PubAck, PublishError, gather::Message};
 use crate::{connection::Connection, message, subject};
 
 /// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
@@ -31,13 +31,17 @@ pub(super) struct Delivery<'a> {
     pub stream: &'a str,
     /// Why a message is being tried again; cleared by the next confirmation.
     pub obstacle: &'a watch::Sender<Option<String>>,
+    pub observer: Option<&'a dyn Observer>,
 }
 
 impl Delivery<'_> {
     /// Sends a message until it is confirmed, refused or given up, and tells its callers.
     pub async fn run(&self, mut message: Message) {
         let outcome = self.confirm(&mut message).await;
-        if outcome.is_ok() {
+        if let Ok(ack) = &outcome {
+            if let Some(observer) = self.observer {
+                observer.confirmed(ack.latency);
+            }
             self.obstacle
                 .send_if_modified(|obstacle| obstacle.take().is_some());
         }

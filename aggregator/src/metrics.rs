@@ -1,0 +1,196 @@
+//! What is measured while the service runs, for `GET /metrics`. Totals that the store keeps are read from it there.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    core::Collector, proto::MetricFamily,
+};
+use shared::publish::Observer;
+
+use crate::store::Appended;
+
+/// From half a millisecond, which no synced write undercuts, to what a stall takes.
+const SECONDS: [f64; 15] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+];
+
+/// Up to the largest batch that can be configured.
+const EVENTS: [f64; 13] = [
+    1.0, 5.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0, 20_000.0,
+    100_000.0,
+];
+
+const MESSAGES: [f64; 11] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0,
+];
+
+/// All of it. Cheap to clone; all clones are one.
+#[derive(Debug, Clone)]
+pub struct Metrics(Arc<Measured>);
+
+#[derive(Debug)]
+struct Measured {
+    registry: Registry,
+    applied: IntCounter,
+    commit_seconds: Histogram,
+    commit_failures: IntCounter,
+    batch_events: Histogram,
+    batch_messages: Histogram,
+    puback_seconds: Histogram,
+    requests: IntCounterVec,
+    request_seconds: HistogramVec,
+}
+
+/// A batch that was committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Committed<'a> {
+    /// From handing it to the store's writer until it was on disk.
+    pub took: Duration,
+    /// Its messages.
+    pub messages: usize,
+    /// Its events.
+    pub events: usize,
+    /// What the store did with it.
+    pub appended: &'a Appended,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Nothing was measured yet.
+    ///
+    /// # Panics
+    /// Never: the names are legal, and each stands here once.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let measured = Measured {
+            applied: counter(
+                &registry,
+                "aggregator_messages_applied_total",
+                "Messages whose transaction has committed, without redeliveries, since the start",
+            ),
+            commit_seconds: histogram(
+                &registry,
+                "aggregator_commit_duration_seconds",
+                "Time of an append as the consumer sees it: from handing the batch to the store until it is committed and on disk, the lookup in the dedup index and the wait for the batch before included",
+                &SECONDS,
+            ),
+            commit_failures: counter(
+                &registry,
+                "aggregator_commit_failures_total",
+                "Appends that failed and changed nothing; each is tried again",
+            ),
+            batch_events: histogram(
+                &registry,
+                "aggregator_batch_events",
+                "Events that were committed together",
+                &EVENTS,
+            ),
+            batch_messages: histogram(
+                &registry,
+                "aggregator_batch_messages",
+                "Messages that were committed together",
+                &MESSAGES,
+            ),
+            puback_seconds: histogram(
+                &registry,
+                "aggregator_puback_duration_seconds",
+                "Time from the first sending of a message to its PubAck, of messages that the HTTP API put on the stream",
+                &SECONDS,
+            ),
+            requests: registered(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "aggregator_http_requests_total",
+                        "HTTP requests that were answered, by route and status",
+                    ),
+                    &["route", "status"],
+                ),
+            ),
+            request_seconds: registered(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "aggregator_http_request_duration_seconds",
+                        "Time from the head of a request to the head of its answer, by route",
+                    )
+                    .buckets(SECONDS.to_vec()),
+                    &["route"],
+                ),
+            ),
+            registry,
+        };
+        Self(Arc::new(measured))
+    }
+
+    /// A batch was committed.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a batch has far fewer than 2^52 events"
+    )]
+    pub fn committed(&self, committed: &Committed<'_>) {
+        let Committed {
+            took,
+            messages,
+            events,
+            appended,
+        } = *committed;
+        let applied = (messages as u64).saturating_sub(appended.redelivered);
+        self.0.applied.inc_by(applied);
+        self.0.commit_seconds.observe(took.as_secs_f64());
+        self.0.batch_events.observe(events as f64);
+        self.0.batch_messages.observe(messages as f64);
+    }
+
+    /// A batch could not be appended, and nothing was changed.
+    pub fn commit_failed(&self) {
+        self.0.commit_failures.inc();
+    }
+
+    /// A request was answered. Routes and statuses are few, whatever is asked.
+    pub fn answered(&self, route: &str, status: &str, took: Duration) {
+        let measured = &self.0;
+        measured.requests.with_label_values(&[route, status]).inc();
+        let seconds = measured.request_seconds.with_label_values(&[route]);
+        seconds.observe(took.as_secs_f64());
+    }
+
+    /// All that was measured until now.
+    #[must_use]
+    pub fn gather(&self) -> Vec<MetricFamily> {
+        self.0.registry.gather()
+    }
+}
+
+impl Observer for Metrics {
+    fn confirmed(&self, latency: Duration) {
+        self.0.puback_seconds.observe(latency.as_secs_f64());
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    registered(registry, IntCounter::new(name, help))
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+    registered(registry, Histogram::with_opts(options))
+}
+
+fn registered<T: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: prometheus::Result<T>,
+) -> T {
+    let made = made.expect("names and labels are legal");
+    registry
+        .register(Box::new(made.clone()))
+        .expect("each name stands here once");
+    made
+}
