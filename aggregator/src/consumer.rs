@@ -8,6 +8,7 @@ mod batch;
 mod durable;
 pub mod retained;
 mod session;
+mod trace;
 mod trim;
 mod watchdog;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 use shared::{
     connection::Connection,
     stream::{self, StreamError},
+    trace::Tracer,
 };
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +72,8 @@ pub struct Consumer {
     pub commits: Commits,
     /// Told what was committed.
     pub metrics: Metrics,
+    /// Makes spans of messages and batches.
+    pub tracer: Tracer,
 }
 
 impl Consumer {

@@ -10,6 +10,7 @@ mod guard;
 mod live;
 mod metrics;
 mod missing;
+mod observe;
 mod otlp;
 mod page;
 mod problem;
@@ -34,12 +35,12 @@ use axum::{
     middleware,
     routing::{get, post},
 };
-use shared::{connection::Connection, publish::Publisher};
+use shared::{connection::Connection, publish::Publisher, trace::Tracer};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::{body::Intake, problem::Problem};
+use self::{body::Intake, observe::Watch, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
     guard::Hosts,
@@ -74,6 +75,8 @@ pub struct Api {
     pub health: Health,
     /// What is measured.
     pub metrics: Metrics,
+    /// Makes spans of requests.
+    pub tracer: Tracer,
     /// Places for pages of events in memory.
     pub pages: Arc<Semaphore>,
     /// Places for pieces of exports, each of which needs one of a page, too.
@@ -109,6 +112,10 @@ impl Api {
 /// The API's routes. Unknown paths and methods are answered as problem documents, too.
 pub fn router(api: Arc<Api>) -> Router {
     let hosts = api.hosts.clone();
+    let watch = Watch {
+        metrics: api.metrics.clone(),
+        tracer: api.tracer.clone(),
+    };
     let publish = publish::State {
         api: Arc::clone(&api),
         intake: Intake::default(),
@@ -151,6 +158,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        // The outermost: whatever else refuses a request does it within.
+        .layer(middleware::from_fn_with_state(watch, observe::observe))
 }
 
 async fn unknown_path(uri: Uri) -> Problem {

@@ -4,10 +4,10 @@ use std::process::ExitCode;
 
 use aggregator::{
     acknowledge, backup,
-    config::{self, Command, Exit},
+    config::{self, Command, Exit, Settings},
     healthcheck, serve, verify,
 };
-use shared::telemetry;
+use shared::telemetry::{self, Export};
 
 /// Decoding allocates small strings on one thread that another one frees.
 #[global_allocator]
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let ended = match command {
         Command::Serve(settings) => {
             telemetry::init(&settings.log_level, settings.log_format());
-            runtime.block_on(serve::serve(settings))
+            traced(&runtime, settings)
         }
         Command::Healthcheck(listen) => runtime
             .block_on(healthcheck::healthcheck(listen))
@@ -57,4 +57,17 @@ fn main() -> ExitCode {
         eprintln!("error: {err:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Serves, and sends the last spans at the end.
+fn traced(runtime: &tokio::runtime::Runtime, settings: Settings) -> anyhow::Result<ExitCode> {
+    let export = Export::start(
+        settings.otlp_endpoint.as_deref(),
+        "aggregator",
+        env!("CARGO_PKG_VERSION"),
+        runtime.handle(),
+    )?;
+    let ended = runtime.block_on(serve::serve(settings, export.tracer()));
+    export.end();
+    ended
 }

@@ -9,6 +9,7 @@ use shared::{
     connection::Connection,
     publish::{Options, Publisher},
     service::Service,
+    trace::Tracer,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 use tracing::info;
@@ -36,11 +37,11 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 ///
 /// Tasks end from the outside to the inside: the HTTP server finishes its requests, which need the publisher;
 /// the consumer appends what is in hand, which needs the writer. Each inner task ends when the last of its
-/// users is gone.
+/// users is gone. Spans are made by `tracer`.
 ///
 /// # Errors
 /// Where the data directory, the store or the address cannot be had.
-pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
+pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let data_dir = hold(&settings.data_dir).await?;
     let (writer, writer_ended, reader) =
@@ -63,6 +64,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         max_events: MESSAGE_EVENTS,
         linger: LINGER,
         observer: Some(Arc::new(metrics.clone())),
+        tracer: tracer.clone(),
     };
     let (publisher, driver) = Publisher::new(connection.clone(), options);
     let commits = Commits::default();
@@ -76,6 +78,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         stream_max_bytes: settings.stream_max_bytes.as_u64(),
         health: health.clone(),
         metrics: metrics.clone(),
+        tracer: tracer.clone(),
         pages: Arc::new(Semaphore::new(MAX_PAGES)),
         pieces: Arc::new(Semaphore::new(MAX_PIECES)),
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
@@ -101,6 +104,7 @@ pub async fn serve(settings: Settings) -> anyhow::Result<ExitCode> {
         health,
         commits,
         metrics,
+        tracer,
     };
 
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });

@@ -6,6 +6,7 @@ use shared::{
     connection::{Connection, ServerAddr},
     publish::{Options, Publisher},
     stream,
+    trace::Tracer,
 };
 use tokio::{
     task::JoinHandle,
@@ -33,7 +34,12 @@ impl Broker {
     ///
     /// # Errors
     /// Where the stream is there and cannot be used.
-    pub async fn connect(address: &ServerAddr, stream: &str, batch: usize) -> anyhow::Result<Self> {
+    pub async fn connect(
+        address: &ServerAddr,
+        stream: &str,
+        batch: usize,
+        tracer: Tracer,
+    ) -> anyhow::Result<Self> {
         // Boxed, for it is large and every run would carry it.
         let connection = Box::pin(Connection::open(address, "publisher")).await?;
         let mut waiting = Waiting::new(Instant::now());
@@ -56,6 +62,7 @@ impl Broker {
             max_events: batch,
             linger: LINGER,
             observer: None,
+            tracer,
         };
         let (publisher, driver) = Publisher::new(connection.clone(), options);
         Ok(Self {

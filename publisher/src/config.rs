@@ -1,5 +1,5 @@
-//! Settings, checked before anything starts: from flags, and from the environment where the broker is and how much is
-//! logged. What is sent is never decided by the environment: names such as `RATE` mean other things to other programs.
+//! Settings, checked before anything starts: from flags, and from the environment where the broker is, how much is
+//! logged, and where spans go. What is sent is never decided by the environment: names such as `RATE` mean other things to other programs.
 //!
 //! They may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
@@ -81,6 +81,20 @@ pub struct JetStream {
     pub batch: usize,
     /// The aggregator that is to have counted them.
     pub verify: Option<Url>,
+    /// Where spans are exported to.
+    pub otlp_endpoint: Option<String>,
+}
+
+impl Task {
+    /// Where spans are exported to; only what is sent over JetStream has any.
+    pub fn otlp_endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Generate(_, jetstream) | Self::Send(_, jetstream) => {
+                jetstream.otlp_endpoint.as_deref()
+            }
+            Self::Http(_) | Self::Latency(_) | Self::Read(_) => None,
+        }
+    }
 }
 
 impl JetStream {
@@ -93,6 +107,7 @@ impl JetStream {
             rate: flags.rate,
             batch: flags.batch as usize,
             verify: flags.verify,
+            otlp_endpoint: flags.otlp_endpoint,
         })
     }
 }
@@ -280,7 +295,12 @@ mod tests {
     fn what_is_sent_is_never_decided_by_the_environment() {
         for command in Cli::command().get_subcommands() {
             let names: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
-            let known = ["NATS_URL", "STREAM", "LOG_LEVEL"];
+            let known = [
+                "NATS_URL",
+                "STREAM",
+                "LOG_LEVEL",
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+            ];
             assert!(
                 names
                     .iter()

@@ -22,7 +22,11 @@ use std::{
     process::ExitCode,
 };
 
-use shared::{service::Signals, telemetry};
+use shared::{
+    service::Signals,
+    telemetry::{self, Export},
+    trace::Tracer,
+};
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -57,19 +61,26 @@ fn main() -> ExitCode {
 
 fn start(settings: Settings) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new()?;
-    let code = runtime.block_on(until_signals(settings));
+    let export = Export::start(
+        settings.task.otlp_endpoint(),
+        "publisher",
+        env!("CARGO_PKG_VERSION"),
+        runtime.handle(),
+    )?;
+    let code = runtime.block_on(until_signals(settings, export.tracer()));
+    export.end();
     // A thread may wait for standard input, for ever.
     runtime.shutdown_background();
     code
 }
 
 /// The first signal lets the run end well, the second ends it at once.
-async fn until_signals(settings: Settings) -> anyhow::Result<ExitCode> {
+async fn until_signals(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
     // To read what is there ends at once; nobody waits for it.
     let ends_at_once = matches!(settings.task, Task::Read(_));
-    let run = run::run(settings, stop.clone());
+    let run = run::run(settings, tracer, stop.clone());
     tokio::pin!(run);
     let signal = tokio::select! {
         ended = &mut run => return ended,

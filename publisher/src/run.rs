@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, bail};
 use reqwest::Url;
 use serde::Serialize;
-use shared::event::Topic;
+use shared::{event::Topic, trace::Tracer};
 use tokio::{task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -40,9 +40,14 @@ const SAY_TRICKLE_EVERY: Duration = Duration::from_mins(1);
 ///
 /// # Errors
 /// What ends it early, in one sentence.
-pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<ExitCode> {
+pub async fn run(
+    settings: Settings,
+    tracer: Tracer,
+    stop: CancellationToken,
+) -> anyhow::Result<ExitCode> {
     let run = Run {
         json: settings.json,
+        tracer,
         stop,
     };
     match settings.task {
@@ -57,6 +62,8 @@ pub async fn run(settings: Settings, stop: CancellationToken) -> anyhow::Result<
 /// What all runs have.
 struct Run {
     json: bool,
+    /// Of the messages sent over JetStream.
+    tracer: Tracer,
     stop: CancellationToken,
 }
 
@@ -191,7 +198,12 @@ impl Run {
 
     /// The broker, or none where it was stopped before.
     async fn connect(&self, jetstream: &JetStream) -> anyhow::Result<Option<Broker>> {
-        let connecting = Broker::connect(&jetstream.nats_url, &jetstream.stream, jetstream.batch);
+        let connecting = Broker::connect(
+            &jetstream.nats_url,
+            &jetstream.stream,
+            jetstream.batch,
+            self.tracer.clone(),
+        );
         unless_stopped(&self.stop, connecting).await.transpose()
     }
 

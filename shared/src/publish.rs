@@ -15,9 +15,14 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     time::{Instant, sleep_until, timeout_at},
 };
+use tracing::Span;
 
 use self::{delivery::Delivery, gather::Gather};
-use crate::{connection::Connection, event::Topic};
+use crate::{
+    connection::Connection,
+    event::Topic,
+    trace::{TraceContext, Tracer},
+};
 
 /// Bytes of events that may wait for their `PubAck` in one process; further callers wait.
 pub const MAX_UNCONFIRMED_BYTES: usize = 32 * 1024 * 1024;
@@ -48,6 +53,8 @@ pub struct Options {
     pub linger: Duration,
     /// Who measures.
     pub observer: Option<Arc<dyn Observer>>,
+    /// Makes a span of each message.
+    pub tracer: Tracer,
 }
 
 /// An event that is valid, as the JSON that came.
@@ -91,9 +98,28 @@ struct Piece {
     topic: Topic,
     events: Vec<Bytes>,
     bytes: usize,
+    origin: Origin,
     done: oneshot::Sender<Outcome>,
     /// Returned when the piece is confirmed or given up.
     _permit: OwnedSemaphorePermit,
+}
+
+/// Where a piece comes from.
+#[derive(Debug, Clone)]
+struct Origin {
+    /// The trace of its request.
+    context: Option<TraceContext>,
+    /// What log lines on its request have in common.
+    log: Span,
+}
+
+impl Origin {
+    fn current() -> Self {
+        Self {
+            context: TraceContext::current(),
+            log: Span::current(),
+        }
+    }
 }
 
 /// What became of a piece: the `PubAck` of its message, and its first event's place in it.
@@ -181,9 +207,10 @@ impl Publisher {
     /// [`PublishError::Stopped`] where the driver has ended.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
         let (split, places) = split(events, self.max_events);
+        let origin = Origin::current();
         let mut pieces = Vec::with_capacity(split.len());
         for (topic, events) in split {
-            pieces.push(self.hand_over(topic, events).await?);
+            pieces.push(self.hand_over(topic, events, origin.clone()).await?);
         }
         Ok(Receipt { pieces, places })
     }
@@ -200,7 +227,7 @@ impl Publisher {
         events: Vec<Bytes>,
     ) -> Result<Receipt, PublishError> {
         let places = (0..events.len()).map(|within| (0, within)).collect();
-        let pieces = vec![self.hand_over(topic, events).await?];
+        let pieces = vec![self.hand_over(topic, events, Origin::current()).await?];
         Ok(Receipt { pieces, places })
     }
 
@@ -221,6 +248,7 @@ impl Publisher {
         &self,
         topic: Topic,
         events: Vec<Bytes>,
+        origin: Origin,
     ) -> Result<oneshot::Receiver<Outcome>, PublishError> {
         let bytes = events.iter().map(Bytes::len).sum::<usize>();
         let permits = u32::try_from(bytes.min(MAX_UNCONFIRMED_BYTES))
@@ -234,6 +262,7 @@ impl Publisher {
             topic,
             events,
             bytes,
+            origin,
             done,
             _permit: permit,
         };
@@ -287,6 +316,7 @@ impl Driver {
             stream: &self.options.stream,
             obstacle: &self.obstacle,
             observer: self.options.observer.as_deref(),
+            tracer: &self.options.tracer,
         };
         let mut gather = Gather::new(self.options.max_events, self.options.linger);
         let mut in_flight = FuturesUnordered::new();

@@ -1,8 +1,12 @@
-//! Logs: one line an occurrence on standard error, as text or JSON.
+//! Logs: one line an occurrence on standard error, as text or JSON. And the export of spans.
+
+mod export;
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt};
+
+pub use self::export::{Export, ExportError, parse_endpoint};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +41,7 @@ pub fn init(filter: &str, format: Format) {
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        Format::Json => log.json().flatten_event(true).init(),
+        Format::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
 }
 

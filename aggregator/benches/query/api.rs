@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use shared::{
     connection::{Connection, parse_url},
     publish::{Options, Publisher},
+    trace::Tracer,
 };
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,7 @@ impl Api {
             max_events: 100,
             linger: std::time::Duration::ZERO,
             observer: None,
+            tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
         Ok(Self(http::router(Arc::new(http::Api {
@@ -49,6 +51,7 @@ impl Api {
             stream_max_bytes: 1 << 30,
             health: Health::starting(),
             metrics: Metrics::new(),
+            tracer: Tracer::off(),
             pages: Arc::new(Semaphore::new(MAX_PAGES)),
             pieces: Arc::new(Semaphore::new(MAX_PIECES)),
             tails: Arc::new(Semaphore::new(1)),

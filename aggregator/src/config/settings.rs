@@ -122,6 +122,15 @@ pub struct Settings {
           value_parser = clap::value_parser!(u16).range(0..=1_000))]
     batch_wait_ms: u16,
 
+    /// Export spans by OTLP over HTTP to this address, such as <http://127.0.0.1:4318>; without it none are made
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        value_parser = telemetry::parse_endpoint
+    )]
+    pub otlp_endpoint: Option<String>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as warn,aggregator=debug
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = telemetry::parse_filter)]
     pub log_level: String,

@@ -4,10 +4,13 @@ use async_nats::jetstream::{
     self,
     message::{AckKind, Acker},
 };
-use shared::message;
+use shared::{
+    message,
+    trace::{Span, Tracer},
+};
 use tokio::time::Instant;
 
-use super::BatchLimits;
+use super::{BatchLimits, trace};
 use crate::store::Delivery;
 
 /// Deliveries that are appended together. Its bytes are those of bodies and of what was made of them.
@@ -15,6 +18,8 @@ use crate::store::Delivery;
 pub(super) struct Batch {
     pub deliveries: Vec<Delivery>,
     pub ackers: Ackers,
+    /// Of those of its messages that came with a trace context, where spans are made.
+    pub spans: Vec<Span>,
     events: usize,
     bytes: usize,
     since: Option<Instant>,
@@ -23,14 +28,23 @@ pub(super) struct Batch {
 impl Batch {
     /// Decodes a message and adds it. A message that JetStream did not send has no place in the stream: it
     /// is returned as an error, and there is nothing to ack.
-    pub fn add(&mut self, message: jetstream::Message) -> Result<(), async_nats::Error> {
+    pub fn add(
+        &mut self,
+        message: jetstream::Message,
+        tracer: &Tracer,
+    ) -> Result<(), async_nats::Error> {
         let (sequence, time) = {
             let info = message.info()?;
             (info.stream_sequence, info.published.unix_timestamp_nanos())
         };
         let (message, acker) = message.split();
         let time = i64::try_from(time).unwrap_or(i64::MAX);
+        let mut span = trace::message(tracer, &message, sequence);
         let arrivals = message::decode(&message.subject, &message.payload, time);
+        if let Some(span) = &mut span {
+            trace::events(span, arrivals.len());
+        }
+        self.spans.extend(span);
         self.events += arrivals.len();
         self.bytes += message.payload.len() + size_of_val(arrivals.as_slice());
         self.since.get_or_insert_with(Instant::now);

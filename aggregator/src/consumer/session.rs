@@ -9,7 +9,10 @@ use async_nats::jetstream::{
     stream::{Info, Stream},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
-use shared::stream::{self, StreamError, StreamState};
+use shared::{
+    stream::{self, StreamError, StreamState},
+    trace::Tracer,
+};
 use tokio::time::{Instant, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,7 +21,7 @@ use super::{
     Consumer,
     batch::{Ackers, Batch},
     durable::{self, ACK_WAIT, Claim},
-    trim, watchdog,
+    trace, trim, watchdog,
 };
 use crate::{
     clock,
@@ -211,7 +214,7 @@ impl Consumer {
                 }
                 message = messages.next(), if is_open && !is_full => {
                     match message {
-                        Some(Ok(message)) => take(&mut gathering, message),
+                        Some(Ok(message)) => take(&mut gathering, message, &self.tracer),
                         Some(Err(err)) => end = Some(Err(SessionError::Pull(err.to_string()))),
                         None => end = Some(Err(SessionError::Pull("the pull ended".to_owned()))),
                     }
@@ -237,8 +240,12 @@ impl Consumer {
     ) -> Result<(), SessionError> {
         let events = batch.events();
         let Batch {
-            deliveries, ackers, ..
+            deliveries,
+            ackers,
+            mut spans,
+            ..
         } = batch;
+        let mut span = trace::batch(&self.tracer, deliveries.len(), events, &mut spans);
         let deliveries = Arc::new(deliveries);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -258,6 +265,9 @@ impl Consumer {
                         events,
                         appended: &appended,
                     });
+                    trace::committed(&mut span, &appended);
+                    // They end here, with the COMMIT.
+                    drop((span, spans));
                     let commit_ms = took.as_secs_f64() * 1_000.0;
                     debug!(
                         batch.messages = deliveries.len(),
@@ -282,6 +292,7 @@ impl Consumer {
                 }
             }
             if token.is_cancelled() {
+                trace::given_up(&mut span, &mut spans);
                 warn!(
                     batch.events = events,
                     "stopping; what is in hand stays in the stream"
@@ -326,9 +337,9 @@ impl Consumer {
 }
 
 /// Decodes a message into the batch.
-fn take(gathering: &mut Batch, message: jetstream::Message) {
+fn take(gathering: &mut Batch, message: jetstream::Message, tracer: &Tracer) {
     let subject = message.subject.clone();
-    if let Err(err) = gathering.add(message) {
+    if let Err(err) = gathering.add(message, tracer) {
         // Nothing of the stream: it has no sequence, and so nothing that an ack could lose.
         warn!(subject = %subject, error = %err, "something that is no delivery came to the inbox");
     }

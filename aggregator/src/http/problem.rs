@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::{
+    body::Body,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,7 +20,7 @@ const MAX_DETAIL_BYTES: usize = 500;
 const SHOWN: usize = 100;
 
 /// An error as its document tells it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
@@ -35,6 +36,9 @@ pub struct Problem {
     errors: Vec<ItemError>,
     #[serde(skip_serializing_if = "Option::is_none")]
     errors_total: Option<usize>,
+    /// By which its request is found in the log. It is put in where the request is observed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<Box<str>>,
     #[serde(skip)]
     retry_after: Option<Duration>,
     /// What would be taken instead (RFC 9110, 12.5.3).
@@ -43,7 +47,7 @@ pub struct Problem {
 }
 
 /// What is wrong with one part of a request.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 struct ItemError {
     /// The place of the event in the request, from 0; none for the request or a query parameter.
     index: Option<usize>,
@@ -93,6 +97,7 @@ impl Problem {
             column: None,
             errors: Vec::new(),
             errors_total: None,
+            request_id: None,
             retry_after: None,
             accept_encoding: None,
         }
@@ -101,6 +106,13 @@ impl Problem {
     /// The status of its answer.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// The document with the id of its request.
+    pub fn told_with(mut self, request_id: &str) -> Body {
+        self.request_id = Some(request_id.into());
+        let document = serde_json::to_vec(&self);
+        Body::from(document.expect("its keys are strings, and memory takes all of it"))
     }
 
     /// What is wrong, for people.
@@ -467,7 +479,9 @@ pub enum Cannot {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
-        let mut response = (self.status, axum::Json(self)).into_response();
+        let mut response = (self.status, axum::Json(&self)).into_response();
+        // Who observes the request makes the document anew, with the request's id.
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

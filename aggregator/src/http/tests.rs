@@ -20,6 +20,7 @@ use shared::{
     message,
     publish::{Options, Publisher},
     stream::StreamState,
+    trace::Tracer,
 };
 use tower::ServiceExt;
 
@@ -50,6 +51,7 @@ impl Fixture {
             max_events: 100,
             linger: std::time::Duration::ZERO,
             observer: None,
+            tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
         let router = router(Arc::new(Api {
@@ -62,6 +64,7 @@ impl Fixture {
             stream_max_bytes: 1 << 30,
             health: Health::starting(),
             metrics: Metrics::new(),
+            tracer: Tracer::off(),
             pages: Arc::new(tokio::sync::Semaphore::new(1)),
             pieces: Arc::new(tokio::sync::Semaphore::new(1)),
             tails: Arc::new(tokio::sync::Semaphore::new(1)),
@@ -103,7 +106,9 @@ impl Fixture {
     }
 
     /// The status, the headers that say something, and the body.
-    async fn ask(&self, request: Request<Body>) -> String {
+    async fn ask(&self, mut request: Request<Body>) -> String {
+        let id = header::HeaderValue::from_static("test");
+        request.headers_mut().insert("x-request-id", id);
         let answer = self.router.clone().oneshot(request).await.unwrap();
         let mut head = vec![answer.status().as_u16().to_string()];
         for name in [header::CONTENT_TYPE, header::ALLOW, header::RETRY_AFTER] {
@@ -143,12 +148,68 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing","request_id":"test"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST
-    {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not take GET"}
+    {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not take GET","request_id":"test"}
     "#);
+}
+
+#[tokio::test]
+async fn every_answer_has_the_id_of_its_request() {
+    let api = Fixture::new().await;
+    let answer = async |path: &str, id: Option<&str>| {
+        let request = Request::get(path).body(Body::empty());
+        let mut request = request.unwrap();
+        if let Some(id) = id {
+            let id = header::HeaderValue::from_str(id).unwrap();
+            request.headers_mut().insert("x-request-id", id);
+        }
+        let answer = api.router.clone().oneshot(request).await.unwrap();
+        let told = answer.headers()["x-request-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        (told, String::from_utf8(body.to_vec()).unwrap())
+    };
+    for path in ["/stats", "/nothing", "/publish", "/events?limit=0"] {
+        assert_eq!(answer(path, Some("mine:1")).await.0, "mine:1", "{path}");
+        let (fresh, body) = answer(path, None).await;
+        assert_eq!(fresh.len(), 32, "{path}");
+        let told = format!(",\"request_id\":\"{fresh}\"}}");
+        assert_eq!(body.ends_with(&told), path != "/stats", "{body}");
+        let (replaced, _) = answer(path, Some("not sane")).await;
+        assert_ne!(replaced, "not sane");
+    }
+}
+
+#[tokio::test]
+async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
+    let api = Fixture::new().await;
+    api.append(&[&event("1"), &event("1"), "noise"]).await;
+    let told = api.get("/metrics").await;
+    assert!(
+        told.starts_with("200 content-type: text/plain; version=0.0.4"),
+        "{told}"
+    );
+    for line in [
+        "aggregator_events_total{outcome=\"stored\"} 1",
+        "aggregator_events_total{outcome=\"duplicate\"} 1",
+        "aggregator_events_total{outcome=\"rejected\"} 1",
+        "aggregator_applied_floor_sequence 3",
+        "aggregator_part_healthy{part=\"broker\"} 0",
+        "aggregator_part_healthy{part=\"store\"} 1",
+    ] {
+        assert!(told.lines().any(|told| told == line), "{line} in {told}");
+    }
+    for unknown in ["aggregator_stream_bytes", "aggregator_pending_messages"] {
+        assert!(!told.contains(unknown), "{told}");
+    }
+    let counted = "aggregator_http_requests_total{route=\"/metrics\",status=\"200\"} 1";
+    let told = api.get("/metrics").await;
+    assert!(told.contains(counted), "{told}");
 }
 
 #[tokio::test]
@@ -156,11 +217,11 @@ async fn a_body_that_is_not_json_is_told_line_and_column() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish("[\n{]").await, @r#"
     400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 2","line":2,"column":2}
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 2","line":2,"column":2,"request_id":"test"}
     "#);
     assert_snapshot!(api.publish("").await, @r#"
     400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"EOF while parsing a value at line 1 column 0","line":1,"column":0}
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"EOF while parsing a value at line 1 column 0","line":1,"column":0,"request_id":"test"}
     "#);
 }
 
@@ -175,7 +236,7 @@ async fn a_body_that_is_not_json_by_its_type_is_refused() {
     let request = Request::post("/publish").body(event("1").into()).unwrap();
     assert_snapshot!(api.ask(request).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for an event on each line"}
+    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for an event on each line","request_id":"test"}
     "#);
 }
 
@@ -185,7 +246,7 @@ async fn every_invalid_event_is_named_with_its_place() {
     let body = format!(r#"{{"events":[{},{{"topic":""}},7]}}"#, event("1"));
     assert_snapshot!(api.publish(body).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"topic","code":"empty","message":"must not be empty"},{"index":1,"field":"event_id","code":"missing","message":"is required"},{"index":1,"field":"timestamp","code":"missing","message":"is required"},{"index":1,"field":"source","code":"missing","message":"is required"},{"index":1,"field":"payload","code":"missing","message":"is required"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":6}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"topic","code":"empty","message":"must not be empty"},{"index":1,"field":"event_id","code":"missing","message":"is required"},{"index":1,"field":"timestamp","code":"missing","message":"is required"},{"index":1,"field":"source","code":"missing","message":"is required"},{"index":1,"field":"payload","code":"missing","message":"is required"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":6,"request_id":"test"}
     "#);
     let many = format!("[{}]", vec!["7"; 10_000].join(","));
     let answer = api.publish(many).await;
@@ -201,7 +262,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish("[]").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"there is no event in it","errors":[{"index":null,"field":null,"code":"empty","message":"there is no event in it"}],"errors_total":1}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"there is no event in it","errors":[{"index":null,"field":null,"code":"empty","message":"there is no event in it"}],"errors_total":1,"request_id":"test"}
     "#);
     let answer = api
         .publish(format!("[{}]", vec!["7"; 10_001].join(",")))
@@ -209,7 +270,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
     assert!(answer.contains("too_many"), "{answer}");
     assert_snapshot!(api.publish(vec![b' '; 16 * 1024 * 1024 + 1]).await, @r#"
     413 content-type: application/problem+json
-    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request has at most 16 MiB; send the events in several requests"}
+    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request has at most 16 MiB; send the events in several requests","request_id":"test"}
     "#);
     assert!(api.publish("\"text\"").await.starts_with("422 "));
     assert!(
@@ -224,7 +285,7 @@ async fn without_a_broker_publishing_is_refused_at_once_and_health_says_so() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish(event("1")).await, @r#"
     503 content-type: application/problem+json retry-after: 5
-    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached; nothing was published, send all of it again later"}
+    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached; nothing was published, send all of it again later","request_id":"test"}
     "#);
     let health = api.get("/health").await;
     assert!(
@@ -241,7 +302,7 @@ async fn a_wrong_query_is_refused_by_name() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/events?limit=1001").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query parameter limit must be a whole number from 1 to 1000","errors":[{"index":null,"field":"limit","code":"out_of_range","message":"must be a whole number from 1 to 1000"}],"errors_total":1}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query parameter limit must be a whole number from 1 to 1000","errors":[{"index":null,"field":"limit","code":"out_of_range","message":"must be a whole number from 1 to 1000"}],"errors_total":1,"request_id":"test"}
     "#);
     for query in [
         "/events?limit=0",

@@ -9,7 +9,7 @@ use aggregator::{
     store::{self, Bounds, WriterEnded},
 };
 use rusqlite::Connection as Sqlite;
-use shared::{connection::Connection, stream};
+use shared::{connection::Connection, stream, trace::Tracer};
 use tempfile::TempDir;
 use tokio::{
     task::JoinHandle,
@@ -113,6 +113,7 @@ impl Stage {
             commits: aggregator::commits::Commits::default(),
             health: health.clone(),
             metrics: Metrics::new(),
+            tracer: Tracer::off(),
         };
         let token = CancellationToken::new();
         self.running = Some(Running {

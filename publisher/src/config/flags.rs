@@ -161,6 +161,15 @@ pub struct JetStream {
     /// it differs
     #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub verify: Option<Url>,
+
+    /// Export a span of each message by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`
+    #[arg(
+        long,
+        env = "OTEL_EXPORTER_OTLP_ENDPOINT",
+        value_name = "URL",
+        value_parser = telemetry::parse_endpoint
+    )]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// The events that are made.

@@ -15,7 +15,11 @@ use tokio::{
 use tracing::debug;
 
 use super::{Observer, PubAck, PublishError, gather::Message};
-use crate::{connection::Connection, message, subject};
+use crate::{
+    connection::Connection,
+    message, subject,
+    trace::{Kind, Span, TraceContext, Tracer},
+};
 
 /// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
 /// for [`crate::stream::DUPLICATE_WINDOW`] (120 s) from when it stored it; the last attempt must end well before.
@@ -32,12 +36,23 @@ pub(super) struct Delivery<'a> {
     /// Why a message is being tried again; cleared by the next confirmation.
     pub obstacle: &'a watch::Sender<Option<String>>,
     pub observer: Option<&'a dyn Observer>,
+    pub tracer: &'a Tracer,
 }
 
 impl Delivery<'_> {
     /// Sends a message until it is confirmed, refused or given up, and tells its callers.
     pub async fn run(&self, mut message: Message) {
-        let outcome = self.confirm(&mut message).await;
+        let id = nuid::next();
+        let mut span = self.span(&message, &id);
+        // The context that the message has in the stream: that of its span, or what the first of its requests brought.
+        let context = span.context();
+        let context = context.or_else(|| contexts(&message).next().cloned());
+        let outcome = self.confirm(&mut message, &id, context.as_ref()).await;
+        match &outcome {
+            Ok(ack) => span.set("stream.sequence", number(ack.sequence)),
+            Err(err) => span.fail(err.to_string()),
+        }
+        drop(span);
         if let Ok(ack) = &outcome {
             if let Some(observer) = self.observer {
                 observer.confirmed(ack.latency);
@@ -53,12 +68,42 @@ impl Delivery<'_> {
         }
     }
 
-    async fn confirm(&self, message: &mut Message) -> Result<PubAck, PublishError> {
+    /// A span from the first sending to the `PubAck`, in the trace of the first request that the message has events of,
+    /// with links to the others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
+    fn span(&self, message: &Message, id: &str) -> Span {
+        let mut contexts = contexts(message);
+        let first = contexts.next();
+        let name = || format!("send {}", self.stream);
+        let mut span = self.tracer.start(name, Kind::Producer, first);
+        if span.is_recording() {
+            let mut last = first;
+            for context in contexts.filter(|context| Some(*context) != first) {
+                // Pieces of one request stand beside each other.
+                if last != Some(context) {
+                    span.link(context);
+                }
+                last = Some(context);
+            }
+            span.set("messaging.system", "nats");
+            span.set("messaging.operation.type", "send");
+            span.set("messaging.destination.name", self.stream.to_owned());
+            span.set("messaging.message.id", id.to_owned());
+            span.set("event.topic", message.topic.as_str().to_owned());
+            span.set("message.events", number(message.events as u64));
+        }
+        span
+    }
+
+    async fn confirm(
+        &self,
+        message: &mut Message,
+        id: &str,
+        context: Option<&TraceContext>,
+    ) -> Result<PubAck, PublishError> {
         let Self {
             connection, stream, ..
         } = self;
         let subject = subject::of(&message.topic);
-        let id = nuid::next();
         let mut body: Option<Bytes> = None;
         let mut started: Option<Instant> = None;
         // When the first attempt began whose outcome is unknown.
@@ -89,7 +134,7 @@ impl Delivery<'_> {
             let body = body.get_or_insert_with(|| encode(message)).clone();
             let attempt = Instant::now();
             let started = *started.get_or_insert(attempt);
-            match publish(connection, stream, &subject, &id, body).await {
+            match publish(connection, stream, &subject, id, context, body).await {
                 Attempt::Confirmed { sequence } => {
                     return Ok(PubAck {
                         sequence,
@@ -104,14 +149,40 @@ impl Delivery<'_> {
                 }
             }
             self.obstacle.send_replace(Some(last_error.clone()));
-            debug!(
-                event.topic = message.topic.as_str(),
-                error = last_error,
-                "a message is not confirmed yet; trying it again under the same id"
-            );
+            tell(message, &last_error);
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+/// The traces of the requests that a message has events of, in their order.
+fn contexts(message: &Message) -> impl Iterator<Item = &TraceContext> {
+    let pieces = message.pieces.iter();
+    pieces.filter_map(|piece| piece.origin.context.as_ref())
+}
+
+/// A number as spans have them.
+fn number(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Says that a message is tried again, for each of the requests that it has events of.
+fn tell(message: &Message, error: &str) {
+    let mut told: Option<Option<tracing::Id>> = None;
+    for piece in &message.pieces {
+        let request = piece.origin.log.id();
+        // Pieces of one request stand beside each other.
+        if told.as_ref() == Some(&request) {
+            continue;
+        }
+        debug!(
+            parent: &piece.origin.log,
+            event.topic = message.topic.as_str(),
+            error,
+            "a message is not confirmed yet; trying it again under the same id"
+        );
+        told = Some(request);
     }
 }
 
@@ -140,9 +211,13 @@ async fn publish(
     stream: &str,
     subject: &str,
     id: &str,
+    context: Option<&TraceContext>,
     body: Bytes,
 ) -> Attempt {
-    let publish = PublishMessage::build().message_id(id).payload(body);
+    let mut publish = PublishMessage::build().message_id(id).payload(body);
+    for (name, value) in context.map(TraceContext::headers).unwrap_or_default() {
+        publish = publish.header(name, value);
+    }
     let sent = connection
         .jetstream()
         .send_publish(subject.to_owned(), publish)

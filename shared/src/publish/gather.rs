@@ -27,7 +27,7 @@ pub(super) struct Message {
     pub topic: Topic,
     pub pieces: Vec<Piece>,
     bytes: usize,
-    events: usize,
+    pub events: usize,
     due: Instant,
 }
 
@@ -144,7 +144,7 @@ mod tests {
     use bytes::Bytes;
     use tokio::sync::{Semaphore, oneshot};
 
-    use super::*;
+    use super::{super::Origin, *};
 
     const LINGER: Duration = Duration::from_millis(2);
 
@@ -154,6 +154,7 @@ mod tests {
             topic: Topic::new(topic).unwrap(),
             events: vec![Bytes::new(); events],
             bytes,
+            origin: Origin::current(),
             done: oneshot::channel().0,
             _permit: permit,
         }

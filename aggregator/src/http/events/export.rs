@@ -13,7 +13,7 @@ use axum::{
 use bytes::Bytes;
 use futures::stream;
 use tokio::sync::OwnedSemaphorePermit;
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 use super::line;
 use crate::{
@@ -56,7 +56,9 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
         is_at_end: false,
         places: None,
     };
-    let pieces = stream::try_unfold(export, Export::next);
+    // What goes wrong later is logged as of this request, too.
+    let log = Span::current();
+    let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
     let mut answer = Body::from_stream(pieces).into_response();
     answer.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -19,7 +19,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until},
 };
-use tracing::error;
+use tracing::{Instrument, Span, error};
 
 use super::{line, question};
 use crate::{
@@ -105,7 +105,9 @@ pub async fn tail(
         next_read: Instant::now(),
         _place: place,
     };
-    let events = stream::try_unfold(tail, Tail::next);
+    // What goes wrong later is logged as of this request, too.
+    let log = Span::current();
+    let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     Ok(Sse::new(events).keep_alive(keep_alive).into_response())
 }

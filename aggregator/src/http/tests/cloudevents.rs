@@ -39,7 +39,7 @@ async fn what_is_no_cloudevent_by_its_headers_is_told_what_is_taken() {
     let api = Fixture::new().await;
     assert_snapshot!(api.typed("application/json", cloud("1")).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-cloudevents-type","title":"No CloudEvents by its headers","status":415,"detail":"send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type"}
+    {"type":"urn:problem:not-cloudevents-type","title":"No CloudEvents by its headers","status":415,"detail":"send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type","request_id":"test"}
     "#);
     for kind in [
         "application/cloudevents+avro",
@@ -90,13 +90,13 @@ async fn every_invalid_event_of_a_batch_is_named_with_its_place() {
     );
     assert_snapshot!(api.typed(BATCHED, body).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"},{"index":2,"field":null,"code":"wrong_type","message":"a CloudEvent is a JSON object"},{"index":3,"field":"Type","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"},{"index":3,"field":"type","code":"missing","message":"is required"},{"index":3,"field":"source","code":"missing","message":"is required"},{"index":3,"field":"id","code":"missing","message":"is required"}],"errors_total":6}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"},{"index":2,"field":null,"code":"wrong_type","message":"a CloudEvent is a JSON object"},{"index":3,"field":"Type","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"},{"index":3,"field":"type","code":"missing","message":"is required"},{"index":3,"field":"source","code":"missing","message":"is required"},{"index":3,"field":"id","code":"missing","message":"is required"}],"errors_total":6,"request_id":"test"}
     "#);
     let many = format!("[{}]", vec!["7"; 10_001].join(","));
     assert!(api.typed(BATCHED, many).await.contains("too_many"));
     assert_snapshot!(api.typed(BATCHED, cloud("1")).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"a batch is an array of events","errors":[{"index":null,"field":null,"code":"wrong_type","message":"a batch is an array of events"}],"errors_total":1}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"a batch is an array of events","errors":[{"index":null,"field":null,"code":"wrong_type","message":"a batch is an array of events"}],"errors_total":1,"request_id":"test"}
     "#);
     let answer = api.typed(STRUCTURED, format!("[{}]", cloud("1"))).await;
     assert!(answer.contains("a CloudEvent is a JSON object"), "{answer}");
@@ -107,7 +107,7 @@ async fn a_body_that_is_not_the_json_it_says_is_told_line_and_column() {
     let api = Fixture::new().await;
     assert_snapshot!(api.typed(STRUCTURED, "{\n]").await, @r#"
     400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 1","line":2,"column":1}
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 1","line":2,"column":1,"request_id":"test"}
     "#);
     assert!(api.typed(BATCHED, "[").await.starts_with("400 "));
     for kind in [
@@ -131,16 +131,16 @@ async fn headers_that_cannot_be_read_are_named() {
     ];
     assert_snapshot!(api.binary(&headers, "x").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"a","code":"wrong_type","message":"is not UTF-8, or not once it is percent-decoded"},{"index":0,"field":"b","code":"wrong_type","message":"has a double quote that is not closed; write it as %22"},{"index":0,"field":"data","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"},{"index":0,"field":"datacontenttype","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"}],"errors_total":4}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"a","code":"wrong_type","message":"is not UTF-8, or not once it is percent-decoded"},{"index":0,"field":"b","code":"wrong_type","message":"has a double quote that is not closed; write it as %22"},{"index":0,"field":"data","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"},{"index":0,"field":"datacontenttype","code":"unknown","message":"is no header of its own: the type is Content-Type, the data is the body"}],"errors_total":4,"request_id":"test"}
     "#);
     let twice = api.binary(&[("ce-id", "2"), ("ce-my-own", "3")], "").await;
     assert_snapshot!(twice, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"id","code":"repeated","message":"stands there twice"},{"index":0,"field":"my-own","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"}],"errors_total":2}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"id","code":"repeated","message":"stands there twice"},{"index":0,"field":"my-own","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"}],"errors_total":2,"request_id":"test"}
     "#);
     assert_snapshot!(api.cloud(&[("ce-specversion", "0.3")], "").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"}],"errors_total":1}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"}],"errors_total":1,"request_id":"test"}
     "#);
 }
 

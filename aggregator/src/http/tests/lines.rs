@@ -14,7 +14,7 @@ async fn an_invalid_event_is_named_by_its_place_among_the_events() {
     let api = Fixture::new().await;
     assert_snapshot!(publish(&api, format!("{}\n\n7\n[]\n", event("1"))).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":null,"code":"wrong_type","message":"an event is a JSON object"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":2}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":null,"code":"wrong_type","message":"an event is a JSON object"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":2,"request_id":"test"}
     "#);
 }
 
@@ -23,7 +23,7 @@ async fn a_line_that_is_not_json_is_named_by_its_place_in_the_body() {
     let api = Fixture::new().await;
     assert_snapshot!(publish(&api, format!("{}\n\n  {{]", event("1"))).await, @r#"
     400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 3 column 4","line":3,"column":4}
+    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 3 column 4","line":3,"column":4,"request_id":"test"}
     "#);
 }
 

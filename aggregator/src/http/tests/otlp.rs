@@ -92,7 +92,7 @@ async fn another_type_is_refused_as_a_problem() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, "text/plain", RECORD).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-otlp-type","title":"Not OTLP by its Content-Type","status":415,"detail":"send the header Content-Type: application/x-protobuf or application/json"}
+    {"type":"urn:problem:not-otlp-type","title":"Not OTLP by its Content-Type","status":415,"detail":"send the header Content-Type: application/x-protobuf or application/json","request_id":"test"}
     "#);
 }
 
@@ -121,7 +121,7 @@ async fn only_logs_are_taken() {
     let metrics = Request::post("/v1/metrics").body(Body::empty()).unwrap();
     assert_snapshot!(api.ask(metrics).await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"/v1/metrics is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"/v1/metrics is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address","request_id":"test"}
     "#);
     let kind = [("content-type", PROTOBUF)];
     let (status, _, body) = post(&api, "/v1/metrics", &kind, "").await;

@@ -1,0 +1,160 @@
+//! Around every request: its id, which is in the answer, in each log line and in problem documents; its span, where
+//! traces are on; and its place in the metrics.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
+    middleware::Next,
+    response::Response,
+};
+use shared::trace::{Kind, TraceContext, Tracer};
+use tracing::{Instrument, debug, error_span, field};
+
+use super::problem::Problem;
+use crate::metrics::Metrics;
+
+/// By which senders name their requests, and learn what name a request was given.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest id that a sender may give.
+const MAX_ID_BYTES: usize = 128;
+
+/// The route of a request that has none.
+const NO_ROUTE: &str = "none";
+
+/// What is told of requests.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Counts and durations.
+    pub metrics: Metrics,
+    /// Their spans.
+    pub tracer: Tracer,
+}
+
+/// Answers a request, and tells of it.
+pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = id(request.headers());
+    let path = request.extensions().get::<MatchedPath>().cloned();
+    let route = path.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
+    let method = known(request.method());
+    // As grave as the gravest line, so that no line is without it.
+    let log = error_span!(
+        "request",
+        request.id = id.to_str().unwrap_or_default(),
+        http.method = method,
+        http.route = route,
+        trace.id = field::Empty,
+    );
+    let caller = caller(request.headers());
+    let mut span = watch.tracer.start(
+        || format!("{method} {route}"),
+        Kind::Server,
+        caller.as_ref(),
+    );
+    let context = span.context().or(caller);
+    if let Some(context) = &context {
+        log.record("trace.id", field::display(context.trace_id()));
+    }
+    if span.is_recording() {
+        span.set("http.request.method", method);
+        span.set("http.route", route.to_owned());
+        span.set("url.path", request.uri().path().to_owned());
+        span.set("request.id", id.to_str().unwrap_or_default().to_owned());
+    }
+    let answering = next.run(request).instrument(log.clone());
+    let mut answer = match context {
+        Some(context) => context.around(answering).await,
+        None => answering.await,
+    };
+    if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
+        let body = problem.told_with(id.to_str().unwrap_or_default());
+        *answer.body_mut() = body;
+        // It was that of the document without the id.
+        answer.headers_mut().remove(header::CONTENT_LENGTH);
+    }
+    let (status, took) = (answer.status(), started.elapsed());
+    watch.metrics.answered(route, status.as_str(), took);
+    let duration_ms = took.as_secs_f64() * 1_000.0;
+    debug!(
+        parent: &log,
+        http.status = status.as_u16(),
+        duration_ms,
+        "answered"
+    );
+    if span.is_recording() {
+        span.set("http.response.status_code", i64::from(status.as_u16()));
+        if status.is_server_error() {
+            span.fail(status.as_str().to_owned());
+        }
+    }
+    answer.headers_mut().insert(REQUEST_ID, id);
+    answer
+}
+
+/// The sender's id, where it can stand in a header, a log and a document as it is; otherwise a fresh one.
+fn id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|given| is_sane(given));
+    given.cloned().unwrap_or_else(|| {
+        let fresh = format!("{:032x}", rand::random::<u128>());
+        HeaderValue::try_from(fresh).expect("digits can stand in a header")
+    })
+}
+
+fn is_sane(id: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
+    let bytes = id.as_bytes();
+    (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(is_plain)
+}
+
+/// The trace that the sender is in.
+fn caller(headers: &HeaderMap) -> Option<TraceContext> {
+    let text = |name| headers.get(name)?.to_str().ok();
+    TraceContext::parse(text(TraceContext::PARENT)?, text(TraceContext::STATE))
+}
+
+/// The methods there are; a sender can make up any other.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::PUT => "PUT",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        Method::PATCH => "PATCH",
+        _ => "_OTHER",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn given(id: &str) -> String {
+        let value = HeaderValue::from_str(id).unwrap();
+        let headers = HeaderMap::from_iter([(REQUEST_ID, value)]);
+        super::id(&headers).to_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_sane_id_is_kept_and_any_other_replaced() {
+        for sane in ["a", "Az09-_.:", &"x".repeat(MAX_ID_BYTES)] {
+            assert_eq!(given(sane), sane);
+        }
+        for wrong in [
+            "",
+            "a b",
+            "a\"b",
+            "a\tb",
+            "ä",
+            &"x".repeat(MAX_ID_BYTES + 1),
+        ] {
+            let fresh = given(wrong);
+            assert_ne!(fresh, wrong);
+            assert!(fresh.len() == 32 && fresh != given(wrong), "{fresh}");
+        }
+    }
+}

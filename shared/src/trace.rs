@@ -1,0 +1,263 @@
+//! Traces: spans from a request or a message to its commit, held together by the W3C trace context that travels in the
+//! headers of both.
+//!
+//! A [`Tracer`] is handed to those who make spans. One that is off makes none, and costs a look at an option. A trace
+//! context that a sender gave travels on all the same.
+
+use std::{borrow::Cow, future::Future};
+
+use opentelemetry::{
+    Context, KeyValue, Value,
+    propagation::{Extractor, Injector, TextMapPropagator},
+    trace::{
+        FutureExt, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
+        Tracer as _,
+    },
+};
+use opentelemetry_sdk::{
+    propagation::TraceContextPropagator,
+    trace::{SdkTracer, Span as SdkSpan},
+};
+
+/// Makes spans, or none where it is off. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Tracer(Option<SdkTracer>);
+
+/// What a span is of, as OpenTelemetry tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A request that is answered.
+    Server,
+    /// A message that is sent.
+    Producer,
+    /// A message that is worked on.
+    Consumer,
+    /// Something else.
+    Internal,
+}
+
+impl Kind {
+    fn of(self) -> SpanKind {
+        match self {
+            Self::Server => SpanKind::Server,
+            Self::Producer => SpanKind::Producer,
+            Self::Consumer => SpanKind::Consumer,
+            Self::Internal => SpanKind::Internal,
+        }
+    }
+}
+
+impl Tracer {
+    /// That of an exporter.
+    pub(crate) fn on(tracer: SdkTracer) -> Self {
+        Self(Some(tracer))
+    }
+
+    /// Makes no spans.
+    #[must_use]
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// Whether it makes spans.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Starts a span under `parent`, or a trace of its own without one. Its name is asked for only where it is on.
+    pub fn start<N: Into<Cow<'static, str>>>(
+        &self,
+        name: impl FnOnce() -> N,
+        kind: Kind,
+        parent: Option<&TraceContext>,
+    ) -> Span {
+        let Some(tracer) = &self.0 else {
+            return Span(None);
+        };
+        let builder = SpanBuilder::from_name(name()).with_kind(kind.of());
+        let around = parent.map_or_else(Context::new, TraceContext::as_context);
+        Span(Some(tracer.build_with_context(builder, &around)))
+    }
+}
+
+/// A span, until it is dropped; none where the tracer was off.
+#[derive(Debug)]
+pub struct Span(Option<SdkSpan>);
+
+impl Span {
+    /// The context for what comes of it.
+    #[must_use]
+    pub fn context(&self) -> Option<TraceContext> {
+        let context = self.0.as_ref()?.span_context();
+        context.is_valid().then(|| TraceContext(context.clone()))
+    }
+
+    /// Whether it is kept: attributes of another one need not be made.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.0.as_ref().is_some_and(SdkSpan::is_recording)
+    }
+
+    /// Gives it an attribute.
+    pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
+        if let Some(span) = &mut self.0 {
+            span.set_attribute(KeyValue::new(name, value));
+        }
+    }
+
+    /// Links it to what has another trace, or another place in the same.
+    pub fn link(&mut self, other: &TraceContext) {
+        if let Some(span) = &mut self.0 {
+            span.add_link(other.0.clone(), Vec::new());
+        }
+    }
+
+    /// What it is of has failed.
+    pub fn fail(&mut self, reason: String) {
+        if let Some(span) = &mut self.0 {
+            span.set_attribute(KeyValue::new("error.type", reason.clone()));
+            span.set_status(Status::error(reason));
+        }
+    }
+}
+
+/// The place in a trace at which something happens (<https://www.w3.org/TR/trace-context/>).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TraceContext(SpanContext);
+
+impl TraceContext {
+    /// The header that names trace and span.
+    pub const PARENT: &str = "traceparent";
+
+    /// The header with what tracing systems add.
+    pub const STATE: &str = "tracestate";
+
+    /// Reads the values of the two headers; none where they name no span.
+    #[must_use]
+    pub fn parse(parent: &str, state: Option<&str>) -> Option<Self> {
+        let headers = Headers { parent, state };
+        let read = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
+        let context = read.span().span_context().clone();
+        context.is_valid().then_some(Self(context))
+    }
+
+    /// That of what runs now within [`Self::around`].
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        Context::map_current(|current| {
+            current
+                .has_active_span()
+                .then(|| Self(current.span().span_context().clone()))
+        })
+    }
+
+    /// What is done within `work` has this context.
+    pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        work.with_context(self.as_context())
+    }
+
+    /// Names the trace.
+    #[must_use]
+    pub fn trace_id(&self) -> TraceId {
+        self.0.trace_id()
+    }
+
+    /// The headers that carry it on, each with its value.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = Written(Vec::new());
+        TraceContextPropagator::new().inject_context(&self.as_context(), &mut headers);
+        headers.0
+    }
+
+    fn as_context(&self) -> Context {
+        Context::new().with_remote_span_context(self.0.clone())
+    }
+}
+
+/// The values that were read.
+struct Headers<'a> {
+    parent: &'a str,
+    state: Option<&'a str>,
+}
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        match key {
+            TraceContext::PARENT => Some(self.parent),
+            TraceContext::STATE => self.state,
+            _ => None,
+        }
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        vec![TraceContext::PARENT, TraceContext::STATE]
+    }
+}
+
+/// The values to write, without those that are empty.
+struct Written(Vec<(&'static str, String)>);
+
+impl Injector for Written {
+    fn set(&mut self, key: &str, value: String) {
+        let known = [TraceContext::PARENT, TraceContext::STATE];
+        if let Some(name) = known.into_iter().find(|known| *known == key)
+            && !value.is_empty()
+        {
+            self.0.push((name, value));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+    #[test]
+    fn a_context_goes_on_as_it_came() {
+        let state = "vendor=opaque,other=1";
+        let context = TraceContext::parse(PARENT, Some(state)).unwrap();
+        let expected = [
+            (TraceContext::PARENT, PARENT.to_owned()),
+            (TraceContext::STATE, state.to_owned()),
+        ];
+        assert_eq!(context.headers(), expected);
+        let context = TraceContext::parse(PARENT, None).unwrap();
+        assert_eq!(context.headers(), expected[..1]);
+    }
+
+    #[test]
+    fn what_names_no_span_is_no_context() {
+        for wrong in [
+            "",
+            "00",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(TraceContext::parse(wrong, None), None, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_context_is_current_within_its_work_and_nowhere_else() {
+        let context = TraceContext::parse(PARENT, None).unwrap();
+        let seen = context.around(async { TraceContext::current() }).await;
+        assert_eq!(seen.as_ref(), Some(&context));
+        assert_eq!(TraceContext::current(), None);
+    }
+
+    #[test]
+    fn a_tracer_that_is_off_makes_nothing() {
+        let span = Tracer::off().start(
+            || -> &str { panic!("no name is needed") },
+            Kind::Server,
+            None,
+        );
+        assert_eq!(span.context(), None);
+        assert!(!span.is_recording());
+    }
+}
