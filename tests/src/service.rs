@@ -39,7 +39,7 @@ pub struct Ended {
 impl Service {
     /// Starts `command`. The settings of this process's own environment do not reach it.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
-        const SETTINGS: [&str; 16] = [
+        const SETTINGS: [&str; 17] = [
             "LISTEN_ADDR",
             "NATS_URL",
             "DATA_DIR",
@@ -56,6 +56,7 @@ impl Service {
             "LOG_LEVEL",
             "LOG_FORMAT",
             "RUST_LOG",
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
         let own: Vec<_> = command
             .get_envs()

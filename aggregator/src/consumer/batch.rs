@@ -33,13 +33,14 @@ impl Batch {
         message: jetstream::Message,
         tracer: &Tracer,
     ) -> Result<(), async_nats::Error> {
-        let (sequence, time) = {
+        let (sequence, time, mut span) = {
             let info = message.info()?;
-            (info.stream_sequence, info.published.unix_timestamp_nanos())
+            let sequence = info.stream_sequence;
+            let span = trace::message(tracer, &message.message, info.stream, sequence);
+            (sequence, info.published.unix_timestamp_nanos(), span)
         };
         let (message, acker) = message.split();
         let time = i64::try_from(time).unwrap_or(i64::MAX);
-        let mut span = trace::message(tracer, &message, sequence);
         let arrivals = message::decode(&message.subject, &message.payload, time);
         if let Some(span) = &mut span {
             trace::events(span, arrivals.len());

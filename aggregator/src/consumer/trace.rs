@@ -10,18 +10,24 @@ use shared::trace::{Kind, Span, TraceContext, Tracer};
 use crate::store::Appended;
 
 /// Of a message that was delivered; none where spans are not made, or nobody has begun a trace.
-pub(super) fn message(tracer: &Tracer, message: &Message, sequence: u64) -> Option<Span> {
+pub(super) fn message(
+    tracer: &Tracer,
+    message: &Message,
+    stream: &str,
+    sequence: u64,
+) -> Option<Span> {
     if !tracer.is_on() {
         return None;
     }
     let headers = message.headers.as_ref()?;
     let text = |name| Some(headers.get(name)?.as_str());
     let context = TraceContext::parse(text(TraceContext::PARENT)?, text(TraceContext::STATE))?;
-    let mut span = tracer.start(|| "process", Kind::Consumer, Some(&context));
+    let name = || format!("process {stream}");
+    let mut span = tracer.start(name, Kind::Consumer, Some(&context));
     if span.is_recording() {
         span.set("messaging.system", "nats");
         span.set("messaging.operation.type", "process");
-        span.set("messaging.destination.name", message.subject.to_string());
+        span.set("messaging.destination.name", stream.to_owned());
         if let Some(id) = text("Nats-Msg-Id") {
             span.set("messaging.message.id", id.to_owned());
         }

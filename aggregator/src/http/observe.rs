@@ -43,7 +43,7 @@ pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -
     // As grave as the gravest line, so that no line is without it.
     let log = error_span!(
         "request",
-        request.id = id.to_str().unwrap_or_default(),
+        request.id = %id.to_str().unwrap_or_default(),
         http.method = method,
         http.route = route,
         trace.id = field::Empty,

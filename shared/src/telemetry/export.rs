@@ -139,8 +139,9 @@ impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let endpoint = request.uri().to_string();
         let request = reqwest::Request::try_from(request)?;
-        let sending = self.client.execute(request);
-        // The thread that calls has no runtime.
+        let client = self.client.clone();
+        // The thread that calls has no runtime, and the client needs one from the beginning.
+        let sending = async move { client.execute(request).await };
         let sent = self.runtime.spawn(sending).await?;
         let failure = match &sent {
             Ok(answer) if answer.status().is_success() => None,

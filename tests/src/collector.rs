@@ -1,0 +1,161 @@
+//! A receiver of spans, by OTLP over HTTP as collectors have it.
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt::Write,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::ExportTraceServiceRequest,
+    common::v1::{KeyValue, any_value::Value},
+    trace::v1::{ResourceSpans, Span as Sent},
+};
+use prost::Message;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+
+/// A collector on a port of its own. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Collector {
+    url: String,
+    spans: Spans,
+    task: JoinHandle<()>,
+}
+
+type Spans = Arc<Mutex<Vec<Span>>>;
+
+/// A span that was exported. Ids are in hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// Who exported it.
+    pub service: String,
+    /// What it is of.
+    pub name: String,
+    /// Of its trace.
+    pub trace: String,
+    /// Its own.
+    pub id: String,
+    /// Of the span that it comes of; empty where it is the first.
+    pub parent: String,
+    /// The spans that it is linked to.
+    pub links: Vec<String>,
+    /// Its attributes as text.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Collector {
+    /// Starts one.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await;
+        let listener = listener.expect("a port is free");
+        let address = listener.local_addr().expect("it has an address");
+        let spans = Spans::default();
+        let task = tokio::spawn(serve(listener, Arc::clone(&spans)));
+        Self {
+            url: format!("http://{address}"),
+            spans,
+            task,
+        }
+    }
+
+    /// The endpoint for `--otlp-endpoint`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// What came until now.
+    pub fn spans(&self) -> Vec<Span> {
+        let spans = self.spans.lock();
+        spans.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Those of one name.
+    pub fn named(&self, name: &str) -> Vec<Span> {
+        let mut spans = self.spans();
+        spans.retain(|span| span.name == name);
+        spans
+    }
+}
+
+impl Drop for Collector {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, spans: Spans) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(answer(stream, Arc::clone(&spans)));
+    }
+}
+
+async fn answer(stream: TcpStream, spans: Spans) {
+    let service = service_fn(|request| take(request, Arc::clone(&spans)));
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    // It ends when the service that exports does, however that ends.
+    let _ = connection.await;
+}
+
+async fn take(
+    request: Request<Incoming>,
+    spans: Spans,
+) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
+    assert_eq!(request.uri().path(), "/v1/traces");
+    assert_eq!(request.headers()["content-type"], "application/x-protobuf");
+    if let Ok(body) = request.into_body().collect().await {
+        let sent = ExportTraceServiceRequest::decode(body.to_bytes()).expect("it is Protobuf");
+        let mut spans = spans.lock().unwrap_or_else(PoisonError::into_inner);
+        spans.extend(sent.resource_spans.into_iter().flat_map(of_resource));
+    }
+    Ok(Response::default())
+}
+
+fn of_resource(sent: ResourceSpans) -> impl Iterator<Item = Span> {
+    let resource = sent.resource.expect("a resource");
+    let mut attributes = texts(resource.attributes);
+    let service = attributes.remove("service.name").expect("its name");
+    let spans = sent.scope_spans.into_iter().flat_map(|scope| scope.spans);
+    spans.map(move |span| shown(service.clone(), span))
+}
+
+fn shown(service: String, span: Sent) -> Span {
+    Span {
+        service,
+        name: span.name,
+        trace: hexadecimal(&span.trace_id),
+        id: hexadecimal(&span.span_id),
+        parent: hexadecimal(&span.parent_span_id),
+        links: span
+            .links
+            .iter()
+            .map(|link| hexadecimal(&link.span_id))
+            .collect(),
+        attributes: texts(span.attributes),
+    }
+}
+
+fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
+    let text = |attribute: KeyValue| {
+        let value = match attribute.value?.value? {
+            Value::StringValue(text) => text,
+            Value::IntValue(number) => number.to_string(),
+            other => format!("{other:?}"),
+        };
+        Some((attribute.key, value))
+    };
+    attributes.into_iter().filter_map(text).collect()
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("memory takes it");
+        text
+    })
+}
