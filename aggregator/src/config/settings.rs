@@ -122,7 +122,7 @@ pub struct Settings {
           value_parser = clap::value_parser!(u16).range(0..=1_000))]
     batch_wait_ms: u16,
 
-    /// Export spans by OTLP over HTTP to this address, such as <http://127.0.0.1:4318>; without it none are made
+    /// Export spans by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`; without it none are made
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
