@@ -6,6 +6,7 @@
 
 mod delivery;
 mod gather;
+mod trace;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -14,11 +14,15 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{Observer, PubAck, PublishError, gather::Message};
+use super::{
+    Observer, PubAck, PublishError,
+    gather::Message,
+    trace::{contexts, number, span},
+};
 use crate::{
     connection::Connection,
     message, subject,
-    trace::{Kind, Span, TraceContext, Tracer},
+    trace::{TraceContext, Tracer},
 };
 
 /// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
@@ -128,43 +132,6 @@ impl Delivery<'_> {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
-}
-
-/// A span from the first sending to the `PubAck`, in the trace of the first request that the message has events of,
-/// with links to the others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
-fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -> Span {
-    let mut contexts = contexts(message);
-    let first = contexts.next();
-    let name = || format!("send {}", stream);
-    let mut span = tracer.start(name, Kind::Producer, first);
-    if span.is_recording() {
-        let mut last = first;
-        for context in contexts.filter(|context| Some(*context) != first) {
-            // Pieces of one request stand beside each other.
-            if last != Some(context) {
-                span.link(context);
-            }
-            last = Some(context);
-        }
-        span.set("messaging.system", "nats");
-        span.set("messaging.operation.type", "send");
-        span.set("messaging.destination.name", stream.to_owned());
-        span.set("messaging.message.id", id.to_owned());
-        span.set("event.topic", message.topic.as_str().to_owned());
-        span.set("message.events", number(message.events as u64));
-    }
-    span
-}
-
-/// The traces of the requests that a message has events of, in their order.
-fn contexts(message: &Message) -> impl Iterator<Item = &TraceContext> {
-    let pieces = message.pieces.iter();
-    pieces.filter_map(|piece| piece.origin.context.as_ref())
-}
-
-/// A number as spans have them.
-fn number(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Says that a message is tried again, for each of the requests that it has events of.
@@ -280,76 +247,7 @@ fn judge_answer(status: usize, code: ErrorCode, text: String) -> Attempt {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use opentelemetry::trace::TracerProvider;
-    use opentelemetry_sdk::{
-        error::OTelSdkResult,
-        trace::{SdkTracerProvider, SpanData, SpanExporter},
-    };
-    use tokio::sync::{Semaphore, oneshot};
-
-    use super::{
-        super::{Origin, Piece, gather::Gather},
-        *,
-    };
-    use crate::event::Topic;
-
-    /// Keeps the spans that have ended.
-    #[derive(Debug, Clone, Default)]
-    struct Ended(Arc<Mutex<Vec<SpanData>>>);
-
-    impl SpanExporter for Ended {
-        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-            self.0.lock().unwrap().extend(batch);
-            Ok(())
-        }
-    }
-
-    /// Of a request whose trace has this number, or of one that has none.
-    fn piece(trace: Option<u8>) -> Piece {
-        let context = trace.map(|trace| {
-            let parent = format!("00-{trace:032x}-{trace:016x}-01");
-            TraceContext::parse(&parent, None).unwrap()
-        });
-        Piece {
-            topic: Topic::new("a").unwrap(),
-            events: vec![Bytes::from_static(b"{}")],
-            bytes: 2,
-            origin: Origin {
-                context,
-                log: tracing::Span::none(),
-            },
-            done: oneshot::channel().0,
-            _permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_message_is_in_the_trace_of_its_first_request_and_linked_to_the_others() {
-        let ended = Ended::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(ended.clone())
-            .build();
-        let tracer = Tracer::on(provider.tracer("test"));
-        let mut gather = Gather::new(100, Duration::ZERO);
-        let now = Instant::now();
-        for trace in [None, Some(1), Some(1), Some(2), None, Some(2), Some(3)] {
-            gather.add(piece(trace), now);
-        }
-        let message = gather.pop(0, now).unwrap();
-        drop(span(&tracer, "EVENTS", &message, "id"));
-        let ended = ended.0.lock().unwrap();
-        let [span] = ended.as_slice() else {
-            panic!("{ended:?}")
-        };
-        assert_eq!(span.name, "send EVENTS");
-        assert_eq!(span.span_context.trace_id(), 1_u128.into());
-        assert_eq!(span.parent_span_id, 1_u64.into());
-        let links = span.links.iter();
-        let links: Vec<_> = links.map(|link| link.span_context.trace_id()).collect();
-        assert_eq!(links, [2_u128.into(), 3_u128.into()]);
-    }
+    use super::*;
 
     #[test]
     fn a_full_stream_is_told_from_a_broker_that_cannot_now() {
