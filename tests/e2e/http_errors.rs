@@ -13,6 +13,7 @@ fn problem(answer: &Answer, status: u16) -> serde_json::Value {
     let problem = answer.json();
     assert_eq!(problem["status"], status, "{problem}");
     assert!(problem["type"].is_string(), "{problem}");
+    assert_eq!(problem["request_id"], answer.header("x-request-id"));
     assert!(!problem["title"].as_str().unwrap().is_empty(), "{problem}");
     assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
     problem

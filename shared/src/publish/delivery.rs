@@ -247,7 +247,52 @@ fn judge_answer(status: usize, code: ErrorCode, text: String) -> Attempt {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use tracing::{Level, error_span};
+
+    use super::{super::trace::tests::message_of, *};
+
+    /// What was logged.
+    #[derive(Debug, Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn every_request_of_a_message_that_is_tried_again_is_told_so_once() {
+        let log = Log::default();
+        let sink = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(Level::DEBUG)
+            .with_writer(move || sink.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let [one, two] = ["one", "two"].map(|id| error_span!("request", request.id = id));
+            let origins = [&one, &one, &two].map(|log| (None, log.clone()));
+            tell(&message_of(origins), "an error");
+        });
+        let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        let [one, two] = lines.as_slice() else {
+            panic!("{log}")
+        };
+        assert!(one.contains("request.id=\"one\""), "{one}");
+        assert!(two.contains("request.id=\"two\""), "{two}");
+    }
 
     #[test]
     fn a_full_stream_is_told_from_a_broker_that_cannot_now() {

@@ -41,7 +41,7 @@ pub(super) fn number(number: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::{
         sync::{Arc, Mutex},
         time::Duration,
@@ -75,23 +75,25 @@ mod tests {
         }
     }
 
-    /// Of a request whose trace has this number, or of one that has none.
-    fn piece(trace: Option<u8>) -> Piece {
-        let context = trace.map(|trace| {
-            let parent = format!("00-{trace:032x}-{trace:016x}-01");
-            TraceContext::parse(&parent, None).unwrap()
-        });
-        Piece {
-            topic: Topic::new("a").unwrap(),
-            events: vec![Bytes::from_static(b"{}")],
-            bytes: 2,
-            origin: Origin {
-                context,
-                log: tracing::Span::none(),
-            },
-            done: oneshot::channel().0,
-            _permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+    /// A message with an event of each of these requests: its trace, and its span in the log.
+    pub fn message_of(requests: impl IntoIterator<Item = (Option<u8>, tracing::Span)>) -> Message {
+        let mut gather = Gather::new(100, Duration::ZERO);
+        let now = Instant::now();
+        for (trace, log) in requests {
+            let parent = trace.map(|trace| format!("00-{trace:032x}-{trace:016x}-01"));
+            let context = parent.and_then(|parent| TraceContext::parse(&parent, None));
+            let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let piece = Piece {
+                topic: Topic::new("a").unwrap(),
+                events: vec![Bytes::from_static(b"{}")],
+                bytes: 2,
+                origin: Origin { context, log },
+                done: oneshot::channel().0,
+                _permit: permit,
+            };
+            gather.add(piece, now);
         }
+        gather.pop(0, now).unwrap()
     }
 
     #[test]
@@ -101,12 +103,8 @@ mod tests {
             .with_simple_exporter(ended.clone())
             .build();
         let tracer = Tracer::on(provider.tracer("test"));
-        let mut gather = Gather::new(100, Duration::ZERO);
-        let now = Instant::now();
-        for trace in [None, Some(1), Some(1), Some(2), None, Some(2), Some(3)] {
-            gather.add(piece(trace), now);
-        }
-        let message = gather.pop(0, now).unwrap();
+        let traces = [None, Some(1), Some(1), Some(2), None, Some(2), Some(3)];
+        let message = message_of(traces.map(|trace| (trace, tracing::Span::none())));
         drop(span(&tracer, "EVENTS", &message, "id"));
         let ended = ended.0.lock().unwrap();
         let [span] = ended.as_slice() else {
