@@ -3,6 +3,7 @@
 mod body;
 mod cloudevents;
 mod conflicts;
+mod docs;
 mod duplicates;
 mod event;
 mod events;
@@ -11,6 +12,7 @@ mod live;
 mod metrics;
 mod missing;
 mod observe;
+mod openapi;
 mod otlp;
 mod page;
 mod problem;
@@ -33,14 +35,16 @@ use axum::{
     Router,
     http::{Method, Uri},
     middleware,
-    routing::{get, post},
 };
 use shared::{connection::Connection, publish::Publisher, trace::Tracer};
-
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouterExt},
+    routes,
+};
 
-use self::{body::Intake, observe::Watch, problem::Problem};
+use self::{body::Intake, observe::Watch, openapi::Document, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
     guard::Hosts,
@@ -109,7 +113,8 @@ impl Api {
     }
 }
 
-/// The API's routes. Unknown paths and methods are answered as problem documents, too.
+/// The API's routes, each with what it says of itself in `GET /openapi.json`. Unknown paths and methods are answered as
+/// problem documents, too.
 pub fn router(api: Arc<Api>) -> Router {
     let hosts = api.hosts.clone();
     let watch = Watch {
@@ -120,41 +125,36 @@ pub fn router(api: Arc<Api>) -> Router {
         api: Arc::clone(&api),
         intake: Intake::default(),
     };
-    Router::new()
-        .route("/live", get(live::follow))
-        .route("/events", get(events::list))
-        .route("/events/tail", get(events::tail::tail))
-        .route("/event", get(event::find))
-        .route("/duplicates", get(duplicates::list))
-        .route("/topics", get(topics::list))
-        .route("/stats", get(status::stats))
-        .route("/health", get(status::health))
-        .route("/metrics", get(metrics::metrics))
-        .route("/rejected", get(rejected::list))
-        .route("/conflicts", get(conflicts::list))
-        .route("/missing", get(missing::list))
-        .route("/missing/acknowledge", post(missing::acknowledge))
+    let otlp = otlp::State::new(publish.clone());
+    let (router, document) = OpenApiRouter::default()
+        .routes(routes!(live::follow))
+        .routes(routes!(events::list))
+        .routes(routes!(events::tail::tail))
+        .routes(routes!(event::find))
+        .routes(routes!(duplicates::list))
+        .routes(routes!(topics::list))
+        .routes(routes!(status::stats))
+        .routes(routes!(status::health))
+        .routes(routes!(metrics::metrics))
+        .routes(routes!(rejected::list))
+        .routes(routes!(conflicts::list))
+        .routes(routes!(missing::list))
+        .routes(routes!(missing::acknowledge))
         .with_state(api)
-        .route(
-            "/publish",
-            post(publish::publish).with_state(publish.clone()),
-        )
-        .route(
-            "/cloudevents",
-            post(cloudevents::publish).with_state(publish.clone()),
-        )
-        .route(
-            "/rejected/{id}/requeue",
-            post(rejected::requeue).with_state(publish.clone()),
-        )
-        .route(
-            "/v1/logs",
-            post(otlp::logs).with_state(otlp::State::new(publish)),
-        )
-        .route("/v1/traces", post(otlp::other_signal))
-        .route("/v1/metrics", post(otlp::other_signal))
-        .route("/", get(site::index))
-        .route("/page/{file}", get(site::file))
+        .routes(routes!(publish::publish).with_state(publish.clone()))
+        .routes(routes!(cloudevents::publish).with_state(publish.clone()))
+        .routes(routes!(rejected::requeue).with_state(publish))
+        .routes(routes!(otlp::logs).with_state(otlp))
+        .routes(routes!(otlp::traces))
+        .routes(routes!(otlp::metrics))
+        .routes(routes!(site::index))
+        .routes(routes!(site::file))
+        .routes(routes!(docs::page))
+        .routes(routes!(docs::file))
+        .routes(routes!(openapi::show))
+        .split_for_parts();
+    router
+        .with_state(Document::of(document))
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
@@ -164,7 +164,7 @@ pub fn router(api: Arc<Api>) -> Router {
 
 async fn unknown_path(uri: Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing",
+        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
         uri.path()
     ))
 }

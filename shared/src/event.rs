@@ -269,6 +269,7 @@ impl Payload {
 
 /// One way in which an event breaks the rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Violation {
     /// The field concerned, or none where it is the event as a whole.
     pub field: Option<String>,
@@ -302,6 +303,7 @@ impl fmt::Display for Violation {
 /// The rule that was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Code {
     /// A required field is not there.
     Missing,

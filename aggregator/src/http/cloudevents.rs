@@ -20,6 +20,9 @@ use shared::{
 };
 
 use super::{
+    openapi::{
+        Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Packed, Received, Waiting,
+    },
     problem::{ItemErrors, Problem},
     publish::{self, Accepted, MAX_EVENTS, refused, waiting},
 };
@@ -63,7 +66,19 @@ impl Mode {
     }
 }
 
-/// Takes one event, or an array of them.
+/// Takes CloudEvents 1.0: one, an array of them, or one in headers and body.
+#[utoipa::path(
+    post,
+    path = "/cloudevents",
+    tag = "publish",
+    params(Waiting, Packed, Attributes),
+    request_body(content(
+        (CloudEvent = "application/cloudevents+json"),
+        (CloudEvents = "application/cloudevents-batch+json"),
+        (Data = "application/json")
+    )),
+    responses((status = OK, body = Received), (status = ACCEPTED, body = waiting::Answer), CloudEventing)
+)]
 pub async fn publish(
     Extract(state): Extract<publish::State>,
     request: Request,

@@ -8,10 +8,12 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use super::{
     Api,
     events::{self, Shown as Event},
+    openapi::{Asked, OfKept},
     page,
     problem::Problem,
     query::Query,
@@ -22,35 +24,48 @@ use crate::{
 };
 
 /// A page of conflicts.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = ConflictPage)]
 struct Page {
     conflicts: Vec<Shown>,
     /// That ever came.
     total: u64,
     /// These are not kept any more.
     evicted: u64,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Conflict)]
 struct Shown {
     id: i64,
     /// What was there first, and is in `GET /events`.
     stored: Event,
     /// What came later under the same identity.
+    #[schema(format = DateTime)]
     timestamp: String,
     /// There only where arrival filled in the timestamp.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     timestamp_filled: bool,
     source: String,
+    #[schema(value_type = Object)]
     payload: Box<RawValue>,
     subject: String,
     stream_sequence: u64,
     position: u64,
+    #[schema(format = DateTime)]
     processed_at: String,
 }
 
-/// Lists what is kept, the latest first.
+/// Lists conflicts that are kept, the latest first.
+#[utoipa::path(
+    get,
+    path = "/conflicts",
+    tag = "kept",
+    params(OfKept),
+    responses((status = OK, body = Page), Asked)
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -7,30 +7,41 @@ use axum::{
     extract::{RawQuery, State},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Api, page, problem::Problem, query::Query};
+use super::{
+    Api,
+    openapi::{Asked, OfDuplicates},
+    page,
+    problem::Problem,
+    query::Query,
+};
 use crate::{clock, store::reader};
 
 /// What is known of duplicates.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Duplicates {
     /// All that ever came, of the topic or of all.
     total: u64,
     /// Memory knows those that came since then.
+    #[schema(format = DateTime)]
     since: String,
     /// The latest first.
     recent: Vec<Recent>,
     /// Those that came most often first.
     often: Vec<Often>,
+    #[schema(required)]
     filtered_by_topic: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RecentDuplicate)]
 struct Recent {
     topic: String,
     event_id: String,
     /// Who sent it again.
     source: String,
+    #[schema(format = DateTime)]
     processed_at: String,
     /// Whether it differs from what is stored.
     conflict: bool,
@@ -40,7 +51,8 @@ struct Recent {
     position: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = OftenRepeated)]
 struct Often {
     topic: String,
     event_id: String,
@@ -50,7 +62,14 @@ struct Often {
     at_most: u64,
 }
 
-/// Lists duplicates of a topic, or of all.
+/// Lists duplicates of a topic, or of all, that came since the start.
+#[utoipa::path(
+    get,
+    path = "/duplicates",
+    tag = "events",
+    params(OfDuplicates),
+    responses((status = OK, body = Duplicates), Asked)
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -8,10 +8,12 @@ use axum::{
 };
 use serde::Serialize;
 use shared::event::{Code, EventId};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     events::{self, Shown},
+    openapi::{Finding, OfEvent},
     problem::Problem,
     query::Query,
 };
@@ -21,7 +23,8 @@ use crate::{
 };
 
 /// An event and what is known of it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FoundEvent)]
 pub struct Found {
     event: Shown,
     /// Its place in the order of storing.
@@ -34,14 +37,22 @@ pub struct Found {
 }
 
 /// How often an identity came again. Memory knows the identities that come again most often; of others, how often at most.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 struct Again {
     at_least: u64,
     at_most: u64,
+    #[schema(format = DateTime)]
     since: String,
 }
 
 /// Finds the event of a topic and an `event_id`.
+#[utoipa::path(
+    get,
+    path = "/event",
+    tag = "events",
+    params(OfEvent),
+    responses((status = OK, body = Found), Finding)
+)]
 pub async fn find(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -13,9 +13,15 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use utoipa::ToSchema;
 
 use self::question::{Asked, Format};
-use super::{Api, page, problem::Problem};
+use super::{
+    Api,
+    openapi::{Asked as Refused, Lines, OfEvents},
+    page,
+    problem::Problem,
+};
 use crate::{
     clock,
     store::{
@@ -25,17 +31,21 @@ use crate::{
 };
 
 /// A page of events.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EventPage)]
 pub struct Page {
     events: Vec<Shown>,
     /// None where it would have to be counted.
+    #[schema(required)]
     total: Option<u64>,
+    #[schema(required)]
     filtered_by_topic: Option<Topics>,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
 /// The topics asked for: one as it is, several as a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Topics {
     One(String),
@@ -43,20 +53,34 @@ enum Topics {
 }
 
 /// An event as it came, with the time of its storing.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StoredEvent)]
 pub struct Shown {
     topic: String,
     event_id: String,
+    #[schema(format = DateTime)]
     timestamp: String,
     /// There only where arrival filled in the timestamp.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     timestamp_filled: bool,
     source: String,
+    #[schema(value_type = Object)]
     payload: Box<RawValue>,
+    #[schema(format = DateTime)]
     processed_at: String,
 }
 
-/// Lists events.
+/// Lists events, the newest first.
+#[utoipa::path(
+    get,
+    path = "/events",
+    tag = "events",
+    params(OfEvents),
+    responses(
+        (status = OK, content((Page = "application/json"), (Lines = "application/x-ndjson"))),
+        Refused
+    )
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Api,
+    openapi::{Sampled, Tailing},
     problem::{Cannot, Problem},
     query::Query,
 };
@@ -71,6 +72,14 @@ struct Following {
 }
 
 /// Sends the samples that are kept, as a list in the event `history`, then each new one in an event `sample`.
+///
+/// For the page at `/`, and of its version: what a sample has may change.
+#[utoipa::path(
+    get,
+    path = "/live",
+    tag = "service",
+    responses((status = OK, body = Sampled, content_type = "text/event-stream"), Tailing)
+)]
 pub async fn follow(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

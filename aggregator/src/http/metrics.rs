@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use self::exposition::Exposition;
-use super::{Api, problem::Problem, query::Query, status};
+use super::{Api, openapi::Unasked, problem::Problem, query::Query, status};
 use crate::store::reader::{Figures, Sizes, Stats};
 
 /// How long the broker is asked; Prometheus itself gives up after 10 s.
@@ -27,7 +27,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The parts of the service, as `/health` names them.
 const PARTS: [&str; 4] = ["broker", "consumer", "progress", "store"];
 
-/// Tells all figures.
+/// Tells all figures, for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "service",
+    responses((status = OK, body = String, content_type = "text/plain"), Unasked)
+)]
 pub async fn metrics(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -7,26 +7,45 @@ use axum::{
     extract::{RawQuery, Request, State},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Api, body::is_json, page::MAX_LIMIT, problem::Problem, query::Query};
+use super::{
+    Api,
+    body::is_json,
+    openapi::{Asked, Nothing, Noting},
+    page::MAX_LIMIT,
+    problem::Problem,
+    query::Query,
+};
 use crate::{clock, store::reader::Missing};
 
 /// The latest ranges.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MissingRanges)]
 pub struct List {
     missing: Vec<Shown>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MissingRange)]
 struct Shown {
     stream: String,
     first: u64,
     last: u64,
+    #[schema(format = DateTime)]
     noticed_at: String,
+    #[schema(required)]
+    #[schema(format = DateTime)]
     acknowledged_at: Option<String>,
 }
 
-/// Lists them, the latest first, at most 1,000 ranges.
+/// Lists missing stream sequences, the latest first, at most 1,000 ranges.
+#[utoipa::path(
+    get,
+    path = "/missing",
+    tag = "kept",
+    responses((status = OK, body = List), Asked)
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -49,12 +68,19 @@ fn shown(missing: Missing) -> Shown {
 }
 
 /// How many were acknowledged.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Acknowledged {
     acknowledged: u64,
 }
 
 /// A person has taken note of all of them: `/health` and `/stats` count them no longer.
+#[utoipa::path(
+    post,
+    path = "/missing/acknowledge",
+    tag = "kept",
+    request_body = Nothing,
+    responses((status = OK, body = Acknowledged), Noting)
+)]
 pub async fn acknowledge(
     State(api): State<Arc<Api>>,
     request: Request,

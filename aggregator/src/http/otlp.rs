@@ -3,7 +3,7 @@
 //! Records that cannot be events are told as rejected, and the others are taken; success means that these are in the
 //! stream. Senders try again after 429, 502, 503 and 504 only: with any other error they drop the request.
 
-mod answer;
+pub mod answer;
 mod collect;
 mod digest;
 mod json;
@@ -28,6 +28,7 @@ use self::{
 };
 use super::{
     body::{Held, Taken, media_type},
+    openapi::{Exporting, Logs, Message, OtherSignal, Packed},
     problem::Problem,
     publish,
 };
@@ -62,7 +63,20 @@ impl Encoding {
     }
 }
 
-/// Takes log records.
+/// Takes log records of OpenTelemetry, each as an event.
+///
+/// Answers are in the encoding of the request. Records that cannot be events are told in `partialSuccess`.
+#[utoipa::path(
+    post,
+    path = "/v1/logs",
+    tag = "publish",
+    params(Packed),
+    request_body(content((Logs = "application/json"), (Message = "application/x-protobuf"))),
+    responses(
+        (status = OK, content((Exported = "application/json"), (Message = "application/x-protobuf"))),
+        Exporting
+    )
+)]
 pub async fn logs(Extract(state): Extract<State>, request: Request) -> Response {
     let Some(encoding) = Encoding::of(request.headers()) else {
         return Problem::not_otlp_type().into_response();
@@ -73,16 +87,31 @@ pub async fn logs(Extract(state): Extract<State>, request: Request) -> Response 
     }
 }
 
-/// Says that only logs are taken.
-pub async fn other_signal(uri: Uri, headers: HeaderMap) -> Response {
-    let problem = Problem::not_found(format!(
-        "{} is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address",
-        uri.path()
-    ));
-    match Encoding::of(&headers) {
+/// Says that traces are not taken, only logs are.
+#[utoipa::path(post, path = "/v1/traces", tag = "publish", responses(OtherSignal))]
+pub async fn traces(uri: Uri, headers: HeaderMap) -> Response {
+    not_taken(&uri, &headers)
+}
+
+/// Says that metrics are not taken, only logs are.
+#[utoipa::path(post, path = "/v1/metrics", tag = "publish", responses(OtherSignal))]
+pub async fn metrics(uri: Uri, headers: HeaderMap) -> Response {
+    not_taken(&uri, &headers)
+}
+
+fn not_taken(uri: &Uri, headers: &HeaderMap) -> Response {
+    let problem = not_logs(uri.path());
+    match Encoding::of(headers) {
         Some(encoding) => refusal(encoding, problem),
         None => problem.into_response(),
     }
+}
+
+/// 404 for what OTLP has beside logs.
+pub fn not_logs(path: &str) -> Problem {
+    Problem::not_found(format!(
+        "{path} is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address"
+    ))
 }
 
 async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exported, Problem> {

@@ -10,6 +10,7 @@ use axum::{
 use serde::Serialize;
 use shared::event::{Code, MAX_NAME_BYTES, Violation};
 use tracing::error;
+use utoipa::ToSchema;
 
 use crate::store::StoreError;
 
@@ -20,24 +21,30 @@ const MAX_DETAIL_BYTES: usize = 500;
 const SHOWN: usize = 100;
 
 /// An error as its document tells it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: &'static str,
     #[serde(serialize_with = "as_number")]
+    #[schema(value_type = u16, minimum = 400, maximum = 599)]
     status: StatusCode,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     line: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     column: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(max_items = 100)]
     errors: Vec<ItemError>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     errors_total: Option<usize>,
     /// By which its request is found in the log. It is put in where the request is observed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String)]
     request_id: Option<Box<str>>,
     #[serde(skip)]
     retry_after: Option<Duration>,
@@ -47,9 +54,10 @@ pub struct Problem {
 }
 
 /// What is wrong with one part of a request.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 struct ItemError {
     /// The place of the event in the request, from 0; none for the request or a query parameter.
+    #[schema(required)]
     index: Option<usize>,
     #[serde(flatten)]
     violation: Violation,
@@ -101,6 +109,16 @@ impl Problem {
             retry_after: None,
             accept_encoding: None,
         }
+    }
+
+    /// What kind of problem it is, for programs.
+    pub fn kind(&self) -> &'static str {
+        self.kind
+    }
+
+    /// The same for people.
+    pub fn title(&self) -> &'static str {
+        self.title
     }
 
     /// The status of its answer.
@@ -364,6 +382,11 @@ impl Problem {
     /// 500; the cause goes to the log.
     pub fn internal(cause: &StoreError) -> Self {
         error!(error = %cause, "a query failed");
+        Self::store_unreadable()
+    }
+
+    /// What of [`Self::internal`] is told.
+    pub fn store_unreadable() -> Self {
         Self::new(
             "urn:problem:internal",
             "Internal error",
@@ -388,6 +411,11 @@ impl Problem {
     /// 503: nothing was changed; the cause goes to the log.
     pub fn store_cannot_write(cause: &StoreError) -> Self {
         error!(error = %cause, "a change that a person asked for failed");
+        Self::store_unwritable()
+    }
+
+    /// What of [`Self::store_cannot_write`] is told.
+    pub fn store_unwritable() -> Self {
         Self {
             retry_after: Some(Duration::from_secs(5)),
             ..Self::new(

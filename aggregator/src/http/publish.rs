@@ -19,10 +19,12 @@ use shared::{
 };
 use tokio::{task::spawn_blocking, time::timeout};
 use tracing::{error, warn};
+use utoipa::ToSchema;
 
 use super::{
     Api,
     body::{Intake, media_type},
+    openapi::{Events, Lines, Packed, Publishing, Received, Waiting},
     problem::{Cannot, ItemErrors, Problem},
 };
 use crate::store::StreamPlace;
@@ -44,7 +46,8 @@ pub struct State {
 }
 
 /// What the sender of accepted events is told.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Accepted {
     status: &'static str,
     received: usize,
@@ -85,6 +88,17 @@ impl Layout {
 }
 
 /// Takes one event, an array of events, `{"events":[…]}`, or an event on each line.
+///
+/// All of them are valid, or nothing is published. Success means that every event is in the stream; with `wait=stored` the
+/// answer says what became of each.
+#[utoipa::path(
+    post,
+    path = "/publish",
+    tag = "publish",
+    params(Waiting, Packed),
+    request_body(content((Events = "application/json"), (Lines = "application/x-ndjson"))),
+    responses((status = OK, body = Received), (status = ACCEPTED, body = waiting::Answer), Publishing)
+)]
 pub async fn publish(
     Extract(state): Extract<State>,
     request: Request,

@@ -10,30 +10,35 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Serialize;
 use shared::cloudevent;
+use utoipa::ToSchema;
 
 use super::{
     Api,
     body::is_json,
     cloudevents::{self, Mode},
+    openapi::{Asked, Mended, OfKept, Packed, Requeueing},
     page,
     problem::Problem,
-    publish::{self, Layout},
+    publish::{self, Accepted, Layout},
     query::Query,
 };
 use crate::{clock, store::reader::Rejected};
 
 /// A page of rejected arrivals.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RejectedPage)]
 struct Page {
     rejected: Vec<Shown>,
     /// That ever came.
     total: u64,
     /// Of these no body is kept any more.
     evicted: u64,
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rejected)]
 struct Shown {
     id: i64,
     reason: String,
@@ -41,17 +46,29 @@ struct Shown {
     subject: String,
     stream_sequence: u64,
     position: u64,
+    #[schema(format = DateTime)]
     processed_at: String,
+    #[schema(required)]
+    #[schema(format = DateTime)]
     requeued_at: Option<String>,
     /// As it came, where it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     body: Option<String>,
     /// As it came, where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     body_base64: Option<String>,
 }
 
-/// Lists what is kept, the latest first.
+/// Lists rejected arrivals that are kept, the latest first.
+#[utoipa::path(
+    get,
+    path = "/rejected",
+    tag = "kept",
+    params(OfKept),
+    responses((status = OK, body = Page), Asked)
+)]
 pub async fn list(
     Extract(api): Extract<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -92,6 +109,14 @@ fn shown(row: Rejected) -> Shown {
 
 /// Sends a rejected body again, or what the request has in its place, as `POST /publish` would, or `POST /cloudevents`
 /// where it is such an event. It is a new arrival; the old one stays, marked.
+#[utoipa::path(
+    post,
+    path = "/rejected/{id}/requeue",
+    tag = "kept",
+    params(("id" = i64, Path, description = "That of the rejected arrival.", example = 1), Packed),
+    request_body = Mended,
+    responses((status = OK, body = Accepted), Requeueing)
+)]
 pub async fn requeue(
     Extract(state): Extract<publish::State>,
     Path(id): Path<String>,

@@ -6,7 +6,7 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::{problem::Problem, unknown_path};
+use super::{openapi::NoFile, problem::Problem, unknown_path};
 
 /// The files that the page loads, each with its type.
 const FILES: [(&str, &str, &str); 10] = [
@@ -29,12 +29,32 @@ const FILES: [(&str, &str, &str); 10] = [
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// The page.
+/// The live page.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "service",
+    responses((status = OK, body = String, content_type = "text/html"))
+)]
 pub async fn index() -> Html<&'static str> {
     Html(include_str!("../../page/index.html"))
 }
 
-/// A file of it. It is asked for again each time: after an update the page and its files are of one version.
+/// A file of the live page. It is asked for again each time: after an update the page and its files are of one version.
+#[utoipa::path(
+    get,
+    path = "/page/{file}",
+    tag = "service",
+    params(("file" = String, Path, description = "Its name.", example = "page.js")),
+    responses(
+        (status = OK, content(
+            (String = "text/javascript"),
+            (String = "text/css"),
+            (String = "image/svg+xml")
+        )),
+        NoFile
+    )
+)]
 pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let found = FILES.iter().find(|(file, ..)| *file == name);
     let Some((_, kind, text)) = found else {

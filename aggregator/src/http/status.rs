@@ -13,15 +13,21 @@ use axum::{
 use serde::Serialize;
 use shared::stream::{self, StreamState};
 use tracing::debug;
+use utoipa::ToSchema;
 
-use super::{Api, problem::Problem, query::Query};
+use super::{
+    Api,
+    openapi::{Asked, Unasked},
+    problem::Problem,
+    query::Query,
+};
 use crate::{clock, store::reader};
 
 /// Topic names shown in `/stats`; `topics_total` counts all.
 const MAX_TOPICS: usize = 1_000;
 
 /// The bookkeeping at one commit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
     received: u64,
     unique_processed: u64,
@@ -35,6 +41,7 @@ pub struct Stats {
     conflicts_evicted: u64,
     redelivered: u64,
     /// Messages in the stream that are not applied; none while the broker cannot be asked.
+    #[schema(required)]
     pending: Option<u64>,
     missing: u64,
     /// How often messages waited and nothing was applied for so long that they were pulled anew, since the start.
@@ -44,10 +51,17 @@ pub struct Stats {
     topics: Vec<String>,
     topics_total: u64,
     uptime_seconds: u64,
+    #[schema(format = DateTime)]
     started_at: String,
 }
 
 /// Tells the counters and what is still to come.
+#[utoipa::path(
+    get,
+    path = "/stats",
+    tag = "counts",
+    responses((status = OK, body = Stats), Asked)
+)]
 pub async fn stats(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -101,9 +115,10 @@ pub fn pending(stream: &StreamState, stats: &reader::Stats) -> u64 {
 }
 
 /// Whether all parts work.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     status: &'static str,
+    #[schema(format = DateTime)]
     timestamp: String,
     /// The parts that do not work, each with its reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -113,6 +128,7 @@ pub struct Health {
     missing: u64,
     /// What a person should see to, though all parts work.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     clock: Option<String>,
 }
 
@@ -125,6 +141,16 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// 200 when all parts work, 503 with those that do not. Reads only.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "service",
+    responses(
+        (status = OK, body = Health),
+        (status = SERVICE_UNAVAILABLE, body = Health),
+        Unasked
+    )
+)]
 pub async fn health(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -3,6 +3,7 @@
 mod cloudevents;
 mod lines;
 mod live;
+mod openapi;
 mod otlp;
 
 use std::{sync::Arc, time::Instant};
@@ -148,7 +149,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts and /missing","request_id":"test"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs","request_id":"test"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST

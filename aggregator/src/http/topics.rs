@@ -8,34 +8,53 @@ use axum::{
 };
 use serde::Serialize;
 use shared::event::Code;
+use utoipa::ToSchema;
 
-use super::{Api, page, problem::Problem, query::Query};
+use super::{
+    Api,
+    openapi::{Asked, OfTopics},
+    page,
+    problem::Problem,
+    query::Query,
+};
 use crate::{
     clock,
     store::reader::{TopicCounts, TopicQuestion, TopicSort},
 };
 
 /// A page of topics.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TopicPage)]
 pub struct Page {
     topics: Vec<Shown>,
     /// How many there are in all, whatever is asked for.
     total: u64,
     /// By ascending names, where there are more: the last name shown, and the next page has the names after it.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = TopicCounts)]
 struct Shown {
     topic: String,
     received: u64,
     unique_processed: u64,
     duplicate_dropped: u64,
+    #[schema(format = DateTime)]
     first_at: String,
+    #[schema(format = DateTime)]
     last_at: String,
 }
 
 /// Lists topics: by name, or by what the parameter `sort` says.
+#[utoipa::path(
+    get,
+    path = "/topics",
+    tag = "counts",
+    params(OfTopics),
+    responses((status = OK, body = Page), Asked)
+)]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
@@ -53,7 +72,7 @@ pub async fn list(
 }
 
 /// What can be sorted by, as the answer names it, and the share of duplicates.
-const SORTS: [(&str, TopicSort); 7] = [
+pub const SORTS: [(&str, TopicSort); 7] = [
     ("topic", TopicSort::Name),
     ("received", TopicSort::Received),
     ("unique_processed", TopicSort::Unique),

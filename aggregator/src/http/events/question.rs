@@ -15,10 +15,10 @@ use crate::{
 };
 
 /// Most topics of one question.
-const MAX_TOPICS: usize = 100;
+pub const MAX_TOPICS: usize = 100;
 
 /// Most values in the payload of one question: each reads it again.
-const MAX_VALUES: usize = 16;
+pub const MAX_VALUES: usize = 16;
 
 const KNOWN: [&str; 10] = [
     "topic",

@@ -25,6 +25,7 @@ use super::{line, question};
 use crate::{
     http::{
         Api,
+        openapi::{OfTail, Tailing, Told},
         problem::{Cannot, Problem},
         query::Query,
     },
@@ -53,7 +54,7 @@ const PACE: Duration = Duration::from_millis(50);
 const LATEST_PACE: Duration = Duration::from_millis(500);
 
 /// Most events that such a client gets at once.
-const MAX_LATEST: usize = 100;
+pub const MAX_LATEST: usize = 100;
 
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -72,6 +73,15 @@ struct Tail {
 }
 
 /// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.
+///
+/// It does not end before the service does.
+#[utoipa::path(
+    get,
+    path = "/events/tail",
+    tag = "events",
+    params(OfTail),
+    responses((status = OK, body = Told, content_type = "text/event-stream"), Tailing)
+)]
 pub async fn tail(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,

@@ -7,6 +7,7 @@ use axum::{
 };
 use prost::Message;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     json::{self, is_default},
@@ -15,28 +16,30 @@ use super::{
 use crate::http::problem::Problem;
 
 /// `ExportLogsServiceResponse`: what of the request was taken.
-#[derive(Clone, PartialEq, Message, Serialize)]
+#[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exported {
     /// None where all of it was.
     #[prost(message, optional, tag = "1")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub partial_success: Option<PartialSuccess>,
 }
 
 /// `ExportLogsPartialSuccess`.
-#[derive(Clone, PartialEq, Message, Serialize)]
+#[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PartialSuccess {
     #[prost(int64, tag = "1")]
     #[serde(serialize_with = "json::long::serialize")]
+    #[schema(value_type = String, pattern = "^[0-9]+$")]
     pub rejected_log_records: i64,
     #[prost(string, tag = "2")]
     pub error_message: String,
 }
 
 /// `google.rpc.Status`.
-#[derive(Clone, PartialEq, Message, Serialize)]
+#[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 pub struct Status {
     /// Of `google.rpc.Code`; senders go by the HTTP status.
     #[prost(int32, tag = "1")]
@@ -60,8 +63,8 @@ pub fn answer(encoding: Encoding, message: &(impl Message + Serialize)) -> Respo
     ([kind], Body::from(body)).into_response()
 }
 
-/// A problem in this encoding, with its status and headers.
-pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
+/// What a problem is in OTLP.
+pub fn status(problem: &Problem) -> Status {
     let code = match problem.status() {
         StatusCode::NOT_FOUND => 12,             // UNIMPLEMENTED
         StatusCode::REQUEST_TIMEOUT => 4,        // DEADLINE_EXCEEDED
@@ -70,7 +73,12 @@ pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
         _ => 13,                                 // INTERNAL
     };
     let message = problem.detail().to_owned();
-    let mut told = answer(encoding, &Status { code, message });
+    Status { code, message }
+}
+
+/// A problem in this encoding, with its status and headers.
+pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
+    let mut told = answer(encoding, &status(&problem));
     let (head, _) = problem.into_response().into_parts();
     *told.status_mut() = head.status;
     for (name, value) in head.headers {

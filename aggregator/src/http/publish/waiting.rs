@@ -17,6 +17,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
+use utoipa::ToSchema;
 
 use super::{PARSE_ASIDE_BYTES, put};
 use crate::{
@@ -29,17 +30,18 @@ use crate::{
 };
 
 /// How long an answer waits where the request does not say.
-const DEFAULT: Duration = Duration::from_secs(5);
+pub const DEFAULT: Duration = Duration::from_secs(5);
 
 /// How long a request may have it wait.
-const LONGEST: Duration = Duration::from_secs(30);
+pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
 
 /// What became of the events of a request.
-#[derive(Debug, Serialize)]
-struct Answer {
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Waited)]
+pub struct Answer {
     status: &'static str,
     received: usize,
     message: &'static str,
@@ -47,7 +49,7 @@ struct Answer {
     outcomes: Outcomes,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Outcomes {
     One(Shown),
@@ -55,12 +57,26 @@ enum Outcomes {
 }
 
 /// What became of an event.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Outcome)]
 struct Shown {
-    outcome: &'static str,
+    outcome: Said,
     /// Of the event that is stored under its identity.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     sequence: Option<i64>,
+}
+
+/// [`Outcome`] in a word.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Stored,
+    Duplicate,
+    Conflict,
+    Rejected,
+    /// Not known in time: it is in the stream.
+    Pending,
 }
 
 /// How long the answer is to wait; none where it is not.
@@ -69,23 +85,25 @@ struct Shown {
 /// 422 where the query says it wrong.
 pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     let query = Query::parse_many(query, &KNOWN, |name| !KNOWN.contains(&name))?;
+    let time = match query.text("wait_ms") {
+        None => DEFAULT,
+        Some(text) => {
+            let time = text.parse().ok().map(Duration::from_millis);
+            let time = time.filter(|time| (Duration::from_millis(1)..=LONGEST).contains(time));
+            time.ok_or_else(|| {
+                let message = format!("must be a whole number from 1 to {}", LONGEST.as_millis());
+                Problem::invalid_query("wait_ms", Code::OutOfRange, message)
+            })?
+        }
+    };
     match query.text("wait") {
-        Some("stored") => {}
+        None => Ok(None),
+        Some("stored") => Ok(Some(time)),
         Some(_) => {
             let message = "must be stored".to_owned();
-            return Err(Problem::invalid_query("wait", Code::OutOfRange, message));
+            Err(Problem::invalid_query("wait", Code::OutOfRange, message))
         }
-        None => return Ok(None),
     }
-    let Some(text) = query.text("wait_ms") else {
-        return Ok(Some(DEFAULT));
-    };
-    let time = text.parse().ok().map(Duration::from_millis);
-    let time = time.filter(|time| (Duration::from_millis(1)..=LONGEST).contains(time));
-    time.map(Some).ok_or_else(|| {
-        let message = format!("must be a whole number from 1 to {}", LONGEST.as_millis());
-        Problem::invalid_query("wait_ms", Code::OutOfRange, message)
-    })
 }
 
 /// Publishes events and answers when they are stored, or when the time is over.
@@ -158,11 +176,11 @@ fn answer(known: &[Option<Outcome>]) -> Result<Response, Problem> {
 
 fn shown(known: Option<Outcome>) -> Shown {
     let (outcome, sequence) = match known {
-        Some(Outcome::Stored(sequence)) => ("stored", Some(sequence)),
-        Some(Outcome::Duplicate(stored)) => ("duplicate", Some(stored)),
-        Some(Outcome::Conflict(stored)) => ("conflict", Some(stored)),
-        Some(Outcome::Rejected) => ("rejected", None),
-        None => ("pending", None),
+        Some(Outcome::Stored(sequence)) => (Said::Stored, Some(sequence)),
+        Some(Outcome::Duplicate(stored)) => (Said::Duplicate, Some(stored)),
+        Some(Outcome::Conflict(stored)) => (Said::Conflict, Some(stored)),
+        Some(Outcome::Rejected) => (Said::Rejected, None),
+        None => (Said::Pending, None),
     };
     Shown { outcome, sequence }
 }
@@ -218,6 +236,7 @@ mod tests {
             "wait=applied",
             "wait=stored&wait_ms=0",
             "wait=stored&wait_ms=30001",
+            "wait_ms=30001",
         ] {
             assert!(parse(Some(wrong)).is_err(), "{wrong}");
         }

@@ -1,0 +1,222 @@
+//! `GET /openapi.json`: the API as OpenAPI 3.1.
+//!
+//! Each handler says where it is, and names the types of its parameters, its body and its answers. Answers have the types
+//! that are written; what is read by hand has a schema here, with the limits that are checked. Nothing is a route that is
+//! not in the document, for both are made of one list.
+
+mod otlp;
+mod parameters;
+mod refusals;
+mod requests;
+
+use std::collections::BTreeMap;
+
+use axum::{
+    extract::State,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use serde_json::Value;
+use utoipa::{
+    IntoResponses, PartialSchema, ToSchema,
+    openapi::{
+        Content, Header, InfoBuilder, LicenseBuilder, Object, OpenApi, PathItem, Ref, RefOr,
+        Schema, ServerBuilder, Type,
+        example::ExampleBuilder,
+        header::HeaderBuilder,
+        path::Operation,
+        response::{Response as Answer, ResponseBuilder},
+        tag::TagBuilder,
+    },
+};
+
+use self::refusals::{Anywhere, Foreign};
+pub use self::{
+    otlp::{Logs, Message},
+    parameters::{
+        Attributes, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed, Waiting,
+    },
+    refusals::{
+        Asked, CloudEventing, Exporting, Finding, NoFile, Noting, OtherSignal, Publishing,
+        Requeueing, Tailing, Unasked,
+    },
+    requests::{
+        CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Received, Sampled, Told,
+    },
+};
+use super::{otlp::answer::Status, problem::Problem};
+
+/// Requests and answers, as they are: by method and path, then by what they are. The tests send and compare them.
+pub const EXAMPLES: &str = include_str!("openapi/examples.json");
+
+const ABOUT: &str = "Takes events in at least once, stores each exactly once, and counts every one as stored, as a \
+duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
+with 404, another method with 405 and the header Allow, and HEAD as GET is, without the body. A head of more than 32 KiB is \
+refused with 431.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
+letters, digits and -_.:, the answer tells the name that they were given.";
+
+/// The groups of operations, in their order.
+const TAGS: [(&str, &str); 5] = [
+    (
+        "publish",
+        "Events in: everything is valid, or nothing is published.",
+    ),
+    ("events", "What is stored, and what came again."),
+    ("counts", "The bookkeeping."),
+    (
+        "kept",
+        "What people should look at: rejected arrivals, conflicts, and what the stream lost.",
+    ),
+    ("service", "The service itself."),
+];
+
+/// The document as it is served.
+#[derive(Debug, Clone)]
+pub struct Document(Bytes);
+
+impl Document {
+    /// Of what the routes say.
+    pub fn of(mut api: OpenApi) -> Self {
+        api.info = InfoBuilder::new()
+            .title("Event aggregator")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(ABOUT))
+            .license(Some(
+                LicenseBuilder::new()
+                    .name("MIT")
+                    .identifier(Some("MIT"))
+                    .build(),
+            ))
+            .build();
+        api.servers = Some(vec![ServerBuilder::new().url("/").build()]);
+        let tag = |(name, about)| {
+            TagBuilder::new()
+                .name(name)
+                .description(Some(about))
+                .build()
+        };
+        api.tags = Some(TAGS.map(tag).into());
+        let components = api.components.get_or_insert_default();
+        components.schemas.extend(schemas::<Problem>());
+        components.schemas.extend(schemas::<Status>());
+        let mut everywhere = BTreeMap::from([
+            ("UnknownPath".to_owned(), anywhere(StatusCode::NOT_FOUND)),
+            (
+                "UnknownMethod".to_owned(),
+                anywhere(StatusCode::METHOD_NOT_ALLOWED),
+            ),
+        ]);
+        for response in everywhere.values_mut() {
+            response.headers.insert(REQUEST_ID.to_owned(), request_id());
+        }
+        let everywhere = everywhere.into_iter();
+        components
+            .responses
+            .extend(everywhere.map(|(name, response)| (name, RefOr::T(response))));
+        let examples = serde_json::from_str(EXAMPLES).expect("it is JSON, as the tests know");
+        for (path, item) in &mut api.paths.paths {
+            for (method, operation) in operations(item) {
+                finish(method, path, operation, &examples);
+            }
+        }
+        let json = api.to_json().expect("its keys are texts");
+        Self(json.into())
+    }
+}
+
+/// Tells this document.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    tag = "service",
+    responses((status = OK, body = Object, content_type = "application/json"))
+)]
+pub async fn show(State(Document(json)): State<Document>) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, kind)], json).into_response()
+}
+
+const REQUEST_ID: &str = "X-Request-Id";
+
+fn request_id() -> Header {
+    HeaderBuilder::new()
+        .schema(Object::with_type(Type::String))
+        .description(Some("What the log calls the request."))
+        .build()
+}
+
+/// A type's schema, and those that it refers to.
+fn schemas<T: ToSchema + PartialSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut all = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut all);
+    all
+}
+
+/// What no operation answers.
+fn anywhere(status: StatusCode) -> Answer {
+    let schema = Ref::from_schema_name(Problem::name());
+    let response = ResponseBuilder::new()
+        .description(status.canonical_reason().unwrap_or_default())
+        .content("application/problem+json", Content::new(Some(schema)));
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        return response.build();
+    }
+    let allow = HeaderBuilder::new()
+        .schema(Object::with_type(Type::String))
+        .description(Some("The methods that the path takes."));
+    response.header("Allow", allow.build()).build()
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [("GET", &mut item.get), ("POST", &mut item.post)]
+        .into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Adds what is the same for all operations, and the examples.
+fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value) {
+    let words = path
+        .split(['/', '{', '}', '.'])
+        .filter(|word| !word.is_empty());
+    let id: Vec<_> = std::iter::once(method.to_lowercase())
+        .chain(words.map(str::to_owned))
+        .collect();
+    operation.operation_id = Some(id.join("_"));
+    let examples = &examples[format!("{method} {path}")];
+    if let Some(body) = &mut operation.request_body {
+        add_examples(&mut body.content, &examples["request"]);
+    }
+    let responses = &mut operation.responses.responses;
+    responses.extend(Anywhere::responses());
+    if method != "GET" {
+        responses.extend(Foreign::responses());
+    }
+    for (status, response) in responses {
+        let RefOr::T(response) = response else {
+            continue;
+        };
+        response.headers.insert(REQUEST_ID.to_owned(), request_id());
+        if response.description.is_empty() {
+            let status = StatusCode::from_bytes(status.as_bytes()).ok();
+            let reason = status.and_then(|status| status.canonical_reason());
+            reason
+                .unwrap_or_default()
+                .clone_into(&mut response.description);
+        }
+        add_examples(&mut response.content, &examples[status.as_str()]);
+    }
+}
+
+/// Adds examples by media type and name.
+fn add_examples<'a>(
+    content: impl IntoIterator<Item = (&'a String, &'a mut Content)>,
+    examples: &Value,
+) {
+    for (media_type, content) in content {
+        for (name, value) in examples[media_type].as_object().into_iter().flatten() {
+            let example = ExampleBuilder::new().value(Some(value.clone())).build();
+            content.examples.insert(name.clone(), RefOr::T(example));
+        }
+    }
+}

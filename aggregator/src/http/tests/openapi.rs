@@ -1,0 +1,406 @@
+//! The document and the service say the same: routes, methods, parameters, examples and answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+/// An operation of the document.
+struct Operation<'a> {
+    method: &'a str,
+    path: &'a str,
+    told: &'a Value,
+}
+
+impl Operation<'_> {
+    /// The names of its parameters in the query.
+    fn query(&self) -> BTreeSet<&str> {
+        let parameters = self.told["parameters"].as_array().into_iter().flatten();
+        parameters
+            .filter(|parameter| parameter["in"] == "query")
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect()
+    }
+
+    fn name(&self) -> String {
+        format!("{} {}", self.method.to_uppercase(), self.path)
+    }
+}
+
+struct Document(Value);
+
+impl Document {
+    async fn of(api: &Fixture) -> Self {
+        let (status, body) = send(api, Request::get("/openapi.json"), Body::empty()).await;
+        assert_eq!(status, 200);
+        Self(serde_json::from_slice(&body).unwrap())
+    }
+
+    fn operations(&self) -> Vec<Operation<'_>> {
+        let paths = self.0["paths"].as_object().unwrap().iter();
+        paths
+            .flat_map(|(path, methods)| {
+                let methods = methods.as_object().unwrap().iter();
+                methods.map(move |(method, told)| Operation { method, path, told })
+            })
+            .collect()
+    }
+
+    /// A schema of the document that allows nothing which it does not name.
+    fn strict(&self, schema: &Value) -> jsonschema::Validator {
+        let mut components = self.0["components"].clone();
+        let schemas = components["schemas"].as_object_mut().unwrap();
+        // What is a part of another one leaves it to that.
+        let mut open: Vec<_> = schemas
+            .values()
+            .flat_map(|schema| named(&schema["allOf"]))
+            .collect();
+        let mut parts = BTreeSet::new();
+        while let Some(part) = open.pop() {
+            open.extend(named(&schemas[&part]["oneOf"]));
+            parts.insert(part);
+        }
+        for (name, schema) in schemas {
+            if !parts.contains(name) {
+                close(schema);
+            }
+        }
+        let whole = json!({"components": components, "allOf": [schema]});
+        jsonschema::draft202012::new(&whole).unwrap()
+    }
+
+    fn assert_fits(&self, schema: &Value, value: &Value, what: &str) {
+        let errors: Vec<_> = self
+            .strict(schema)
+            .iter_errors(value)
+            .map(|err| err.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{what}: {errors:?}");
+    }
+}
+
+/// The schemas that a list refers to.
+fn named(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    let names = items.filter_map(|item| item["$ref"].as_str()?.rsplit('/').next());
+    names.map(str::to_owned).collect()
+}
+
+/// Has an object refuse properties that its schema does not name, where that says nothing of them.
+fn close(schema: &mut Value) {
+    let is_object = schema.get("properties").is_some() || schema.get("allOf").is_some();
+    if is_object && schema.get("additionalProperties").is_none() {
+        schema["unevaluatedProperties"] = false.into();
+    }
+}
+
+async fn send(api: &Fixture, request: axum::http::request::Builder, body: Body) -> (u16, Bytes) {
+    let answer = api.router.clone().oneshot(request.body(body).unwrap());
+    let answer = answer.await.unwrap();
+    let status = answer.status().as_u16();
+    (
+        status,
+        answer.into_body().collect().await.unwrap().to_bytes(),
+    )
+}
+
+/// A path with something in place of its parameters.
+fn filled(path: &str) -> String {
+    path.replace("{id}", "1")
+        .replace("/docs/{file}", "/docs/reader.js")
+        .replace("{file}", "page.js")
+}
+
+/// A store with something of everything: events, duplicates, a conflict, rejected arrivals, and missing sequences.
+async fn world() -> Fixture {
+    let api = Fixture::new().await;
+    let event = |id: &str, amount: &str| {
+        format!(
+            r#"{{"topic":"readme","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"curl","payload":{{"amount": {amount}}}}}"#
+        )
+    };
+    let messages = [
+        event("1", "1.50"),
+        event("2", "2.00"),
+        event("1", "1.50"),
+        event("2", "2.50"),
+        r#"{"topic":"readme","event_id":"3","timestamp":"yesterday","source":"curl","payload":{}}"#
+            .to_owned(),
+    ];
+    let stream = StreamState {
+        name: "EVENTS".to_owned(),
+        created: 1,
+        first: 4,
+        last: 3,
+        messages: 0,
+        bytes: 0,
+    };
+    let now = 1_769_860_801_000_000;
+    api.writer.meet(stream.into(), now).await.unwrap();
+    let batch = (4..).zip(messages).map(|(sequence, json)| Delivery {
+        subject: "events.readme".to_owned(),
+        sequence,
+        time: 0,
+        arrivals: message::decode("events.readme", &Bytes::from(json), 0),
+    });
+    api.writer
+        .append(Arc::new(batch.collect()), now)
+        .await
+        .unwrap();
+    api
+}
+
+/// Times and how long the service runs are of one run.
+fn without_times(value: &Value) -> Value {
+    match value {
+        Value::String(text)
+            if time::OffsetDateTime::parse(
+                text,
+                &time::format_description::well_known::Rfc3339,
+            )
+            .is_ok() =>
+        {
+            "some time".into()
+        }
+        Value::Array(values) => values.iter().map(without_times).collect(),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, value)| match name.as_str() {
+                "uptime_seconds" => (name.clone(), 0.into()),
+                _ => (name.clone(), without_times(value)),
+            });
+            members.collect::<serde_json::Map<_, _>>().into()
+        }
+        other => other.clone(),
+    }
+}
+
+#[tokio::test]
+async fn every_route_is_in_the_document_and_takes_the_methods_told_there() {
+    let api = Fixture::new().await;
+    let document = Document::of(&api).await;
+    let mut told: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for operation in document.operations() {
+        let methods = told.entry(operation.path).or_default();
+        methods.insert(operation.method.to_uppercase());
+        if operation.method == "get" {
+            methods.insert("HEAD".to_owned());
+        }
+    }
+    for (path, methods) in &told {
+        let (status, headers) = brewed(&api, &filled(path)).await;
+        assert_eq!(status, 405, "{path}");
+        let allowed = headers[header::ALLOW].to_str().unwrap().split(',');
+        let allowed: BTreeSet<_> = allowed.map(str::to_owned).collect();
+        assert_eq!(&allowed, methods, "{path}");
+    }
+    let told: BTreeSet<_> = told.into_keys().map(str::to_owned).collect();
+    assert_eq!(routes(&api.router), told);
+    assert_eq!(brewed(&api, "/docs/deeper/down").await.0, 404);
+}
+
+/// The paths of a router. It tells them in no other way than to those who look for faults.
+fn routes(router: &Router) -> BTreeSet<String> {
+    let shown = format!("{router:?}");
+    let (_, paths) = shown.split_once("paths: {").unwrap();
+    let (paths, _) = paths.split_once("fallback_router").unwrap();
+    let paths = paths.split("RouteId(").skip(1);
+    paths
+        .map(|path| path.split('"').nth(1).unwrap().to_owned())
+        .collect()
+}
+
+/// The answer to a method that no route takes.
+async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
+    let request = Request::builder().method("BREW").uri(path);
+    let request = request.body(Body::empty()).unwrap();
+    let answer = api.router.clone().oneshot(request).await.unwrap();
+    (answer.status().as_u16(), answer.headers().clone())
+}
+
+#[tokio::test]
+async fn the_parameters_in_the_document_are_those_that_are_taken() {
+    let api = Fixture::new().await;
+    let document = Document::of(&api).await;
+    let mut asked = 0;
+    for operation in document.operations() {
+        if operation.told["responses"].get("422").is_none() || operation.method != "get" {
+            continue;
+        }
+        let path = format!("{}?nothing=1", operation.path);
+        let (_, body) = send(&api, Request::get(path), Body::empty()).await;
+        let problem: Value = serde_json::from_slice(&body).unwrap();
+        let message = problem["errors"][0]["message"].as_str().unwrap();
+        let (_, names) = message.split_once("there are: ").unwrap();
+        let names = names.split(", ").filter(|name| !name.is_empty()).collect();
+        assert_eq!(operation.query(), names, "{}", operation.path);
+        asked += 1;
+    }
+    assert_eq!(asked, 12);
+}
+
+#[tokio::test]
+async fn every_answer_and_every_body_has_an_example_that_fits_its_schema() {
+    let api = Fixture::new().await;
+    let document = Document::of(&api).await;
+    for operation in document.operations() {
+        let request = operation.told["requestBody"]["content"].as_object();
+        let answers = operation.told["responses"].as_object().unwrap();
+        let answers = answers
+            .values()
+            .filter_map(|answer| answer["content"].as_object());
+        for (media_type, content) in request.into_iter().chain(answers).flatten() {
+            let is_json = media_type.ends_with("json");
+            let examples: Vec<_> = content["examples"]
+                .as_object()
+                .into_iter()
+                .flatten()
+                .collect();
+            let is_told = !is_json || !examples.is_empty() || operation.path == "/openapi.json";
+            assert!(is_told, "{} {media_type}", operation.name());
+            for (name, example) in examples {
+                let what = format!("{} {media_type} {name}", operation.name());
+                document.assert_fits(&content["schema"], &example["value"], &what);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_questions_are_what_is_answered() {
+    let api = world().await;
+    let document = Document::of(&api).await;
+    let examples: Value = serde_json::from_str(super::super::openapi::EXAMPLES).unwrap();
+    let mut compared = 0;
+    for operation in document.operations() {
+        let told = &examples[operation.name()];
+        let has_end = told["200"].get("text/event-stream").is_none();
+        if operation.method != "get" || told.is_null() || !has_end {
+            continue;
+        }
+        let query = told["query"].as_str().unwrap_or_default();
+        let request = Request::get(format!("{}?{query}", operation.path));
+        let (status, body) = send(&api, request, Body::empty()).await;
+        let answer: Value = serde_json::from_slice(&body).unwrap();
+        let answers = &operation.told["responses"][status.to_string()]["content"];
+        let schema = &answers["application/json"]["schema"];
+        document.assert_fits(schema, &answer, &operation.name());
+        let told = &told[status.to_string()]["application/json"];
+        let example = told.as_object().unwrap().values().next().unwrap();
+        assert_eq!(
+            without_times(&answer),
+            without_times(example),
+            "{}",
+            operation.name()
+        );
+        compared += 1;
+    }
+    assert_eq!(compared, 9);
+}
+
+#[tokio::test]
+async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
+    let api = world().await;
+    let examples: Value = serde_json::from_str(super::super::openapi::EXAMPLES).unwrap();
+    let lines = &examples["GET /events"]["200"]["application/x-ndjson"]["lines"];
+    let request = Request::get("/events?topic=readme&format=ndjson");
+    let (_, sent) = send(&api, request, Body::empty()).await;
+    assert_eq!(sent, lines.as_str().unwrap());
+
+    let told = &examples["GET /events/tail"]["200"]["text/event-stream"];
+    let request = Request::get("/events/tail").header("last-event-id", "0");
+    let request = request.body(Body::empty()).unwrap();
+    let answer = api.router.clone().oneshot(request).await.unwrap();
+    let (mut body, mut sent) = (answer.into_body(), String::new());
+    while sent.matches("\n\n").count() < 2 {
+        let frame = body.frame().await.unwrap().unwrap();
+        sent += std::str::from_utf8(frame.data_ref().unwrap()).unwrap();
+    }
+    for (event, name) in sent.split("\n\n").zip(["start", "stored"]) {
+        let fields = event.lines().map(|line| {
+            let (name, value) = line.split_once(": ").unwrap();
+            (name.to_owned(), value.into())
+        });
+        let fields: serde_json::Map<_, _> = fields.collect();
+        assert_eq!(&Value::from(fields), &told[name]);
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_bodies_are_taken_as_far_as_the_broker() {
+    let api = world().await;
+    let document = Document::of(&api).await;
+    let mut sent = 0;
+    for operation in document.operations() {
+        let content = operation.told["requestBody"]["content"].as_object();
+        for (media_type, content) in content.into_iter().flatten() {
+            for (name, example) in content["examples"].as_object().into_iter().flatten() {
+                let body = match &example["value"] {
+                    Value::String(text) => text.clone(),
+                    value => value.to_string(),
+                };
+                let mut request =
+                    Request::post(filled(operation.path)).header(header::CONTENT_TYPE, media_type);
+                if (operation.path, media_type.as_str()) == ("/cloudevents", "application/json") {
+                    for (attribute, value) in [
+                        ("specversion", "1.0"),
+                        ("type", "a"),
+                        ("source", "b"),
+                        ("id", "c"),
+                    ] {
+                        request = request.header(format!("ce-{attribute}"), value);
+                    }
+                }
+                let (status, body) = send(&api, request, body.into()).await;
+                let body = String::from_utf8_lossy(&body);
+                let expected = match name.as_str() {
+                    "none" | "nothing" => 200,
+                    _ => 503,
+                };
+                assert_eq!(
+                    status,
+                    expected,
+                    "{} {media_type} {name}: {body}",
+                    operation.name()
+                );
+                assert!(
+                    status == 200 || body.contains("the broker cannot be reached"),
+                    "{body}"
+                );
+                sent += 1;
+            }
+        }
+    }
+    assert!(sent >= 10, "{sent}");
+}
+
+#[tokio::test]
+async fn what_the_reader_loads_is_here_and_nothing_of_it_stands_in_its_page() {
+    let api = Fixture::new().await;
+    let page = api.get("/docs").await;
+    assert!(page.starts_with("200 content-type: text/html"), "{page}");
+    let mut loaded = 0;
+    for tag in page
+        .split('<')
+        .filter(|tag| tag.starts_with("script") || tag.starts_with("link"))
+    {
+        let (_, address) = tag
+            .split_once("src=\"")
+            .or_else(|| tag.split_once("href=\""))
+            .unwrap();
+        let address = address.split('"').next().unwrap();
+        let (status, _) = send(&api, Request::get(format!("/{address}")), Body::empty()).await;
+        assert_eq!(status, 200, "{address}");
+        loaded += 1;
+    }
+    assert_eq!(loaded, 4);
+    assert!(
+        !page.contains("style=") && !page.contains("onload"),
+        "{page}"
+    );
+    assert!(
+        page.matches("<script").count() == page.matches("></script>").count(),
+        "{page}"
+    );
+    assert!(api.get("/docs/nothing.js").await.starts_with("404 "));
+}
