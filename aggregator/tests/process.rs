@@ -79,7 +79,7 @@ impl Running {
         let mut stream = self.connect();
         write!(
             stream,
-            "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         )
         .unwrap();
         let mut answer = String::new();
@@ -128,7 +128,7 @@ fn it_serves_while_the_broker_is_away_and_ends_with_0() {
 /// A request whose body is waited for: the interim answer says so.
 fn open_request(running: &Running) -> TcpStream {
     let mut stream = running.connect();
-    let head = "POST /publish HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+    let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
                 Expect: 100-continue\r\nContent-Length: 9\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let mut interim = [0; 25];

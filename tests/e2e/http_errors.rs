@@ -65,7 +65,6 @@ async fn what_is_not_json_is_400_with_the_line_and_column() {
 async fn unknown_paths_are_404_and_unknown_methods_405_with_those_that_are_allowed() {
     let system = System::start().await;
     for (method, path) in [
-        ("GET", "/"),
         ("GET", "/nothing"),
         ("POST", "/publish/"),
         ("DELETE", "/a/b"),

@@ -50,7 +50,7 @@ async fn open_request(system: &System, body: &str) -> TcpStream {
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
     // The server answers the expectation when it begins to read the body.
     let head = format!(
-        "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
+        "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     connection.write_all(head.as_bytes()).await.unwrap();

@@ -64,7 +64,7 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
     // Its length alone is enough for the refusal; the body itself need not be sent.
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
     let request = format!(
-        "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         16 * MEBIBYTE + 1
     );
     connection.write_all(request.as_bytes()).await.unwrap();
@@ -76,7 +76,7 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
 async fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
     let system = System::start().await;
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
-    let request = "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let request = "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
     let chunk = Bytes::from([b"100000\r\n".as_slice(), &vec![b' '; MEBIBYTE], b"\r\n"].concat());
     for _ in 0..16 {
@@ -120,7 +120,7 @@ async fn bodies_beyond_64_mib_at_once_are_503_until_there_is_room_again() {
 /// A connection that has sent the largest body but for its last byte.
 async fn almost_whole(system: &System) -> io::Result<TcpStream> {
     let head = format!(
-        "POST /publish HTTP/1.1\r\nhost: e2e\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         16 * MEBIBYTE
     );
     let mut connection = TcpStream::connect(system.api().address()).await?;
