@@ -103,8 +103,8 @@ pub(super) mod tests {
             .with_simple_exporter(ended.clone())
             .build();
         let tracer = Tracer::on(provider.tracer("test"));
-        let traces = [None, Some(1), Some(1), Some(2), None, Some(2), Some(3)];
-        let message = message_of(traces.map(|trace| (trace, tracing::Span::none())));
+        let requests = [None, Some(1), Some(1), Some(2), None, Some(2), Some(3)];
+        let message = message_of(requests.map(|trace| (trace, tracing::Span::none())));
         drop(span(&tracer, "EVENTS", &message, "id"));
         let ended = ended.0.lock().unwrap();
         let [span] = ended.as_slice() else {
