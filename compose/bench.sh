@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The benchmark: nats, aggregator and publisher as processes on this machine, every write synced, every count checked.
 #
-#   bench.sh [--events N] [--topics T] [--json]
+#   bench.sh [--events N] [--topics T] [--page] [--json]
 #
 #   --events N   events that are sent from end to end (1000000); the HTTP phases send a part of that
 #   --topics T   topics that they are spread over (10)
+#   --page       with the live page open in a Chromium without a screen, which has to be on PATH
 #   --json       one JSON object on standard output instead of the table
 #
 # Phases, on one store: publisher to JetStream to store as fast as it goes; the time from POST /publish until an event
@@ -18,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
 
-events=1000000 topics=10 json=''
+events=1000000 topics=10 page='' json=''
 while (($#)); do
   case $1 in
     --events | --topics)
@@ -26,6 +27,7 @@ while (($#)); do
       if [[ $1 == --events ]]; then events=$2; else topics=$2; fi
       shift
       ;;
+    --page) page=yes ;;
     --json) json=yes ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
     *) say "unknown argument $1; see --help"; exit 2 ;;
@@ -48,7 +50,7 @@ clean_up() {
   elif ((status != 0)); then
     tail -n 20 "$scratch"/*.log >&2
   fi
-  for name in build publisher aggregator nats; do stop "$name"; done
+  for name in build browser publisher aggregator nats; do stop "$name"; done
   rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -102,6 +104,22 @@ phase() {
     echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
   done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
   if ((status != 0)); then fail "${name//_/ } failed"; fi
+}
+
+# ---- the live page ---------------------------------------------------------------------------------------------------
+
+# The page follows the events as soon as it is there.
+follows() { http_get "$aggregator_port" /metrics | grep -q '^aggregator_http_requests_total{route="/events/tail"'; }
+
+open_page() {
+  local browser options=(--headless=new --window-size=1440,1000 --user-data-dir="$scratch/browser" --remote-debugging-port=0)
+  browser=$(command -v chromium || command -v google-chrome || command -v chrome) ||
+    fail "--page needs chromium or google-chrome on PATH (Debian, Ubuntu: apt-get install chromium)"
+  # Its sandbox does not take root.
+  if [[ $EUID == 0 ]]; then options+=(--no-sandbox); fi
+  start browser "$browser" "${options[@]}" "$url/" >"$scratch/browser.log" 2>&1
+  await browser follows
+  say "the live page is open in $("$browser" --version)"
 }
 
 # ---- what it says ----------------------------------------------------------------------------------------------------
@@ -194,6 +212,8 @@ await nats http_get "$monitor_port" /healthz
 start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
   --data-dir "$scratch/data" >"$scratch/aggregator.log" 2>&1
 await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+
+if [[ -n $page ]]; then open_page; fi
 
 # At least some thousands, so that percentiles mean something; singles are a hundredth of the work of a batch.
 at_least() { echo $(($1 > $2 ? $1 : $2)); }

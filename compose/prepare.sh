@@ -55,6 +55,10 @@ need_cargo() {
     fail "a C compiler is missing, which builds SQLite: install gcc or clang, and run this again"
 }
 
+# build_tested DIRECTORY: both services and the programs that test them, as the tests are built. Of other targets cargo would
+# choose other features, and build the dependencies a second time.
+build_tested() { cargo build --workspace --bins --tests --locked --target-dir "$1"; }
+
 # The configuration that this nats-server can read. Before 2.10 it cannot read the one that syncs each write.
 broker_config() { if nats-server -t -c compose/nats.conf >/dev/null 2>&1; then echo nats.conf; else echo nats-2.9.conf; fi; }
 

@@ -21,6 +21,5 @@ say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is not here: fsync cannot be made to fail"
 
 # The profile of the tests: quick enough, and what is checked in it is checked.
-cargo build --workspace --locked --target-dir "$target"
-cargo build --package e2e --bin faults --locked --target-dir "$target"
+build_tested "$target"
 E2E_BIN_DIR=$target/debug "$target/debug/faults" "$@"

@@ -55,7 +55,7 @@ behind() {
 need_cargo
 need_broker
 need_schemathesis
-cargo build --workspace --locked --bin aggregator --target-dir "$target"
+build_tested "$target"
 
 start nats nats-server --config "compose/$(broker_config)" --store_dir "$scratch/nats" \
   --addr 127.0.0.1 --port -1 --http_port -1 >"$scratch/nats.log" 2>&1

@@ -19,7 +19,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 need_cargo
 need_syncing_broker "$scratch"
-cargo build --workspace --locked --target-dir "$target"
+build_tested "$target"
 
 # The program takes down what it has set up; this waits for that. Ctrl-C reaches both.
 "$target/debug/power" "$@" &

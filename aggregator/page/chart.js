@@ -68,7 +68,8 @@ function path(points, most) {
       continue;
     }
     const height = most > 0 ? 97 - (y / most) * 92 : 97;
-    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height.toFixed(1)}`;
+    // One that stands alone is a dot.
+    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height.toFixed(1)}${isOn ? "" : "h0"}`;
     isOn = true;
   }
   return drawn;

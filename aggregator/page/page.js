@@ -55,29 +55,33 @@ function showCounts(sample) {
   say($("count-rejected"), number(sample.rejected));
   say($("count-conflicts"), number(sample.conflicts));
   say($("count-redelivered"), number(sample.redelivered));
-  say($("sum"), isExact(sample) ? "The sum is exact: nothing that came is lost or counted twice." : "");
+  say($("sum"), isExact(sample) ? "The sum is exact: each event is counted once, as one of the three." : "");
 }
 
 const isExact = (sample) => sample.received === sample.unique_processed + sample.duplicate_dropped + sample.rejected;
+
+// The services' reasons begin and end as parts of a sentence.
+const sentence = (reason) => `${reason[0].toUpperCase()}${reason.slice(1)}.`;
 
 // What a person should know, the most serious first: [key, title, text, element?].
 function warnings(sample) {
   const found = [];
   const { broker, store, progress, consumer } = sample.checks;
   if (broker !== undefined) {
-    found.push(["broker", "Broker lost.", `${broker}. Until it is back, publishing is refused with 503; nothing that was accepted is lost.`]);
+    found.push(["broker", "Broker lost.", `${sentence(broker)} Until it is back, publishing is refused with 503; nothing that was accepted is lost.`]);
   }
   if (store !== undefined) {
     const title = /\bfull\b/i.test(store) ? "Disk full." : "The store does not work.";
-    found.push(["store", title, `${store}. Nothing is acked meanwhile, so nothing is lost; it goes on by itself.`]);
+    found.push(["store", title, `${sentence(store)} Nothing is acked meanwhile, so nothing is lost.`]);
   }
-  if (progress !== undefined) found.push(["progress", "Stalled.", progress]);
-  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are taken from the stream.", consumer]);
+  if (progress !== undefined) found.push(["progress", "Stalled.", sentence(progress)]);
+  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are taken from the stream.", sentence(consumer)]);
   if (sample.missing > 0) {
-    const text = `${number(sample.missing)} messages were gone from the stream before they could be applied.`;
+    const were = sample.missing === 1 ? "message was" : "messages were";
+    const text = `${number(sample.missing)} ${were} gone from the stream before being applied.`;
     found.push(["missing", "Messages are missing.", text, takeNote]);
   }
-  if (sample.clock) found.push(["clock", "The clock went back.", sample.clock]);
+  if (sample.clock) found.push(["clock", "The clock went back.", sentence(sample.clock)]);
   if (sample.received !== undefined && !isExact(sample)) {
     found.push(["sum", "The sum does not hold.", "Run aggregator verify, and restore a backup where it finds a difference."]);
   }
