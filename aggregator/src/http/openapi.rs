@@ -22,7 +22,7 @@ use utoipa::{
     IntoResponses, PartialSchema, ToSchema,
     openapi::{
         Content, Header, InfoBuilder, LicenseBuilder, Object, OpenApi, PathItem, Ref, RefOr,
-        Schema, ServerBuilder, Type,
+        Required, Schema, ServerBuilder, Type,
         example::ExampleBuilder,
         header::HeaderBuilder,
         path::Operation,
@@ -70,6 +70,9 @@ const TAGS: [(&str, &str); 5] = [
     ),
     ("service", "The service itself."),
 ];
+
+/// What takes a request without a body, too.
+const MAY_BE_EMPTY: [&str; 2] = ["/missing/acknowledge", "/rejected/{id}/requeue"];
 
 /// The document as it is served.
 #[derive(Debug, Clone)]
@@ -185,6 +188,9 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
     operation.operation_id = Some(id.join("_"));
     let examples = &examples[format!("{method} {path}")];
     if let Some(body) = &mut operation.request_body {
+        if MAY_BE_EMPTY.contains(&path) {
+            body.required = Some(Required::False);
+        }
         add_examples(&mut body.content, &examples["request"]);
     }
     let responses = &mut operation.responses.responses;

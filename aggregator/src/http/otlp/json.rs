@@ -44,14 +44,43 @@ where
 {
     let raw = <&RawValue>::deserialize(from)?.get();
     let parse = |text: &str| {
-        text.parse()
-            .map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
+        let whole = || whole(text)?.parse().ok();
+        let parsed = text.parse().or_else(|err| whole().ok_or(err));
+        parsed.map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
     };
     match raw.as_bytes() {
         b"null" => Ok(T::default()),
         [b'"', ..] => parse(&serde_json::from_str::<String>(raw).map_err(D::Error::custom)?),
         _ => parse(raw),
     }
+}
+
+/// The digits of a whole number that is written with zeros behind a point or with an exponent, which `ProtoJSON` allows.
+fn whole(text: &str) -> Option<String> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (sign, mantissa) = match mantissa.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", mantissa),
+    };
+    let (before, behind) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let mut digits = format!("{before}{behind}");
+    if before.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    if digits.bytes().all(|digit| digit == b'0') {
+        return Some("0".to_owned());
+    }
+    let point = i64::try_from(before.len())
+        .ok()?
+        .checked_add(exponent.parse().ok()?)?;
+    // No number of 64 bits has more; zeros before it are not written but by those who want to see what happens.
+    let point = usize::try_from(point).ok().filter(|point| *point <= 64)?;
+    while digits.len() < point {
+        digits.push('0');
+    }
+    let (whole, rest) = digits.split_at_checked(point)?;
+    let is_whole = rest.bytes().all(|digit| digit == b'0');
+    is_whole.then(|| format!("{sign}{whole}"))
 }
 
 /// A number, as above, of a value.

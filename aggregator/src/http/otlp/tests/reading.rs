@@ -19,6 +19,7 @@ fn what_json_has_in_several_forms_is_one_record() {
     for same in [
         r#"{"timeUnixNano":"7","flags":1,"severityNumber":9}"#,
         r#"{"timeUnixNano":7,"flags":"1","severityNumber":"9"}"#,
+        r#"{"timeUnixNano":7.000,"flags":"10e-1","severityNumber":0.09E+2,"droppedAttributesCount":-0.0}"#,
         r#"{"flags":1,"timeUnixNano":7,"severityNumber":9,"body":null,"attributes":null,"traceId":"","unknown":[{}],"time_unix_nano":8,"droppedAttributesCount":0}"#,
     ] {
         assert_eq!(
@@ -154,6 +155,12 @@ fn what_is_no_request_is_undecodable() {
         records(r#"{"severityNumber":"SEVERITY_NUMBER_INFO"}"#),
         records(r#"{"traceId":"0"}"#),
         records(r#"{"traceId":"+1"}"#),
+        records(r#"{"flags":""}"#),
+        records(r#"{"flags":".0"}"#),
+        records(r#"{"flags":1.5}"#),
+        records(r#"{"flags":"1e-1"}"#),
+        records(r#"{"flags":1e10}"#),
+        records(r#"{"timeUnixNano":1e99}"#),
         records(r#"{"body":{"bytesValue":"*"}}"#),
         records(r#"{"body":{"intValue":9223372036854775808}}"#),
         records(r#"{"body":{"boolValue":true,"intValue":1}}"#),
