@@ -1,21 +1,26 @@
 //! The command line and the environment, checked before anything starts.
 
+mod help;
 mod settings;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap_complete::Shell;
 use shared::{connection, stream, telemetry};
 
 pub use self::settings::Settings;
 use self::settings::jetstream_name;
 use crate::verify;
 
-/// Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
-///
-/// Without a subcommand it serves.
 #[derive(Debug, Parser)]
-#[command(name = "aggregator", version, args_conflicts_with_subcommands = true)]
+#[command(
+    name = "aggregator",
+    version,
+    about = help::ABOUT,
+    after_help = help::EXIT_CODES,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Subcommands>,
@@ -26,15 +31,26 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Serve the HTTP API and run the consumer (the default)
+    #[command(after_help = help::SERVE)]
     Serve(Settings),
     /// Ask the local /health; exit code 0 when healthy, 1 when not
+    #[command(after_help = help::HEALTHCHECK)]
     Healthcheck(Running),
     /// Prove the bookkeeping of a store, running or not, without a change to it; exit code 0 when all holds, 1 when not
+    #[command(after_help = help::VERIFY)]
     Verify(Verify),
     /// Copy a store, running or not, to a file, as it is at one moment
+    #[command(after_help = help::BACKUP)]
     Backup(Backup),
     /// Take note of stream sequences that were lost before they were applied, so that /health tells them no longer
+    #[command(after_help = help::ACKNOWLEDGE_MISSING)]
     AcknowledgeMissing(Running),
+    /// Print what lets a shell complete this program's commands and flags
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -105,8 +121,13 @@ struct Verify {
 /// The program ends here: with its help, or because a setting is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// What was asked for, for standard output.
-    Asked(String),
+    /// What was asked for, for standard output: plain, and as a terminal that takes colours shows it.
+    Asked {
+        /// Without any control sequence.
+        plain: String,
+        /// With colours, where there are any.
+        coloured: String,
+    },
     /// One line on what is wrong, for standard error.
     Wrong(String),
 }
@@ -117,12 +138,24 @@ pub enum Exit {
 /// [`Exit`] where nothing is to be started.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let cli = Cli::try_parse_from(arguments).map_err(|err| match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked(err.to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
+            plain: err.render().to_string(),
+            coloured: err.render().ansi().to_string(),
+        },
         _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
     })?;
     let settings = match cli.command {
         Some(Subcommands::Healthcheck(running)) => {
             return Ok(Command::Healthcheck(running.listen));
+        }
+        Some(Subcommands::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "aggregator", &mut script);
+            let script = String::from_utf8_lossy(&script).into_owned();
+            return Err(Exit::Asked {
+                plain: script.clone(),
+                coloured: script,
+            });
         }
         Some(Subcommands::AcknowledgeMissing(running)) => {
             return Ok(Command::AcknowledgeMissing(running.listen));
@@ -212,7 +245,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory;
         Cli::command().debug_assert();
     }
 }

@@ -1,6 +1,9 @@
 //! The program: reads its settings, then serves or asks whether another one does.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use aggregator::{
     acknowledge, backup,
@@ -19,9 +22,17 @@ const WRONG_SETTINGS: u8 = 2;
 fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
         Ok(command) => command,
-        Err(Exit::Asked(text)) => {
-            print!("{text}");
-            return ExitCode::SUCCESS;
+        Err(Exit::Asked { plain, coloured }) => {
+            let mut out = io::stdout();
+            let text = if telemetry::shows_colours(&out) {
+                coloured
+            } else {
+                plain
+            };
+            return match out.write_all(text.as_bytes()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
         }
         Err(Exit::Wrong(line)) => {
             eprintln!("{line}");

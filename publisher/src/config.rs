@@ -4,11 +4,13 @@
 //! They may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
 mod flags;
+mod help;
 mod reading;
 
 use std::ffi::OsString;
 
-use clap::{Parser, error::ErrorKind};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap_complete::Shell;
 use reqwest::Url;
 use shared::{
     connection::{self, ServerAddr},
@@ -115,8 +117,8 @@ impl JetStream {
 /// The program ends here: with its help, or because a setting is wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// What was asked for, for standard output.
-    Asked(String),
+    /// What was asked for, for standard output: plain, and as a terminal that takes colours shows it.
+    Asked { plain: String, coloured: String },
     /// One line on what is wrong, for standard error.
     Wrong(String),
 }
@@ -127,9 +129,15 @@ pub enum Exit {
 /// [`Exit`] where nothing is to be started.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, Exit> {
     let cli = Cli::try_parse_from(with_command(arguments)).map_err(|err| match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked(err.to_string()),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
+            plain: err.render().to_string(),
+            coloured: err.render().ansi().to_string(),
+        },
         _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
     })?;
+    if let Command::Completions { shell } = cli.command {
+        return Err(completions(shell));
+    }
     let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
     let (task, common) = task(cli.command).map_err(wrong)?;
     Ok(Settings {
@@ -137,6 +145,16 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
         json: common.json,
         log_level: common.log.log_level,
     })
+}
+
+fn completions(shell: Shell) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "publisher", &mut script);
+    let script = String::from_utf8_lossy(&script).into_owned();
+    Exit::Asked {
+        plain: script.clone(),
+        coloured: script,
+    }
 }
 
 fn task(command: Command) -> Result<(Task, Common), String> {
@@ -156,6 +174,7 @@ fn task(command: Command) -> Result<(Task, Common), String> {
         Command::Stats { address, log } => read(Reading::Stats(address), log),
         Command::Query { query, log } => read(Reading::Query(query), log),
         Command::Tail { tail, log } => read(Reading::Tail(tail), log),
+        Command::Completions { .. } => unreachable!("they were printed before"),
     };
     check(&task)?;
     Ok((task, common))
@@ -198,7 +217,7 @@ fn check(task: &Task) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{Arg, CommandFactory};
+    use clap::Arg;
 
     use super::*;
 

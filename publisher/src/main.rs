@@ -41,8 +41,14 @@ const WRONG_USAGE: u8 = 2;
 fn main() -> ExitCode {
     let settings = match config::parse(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(Exit::Asked(text)) => {
-            return match write!(io::stdout(), "{text}") {
+        Err(Exit::Asked { plain, coloured }) => {
+            let mut out = io::stdout();
+            let text = if telemetry::shows_colours(&out) {
+                coloured
+            } else {
+                plain
+            };
+            return match out.write_all(text.as_bytes()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };

@@ -40,9 +40,18 @@ pub fn init(filter: &str, format: Format) {
         .expect("the filter was checked where settings were read");
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        Format::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        Format::Text => log.with_ansi(shows_colours(&std::io::stderr())).init(),
         Format::Json => log.json().flatten_event(true).with_span_list(false).init(),
     }
+}
+
+/// Whether a stream takes colours: a terminal does, unless its person has set `NO_COLOR` (<https://no-color.org>) or
+/// says that it can do nothing.
+#[must_use]
+pub fn shows_colours(stream: &impl IsTerminal) -> bool {
+    let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+    stream.is_terminal() && !refuses && !is_dumb
 }
 
 /// The message of a command line error without its usage hints, on one line.

@@ -3,6 +3,7 @@
 mod backup;
 mod brokers;
 mod clock;
+mod command_lines;
 mod compose;
 mod data_files;
 mod duplicates;

@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use reqwest::Url;
 use shared::{stream, telemetry};
 
-use super::reading::{Address, Query, Tail};
+use super::{
+    help,
+    reading::{Address, Query, Tail},
+};
 use crate::{
     input::Origin,
     pace::Rate,
@@ -20,15 +24,13 @@ const AROUND_PAYLOAD_BYTES: u64 = 400;
 const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 const REQUESTS_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Puts events on the stream: generated ones of which a known share are duplicates, or those of files. With
-/// --verify it checks afterwards that the aggregator counted each of them right. And reads what the aggregator has:
-/// stats, query and tail print one JSON object a line.
 #[derive(Parser)]
 #[command(
     name = "publisher",
     bin_name = "publisher",
     version,
-    after_help = "Without a command it generates: `publisher --count 5` is `publisher generate --count 5`."
+    about = help::ABOUT,
+    after_help = help::EXIT_CODES
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -38,6 +40,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Generate events, of which an exact share are duplicates (the default)
+    #[command(after_help = help::GENERATE)]
     Generate {
         #[command(flatten)]
         generate: Generate,
@@ -47,6 +50,7 @@ pub enum Command {
         common: Common,
     },
     /// Send the events of files: NDJSON or a JSON array, either of them gzipped or not
+    #[command(after_help = help::SEND)]
     Send {
         #[command(flatten)]
         send: Send,
@@ -56,6 +60,7 @@ pub enum Command {
         common: Common,
     },
     /// Generate events and send them through the aggregator's POST /publish, as many clients at once would
+    #[command(after_help = help::HTTP)]
     Http {
         #[command(flatten)]
         http: Http,
@@ -63,6 +68,7 @@ pub enum Command {
         common: Common,
     },
     /// Measure how long it takes from POST /publish until the event is there in GET /events, beside other traffic
+    #[command(after_help = help::LATENCY)]
     Latency {
         #[command(flatten)]
         latency: Latency,
@@ -70,6 +76,7 @@ pub enum Command {
         common: Common,
     },
     /// Print the aggregator's counts as one line of JSON
+    #[command(after_help = help::STATS)]
     Stats {
         #[command(flatten)]
         address: Address,
@@ -77,7 +84,7 @@ pub enum Command {
         log: Log,
     },
     /// Print stored events that match, as one line of JSON each, the newest first
-    #[command(after_help = QUERY_EXAMPLES)]
+    #[command(after_help = help::QUERY)]
     Query {
         #[command(flatten)]
         query: Query,
@@ -85,29 +92,20 @@ pub enum Command {
         log: Log,
     },
     /// Print events as they are stored, as one line of JSON each, from now on until Ctrl-C
-    #[command(after_help = TAIL_EXAMPLES)]
+    #[command(after_help = help::TAIL)]
     Tail {
         #[command(flatten)]
         tail: Tail,
         #[command(flatten)]
         log: Log,
     },
+    /// Print what lets a shell complete this program's commands and flags
+    #[command(after_help = help::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
-
-const QUERY_EXAMPLES: &str = "\
-Examples:
-  publisher query --topic orders --limit 10
-  publisher query --since 2026-01-31T00:00:00Z --payload user.name=ann | jq -r .event_id
-  publisher query --topic orders --order asc >orders.ndjson
-
-Exit code 1 says that what was printed is not all.";
-
-const TAIL_EXAMPLES: &str = "\
-Examples:
-  publisher tail
-  publisher tail --topic orders | jq .payload
-
-A lost connection is made again, and the events go on after the last one printed.";
 
 /// What all commands know.
 #[derive(Args)]
