@@ -23,6 +23,7 @@ mod persistence;
 mod poison;
 mod questions;
 mod reading;
+mod readme;
 mod reconciliation;
 mod redelivery;
 mod senders;

@@ -1,0 +1,58 @@
+//! The code blocks of a Markdown document, with where they stand.
+
+/// A fenced block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Where its text begins, for who looks for it.
+    pub line: usize,
+    /// The word after the fence.
+    pub language: String,
+    /// Its lines.
+    pub text: String,
+}
+
+/// All blocks, in their order.
+pub fn blocks(document: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Block> = None;
+    for (number, line) in (1..).zip(document.lines()) {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(language)) => {
+                open = Some(Block {
+                    line: number + 1,
+                    language: language.trim().to_owned(),
+                    text: String::new(),
+                });
+            }
+            (Some(_), Some(_)) => blocks.extend(open.take()),
+            (Some(block), None) => {
+                block.text.push_str(line);
+                block.text.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    assert_eq!(open, None, "a block has no end");
+    blocks
+}
+
+/// The rows of the tables below a heading, until the next heading of that rank: their cells, without code marks.
+pub fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
+    let mut lines = document.lines().skip_while(|line| *line != heading);
+    assert!(lines.next().is_some(), "there is no {heading}");
+    lines
+        .take_while(|line| !line.starts_with("## "))
+        .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'))
+        .map(|row| row.split('|').map(|cell| cell.trim().to_owned()).collect())
+        .collect()
+}
+
+#[test]
+fn blocks_are_found_with_their_lines() {
+    let found = blocks("# a\n\n```sh\necho\nls\n```\n\n```json\n{}\n```\n");
+    let found: Vec<_> = found
+        .iter()
+        .map(|block| (block.line, &*block.language, &*block.text))
+        .collect();
+    assert_eq!(found, [(4, "sh", "echo\nls\n"), (9, "json", "{}\n")]);
+}

@@ -1,0 +1,42 @@
+//! Whether an answer is the one that is shown, but for the members that are others each time.
+
+use serde::de::IgnoredAny;
+
+/// The text with `…` in the place of what these members have. Everything else stays as it is written, to the byte.
+pub fn without(members: &[&str], text: &str) -> String {
+    let mut left = text.to_owned();
+    for member in members {
+        left = without_one(&format!("\"{member}\":"), &left);
+    }
+    left
+}
+
+fn without_one(name: &str, mut rest: &str) -> String {
+    let mut left = String::new();
+    while let Some(at) = rest.find(name) {
+        let (before, value) = rest.split_at(at + name.len());
+        left.push_str(before);
+        let mut values = serde_json::Deserializer::from_str(value).into_iter::<IgnoredAny>();
+        match values.next() {
+            Some(Ok(_)) => {
+                left.push('…');
+                rest = &value[values.byte_offset()..];
+            }
+            // It was no member but a part of a text.
+            _ => rest = value,
+        }
+    }
+    left.push_str(rest);
+    left
+}
+
+#[test]
+fn only_what_varies_is_left_out() {
+    let text = r#"{"a":1.50,"b":{"a":[1,{"c":2}],"d":"x"},"at":"now"}"#;
+    assert_eq!(
+        without(&["a"], text),
+        r#"{"a":…,"b":{"a":…,"d":"x"},"at":"now"}"#
+    );
+    assert_eq!(without(&["b", "at"], text), r#"{"a":1.50,"b":…,"at":…}"#);
+    assert_eq!(without(&["z"], text), text);
+}

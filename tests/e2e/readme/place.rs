@@ -1,0 +1,193 @@
+//! Where somebody stands who reads the README: a clone with built programs, and the demo running.
+
+use std::{
+    fs,
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        process::CommandExt,
+    },
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use e2e::{
+    System,
+    event::event,
+    service::{Ended, Service, Signal},
+    wait::{eventually, holds},
+    workspace,
+};
+use rustix::process::{Pid, kill_process_group};
+use tempfile::TempDir;
+
+use super::blocks::Block;
+
+/// Far more than any block takes.
+const DEADLINE: Duration = Duration::from_mins(2);
+
+/// A directory to run commands in, and what they speak to. It has what the demo has sent.
+#[derive(Debug)]
+pub struct Place {
+    system: System,
+    directory: TempDir,
+}
+
+/// A command with all that it starts. It is killed when this is dropped.
+#[derive(Debug)]
+struct Group(Service);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        if let Some(id) = id.filter(|_| self.0.is_running()) {
+            // Its members may have ended just now.
+            let _ = kill_process_group(id, Signal::KILL);
+        }
+    }
+}
+
+impl Place {
+    /// None where this machine has not the programs that the README's commands need.
+    pub async fn make() -> Option<Self> {
+        for program in ["bash", "curl", "jq", "gzip"] {
+            let found = Command::new(program)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .status();
+            if found.is_err() {
+                let requires_all = std::env::var("E2E_REQUIRE").is_ok_and(|it| it == "all");
+                assert!(!requires_all, "{program} is not there");
+                eprintln!("left out: the commands of the README need {program}");
+                return None;
+            }
+        }
+        let system = System::start().await;
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let place = Self { system, directory };
+        place.furnish();
+        // As compose/demo.sh does, so that the totals of the README are those of the demo.
+        let url = place.system.api().url();
+        let traffic = ["generate", "--count", "20000", "--duplicates", "0.3"];
+        let arguments = [&traffic[..], &["--verify", url]].concat();
+        place.system.publish(&arguments).await.succeeded();
+        Some(place)
+    }
+
+    /// Puts the programs where a release build has them, and the store where a local aggregator has it.
+    fn furnish(&self) {
+        let bin = self.directory.path().join("target/release");
+        fs::create_dir_all(&bin).expect("a directory can be made");
+        let linked = symlink(workspace::binary("aggregator"), bin.join("aggregator"));
+        linked.expect("a link can be made");
+        let linked = symlink(self.system.data_dir(), self.directory.path().join("data"));
+        linked.expect("a link can be made");
+        // The commands that speak to the aggregator know no other setting for its address than the flag.
+        let publisher = format!(
+            "#!/bin/bash\ncase $1 in\n  stats | query | tail) exec {program} \"$@\" --url {url} ;;\n  *) exec {program} \"$@\" ;;\nesac\n",
+            program = workspace::binary("publisher").display(),
+            url = self.system.api().url(),
+        );
+        let file = bin.join("publisher");
+        fs::write(&file, publisher).expect("a file can be written");
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(file, executable).expect("a file can be made executable");
+    }
+
+    /// The text of a block with the addresses of this system in the place of the demo's.
+    fn here(&self, text: &str) -> String {
+        let broker = self.system.broker.url();
+        text.replace("127.0.0.1:8080", &self.system.api().address())
+            .replace("nats://127.0.0.1:4222", &broker)
+    }
+
+    fn start(&self, name: &'static str, program: &Path, arguments: &[&str]) -> Group {
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env("HOME", self.directory.path())
+            .env("NATS_URL", self.system.broker.url())
+            .env("NO_PROXY", "127.0.0.1")
+            // A group of its own, so that what a shell starts can be ended with it.
+            .process_group(0);
+        Group(Service::start(name, &mut command))
+    }
+
+    fn bash(&self, script: &str) -> Group {
+        let arguments = ["-euo", "pipefail", "-c", script];
+        self.start("a block of the README", Path::new("bash"), &arguments)
+    }
+
+    async fn succeeded(&self, mut running: Group, block: &Block) -> String {
+        let Ended {
+            code,
+            stdout,
+            stderr,
+        } = running.0.ended(DEADLINE).await;
+        assert_eq!(
+            code,
+            Some(0),
+            "README.md:{}: {}{stdout}\n{stderr}",
+            block.line,
+            block.text
+        );
+        stdout
+    }
+
+    /// Runs a block to its end, which must be a good one, and returns what it printed.
+    pub async fn shell(&self, block: &Block) -> String {
+        if block.text.contains("/rejected/1/requeue") {
+            self.reject().await;
+        }
+        let running = self.bash(&self.here(&block.text));
+        self.succeeded(running, block).await
+    }
+
+    /// Runs a block of Python, where there is one with what it imports.
+    pub async fn python(&self, block: &Block) -> String {
+        let Some(python) = std::env::var_os("E2E_PYTHON") else {
+            eprintln!(
+                "left out: E2E_PYTHON names no Python for README.md:{}",
+                block.line
+            );
+            return String::new();
+        };
+        let script = self.here(&block.text);
+        let running = self.start("Python", Path::new(&python), &["-c", &script]);
+        self.succeeded(running, block).await
+    }
+
+    /// Runs a block that does not end by itself, until it has printed this, be it of an event that is published meanwhile.
+    pub async fn prints(&self, block: &Block, what: &str) {
+        let mut running = self.bash(&format!("exec 2>&1\n{}", self.here(&block.text)));
+        let mut number = 0;
+        eventually(&block.text, async || {
+            // Again and again, for what was published before it follows is not told.
+            number += 1;
+            let one = event("readme", &format!("followed-{number}"));
+            self.system.api().try_publish(&[one]).await?;
+            let printed = running.0.output();
+            assert!(running.0.is_running(), "{}: {printed:?}", block.text);
+            let is_told = |line: &String| line.replace(' ', "").contains(what);
+            holds(printed.iter().any(is_told), &printed)
+        })
+        .await;
+    }
+
+    /// Waits until what was sent is applied.
+    pub async fn settled(&self) {
+        self.system.settled().await;
+    }
+
+    /// Lets the first rejected arrival come in: an event on another subject than its topic's.
+    async fn reject(&self) {
+        let jetstream = self.system.broker.jetstream().await;
+        let body = event("elsewhere", "1").json();
+        let sent = jetstream.publish("events.readme", body.into()).await;
+        sent.expect("it is sent")
+            .await
+            .expect("it is in the stream");
+        self.system.settled().await;
+    }
+}

@@ -1,0 +1,170 @@
+//! The settings' tables against what `--help` says: every flag, its environment variable and its default.
+
+use std::{collections::BTreeSet, process::Command};
+
+use e2e::workspace;
+
+use super::{blocks::rows, readme};
+
+/// Where a flag stands, what it is called, its variable and its default; the last two may be empty.
+type Setting = (String, String, String, String);
+
+const HEADING: &str = "## Settings";
+
+/// What a program prints when asked for help, without the settings of this process's environment.
+fn help(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(workspace::binary(program))
+        .args(arguments)
+        .env_clear()
+        .output()
+        .expect("it can be started");
+    assert!(output.status.success(), "{program} {arguments:?}");
+    String::from_utf8(output.stdout).expect("help is text")
+}
+
+/// The text between two marks, without what follows an equals sign.
+fn between(text: &str, start: &str) -> String {
+    let found = text
+        .split_once(start)
+        .and_then(|(_, rest)| rest.split_once(']'));
+    let found = found.map_or("", |(value, _)| value);
+    found.trim_end_matches('=').to_owned()
+}
+
+/// The flags of a command, but for those that every command has.
+fn flags(program: &str, command: &str) -> BTreeSet<Setting> {
+    let help = help(program, &[command, "-h"]);
+    let (_, options) = help.split_once("\nOptions:\n").expect("it has options");
+    let mut entries: Vec<String> = Vec::new();
+    for line in options.lines().take_while(|line| !line.is_empty()) {
+        if line.trim_start().starts_with('-') {
+            entries.push(String::new());
+        }
+        entries
+            .last_mut()
+            .expect("a flag comes first")
+            .push_str(line);
+    }
+    let flags = entries.iter().filter_map(|entry| {
+        let (_, long) = entry.split_once("--")?;
+        let name = long.split_whitespace().next()?;
+        let told = (between(entry, "[env: "), between(entry, "[default: "));
+        (name != "help").then(|| (command.to_owned(), format!("--{name}"), told.0, told.1))
+    });
+    flags.collect()
+}
+
+/// The commands that a program has.
+fn commands(program: &str) -> BTreeSet<String> {
+    let help = help(program, &["--help"]);
+    let (_, list) = help.split_once("\nCommands:\n").expect("it has commands");
+    let lines = list.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    names
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What stands in a cell as code, each without its value's name.
+fn codes(cell: &str) -> Vec<String> {
+    let codes = cell.split('`').skip(1).step_by(2);
+    codes
+        .filter_map(|code| code.split_whitespace().next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A cell that is code, or empty.
+fn code(cell: &str) -> String {
+    cell.trim_matches('`').to_owned()
+}
+
+/// The rows of the table whose first row begins with these cells.
+fn table(head: &[&str]) -> Vec<Vec<String>> {
+    let rows = rows(&readme(), HEADING);
+    let is_head = |row: &Vec<String>| row.iter().zip(head).all(|(cell, head)| cell == head);
+    let at = rows.iter().position(is_head);
+    let at = at.unwrap_or_else(|| panic!("the README has no table {head:?}"));
+    // Below the head is a line of dashes; the next such line is below the next table's head.
+    let is_rule = |row: &Vec<String>| row.iter().all(|cell| cell.starts_with('-'));
+    let mut below = rows[at + 2..].to_vec();
+    if let Some(next) = below.iter().position(is_rule) {
+        below.truncate(next - 1);
+    }
+    below
+}
+
+#[test]
+fn the_settings_of_the_aggregator_are_those_of_its_help() {
+    let rows = table(&["aggregator", "environment", "default"]);
+    let told: BTreeSet<Setting> = rows
+        .iter()
+        .map(|row| {
+            (
+                "serve".to_owned(),
+                code(&row[0]),
+                code(&row[1]),
+                code(&row[2]),
+            )
+        })
+        .collect();
+    assert_eq!(told, flags("aggregator", "serve"));
+}
+
+#[test]
+fn the_settings_of_the_publisher_are_those_of_its_help() {
+    let all = commands("publisher");
+    let mut told = BTreeSet::new();
+    for row in table(&["flag", "of", "environment", "default"]) {
+        let of = if row[1] == "all" {
+            // Completions are printed, and nothing can be logged meanwhile.
+            all.iter()
+                .filter(|name| *name != "completions")
+                .cloned()
+                .collect()
+        } else {
+            codes(&row[1])
+        };
+        for command in of {
+            for flag in codes(&row[0]) {
+                told.insert((command.clone(), flag, code(&row[2]), code(&row[3])));
+            }
+        }
+    }
+    let flags: BTreeSet<Setting> = all
+        .iter()
+        .flat_map(|name| flags("publisher", name))
+        .collect();
+    assert_eq!(told, flags);
+}
+
+#[test]
+fn the_commands_of_both_programs_are_those_of_their_help() {
+    let names = |head: &[&str]| -> BTreeSet<String> {
+        let rows = table(head);
+        rows.iter()
+            .flat_map(|row| codes(&row[0]).into_iter().take(1))
+            .collect()
+    };
+    let mut aggregator = names(&["other commands"]);
+    aggregator.insert("serve".to_owned());
+    assert_eq!(aggregator, commands("aggregator"));
+    assert_eq!(names(&["publisher", ""]), commands("publisher"));
+}
+
+#[test]
+fn the_exit_codes_of_the_readme_are_those_of_the_help() {
+    let readme = readme();
+    let told: Vec<_> = readme
+        .lines()
+        .filter(|line| line.starts_with("Exit codes: "))
+        .collect();
+    assert_eq!(told.len(), 2);
+    for (program, line) in ["aggregator", "publisher"].iter().zip(told) {
+        assert!(
+            help(program, &["--help"]).contains(line),
+            "{program}: {line}"
+        );
+    }
+}
