@@ -7,6 +7,8 @@
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
+# Some tests need a browser, promtool, or Python with its packages. Where one cannot be had this says so, and those tests
+# do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -55,21 +57,62 @@ choose_broker() {
   say "the broker runs as a process: $(nats-server --version)"
 }
 
-# The SDKs of other senders, where Python is there: in the target directory, made once.
-choose_python() {
-  if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
-  local list=tests/e2e/senders/requirements.txt python=$target/python
-  if ! cmp -s "$list" "$python/made-of"; then
-    rm -rf "$python"
-    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry"
-    python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
-    if ! { python3 -m venv "$python" && "$python/bin/pip" install --quiet --disable-pip-version-check -r "$list"; } >"$scratch/python" 2>&1; then
-      say "Python or its packages are not to be had; the tests with the SDKs do nothing: $(tail -n 1 "$scratch/python")"
+# without WHAT: it is not to be had.
+without() {
+  if [[ ${E2E_REQUIRE:-} == all ]]; then fail "$1, and E2E_REQUIRE=all asks for everything"; fi
+  say "$1; the tests that need it do nothing"
+}
+
+# A Chromium without a screen, for the tests of the page.
+choose_browser() {
+  if [[ -n ${E2E_CHROMEDRIVER:-} ]]; then return; fi
+  local driver
+  if ! driver=$(command -v chromedriver) || ! command -v chromium google-chrome chrome >/dev/null; then
+    install_packages chromium chromium-driver || true
+    if ! driver=$(command -v chromedriver); then
+      without "chromedriver is not on PATH (Debian, Ubuntu: apt-get install chromium chromium-driver)"
       return
     fi
-    cp "$list" "$python/made-of"
+  fi
+  export E2E_CHROMEDRIVER=$driver
+}
+
+# The checker of metrics and of alerts.
+choose_promtool() {
+  if [[ -n ${E2E_PROMTOOL:-} ]]; then return; fi
+  local promtool
+  if ! promtool=$(command -v promtool); then
+    install_packages prometheus || true
+    # The package starts the server as a service, which nobody here needs.
+    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now prometheus 2>/dev/null || true; fi
+    if ! promtool=$(command -v promtool); then
+      without "promtool is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
+      return
+    fi
+  fi
+  export E2E_PROMTOOL=$promtool
+}
+
+# The SDKs of other senders and axe-core, where Python is there: in the target directory, made once.
+choose_python() {
+  if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
+  local senders=tests/e2e/senders/requirements.txt page=tests/e2e/page/requirements.txt python=$target/python
+  local pip=("$python/bin/pip" install --quiet --disable-pip-version-check)
+  cat "$senders" "$page" >"$scratch/packages"
+  if ! cmp -s "$scratch/packages" "$python/made-of"; then
+    rm -rf "$python"
+    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry, and axe-core"
+    python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
+    # Of the package around axe-core only the file is taken: what else it needs is large.
+    if ! { python3 -m venv "$python" && "${pip[@]}" -r "$senders" && "${pip[@]}" --no-deps -r "$page"; } >"$scratch/python" 2>&1; then
+      without "Python or its packages are not to be had: $(tail -n 1 "$scratch/python")"
+      return
+    fi
+    cp "$scratch/packages" "$python/made-of"
   fi
   export E2E_PYTHON=$python/bin/python
+  E2E_AXE=$(compgen -G "$python/lib/python3*/site-packages/axe_playwright_python/axe.min.js") || fail "axe-core is not in its package"
+  export E2E_AXE
 }
 
 # build DIRECTORY [VARIABLE=VALUE...]: the programs, of the same profile as the tests that start them, and images of
@@ -126,6 +169,8 @@ run() {
 
 need_cargo
 choose_broker
+choose_browser
+choose_promtool
 choose_python
 # Not as `|| status=$?`, which would switch -e off inside as well.
 set +e

@@ -19,6 +19,7 @@ mod metrics;
 mod otlp;
 mod outage;
 mod ownership;
+mod page;
 mod persistence;
 mod poison;
 mod questions;

@@ -15,6 +15,7 @@ pub mod aggregator;
 pub mod api;
 pub mod books;
 pub mod broker;
+pub mod browser;
 pub mod collector;
 pub mod compose;
 pub mod disk;

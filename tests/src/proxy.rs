@@ -38,6 +38,8 @@ pub enum Weather {
     DropPubAcks,
     /// The client's acks vanish.
     DropAcks,
+    /// The stream's messages vanish on their way to the consumer.
+    DropDeliveries,
 }
 
 /// A proxy on a port of its own. It ends when this is dropped.
@@ -162,7 +164,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared)
         while let Some((kind, mut frame)) = frame::take(&mut buffer) {
             let mut is_cut = false;
             match (shared.weather(kind), kind) {
-                (Weather::DropPubAcks, Kind::PubAck) | (Weather::DropAcks, Kind::Ack) => continue,
+                (Weather::DropPubAcks, Kind::PubAck)
+                | (Weather::DropAcks, Kind::Ack)
+                | (Weather::DropDeliveries, Kind::Delivery) => continue,
                 (Weather::Delay(time), _) => sleep(time).await,
                 (Weather::Rate(rate), _) => {
                     let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);

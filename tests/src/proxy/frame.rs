@@ -11,6 +11,8 @@ pub(super) enum Kind {
     PubAck,
     /// The client's word that a delivery is done.
     Ack,
+    /// A message of the stream on its way to the consumer.
+    Delivery,
     /// Anything else that carries a payload.
     Payload,
 }
@@ -49,6 +51,9 @@ fn kind(line: &[u8], payload: &[u8]) -> Kind {
     if line.starts_with(b"PUB $JS.ACK.") {
         return Kind::Ack;
     }
+    if (line.starts_with(b"MSG ") || line.starts_with(b"HMSG ")) && holds(line, b" $JS.ACK.") {
+        return Kind::Delivery;
+    }
     let comes_to_inbox = line.starts_with(b"MSG _INBOX.") || line.starts_with(b"HMSG _INBOX.");
     let says_stream = payload.starts_with(b"{\"stream\":") || payload.starts_with(b"{\"error\":");
     if comes_to_inbox && says_stream && holds(payload, b"\"seq\":") {
@@ -64,10 +69,11 @@ mod tests {
     #[test]
     fn frames_are_told_apart_wherever_the_bytes_are_torn() {
         let all = b"PING\r\nMSG _INBOX.a.1 1 29\r\n{\"stream\":\"EVENTS\", \"seq\":12}\r\n\
-            PUB $JS.ACK.EVENTS.a.1.2.3 4\r\n+ACK\r\nHPUB events.a 12 14\r\nNATS/1.0\r\n\r\nhi\r\n+OK\r\n";
+            MSG events.a 2 $JS.ACK.EVENTS.a.1.2.3 2\r\n[]\r\nPUB $JS.ACK.EVENTS.a.1.2.3 4\r\n+ACK\r\nHPUB events.a 12 14\r\nNATS/1.0\r\n\r\nhi\r\n+OK\r\n";
         let wanted = [
             Kind::Line,
             Kind::PubAck,
+            Kind::Delivery,
             Kind::Ack,
             Kind::Payload,
             Kind::Line,

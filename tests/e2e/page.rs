@@ -1,0 +1,98 @@
+//! The live page in a real browser: what somebody sees and does who has it open. Each state leaves a picture in
+//! `target/screenshots`.
+
+mod access;
+mod counts;
+mod events;
+mod hostile;
+mod kept;
+mod trouble;
+
+use std::collections::BTreeSet;
+
+use e2e::{
+    System,
+    api::Api,
+    browser::{Browser, Look},
+};
+
+/// The page of an aggregator, open in a browser.
+#[derive(Debug)]
+struct Page {
+    browser: Browser,
+    api: Api,
+}
+
+impl Page {
+    /// Opens it with a query, which may be empty, and waits until it shows counts; none where there is no browser.
+    async fn open(api: &Api, query: &str) -> Option<Self> {
+        let browser = Browser::start(Look::WIDE).await?;
+        let api = api.clone();
+        browser.open(&format!("{}/{query}", api.url())).await;
+        let state = "document.getElementById('state').dataset.state";
+        browser.until(&format!("{state} !== 'connecting'")).await;
+        Some(Self { browser, api })
+    }
+
+    /// A number that it shows, by the end of the element's id.
+    async fn count(&self, name: &str) -> u64 {
+        let count = self.browser.value(&counted(name)).await;
+        count
+            .as_u64()
+            .unwrap_or_else(|| panic!("{name} is {count}"))
+    }
+
+    /// Waits until it shows this number.
+    async fn counts(&self, name: &str, number: u64) {
+        let expression = format!("{} === {number}", counted(name));
+        self.browser.until(&expression).await;
+    }
+
+    /// The texts of all elements that a CSS selector finds.
+    async fn texts(&self, selector: &str) -> Vec<String> {
+        let script =
+            "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)";
+        let texts = self.browser.run(script, vec![selector.into()]).await;
+        serde_json::from_value(texts).expect("texts are a list")
+    }
+
+    /// Waits until these are the texts of all elements that a CSS selector finds.
+    async fn lists(&self, selector: &str, texts: &[&str]) {
+        let expression = format!(
+            "JSON.stringify([...document.querySelectorAll({})].map(one => one.textContent)) === {}",
+            serde_json::json!(selector),
+            serde_json::json!(serde_json::json!(texts).to_string()),
+        );
+        self.browser.until(&expression).await;
+    }
+
+    /// What must be so at the end of each test: nothing on the console, nobody else asked.
+    async fn ends_well(&self) {
+        self.ends_well_but(&[]).await;
+    }
+
+    /// As [`Self::ends_well`], with parts of messages that are to be expected: browsers log each answer that is an error.
+    async fn ends_well_but(&self, expected: &[&str]) {
+        let errors = self.browser.console_errors().await;
+        let unexpected = errors
+            .iter()
+            .filter(|error| !expected.iter().any(|part| error.contains(part)));
+        assert_eq!(unexpected.collect::<Vec<_>>(), Vec::<&String>::new());
+        let own = BTreeSet::from([self.api.address()]);
+        assert_eq!(self.browser.hosts().await, own);
+    }
+}
+
+/// The expression of a number that the page shows.
+fn counted(name: &str) -> String {
+    format!("Number(document.getElementById('count-{name}').textContent.replaceAll(',', ''))")
+}
+
+/// Puts a body on the stream as any NATS client can.
+async fn put(system: &System, subject: &str, body: &str) {
+    let jetstream = system.broker.jetstream().await;
+    let sent = jetstream
+        .publish(subject.to_owned(), body.to_owned().into())
+        .await;
+    sent.unwrap().await.unwrap();
+}

@@ -1,0 +1,208 @@
+//! The page without a mouse, for a screen reader, in dark and light, on a telephone and on a laptop.
+
+use e2e::{
+    System,
+    browser::Look,
+    event::{array, event, events},
+};
+use fantoccini::key::Key;
+
+use super::{Page, put};
+
+/// Far more than there is to be focused.
+const MOST_TABS: usize = 200;
+
+const FOCUSED: &str = "document.activeElement";
+
+impl Page {
+    /// Presses Tab until an element has the focus, which must show.
+    async fn tab_to(&self, selector: &str) {
+        let is_there = format!("{FOCUSED}.matches('{selector}')");
+        for _ in 0..MOST_TABS {
+            if self.browser.value(&is_there).await == true {
+                return;
+            }
+            self.browser.press(&[Key::Tab]).await;
+        }
+        panic!("{selector} is never focused");
+    }
+}
+
+/// A system in which each part of the page has something to show.
+async fn full() -> System {
+    let system = System::start().await;
+    for topic in [
+        "orders",
+        "payments",
+        "a.topic.with.a.very.long.name.that.is.still.allowed",
+    ] {
+        system.api().store(&events(topic, 0..5)).await;
+        system.api().store(&events(topic, 0..2)).await;
+    }
+    let other = event("orders", "1").with_payload(r#"{"n":2}"#);
+    system.api().store(&[event("orders", "1")]).await;
+    system.api().store(&[other]).await;
+    put(
+        &system,
+        "events.payments",
+        &array(&[event("orders", "astray")]),
+    )
+    .await;
+    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    system.settled().await;
+    system
+}
+
+#[tokio::test]
+async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
+    let system = full().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.counts("rejected", 2).await;
+    browser
+        .until("document.querySelectorAll('#rejected-rows li').length === 2")
+        .await;
+    browser
+        .until("document.querySelectorAll('#conflict-rows li').length === 1")
+        .await;
+
+    // The first thing leads past everything else.
+    browser.press(&[Key::Tab]).await;
+    assert_eq!(browser.value(&format!("{FOCUSED}.className")).await, "skip");
+    browser.press(&[Key::Enter]).await;
+    browser.until("location.hash === '#events'").await;
+    browser.reload().await;
+    browser
+        .until("document.querySelectorAll('#event-rows li').length > 3")
+        .await;
+
+    // From the first to the last: each shows that it has the focus, and has a name.
+    let mut walked = 0;
+    loop {
+        browser.press(&[Key::Tab]).await;
+        if browser.value(&format!("{FOCUSED} === document.body")).await == true {
+            break;
+        }
+        walked += 1;
+        assert!(walked < MOST_TABS, "the focus does not come to an end");
+        let seen = browser
+            .run(
+                "const one = document.activeElement, style = getComputedStyle(one);
+                 const outline = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0;
+                 const box = one.getBoundingClientRect();
+                 const name = one.ariaLabel || one.textContent || one.labels?.[0]?.textContent
+                    || document.getElementById(one.getAttribute('aria-labelledby'))?.textContent;
+                 return [outline || style.boxShadow !== 'none', box.width > 0 && box.height > 0, Boolean(name), one.outerHTML]",
+                Vec::new(),
+            )
+            .await;
+        for (fact, index) in [
+            ("is seen to have the focus", 0),
+            ("has a size", 1),
+            ("has a name", 2),
+        ] {
+            assert_eq!(seen[index], true, "{fact}: {}", seen[3]);
+        }
+    }
+    assert!(walked >= 20, "only {walked} can be focused");
+
+    // Sorting, finding, choosing a topic.
+    page.tab_to("th[data-sort=topic] button").await;
+    browser.press(&[Key::Enter]).await;
+    browser
+        .until("document.querySelector('th[data-sort=topic]').ariaSort === 'ascending'")
+        .await;
+    browser.reload().await;
+    page.tab_to("#find").await;
+    browser.types("pay").await;
+    page.lists("#topic-rows th a", &["payments"]).await;
+    page.tab_to("#topic-rows a").await;
+    browser.press(&[Key::Enter]).await;
+    page.lists("#event-rows .topic", &["payments"; 5]).await;
+
+    // Pausing, unfolding.
+    page.tab_to("#pause").await;
+    browser.press(&[Key::Space]).await;
+    browser
+        .until("document.getElementById('pause').ariaPressed === 'true'")
+        .await;
+    page.tab_to("#event-rows summary").await;
+    browser.press(&[Key::Enter]).await;
+    browser.shows("#event-rows pre", "\"n\": 1").await;
+
+    // Sending again, and looking at a conflict.
+    page.tab_to("#rejected-rows li:nth-child(2) summary").await;
+    browser.press(&[Key::Enter]).await;
+    page.tab_to("#rejected-rows li:nth-child(2) button").await;
+    browser.press(&[Key::Space]).await;
+    browser
+        .shows("#rejected-rows li:nth-child(2)", "Sent again, as it was.")
+        .await;
+    page.tab_to("#conflict-rows summary").await;
+    browser.press(&[Key::Enter]).await;
+    browser.shows("#conflict-rows mark", "\"n\"").await;
+    browser.screenshot("keyboard").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
+    let mut system = full().await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    for list in ["rejected", "conflict", "event", "topic"] {
+        browser
+            .until(&format!(
+                "document.getElementById('{list}-rows').children.length > 0"
+            ))
+            .await;
+    }
+    let looks = [
+        ("wide", Look::WIDE),
+        ("wide-dark", Look::WIDE.dark()),
+        ("narrow", Look::NARROW),
+        ("narrow-dark", Look::NARROW.dark()),
+    ];
+    for state in ["folded", "unfolded", "in-trouble"] {
+        match state {
+            "unfolded" => {
+                browser
+                    .run(
+                        "document.querySelectorAll('details').forEach(one => { one.open = true })",
+                        Vec::new(),
+                    )
+                    .await;
+                browser
+                    .until("document.querySelectorAll('#conflict-rows mark').length > 0")
+                    .await;
+            }
+            "in-trouble" => {
+                system.broker.stop().await;
+                browser.shows("#warnings", "Broker lost.").await;
+            }
+            _ => {}
+        }
+        for (name, look) in looks {
+            browser.look(look).await;
+            let is_so = format!(
+                "innerWidth === {} && matchMedia('(prefers-color-scheme: dark)').matches === {}",
+                look.width, look.is_dark
+            );
+            browser.until(&is_so).await;
+            browser.screenshot_of_page(&format!("{state}-{name}")).await;
+            assert!(!browser.is_too_wide().await, "{state}, {name}");
+            if let Some(violations) = browser.violations().await {
+                let told: Vec<_> = violations
+                    .iter()
+                    .map(|found| format!("{found:#?}"))
+                    .collect();
+                assert!(told.is_empty(), "{state}, {name}: {}", told.join("\n"));
+            }
+        }
+    }
+    page.ends_well().await;
+}

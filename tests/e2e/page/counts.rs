@@ -1,0 +1,155 @@
+//! Counters, rates and topics.
+
+use e2e::{System, event::events, wait::eventually};
+
+use super::{Page, counted};
+
+const TOPICS: &str = "#topic-rows th a";
+
+#[tokio::test]
+async fn counters_move_while_events_come_in_and_their_sum_always_holds() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser
+        .shows("#first-steps", "Send the first event")
+        .await;
+    page.browser.screenshot_of_page("nothing-stored").await;
+    super::put(&system, "events.orders", "no JSON").await;
+    page.counts("rejected", 1).await;
+
+    let publisher = system.endless_publisher();
+    let mut received = 0;
+    for _ in 0..5 {
+        let more = format!(
+            "{} > {received} && {}",
+            counted("received"),
+            counted("received")
+        );
+        received = page.browser.until(&more).await.as_u64().unwrap();
+        let all = ["received", "unique", "duplicates", "rejected"].map(counted);
+        let all = page.browser.value(&format!("[{}]", all.join(","))).await;
+        let [received, unique, duplicates, rejected] =
+            serde_json::from_value::<[u64; 4]>(all).unwrap();
+        assert_eq!(received, unique + duplicates + rejected);
+    }
+    assert!(page.count("duplicates").await > 0);
+    page.browser.shows("#sum", "The sum is exact").await;
+    page.browser.shows("#state", "All is well.").await;
+
+    // Lines through many seconds, and what they show in words.
+    let drawn = "[...document.querySelectorAll('#chart-events path')]\
+        .filter(path => path.getAttribute('d').split('L').length > 10).length === 3";
+    page.browser.until(drawn).await;
+    let label = "document.querySelector('#chart-events svg').getAttribute('aria-label')";
+    page.browser
+        .until(&format!("/in [0-9,]{{3,}}\\/s, unique [0-9,]{{3,}}\\/s, duplicates [0-9,]{{2,}}\\/s/.test({label})"))
+        .await;
+    page.browser
+        .until("/[0-9.]+ ms/.test(document.querySelector('#chart-commits figcaption').textContent)")
+        .await;
+    page.browser.screenshot("overview").await;
+    publisher.finished().await.succeeded();
+
+    let books = system.settled().await;
+    page.counts("received", books.stats.received).await;
+    page.counts("unique", books.stats.unique_processed).await;
+    page.counts("duplicates", books.stats.duplicate_dropped)
+        .await;
+    page.counts("pending", 0).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn topics_are_sorted_by_each_column_and_found_by_name() {
+    let system = System::start().await;
+    // Topic, events, duplicates: each column has an order of its own.
+    for (topic, unique, duplicates) in [("beta", 1, 4), ("alpha", 5, 5), ("gamma", 3, 1)] {
+        system.api().store(&events(topic, 0..unique)).await;
+        for _ in 0..duplicates {
+            system.api().store(&events(topic, 0..1)).await;
+        }
+    }
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.lists(TOPICS, &["alpha", "beta", "gamma"]).await;
+    for (column, first, order) in [
+        ("topic", "ascending", ["alpha", "beta", "gamma"]),
+        ("received", "descending", ["alpha", "beta", "gamma"]),
+        (
+            "duplicate_dropped",
+            "descending",
+            ["alpha", "beta", "gamma"],
+        ),
+        ("duplicate_share", "descending", ["beta", "alpha", "gamma"]),
+        ("last_at", "descending", ["gamma", "alpha", "beta"]),
+    ] {
+        let head = format!("th[data-sort={column}]");
+        let mut order = order;
+        for direction in [
+            first,
+            if first == "ascending" {
+                "descending"
+            } else {
+                "ascending"
+            },
+        ] {
+            page.browser.click(&format!("{head} button")).await;
+            let sorted = format!("document.querySelector('{head}').ariaSort === '{direction}'");
+            page.browser.until(&sorted).await;
+            page.lists(TOPICS, &order).await;
+            order.reverse();
+        }
+    }
+    page.lists(
+        "#topic-rows tr:first-child td.number:not(:last-child)",
+        &["5", "4", "80.0 %"],
+    )
+    .await;
+
+    page.browser.fill("#find", "MM").await;
+    page.lists(TOPICS, &["gamma"]).await;
+    page.browser.shows("#topics-note", "1 of 3 topics").await;
+    page.browser.screenshot_of_page("topic-found").await;
+    // The address says the same to somebody else.
+    assert!(page.browser.address().await.contains("find=MM"));
+    page.browser.reload().await;
+    page.lists(TOPICS, &["gamma"]).await;
+    page.browser.fill("#find", "nothing of that name").await;
+    page.lists(TOPICS, &[]).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_click_on_a_topic_shows_its_events_and_its_address() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    system.api().store(&events("payments", 0..2)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let shown = "#event-rows .topic";
+    page.lists(
+        shown,
+        &["payments", "payments", "orders", "orders", "orders"],
+    )
+    .await;
+    page.browser.click("#topic-rows tr:nth-child(1) a").await;
+    page.lists(shown, &["orders"; 3]).await;
+    page.browser.shows("#filter", "orders").await;
+    eventually("the topic is in the address", async || {
+        let address = page.browser.address().await;
+        e2e::wait::holds(address.ends_with("/?topic=orders"), address)
+    })
+    .await;
+    page.browser.screenshot_of_page("topic-chosen").await;
+    page.browser.click("#filter a").await;
+    page.lists(
+        shown,
+        &["payments", "payments", "orders", "orders", "orders"],
+    )
+    .await;
+    page.ends_well().await;
+}

@@ -1,0 +1,131 @@
+//! The newest events, as they come.
+
+use e2e::{
+    System,
+    event::{event, events},
+};
+
+use super::Page;
+
+const NEWEST: &str = "#event-rows li:first-child";
+
+#[tokio::test]
+async fn events_show_as_they_are_stored_and_wait_while_somebody_pauses() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let summary = format!("{NEWEST} summary");
+    for id in ["first", "second"] {
+        system
+            .api()
+            .publish(&[event("orders", id).with_source("till")])
+            .await;
+        for part in [id, "orders", "till"] {
+            page.browser.shows(&summary, part).await;
+        }
+    }
+    page.browser.click("#pause").await;
+    page.browser
+        .until("document.getElementById('pause').ariaPressed === 'true'")
+        .await;
+    system.api().publish(&events("orders", 0..3)).await;
+    page.browser
+        .shows("#events-note", "Paused; 3 came since.")
+        .await;
+    page.browser.screenshot_of_page("paused").await;
+    assert!(page.browser.text(&summary).await.contains("second"));
+    page.counts("unique", 5).await;
+
+    page.browser.click("#pause").await;
+    page.browser.shows(&summary, "id-2").await;
+    page.lists(
+        "#event-rows bdi:nth-of-type(2)",
+        &["id-2", "id-1", "id-0", "second", "first"],
+    )
+    .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn more_than_can_be_read_are_passed_over_and_a_pause_keeps_what_is_read() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    system.api().store(&[event("orders", "read")]).await;
+    page.browser.click(&format!("{NEWEST} summary")).await;
+    page.browser.click("#pause").await;
+    system.api().store(&events("orders", 0..500)).await;
+    page.browser
+        .shows("#events-note", "Paused; 500 came since.")
+        .await;
+    page.browser.click("#pause").await;
+    page.browser.shows(NEWEST, "id-499").await;
+    // The one that is open stays below the 50 newest.
+    page.browser
+        .until("document.querySelectorAll('#event-rows li').length === 51")
+        .await;
+    page.browser
+        .shows("#event-rows li:last-child", "read")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_payload_unfolds_as_it_was_sent() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let payload =
+        r#"{"amount": 1.50,"big":12345678901234567890,"a":1,"a":2,"text":"ä \" \\","list":[]}"#;
+    let sent = event("orders", "1").with_payload(payload);
+    system
+        .api()
+        .publish(&[sent.with_timestamp("2026-01-31T13:00:00+01:00")])
+        .await;
+    page.browser.click(&format!("{NEWEST} summary")).await;
+    let payload = format!("{NEWEST} pre");
+    for line in [
+        r#""amount": 1.50,"#,
+        r#""big": 12345678901234567890,"#,
+        r#""a": 1,"#,
+        r#""a": 2,"#,
+        r#""text": "ä \" \\","#,
+        r#""list": []"#,
+    ] {
+        page.browser.shows(&payload, line).await;
+    }
+    page.browser
+        .shows(&format!("{NEWEST} dl"), "2026-01-31T13:00:00+01:00")
+        .await;
+    page.browser.screenshot_of_page("payload-unfolded").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_link_with_a_filter_shows_the_same_to_others_and_back_undoes_a_step() {
+    let system = System::start().await;
+    for topic in ["orders", "payments", "a&b=c +%"] {
+        system.api().store(&events(topic, 0..1)).await;
+    }
+    let query = "?topic=orders&topic=a%26b%3Dc%20%2B%25&sort=topic&order=asc";
+    let Some(page) = Page::open(system.api(), query).await else {
+        return;
+    };
+    let shown = "#event-rows .topic";
+    page.lists(shown, &["a&b=c +%", "orders"]).await;
+    page.lists("#topic-rows th a", &["a&b=c +%", "orders", "payments"])
+        .await;
+    page.browser.screenshot_of_page("shared-link").await;
+    // What comes is of these topics too.
+    system.api().store(&events("payments", 1..2)).await;
+    system.api().store(&events("orders", 1..2)).await;
+    page.lists(shown, &["orders", "a&b=c +%", "orders"]).await;
+    page.browser.click("#filter .chip:first-child button").await;
+    page.lists(shown, &["a&b=c +%"]).await;
+    page.browser.run("history.back()", Vec::new()).await;
+    page.lists(shown, &["orders", "a&b=c +%", "orders"]).await;
+    page.ends_well().await;
+}

@@ -1,0 +1,143 @@
+//! Events that would take the page over if their text were anything but text.
+
+use e2e::{
+    System,
+    browser::Look,
+    event::{Event, event},
+    wait::{eventually, holds},
+};
+
+use super::{Page, put};
+
+const HOSTILE: [&str; 7] = [
+    "<script>window.taken=1</script>",
+    "<img src=x onerror=window.taken=2>",
+    "</script><script>window.taken=3</script>",
+    "\"><svg onload=window.taken=4>",
+    "javascript:window.taken=5",
+    "one\u{2028}two\u{2029}three\u{0}\u{1b}[31m",
+    "\u{202e}gpj.exe\u{2066}\u{200f}",
+];
+
+fn hostile(text: &str) -> Event {
+    let quoted = serde_json::to_string(text).unwrap();
+    event(text, text)
+        .with_source(text)
+        .with_payload(&format!("{{{quoted}:{quoted}}}"))
+}
+
+#[tokio::test]
+async fn hostile_events_are_nothing_but_text() {
+    let system = System::start().await;
+    let (topic, payload) = ("x".repeat(255), "y".repeat(200_000));
+    let long = event(&topic, &topic).with_source(&topic);
+    let long = long.with_payload(&format!(r#"{{"{payload}":"{payload}"}}"#));
+    assert_eq!(system.api().store(&[long]).await.status, 200);
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let [elements, scripts] = ["img, svg, iframe, object", "script"];
+    let count = async |selector: &str| {
+        let count = format!("document.querySelectorAll('{selector}').length");
+        page.browser.value(&count).await
+    };
+    let before = (count(elements).await, count(scripts).await);
+    for text in HOSTILE {
+        // As an event, as a conflict with itself, and as something rejected.
+        let stored = system.api().store(&[hostile(text)]).await;
+        assert_eq!(stored.status, 200, "{}", stored.text());
+        system
+            .api()
+            .store(&[hostile(text).with_source("other")])
+            .await;
+        let subject = "events.orders";
+        put(&system, subject, &format!("{text}{}", hostile(text).json())).await;
+        put(&system, subject, &hostile(text).json()).await;
+    }
+    let many = HOSTILE.len() as u64;
+    page.counts("conflicts", many).await;
+    page.counts("rejected", 2 * many).await;
+    page.browser
+        .until("document.querySelectorAll('#event-rows li').length === 8")
+        .await;
+    page.browser
+        .until("document.querySelectorAll('#rejected-rows li').length === 14")
+        .await;
+    page.browser
+        .until("document.querySelectorAll('#conflict-rows li').length === 7")
+        .await;
+    // All of it unfolds.
+    page.browser
+        .run(
+            "document.querySelectorAll('li > details').forEach(one => { one.open = true })",
+            Vec::new(),
+        )
+        .await;
+    page.browser
+        .until("[...document.querySelectorAll('#event-rows pre')].every(one => one.textContent !== '')")
+        .await;
+    page.browser
+        .until("document.querySelectorAll('#conflict-rows .sides > div').length === 14")
+        .await;
+
+    // It is there to the letter, newest first, each text in a direction of its own.
+    let mut texts: Vec<_> = HOSTILE
+        .iter()
+        .rev()
+        .map(|text| (*text).to_owned())
+        .collect();
+    texts.push(topic.clone());
+    for cell in [
+        "summary bdi:nth-of-type(1)",
+        "summary bdi:nth-of-type(2)",
+        "summary bdi:nth-of-type(3)",
+    ] {
+        assert_eq!(
+            page.texts(&format!("#event-rows {cell}")).await,
+            texts,
+            "{cell}"
+        );
+    }
+    let payloads = page.texts("#event-rows pre").await;
+    for (shown, text) in payloads.iter().zip(&texts[..HOSTILE.len()]) {
+        let quoted = serde_json::to_string(text).unwrap();
+        assert_eq!(*shown, format!("{{\n  {quoted}: {quoted}\n}}"));
+    }
+    let topics = page.texts("#topic-rows th bdi").await;
+    assert!(texts.iter().all(|text| topics.contains(text)), "{topics:?}");
+
+    // And it is nothing else.
+    assert_eq!((count(elements).await, count(scripts).await), before);
+    assert_eq!(page.browser.value("window.taken === undefined").await, true);
+    assert_eq!(
+        page.browser.value("document.title").await,
+        "Event aggregator"
+    );
+    let links = "[...document.links].every(link => link.href.startsWith(location.origin))";
+    assert_eq!(page.browser.value(links).await, true);
+    page.browser.screenshot_of_page("hostile").await;
+    assert!(!page.browser.is_too_wide().await, "at 1,440 px");
+    page.browser.look(Look::NARROW).await;
+    page.browser.until("innerWidth === 360").await;
+    page.browser.screenshot_of_page("hostile-narrow").await;
+    assert!(!page.browser.is_too_wide().await, "at 360 px");
+    page.ends_well().await;
+
+    // Were one of them ever put into the page as more than text, the policy of the page would not let it run.
+    for put in [
+        "const one = document.createElement('script'); one.textContent = 'window.taken = 6'; document.body.append(one)",
+        "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.taken = 7\">')",
+        "document.body.insertAdjacentHTML('beforeend', '<img src=\"http://192.0.2.1/\">')",
+    ] {
+        page.browser.run(put, Vec::new()).await;
+    }
+    let mut refused = Vec::new();
+    eventually("the policy refuses each of them", async || {
+        let errors = page.browser.console_errors().await;
+        let is_policy = |error: &String| error.contains("Content Security Policy");
+        refused.extend(errors.into_iter().filter(is_policy));
+        holds(refused.len() == 3, &refused)
+    })
+    .await;
+    assert_eq!(page.browser.value("window.taken === undefined").await, true);
+}

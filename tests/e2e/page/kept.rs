@@ -1,0 +1,103 @@
+//! What was rejected, and conflicts.
+
+use e2e::{
+    System,
+    event::{array, event},
+};
+
+use super::{Page, put};
+
+#[tokio::test]
+async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
+    let system = System::start().await;
+    // Of another topic than its subject's; as it is, it is a valid event.
+    put(
+        &system,
+        "events.payments",
+        &array(&[event("orders", "astray")]),
+    )
+    .await;
+    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let [broken, astray] = [1, 2].map(|place| format!("#rejected-rows li:nth-child({place})"));
+    page.browser.shows("#rejected-note", "2 in all").await;
+    page.browser.shows(&astray, "events.payments").await;
+    page.browser.click(&format!("{broken} summary")).await;
+    page.browser.shows(&broken, "is required").await;
+    page.browser.screenshot_of_page("rejected").await;
+
+    // Unchanged it is as wrong as it was.
+    page.browser.click(&format!("{broken} button")).await;
+    page.browser.shows(&broken, "Not sent: ").await;
+    let mended = event("orders", "mended").json();
+    page.browser
+        .fill(&format!("{broken} textarea"), &mended)
+        .await;
+    page.browser.click(&format!("{broken} button")).await;
+    page.browser.shows(&broken, "Sent, as mended.").await;
+    page.browser.click(&format!("{astray} summary")).await;
+    page.browser.click(&format!("{astray} button")).await;
+    page.browser.shows(&astray, "Sent again, as it was.").await;
+    for row in [&broken, &astray] {
+        page.browser
+            .shows(&format!("{row} summary"), "sent again")
+            .await;
+    }
+    page.browser.screenshot_of_page("sent-again").await;
+
+    let books = system.settled().await;
+    assert_eq!((books.counts(), books.stats.rejected), ([4, 2, 0], 2));
+    page.counts("unique", 2).await;
+    page.browser.shows("#event-rows", "mended").await;
+    page.browser.shows("#event-rows", "astray").await;
+    // The browser logs the one answer that was an error.
+    page.ends_well_but(&["status of 422"]).await;
+}
+
+#[tokio::test]
+async fn both_sides_of_a_conflict_stand_beside_each_other_and_what_differs_is_marked() {
+    let system = System::start().await;
+    let first = event("orders", "1").with_payload(r#"{"tea":1,"amount":1.50,"paid":true}"#);
+    let second = first
+        .clone()
+        .with_payload(r#"{"tea":1,"amount":1.5,"paid":true}"#);
+    system.api().store(&[first]).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser.shows("#conflicts-note", "None").await;
+    system.api().store(&[second.with_source("elsewhere")]).await;
+    page.counts("conflicts", 1).await;
+    page.browser
+        .shows("#conflict-rows", "differs: source, payload")
+        .await;
+    page.browser.click("#conflict-rows summary").await;
+    let sides = "#conflict-rows .sides > div";
+    page.browser
+        .shows(&format!("{sides}:nth-child(1) h3"), "Stored first")
+        .await;
+    page.browser
+        .shows(&format!("{sides}:nth-child(2) h3"), "Came later")
+        .await;
+    let marked = |side: u8| format!("{sides}:nth-child({side}) mark");
+    page.lists(&marked(1), &["source: e2e", "  \"amount\": 1.50,"])
+        .await;
+    page.lists(&marked(2), &["source: elsewhere", "  \"amount\": 1.5,"])
+        .await;
+    let whole = page
+        .browser
+        .text(&format!("{sides}:nth-child(1) pre"))
+        .await;
+    assert!(
+        whole.contains("\"tea\": 1,") && whole.contains("\"paid\": true"),
+        "{whole}"
+    );
+    // They stand beside each other, not one below the other.
+    let tops = "new Set([...document.querySelectorAll('#conflict-rows .sides > div')]\
+        .map(side => Math.round(side.getBoundingClientRect().top))).size";
+    assert_eq!(page.browser.value(tops).await, 1);
+    page.browser.screenshot_of_page("conflict").await;
+    page.ends_well().await;
+}

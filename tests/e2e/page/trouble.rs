@@ -1,0 +1,177 @@
+//! What is wrong is said at the top in words, and is gone by itself.
+
+use std::time::Duration;
+
+use e2e::{
+    System,
+    aggregator::Aggregator,
+    broker::Broker,
+    disk::Disk,
+    event::{array, event, events},
+    proxy::{Proxy, Weather},
+    wait::{eventually, holds},
+};
+
+use super::Page;
+
+/// So soon somebody who looks at the page knows.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The watchdog looks after 30 s; nobody can know before.
+const STALL: Duration = Duration::from_mins(2);
+
+impl Page {
+    /// Waits until it warns of this and of nothing else, in the words for people and in the state.
+    async fn warns(&self, deadline: Duration, title: &str) {
+        let warned = format!(
+            "document.querySelectorAll('#warnings p').length === 1 \
+             && document.querySelector('#warnings strong').textContent === '{title}'"
+        );
+        self.browser.until_within(deadline, &warned).await;
+        self.browser.shows("#state", title).await;
+        let text = self.browser.text("#warnings p").await;
+        assert!(text.len() > title.len() + 20, "only {text}");
+    }
+
+    /// Waits until it warns of nothing.
+    async fn is_well(&self, deadline: Duration) {
+        self.browser
+            .until_within(
+                deadline,
+                "document.getElementById('warnings').textContent === ''",
+            )
+            .await;
+        self.browser.shows("#state", "All is well.").await;
+    }
+}
+
+#[tokio::test]
+async fn a_lost_broker_is_said_within_seconds_and_no_longer_when_it_is_back() {
+    let mut system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.is_well(SOON).await;
+    system.broker.stop().await;
+    page.warns(SOON, "Broker lost.").await;
+    page.browser.screenshot("broker-lost").await;
+    // What is stored can be seen all the same.
+    page.counts("unique", 3).await;
+    page.browser.shows("#count-pending", "–").await;
+    system.broker.start_again().await;
+    system.aggregator.healthy().await;
+    page.is_well(SOON).await;
+    system.api().publish(&events("orders", 3..4)).await;
+    page.counts("unique", 4).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
+    let mut system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.is_well(SOON).await;
+    system.aggregator.kill();
+    page.warns(SOON, "The aggregator does not answer.").await;
+    page.browser.screenshot("aggregator-gone").await;
+    system.aggregator.start_again().await;
+    // The browser itself tries again, in seconds.
+    page.is_well(Duration::from_secs(20)).await;
+    system.api().publish(&events("orders", 3..4)).await;
+    page.counts("unique", 4).await;
+    page.browser
+        .shows("#event-rows li:first-child", "id-3")
+        .await;
+    page.ends_well_but(&["net::ERR_"]).await;
+}
+
+#[tokio::test]
+async fn a_stall_is_said_and_no_longer_when_messages_come_through() {
+    let broker = Broker::start().await;
+    let port = broker.url().rsplit(':').next().unwrap().parse().unwrap();
+    let proxy = Proxy::start(port).await;
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = Aggregator::start(&proxy.url(), data.path(), &[]).await;
+    aggregator.healthy().await;
+    let Some(page) = Page::open(aggregator.api(), "").await else {
+        return;
+    };
+    proxy.set(Weather::DropDeliveries);
+    aggregator.api().publish(&events("orders", 0..3)).await;
+    page.warns(STALL, "Stalled.").await;
+    page.counts("pending", 1).await;
+    page.browser.screenshot("stalled").await;
+    proxy.set(Weather::Fair);
+    page.is_well(STALL).await;
+    page.counts("unique", 3).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_full_disk_is_said_within_seconds_and_no_longer_when_there_is_room() {
+    let disk = match Disk::new(16) {
+        Ok(disk) => disk,
+        Err(reason) => {
+            eprintln!("left out: no disk of its own can be had: {reason}");
+            return;
+        }
+    };
+    let broker = Broker::start().await;
+    let aggregator = Aggregator::start(&broker.url(), disk.path(), &[]).await;
+    aggregator.healthy().await;
+    let api = aggregator.api();
+    api.store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(api, "").await else {
+        return;
+    };
+    let filler = disk.fill();
+    // Until one does not fit: what the store's files have room for is written all the same.
+    let mut number = 0;
+    eventually("the store is full", async || {
+        number += 1;
+        let large = event("orders", &format!("large-{number}")).with_size(200_000);
+        api.try_publish(&[large]).await?;
+        let health = api.get("/health").await?;
+        holds(health.status == 503, health.text())
+    })
+    .await;
+    page.warns(SOON, "Disk full.").await;
+    page.browser.screenshot("disk-full").await;
+    drop(filler);
+    page.is_well(Duration::from_secs(30)).await;
+    page.counts("unique", 3 + number).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn missing_messages_are_said_until_somebody_takes_note_of_them() {
+    let mut system = System::start().await;
+    system.api().store(&events("orders", 0..1)).await;
+    system.aggregator.stop().await;
+    let jetstream = system.broker.jetstream().await;
+    let body = array(&events("orders", 1..2));
+    let sent = jetstream.publish("events.orders", body.into()).await;
+    let lost = sent.unwrap().await.unwrap().sequence;
+    let body = array(&events("orders", 2..3));
+    let sent = jetstream.publish("events.orders", body.into()).await;
+    sent.unwrap().await.unwrap();
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    assert!(stream.delete_message(lost).await.unwrap());
+    system.aggregator.start_again().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.warns(Duration::from_secs(20), "Messages are missing.")
+        .await;
+    page.browser.shows("#warnings", "1 ").await;
+    page.browser.screenshot("missing").await;
+    page.browser.click("#warnings button").await;
+    page.is_well(SOON).await;
+    let health = system.api().get("/health").await.unwrap().json();
+    assert_eq!(health["missing"], serde_json::Value::Null, "{health}");
+    page.ends_well().await;
+}
