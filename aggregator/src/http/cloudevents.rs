@@ -66,7 +66,7 @@ impl Mode {
     }
 }
 
-/// Takes CloudEvents 1.0: one, an array of them, or one in headers and body.
+/// Takes `CloudEvents` 1.0: one, an array of them, or one in headers and body.
 #[utoipa::path(
     post,
     path = "/cloudevents",

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::{
     Api,
-    openapi::{Asked, OfDuplicates},
+    openapi::{AskedOnce, OfDuplicates},
     page,
     problem::Problem,
     query::Query,
@@ -68,7 +68,7 @@ struct Often {
     path = "/duplicates",
     tag = "events",
     params(OfDuplicates),
-    responses((status = OK, body = Duplicates), Asked)
+    responses((status = OK, body = Duplicates), AskedOnce)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,

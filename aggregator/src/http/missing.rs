@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     body::is_json,
-    openapi::{Asked, Nothing, Noting},
+    openapi::{AskedAll, Nothing, Noting},
     page::MAX_LIMIT,
     problem::Problem,
     query::Query,
@@ -44,7 +44,7 @@ struct Shown {
     get,
     path = "/missing",
     tag = "kept",
-    responses((status = OK, body = List), Asked)
+    responses((status = OK, body = List), AskedAll)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,

@@ -25,7 +25,7 @@ use utoipa::{
         Required, Schema, ServerBuilder, Type,
         example::ExampleBuilder,
         header::HeaderBuilder,
-        path::Operation,
+        path::{Operation, ParameterBuilder, ParameterIn},
         response::{Response as Answer, ResponseBuilder},
         tag::TagBuilder,
     },
@@ -38,8 +38,8 @@ pub use self::{
         Attributes, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed, Waiting,
     },
     refusals::{
-        Asked, CloudEventing, Exporting, Finding, NoFile, Noting, OtherSignal, Publishing,
-        Requeueing, Tailing, Unasked,
+        Asked, AskedAll, AskedOnce, CloudEventing, Exporting, Finding, NoFile, Noting, OtherSignal,
+        Publishing, Requeueing, Tailing, Unasked,
     },
     requests::{
         CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Received, Sampled, Told,
@@ -54,7 +54,9 @@ const ABOUT: &str = "Takes events in at least once, stores each exactly once, an
 duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
 with 404, another method with 405 and the header Allow, and HEAD as GET is, without the body. A head of more than 32 KiB is \
 refused with 431.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
-letters, digits and -_.:, the answer tells the name that they were given.";
+letters, digits and -_.:, the answer tells the name that they were given. A traceparent (and tracestate) of W3C is carried on to \
+the COMMIT.\n\nEvery answer has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
+X-Content-Type-Options and X-Frame-Options, for browsers.";
 
 /// The groups of operations, in their order.
 const TAGS: [(&str, &str); 5] = [
@@ -142,6 +144,19 @@ pub async fn show(State(Document(json)): State<Document>) -> Response {
 
 const REQUEST_ID: &str = "X-Request-Id";
 
+/// What every request may carry. Nothing is refused for what stands there.
+const HEADERS: [(&str, &str); 3] = [
+    (
+        REQUEST_ID,
+        "What the log calls the request: 1 to 128 letters, digits, -, _, . and :. It gets another name otherwise.",
+    ),
+    (
+        "traceparent",
+        "The trace that the request is a part of (W3C Trace Context); it is carried on to the COMMIT.",
+    ),
+    ("tracestate", "What tracing systems add to it."),
+];
+
 fn request_id() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
@@ -186,6 +201,15 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         .chain(words.map(str::to_owned))
         .collect();
     operation.operation_id = Some(id.join("_"));
+    let parameters = operation.parameters.get_or_insert_default();
+    parameters.extend(HEADERS.map(|(name, about)| {
+        ParameterBuilder::new()
+            .name(name)
+            .parameter_in(ParameterIn::Header)
+            .description(Some(about))
+            .schema(Some(Object::with_type(Type::String)))
+            .build()
+    }));
     let examples = &examples[format!("{method} {path}")];
     if let Some(body) = &mut operation.request_body {
         if MAY_BE_EMPTY.contains(&path) {

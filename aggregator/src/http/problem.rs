@@ -44,7 +44,7 @@ pub struct Problem {
     errors_total: Option<usize>,
     /// By which its request is found in the log. It is put in where the request is observed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, required)]
     request_id: Option<Box<str>>,
     #[serde(skip)]
     retry_after: Option<Duration>,
@@ -126,10 +126,15 @@ impl Problem {
         self.status
     }
 
-    /// The document with the id of its request.
-    pub fn told_with(mut self, request_id: &str) -> Body {
+    /// The same with the id of its request.
+    pub fn of_request(mut self, request_id: &str) -> Self {
         self.request_id = Some(request_id.into());
-        let document = serde_json::to_vec(&self);
+        self
+    }
+
+    /// The document with the id of its request.
+    pub fn told_with(self, request_id: &str) -> Body {
+        let document = serde_json::to_vec(&self.of_request(request_id));
         Body::from(document.expect("its keys are strings, and memory takes all of it"))
     }
 

@@ -47,7 +47,12 @@ impl Query {
             if is_many(name) {
                 pairs.push((name.clone(), value));
             } else if !known.contains(&name.as_str()) {
-                let message = format!("is not a parameter here; there are: {}", known.join(", "));
+                let there = if known.is_empty() {
+                    "there are none".to_owned()
+                } else {
+                    format!("there are: {}", known.join(", "))
+                };
+                let message = format!("is not a parameter here; {there}");
                 errors.push(Violation::new(Some(name), Code::Unknown, message));
             } else if pairs.iter().any(|(seen, _)| seen == name) {
                 let message = "stands there twice".to_owned();

@@ -47,11 +47,15 @@ pub async fn index() -> Html<&'static str> {
     tag = "service",
     params(("file" = String, Path, description = "Its name.", example = "page.js")),
     responses(
-        (status = OK, content(
-            (String = "text/javascript"),
-            (String = "text/css"),
-            (String = "image/svg+xml")
-        )),
+        (
+            status = OK,
+            content(
+                (String = "text/javascript"),
+                (String = "text/css"),
+                (String = "image/svg+xml")
+            ),
+            headers(("Cache-Control" = String, description = "Asked for again each time."))
+        ),
         NoFile
     )
 )]

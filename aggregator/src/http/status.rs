@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::{
     Api,
-    openapi::{Asked, Unasked},
+    openapi::{AskedAll, Unasked},
     problem::Problem,
     query::Query,
 };
@@ -60,7 +60,7 @@ pub struct Stats {
     get,
     path = "/stats",
     tag = "counts",
-    responses((status = OK, body = Stats), Asked)
+    responses((status = OK, body = Stats), AskedAll)
 )]
 pub async fn stats(
     State(api): State<Arc<Api>>,

@@ -102,12 +102,12 @@ pub fn topics(query: &Query) -> Result<Vec<String>, Problem> {
     let mut topics = named
         .map(|(_, text)| Ok(query::topic(text)?.to_string()))
         .collect::<Result<Vec<_>, Problem>>()?;
-    topics.sort_unstable();
-    topics.dedup();
     if topics.len() > MAX_TOPICS {
         let message = format!("stands there {} times, at most {MAX_TOPICS}", topics.len());
         return Err(Problem::invalid_query("topic", Code::TooMany, message));
     }
+    topics.sort_unstable();
+    topics.dedup();
     Ok(topics)
 }
 

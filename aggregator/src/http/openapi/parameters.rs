@@ -66,7 +66,9 @@ parameters! {
             .schema(Some(text().min_length(Some(1)))),
         values(),
         query("limit", "Most events: 1,000 of a page, any number with format=ndjson.")
-            .schema(Some(number(1, whole(MAX_LIMIT), Some(whole(DEFAULT_LIMIT))))),
+            .schema(Some(
+                ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).default(Some(DEFAULT_LIMIT.into())),
+            )),
         query("cursor", "next_cursor of the page before, of the same question.")
             .schema(Some(text().pattern(Some("^[A-Za-z0-9_-]{16}$")))),
         query("format", "json for a page, ndjson for all of it, an event a line. The header Accept says it too.")

@@ -25,6 +25,9 @@ use crate::http::{
     query::Query,
 };
 
+/// As the service makes them.
+const REQUEST_ID: &str = "711a0c1a438f30044d1e3a8084ce60b2";
+
 /// Types that stand for answers.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $refusals:expr;)+) => {$(
@@ -40,23 +43,29 @@ macro_rules! refusals {
 }
 
 refusals! {
-    /// Of a question that the store answers.
-    Asked = problems([unknown_parameter(), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable()]);
+    /// Of a question that the store answers, a page at a time.
+    Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable()]);
+
+    /// Of one whose answer is a single page.
+    AskedOnce = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
+
+    /// Of one without parameters.
+    AskedAll = problems([unknown_parameter(&[]), Problem::store_unreadable()]);
 
     /// Of what has no parameters, and is answered whatever fails.
-    Unasked = problems([unknown_parameter()]);
+    Unasked = problems([unknown_parameter(&[])]);
 
     /// Of `GET /event`.
     Finding = problems([
         Problem::not_found("topic readme has no event 7 stored".to_owned()),
-        unknown_parameter(),
+        unknown_parameter(&["topic", "event_id"]),
         Problem::store_unreadable(),
         Problem::index_away(),
     ]);
 
     /// Of `GET /events/tail`.
     Tailing = problems([
-        unknown_parameter(),
+        unknown_parameter(&["topic", "latest"]),
         Problem::invalid_field("Last-Event-ID", Code::WrongType, "is not the id of an event that was sent".to_owned()),
         Problem::unavailable(Cannot::Follow),
     ]);
@@ -145,8 +154,8 @@ fn invalid_events() -> Problem {
     Problem::invalid_events(errors)
 }
 
-fn unknown_parameter() -> Problem {
-    Query::parse(Some("topics=readme"), &["topic"]).expect_err("it is not known")
+fn unknown_parameter(known: &[&str]) -> Problem {
+    Query::parse(Some("topics=readme"), known).expect_err("it is not known")
 }
 
 fn wrong_limit() -> Problem {
@@ -171,7 +180,7 @@ impl Refusals {
     /// Adds problem documents.
     fn problems(mut self, problems: impl IntoIterator<Item = Problem>) -> Self {
         for problem in problems {
-            let body = as_json(&problem);
+            let body = as_json(problem.clone().of_request(REQUEST_ID));
             let content = reference::<Problem>();
             self.add(problem, "application/problem+json", content, Some(body));
         }
@@ -204,21 +213,18 @@ impl Refusals {
         if response.description.is_empty() {
             title.clone_into(&mut response.description);
         } else if !response.description.contains(title) {
-            response.description += &format!("; {title}");
+            response.description += "; ";
+            response.description += title;
         }
         let content = response.content.entry(media_type.to_owned());
         let content = content.or_insert_with(|| Content::new(Some(schema)));
         let kind = kind.rsplit(':').next().unwrap_or(kind);
-        let name = (1..)
-            .map(|n| {
-                if n == 1 {
-                    kind.to_owned()
-                } else {
-                    format!("{kind}-{n}")
-                }
-            })
-            .find(|name| !content.examples.contains_key(name))
-            .expect("there are few of a kind");
+        let mut name = kind.to_owned();
+        let mut of_the_kind = 1;
+        while content.examples.contains_key(&name) {
+            of_the_kind += 1;
+            name = format!("{kind}-{of_the_kind}");
+        }
         let example = ExampleBuilder::new().value(example);
         content.examples.insert(name, RefOr::T(example.build()));
         for name in problem.into_response().headers().keys() {
