@@ -46,27 +46,47 @@ export function time(iso) {
   return element("time", { datetime: iso, title: iso }, text);
 }
 
-export function ago(iso) {
-  const seconds = Math.max(0, Math.round((Date.now() - Date.parse(iso)) / 1000));
+export function ago(iso, now) {
+  const seconds = Math.max(0, Math.round((now - Date.parse(iso)) / 1000));
   if (seconds < 60) return `${seconds} s ago`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
+// Longer than the aggregator takes for any answer: a connection that is dead without saying so is given up.
+const PATIENCE_MS = 30000;
+
 // What a request is answered with, as text. An error has the words of the problem document.
 export async function ask(path, options) {
-  const answer = await fetch(path, options);
-  const text = await answer.text();
-  if (answer.ok) return text;
+  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  if (!answer.ok) throw await refused(answer);
+  return answer.text();
+}
+
+async function refused(answer) {
   let problem = {};
   try {
-    problem = JSON.parse(text);
+    problem = await answer.json();
   } catch {
     // Not of this service.
   }
   const errors = (problem.errors ?? []).map((error) => `${error.field ?? "body"} ${error.message}`);
-  throw new Error([problem.detail ?? `it is answered with ${answer.status}`, ...errors].join("; "));
+  const told = [problem.detail ?? `it is answered with ${answer.status}`, ...errors].join("; ");
+  return Object.assign(new Error(told), { status: answer.status });
+}
+
+// Why a stream was refused, which a browser does not tell; none where it is not refused any more.
+export async function refusal(path) {
+  const stop = new AbortController();
+  try {
+    const answer = await fetch(path, { signal: stop.signal });
+    return answer.ok ? null : await refused(answer);
+  } catch (error) {
+    return error;
+  } finally {
+    stop.abort();
+  }
 }
 
 // At most one call of `work` at a time, and one after it where it was asked for meanwhile, with a pause between.

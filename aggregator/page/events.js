@@ -1,6 +1,6 @@
 // The newest events, of some topics or of all, as they are stored.
 
-import { $, ask, element, foreign, number, say, time } from "./dom.js";
+import { $, ask, element, foreign, number, refusal, say, time } from "./dom.js";
 import { addressOf, asked, go, whenChanged } from "./address.js";
 import { elements, layout, members, value } from "./json.js";
 
@@ -10,6 +10,7 @@ let shownTopics = null;
 let isPaused = false;
 let waiting = [];
 let passed = 0;
+let forgetting = null;
 // Answers to what was asked for before are not shown.
 let turn = 0;
 
@@ -55,14 +56,15 @@ function add(texts) {
   const list = $("event-rows");
   list.prepend(...texts.slice(-SHOWN).reverse().map(row));
   // What somebody reads stays.
-  const closed = [...list.children].slice(SHOWN).filter((item) => !item.firstChild.open);
-  closed.forEach((item) => item.remove());
+  const isRead = (item) => item.firstChild.open || item.contains(document.activeElement);
+  for (const item of [...list.children].slice(SHOWN)) if (!isRead(item)) item.remove();
   if (list.children.length > 0) $("first-steps").hidden = true;
 }
 
 function tell() {
   const parts = [];
-  if (isPaused) parts.push(`Paused; ${number(waiting.length + passed)} came since.`);
+  if (isPaused && source === null) parts.push("Paused.");
+  else if (isPaused) parts.push(`Paused; ${number(waiting.length + passed)} came since.`);
   else if (passed > 0) parts.push(`More come than can be read: ${number(passed)} were passed over. They are stored.`);
   say($("events-note"), parts.join(" "));
 }
@@ -70,7 +72,7 @@ function tell() {
 function showFilter(topics) {
   const chips = topics.map((topic) => {
     const rest = topics.filter((other) => other !== topic);
-    const remove = element("button", { type: "button", click: () => go({ topics: rest }) }, foreign(topic), " ×");
+    const remove = element("button", { type: "button", click: () => show(rest) }, foreign(topic), " ×");
     remove.setAttribute("aria-label", `Show ${topic} no longer`);
     return element("span", { class: "chip" }, remove);
   });
@@ -80,7 +82,12 @@ function showFilter(topics) {
 
 function all(event) {
   event.preventDefault();
-  go({ topics: [] });
+  show([]);
+}
+
+function show(topics) {
+  go({ topics });
+  $("events").focus();
 }
 
 // Goes on after a while without: what somebody has stopped to read stays.
@@ -95,72 +102,77 @@ export function stop() {
 }
 
 const AGAIN_MS = 5000;
+const FORGET_MS = 2000;
 
 // Follows first and asks then what there is, so that no event is missed between the two.
-function begin() {
+export function begin() {
   stop();
   const mine = turn;
   const { topics } = asked();
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
+  const tail = new URLSearchParams(query);
+  tail.set("latest", SHOWN);
+  query.set("limit", SHOWN);
   let came = [];
+  let isLoading = false;
   let isLoaded = false;
   waiting = [];
   passed = 0;
-  const flush = () => {
-    add(came);
+
+  async function load() {
+    const page = members(await ask(`/events?${query}`));
+    if (mine !== turn) return;
+    isLoaded = true;
+    const old = elements(page.events);
+    const newest = old.length > 0 ? value(members(old[0]).processed_at) : "";
+    $("event-rows").replaceChildren();
+    add(old.reverse());
+    // What was committed up to then is among them, or older than all of them.
+    add(came.filter((text) => value(members(text).processed_at) > newest));
     came = [];
-  };
-  const tail = new URLSearchParams(query);
-  tail.set("latest", SHOWN);
+    $("first-steps").hidden = topics.length > 0 || $("event-rows").children.length > 0;
+    tell();
+  }
+
+  // What is refused for what it asks for stays refused.
+  function failed(error) {
+    if (mine !== turn) return;
+    stop();
+    const isFinal = error?.status >= 400 && error?.status < 500;
+    say($("events-note"), `The events cannot be followed${error ? `: ${error.message}` : ""}.${isFinal ? "" : " Trying again."}`);
+    if (!isFinal) setTimeout(() => source === null && !document.hidden && resume(), AGAIN_MS);
+  }
+
   source = new EventSource(`/events/tail?${tail}`);
-  source.addEventListener("start", async () => {
-    if (isLoaded) return;
-    query.set("limit", SHOWN);
-    try {
-      const page = members(await ask(`/events?${query}`));
-      if (mine !== turn) return;
-      isLoaded = true;
-      const old = elements(page.events);
-      const keys = new Set(old.map(identity));
-      came = came.filter((text) => !keys.has(identity(text)));
-      $("event-rows").replaceChildren();
-      add(old.reverse());
-      flush();
-      $("first-steps").hidden = topics.length > 0 || $("event-rows").children.length > 0;
-      tell();
-    } catch (error) {
-      say($("events-note"), `The events cannot be read: ${error.message}`);
-    }
+  source.addEventListener("start", () => {
+    if (isLoading) return;
+    isLoading = true;
+    load().catch(failed);
   });
   source.addEventListener("message", ({ data }) => {
     if (isPaused) {
       waiting.push(data);
       if (waiting.length > SHOWN) passed += waiting.splice(0, waiting.length - SHOWN).length;
-    } else {
-      came.push(data);
-      if (isLoaded) flush();
-    }
-    tell();
+    } else if (isLoaded) add([data]);
+    else came = [...came, data].slice(-SHOWN);
+    if (isPaused) tell();
   });
   // A browser does not try again where it was refused.
-  source.addEventListener("error", () => {
-    if (mine !== turn || source.readyState !== EventSource.CLOSED) return;
-    stop();
-    say($("events-note"), "The events cannot be followed now; trying again.");
-    setTimeout(() => {
-      if (source === null && !document.hidden) resume();
-    }, AGAIN_MS);
+  source.addEventListener("error", async () => {
+    if (mine === turn && source.readyState === EventSource.CLOSED) failed(await refusal(`/events/tail?${tail}`));
   });
   source.addEventListener("missed", ({ data }) => {
-    passed = (isPaused ? passed : 0) + JSON.parse(data).missed;
+    const { missed } = JSON.parse(data);
+    passed = isPaused ? passed + missed : missed;
     tell();
+    clearTimeout(forgetting);
+    forgetting = setTimeout(() => {
+      if (isPaused) return;
+      passed = 0;
+      tell();
+    }, FORGET_MS);
   });
   tell();
-}
-
-function identity(text) {
-  const event = members(text);
-  return `${event.topic} ${event.event_id}`;
 }
 
 export function start() {

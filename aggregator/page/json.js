@@ -64,11 +64,14 @@ export function members(text) {
 // The value of a text that is no object and no array; undefined for a member that is not there.
 export const value = (text) => (text === undefined ? undefined : JSON.parse(text));
 
+// Deeper than that nothing is indented further: a small text can be very deep.
+const DEEPEST = 20;
+
 // The same JSON, each member and element on a line of its own, every token as it came.
 export function layout(text) {
   let out = "";
   let depth = 0;
-  const line = () => "\n" + "  ".repeat(depth);
+  const line = () => "\n" + "  ".repeat(Math.min(depth, DEEPEST));
   for (let at = 0; at < text.length; ) {
     const c = text[at];
     if (/\s/.test(c)) {

@@ -5,8 +5,12 @@ import { elements, layout, members, value } from "./json.js";
 
 const SHOWN = 20;
 
-// Lines that are compared by their longest common subsequence; more are compared one by one.
+// Lines between the first and the last that differ, which are compared by their longest common subsequence; of more, so
+// many are shown.
 const COMPARED = 1000;
+
+// Equal lines that are shown before the first and after the last.
+const AROUND = 3;
 
 class List {
   constructor(path, member, rows, note, row, none) {
@@ -18,26 +22,33 @@ class List {
   async load() {
     try {
       const page = members(await ask(`${this.path}?limit=${SHOWN}`));
-      this.show(elements(page[this.member]));
+      const latest = elements(page[this.member]);
+      this.show(latest);
       const [total, evicted] = [value(page.total), value(page.evicted)];
       const kept = evicted > 0 ? `; ${number(evicted)} are not kept any more` : "";
-      const latest = total - evicted > SHOWN ? ` The latest ${SHOWN} are here` : "";
-      say(this.note, total === 0 ? this.none : `${number(total)} in all${kept}.${latest && `${latest}, all at ${this.path}.`}`);
+      const rest = value(page.next_cursor) === null ? "" : ` The latest ${latest.length} are here, all at ${this.path}.`;
+      say(this.note, total === 0 ? this.none : `${number(total)} in all${kept}.${rest}`);
     } catch (error) {
       say(this.note, `They cannot be read: ${error.message}`);
     }
   }
 
-  // Rows that are there stay, with what somebody has typed into them.
+  // Rows that are there stay, with what somebody has typed into them; one that somebody reads stays behind the latest. After
+  // a start with another store the same ids are other rows.
   show(texts) {
     const shown = new Map();
     for (const text of texts) {
       const one = members(text);
-      const made = this.known.get(one.id) ?? this.row(one);
+      const key = `${one.id} ${one.processed_at}`;
+      const made = this.known.get(key) ?? this.row(one);
       if (made.requeued) made.requeued(value(one.requeued_at));
-      shown.set(one.id, made);
+      shown.set(key, made);
     }
-    for (const [id, made] of this.known) if (!shown.has(id)) made.item.remove();
+    for (const [key, made] of this.known) {
+      if (shown.has(key)) continue;
+      if (isRead(made.item)) shown.set(key, made);
+      else made.item.remove();
+    }
     let at = 0;
     for (const { item } of shown.values()) {
       if (this.rows.children[at] !== item) this.rows.insertBefore(item, this.rows.children[at] ?? null);
@@ -61,6 +72,11 @@ function rejectedRow(one) {
   again.addEventListener("click", async () => {
     again.disabled = true;
     const isMended = text.value !== before;
+    if (isMended && text.value.trim() === "") {
+      say(said, "There is nothing to send. Load the page again for the body as it came.");
+      again.disabled = false;
+      return;
+    }
     try {
       await ask(`/rejected/${id}/requeue`, {
         method: "POST",
@@ -116,21 +132,37 @@ function conflictRow(one) {
   return { item: element("li", {}, details) };
 }
 
+const isRead = (item) => item.firstChild.open || item.contains(document.activeElement);
+
 const differing = (stored, came) => ["timestamp", "source", "payload"].filter((name) => stored[name] !== came[name]);
 
 function compare(sides, stored, came) {
   const [left, right] = [lines(stored), lines(came)];
-  const [isLeft, isRight] = unlike(left, right);
+  const least = Math.min(left.length, right.length);
+  let head = 0;
+  while (head < least && left[head] === right[head]) head += 1;
+  let tail = 0;
+  while (tail < least - head && left.at(-1 - tail) === right.at(-1 - tail)) tail += 1;
+  const middle = (texts) => texts.slice(head, texts.length - tail);
+  const [isLeft, isRight] = unlike(middle(left), middle(right));
   const side = (title, moment, texts, marks) => {
     const body = element("pre", { tabindex: "0", role: "group", "aria-label": title });
-    texts.forEach((text, index) => body.append(marks[index] ? element("mark", {}, text) : text, "\n"));
+    const equal = (texts) => body.append(...texts.map((text) => `${text}\n`));
+    const left_out = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} lines\n`));
+    left_out(Math.max(0, head - AROUND), "equal");
+    equal(texts.slice(Math.max(0, head - AROUND), head));
+    const between = middle(texts);
+    between.slice(0, COMPARED).forEach((text, index) => body.append(marks[index] ? element("mark", {}, text) : text, "\n"));
+    left_out(between.length - COMPARED, "more");
+    equal(texts.slice(texts.length - tail, texts.length - tail + AROUND));
+    left_out(tail - AROUND, "equal");
     return element("div", {}, element("h3", {}, `${title}, `, time(value(moment))), body);
   };
   sides.append(
     side("Stored first", stored.processed_at, left, isLeft),
     side("Came later", came.processed_at, right, isRight),
   );
-  if (!isLeft.includes(true) && !isRight.includes(true)) {
+  if (head === left.length && head === right.length) {
     sides.append(element("p", { class: "note" }, "They differ only in the white space between the payload’s tokens."));
   }
 }
@@ -141,16 +173,11 @@ const lines = (one) => [
   ..."payload: ".concat(layout(one.payload)).split("\n"),
 ];
 
-// Of each side, which lines the other one does not have in its place.
+// Of each side, which lines the other one does not have in its place; of very many, all of them.
 function unlike(left, right) {
   const isLeft = left.map(() => true);
   const isRight = right.map(() => true);
-  if (left.length > COMPARED || right.length > COMPARED) {
-    left.forEach((text, index) => {
-      if (text === right[index]) isLeft[index] = isRight[index] = false;
-    });
-    return [isLeft, isRight];
-  }
+  if (left.length > COMPARED || right.length > COMPARED) return [isLeft, isRight];
   const width = right.length + 1;
   const longest = new Uint16Array((left.length + 1) * width);
   for (let i = left.length - 1; i >= 0; i -= 1) {

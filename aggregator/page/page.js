@@ -1,7 +1,7 @@
 // The live page: one stream of samples, a second apart, says what is counted and what is wrong; the lists are read when
 // their counts have changed.
 
-import { $, ask, bytes, element, number, say } from "./dom.js";
+import { $, ask, bytes, element, number, refusal, say } from "./dom.js";
 import { Chart } from "./chart.js";
 import * as topics from "./topics.js";
 import * as events from "./events.js";
@@ -20,6 +20,8 @@ let seen = null;
 let source = null;
 let watching = null;
 let isLost = false;
+// When the aggregator started, as its samples tell.
+let started = null;
 
 const rate = (name) => (sample, before) => {
   const [now, then] = [sample[name], before?.[name]];
@@ -66,7 +68,7 @@ const sentence = (reason) => `${reason[0].toUpperCase()}${reason.slice(1)}.`;
 // What a person should know, the most serious first: [key, title, text, element?].
 function warnings(sample) {
   const found = [];
-  const { broker, store, progress, consumer } = sample.checks;
+  const { broker, store, progress, consumer, stream, reading } = sample.checks;
   if (broker !== undefined) {
     found.push(["broker", "Broker lost.", `${sentence(broker)} Until it is back, publishing is refused with 503; nothing that was accepted is lost.`]);
   }
@@ -76,6 +78,11 @@ function warnings(sample) {
   }
   if (progress !== undefined) found.push(["progress", "Stalled.", sentence(progress)]);
   if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are taken from the stream.", sentence(consumer)]);
+  if (stream !== undefined && consumer === undefined) found.push(["stream", "The stream cannot be asked.", sentence(stream)]);
+  if (sample.stream_bytes >= 0.99 * sample.stream_max_bytes) {
+    found.push(["full", "The stream is full.", "Publishing is refused with 503 until messages are applied, or --stream-max-bytes is larger."]);
+  }
+  if (reading !== undefined) found.push(["reading", "Reading is slow.", `${sentence(reading)} The counts are older than they look.`]);
   if (sample.missing > 0) {
     const were = sample.missing === 1 ? "message was" : "messages were";
     const text = `${number(sample.missing)} ${were} gone from the stream before being applied.`;
@@ -119,42 +126,59 @@ function showWarnings(found) {
   }
 }
 
-function showState(found, sample) {
+// Read aloud when it changes; so the numbers stand elsewhere.
+function showState(found) {
   const state = $("state");
   const isWell = found.length === 0;
-  const least = Math.min(...samples.slice(-5).map((one) => one.pending ?? 0));
-  const behind = least >= BACKLOG ? ` Catching up: ${number(sample.pending)} messages are still to be applied.` : "";
+  const isBehind = isWell && samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
   state.dataset.state = isWell ? "well" : "warning";
-  say(state, isWell ? `All is well.${behind}` : found.map(([, title]) => title).join(" "));
+  const well = isBehind ? "All is well. Catching up." : "All is well.";
+  say(state, isWell ? well : found.map(([, title]) => title).join(" "));
 }
 
-function lost() {
+function lost(reason) {
   isLost = true;
-  const since = samples.length > 0 ? `This is what was known at ${new Date(samples.at(-1).at).toLocaleTimeString()}; the page tries again.` : "The page tries again.";
-  const found = [["aggregator", "The aggregator does not answer.", since]];
+  const since = samples.length > 0 ? `What is shown was known at ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB")}. ` : "";
+  const why = reason ? `${sentence(reason)} ` : "";
+  const found = [["aggregator", "The aggregator does not answer.", `${why}${since}The page tries again.`]];
   showWarnings(found);
   showState(found);
 }
 
+// A connection can be dead without saying so, as after a sleep.
+function silent() {
+  lost();
+  reopen();
+}
+
 function show(isHistory) {
   const sample = samples.at(-1);
-  clearTimeout(watching);
-  watching = setTimeout(lost, SILENT_MS);
+  watch();
   showCounts(sample);
   charts.forEach((chart) => chart.draw(samples));
   const found = warnings(sample);
   showWarnings(found);
-  showState(found, sample);
+  showState(found);
+  topics.tick(sample.at);
   if (isHistory || seen?.received !== sample.received) topics.changed();
   if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
   if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
   if (sample.received !== undefined) seen = sample;
-  // The aggregator is another process maybe, with other events.
-  if (isLost) events.resume();
+  // Another process may have another store, whatever is paused.
+  const since = sample.at - sample.uptime_seconds * 1000;
+  if (started !== null && since - started > 3000) events.begin();
+  else if (isLost) events.resume();
+  started = since;
   isLost = false;
 }
 
+function watch() {
+  clearTimeout(watching);
+  watching = setTimeout(silent, SILENT_MS);
+}
+
 function open() {
+  close();
   source = new EventSource("/live");
   source.addEventListener("history", ({ data }) => {
     samples = JSON.parse(data);
@@ -166,10 +190,13 @@ function open() {
     show(false);
   });
   // A browser does not try again where it was refused.
-  source.addEventListener("error", () => {
-    if (source?.readyState === EventSource.CLOSED) setTimeout(reopen, SILENT_MS);
+  const mine = source;
+  source.addEventListener("error", async () => {
+    if (mine.readyState !== EventSource.CLOSED) return;
+    const reason = await refusal("/live");
+    if (mine === source && reason) lost(reason.message);
   });
-  watching = setTimeout(lost, SILENT_MS);
+  watch();
 }
 
 function close() {
@@ -179,9 +206,7 @@ function close() {
 }
 
 function reopen() {
-  if (document.hidden) return;
-  close();
-  open();
+  if (!document.hidden) open();
 }
 
 // A browser has six connections to one site, for all its tabs: one that nobody looks at holds none.
@@ -197,4 +222,4 @@ document.addEventListener("visibilitychange", () => {
 
 topics.start();
 events.start();
-open();
+reopen();

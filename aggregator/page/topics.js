@@ -6,12 +6,20 @@ import { addressOf, asked, go, whenChanged } from "./address.js";
 const SHOWN = 100;
 const rows = new Map();
 
+// An answer to what was asked for before is not shown.
+const key = () => {
+  const { find, sort, order } = asked();
+  return JSON.stringify([find, sort, order]);
+};
+
 async function load() {
   const { find, sort, order } = asked();
   const query = new URLSearchParams({ sort, order, limit: SHOWN });
   if (find) query.set("contains", find);
+  const mine = key();
   try {
     const page = JSON.parse(await ask(`/topics?${query}`));
+    if (mine !== key()) return;
     show(page.topics);
     say($("topics-note"), note(page, find));
   } catch (error) {
@@ -48,25 +56,38 @@ function add(name) {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go({ topics: [name] });
-    $("events").scrollIntoView({ block: "nearest" });
+    $("events").focus();
   };
-  const link = element("a", { href: addressOf({ topics: [name] }), click: open }, foreign(name));
+  const link = element("a", { click: open }, foreign(name));
   const cells = ["received", "duplicates", "share", "last"].map(() => element("td", { class: "number" }));
   const made = element("tr", {}, element("th", { scope: "row" }, link), ...cells);
-  const row = { made, cells };
+  const row = { name, made, link, cells, last_at: null };
   rows.set(name, row);
   return row;
 }
 
-function fill({ cells: [received, duplicates, share, last] }, topic) {
+function fill(row, topic) {
+  const [received, duplicates, share, last] = row.cells;
+  const href = addressOf({ topics: [row.name] });
+  if (row.link.getAttribute("href") !== href) row.link.setAttribute("href", href);
   say(received, number(topic.received));
   say(duplicates, number(topic.duplicate_dropped));
   say(share, `${((100 * topic.duplicate_dropped) / Math.max(1, topic.received)).toFixed(1)} %`);
-  if (last.firstChild?.dateTime !== topic.last_at) last.replaceChildren(time(topic.last_at));
-  say(last.firstChild, ago(topic.last_at));
+  if (row.last_at !== topic.last_at) last.replaceChildren(time(topic.last_at));
+  row.last_at = topic.last_at;
+  say(last.firstChild, ago(topic.last_at, now));
+}
+
+// By the aggregator's clock, as of its last sample.
+let now = Date.now();
+
+export function tick(at) {
+  now = at;
+  for (const { cells, last_at } of rows.values()) say(cells.at(-1).firstChild, ago(last_at, now));
 }
 
 const loadPaced = paced(load, 2000);
+const TYPING_MS = 150;
 
 function showSort() {
   const { sort, order } = asked();
@@ -87,15 +108,18 @@ export function start() {
     });
   }
   $("find").value = asked().find;
-  $("find").addEventListener("input", () => go({ find: $("find").value }, true));
+  let typing = null;
+  $("find").addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => go({ find: $("find").value }, true), TYPING_MS);
+  });
   let before = "";
   const follow = () => {
-    const { find, sort, order } = asked();
-    const now = JSON.stringify([find, sort, order]);
+    const { find } = asked();
     if ($("find").value !== find) $("find").value = find;
     showSort();
-    if (now !== before) load();
-    before = now;
+    if (key() !== before) load();
+    before = key();
   };
   whenChanged(follow);
   follow();

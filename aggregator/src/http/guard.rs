@@ -49,7 +49,8 @@ impl Hosts {
     /// With these names beside.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
-        Self(names.iter().map(|name| name.to_ascii_lowercase()).collect())
+        let names = names.iter().filter(|name| !name.is_empty());
+        Self(names.map(|name| name.to_ascii_lowercase()).collect())
     }
 
     fn has(&self, authority: &Authority) -> bool {
@@ -85,6 +86,9 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     {
         return Err(Problem::unknown_host(asked.host()));
     }
+    if is_from_elsewhere(request.headers()) {
+        return Err(Problem::foreign_origin());
+    }
     let is_change = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     if is_change && !is_same_origin(request.headers(), asked.as_ref()) {
         return Err(Problem::foreign_origin());
@@ -108,6 +112,13 @@ fn asked(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
         }
         (Some(_), Some(_)) => Err(Problem::unknown_host("more than one")),
     }
+}
+
+/// Whether another site's page asks, as browsers tell (<https://www.w3.org/TR/fetch-metadata/>): it could not read the
+/// answer, but have the service work. A link from there may be followed.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let is = |name, value: &str| headers.get(name).is_some_and(|told| told == value);
+    is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
 }
 
 /// Whether a request comes from a page of this service, or from no page: programs send no `Origin`.
@@ -193,5 +204,15 @@ mod tests {
         let reads = [("host", "localhost"), ("origin", "http://evil.example")];
         assert_eq!(checked(Method::GET, &reads), None);
         assert_eq!(checked(Method::POST, &[("host", "localhost")]), None);
+        let picture = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "no-cors"),
+        ];
+        assert_eq!(checked(Method::GET, &picture), Some(403));
+        let link = [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+        ];
+        assert_eq!(checked(Method::GET, &link), None);
     }
 }

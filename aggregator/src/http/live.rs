@@ -12,7 +12,10 @@ use axum::{
     },
 };
 use futures::stream;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::MissedTickBehavior,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -50,6 +53,8 @@ impl Live {
 pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
     let sampling = async {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        // After a standstill samples are a second apart again at once.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sampler = sample::Sampler::default();
         loop {
             ticks.tick().await;

@@ -219,9 +219,7 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
     }
     let responses = &mut operation.responses.responses;
     responses.extend(Anywhere::responses());
-    if method != "GET" {
-        responses.extend(Foreign::responses());
-    }
+    responses.extend(Foreign::responses());
     for (status, response) in responses {
         let RefOr::T(response) = response else {
             continue;

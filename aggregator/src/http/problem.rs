@@ -205,7 +205,7 @@ impl Problem {
             "urn:problem:foreign-origin",
             "Foreign origin",
             StatusCode::FORBIDDEN,
-            "the header Origin names another site than the one that is asked; nothing was changed. Requests that change something come from this service's own page, or from a program, which sends no Origin".to_owned(),
+            "a page of another site asks, by the headers Origin or Sec-Fetch-Site; nothing was done. The service is there for its own page, and for programs, which send neither".to_owned(),
         )
     }
 

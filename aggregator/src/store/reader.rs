@@ -244,6 +244,11 @@ impl Reader {
         question: TopicQuestion,
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
+        let _scan = if question.is_whole() {
+            Arc::clone(&self.scans).acquire_owned().await.ok()
+        } else {
+            None
+        };
         self.read(move |read| topics::page(read, &question, limit))
             .await
     }

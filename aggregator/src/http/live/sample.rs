@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
+use shared::stream::{self, StreamState};
 use tokio::time::timeout;
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 /// How long the broker is waited for; then the sample goes without what it knows.
 const BROKER: Duration = Duration::from_millis(500);
 
-/// How long the store is waited for: a disk that does not answer is told, too.
+/// How long the store is waited for: that reading is slow is told, too.
 const STORE: Duration = Duration::from_secs(1);
 
 /// Samples without the broker's answer, one after the other, after which people are told.
@@ -33,6 +34,8 @@ pub struct Sample {
     pending: Option<u64>,
     stream_messages: Option<u64>,
     stream_bytes: Option<u64>,
+    /// At which it is full.
+    stream_max_bytes: u64,
     /// Batches that were committed since the sample before.
     commits: u64,
     commit_ms: Option<f64>,
@@ -68,17 +71,7 @@ impl Sampler {
     pub async fn take(&mut self, api: &Api) -> Sample {
         let now = clock::now_micros();
         let mut checks = status::failing(api);
-        let stream = timeout(BROKER, status::stream_state(api)).await;
-        let stream = stream.ok().flatten();
-        self.silent = if stream.is_none() && api.connection.is_connected() {
-            self.silent + 1
-        } else {
-            0
-        };
-        if self.silent >= SILENT {
-            let silence = || "it is connected and does not answer".to_owned();
-            checks.entry("broker").or_insert_with(silence);
-        }
+        let stream = self.stream(api, &mut checks).await;
         let stats = match timeout(STORE, api.reader.stats(0)).await {
             Ok(Ok(stats)) => Some(stats),
             Ok(Err(err)) => {
@@ -86,8 +79,8 @@ impl Sampler {
                 None
             }
             Err(_) => {
-                let silence = || "reading it takes longer than 1 s".to_owned();
-                checks.entry("store").or_insert_with(silence);
+                let slow = "the store does not answer within 1 s: many ask it, or its disk is slow";
+                checks.insert("reading", slow.to_owned());
                 None
             }
         };
@@ -102,6 +95,7 @@ impl Sampler {
                 .map(|(stream, stats)| status::pending(stream, stats)),
             stream_messages: stream.as_ref().map(|stream| stream.messages),
             stream_bytes: stream.as_ref().map(|stream| stream.bytes),
+            stream_max_bytes: api.stream_max_bytes,
             commits: commits.map_or(0, |taken| taken.count),
             commit_ms: milliseconds(|taken| taken.mean),
             commit_slowest_ms: milliseconds(|taken| taken.slowest),
@@ -113,6 +107,30 @@ impl Sampler {
             stalls: api.health.stalled(),
             uptime_seconds: api.started.elapsed().as_secs(),
         }
+    }
+
+    /// The stream's state, or why it is not known where people should see to it.
+    async fn stream(
+        &mut self,
+        api: &Api,
+        checks: &mut BTreeMap<&'static str, String>,
+    ) -> Option<StreamState> {
+        if !api.connection.is_connected() {
+            self.silent = 0;
+            return None;
+        }
+        let state = timeout(BROKER, stream::state(&api.connection, &api.stream)).await;
+        let Ok(answered) = state else {
+            self.silent += 1;
+            if self.silent >= SILENT {
+                checks.insert("broker", "it is connected and does not answer".to_owned());
+            }
+            return None;
+        };
+        self.silent = 0;
+        answered
+            .inspect_err(|err| drop(checks.insert("stream", err.to_string())))
+            .ok()
     }
 }
 

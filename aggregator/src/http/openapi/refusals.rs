@@ -103,7 +103,7 @@ refusals! {
     /// Of whatever is asked by a name that is not configured.
     Anywhere = problems([Problem::unknown_host("evil.example")]);
 
-    /// Of whatever changes something, where a page of another site asks it.
+    /// Of whatever a page of another site asks.
     Foreign = problems([Problem::foreign_origin()]);
 
     /// Of a file that is not there.

@@ -78,6 +78,11 @@ impl TopicSort {
 }
 
 impl TopicQuestion {
+    /// Whether all topics are looked at.
+    pub(super) fn is_whole(&self) -> bool {
+        !self.is_paged() || !self.contains.is_empty()
+    }
+
     /// Whether the next page can go on behind a name.
     #[must_use]
     pub fn is_paged(&self) -> bool {
