@@ -6,15 +6,12 @@
 mod axe;
 mod driver;
 mod evidence;
+mod hands;
 
 use std::{env, path::PathBuf, time::Duration};
 
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use fantoccini::{
-    Client, ClientBuilder, Locator,
-    actions::{InputSource, KeyAction, KeyActions},
-    key::Key,
-};
+use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
@@ -182,61 +179,6 @@ impl Browser {
             holds(shown.contains(text), shown)
         })
         .await;
-    }
-
-    /// Clicks on an element as soon as it is there and nothing lies over it.
-    pub async fn click(&self, selector: &str) {
-        eventually(&format!("a click on {selector}"), async || {
-            // Found anew each time: the page may have drawn it anew.
-            let found = self.client.find(Locator::Css(selector)).await;
-            let clicked = found.map_err(|err| err.to_string())?.click().await;
-            clicked.map_err(|err| err.to_string())
-        })
-        .await;
-    }
-
-    /// Replaces what stands in a field by a text that is typed.
-    pub async fn fill(&self, selector: &str, text: &str) {
-        eventually(&format!("{selector} can be typed into"), async || {
-            let found = self.client.find(Locator::Css(selector)).await;
-            let field = found.map_err(|err| err.to_string())?;
-            field.clear().await.map_err(|err| err.to_string())?;
-            let typed = field.send_keys(text).await;
-            typed.map_err(|err| err.to_string())
-        })
-        .await;
-    }
-
-    /// Presses keys one after the other, wherever the focus is.
-    pub async fn press(&self, keys: &[Key]) {
-        let keys: Vec<char> = keys.iter().map(|&key| key.into()).collect();
-        self.strike(&keys, None).await;
-    }
-
-    /// Presses a key with Shift held.
-    pub async fn press_with_shift(&self, key: Key) {
-        self.strike(&[key.into()], Some(Key::Shift.into())).await;
-    }
-
-    /// Types a text wherever the focus is.
-    pub async fn types(&self, text: &str) {
-        self.strike(&text.chars().collect::<Vec<_>>(), None).await;
-    }
-
-    async fn strike(&self, keys: &[char], held: Option<char>) {
-        let mut actions = KeyActions::new("keyboard".to_owned());
-        if let Some(value) = held {
-            actions = actions.then(KeyAction::Down { value });
-        }
-        for &value in keys {
-            actions = actions.then(KeyAction::Down { value });
-            actions = actions.then(KeyAction::Up { value });
-        }
-        if let Some(value) = held {
-            actions = actions.then(KeyAction::Up { value });
-        }
-        let pressed = self.client.perform_actions(actions).await;
-        pressed.expect("keys can be pressed");
     }
 
     /// Writes what the window shows to `target/screenshots/NAME.png`.

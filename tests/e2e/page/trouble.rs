@@ -76,7 +76,8 @@ async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
     };
     page.is_well(SOON).await;
     system.aggregator.kill();
-    page.warns(SOON, "The aggregator does not answer.").await;
+    page.warns(2 * SOON, "The aggregator does not answer.")
+        .await;
     page.browser.screenshot("aggregator-gone").await;
     system.aggregator.start_again().await;
     // The browser itself tries again, in seconds.
