@@ -3,6 +3,7 @@
 
 mod access;
 mod counts;
+mod docs;
 mod events;
 mod hostile;
 mod kept;
