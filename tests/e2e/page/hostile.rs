@@ -123,7 +123,11 @@ async fn hostile_events_are_nothing_but_text() {
     assert!(!page.browser.is_too_wide().await, "at 360 px");
     page.ends_well().await;
 
-    // Were one of them ever put into the page as more than text, the policy of the page would not let it run.
+    refuses_scripts(&page).await;
+}
+
+/// Were one of them ever put into the page as more than text, the page's policy would not let it run.
+async fn refuses_scripts(page: &Page) {
     for put in [
         "const one = document.createElement('script'); one.textContent = 'window.taken = 6'; document.body.append(one)",
         "document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.taken = 7\">')",
