@@ -118,7 +118,7 @@ choose_python() {
 # build DIRECTORY [VARIABLE=VALUE...]: the programs, of the same profile as the tests that start them, and images of
 # these very programs for the tests of the compose file.
 build() {
-  env "${@:2}" cargo build --workspace --locked --target-dir "$1"
+  (if (($# > 1)); then export "${@:2}"; fi; build_tested "$1")
   if ! docker_answers; then return; fi
   local which=()
   if [[ -n ${NATS_IMAGE:-} ]] || have_images nats:2.14-alpine; then which=(--services); fi
