@@ -4,14 +4,14 @@
 //! A [`Tracer`] is handed to those who make spans. One that is off makes none, and costs a look at an option. A trace
 //! context that a sender gave travels on all the same.
 
-use std::{borrow::Cow, future::Future};
+use std::{borrow::Cow, future::Future, sync::Arc};
 
 use opentelemetry::{
     Context, KeyValue, Value,
     propagation::{Extractor, Injector, TextMapPropagator},
     trace::{
         FutureExt, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
-        Tracer as _,
+        TraceState, Tracer as _,
     },
 };
 use opentelemetry_sdk::{
@@ -81,8 +81,8 @@ impl Tracer {
     }
 }
 
-/// A span, until it is dropped; none where the tracer was off.
-#[derive(Debug)]
+/// A span, until it is dropped; none where the tracer was off, and by default.
+#[derive(Debug, Default)]
 pub struct Span(Option<SdkSpan>);
 
 impl Span {
@@ -90,7 +90,7 @@ impl Span {
     #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
         let context = self.0.as_ref()?.span_context();
-        context.is_valid().then(|| TraceContext(context.clone()))
+        context.is_valid().then(|| TraceContext::of(context))
     }
 
     /// Whether it is kept: attributes of another one need not be made.
@@ -106,10 +106,18 @@ impl Span {
         }
     }
 
-    /// Links it to what has another trace, or another place in the same.
+    /// Links it to what has another trace, or another place in the same; the SDK keeps the first 128 links. The other's
+    /// state is left out: a span would have each of them again.
     pub fn link(&mut self, other: &TraceContext) {
         if let Some(span) = &mut self.0 {
-            span.add_link(other.0.clone(), Vec::new());
+            let other = SpanContext::new(
+                other.0.trace_id(),
+                other.0.span_id(),
+                other.0.trace_flags(),
+                other.0.is_remote(),
+                TraceState::NONE,
+            );
+            span.add_link(other, Vec::new());
         }
     }
 
@@ -122,9 +130,13 @@ impl Span {
     }
 }
 
-/// The place in a trace at which something happens (<https://www.w3.org/TR/trace-context/>).
+/// The place in a trace at which something happens (<https://www.w3.org/TR/trace-context/>). Cheap to clone: each piece of
+/// a request has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TraceContext(SpanContext);
+pub struct TraceContext(Arc<SpanContext>);
+
+/// Most bytes of a state that is carried on. W3C asks for at least so many, and each message has them again.
+const MAX_STATE_BYTES: usize = 512;
 
 impl TraceContext {
     /// The header that names trace and span.
@@ -133,13 +145,23 @@ impl TraceContext {
     /// The header with what tracing systems add.
     pub const STATE: &str = "tracestate";
 
-    /// Reads the values of the two headers; none where they name no span.
+    /// Reads the values of the two headers, the second of which may stand there more than once; none where they name no
+    /// span. A state that is too large is left out.
     #[must_use]
-    pub fn parse(parent: &str, state: Option<&str>) -> Option<Self> {
-        let headers = Headers { parent, state };
+    pub fn parse<'a>(parent: &str, states: impl IntoIterator<Item = &'a str>) -> Option<Self> {
+        let state = joined(states);
+        let headers = Headers {
+            parent,
+            state: state.as_deref(),
+        };
         let read = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
-        let context = read.span().span_context().clone();
-        context.is_valid().then_some(Self(context))
+        let span = read.span();
+        let context = span.span_context();
+        context.is_valid().then(|| Self::of(context))
+    }
+
+    fn of(context: &SpanContext) -> Self {
+        Self(Arc::new(context.clone()))
     }
 
     /// That of what runs now within [`Self::around`].
@@ -148,7 +170,7 @@ impl TraceContext {
         Context::map_current(|current| {
             current
                 .has_active_span()
-                .then(|| Self(current.span().span_context().clone()))
+                .then(|| Self::of(current.span().span_context()))
         })
     }
 
@@ -172,8 +194,25 @@ impl TraceContext {
     }
 
     fn as_context(&self) -> Context {
-        Context::new().with_remote_span_context(self.0.clone())
+        Context::new().with_remote_span_context((*self.0).clone())
     }
+}
+
+/// The lines of a state as one; none where there is none, or it is too large.
+fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let mut joined = String::new();
+    for line in lines.into_iter().filter(|line| !line.is_empty()) {
+        if joined.len() + line.len() > MAX_STATE_BYTES {
+            return None;
+        }
+        if !joined.is_empty() {
+            joined.push(',');
+        }
+        joined.push_str(line);
+    }
+    (1..=MAX_STATE_BYTES)
+        .contains(&joined.len())
+        .then_some(joined)
 }
 
 /// The values that were read.
@@ -227,6 +266,40 @@ mod tests {
         assert_eq!(context.headers(), expected);
         let context = TraceContext::parse(PARENT, None).unwrap();
         assert_eq!(context.headers(), expected[..1]);
+    }
+
+    #[test]
+    fn lines_of_a_state_are_one_and_a_large_state_is_left_out() {
+        let state = |lines: &[&str]| {
+            let context = TraceContext::parse(PARENT, lines.iter().copied()).unwrap();
+            let headers = context.headers().into_iter();
+            let mut state = headers.filter(|(name, _)| *name == TraceContext::STATE);
+            state.next().map(|(_, value)| value)
+        };
+        assert_eq!(state(&["a=1", "", "b=2,c=3"]).unwrap(), "a=1,b=2,c=3");
+        // A value has at most 256 bytes.
+        let largest = format!("a={},b={}", "x".repeat(254), "x".repeat(253));
+        assert_eq!(largest.len(), MAX_STATE_BYTES);
+        assert_eq!(state(&[&*largest]).unwrap(), largest);
+        let larger = format!("{largest}x");
+        for lines in [&[&*larger][..], &["c=3", &largest], &["c=3", &larger]] {
+            assert_eq!(state(lines), None, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_has_no_state() {
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+        let tracer = Tracer::on(opentelemetry::trace::TracerProvider::tracer(
+            &provider, "test",
+        ));
+        let mut span = tracer.start(|| "test", Kind::Internal, None);
+        span.link(&TraceContext::parse(PARENT, ["a=1"]).unwrap());
+        let told = span.0.unwrap().exported_data().unwrap();
+        let [link] = told.links.links.as_slice() else {
+            panic!("{:?}", told.links)
+        };
+        assert_eq!(link.span_context.trace_state(), &TraceState::NONE);
     }
 
     #[test]

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 use super::{BatchLimits, trace};
 use crate::store::Delivery;
 
-/// Deliveries that are appended together. Its bytes are those of bodies and of what was made of them.
+/// What a span of a message takes in memory, beside what its headers say.
+const SPAN_BYTES: usize = 1024;
+
+/// Deliveries that are appended together. Its bytes are those of messages and of what was made of them.
 #[derive(Default)]
 pub(super) struct Batch {
     pub deliveries: Vec<Delivery>,
@@ -44,10 +47,11 @@ impl Batch {
         let arrivals = message::decode(&message.subject, &message.payload, time);
         if let Some(span) = &mut span {
             trace::events(span, arrivals.len());
+            self.bytes += SPAN_BYTES;
         }
         self.spans.extend(span);
         self.events += arrivals.len();
-        self.bytes += message.payload.len() + size_of_val(arrivals.as_slice());
+        self.bytes += message.length + size_of_val(arrivals.as_slice());
         self.since.get_or_insert_with(Instant::now);
         self.deliveries.push(Delivery {
             subject: message.subject.to_string(),

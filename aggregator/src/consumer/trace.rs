@@ -2,9 +2,10 @@
 //!
 //! Who follows one event finds it in one trace, from its request to its COMMIT: a message's span lasts from its delivery
 //! until its transaction has committed. What it shared that transaction with is in the batch's span, which stands in a
-//! trace of its own: each is linked to the other. A message without a context gets no span.
+//! trace of its own: each is linked to the other, of which the batch's keeps the first 128. A message without a context gets
+//! no span, and a batch gets one where one of its messages has a span that is kept.
 
-use async_nats::Message;
+use async_nats::{HeaderValue, Message};
 use shared::trace::{Kind, Span, TraceContext, Tracer};
 
 use crate::store::Appended;
@@ -21,7 +22,9 @@ pub(super) fn message(
     }
     let headers = message.headers.as_ref()?;
     let text = |name| Some(headers.get(name)?.as_str());
-    let context = TraceContext::parse(text(TraceContext::PARENT)?, text(TraceContext::STATE))?;
+    let states = headers.get_all(TraceContext::STATE);
+    let context =
+        TraceContext::parse(text(TraceContext::PARENT)?, states.map(HeaderValue::as_str))?;
     let name = || format!("process {stream}");
     let mut span = tracer.start(name, Kind::Consumer, Some(&context));
     if span.is_recording() {
@@ -41,20 +44,27 @@ pub(super) fn events(span: &mut Span, events: usize) {
     span.set("message.events", number(events as u64));
 }
 
-/// Of a batch, linked to those of its messages.
+/// Of a batch, linked to those of its messages, as their senders have them kept; none where none is.
 pub(super) fn batch(
     tracer: &Tracer,
     messages: usize,
     events: usize,
     of_messages: &mut [Span],
 ) -> Span {
+    let mut kept = of_messages
+        .iter_mut()
+        .filter(|span| span.is_recording())
+        .peekable();
+    if kept.peek().is_none() {
+        return Span::default();
+    }
     let mut span = tracer.start(|| "append", Kind::Internal, None);
     let Some(context) = span.context() else {
         return span;
     };
     span.set("batch.messages", number(messages as u64));
     span.set("batch.events", number(events as u64));
-    for of_message in of_messages {
+    for of_message in kept {
         of_message.link(&context);
         if let Some(context) = of_message.context() {
             span.link(&context);

@@ -111,8 +111,9 @@ fn is_sane(id: &HeaderValue) -> bool {
 
 /// The trace that the sender is in.
 fn caller(headers: &HeaderMap) -> Option<TraceContext> {
-    let text = |name| headers.get(name)?.to_str().ok();
-    TraceContext::parse(text(TraceContext::PARENT)?, text(TraceContext::STATE))
+    let parent = headers.get(TraceContext::PARENT)?.to_str().ok()?;
+    let states = headers.get_all(TraceContext::STATE).iter();
+    TraceContext::parse(parent, states.filter_map(|state| state.to_str().ok()))
 }
 
 /// The methods there are; a sender can make up any other.

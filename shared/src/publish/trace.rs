@@ -4,7 +4,7 @@ use super::gather::Message;
 use crate::trace::{Kind, Span, TraceContext, Tracer};
 
 /// A span from the first sending to the `PubAck`, in the trace of the first request that the message has events of,
-/// with links to the others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
+/// with links to the first 128 of the others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
 pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -> Span {
     let mut contexts = contexts(message);
     let first = contexts.next();
