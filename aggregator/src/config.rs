@@ -241,6 +241,11 @@ mod tests {
             assert!(line.contains("--nats-url"), "{line}");
             assert!(!line.contains("secret"), "{line}");
         }
+        for address in ["http://me:secret@host", "http://me:secret@host:port"] {
+            let line = wrong(&["--otlp-endpoint", address]);
+            assert!(line.contains("--otlp-endpoint"), "{line}");
+            assert!(!line.contains("secret"), "{line}");
+        }
     }
 
     #[test]

@@ -103,6 +103,9 @@ impl JetStream {
     fn new(flags: flags::JetStream) -> Result<Self, String> {
         let nats_url = connection::parse_url(&flags.nats_url)
             .map_err(|wrong| format!("--nats-url is {wrong}"))?;
+        let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
+        telemetry::check_endpoint(endpoint)
+            .map_err(|wrong| format!("--otlp-endpoint is {wrong}"))?;
         Ok(Self {
             nats_url,
             stream: flags.stream,
@@ -306,8 +309,15 @@ mod tests {
 
     #[test]
     fn a_password_in_a_wrong_address_is_not_repeated() {
-        let exit = parsed(&["--nats-url", "nats://user:secret@host:port"]).err();
-        assert!(!format!("{exit:?}").contains("secret"));
+        for (flag, address) in [
+            ("--nats-url", "nats://user:secret@host:port"),
+            ("--otlp-endpoint", "http://user:secret@host"),
+            ("--otlp-endpoint", "http://user:secret@host:port"),
+        ] {
+            let exit = format!("{:?}", parsed(&[flag, address]).err());
+            assert!(exit.contains(flag), "{exit}");
+            assert!(!exit.contains("secret"), "{exit}");
+        }
     }
 
     #[test]

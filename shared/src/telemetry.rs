@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-pub use self::export::{Export, ExportError, parse_endpoint};
+pub use self::export::{Export, ExportError, check_endpoint};
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -126,8 +126,8 @@ pub struct Settings {
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
-        value_name = "URL",
-        value_parser = telemetry::parse_endpoint
+        hide_env_values = true,
+        value_name = "URL"
     )]
     pub otlp_endpoint: Option<String>,
 
@@ -159,6 +159,8 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), String> {
         // Not by clap, which repeats a wrong value, and with it the password.
         connection::parse_url(&self.nats_url).map_err(|err| format!("--nats-url is {err}"))?;
+        let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
+        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!("--stream-max-bytes is {max}; it is at least 1MiB"));

@@ -164,8 +164,8 @@ pub struct JetStream {
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
-        value_name = "URL",
-        value_parser = telemetry::parse_endpoint
+        hide_env_values = true,
+        value_name = "URL"
     )]
     pub otlp_endpoint: Option<String>,
 }

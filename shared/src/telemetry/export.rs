@@ -41,25 +41,30 @@ pub enum ExportError {
 #[derive(Debug)]
 pub struct Export(Option<(SdkTracerProvider, &'static str)>);
 
-/// Checks an endpoint as settings give it: `http://127.0.0.1:4318`, or nothing.
+/// Checks an endpoint as settings give it: `http://127.0.0.1:4318`, or nothing. It has no secrets, for what the log says of
+/// it is not hidden.
 ///
 /// # Errors
-/// A sentence for people where it is none.
-pub fn parse_endpoint(text: &str) -> Result<String, String> {
+/// What is wrong with it, without the endpoint itself.
+pub fn check_endpoint(text: &str) -> Result<(), String> {
     if text.is_empty() {
-        return Ok(String::new());
+        return Ok(());
     }
     match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(text.to_owned()),
-        Ok(_) => Err("is not an address that begins with http://".to_owned()),
-        Err(err) => Err(format!(
-            "is no address ({err}); one is http://127.0.0.1:4318"
-        )),
+        Ok(url) if url.scheme() != "http" || !url.has_host() => {
+            Err("not an address that begins with http://".to_owned())
+        }
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(
+            "an address with a user or a password; OTEL_EXPORTER_OTLP_HEADERS is for them, as in authorization=…"
+                .to_owned(),
+        ),
+        Ok(_) => Ok(()),
+        Err(err) => Err(format!("no address ({err}); one is http://127.0.0.1:4318")),
     }
 }
 
 impl Export {
-    /// Exports the spans of a service to an endpoint that [`parse_endpoint`] took; without one there are none. Spans are
+    /// Exports the spans of a service to an endpoint that [`check_endpoint`] took; without one there are none. Spans are
     /// gathered on a thread of their own and sent on the runtime, which has to be there until the end.
     ///
     /// # Errors
@@ -74,7 +79,9 @@ impl Export {
             return Ok(Self(None));
         };
         let endpoint = format!("{}/{TRACES}", endpoint.trim_end_matches('/'));
+        let shown = host_and_port(&endpoint);
         let collector = Collector {
+            shown: shown.clone(),
             client: reqwest::Client::builder()
                 .no_proxy()
                 .timeout(TIMEOUT)
@@ -97,7 +104,7 @@ impl Export {
             .with_batch_exporter(exporter)
             .with_resource(resource)
             .build();
-        info!(endpoint, "exporting spans");
+        info!(endpoint = shown, "exporting spans");
         Ok(Self(Some((provider, service))))
     }
 
@@ -119,6 +126,16 @@ impl Export {
     }
 }
 
+/// Of an address, what the log says: a path or a query may hold a secret.
+fn host_and_port(address: &str) -> String {
+    let address = reqwest::Url::parse(address).ok();
+    let shown = address.and_then(|address| {
+        let port = address.port_or_known_default()?;
+        Some(format!("{}:{port}", address.host_str()?))
+    });
+    shown.unwrap_or_default()
+}
+
 /// An error with its causes, on one line.
 fn told(err: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(err.source(), |cause| cause.source());
@@ -128,6 +145,8 @@ fn told(err: &dyn std::error::Error) -> String {
 /// Who takes the spans.
 #[derive(Debug)]
 struct Collector {
+    /// Its host and port, for the log.
+    shown: String,
     client: reqwest::Client,
     runtime: Handle,
     /// Whether the last request failed: it is said once, and once that it is over.
@@ -137,12 +156,13 @@ struct Collector {
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let endpoint = request.uri().to_string();
+        let endpoint = &self.shown;
         let request = reqwest::Request::try_from(request)?;
         let client = self.client.clone();
         // The thread that calls has no runtime, and the client needs one from the beginning.
         let sending = async move { client.execute(request).await };
         let sent = self.runtime.spawn(sending).await?;
+        let sent = sent.map_err(reqwest::Error::without_url);
         let failure = match &sent {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("it answers {}", answer.status())),
@@ -175,15 +195,28 @@ mod tests {
     #[test]
     fn an_endpoint_is_an_http_address_or_nothing() {
         for taken in ["", "http://127.0.0.1:4318", "http://collector/base/"] {
-            assert_eq!(parse_endpoint(taken).as_deref(), Ok(taken));
+            assert_eq!(check_endpoint(taken), Ok(()), "{taken}");
         }
         for wrong in [
             "127.0.0.1:4318",
             "collector",
             "https://collector",
             "grpc://a",
+            "http://user@collector",
+            "http://:sesame@collector",
         ] {
-            assert!(parse_endpoint(wrong).is_err(), "{wrong}");
+            let said = check_endpoint(wrong).unwrap_err();
+            assert!(!said.contains("sesame"), "{said}");
         }
+    }
+
+    #[test]
+    fn the_log_names_host_and_port_only() {
+        let address = "http://me:sesame@[::1]/path?key=sesame";
+        assert_eq!(host_and_port(address), "[::1]:80");
+        assert_eq!(
+            host_and_port("http://collector:4318/v1/traces"),
+            "collector:4318"
+        );
     }
 }
