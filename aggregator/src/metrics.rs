@@ -10,6 +10,9 @@ use shared::publish::Observer;
 
 use crate::store::Appended;
 
+/// The status of requests without an answer.
+pub const ABORTED: &str = "aborted";
+
 /// From half a millisecond, which no synced write undercuts, to what a stall takes.
 const SECONDS: [f64; 15] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -109,7 +112,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "aggregator_http_requests_total",
-                        "HTTP requests that were answered, by route and status",
+                        "HTTP requests by route and status, which is aborted where they were given up before their answer",
                     ),
                     &["route", "status"],
                 ),
@@ -160,6 +163,12 @@ impl Metrics {
         measured.requests.with_label_values(&[route, status]).inc();
         let seconds = measured.request_seconds.with_label_values(&[route]);
         seconds.observe(took.as_secs_f64());
+    }
+
+    /// A request was given up before it was answered.
+    pub fn aborted(&self, route: &str) {
+        let requests = &self.0.requests;
+        requests.with_label_values(&[route, ABORTED]).inc();
     }
 
     /// All that was measured until now.

@@ -1,7 +1,7 @@
 //! Around every request: its id, which is in the answer, in each log line and in problem documents; its span, where
 //! traces are on; and its place in the metrics.
 
-use std::time::Instant;
+use std::{mem, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -9,11 +9,11 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use shared::trace::{Kind, TraceContext, Tracer};
+use shared::trace::{Kind, Span, TraceContext, Tracer};
 use tracing::{Instrument, debug, error_span, field};
 
 use super::problem::Problem;
-use crate::metrics::Metrics;
+use crate::metrics::{ABORTED, Metrics};
 
 /// By which senders name their requests, and learn what name a request was given.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -64,11 +64,18 @@ pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -
         span.set("url.path", request.uri().path().to_owned());
         span.set("request.id", id.to_str().unwrap_or_default().to_owned());
     }
+    let unanswered = Unanswered {
+        metrics: &watch.metrics,
+        route,
+        log: &log,
+        span,
+    };
     let answering = next.run(request).instrument(log.clone());
     let mut answer = match context {
         Some(context) => context.around(answering).await,
         None => answering.await,
     };
+    let mut span = unanswered.answered();
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
         let body = problem.told_with(id.to_str().unwrap_or_default());
         *answer.body_mut() = body;
@@ -92,6 +99,32 @@ pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -
     }
     answer.headers_mut().insert(REQUEST_ID, id);
     answer
+}
+
+/// A request without its answer. Where the sender goes, or the service ends before it, all that is left is dropped; it is
+/// told then.
+struct Unanswered<'a> {
+    metrics: &'a Metrics,
+    route: &'a str,
+    log: &'a tracing::Span,
+    span: Span,
+}
+
+impl Unanswered<'_> {
+    /// There is an answer: the span goes on.
+    fn answered(mut self) -> Span {
+        let span = mem::take(&mut self.span);
+        mem::forget(self);
+        span
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        self.metrics.aborted(self.route);
+        self.span.fail(ABORTED.to_owned());
+        debug!(parent: self.log, "given up before its answer");
+    }
 }
 
 /// The sender's id, where it can stand in a header, a log and a document as it is; otherwise a fresh one.

@@ -14,6 +14,7 @@ use axum::{
     http::{Request, header},
 };
 use bytes::Bytes;
+use futures::FutureExt;
 use http_body_util::BodyExt;
 use insta::assert_snapshot;
 use shared::{
@@ -211,6 +212,26 @@ async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
     let counted = "aggregator_http_requests_total{route=\"/metrics\",status=\"200\"} 1";
     let told = api.get("/metrics").await;
     assert!(told.contains(counted), "{told}");
+}
+
+#[tokio::test]
+async fn a_request_that_its_sender_gives_up_is_counted() {
+    let api = Fixture::new().await;
+    let body = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+    let request = Request::post("/publish")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::from_stream(body))
+        .unwrap();
+    let answer = api.router.clone().oneshot(request).now_or_never();
+    assert!(answer.is_none(), "its body never ends");
+    let counted = "aggregator_http_requests_total{route=\"/publish\",status=\"aborted\"} 1";
+    let told = api.get("/metrics").await;
+    assert!(told.lines().any(|line| line == counted), "{told}");
+    let answered = "{route=\"/metrics\",status=\"aborted\"}";
+    assert!(
+        !api.get("/metrics").await.contains(answered),
+        "it was answered"
+    );
 }
 
 #[tokio::test]
