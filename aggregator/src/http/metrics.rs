@@ -21,7 +21,7 @@ use self::exposition::Exposition;
 use super::{Api, openapi::Unasked, problem::Problem, query::Query, status};
 use crate::store::reader::{Figures, Sizes, Stats};
 
-/// How long the broker is asked; Prometheus itself gives up after 10 s.
+/// How long the broker is asked, and the store; Prometheus itself gives up after 10 s.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The parts of the service, as `/health` names them.
@@ -41,11 +41,9 @@ pub async fn metrics(
     Query::parse(query.as_deref(), &[])?;
     // The stream first, as in `/stats`: what is in it then is either counted or pending.
     let broker = standing(&api).await;
-    let figures = api.reader.figures().await;
-    let figures =
-        figures.inspect_err(|err| debug!(error = %err, "the store's figures are not known"));
+    let figures = figures(&api).await;
     let mut told = Exposition::new(api.metrics.gather());
-    if let Ok(Figures {
+    if let Some(Figures {
         stats,
         seals,
         sizes,
@@ -71,7 +69,7 @@ pub async fn metrics(
         api.stream_max_bytes,
     );
     of_service(&mut told, &api);
-    parts(&mut told, &api, figures.is_err());
+    parts(&mut told, &api, figures.is_none());
     process(&mut told, &api);
     let encoder = TextEncoder::new();
     let text = encoder
@@ -79,6 +77,20 @@ pub async fn metrics(
         .expect("every family has a name and a figure");
     let kind = [(header::CONTENT_TYPE, encoder.format_type().to_owned())];
     Ok((kind, text).into_response())
+}
+
+async fn figures(api: &Api) -> Option<Figures> {
+    match timeout(PATIENCE, api.reader.figures()).await {
+        Ok(Ok(figures)) => Some(figures),
+        Ok(Err(err)) => {
+            debug!(error = %err, "the store's figures are not known");
+            None
+        }
+        Err(_) => {
+            debug!("the store's figures are not known: it does not answer");
+            None
+        }
+    }
 }
 
 async fn standing(api: &Api) -> Option<Standing> {
@@ -178,7 +190,9 @@ fn files(told: &mut Exposition, sizes: &Sizes) {
             sizes.index,
         ),
     ] {
-        told.gauge(name, help, bytes);
+        if let Some(bytes) = bytes {
+            told.gauge(name, help, bytes);
+        }
     }
 }
 

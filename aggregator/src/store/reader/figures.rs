@@ -18,15 +18,15 @@ pub struct Figures {
     pub sizes: Sizes,
 }
 
-/// Sizes of files, in bytes.
+/// Sizes of files, in bytes; none where one cannot be asked for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
     /// The database.
-    pub database: u64,
+    pub database: Option<u64>,
     /// Its WAL.
-    pub wal: u64,
+    pub wal: Option<u64>,
     /// The dedup index.
-    pub index: u64,
+    pub index: Option<u64>,
 }
 
 /// Reads the figures of the store in `file`.
@@ -40,7 +40,7 @@ pub(super) fn read(read: &Transaction<'_>, file: &Path) -> rusqlite::Result<Figu
         database: size(file),
         wal: size(&file.with_extension("db-wal")),
         // It is away while it is made anew.
-        index: folder(&index).unwrap_or(0),
+        index: folder(&index).ok(),
     };
     Ok(Figures {
         stats,
@@ -49,8 +49,8 @@ pub(super) fn read(read: &Transaction<'_>, file: &Path) -> rusqlite::Result<Figu
     })
 }
 
-fn size(file: &Path) -> u64 {
-    fs::metadata(file).map_or(0, |found| found.len())
+fn size(file: &Path) -> Option<u64> {
+    fs::metadata(file).ok().map(|found| found.len())
 }
 
 /// All files in a folder. One that goes meanwhile, as merging has them go, counts nothing.
