@@ -4,7 +4,10 @@ mod export;
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing::Metadata;
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 pub use self::export::{Export, ExportError, check_endpoint};
 
@@ -40,9 +43,29 @@ pub fn init(filter: &str, format: Format) {
         .expect("the filter was checked where settings were read");
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        Format::Text => log.with_ansi(shows_colours(&std::io::stderr())).init(),
-        Format::Json => log.json().flatten_event(true).with_span_list(false).init(),
+        Format::Text => log
+            .with_ansi(shows_colours(&std::io::stderr()))
+            .finish()
+            .with(filter_fn(is_told))
+            .init(),
+        Format::Json => log
+            .json()
+            .flatten_event(true)
+            .with_span_list(false)
+            .finish()
+            .with(filter_fn(is_told))
+            .init(),
     }
+}
+
+/// What OpenTelemetry says of itself is said by `export` in the words of this project, but for the spans that it drops
+/// because too many wait: it says that once, and at the end how many they were.
+fn is_told(metadata: &Metadata<'_>) -> bool {
+    let drops = [
+        "BatchSpanProcessor.SpanDroppingStarted",
+        "BatchSpanProcessor.SpansDropped",
+    ];
+    !metadata.target().starts_with("opentelemetry") || drops.contains(&metadata.name())
 }
 
 /// Whether a stream takes colours: a terminal does, unless its person has set `NO_COLOR` (<https://no-color.org>) or
@@ -60,4 +83,74 @@ pub fn one_line(message: &str) -> String {
     let mut lines = message.lines().map(str::trim);
     let first = lines.by_ref().take_while(|line| !line.is_empty());
     first.collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{self, Write},
+        sync::{Arc, Mutex, mpsc},
+    };
+
+    use opentelemetry::trace::{Tracer, TracerProvider};
+    use opentelemetry_sdk::{
+        error::OTelSdkResult,
+        trace::{
+            BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter,
+        },
+    };
+
+    use super::*;
+
+    /// Exports nothing until the other end of its channel is gone.
+    #[derive(Debug)]
+    struct Stuck(Mutex<mpsc::Receiver<()>>);
+
+    impl SpanExporter for Stuck {
+        async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
+            let _ = self.0.lock().unwrap().recv();
+            Ok(())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn of_what_opentelemetry_says_only_dropped_spans_are_told_and_once() {
+        let (release, stuck) = mpsc::channel();
+        let waiting = BatchConfigBuilder::default().with_max_queue_size(1).build();
+        let processor = BatchSpanProcessor::builder(Stuck(Mutex::new(stuck)))
+            .with_batch_config(waiting)
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(processor)
+            .build();
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = fmt().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber.with(filter_fn(is_told)), || {
+            tracing::warn!(target: "opentelemetry_sdk", "noise");
+            let tracer = provider.tracer("test");
+            // One is with the exporter, and one waits.
+            for _ in 0..10 {
+                drop(tracer.start("span"));
+            }
+        });
+        drop(release);
+        provider.shutdown().unwrap();
+        let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(told.contains("dropped a Span"), "{told}");
+        assert_eq!(told.lines().count(), 1, "{told}");
+    }
 }

@@ -12,7 +12,10 @@ use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig,
 };
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_sdk::{
+    Resource,
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider},
+};
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
@@ -20,6 +23,13 @@ use crate::trace::Tracer;
 
 /// What is appended to the endpoint (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
 const TRACES: &str = "v1/traces";
+
+/// Spans that wait to be sent, unless the environment says otherwise; more are dropped. Those of a batch's messages end at
+/// once, and a few batches have to fit.
+const QUEUE: usize = 16_384;
+
+/// Where OpenTelemetry says otherwise.
+const QUEUE_IN_ENVIRONMENT: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -100,8 +110,15 @@ impl Export {
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.version", version))
             .build();
+        let mut waiting = BatchConfigBuilder::default();
+        if std::env::var_os(QUEUE_IN_ENVIRONMENT).is_none() {
+            waiting = waiting.with_max_queue_size(QUEUE);
+        }
+        let processor = BatchSpanProcessor::builder(exporter)
+            .with_batch_config(waiting.build())
+            .build();
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
+            .with_span_processor(processor)
             .with_resource(resource)
             .build();
         info!(endpoint = shown, "exporting spans");
