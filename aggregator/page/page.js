@@ -63,7 +63,7 @@ function showCounts(sample) {
 const isExact = (sample) => sample.received === sample.unique_processed + sample.duplicate_dropped + sample.rejected;
 
 // The services' reasons begin and end as parts of a sentence.
-const sentence = (reason) => `${reason[0].toUpperCase()}${reason.slice(1)}.`;
+const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}.`;
 
 // What a person should know, the most serious first: [key, title, text, element?].
 function warnings(sample) {

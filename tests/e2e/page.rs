@@ -4,6 +4,7 @@
 mod access;
 mod counts;
 mod docs;
+mod endurance;
 mod events;
 mod hostile;
 mod kept;

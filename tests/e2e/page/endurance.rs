@@ -1,0 +1,77 @@
+//! What the page bears: payloads that are small and deep, rows that go while somebody works on them, and nobody looking.
+
+use e2e::{
+    System,
+    event::{event, events},
+};
+
+use super::{Page, put};
+
+#[tokio::test]
+async fn a_payload_of_any_depth_is_shown_and_the_page_goes_on() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let depth = 20_000;
+    let payload = format!(r#"{{"a":{}1.50{}}}"#, "[".repeat(depth), "]".repeat(depth));
+    let deep = event("orders", "deep").with_payload(&payload);
+    assert_eq!(system.api().store(&[deep]).await.status, 200);
+    page.browser.shows("#event-rows", "deep").await;
+    page.browser.click("#event-rows summary").await;
+    page.browser.shows("#event-rows pre", "1.50").await;
+    let brackets = "document.querySelector('#event-rows pre').textContent.split('[').length - 1";
+    assert_eq!(page.browser.value(brackets).await, depth);
+    system.api().store(&events("orders", 0..3)).await;
+    page.counts("unique", 4).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn what_somebody_mends_stays_while_others_are_rejected() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    put(&system, "events.orders", "the first").await;
+    page.counts("rejected", 1).await;
+    page.browser.shows("#rejected-rows", "not_json").await;
+    page.browser.click("#rejected-rows summary").await;
+    let text = "document.querySelector('#rejected-rows details[open] textarea')";
+    let typed = format!("{text}.value = 'half of an event'");
+    page.browser.run(&typed, Vec::new()).await;
+    for number in 0..25 {
+        put(&system, "events.orders", &format!("other {number}")).await;
+    }
+    page.browser
+        .until("document.querySelectorAll('#rejected-rows li').length === 21")
+        .await;
+    page.browser.shows("#rejected-note", "26 in all.").await;
+    let kept = format!("{text}.value");
+    assert_eq!(page.browser.value(&kept).await, "half of an event");
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_tab_that_nobody_sees_holds_no_connection_and_catches_up() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    system.api().store(&[event("orders", "seen")]).await;
+    page.browser.shows("#event-rows", "seen").await;
+    let watched = "window.open_streams = 2;
+        const close = EventSource.prototype.close;
+        EventSource.prototype.close = function () { window.open_streams -= 1; close.call(this); };
+        Object.defineProperty(document, 'hidden', { get: () => window.is_hidden });";
+    page.browser.run(watched, Vec::new()).await;
+    let hide =
+        "window.is_hidden = arguments[0]; document.dispatchEvent(new Event('visibilitychange'))";
+    page.browser.run(hide, vec![true.into()]).await;
+    page.browser.until("window.open_streams === 0").await;
+    system.api().store(&[event("orders", "meanwhile")]).await;
+    page.browser.run(hide, vec![false.into()]).await;
+    page.browser.shows("#event-rows", "meanwhile").await;
+    page.counts("unique", 2).await;
+    page.ends_well().await;
+}
