@@ -234,6 +234,11 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         }
         add_examples(&mut response.content, &examples[status.as_str()]);
     }
+    // By the connection, before anything else looks at the request.
+    let too_large = ResponseBuilder::new()
+        .description("The head of the request has more than 32 KiB; there is no body");
+    let responses = &mut operation.responses.responses;
+    responses.insert("431".to_owned(), RefOr::T(too_large.build()));
 }
 
 /// Adds examples by media type and name.
