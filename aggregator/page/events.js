@@ -134,13 +134,13 @@ export function begin() {
     tell();
   }
 
-  // What is refused for what it asks for stays refused.
+  // What is refused for what it asks for stays refused; after a pause it is asked anew.
   function failed(error) {
     if (mine !== turn) return;
     stop();
-    const isFinal = error?.status >= 400 && error?.status < 500;
-    say($("events-note"), `The events cannot be followed${error ? `: ${error.message}` : ""}.${isFinal ? "" : " Trying again."}`);
-    if (!isFinal) setTimeout(() => source === null && !document.hidden && resume(), AGAIN_MS);
+    const isAgain = !isPaused && !(error?.status >= 400 && error?.status < 500);
+    say($("events-note"), `The events cannot be followed${error ? `: ${error.message}` : ""}.${isAgain ? " Trying again." : ""}`);
+    if (isAgain) setTimeout(() => source === null && !document.hidden && resume(), AGAIN_MS);
   }
 
   source = new EventSource(`/events/tail?${tail}`);

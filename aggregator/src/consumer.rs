@@ -25,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use self::session::{End, SessionError};
 pub use self::watchdog::PATIENCE;
 use crate::{
-    commits::Commits,
     health::{Health, Part, WAITING},
     metrics::Metrics,
     store::Writer,
@@ -68,8 +67,6 @@ pub struct Consumer {
     pub patience: Duration,
     /// Told what works.
     pub health: Health,
-    /// Told how long appends take.
-    pub commits: Commits,
     /// Told what was committed.
     pub metrics: Metrics,
     /// Makes spans of messages and batches.

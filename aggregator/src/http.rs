@@ -52,7 +52,6 @@ pub use self::{
     page::{MAX_PAGES, MAX_PIECES},
 };
 use crate::{
-    commits::Commits,
     health::Health,
     metrics::Metrics,
     store::{Reader, Writer},
@@ -95,8 +94,6 @@ pub struct Api {
     pub hosts: Hosts,
     /// What the live page shows.
     pub live: Live,
-    /// The appends of the last second.
-    pub commits: Commits,
     /// OTLP records on the stream that have a digest for an id, since the start.
     pub identified_by_digest: AtomicU64,
     /// When the process started, on the monotonic clock.

@@ -5,7 +5,7 @@
 pub mod acknowledge;
 pub mod backup;
 mod clock;
-pub mod commits;
+mod commits;
 pub mod config;
 pub mod consumer;
 mod data_dir;

@@ -1,9 +1,6 @@
 //! The program: reads its settings, then serves or asks whether another one does.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use aggregator::{
     acknowledge, backup,
@@ -23,13 +20,7 @@ fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(Exit::Asked { plain, coloured }) => {
-            let mut out = io::stdout();
-            let text = if telemetry::shows_colours(&out) {
-                coloured
-            } else {
-                plain
-            };
-            return match out.write_all(text.as_bytes()) {
+            return match telemetry::print(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };

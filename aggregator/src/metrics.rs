@@ -8,7 +8,7 @@ use prometheus::{
 };
 use shared::publish::Observer;
 
-use crate::store::Appended;
+use crate::{commits::Commits, store::Appended};
 
 /// The status of requests without an answer.
 pub const ABORTED: &str = "aborted";
@@ -35,6 +35,7 @@ pub struct Metrics(Arc<Measured>);
 #[derive(Debug)]
 struct Measured {
     registry: Registry,
+    commits: Commits,
     applied: IntCounter,
     commit_seconds: Histogram,
     commit_failures: IntCounter,
@@ -87,7 +88,7 @@ impl Metrics {
             commit_failures: counter(
                 &registry,
                 "aggregator_commit_failures_total",
-                "Appends that failed and changed nothing; each is tried again",
+                "Appends that failed; each is tried again, and what a failed COMMIT did is looked up then",
             ),
             batch_events: histogram(
                 &registry,
@@ -129,6 +130,7 @@ impl Metrics {
                 ),
             ),
             registry,
+            commits: Commits::default(),
         };
         Self(Arc::new(measured))
     }
@@ -147,12 +149,18 @@ impl Metrics {
         } = *committed;
         let applied = (messages as u64).saturating_sub(appended.redelivered);
         self.0.applied.inc_by(applied);
+        self.0.commits.add(took);
         self.0.commit_seconds.observe(took.as_secs_f64());
         self.0.batch_events.observe(events as f64);
         self.0.batch_messages.observe(messages as f64);
     }
 
-    /// A batch could not be appended, and nothing was changed.
+    /// The appends since somebody last looked, which no histogram tells: it has no slowest one.
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.0.commits
+    }
+
+    /// A batch could not be appended.
     pub fn commit_failed(&self) {
         self.0.commit_failures.inc();
     }

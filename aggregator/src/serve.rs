@@ -16,7 +16,6 @@ use tracing::info;
 
 use crate::{
     clock,
-    commits::Commits,
     config::Settings,
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
@@ -67,7 +66,6 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         tracer: tracer.clone(),
     };
     let (publisher, driver) = Publisher::new(connection.clone(), options);
-    let commits = Commits::default();
     let api = Arc::new(Api {
         reader,
         writer: writer.clone(),
@@ -86,7 +84,6 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         otlp_topic: settings.otlp_topic.clone(),
         hosts: Hosts::new(&settings.allowed_hosts),
         live: Live::default(),
-        commits: commits.clone(),
         identified_by_digest: 0.into(),
         started,
         started_at,
@@ -102,7 +99,6 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         limits: settings.batch_limits(),
         patience: PATIENCE,
         health,
-        commits,
         metrics,
         tracer,
     };

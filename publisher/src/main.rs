@@ -17,10 +17,7 @@ mod terminal;
 mod traffic;
 mod verify;
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use shared::{
     service::Signals,
@@ -42,13 +39,7 @@ fn main() -> ExitCode {
     let settings = match config::parse(std::env::args_os()) {
         Ok(settings) => settings,
         Err(Exit::Asked { plain, coloured }) => {
-            let mut out = io::stdout();
-            let text = if telemetry::shows_colours(&out) {
-                coloured
-            } else {
-                plain
-            };
-            return match out.write_all(text.as_bytes()) {
+            return match telemetry::print(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };

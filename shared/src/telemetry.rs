@@ -2,7 +2,7 @@
 
 mod export;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use tracing::Metadata;
 use tracing_subscriber::{
@@ -66,6 +66,16 @@ fn is_told(metadata: &Metadata<'_>) -> bool {
         "BatchSpanProcessor.SpansDropped",
     ];
     !metadata.target().starts_with("opentelemetry") || drops.contains(&metadata.name())
+}
+
+/// Prints what a person asked the program for, in colours where standard output takes them.
+///
+/// # Errors
+/// Where it cannot be written.
+pub fn print(plain: &str, coloured: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout();
+    let text = if shows_colours(&out) { coloured } else { plain };
+    out.write_all(text.as_bytes())
 }
 
 /// Whether a stream takes colours: a terminal does, unless its person has set `NO_COLOR` (<https://no-color.org>) or

@@ -6,22 +6,13 @@ use e2e::{
     wait::{eventually, holds},
 };
 
-/// Puts a body on the stream as any NATS client can.
-async fn put(system: &System, subject: &str, body: &str) {
-    let jetstream = system.broker.jetstream().await;
-    let sent = jetstream
-        .publish(subject.to_owned(), body.to_owned().into())
-        .await;
-    sent.unwrap().await.unwrap();
-}
-
 #[tokio::test]
 async fn a_rejected_body_is_sent_again_changed_or_not_and_stays_marked() {
     let system = System::start().await;
     // Of another topic than its subject's; as it is, it is a valid event.
     let astray = event("orders", "astray");
-    put(&system, "events.payments", &array(&[astray])).await;
-    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    system.put("events.payments", &array(&[astray])).await;
+    system.put("events.orders", r#"{"topic":"orders"}"#).await;
     let books = system.settled().await;
     assert_eq!((books.counts(), books.stats.rejected), ([2, 0, 0], 2));
 
@@ -63,7 +54,7 @@ async fn what_is_kept_of_poison_and_conflicts_is_bounded_and_the_counters_never_
     system.api().publish(&[event("orders", "1")]).await;
     for number in 0..100 {
         let noise = format!("{number:01000}");
-        put(&system, "events.orders", &format!("[{noise}]")).await;
+        system.put("events.orders", &format!("[{noise}]")).await;
         let other = format!(r#"{{"n":"{noise}"}}"#);
         let other = event("orders", "1").with_payload(&other);
         system.api().publish(&[other]).await;

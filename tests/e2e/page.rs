@@ -13,7 +13,6 @@ mod trouble;
 use std::collections::BTreeSet;
 
 use e2e::{
-    System,
     api::Api,
     browser::{Browser, Look},
 };
@@ -88,13 +87,4 @@ impl Page {
 /// The expression of a number that the page shows.
 fn counted(name: &str) -> String {
     format!("Number(document.getElementById('count-{name}').textContent.replaceAll(',', ''))")
-}
-
-/// Puts a body on the stream as any NATS client can.
-async fn put(system: &System, subject: &str, body: &str) {
-    let jetstream = system.broker.jetstream().await;
-    let sent = jetstream
-        .publish(subject.to_owned(), body.to_owned().into())
-        .await;
-    sent.unwrap().await.unwrap();
 }

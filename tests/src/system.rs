@@ -48,6 +48,16 @@ impl System {
         self.aggregator.api()
     }
 
+    /// Puts a body on the stream as any NATS client can.
+    pub async fn put(&self, subject: &str, body: &str) {
+        let jetstream = self.broker.jetstream().await;
+        let sent = jetstream
+            .publish(subject.to_owned(), body.to_owned().into())
+            .await;
+        let acked = sent.expect("the broker is there").await;
+        acked.expect("the stream takes it");
+    }
+
     /// Waits until all that is in the stream is applied, and returns the books, which must balance.
     pub async fn settled(&self) -> Books {
         self.api().settled().await

@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use aggregator::{
-    commits::Commits,
     health::Health,
     http::{self, Hosts, Live, MAX_PAGES, MAX_PIECES},
     metrics::Metrics,
@@ -59,7 +58,6 @@ impl Api {
             otlp_topic: "service.name".to_owned(),
             hosts: Hosts::default(),
             live: Live::default(),
-            commits: Commits::default(),
             identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: now_micros(),

@@ -258,7 +258,6 @@ impl Consumer {
                     self.health.works(Part::Store);
                     self.health.works(Part::Progress);
                     let took = started.elapsed();
-                    self.commits.add(took);
                     self.metrics.committed(&Committed {
                         took,
                         messages: deliveries.len(),

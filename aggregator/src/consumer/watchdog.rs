@@ -43,8 +43,13 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
                 consumer.health.works(Part::Progress);
             }
         } else if watch.since.elapsed() >= patience {
+            let messages = if waiting == 1 {
+                "message waits"
+            } else {
+                "messages wait"
+            };
             let reason = format!(
-                "{waiting} messages wait and none of the next was applied for {patience:?}; comparing and pulling anew"
+                "{waiting} {messages} and none of the next was applied for {patience:?}; comparing and pulling anew"
             );
             consumer.health.stalls(reason);
             return SessionError::Stalled;

@@ -28,7 +28,6 @@ use tower::ServiceExt;
 
 use super::{Api, Hosts, Live, router};
 use crate::{
-    commits::Commits,
     health::Health,
     metrics::Metrics,
     store::{self, Delivery, Writer},
@@ -74,7 +73,6 @@ impl Fixture {
             otlp_topic: "service.name".to_owned(),
             hosts: Hosts::default(),
             live: Live::default(),
-            commits: Commits::default(),
             identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: 0,

@@ -110,7 +110,6 @@ impl Stage {
                 wait: Duration::from_millis(batch_wait_ms),
             },
             patience,
-            commits: aggregator::commits::Commits::default(),
             health: health.clone(),
             metrics: Metrics::new(),
             tracer: Tracer::off(),

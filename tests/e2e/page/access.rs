@@ -7,7 +7,7 @@ use e2e::{
 };
 use fantoccini::key::Key;
 
-use super::{Page, put};
+use super::Page;
 
 /// Far more than there is to be focused.
 const MOST_TABS: usize = 200;
@@ -42,13 +42,10 @@ async fn full() -> System {
     let other = event("orders", "1").with_payload(r#"{"n":2}"#);
     system.api().store(&[event("orders", "1")]).await;
     system.api().store(&[other]).await;
-    put(
-        &system,
-        "events.payments",
-        &array(&[event("orders", "astray")]),
-    )
-    .await;
-    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    system
+        .put("events.payments", &array(&[event("orders", "astray")]))
+        .await;
+    system.put("events.orders", r#"{"topic":"orders"}"#).await;
     system.settled().await;
     system
 }

@@ -16,7 +16,7 @@ async fn counters_move_while_events_come_in_and_their_sum_always_holds() {
         .shows("#first-steps", "Send the first event")
         .await;
     page.browser.screenshot_of_page("nothing-stored").await;
-    super::put(&system, "events.orders", "no JSON").await;
+    system.put("events.orders", "no JSON").await;
     page.counts("rejected", 1).await;
 
     let publisher = system.endless_publisher();

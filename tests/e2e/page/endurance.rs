@@ -5,7 +5,7 @@ use e2e::{
     event::{event, events},
 };
 
-use super::{Page, put};
+use super::Page;
 
 #[tokio::test]
 async fn a_payload_of_any_depth_is_shown_and_the_page_goes_on() {
@@ -33,7 +33,7 @@ async fn what_somebody_mends_stays_while_others_are_rejected() {
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };
-    put(&system, "events.orders", "the first").await;
+    system.put("events.orders", "the first").await;
     page.counts("rejected", 1).await;
     page.browser.shows("#rejected-rows", "not_json").await;
     page.browser.click("#rejected-rows summary").await;
@@ -41,7 +41,9 @@ async fn what_somebody_mends_stays_while_others_are_rejected() {
     let typed = format!("{text}.value = 'half of an event'");
     page.browser.run(&typed, Vec::new()).await;
     for number in 0..25 {
-        put(&system, "events.orders", &format!("other {number}")).await;
+        system
+            .put("events.orders", &format!("other {number}"))
+            .await;
     }
     page.browser
         .until("document.querySelectorAll('#rejected-rows li').length === 21")

@@ -7,7 +7,7 @@ use e2e::{
     wait::{eventually, holds},
 };
 
-use super::{Page, put};
+use super::Page;
 
 const HOSTILE: [&str; 7] = [
     "<script>window.taken=1</script>",
@@ -51,8 +51,10 @@ async fn hostile_events_are_nothing_but_text() {
             .store(&[hostile(text).with_source("other")])
             .await;
         let subject = "events.orders";
-        put(&system, subject, &format!("{text}{}", hostile(text).json())).await;
-        put(&system, subject, &hostile(text).json()).await;
+        system
+            .put(subject, &format!("{text}{}", hostile(text).json()))
+            .await;
+        system.put(subject, &hostile(text).json()).await;
     }
     let many = HOSTILE.len() as u64;
     page.counts("conflicts", many).await;

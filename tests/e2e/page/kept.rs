@@ -5,19 +5,16 @@ use e2e::{
     event::{array, event},
 };
 
-use super::{Page, put};
+use super::Page;
 
 #[tokio::test]
 async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
     let system = System::start().await;
     // Of another topic than its subject's; as it is, it is a valid event.
-    put(
-        &system,
-        "events.payments",
-        &array(&[event("orders", "astray")]),
-    )
-    .await;
-    put(&system, "events.orders", r#"{"topic":"orders"}"#).await;
+    system
+        .put("events.payments", &array(&[event("orders", "astray")]))
+        .await;
+    system.put("events.orders", r#"{"topic":"orders"}"#).await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };

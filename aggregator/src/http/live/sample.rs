@@ -84,7 +84,7 @@ impl Sampler {
                 None
             }
         };
-        let commits = api.commits.take();
+        let commits = api.metrics.commits().take();
         let milliseconds =
             |of: fn(&Taken) -> Duration| commits.map(|taken| of(&taken).as_secs_f64() * 1_000.0);
         Sample {
