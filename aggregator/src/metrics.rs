@@ -44,6 +44,7 @@ struct Measured {
     puback_seconds: Histogram,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
+    otlp_members_ignored: IntCounter,
 }
 
 /// A batch that was committed.
@@ -129,6 +130,11 @@ impl Metrics {
                     &["route"],
                 ),
             ),
+            otlp_members_ignored: counter(
+                &registry,
+                "aggregator_otlp_requests_with_unknown_members_total",
+                "OTLP/JSON requests with members that OTLP does not define and that were ignored, since the start",
+            ),
             registry,
             commits: Commits::default(),
         };
@@ -177,6 +183,11 @@ impl Metrics {
     pub fn aborted(&self, route: &str) {
         let requests = &self.0.requests;
         requests.with_label_values(&[route, ABORTED]).inc();
+    }
+
+    /// An OTLP request had members that OTLP does not define.
+    pub fn otlp_members_ignored(&self) {
+        self.0.otlp_members_ignored.inc();
     }
 
     /// All that was measured until now.

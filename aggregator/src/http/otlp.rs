@@ -1,6 +1,6 @@
 //! `POST /v1/logs`: OTLP/HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). Each log record is an event.
 //!
-//! Records that cannot be events are told as rejected, and the others are taken; success means that these are in the
+//! Records that cannot be events are reported as rejected, and the others are accepted; success means that these are in the
 //! stream. Senders try again after 429, 502, 503 and 504 only: with any other error they drop the request.
 
 pub mod answer;
@@ -65,7 +65,8 @@ impl Encoding {
 
 /// Takes log records of OpenTelemetry, each as an event.
 ///
-/// Answers are in the encoding of the request. Records that cannot be events are told in `partialSuccess`.
+/// Answers are in the encoding of the request. `partialSuccess` reports records that cannot be events, and names members that
+/// OTLP does not define, which are ignored. Arrays and maps may be nested 30 levels deep.
 #[utoipa::path(
     post,
     path = "/v1/logs",
@@ -130,6 +131,9 @@ async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exp
     let collected = collecting.await;
     let mut collected =
         collected.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
+    if !collected.unknown.is_empty() {
+        api.metrics.otlp_members_ignored();
+    }
     let events = std::mem::take(&mut collected.events);
     if !events.is_empty() {
         publish::put(api, events).await?;
@@ -151,6 +155,7 @@ fn collect(
     Ok(collector.finish())
 }
 
+/// What the sender is told: records that were rejected, and members that were ignored, which OTLP calls a warning.
 fn exported(collected: &Collected) -> Exported {
     let rejected = collected.rejected;
     let mut reasons = collected.reasons.clone();
@@ -158,8 +163,14 @@ fn exported(collected: &Collected) -> Exported {
     if rejected > named {
         reasons.push(format!("and {} more", rejected - named));
     }
+    if !collected.unknown.is_empty() {
+        reasons.push(format!(
+            "ignored what OTLP does not define: {}; names in its JSON are written as in resourceLogs, not as in resource_logs",
+            collected.unknown.join(", ")
+        ));
+    }
     Exported {
-        partial_success: (rejected > 0).then_some(PartialSuccess {
+        partial_success: (!reasons.is_empty()).then_some(PartialSuccess {
             rejected_log_records: rejected,
             error_message: reasons.join("; "),
         }),

@@ -1,5 +1,5 @@
-//! What `POST /v1/logs` takes as JSON: `ExportLogsServiceRequest` by OTLP 1.x, as far as it is read. Beside this, unknown fields
-//! are passed over, `null` stands for what is left out, and most numbers may be strings.
+//! What `POST /v1/logs` takes as JSON: `ExportLogsServiceRequest` by OTLP 1.x, as far as it is read. Unknown fields
+//! are ignored and named in the answer, `null` stands for what is left out, and most numbers may be strings.
 
 use utoipa::{
     PartialSchema, ToSchema,

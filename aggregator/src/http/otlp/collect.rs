@@ -13,7 +13,7 @@ use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::forma
 use super::{
     digest::Digest,
     message::{LogRecord, Resource, Scope, text},
-    request::{Part, Visit},
+    request::{Part, Unusable, Visit},
 };
 use crate::http::{body::Held, problem::Problem};
 
@@ -29,6 +29,10 @@ const FIELDS_BYTES: usize = 128;
 
 /// Reasons of rejected records that a sender is told; further ones are counted only.
 const MAX_REASONS: usize = 3;
+
+/// Members unknown to OTLP that a sender is told, and the bytes of each of their names.
+const MAX_UNKNOWN: usize = 3;
+const MAX_MEMBER_BYTES: usize = 64;
 
 /// Topic of records whose resource says none: what the service of one is called by OpenTelemetry's semantic conventions.
 const UNKNOWN_TOPIC: &str = "unknown_service";
@@ -51,6 +55,8 @@ pub struct Collected {
     pub rejected: i64,
     /// Why, for the first of them.
     pub reasons: Vec<String>,
+    /// Members that OTLP does not define, the first few of them: what was ignored.
+    pub unknown: Vec<String>,
     /// The events' bytes, counted as in flight.
     held: Held,
 }
@@ -85,8 +91,8 @@ impl<'a> Collector<'a> {
     pub fn new(topic_attribute: &'a str, held: Held) -> Self {
         Self {
             topic_attribute,
-            resource: Err(0),
-            scope: Err(0),
+            resource: Err(Unusable::TooLarge(0)),
+            scope: Err(Unusable::TooLarge(0)),
             records: 0,
             bytes: 0,
             collected: Collected {
@@ -94,6 +100,7 @@ impl<'a> Collector<'a> {
                 by_digest: 0,
                 rejected: 0,
                 reasons: Vec::new(),
+                unknown: Vec::new(),
                 held,
             },
         }
@@ -115,12 +122,10 @@ impl<'a> Collector<'a> {
 
     /// The event of a record, and whether its id is a digest; or why there is none.
     fn event(&self, record: Part<LogRecord>) -> Result<(Outgoing, bool), String> {
-        let too_large = |bytes| {
-            format!("too large for an event: {bytes} bytes, at most {MAX_EVENT_BYTES} are taken")
-        };
-        let resource = self.resource.as_ref().map_err(|bytes| too_large(*bytes))?;
-        let scope = self.scope.as_ref().map_err(|bytes| too_large(*bytes))?;
-        let mut record = record.map_err(too_large)?;
+        let reason = |unusable: &Unusable| unusable.to_string();
+        let resource = self.resource.as_ref().map_err(reason)?;
+        let scope = self.scope.as_ref().map_err(reason)?;
+        let mut record = record.map_err(|unusable| reason(&unusable))?;
         // Who reads a log again notices its records anew. Kept, that time would make each of them a conflict; where there is
         // another time it says nothing of the event.
         if record.time_unix_nano != 0 {
@@ -130,7 +135,7 @@ impl<'a> Collector<'a> {
         // Before it is put together: what is shared can be large, and the records many.
         let least = resource.payload.len() + scope.payload.len() + json.len();
         if least > MAX_EVENT_BYTES {
-            return Err(too_large(least));
+            return Err(Unusable::TooLarge(least).to_string());
         }
         let timestamp = timestamp(&record);
         let uid = text(&record.attributes, "log.record.uid").map(|uid| fitted(uid).into_owned());
@@ -161,7 +166,7 @@ impl<'a> Collector<'a> {
 
 impl Visit for Collector<'_> {
     fn resource(&mut self, resource: Part<Option<Resource>>, schema_url: String) {
-        self.scope = Err(0);
+        self.scope = Err(Unusable::TooLarge(0));
         self.resource = resource.map(|resource| {
             let attributes = resource.as_ref().map_or(&[][..], |found| &found.attributes);
             let named = |name| text(attributes, name);
@@ -206,6 +211,17 @@ impl Visit for Collector<'_> {
             Err(reason) => self.reject(&reason),
         }
         Ok(())
+    }
+
+    fn unknown(&mut self, message: &'static str, member: &str) {
+        let unknown = &mut self.collected.unknown;
+        if unknown.len() < MAX_UNKNOWN {
+            let member = &member[..member.floor_char_boundary(MAX_MEMBER_BYTES)];
+            let member = format!("{member} in {message}");
+            if !unknown.contains(&member) {
+                unknown.push(member);
+            }
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What OTLP's JSON has of its own: numbers as strings, ids in hexadecimal, `null` for a default, and values of any type.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use base64::{
     Engine,
@@ -36,23 +36,54 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Reads a number that may be a string. Not by way of serde's numbers, which lose the last bit of some fractions.
+/// Reads a whole number that may be a string. Not by way of serde's numbers, which lose the last bit of some fractions.
 pub fn number<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
     T: Default + FromStr<Err: fmt::Display>,
 {
-    let raw = <&RawValue>::deserialize(from)?.get();
-    let parse = |text: &str| {
+    in_json(from, |text| {
         let whole = || whole(text)?.parse().ok();
-        let parsed = text.parse().or_else(|err| whole().ok_or(err));
-        parsed.map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
+        text.parse().or_else(|err| whole().ok_or(err))
+    })
+}
+
+/// Reads a number of 64 bits with a fraction, which may be a string, or the name of one that JSON has no number for. One that is
+/// too large is refused, as `ProtoJSON` does: it is not infinite.
+fn double<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    in_json(from, |text| match text {
+        "NaN" => Ok(f64::NAN),
+        "Infinity" => Ok(f64::INFINITY),
+        "-Infinity" => Ok(f64::NEG_INFINITY),
+        _ => match text.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err("not a number of 64 bits"),
+        },
+    })
+}
+
+/// Reads a number, or a string that has one, in JSON's grammar; `null` is the default.
+fn in_json<'de, D, T, E>(from: D, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default,
+    E: fmt::Display,
+{
+    let raw = <&RawValue>::deserialize(from)?.get();
+    let text = match raw.as_bytes() {
+        b"null" => return Ok(T::default()),
+        [b'"', ..] => Cow::Owned(serde_json::from_str::<String>(raw).map_err(D::Error::custom)?),
+        _ => Cow::Borrowed(raw),
     };
-    match raw.as_bytes() {
-        b"null" => Ok(T::default()),
-        [b'"', ..] => parse(&serde_json::from_str::<String>(raw).map_err(D::Error::custom)?),
-        _ => parse(raw),
+    // What Rust reads beyond JSON's grammar, such as +1, 01 and inf, is no number there.
+    let is_number = serde_json::from_str::<&RawValue>(&text).is_ok_and(|number| {
+        number.get() == text && !text.starts_with(['"', '{', '[', 't', 'f', 'n'])
+    });
+    let is_name = matches!(&*text, "NaN" | "Infinity" | "-Infinity") && raw.starts_with('"');
+    if !is_number && !is_name {
+        return Err(D::Error::custom(format_args!("not a number: {raw}")));
     }
+    parse(&text).map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
 }
 
 /// The digits of a whole number that is written with zeros behind a point or with an exponent, which `ProtoJSON` allows.
@@ -83,8 +114,17 @@ fn whole(text: &str) -> Option<String> {
     is_whole.then(|| format!("{sign}{whole}"))
 }
 
-/// A number, as above, of a value.
+/// A whole number, as above, of a value.
 struct Number<T>(T);
+
+/// A number with a fraction, as above, of a value.
+struct Double(f64);
+
+impl<'de> Deserialize<'de> for Double {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        double(from).map(Self)
+    }
+}
 
 impl<'de, T: Default + FromStr<Err: fmt::Display>> Deserialize<'de> for Number<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
@@ -202,7 +242,7 @@ impl<'de> Visitor<'de> for Fields {
                     .next_value::<Option<Number<_>>>()?
                     .map(|n| Value::Int(n.0)),
                 Key::DoubleValue => map
-                    .next_value::<Option<Number<_>>>()?
+                    .next_value::<Option<Double>>()?
                     .map(|n| Value::Double(n.0)),
                 Key::ArrayValue => map.next_value::<Option<_>>()?.map(Value::Array),
                 Key::KvlistValue => map.next_value::<Option<_>>()?.map(Value::Kvlist),

@@ -200,6 +200,63 @@ pub struct KeyValueList {
     pub values: Vec<KeyValue>,
 }
 
+/// How deep arrays and maps may be nested in each other, in both encodings: with it the payload stays within the 128 levels of
+/// JSON that an event may have (a map takes four of them), and within what the decoders of both encodings follow.
+pub const MAX_LEVELS: usize = 30;
+
+/// What has values that can be nested.
+pub trait Nested {
+    /// Whether no more than `levels` arrays and maps are nested in each other.
+    fn is_within(&self, levels: usize) -> bool;
+}
+
+impl Nested for LogRecord {
+    fn is_within(&self, levels: usize) -> bool {
+        self.body.is_within(levels) && self.attributes.is_within(levels)
+    }
+}
+
+impl Nested for Resource {
+    fn is_within(&self, levels: usize) -> bool {
+        self.attributes.is_within(levels)
+    }
+}
+
+impl Nested for Scope {
+    fn is_within(&self, levels: usize) -> bool {
+        self.attributes.is_within(levels)
+    }
+}
+
+impl Nested for KeyValue {
+    fn is_within(&self, levels: usize) -> bool {
+        self.value.is_within(levels)
+    }
+}
+
+impl Nested for AnyValue {
+    fn is_within(&self, levels: usize) -> bool {
+        let values: &dyn Fn(usize) -> bool = match &self.value {
+            Some(Value::Array(array)) => &|levels| array.values.is_within(levels),
+            Some(Value::Kvlist(list)) => &|levels| list.values.is_within(levels),
+            _ => return true,
+        };
+        levels.checked_sub(1).is_some_and(values)
+    }
+}
+
+impl<T: Nested> Nested for Option<T> {
+    fn is_within(&self, levels: usize) -> bool {
+        self.as_ref().is_none_or(|value| value.is_within(levels))
+    }
+}
+
+impl<T: Nested> Nested for Vec<T> {
+    fn is_within(&self, levels: usize) -> bool {
+        self.iter().all(|value| value.is_within(levels))
+    }
+}
+
 /// The text of a value that is one and not empty, by key.
 pub fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;

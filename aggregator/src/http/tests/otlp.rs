@@ -106,7 +106,7 @@ async fn records_that_are_too_large_are_told() {
     );
     assert_snapshot!(logs(&api, JSON, record).await, @r#"
     200 content-type: application/json
-    {"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"record 0: too large for an event: 524315 bytes, at most 524288 are taken"}}
+    {"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"record 0: too large for an event: 524315 bytes, at most 524288 are accepted"}}
     "#);
 }
 
@@ -148,5 +148,19 @@ async fn a_packed_request_is_unpacked() {
     assert_eq!(
         (status, &headers["accept-encoding"]),
         (415, &"gzip, zstd".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn a_request_in_foreign_names_is_answered_with_what_was_ignored_and_counted() {
+    let api = Fixture::new().await;
+    assert_snapshot!(logs(&api, JSON, r#"{"resource_logs":[{"scope_logs":[]}]}"#).await, @r#"
+    200 content-type: application/json
+    {"partialSuccess":{"rejectedLogRecords":"0","errorMessage":"ignored what OTLP does not define: resource_logs in ExportLogsServiceRequest; names in its JSON are written as in resourceLogs, not as in resource_logs"}}
+    "#);
+    let metrics = api.get("/metrics").await;
+    assert!(
+        metrics.contains("aggregator_otlp_requests_with_unknown_members_total 1"),
+        "{metrics}"
     );
 }

@@ -1,4 +1,4 @@
-//! The walk over JSON. Names are those of OTLP's JSON only, each at most once; others are passed over.
+//! The walk over JSON. Names are those of OTLP's JSON only, each at most once; others are ignored, and shown to the visitor.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,9 +6,10 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, SeqAccess, Visitor},
 };
+use serde_ignored::Path;
 use serde_json::value::RawValue;
 
-use super::{Part, Visit, bounded, with_url};
+use super::{Nested, Part, Unusable, Visit, bounded, with_url};
 use crate::http::problem::Problem;
 
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ struct ResourceLogs<'a> {
     #[serde(borrow)]
     scope_logs: Option<&'a RawValue>,
     #[serde(borrow)]
-    schema_url: Option<Cow<'a, str>>,
+    schema_url: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -37,56 +38,97 @@ struct ScopeLogs<'a> {
     #[serde(borrow)]
     log_records: Option<&'a RawValue>,
     #[serde(borrow)]
-    schema_url: Option<Cow<'a, str>>,
+    schema_url: Option<&'a RawValue>,
 }
+
+/// A string.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Walks an `ExportLogsServiceRequest`.
 pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
     let whole: &RawValue = serde_json::from_slice(body).map_err(|err| Problem::not_json(&err))?;
-    let Request { resource_logs } = read(whole, "ExportLogsServiceRequest")?;
+    let Request { resource_logs } = around(whole, "ExportLogsServiceRequest", visitor)?;
     each(resource_logs, "resourceLogs", |resource_logs| {
         let ResourceLogs {
             resource,
             scope_logs,
             schema_url,
-        } = read(resource_logs, "ResourceLogs")?;
-        let resource = part(resource, "Resource")?;
-        let (resource, url) = with_url(resource, &schema_url.unwrap_or_default());
+        } = around(resource_logs, "ResourceLogs", visitor)?;
+        let resource = part(resource, "Resource", visitor);
+        let url = url(schema_url, "ResourceLogs.schemaUrl");
+        let (resource, url) = with_url(resource, url.as_deref().map_err(Clone::clone));
         visitor.resource(resource, url);
         each(scope_logs, "scopeLogs", |scope_logs| {
             let ScopeLogs {
                 scope,
                 log_records,
                 schema_url,
-            } = read(scope_logs, "ScopeLogs")?;
-            let scope = part(scope, "InstrumentationScope")?;
-            let (scope, url) = with_url(scope, &schema_url.unwrap_or_default());
+            } = around(scope_logs, "ScopeLogs", visitor)?;
+            let scope = part(scope, "InstrumentationScope", visitor);
+            let url = self::url(schema_url, "ScopeLogs.schemaUrl");
+            let (scope, url) = with_url(scope, url.as_deref().map_err(Clone::clone));
             visitor.scope(scope, url);
             each(log_records, "logRecords", |record| {
-                visitor.record(bounded(record.get().len(), || read(record, "LogRecord"))?)
+                let record = bounded(record.get().len(), || read(record, "LogRecord", visitor));
+                visitor.record(record)
             })
         })
     })
 }
 
-/// Reads a message of this name.
-fn read<'a, T: Deserialize<'a>>(raw: &'a RawValue, name: &str) -> Result<T, Problem> {
+/// Reads the message of this name; its visitor is shown the names of the members that it does not have.
+fn read<'a, T: Deserialize<'a>>(
+    raw: &'a RawValue,
+    name: &'static str,
+    visitor: &mut impl Visit,
+) -> Part<T> {
     // An array would be read as its fields in their order.
     if !raw.get().starts_with('{') {
-        return Err(Problem::undecodable(format!("{name} in JSON is an object")));
+        return Err(Unusable::Undecodable(format!(
+            "{name} in JSON is an object"
+        )));
     }
-    let read = serde_json::from_str(raw.get());
-    read.map_err(|err| Problem::undecodable(format!("not {name} in JSON: {err} of it")))
+    let mut json = serde_json::Deserializer::from_str(raw.get());
+    let unknown = |path: Path<'_>| {
+        if let Path::Map { key, .. } = path {
+            visitor.unknown(name, &key);
+        }
+    };
+    serde_ignored::deserialize(&mut json, unknown)
+        .map_err(|err| Unusable::undecodable(name, &format_args!("{err} of it")))
 }
 
-fn part<'a, T: Deserialize<'a>>(
+/// Reads a message around records. Without it there is no telling what the request has.
+fn around<'a, T: Deserialize<'a>>(
+    raw: &'a RawValue,
+    name: &'static str,
+    visitor: &mut impl Visit,
+) -> Result<T, Problem> {
+    read(raw, name, visitor).map_err(|unusable| Problem::undecodable(unusable.to_string()))
+}
+
+/// Reads a message that records share, if it is there.
+fn part<'a, T: Deserialize<'a> + Nested>(
     raw: Option<&'a RawValue>,
-    name: &str,
-) -> Result<Part<Option<T>>, Problem> {
-    match raw {
-        Some(raw) => bounded(raw.get().len(), || read(raw, name).map(Some)),
-        None => Ok(Ok(None)),
-    }
+    name: &'static str,
+    visitor: &mut impl Visit,
+) -> Part<Option<T>> {
+    let raw = raw.filter(|raw| raw.get() != "null");
+    raw.map(|raw| bounded(raw.get().len(), || read(raw, name, visitor)))
+        .transpose()
+}
+
+/// Reads the address of a schema.
+fn url<'a>(raw: Option<&'a RawValue>, name: &str) -> Part<Cow<'a, str>> {
+    let url: Option<Cow<'a, str>> = match raw {
+        // Borrowed where nothing is escaped in it.
+        Some(raw) => serde_json::from_str::<Option<Text<'a>>>(raw.get())
+            .map_err(|err| Unusable::undecodable(name, &err))?
+            .map(|text| text.0),
+        None => None,
+    };
+    Ok(url.unwrap_or_default())
 }
 
 /// Shows every element of an array of this name, without a list of them.

@@ -76,17 +76,13 @@ fn the_address_of_a_schema_is_bounded_as_its_part_is() {
 #[test]
 fn an_error_does_not_hold_the_text_that_stands_in_a_wrong_place() {
     let text = "\u{7f}".repeat(300 * KIBIBYTE);
-    for body in [
-        json!({"resourceLogs": text}),
-        json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": text}]}]}]}),
-    ] {
-        let problem = collected(Encoding::Json, body.to_string()).unwrap_err();
-        assert!(
-            problem.detail().len() <= KIBIBYTE,
-            "{} bytes",
-            problem.detail().len()
-        );
-    }
+    let body = json!({"resourceLogs": text});
+    let problem = collected(Encoding::Json, body.to_string()).unwrap_err();
+    assert!(problem.detail().len() <= KIBIBYTE);
+    let body = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [{"attributes": text}]}]}]});
+    let collected = collected(Encoding::Json, body.to_string()).unwrap();
+    assert_eq!(collected.reasons.len(), 1);
+    assert!(collected.reasons[0].len() <= KIBIBYTE);
 }
 
 #[test]
@@ -133,6 +129,64 @@ fn empty_messages_take_no_memory() {
     let mut logs = Vec::new();
     prost::encoding::bytes::encode(1, &scopes, &mut logs);
     assert!(events(Encoding::Protobuf, logs).is_empty());
+}
+
+#[test]
+fn values_nest_thirty_levels_deep_in_both_encodings_and_a_deeper_record_is_rejected_alone() {
+    let array = |value: Value| json!({"arrayValue": {"values": [value]}});
+    let map = |value: Value| json!({"kvlistValue": {"values": [{"key": "k", "value": value}]}});
+    let nested = |levels: usize, kind: &dyn Fn(Value) -> Value| {
+        (0..levels).fold(json!({"boolValue": true}), |value, _| kind(value))
+    };
+    let in_body = |value: Value| json!({"logRecords": [{}, {"body": value}, {}]});
+    let in_attribute = |value: Value| json!({"logRecords": [{}, {"attributes": [{"key": "a", "value": value}]}, {}]});
+    for kind in [&array as &dyn Fn(Value) -> Value, &map] {
+        for place in [&in_body as &dyn Fn(Value) -> Value, &in_attribute] {
+            for (levels, rejected, taken) in
+                [(30, 0, 3), (31, 1, 2), (32, 1, 2), (49, 1, 2), (60, 1, 2)]
+            {
+                let body = json!({"resourceLogs": [{"scopeLogs": [place(nested(levels, kind))]}]});
+                // opentelemetry-proto cannot read the deepest.
+                let mut bodies = vec![(Encoding::Json, body.to_string().into_bytes())];
+                if let Ok(message) = serde_json::from_value::<ExportLogsServiceRequest>(body) {
+                    bodies.push((Encoding::Protobuf, message.encode_to_vec()));
+                }
+                for (encoding, body) in bodies {
+                    let collected = collected(encoding, body).unwrap();
+                    let counts = (collected.rejected, collected.events.len());
+                    assert_eq!(counts, (rejected, taken), "{levels} {encoding:?}");
+                    for reason in collected.reasons {
+                        assert!(reason.contains("nested 30 levels deep"), "{reason}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_value_nested_without_measure_is_rejected_alone() {
+    let deep = format!(
+        "{}{}",
+        r#"{"arrayValue":{"values":["#.repeat(10_000),
+        "]}}".repeat(10_000)
+    );
+    let body = format!(
+        r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{"body":{deep}}},{{}}]}}]}}]}}"#
+    );
+    let of_json = collected(Encoding::Json, body).unwrap();
+    assert_eq!((of_json.events.len(), of_json.rejected), (1, 1));
+    let field = |tag: u32, bytes: Vec<u8>| {
+        let mut field = Vec::new();
+        prost::encoding::bytes::encode(tag, &bytes, &mut field);
+        field
+    };
+    // LogRecord.body is field 5; AnyValue.array_value 5, ArrayValue.values 1.
+    let value = (0..1_000).fold(Vec::new(), |value, _| field(5, field(1, value)));
+    let records = [field(2, field(5, value)), field(2, Vec::new())].concat();
+    let of_protobuf = collected(Encoding::Protobuf, field(1, field(2, records))).unwrap();
+    assert_eq!((of_protobuf.events.len(), of_protobuf.rejected), (1, 1));
+    assert_eq!(of_protobuf.reasons, of_json.reasons);
 }
 
 #[test]

@@ -137,9 +137,6 @@ fn an_empty_request_has_no_events() {
 
 #[test]
 fn what_is_no_request_is_undecodable() {
-    let records = |record: &str| {
-        format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{record}]}}]}}]}}"#)
-    };
     for wrong in [
         String::new(),
         "[]".to_owned(),
@@ -148,27 +145,6 @@ fn what_is_no_request_is_undecodable() {
         r#"{"resourceLogs":[7]}"#.to_owned(),
         r#"{"resourceLogs":[],"resourceLogs":[]}"#.to_owned(),
         "[null]".to_owned(),
-        records("7"),
-        records("[]"),
-        records(r#"{"timeUnixNano":-1}"#),
-        records(r#"{"timeUnixNano":"x"}"#),
-        records(r#"{"severityNumber":"SEVERITY_NUMBER_INFO"}"#),
-        records(r#"{"traceId":"0"}"#),
-        records(r#"{"traceId":"+1"}"#),
-        records(r#"{"flags":""}"#),
-        records(r#"{"flags":".0"}"#),
-        records(r#"{"flags":1.5}"#),
-        records(r#"{"flags":"1e-1"}"#),
-        records(r#"{"flags":1e10}"#),
-        records(r#"{"timeUnixNano":1e99}"#),
-        records(r#"{"body":{"bytesValue":"*"}}"#),
-        records(r#"{"body":{"intValue":9223372036854775808}}"#),
-        records(r#"{"body":{"boolValue":true,"intValue":1}}"#),
-        records(r#"{"body":{"stringValue":"\ud800"}}"#),
-        records(&format!(
-            "{{\"body\":{}7",
-            r#"{"arrayValue":{"values":["#.repeat(100)
-        )),
     ] {
         let problem = collected(Encoding::Json, wrong.clone()).unwrap_err();
         assert_eq!(problem.status(), 400, "{wrong}");
@@ -177,7 +153,195 @@ fn what_is_no_request_is_undecodable() {
     for bytes in 1..whole.len() {
         assert!(collected(Encoding::Protobuf, whole[..bytes].to_vec()).is_err());
     }
-    for wrong in [&b"\x08\x01"[..], b"\x0a\x02\x1a\x01\xff", b"\0", b"{}"] {
+    for wrong in [&b"\x08\x01"[..], b"\0", b"{}"] {
         assert!(collected(Encoding::Protobuf, wrong).is_err(), "{wrong:?}");
     }
+}
+
+/// A request whose second record of three is this one.
+fn second_of_three(record: &str) -> String {
+    format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{}},{record},{{}}]}}]}}]}}"#)
+}
+
+#[test]
+fn a_record_that_json_has_wrong_is_rejected_alone() {
+    for wrong in [
+        "7",
+        "[]",
+        r#"{"timeUnixNano":-1}"#,
+        r#"{"timeUnixNano":"x"}"#,
+        r#"{"severityNumber":"SEVERITY_NUMBER_INFO"}"#,
+        r#"{"traceId":"0"}"#,
+        r#"{"traceId":"+1"}"#,
+        r#"{"flags":""}"#,
+        r#"{"flags":".0"}"#,
+        r#"{"flags":1.5}"#,
+        r#"{"flags":"1e-1"}"#,
+        r#"{"flags":1e10}"#,
+        r#"{"timeUnixNano":1e99}"#,
+        r#"{"body":{"bytesValue":"*"}}"#,
+        r#"{"body":{"intValue":9223372036854775808}}"#,
+        r#"{"body":{"boolValue":true,"intValue":1}}"#,
+        r#"{"body":{"stringValue":"\ud800"}}"#,
+        r#"{"flags":"+1"}"#,
+        r#"{"flags":"01"}"#,
+        r#"{"flags":" 1"}"#,
+        r#"{"severityText":7}"#,
+    ] {
+        let collected = collected(Encoding::Json, second_of_three(wrong)).unwrap();
+        assert_eq!(
+            (collected.events.len(), collected.rejected),
+            (2, 1),
+            "{wrong}"
+        );
+        assert!(collected.reasons[0].starts_with("record 1: "), "{wrong}");
+    }
+}
+
+#[test]
+fn a_double_beyond_what_64_bits_hold_is_refused_and_not_infinite() {
+    for wrong in [
+        "1e400",
+        "-1e400",
+        r#""1e400""#,
+        r#""inf""#,
+        r#""nan""#,
+        r#""+1""#,
+        r#"".5""#,
+        "true",
+    ] {
+        let record = format!(r#"{{"body":{{"doubleValue":{wrong}}}}}"#);
+        let collected = collected(Encoding::Json, second_of_three(&record)).unwrap();
+        assert_eq!(
+            (collected.events.len(), collected.rejected),
+            (2, 1),
+            "{wrong}"
+        );
+    }
+    // So small that it is zero, which is as near as it gets.
+    assert_eq!(
+        body(r#"{"doubleValue":1e-400}"#),
+        r#"{"body":{"doubleValue":0.0}}"#
+    );
+}
+
+#[test]
+fn text_in_protobuf_that_is_not_utf8_rejects_the_records_that_it_belongs_to() {
+    let field = |tag: u32, bytes: &[u8]| {
+        let mut field = Vec::new();
+        prost::encoding::bytes::encode(tag, &bytes.to_vec(), &mut field);
+        field
+    };
+    let request = |resource: &[u8], url: &[u8], scope: &[u8], records: &[&[u8]]| {
+        let records = records.iter().flat_map(|record| field(2, record));
+        let scope_logs: Vec<u8> = field(1, scope).into_iter().chain(records).collect();
+        let parts = [field(1, resource), field(2, &scope_logs), field(3, url)];
+        let healthy = field(2, &field(2, b""));
+        [field(1, &parts.concat()), field(1, &healthy)].concat()
+    };
+    // LogRecord.severity_text, Resource.attributes with a key, InstrumentationScope.name.
+    let (text, attribute, name) = (
+        field(3, b"\xff"),
+        field(1, &field(1, b"\xff")),
+        field(1, b"\xff"),
+    );
+    for (body, taken, rejected) in [
+        (request(b"", b"", b"", &[&text, b""]), 2, 1),
+        (request(&attribute, b"", b"", &[b"", b""]), 1, 2),
+        (request(b"", b"\xff", b"", &[b"", b""]), 1, 2),
+        (request(b"", b"", &name, &[b"", b""]), 1, 2),
+        // A field that ends before its length, within a record.
+        (request(b"", b"", b"", &[b"\x1a\x05a", b""]), 2, 1),
+    ] {
+        let collected = collected(Encoding::Protobuf, body).unwrap();
+        assert_eq!(
+            (collected.events.len(), collected.rejected),
+            (taken, rejected)
+        );
+        assert!(
+            collected.reasons[0].contains("not a valid "),
+            "{:?}",
+            collected.reasons
+        );
+    }
+}
+
+#[test]
+fn members_that_otlp_does_not_define_are_named_and_the_rest_is_taken() {
+    for (body, taken, unknown) in [
+        (
+            r#"{"resource_logs":[{}]}"#.to_owned(),
+            0,
+            "resource_logs in ExportLogsServiceRequest",
+        ),
+        (
+            r#"{"events":[{}]}"#.to_owned(),
+            0,
+            "events in ExportLogsServiceRequest",
+        ),
+        (
+            r#"{"resourceLogs":[{"scope_logs":[{}]}]}"#.to_owned(),
+            0,
+            "scope_logs in ResourceLogs",
+        ),
+        (
+            r#"{"resourceLogs":[{"scopeLogs":[{"log_records":[{}]}]}]}"#.to_owned(),
+            0,
+            "log_records in ScopeLogs",
+        ),
+        (
+            r#"{"resourceLogs":[{"resource":{"attrs":[]},"scopeLogs":[{"logRecords":[{}]}]}]}"#
+                .to_owned(),
+            1,
+            "attrs in Resource",
+        ),
+        (
+            r#"{"resourceLogs":[{"scopeLogs":[{"scope":{"nom":""},"logRecords":[{}]}]}]}"#
+                .to_owned(),
+            1,
+            "nom in InstrumentationScope",
+        ),
+        (
+            second_of_three(r#"{"time_unix_nano":"1"}"#),
+            3,
+            "time_unix_nano in LogRecord",
+        ),
+        (
+            second_of_three(r#"{"body":{"string_value":"x"}}"#),
+            3,
+            "string_value in LogRecord",
+        ),
+        (
+            second_of_three(r#"{"attributes":[{"key":"a","val":{}}]}"#),
+            3,
+            "val in LogRecord",
+        ),
+    ] {
+        let collected = collected(Encoding::Json, body.clone()).unwrap();
+        assert_eq!(
+            (collected.events.len(), collected.rejected),
+            (taken, 0),
+            "{body}"
+        );
+        assert_eq!(collected.unknown, [unknown], "{body}");
+    }
+    assert!(
+        collected(Encoding::Json, example().to_string())
+            .unwrap()
+            .unknown
+            .is_empty()
+    );
+}
+
+#[test]
+fn names_of_unknown_members_are_bounded_in_number_and_length() {
+    let many: Vec<_> = (0..1_000)
+        .map(|n| format!(r#""{}{n}":0"#, "ä".repeat(n)))
+        .collect();
+    let unknown = collected(Encoding::Json, format!("{{{}}}", many.join(",")))
+        .unwrap()
+        .unknown;
+    assert_eq!(unknown.len(), 3);
+    let long = format!(r#"{{"{}":0}}"#, "ä".repeat(100_000));
+    assert!(collected(Encoding::Json, long).unwrap().unknown[0].len() < 128);
 }
