@@ -32,7 +32,7 @@ impl Plain<'_> {
             event_id: EventId::new(&event_id.0).ok()?,
             timestamp: Timestamp::new(&timestamp.0).ok()?,
             source: Source::new(&source.0).ok()?,
-            payload: Payload::new(payload, json)?,
+            payload: Payload::new(payload, json).ok()?,
         })
     }
 }
@@ -137,11 +137,9 @@ impl<'a> RawFields<'a> {
     }
 
     fn payload(&mut self, json: &Bytes) -> Option<Payload> {
-        let payload = Payload::new(self.take(4)?.get(), json);
-        if payload.is_none() {
-            self.add(4, Code::WrongType, "must be a JSON object".to_owned());
-        }
-        payload
+        Payload::new(self.take(4)?.get(), json)
+            .map_err(|(code, message)| self.add(4, code, message))
+            .ok()
     }
 
     fn add(&mut self, index: usize, code: Code, message: String) {
