@@ -6,6 +6,7 @@
 //! In a message the timestamp may be `null`: its producer knew none. Then it is the time at which the stream took the
 //! message, marked as such, and never compared with another.
 
+mod content;
 mod depth;
 mod fields;
 mod fitted;
@@ -20,6 +21,7 @@ use serde_json::value::RawValue;
 
 use self::fields::{Plain, RawFields};
 pub use self::{
+    content::Content,
     depth::MAX_DEPTH,
     fitted::fitted,
     timestamp::{Instant, Timestamp},

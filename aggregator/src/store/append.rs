@@ -13,7 +13,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 use shared::{
-    event::{Event, Topic},
+    event::{Content, Event, Topic},
     message::Rejection,
 };
 
@@ -220,14 +220,19 @@ impl<'a> Append<'a> {
             .ground
             .transaction
             .prepare_cached(
-                "SELECT topic_id, event_id, source, payload, timestamp_filled FROM events WHERE sequence = ?1",
+                "SELECT topic_id, event_id, source, payload, timestamp, timestamp_filled FROM events WHERE sequence = ?1",
             )?
             .query_row([sequence], |row| {
                 let is_event_id = row.get_ref(1)?.as_str()? == event.event_id.as_str();
-                // They differ in nothing but a time that one of them got on arrival.
-                let is_same = (event.timestamp.is_filled() || row.get(4)?)
-                    && row.get_ref(2)?.as_str()? == event.source.as_str()
-                    && row.get_ref(3)?.as_bytes()? == event.payload.as_bytes();
+                let stored = Content {
+                    timestamp: match row.get(5)? {
+                        true => None,
+                        false => Some(row.get_ref(4)?.as_bytes()?),
+                    },
+                    source: row.get_ref(2)?.as_bytes()?,
+                    payload: row.get_ref(3)?.as_bytes()?,
+                };
+                let is_same = event.differing(&stored).is_none();
                 Ok((row.get::<_, i64>(0)?, is_event_id, is_same))
             })
             .optional()?
