@@ -19,7 +19,7 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::fields::{Plain, RawFields};
+use self::fields::{Plain, RawFields, Rules};
 pub use self::{
     content::Content,
     depth::MAX_DEPTH,
@@ -93,7 +93,16 @@ impl Event {
         }
         let fields: RawFields<'_> = serde_json::from_slice(json)
             .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
-        fields.check(json, arrival)
+        fields.check(json, arrival, Rules::Current)
+    }
+
+    /// As [`Self::parse_arrived`], by the rules of earlier versions, which stored what is refused now.
+    pub(crate) fn parse_earlier(json: &Bytes, arrival: i64) -> Option<Self> {
+        if json.len() > MAX_EVENT_BYTES || json.first() != Some(&b'{') {
+            return None;
+        }
+        let fields: RawFields<'_> = serde_json::from_slice(json).ok()?;
+        fields.check(json, Some(arrival), Rules::Earlier).ok()
     }
 
     /// Parses a JSON array that holds events and nothing else, in one pass. None for anything else, which
@@ -190,15 +199,15 @@ impl Payload {
     /// [`Code::WrongType`] or [`Code::TooDeep`] with a message for people.
     pub fn parse(text: &Bytes) -> Result<Self, (Code, String)> {
         let raw: &RawValue = serde_json::from_slice(text).map_err(|_| no_object())?;
-        Self::new(raw.get(), text)
+        Self::new(raw.get(), text, Rules::Current)
     }
 
     /// Takes `text`, valid JSON within `json`.
-    fn new(text: &str, json: &Bytes) -> Result<Self, (Code, String)> {
+    fn new(text: &str, json: &Bytes, rules: Rules) -> Result<Self, (Code, String)> {
         if !text.starts_with('{') {
             return Err(no_object());
         }
-        if is_deeper(text.as_bytes(), MAX_DEPTH) {
+        if rules == Rules::Current && is_deeper(text.as_bytes(), MAX_DEPTH) {
             let message =
                 format!("is nested more than {MAX_DEPTH} levels deep, counting the payload itself");
             return Err((Code::TooDeep, message));

@@ -22,6 +22,7 @@ use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     duplicates::Again,
+    fingerprint::Fields,
     incarnation::{Incarnation, was_applied},
     index::{Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
@@ -180,6 +181,15 @@ impl<'a> Append<'a> {
                 Seen::Collision(_) => rejections += 1,
             }
         }
+        for rejection in delivery
+            .arrivals
+            .iter()
+            .filter_map(|arrival| arrival.as_ref().err())
+        {
+            if self.was_event(rejection, delivery)? {
+                rejections -= 1;
+            }
+        }
         let mut kept = 0;
         for life in self.next.lives.iter().filter(|_| rejections > 0) {
             // Their rows are not there any more, or may not be.
@@ -197,6 +207,17 @@ impl<'a> Append<'a> {
                 })?;
         }
         Ok(kept >= rejections)
+    }
+
+    /// Whether an earlier version, which accepted more, stored this rejection as an event.
+    fn was_event(&self, rejection: &Rejection, delivery: &Delivery) -> Result<bool, StoreError> {
+        let Some(event) = rejection.earlier_event(&delivery.subject, delivery.time) else {
+            return Ok(false);
+        };
+        let print = self.next.key.print(&Fields::from(&event));
+        let found = self.ground.index.find(print.identity)?;
+        let seen = self.see(&event, LookedEvent { print, found })?;
+        Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
     }
 
     /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ.

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use time::{Date, Month, OffsetDateTime, UtcDateTime, format_description::well_known::Rfc3339};
 
-use super::{Code, MAX_NAME_BYTES};
+use super::{Code, MAX_NAME_BYTES, fields::Rules};
 
 /// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,7 +24,11 @@ impl Timestamp {
     /// # Errors
     /// [`Code::NotRfc3339`] or [`Code::TooLong`] with a message for people.
     pub fn new(text: &str) -> Result<Self, (Code, String)> {
-        Instant::parse(text)?;
+        Self::by(text, Rules::Current)
+    }
+
+    pub(super) fn by(text: &str, rules: Rules) -> Result<Self, (Code, String)> {
+        Instant::by(text, rules)?;
         Ok(Self {
             text: text.into(),
             is_filled: false,
@@ -79,13 +83,21 @@ impl<'a> Instant<'a> {
     /// # Errors
     /// As [`Timestamp::new`].
     pub fn parse(text: &'a str) -> Result<Self, (Code, String)> {
+        Self::by(text, Rules::Current)
+    }
+
+    fn by(text: &'a str, rules: Rules) -> Result<Self, (Code, String)> {
         if text.len() > MAX_NAME_BYTES {
             let bytes = text.len();
             let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken");
             return Err((Code::TooLong, message));
         }
         match read(text.as_bytes()) {
-            Some((b'T' | b't', instant)) => Ok(instant),
+            Some((separator, instant))
+                if rules == Rules::Earlier || matches!(separator, b'T' | b't') =>
+            {
+                Ok(instant)
+            }
             _ => Err((
                 Code::NotRfc3339,
                 "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z".to_owned(),

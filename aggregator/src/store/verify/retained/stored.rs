@@ -69,7 +69,14 @@ impl Stored {
         })
     }
 
-    /// The same for the event that the row was made from, byte for byte: the time that was filled in, too.
+    /// Whether timestamp or payload are not the event's byte for byte.
+    pub fn is_reworded(&self, event: &Event) -> bool {
+        let is_filled = self.is_filled || event.timestamp.is_filled();
+        !is_filled && self.timestamp != event.timestamp.as_str().as_bytes()
+            || self.payload != event.payload.as_bytes()
+    }
+
+    /// The same for the event that the row was made from, whose time has to be the same text, also where it was filled in.
     pub fn differing_own(&self, event: &Event) -> Option<&'static str> {
         let is_time = self.is_filled == event.timestamp.is_filled()
             && self.timestamp == event.timestamp.as_str().as_bytes();
