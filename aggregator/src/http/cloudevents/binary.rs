@@ -215,4 +215,50 @@ mod tests {
             event(&Bytes::from_static(same.as_bytes()))
         );
     }
+
+    #[test]
+    fn a_binary_event_has_the_form_of_the_structured_one() {
+        let core = r#""specversion":"1.0","type":"t","source":"/s","id":"1""#;
+        let event = |json: &str| {
+            let json = Bytes::from(format!("{{{core},{json}}}"));
+            cloudevent::parse(&json, 0).unwrap().to_json()
+        };
+        for (headers, body, members) in [
+            (
+                [
+                    ("ce-sampledrate", "5"),
+                    ("content-type", "application/json"),
+                ],
+                "{}",
+                r#""sampledrate":5,"data":{}"#,
+            ),
+            (
+                [("ce-a", "true"), ("content-type", "application/json")],
+                "\"x\"",
+                r#""a":true,"data":"x""#,
+            ),
+            (
+                [("ce-a", "h%C3%A4"), ("content-type", "text/plain")],
+                "Hi",
+                r#""a":"h\u00e4","datacontenttype":"text/plain","data_base64":"SGk=""#,
+            ),
+            (
+                [
+                    ("ce-a", ""),
+                    ("content-type", "application/json;charset=utf-8"),
+                ],
+                "",
+                r#""a":"","datacontenttype":"application/json","data_base64":"""#,
+            ),
+            (
+                [("ce-a", "-7"), ("content-type", "application/octet-stream")],
+                "Hi",
+                r#""a":-7,"datacontenttype":"application/octet-stream","data":"Hi""#,
+            ),
+        ] {
+            let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+            let binary = made(&headers, body.as_bytes()).unwrap();
+            assert_eq!(event(&binary), event(members), "{members}");
+        }
+    }
 }
