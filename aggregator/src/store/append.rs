@@ -245,11 +245,10 @@ impl<'a> Append<'a> {
             )?
             .query_row([sequence], |row| {
                 let is_event_id = row.get_ref(1)?.as_str()? == event.event_id.as_str();
+                let is_filled: bool = row.get(5)?;
+                let timestamp = row.get_ref(4)?.as_bytes()?;
                 let stored = Content {
-                    timestamp: match row.get(5)? {
-                        true => None,
-                        false => Some(row.get_ref(4)?.as_bytes()?),
-                    },
+                    timestamp: (!is_filled).then_some(timestamp),
                     source: row.get_ref(2)?.as_bytes()?,
                     payload: row.get_ref(3)?.as_bytes()?,
                 };
