@@ -6,8 +6,11 @@
 //! In a message the timestamp may be `null`: its producer knew none. Then it is the time at which the stream took the
 //! message, marked as such, and never compared with another.
 
+mod content;
+mod depth;
 mod fields;
 mod fitted;
+mod timestamp;
 
 use std::{borrow::Cow, fmt};
 
@@ -15,11 +18,15 @@ use bytes::Bytes;
 use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-pub(crate) use self::fields::Text;
-use self::fields::{Plain, RawFields};
-pub use self::fitted::fitted;
+use self::fields::{Plain, RawFields, Rules};
+pub use self::{
+    content::Content,
+    depth::MAX_DEPTH,
+    fitted::fitted,
+    timestamp::{Instant, Timestamp},
+};
+pub(crate) use self::{depth::is_deeper, fields::Text};
 
 /// Largest event in bytes of JSON, white space around it left out.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;
@@ -86,7 +93,16 @@ impl Event {
         }
         let fields: RawFields<'_> = serde_json::from_slice(json)
             .map_err(|err| vec![Violation::new(None, Code::WrongType, err.to_string())])?;
-        fields.check(json, arrival)
+        fields.check(json, arrival, Rules::Current)
+    }
+
+    /// As [`Self::parse_arrived`], by the rules of earlier versions, which stored what is refused now.
+    pub(crate) fn parse_earlier(json: &Bytes, arrival: i64) -> Option<Self> {
+        if json.len() > MAX_EVENT_BYTES || json.first() != Some(&b'{') {
+            return None;
+        }
+        let fields: RawFields<'_> = serde_json::from_slice(json).ok()?;
+        fields.check(json, Some(arrival), Rules::Earlier).ok()
     }
 
     /// Parses a JSON array that holds events and nothing else, in one pass. None for anything else, which
@@ -171,66 +187,8 @@ name!(
     Source
 );
 
-/// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timestamp {
-    text: CompactString,
-    is_filled: bool,
-}
-
-impl Timestamp {
-    /// Checks the text and keeps it. RFC 3339 has no bound on the digits of a fraction; here the text has at most
-    /// [`MAX_NAME_BYTES`].
-    ///
-    /// # Errors
-    /// [`Code::NotRfc3339`] or [`Code::TooLong`] with a message for people.
-    pub fn new(text: &str) -> Result<Self, (Code, String)> {
-        if text.len() > MAX_NAME_BYTES {
-            let bytes = text.len();
-            let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken");
-            return Err((Code::TooLong, message));
-        }
-        match OffsetDateTime::parse(text, &Rfc3339) {
-            Ok(_) => Ok(Self {
-                text: text.into(),
-                is_filled: false,
-            }),
-            Err(_) => Err((
-                Code::NotRfc3339,
-                "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z".to_owned(),
-            )),
-        }
-    }
-
-    /// What an event without one gets: the time at which the stream took its message, in nanoseconds since 1970.
-    ///
-    /// # Panics
-    /// Never: the times that 64 bits of nanoseconds can tell, from 1677 to 2262, are all of RFC 3339.
-    #[must_use]
-    pub fn of_arrival(nanoseconds: i64) -> Self {
-        let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into());
-        let text = time.expect("64 bits of nanoseconds end in 2262");
-        let text = text.format(&Rfc3339).expect("the year has four digits");
-        Self {
-            text: text.into(),
-            is_filled: true,
-        }
-    }
-
-    /// The text as it came, or as it was filled in.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// Whether its producer knew none, so that it says nothing of what the event is.
-    #[must_use]
-    pub fn is_filled(&self) -> bool {
-        self.is_filled
-    }
-}
-
-/// A JSON object as the bytes that came. They are valid JSON and so valid UTF-8.
+/// A JSON object as the bytes that came, nested at most [`MAX_DEPTH`] levels deep. They are valid JSON and so valid
+/// UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload(Bytes);
 
@@ -238,17 +196,23 @@ impl Payload {
     /// Takes the text of a JSON object.
     ///
     /// # Errors
-    /// [`Code::WrongType`] with a message for people.
+    /// [`Code::WrongType`] or [`Code::TooDeep`] with a message for people.
     pub fn parse(text: &Bytes) -> Result<Self, (Code, String)> {
-        let no_object = || (Code::WrongType, "must be a JSON object".to_owned());
         let raw: &RawValue = serde_json::from_slice(text).map_err(|_| no_object())?;
-        Self::new(raw.get(), text).ok_or_else(no_object)
+        Self::new(raw.get(), text, Rules::Current)
     }
 
-    /// Takes `text`, valid JSON that stands in `json`, if it is an object.
-    fn new(text: &str, json: &Bytes) -> Option<Self> {
-        text.starts_with('{')
-            .then(|| Self(json.slice_ref(text.as_bytes())))
+    /// Takes `text`, valid JSON within `json`.
+    fn new(text: &str, json: &Bytes, rules: Rules) -> Result<Self, (Code, String)> {
+        if !text.starts_with('{') {
+            return Err(no_object());
+        }
+        if rules == Rules::Current && is_deeper(text.as_bytes(), MAX_DEPTH) {
+            let message =
+                format!("is nested more than {MAX_DEPTH} levels deep, counting the payload itself");
+            return Err((Code::TooDeep, message));
+        }
+        Ok(Self(json.slice_ref(text.as_bytes())))
     }
 
     /// The object's text, from its `{` to its `}`: UTF-8, which need not be checked again.
@@ -265,6 +229,10 @@ impl Payload {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("a payload was parsed as JSON, which is UTF-8")
     }
+}
+
+fn no_object() -> (Code, String) {
+    (Code::WrongType, "must be a JSON object".to_owned())
 }
 
 /// One way in which an event breaks the rules.
@@ -319,6 +287,8 @@ pub enum Code {
     TooLong,
     /// Not a time of RFC 3339 with an offset.
     NotRfc3339,
+    /// A payload of more than [`MAX_DEPTH`] levels.
+    TooDeep,
     /// More bytes than [`MAX_EVENT_BYTES`].
     TooLarge,
     /// More events than one request may have.
@@ -430,26 +400,17 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_needs_an_offset_and_a_real_date() {
-        for good in [
-            "2026-01-31T12:00:00Z",
-            "2026-01-31T12:00:00.123456789-23:59",
-            "2023-05-13T22:09:38.000-04:00",
-        ] {
-            assert!(Timestamp::new(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "2026-01-31T12:00:00",
-            "2026-02-30T12:00:00Z",
-            "2026-01-31",
-            "2026-01-31T24:00:00Z",
-            "",
-        ] {
-            assert!(Timestamp::new(bad).is_err(), "{bad}");
-        }
-        let long = |digits: usize| format!("2026-01-31T12:00:00.{}Z", "0".repeat(digits));
-        assert!(Timestamp::new(&long(MAX_NAME_BYTES - 21)).is_ok());
-        assert!(Timestamp::new(&long(MAX_NAME_BYTES - 20)).is_err());
+    fn a_payload_has_at_most_128_levels_and_is_the_first_of_them() {
+        let event = |levels: usize| {
+            let (open, close) = (r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
+            let inner = if levels % 2 == 1 { "{}" } else { "" };
+            parse(&format!(
+                r#"{{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{open}{inner}{close}}}"#
+            ))
+        };
+        assert!(event(MAX_DEPTH).is_ok());
+        assert_eq!(event(MAX_DEPTH + 1), one("payload", Code::TooDeep));
+        assert_eq!(event(50_000), one("payload", Code::TooDeep));
     }
 
     #[test]

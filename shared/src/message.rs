@@ -37,6 +37,17 @@ pub struct Rejection {
     pub body: Bytes,
 }
 
+impl Rejection {
+    /// The event that earlier versions stored for this arrival: they took any character between date and time, and
+    /// payloads of any depth. Their messages can be delivered again. `subject` and `time` are those of the message.
+    #[must_use]
+    pub fn earlier_event(&self, subject: &str, time: i64) -> Option<Event> {
+        let is_event = self.reason == Reason::InvalidEvent;
+        let event = is_event.then(|| Event::parse_earlier(&self.body, time))??;
+        (subject::topic(subject).as_ref() == Some(&event.topic)).then_some(event)
+    }
+}
+
 /// Why an arrival was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
@@ -416,6 +427,31 @@ mod tests {
         assert_eq!(wrong.unwrap_err().detail, "type: is required");
     }
 
+    #[test]
+    fn what_earlier_versions_stored_is_known_by_their_rules_and_rejected_by_todays() {
+        let deep = format!(
+            "{}{}",
+            r#"{"a":"#.repeat(200),
+            "0".to_owned() + &"}".repeat(200)
+        );
+        let earlier = [
+            event("t", "1").replace('T', " "),
+            event("t", "1").replace('T', "x"),
+            event("t", "1").replace("{}", &deep),
+        ];
+        for json in earlier {
+            let rejection = decode("events.t", &json.clone().into(), 0).remove(0);
+            let rejection = rejection.unwrap_err();
+            assert_eq!(rejection.reason, Reason::InvalidEvent);
+            let stored = rejection.earlier_event("events.t", 0).unwrap();
+            assert_eq!(stored.to_json(), json);
+            assert_eq!(rejection.earlier_event("events.other", 0), None);
+        }
+        let never = event("t", "1").replace('T', "TT");
+        let rejection = decode("events.t", &never.into(), 0).remove(0).unwrap_err();
+        assert_eq!(rejection.earlier_event("events.t", 0), None);
+    }
+
     fn element() -> impl Strategy<Value = String> {
         let wrong = [
             "7",
@@ -423,6 +459,7 @@ mod tests {
             r#"["t","1","2026-01-31T12:00:00Z","s",{}]"#,
             r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":[]}"#,
             r#"{"topic":"t","event_id":"1","timestamp":"today","source":"s","payload":{}}"#,
+            r#"{"topic":"t","event_id":"1","timestamp":"2026-01-31 12:00:00Z","source":"s","payload":{}}"#,
             r#"{"topic":"t","event_id":"","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,
             r#"{"topic":"t","event_id":"\ud800","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,
             r#"{"topic":"t","topic":"t","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#,

@@ -5,6 +5,7 @@ mod brokers;
 mod clock;
 mod command_lines;
 mod compose;
+mod content;
 mod data_files;
 mod duplicates;
 mod exports;

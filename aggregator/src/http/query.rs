@@ -1,8 +1,7 @@
 //! Query strings: each parameter known, once, and legal.
 
 use percent_encoding::percent_decode_str;
-use shared::event::{Code, Topic, Violation};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use shared::event::{Code, Instant, Topic, Violation};
 
 use super::problem::{ItemErrors, Problem};
 
@@ -112,13 +111,9 @@ impl Query {
         let Some(text) = self.text(name) else {
             return Ok(None);
         };
-        let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| {
-            let message = "must be an RFC 3339 time with an offset, as in 2026-01-31T12:00:00Z";
-            Problem::invalid_query(name, Code::NotRfc3339, message.to_owned())
-        })?;
-        let nanoseconds = time.unix_timestamp_nanos();
-        let microseconds = nanoseconds.div_euclid(1_000) + i128::from(nanoseconds % 1_000 != 0);
-        Ok(Some(i64::try_from(microseconds).unwrap_or(i64::MAX)))
+        Instant::parse(text)
+            .map(|instant| Some(instant.microseconds()))
+            .map_err(|(code, message)| Problem::invalid_query(name, code, message))
     }
 
     /// The parameter `order`: whether it is `desc`, or `default` where it is left out.

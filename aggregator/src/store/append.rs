@@ -13,7 +13,7 @@ use rusqlite::{
     types::{ToSqlOutput, ValueRef},
 };
 use shared::{
-    event::{Event, Topic},
+    event::{Content, Event, Topic},
     message::Rejection,
 };
 
@@ -22,6 +22,7 @@ use super::{
     Appended, Delivery, StoreError,
     digest::Digest,
     duplicates::Again,
+    fingerprint::Fields,
     incarnation::{Incarnation, was_applied},
     index::{Entry, Index, IndexError, Seal, Table},
     lookup::{Looked, LookedEvent},
@@ -180,6 +181,15 @@ impl<'a> Append<'a> {
                 Seen::Collision(_) => rejections += 1,
             }
         }
+        for rejection in delivery
+            .arrivals
+            .iter()
+            .filter_map(|arrival| arrival.as_ref().err())
+        {
+            if self.was_event(rejection, delivery)? {
+                rejections -= 1;
+            }
+        }
         let mut kept = 0;
         for life in self.next.lives.iter().filter(|_| rejections > 0) {
             // Their rows are not there any more, or may not be.
@@ -197,6 +207,17 @@ impl<'a> Append<'a> {
                 })?;
         }
         Ok(kept >= rejections)
+    }
+
+    /// Whether an earlier version, which accepted more, stored this rejection as an event.
+    fn was_event(&self, rejection: &Rejection, delivery: &Delivery) -> Result<bool, StoreError> {
+        let Some(event) = rejection.earlier_event(&delivery.subject, delivery.time) else {
+            return Ok(false);
+        };
+        let print = self.next.key.print(&Fields::from(&event));
+        let found = self.ground.index.find(print.identity)?;
+        let seen = self.see(&event, LookedEvent { print, found })?;
+        Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
     }
 
     /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ.
@@ -220,14 +241,18 @@ impl<'a> Append<'a> {
             .ground
             .transaction
             .prepare_cached(
-                "SELECT topic_id, event_id, source, payload, timestamp_filled FROM events WHERE sequence = ?1",
+                "SELECT topic_id, event_id, source, payload, timestamp, timestamp_filled FROM events WHERE sequence = ?1",
             )?
             .query_row([sequence], |row| {
                 let is_event_id = row.get_ref(1)?.as_str()? == event.event_id.as_str();
-                // They differ in nothing but a time that one of them got on arrival.
-                let is_same = (event.timestamp.is_filled() || row.get(4)?)
-                    && row.get_ref(2)?.as_str()? == event.source.as_str()
-                    && row.get_ref(3)?.as_bytes()? == event.payload.as_bytes();
+                let is_filled: bool = row.get(5)?;
+                let timestamp = row.get_ref(4)?.as_bytes()?;
+                let stored = Content {
+                    timestamp: (!is_filled).then_some(timestamp),
+                    source: row.get_ref(2)?.as_bytes()?,
+                    payload: row.get_ref(3)?.as_bytes()?,
+                };
+                let is_same = event.differing(&stored).is_none();
                 Ok((row.get::<_, i64>(0)?, is_event_id, is_same))
             })
             .optional()?

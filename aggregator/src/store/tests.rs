@@ -2,6 +2,7 @@
 //! the counters are those of the model, exactly.
 
 mod backup;
+mod content;
 mod damage;
 mod harness;
 mod incarnations;

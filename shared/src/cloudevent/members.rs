@@ -14,10 +14,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::data::{self, Member};
 use crate::event::{Code, MAX_VIOLATIONS, Text, Violation};
 
-/// Attributes of the specification that are optional texts, not empty where they stand.
-const OPTIONAL_TEXTS: [&str; 3] = ["datacontenttype", "dataschema", "subject"];
+/// Attributes of the specification that are optional texts, not empty where they stand. The type of the data is one, too.
+const OPTIONAL_TEXTS: [&str; 2] = ["dataschema", "subject"];
 
 /// What an object has, sorted; its attributes move from `raw` to `kept` as they are checked.
 #[derive(Default)]
@@ -25,10 +26,8 @@ pub(super) struct Members<'a> {
     raw: BTreeMap<Cow<'a, str>, &'a RawValue>,
     /// What the payload keeps: attributes by name, their values as JSON.
     pub kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-    /// JSON as it came. `null` is data, too: it says that there is some, and that it is null.
-    pub data: Option<&'a str>,
-    /// A JSON string.
-    pub base64: Option<String>,
+    /// `null` is data, too: it says that there is some, and that it is null.
+    pub data: Option<Member<'a>>,
     pub violations: Vec<Violation>,
 }
 
@@ -56,7 +55,11 @@ impl<'a> Members<'a> {
 
     /// Checks what has not been taken out, and keeps it.
     pub fn check_rest(&mut self) {
-        self.check_data();
+        let kind = self.optional("datacontenttype", |text| match text {
+            "" => Err(empty()),
+            text => Ok(data::media_type(text).to_owned()),
+        });
+        self.check_data(kind);
         for (name, raw) in std::mem::take(&mut self.raw) {
             if raw.get() == "null" {
                 continue;
@@ -77,20 +80,33 @@ impl<'a> Members<'a> {
         self.kept.insert(name.into(), as_json(text).into());
     }
 
-    fn check_data(&mut self) {
-        self.data = self.raw.remove("data").map(RawValue::get);
-        let Some(raw) = self.take("data_base64") else {
-            return;
-        };
-        if self.data.is_some() {
-            let message = "stands beside data; an event has one of the two at most";
+    /// Keeps the data, and its type: the one that is implied, too, and none that says nothing.
+    fn check_data(&mut self, mut kind: Option<String>) {
+        let (json, base64) = (self.raw.remove("data"), self.take("data_base64"));
+        if json.is_some() && base64.is_some() {
+            let message = "is given in addition to data; an event has at most one of the two";
             self.tell("data_base64", Code::Repeated, message);
         }
-        let checked = text(raw).and_then(|text| match BASE64.decode(text.as_bytes()) {
-            Ok(_) => Ok(as_json(&text)),
-            Err(err) => Err((Code::WrongType, format!("is not base64: {err}"))),
+        let base64 = base64.and_then(|raw| {
+            let decoded = text(raw).and_then(|text| {
+                let decoded = BASE64.decode(text.as_bytes());
+                decoded.map_err(|err| (Code::WrongType, format!("is not base64: {err}")))
+            });
+            self.check("data_base64", decoded)
         });
-        self.base64 = self.check("data_base64", checked);
+        self.data = match (json, base64) {
+            (Some(json), _) => data::of_json(kind.as_deref(), json),
+            (None, Some(bytes)) => data::of_bytes(kind.as_deref(), &bytes),
+            (None, None) => None,
+        };
+        match &self.data {
+            Some(("data", _)) if kind.is_none() => kind = Some(data::IMPLIED.to_owned()),
+            None if kind.as_deref() == Some(data::IMPLIED) => kind = None,
+            _ => {}
+        }
+        if let Some(kind) = kind {
+            self.keep("datacontenttype", &kind);
+        }
     }
 
     /// Takes out a member; `null` is as good as none.
@@ -112,13 +128,16 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The value of an attribute, as JSON that is the same for all spellings of a string.
+/// The value of an attribute as a JSON string, written in one way. Integers and booleans become their canonical strings
+/// (section "Type System" of the specification): the binary mode has no other.
 fn value(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
     let json = raw.get();
     match json.as_bytes()[0] {
         b'"' => Ok(as_json(&text(raw)?).into()),
-        b't' | b'f' => Ok(json.into()),
-        b'-' | b'0'..=b'9' if json.parse::<i32>().is_ok() => Ok(json.into()),
+        b't' | b'f' => Ok(as_json(json).into()),
+        b'-' | b'0'..=b'9' if let Ok(integer) = json.parse::<i32>() => {
+            Ok(as_json(&integer.to_string()).into())
+        }
         b'-' | b'0'..=b'9' if json.bytes().skip(1).all(|byte| byte.is_ascii_digit()) => {
             let message = format!("must be an integer from {} to {}", i32::MIN, i32::MAX);
             Err((Code::OutOfRange, message))
@@ -132,9 +151,13 @@ fn value(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
 
 fn not_empty(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
     match text(raw)? {
-        text if text.is_empty() => Err((Code::Empty, "must not be empty".to_owned())),
+        text if text.is_empty() => Err(empty()),
         text => Ok(text),
     }
+}
+
+fn empty() -> (Code, String) {
+    (Code::Empty, "must not be empty".to_owned())
 }
 
 /// The text of a string, of characters that the specification allows.

@@ -32,7 +32,7 @@ impl Plain<'_> {
             event_id: EventId::new(&event_id.0).ok()?,
             timestamp: Timestamp::new(&timestamp.0).ok()?,
             source: Source::new(&source.0).ok()?,
-            payload: Payload::new(payload, json)?,
+            payload: Payload::new(payload, json, Rules::Current).ok()?,
         })
     }
 }
@@ -81,17 +81,30 @@ pub(super) struct RawFields<'a> {
     violations: Vec<Violation>,
 }
 
+/// Which rules timestamps and payloads have to keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rules {
+    Current,
+    /// Those of earlier versions: any ASCII character between date and time, and any depth.
+    Earlier,
+}
+
 impl<'a> RawFields<'a> {
-    pub fn check(mut self, json: &Bytes, arrival: Option<i64>) -> Result<Event, Vec<Violation>> {
+    pub fn check(
+        mut self,
+        json: &Bytes,
+        arrival: Option<i64>,
+        rules: Rules,
+    ) -> Result<Event, Vec<Violation>> {
         let topic = self.text(0, Topic::new);
         let event_id = self.text(1, EventId::new);
         let is_null = self.values[2].is_some_and(|value| value.get() == "null");
         let timestamp = match arrival.filter(|_| is_null) {
             Some(arrival) => Some(Timestamp::of_arrival(arrival)),
-            None => self.text(2, Timestamp::new),
+            None => self.text(2, |text| Timestamp::by(text, rules)),
         };
         let source = self.text(3, Source::new);
-        let payload = self.payload(json);
+        let payload = self.payload(json, rules);
         match (topic, event_id, timestamp, source, payload) {
             (Some(topic), Some(event_id), Some(timestamp), Some(source), Some(payload))
                 if self.violations.is_empty() =>
@@ -136,12 +149,10 @@ impl<'a> RawFields<'a> {
             .ok()
     }
 
-    fn payload(&mut self, json: &Bytes) -> Option<Payload> {
-        let payload = Payload::new(self.take(4)?.get(), json);
-        if payload.is_none() {
-            self.add(4, Code::WrongType, "must be a JSON object".to_owned());
-        }
-        payload
+    fn payload(&mut self, json: &Bytes, rules: Rules) -> Option<Payload> {
+        Payload::new(self.take(4)?.get(), json, rules)
+            .map_err(|(code, message)| self.add(4, code, message))
+            .ok()
     }
 
     fn add(&mut self, index: usize, code: Code, message: String) {

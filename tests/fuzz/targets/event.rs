@@ -7,7 +7,7 @@ use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::event::{Event, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_VIOLATIONS, Timestamp};
+use shared::event::{Event, MAX_DEPTH, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_VIOLATIONS, Timestamp};
 
 /// The same five fields, the way serde derives it.
 #[derive(Deserialize)]
@@ -31,9 +31,30 @@ impl<'a> Derived<'a> {
                 .iter()
                 .all(|name| (1..=MAX_NAME_BYTES).contains(&name.len()))
             && Timestamp::new(&event.timestamp).is_ok()
-            && event.payload.get().starts_with('{');
+            && event.payload.get().starts_with('{')
+            && depth(event.payload.get()) <= MAX_DEPTH;
         keeps_the_rules.then_some(event)
     }
+}
+
+/// Levels of valid JSON, by its characters.
+fn depth(json: &str) -> usize {
+    let (mut open, mut deepest, mut is_string, mut is_escaped) = (0usize, 0, false, false);
+    for char in json.chars() {
+        if is_string {
+            is_string = is_escaped || char != '"';
+            is_escaped = !is_escaped && char == '\\';
+            continue;
+        }
+        match char {
+            '"' => is_string = true,
+            '{' | '[' => open += 1,
+            '}' | ']' => open -= 1,
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    deepest
 }
 
 fuzz_target!(|data: &[u8]| {

@@ -4,7 +4,6 @@
 use std::{borrow::Cow, fmt::Write};
 
 use axum::http::{HeaderMap, header};
-use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
@@ -13,7 +12,6 @@ use shared::{
     event::{Code, MAX_EVENT_BYTES, Violation},
 };
 
-use super::essence;
 use crate::http::problem::{ItemErrors, Problem};
 
 /// What the names of headers that are attributes begin with.
@@ -60,49 +58,14 @@ pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
         errors.add(Some(0), violations);
         return Err(Problem::invalid_events(errors));
     }
-    if !body.is_empty() {
-        let (name, value) = data(kind, body)?;
+    if kind.is_some_and(cloudevent::is_json) && !body.is_empty() {
+        serde_json::from_slice::<&RawValue>(body).map_err(|err| Problem::not_json(&err))?;
+    }
+    if let Some((name, value)) = cloudevent::data_member(kind, body) {
         add(name, &value);
     }
     json.push('}');
     Ok(json.into())
-}
-
-/// The member that a body is: `data` where it is JSON, or text in UTF-8, by its type; otherwise `data_base64`. Without a
-/// type it is JSON where it can be: some libraries leave out that type, which the JSON format implies.
-fn data<'a>(kind: Option<&str>, body: &'a Bytes) -> Result<(&'static str, Cow<'a, str>), Problem> {
-    let json = || serde_json::from_slice::<&RawValue>(body);
-    let base64 = || ("data_base64", format!("\"{}\"", BASE64.encode(body)).into());
-    let Some(kind) = kind else {
-        return Ok(json().map_or_else(|_| base64(), |json| ("data", json.get().into())));
-    };
-    let essence = essence(kind);
-    let (family, subtype) = essence.split_once('/').unwrap_or_default();
-    if subtype == "json" || subtype.ends_with("+json") {
-        let json = json().map_err(|err| Problem::not_json(&err))?;
-        return Ok(("data", json.get().into()));
-    }
-    let is_text = family == "text" || essence == "application/xml" || subtype.ends_with("+xml");
-    if is_text
-        && is_utf8(kind)
-        && let Ok(text) = std::str::from_utf8(body)
-    {
-        return Ok(("data", as_json(text).into()));
-    }
-    Ok(base64())
-}
-
-/// Whether a type names no other character set. In another one the bytes mean other characters, also where they happen
-/// to be UTF-8.
-fn is_utf8(kind: &str) -> bool {
-    kind.split(';').skip(1).all(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let value = value.trim().trim_matches('"');
-        !name.trim().eq_ignore_ascii_case("charset")
-            || ["utf-8", "us-ascii"]
-                .iter()
-                .any(|set| value.eq_ignore_ascii_case(set))
-    })
 }
 
 /// The text of a header's value: quoted strings unquoted, then percent-decoded once (section 3.1.3.2). A percent sign
@@ -251,5 +214,51 @@ mod tests {
             event(&binary.unwrap()),
             event(&Bytes::from_static(same.as_bytes()))
         );
+    }
+
+    #[test]
+    fn a_binary_event_has_the_form_of_the_structured_one() {
+        let core = r#""specversion":"1.0","type":"t","source":"/s","id":"1""#;
+        let event = |json: &str| {
+            let json = Bytes::from(format!("{{{core},{json}}}"));
+            cloudevent::parse(&json, 0).unwrap().to_json()
+        };
+        for (headers, body, members) in [
+            (
+                [
+                    ("ce-sampledrate", "5"),
+                    ("content-type", "application/json"),
+                ],
+                "{}",
+                r#""sampledrate":5,"data":{}"#,
+            ),
+            (
+                [("ce-a", "true"), ("content-type", "application/json")],
+                "\"x\"",
+                r#""a":true,"data":"x""#,
+            ),
+            (
+                [("ce-a", "h%C3%A4"), ("content-type", "text/plain")],
+                "Hi",
+                r#""a":"h\u00e4","datacontenttype":"text/plain","data_base64":"SGk=""#,
+            ),
+            (
+                [
+                    ("ce-a", ""),
+                    ("content-type", "application/json;charset=utf-8"),
+                ],
+                "",
+                r#""a":"","datacontenttype":"application/json","data_base64":"""#,
+            ),
+            (
+                [("ce-a", "-7"), ("content-type", "application/octet-stream")],
+                "Hi",
+                r#""a":-7,"datacontenttype":"application/octet-stream","data":"Hi""#,
+            ),
+        ] {
+            let headers = headers.map(|(name, value)| (name, value.as_bytes()));
+            let binary = made(&headers, body.as_bytes()).unwrap();
+            assert_eq!(event(&binary), event(members), "{members}");
+        }
     }
 }

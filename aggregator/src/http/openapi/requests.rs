@@ -150,8 +150,12 @@ fn events() -> Array {
 /// A field of an event.
 fn of_event(field: &str) -> ObjectBuilder {
     match field {
-        "payload" => ObjectBuilder::new().description(Some("It comes back byte for byte.")),
-        "timestamp" => time().description(Some("RFC 3339 with an offset.")),
+        "payload" => ObjectBuilder::new().description(Some(
+            "Nested at most 128 levels deep, of which it is the first. It comes back byte for byte.",
+        )),
+        "timestamp" => time().description(Some(
+            "RFC 3339 with an offset, and T or t between date and time. It comes back as this text, and is compared as an instant.",
+        )),
         _ => name(),
     }
 }
@@ -199,7 +203,7 @@ fn cloud_event() -> Object {
                 .maximum(Some(i32::MAX)),
         );
     ObjectBuilder::new()
-        .description(Some("A CloudEvent 1.0, at most 512 KiB of JSON. data and data_base64 do not stand beside each other."))
+        .description(Some("A CloudEvent 1.0, at most 512 KiB of JSON. It has data or data_base64, not both; data is nested at most 127 levels deep. The same event in another mode is a duplicate."))
         .property("specversion", text().enum_values(Some(["1.0"])))
         .required("specversion")
         .property("type", required().description(Some("The topic.")))

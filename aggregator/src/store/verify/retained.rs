@@ -143,8 +143,17 @@ impl Retained {
             let is_accounted = match arrival {
                 Ok(event) => self.event(event, &owners, sequence, position, &mut rejected)?,
                 Err(rejection) => {
-                    self.recount.rejected += 1;
-                    self.rejection(rejection, &owners, sequence, position, &mut rejected)?
+                    let is_kept = rejected.iter().any(|row| row.position == position);
+                    let earlier = rejection.earlier_event(&delivery.subject, delivery.time);
+                    match earlier.filter(|_| !is_kept) {
+                        Some(event) if self.is_stored(&event)? => {
+                            self.event(&event, &owners, sequence, position, &mut rejected)?
+                        }
+                        _ => {
+                            self.recount.rejected += 1;
+                            self.rejection(rejection, &owners, sequence, position, &mut rejected)?
+                        }
+                    }
                 }
             };
             self.accounted += u64::from(is_accounted);
@@ -158,6 +167,11 @@ impl Retained {
             });
         }
         Ok(())
+    }
+
+    fn is_stored(&self, event: &Event) -> Result<bool, VerifyError> {
+        let stored = Stored::find(&self.verification, &self.sorted, event)?;
+        Ok(!stored.is_empty())
     }
 
     fn event(
@@ -202,7 +216,9 @@ impl Retained {
             let is_conflict = stored
                 .iter()
                 .all(|stored| stored.differing(event).is_some());
+            let is_reworded = stored.iter().all(|stored| stored.is_reworded(event));
             self.recount.conflicts += u64::from(is_conflict);
+            self.recount.reworded += u64::from(is_reworded && !is_conflict);
             return Ok(true);
         }
         for stored in own {

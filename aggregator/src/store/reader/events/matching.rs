@@ -1,10 +1,10 @@
 //! What an event has to have that no order of the store leads to: it is read to be known.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use memchr::memmem::Finder;
 use serde::{
-    Deserializer,
+    Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
@@ -73,7 +73,8 @@ impl PayloadValue {
         let parts = match (json.as_bytes().first(), rest) {
             (Some(b'{' | b'['), "") => return false,
             (Some(b'"'), "") => {
-                return serde_json::from_str::<String>(json).is_ok_and(|text| text == self.value);
+                return serde_json::from_str::<Text<'_>>(json)
+                    .is_ok_and(|Text(text)| *text == *self.value.as_bytes());
             }
             (_, "") => return json == self.value,
             (Some(b'{'), _) => deserializer.deserialize_map(Parts(rest)),
@@ -90,8 +91,9 @@ struct Parts<'p>(&'p str);
 
 impl<'p> Parts<'p> {
     /// What is left of the path after `name`; none where it does not begin so.
-    fn after(&self, name: &str) -> Option<&'p str> {
-        let rest = self.0.strip_prefix(name)?;
+    fn after(&self, name: &[u8]) -> Option<&'p str> {
+        // Not UTF-8 only where it has half of a surrogate pair, which no path has.
+        let rest = self.0.strip_prefix(std::str::from_utf8(name).ok()?)?;
         if rest.is_empty() {
             return Some(rest);
         }
@@ -108,7 +110,7 @@ impl<'p, 'de> Visitor<'de> for Parts<'p> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut parts = Vec::new();
-        while let Some(name) = map.next_key::<String>()? {
+        while let Some(Text(name)) = map.next_key()? {
             match self.after(&name) {
                 Some(rest) => parts.push((map.next_value()?, rest)),
                 None => drop(map.next_value::<IgnoredAny>()?),
@@ -131,6 +133,31 @@ impl<'p, 'de> Visitor<'de> for Parts<'p> {
         // The rest must be read, or it is an error.
         while array.next_element::<IgnoredAny>()?.is_some() {}
         Ok(part.map(|part| (part, rest)).into_iter().collect())
+    }
+}
+
+/// A string of JSON as bytes: it may have half of a surrogate pair, which UTF-8 does not have.
+struct Text<'a>(Cow<'a, [u8]>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, text: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_bytes<E>(self, text: &[u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_bytes(TextVisitor)
     }
 }
 
@@ -171,6 +198,33 @@ mod tests {
         assert!(is_in("big", "1e999"));
         assert!(is_in("deep.text", "ä"));
         assert!(!is_in("a.e.1.f", ""));
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_hides_nothing() {
+        for payload in [
+            r#"{"\ud800":1,"a":"b"}"#,
+            r#"{"a":"b","\ud800":1}"#,
+            r#"{"\udc00\ud800":{"\ud800":[]},"a":"b","x\ud83dy":2}"#,
+            r#"{"\ud800":1,"\ud800":2,"a":"\ud800","a":"b"}"#,
+            r#"{"z":"\ud800","a":"b"}"#,
+            r#"{"a\ud800":"c","\ud800a":"c","\u0061":"\u0062"}"#,
+            r#"{"a":{"\ud800":"b"},"a":"b"}"#,
+        ] {
+            let is_in = |path: &str, value: &str| {
+                let (path, value) = (path.to_owned(), value.to_owned());
+                PayloadValue { path, value }.is_in(payload)
+            };
+            assert!(is_in("a", "b"), "{payload}");
+            assert!(!is_in("a", "c") && !is_in("a", ""), "{payload}");
+        }
+        let nested = PayloadValue {
+            path: "data.items.1.name".to_owned(),
+            value: "tea".to_owned(),
+        };
+        assert!(nested.is_in(
+            r#"{"\udfff":0,"data":{"\ud800":{},"items":[{"\ud800":1},{"\udc00":"\ud800","name":"tea"}]}}"#
+        ));
     }
 
     #[test]

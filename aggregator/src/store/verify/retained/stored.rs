@@ -1,7 +1,7 @@
 //! A stored event that has the identity of an arrival.
 
 use rusqlite::{OptionalExtension, Row};
-use shared::event::Event;
+use shared::event::{Content, Event};
 
 use super::column;
 use crate::store::verify::{Verification, VerifyError, prints::Sorted};
@@ -60,24 +60,26 @@ impl Stored {
         })
     }
 
-    /// The first field that is not the event's, byte for byte. Times that arrival filled in are not compared.
+    /// The first field that is not the event's.
     pub fn differing(&self, event: &Event) -> Option<&'static str> {
-        let is_filled = self.is_filled || event.timestamp.is_filled();
-        if !is_filled && self.timestamp != event.timestamp.as_str().as_bytes() {
-            Some("timestamp")
-        } else if self.source != event.source.as_str().as_bytes() {
-            Some("source")
-        } else if self.payload != event.payload.as_bytes() {
-            Some("payload")
-        } else {
-            None
-        }
+        event.differing(&Content {
+            timestamp: (!self.is_filled).then_some(&self.timestamp),
+            source: &self.source,
+            payload: &self.payload,
+        })
     }
 
-    /// The same for the event that the row was made from: what was filled in must be what its message says.
+    /// Whether timestamp or payload are not the event's byte for byte.
+    pub fn is_reworded(&self, event: &Event) -> bool {
+        let is_filled = self.is_filled || event.timestamp.is_filled();
+        !is_filled && self.timestamp != event.timestamp.as_str().as_bytes()
+            || self.payload != event.payload.as_bytes()
+    }
+
+    /// The same for the event that the row was made from, whose time has to be the same text, also where it was filled in.
     pub fn differing_own(&self, event: &Event) -> Option<&'static str> {
-        let same = self.is_filled == event.timestamp.is_filled()
+        let is_time = self.is_filled == event.timestamp.is_filled()
             && self.timestamp == event.timestamp.as_str().as_bytes();
-        self.differing(event).or((!same).then_some("timestamp"))
+        self.differing(event).or((!is_time).then_some("timestamp"))
     }
 }

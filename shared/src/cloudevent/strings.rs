@@ -1,0 +1,157 @@
+//! JSON with its strings written in one way, whatever escapes they came with.
+
+use std::{borrow::Cow, fmt::Write};
+
+/// Valid JSON in which no character is escaped that need not be, and the others in one way. All else stays byte for
+/// byte: numbers, the order of members, white space.
+pub(super) fn respelled(json: &str) -> Cow<'_, str> {
+    if json.contains('\\') {
+        Cow::Owned(rewritten(json, false))
+    } else {
+        Cow::Borrowed(json)
+    }
+}
+
+/// The same without white space between tokens.
+pub(super) fn compact(json: &str) -> String {
+    rewritten(json, true)
+}
+
+fn rewritten(json: &str, is_compact: bool) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(quote) = rest.find('"') {
+        let (between, string) = rest.split_at(quote);
+        put_between(&mut out, between, is_compact);
+        out.push('"');
+        rest = put_string(&mut out, &string[1..]);
+        out.push('"');
+    }
+    put_between(&mut out, rest, is_compact);
+    out
+}
+
+fn put_between(out: &mut String, text: &str, is_compact: bool) {
+    if is_compact {
+        out.extend(text.split_ascii_whitespace());
+    } else {
+        out.push_str(text);
+    }
+}
+
+/// Writes the string that `text` begins with, without quotes; returns what follows its closing quote.
+fn put_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
+    while let Some(at) = text.find(['"', '\\']) {
+        out.push_str(&text[..at]);
+        let is_end = text.as_bytes()[at] == b'"';
+        text = &text[at + 1..];
+        if is_end {
+            return text;
+        }
+        text = put_escape(out, text);
+    }
+    // Not valid JSON, which has been checked.
+    text
+}
+
+/// Writes the character of an escape; `text` begins behind its backslash.
+fn put_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
+    let (escape, rest) = text.split_at(text.len().min(1));
+    if escape != "u" {
+        if escape != "/" {
+            out.push('\\');
+        }
+        out.push_str(escape);
+        return rest;
+    }
+    let (first, rest) = unit(rest);
+    let low = rest.strip_prefix("\\u").map(unit).filter(|(second, _)| {
+        (0xD800..0xDC00).contains(&first) && (0xDC00..0xE000).contains(second)
+    });
+    let (point, rest) = match low {
+        Some((second, rest)) => (
+            0x1_0000 + ((first - 0xD800) << 10) + (second - 0xDC00),
+            rest,
+        ),
+        None => (first, rest),
+    };
+    match char::from_u32(point) {
+        Some(char @ ('"' | '\\')) => out.extend(['\\', char]),
+        Some('\u{8}') => out.push_str("\\b"),
+        Some('\u{c}') => out.push_str("\\f"),
+        Some('\n') => out.push_str("\\n"),
+        Some('\r') => out.push_str("\\r"),
+        Some('\t') => out.push_str("\\t"),
+        Some(char) if char >= ' ' => out.push(char),
+        // A control character, or half of a surrogate pair, which UTF-8 does not have.
+        _ => write!(out, "\\u{point:04x}").expect("a string takes all text"),
+    }
+    rest
+}
+
+/// The number of four hexadecimal digits.
+fn unit(text: &str) -> (u32, &str) {
+    let (digits, rest) = text.split_at(text.floor_char_boundary(4));
+    (u32::from_str_radix(digits, 16).unwrap_or(0), rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_string_is_written_in_one_way_and_all_else_stays() {
+        for (came, is) in [
+            (r#""h\u00e4llo""#, "\"hällo\""),
+            (r#""\u003ca\/>""#, r#""<a/>""#),
+            (r#""\uD83D\uDE00\u2028""#, "\"😀\u{2028}\""),
+            (r#""\u0022\u005c\"\\""#, r#""\"\\\"\\""#),
+            (
+                r#""\u000A\n\u0008\u001F\u007f""#,
+                "\"\\n\\n\\b\\u001f\u{7f}\"",
+            ),
+            (
+                r#""\uD800\ud800\uDC00x\udC00""#,
+                "\"\\ud800\u{10000}x\\udc00\"",
+            ),
+            (
+                r#" { "\u0061" : [ 1.50 , "\\u0061" , 1E+5 ] } "#,
+                r#" { "a" : [ 1.50 , "\\u0061" , 1E+5 ] } "#,
+            ),
+        ] {
+            assert_eq!(respelled(came), is, "{came}");
+            assert_eq!(respelled(is), is);
+        }
+        assert_eq!(
+            compact("\r\n{ \"a b\" :\t[ 1 , -2.0, \"\\u0020\" ] }\n"),
+            r#"{"a b":[1,-2.0," "]}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_meaning_stays_and_every_spelling_has_the_same_result(
+            text in "\\PC{0,12}|[\\x00-\\x7f]{0,12}", escaped in prop::collection::vec(any::<bool>(), 48),
+        ) {
+            let plain = serde_json::to_string(&text).unwrap();
+            let mut other = String::from("\"");
+            for (unit, is_escaped) in text.chars().zip(escaped.into_iter().cycle()) {
+                let quoted = serde_json::to_string(&unit).unwrap();
+                if is_escaped {
+                    let mut units = [0; 2];
+                    for unit in unit.encode_utf16(&mut units) {
+                        write!(other, "\\u{unit:04X}").unwrap();
+                    }
+                } else {
+                    other.push_str(&quoted[1..quoted.len() - 1]);
+                }
+            }
+            other.push('"');
+            prop_assert_eq!(respelled(&other), respelled(&plain));
+            prop_assert_eq!(serde_json::from_str::<String>(&respelled(&other)).unwrap(), text);
+            prop_assert_eq!(respelled(&plain), plain.as_str());
+        }
+    }
+}
