@@ -82,7 +82,7 @@ service_images() {
   add_program "$binaries/aggregator" aggregator
   add_program "$binaries/publisher" publisher
   build_image aggregator "$AGGREGATOR_IMAGE" /data /tmp
-  build_image publisher "$PUBLISHER_IMAGE" /tmp
+  build_image publisher "$PUBLISHER_IMAGE" /tmp /var/tmp
 }
 
 docker_answers || fail "no Docker engine answers"

@@ -119,33 +119,33 @@ impl HttpFlow<'_> {
             let start = Instant::now();
             let events = request.events();
             shared.sent.borrow_mut().handed_over(events, start);
-            let is_doubled = self
+            let copies = self
                 .confirm(&mut client, &request, &shared.obstacle)
                 .await?;
             let now = Instant::now();
             let mut sent = shared.sent.borrow_mut();
-            for (topic, tally) in request.tallies(is_doubled) {
+            for (topic, tally) in request.tallies(copies) {
                 sent.add(topic, tally);
             }
             sent.confirmed(events, now - start, now);
         }
     }
 
-    /// Sends a request until its success. Returns whether its events may be in the stream more than once: an answer
-    /// other than success, or none, may come after a part of them was stored.
+    /// Sends a request until its success. Returns how many copies of its events may be in the stream in addition: after
+    /// each answer other than success, and after each lost one, all or a part of them may be stored.
     async fn confirm(
         &self,
         client: &mut Client,
         request: &Request,
         obstacle: &RefCell<Option<String>>,
-    ) -> Result<bool, HttpError> {
-        let mut is_doubled = false;
+    ) -> Result<u64, HttpError> {
+        let mut copies = 0;
         let mut pause = FIRST_PAUSE;
         loop {
             let reason = match client.post("/publish", request.body.clone()).await {
                 Ok(Answer { status, .. }) if status.is_success() => {
                     obstacle.borrow_mut().take();
-                    return Ok(is_doubled);
+                    return Ok(copies);
                 }
                 Ok(Answer { status, body }) => {
                     let passes = status.is_server_error()
@@ -155,12 +155,12 @@ impl HttpFlow<'_> {
                         let body = String::from_utf8_lossy(&body).into_owned();
                         return Err(HttpError::Refused { status, body });
                     }
-                    is_doubled = true;
+                    copies += 1;
                     format!("it answers {status}")
                 }
                 Err(Failed::Unsent(reason)) => reason,
                 Err(Failed::Unanswered(reason)) => {
-                    is_doubled = true;
+                    copies += 1;
                     reason
                 }
             };
@@ -171,5 +171,62 @@ impl HttpFlow<'_> {
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::{
+        progress::Progress,
+        traffic::{Recipe, Share, Traffic},
+    };
+
+    /// Answers each connection's only request with one of these, and closes it; an empty one is no answer.
+    async fn server(answers: Vec<&'static str>) -> Url {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // The body is one array of events.
+                while stream.read_u8().await.unwrap() != b']' {}
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Url::parse(&url).unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_failed_try_of_a_request_may_have_left_a_copy_of_its_events() {
+        let busy =
+            "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let taken = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+        let url = server(vec![busy, "", busy, taken]).await;
+        let traffic = Traffic::new(&Recipe {
+            seed: 1,
+            run_id: "r".to_owned(),
+            topics: 1,
+            share: Share::NONE,
+            payload_bytes: 100,
+        });
+        let flow = HttpFlow {
+            url: &url,
+            topics: 1,
+            connections: 1,
+            events_per_request: 5,
+            rate: Rate::parse("0").unwrap(),
+            stop: &CancellationToken::new(),
+        };
+        let progress = Progress::new(None, Duration::from_secs(60), Instant::now());
+        let (sent, ended) = flow.run(Generator::new(&traffic, Some(5)), progress).await;
+        ended.unwrap();
+        let total = sent.total();
+        assert_eq!((total.sent, total.possibly_doubled), (5, 15));
     }
 }

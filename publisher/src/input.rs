@@ -1,17 +1,19 @@
 //! Input: files or standard input with NDJSON or a JSON array, either of them gzipped or not, told apart by content.
 //!
-//! Each input is read twice: first all of it is inspected, then it is sent. What cannot be read twice is spooled.
+//! Each input is read twice: first all of it is inspected, then it is sent, so that one bad line sends nothing. What
+//! cannot be read twice is spooled to a file in the directory for temporary files (`TMPDIR`).
 
 mod array;
 mod feed;
 mod inspect;
 mod lines;
+mod repeats;
 
 use std::{
     fmt,
     fs::File,
     io::{self, BufRead, BufReader, Seek, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
@@ -55,10 +57,28 @@ pub enum InputError {
         source: io::Error,
     },
     /// It cannot be kept for the second reading.
-    #[error("cannot spool {name}")]
+    #[error(
+        "cannot spool {name} to {}: it needs as much room there as the input has bytes, so set TMPDIR to a directory \
+         with more room, or send a file instead",
+        directory.display()
+    )]
     Spool {
         /// Which input.
         name: String,
+        /// The directory for temporary files.
+        directory: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The identities in the input have no place.
+    #[error(
+        "cannot keep the identities of the events in {}: they need 24 bytes there for each event, so set TMPDIR to a \
+         directory with more room",
+        directory.display()
+    )]
+    Identities {
+        /// The directory for temporary files.
+        directory: PathBuf,
         /// What the system says.
         source: io::Error,
     },
@@ -161,13 +181,7 @@ impl Input {
     }
 
     fn spool(name: String, from: &mut dyn io::Read) -> Result<Self, InputError> {
-        let failed = |source| InputError::Spool {
-            name: name.clone(),
-            source,
-        };
-        let mut file = tempfile::tempfile().map_err(failed)?;
-        io::copy(from, &mut file).map_err(failed)?;
-        file.flush().map_err(failed)?;
+        let file = spool_to(&std::env::temp_dir(), &name, from)?;
         Ok(Self::new(name, file))
     }
 
@@ -201,6 +215,30 @@ impl Input {
             array::read(name, &mut *reader, sink)
         } else {
             lines::read(name, &mut *reader, blank_lines, sink)
+        }
+    }
+}
+
+/// Copies an input to a file in `directory` that goes with its last handle.
+fn spool_to(directory: &Path, name: &str, from: &mut dyn io::Read) -> Result<File, InputError> {
+    let failed = |source| InputError::Spool {
+        name: name.to_owned(),
+        directory: directory.to_owned(),
+        source,
+    };
+    let mut file = tempfile::tempfile_in(directory).map_err(failed)?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return Ok(file),
+            Ok(read) => file.write_all(&buffer[..read]).map_err(failed)?,
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(source) => {
+                return Err(InputError::Read {
+                    name: name.to_owned(),
+                    source,
+                });
+            }
         }
     }
 }
@@ -305,6 +343,31 @@ mod tests {
                 "{end:?}"
             );
         }
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_spooled_names_the_directory_and_tmpdir() {
+        let err = spool_to(
+            Path::new("/no/such/place"),
+            "standard input",
+            &mut &b"{}"[..],
+        );
+        let text = format!("{:#}", anyhow::Error::from(err.unwrap_err()));
+        for part in ["standard input", "/no/such/place", "TMPDIR", "No such file"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_input_that_cannot_be_read_is_not_blamed_on_the_spool() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::IsADirectory.into())
+            }
+        }
+        let err = spool_to(&std::env::temp_dir(), "standard input", &mut Broken);
+        assert!(matches!(err, Err(InputError::Read { .. })), "{err:?}");
     }
 
     #[test]

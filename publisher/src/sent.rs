@@ -32,7 +32,8 @@ pub struct Tally {
     pub sent: u64,
     /// Those of them whose identity came for the first time.
     pub unique: u64,
-    /// Those of them that may be in the stream more than once, for it is not known whether a first try stored them.
+    /// Copies that may be in the stream in addition to `sent`: one of each event for each try of which it is not known
+    /// whether it stored the event.
     pub possibly_doubled: u64,
 }
 

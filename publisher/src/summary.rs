@@ -32,7 +32,7 @@ pub struct Summary {
     pub duplicates: u64,
     /// Events without a confirmation: they may be in the stream or not.
     pub unconfirmed: u64,
-    /// Events that may be in the stream more than once.
+    /// Copies of events that may be in the stream in addition to those sent.
     pub possibly_doubled: u64,
     /// From first send to last confirmation.
     pub seconds: f64,
@@ -261,7 +261,7 @@ impl fmt::Display for Summary {
             let doubled = self.possibly_doubled;
             write!(
                 f,
-                "\n{doubled} events may be in the stream more than once: no confirmation came in time, and they were sent again"
+                "\nthe stream may hold up to {doubled} copies in addition: no confirmation came in time, and the events were sent again"
             )?;
         }
         match &self.verification {

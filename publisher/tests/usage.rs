@@ -1,6 +1,10 @@
 //! The built program as a shell sees it: its exit codes, and what it says where.
 
-use std::process::{Command, Output, Stdio};
+use std::{
+    io::Write,
+    path::Path,
+    process::{Command, Output, Stdio},
+};
 
 /// Runs it with none of the environment's settings.
 fn publisher(arguments: &[&str]) -> Output {
@@ -95,4 +99,47 @@ fn without_an_aggregator_latency_is_a_failure_that_says_so() {
         "{said}"
     );
     assert!(ended.stdout.is_empty());
+}
+
+/// Sends `lines` events by standard input, with temporary files in a directory. At most 4 KiB can be written to a file.
+fn sends_standard_input(lines: usize, directory: &Path) -> Output {
+    let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" send - --nats-url 127.0.0.1:1";
+    let mut sending = Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_publisher")])
+        .env_clear()
+        .env("TMPDIR", directory)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let line = "not an event\n".repeat(lines);
+    // It may have ended before it took all of it.
+    let _ = sending.stdin.take().unwrap().write_all(line.as_bytes());
+    sending.wait_with_output().unwrap()
+}
+
+#[test]
+fn standard_input_is_spooled_where_tmpdir_says() {
+    let place = tempfile::tempdir().unwrap();
+    let ended = sends_standard_input(1, place.path());
+    assert!(text(&ended.stderr).contains("standard input:1: "));
+    let missing = place.path().join("missing");
+    let ended = sends_standard_input(1, &missing);
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let told = format!("cannot spool standard input to {}", missing.display());
+    assert!(said.contains(&told), "{said}");
+}
+
+#[test]
+fn a_spool_without_room_says_where_it_is_and_that_tmpdir_moves_it() {
+    let place = tempfile::tempdir().unwrap();
+    let ended = sends_standard_input(100_000, place.path());
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    let place = place.path().display().to_string();
+    for part in ["standard input", &place, "set TMPDIR", "File too large"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -116,6 +116,22 @@ impl Event {
         all.into_iter().map(|plain| plain.check(array)).collect()
     }
 
+    /// Bytes of memory that it holds beyond its own size and slices of `body`, which it was parsed from.
+    pub(crate) fn own_bytes(&self, body: &Bytes) -> usize {
+        let Self {
+            topic,
+            event_id,
+            timestamp,
+            source,
+            payload,
+        } = self;
+        let texts = [&topic.0, &event_id.0, &timestamp.text, &source.0];
+        let texts = texts.into_iter().filter(|text| text.is_heap_allocated());
+        let is_slice = body.as_ptr_range().contains(&payload.0.as_ptr());
+        let payload = if is_slice { 0 } else { payload.0.len() };
+        texts.map(CompactString::capacity).sum::<usize>() + payload
+    }
+
     /// The event as JSON, its payload byte for byte as it came, its timestamp `null` where arrival filled it in.
     #[must_use]
     pub fn to_json(&self) -> Bytes {

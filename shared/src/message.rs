@@ -23,6 +23,15 @@ use crate::{
 /// would take many times its own bytes in memory.
 pub const MAX_ELEMENTS: usize = 100_000;
 
+/// Longest [`Rejection::detail`] in bytes; a longer one is cut.
+pub const MAX_DETAIL_BYTES: usize = 2_000;
+
+/// Bytes of details that are made for one message. Further rejections of it have [`NOT_DESCRIBED`] instead: a detail
+/// can be many times as long as its element.
+const MAX_DETAILS_BYTES: usize = 4 * 1024 * 1024;
+
+const NOT_DESCRIBED: &str = "not described: the rejected elements before it in the same message have used the room for details";
+
 /// What a body holds, in the order of its elements.
 pub type Arrivals = Vec<Result<Event, Rejection>>;
 
@@ -31,7 +40,7 @@ pub type Arrivals = Vec<Result<Event, Rejection>>;
 pub struct Rejection {
     /// Why, for programs.
     pub reason: Reason,
-    /// Why, for people.
+    /// Why, for people: at most [`MAX_DETAIL_BYTES`].
     pub detail: Cow<'static, str>,
     /// The element of the array, or the whole body where it has no elements.
     pub body: Bytes,
@@ -259,10 +268,43 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
         }
         Err(BodyError::NotJson(err)) => return whole(Reason::NotJson, err.to_string().into()),
     };
+    let mut details = 0;
     elements
         .into_iter()
-        .map(|json| judge(subject, topic.as_ref(), json, time))
+        .map(|json| {
+            let mut arrival = judge(subject, topic.as_ref(), json, time);
+            if let Err(rejection) = &mut arrival {
+                bound(&mut rejection.detail, &mut details);
+            }
+            arrival
+        })
         .collect()
+}
+
+/// Bounds a detail, and with `made` those of its message.
+fn bound(detail: &mut Cow<'static, str>, made: &mut usize) {
+    let Cow::Owned(text) = detail else { return };
+    if *made >= MAX_DETAILS_BYTES {
+        *detail = NOT_DESCRIBED.into();
+        return;
+    }
+    text.truncate(text.floor_char_boundary(MAX_DETAIL_BYTES));
+    text.shrink_to_fit();
+    *made += text.len();
+}
+
+/// Bytes of memory that [`decode`] made of `body`: the arrivals, and all that they hold and that is not a slice of it.
+#[must_use]
+pub fn decoded_bytes(arrivals: &Arrivals, body: &Bytes) -> usize {
+    let held = |arrival: &Result<Event, Rejection>| match arrival {
+        Ok(event) => event.own_bytes(body),
+        Err(Rejection { detail, .. }) => match detail {
+            Cow::Owned(text) => text.capacity(),
+            Cow::Borrowed(_) => 0,
+        },
+    };
+    arrivals.capacity() * size_of::<Result<Event, Rejection>>()
+        + arrivals.iter().map(held).sum::<usize>()
 }
 
 fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result<Event, Rejection> {
@@ -391,6 +433,30 @@ mod tests {
                 Some("invalid_event")
             ]
         );
+    }
+
+    #[test]
+    fn the_details_of_one_message_are_bounded_however_many_elements_are_wrong() {
+        let other = event(&"é".repeat(120), "1");
+        let body = format!("[{}]", vec![other.as_str(); 20_000].join(","));
+        let subject = format!("events.{}", "s".repeat(4_000));
+        let arrivals = decode(&subject, &body.into(), 0);
+        let details: Vec<_> = arrivals
+            .iter()
+            .map(|arrival| &arrival.as_ref().unwrap_err().detail)
+            .collect();
+        assert!(details[0].starts_with("its topic belongs on "));
+        assert!(
+            details
+                .iter()
+                .all(|detail| detail.len() <= MAX_DETAIL_BYTES)
+        );
+        assert_eq!(details[19_999], NOT_DESCRIBED);
+        let made = details
+            .iter()
+            .filter(|detail| matches!(detail, Cow::Owned(_)));
+        let made: usize = made.map(|detail| detail.len()).sum();
+        assert!(made <= MAX_DETAILS_BYTES + MAX_DETAIL_BYTES, "{made}");
     }
 
     proptest! {

@@ -94,6 +94,24 @@ fn no_service_has_more_rights_than_it_needs() {
     }
 }
 
+#[test]
+fn what_may_grow_with_its_input_is_kept_on_volumes_and_not_in_memory() {
+    let Some(file) = parsed() else { return };
+    let services = &file["services"];
+    let is_volume = |service: &str, directory: &Value| {
+        let volumes = services[service]["volumes"].as_array().unwrap();
+        let mut volumes = volumes.iter().filter(|volume| volume["type"] == "volume");
+        volumes.any(|volume| volume["target"] == *directory)
+    };
+    // `publisher send -` spools standard input in TMPDIR.
+    let spool = &services["publisher"]["environment"]["TMPDIR"];
+    assert!(is_volume("publisher", spool), "{}", services["publisher"]);
+    // `aggregator verify` has its temporary files in the data directory unless TMPDIR says otherwise.
+    let environment = &services["aggregator"]["environment"];
+    assert_eq!(environment["TMPDIR"], Value::Null);
+    assert!(is_volume("aggregator", &environment["DATA_DIR"]));
+}
+
 #[tokio::test]
 async fn down_and_up_again_keep_every_event_and_dedup_still_knows_them() {
     let Some(command) = found().into_iter().next() else {

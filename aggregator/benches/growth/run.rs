@@ -69,7 +69,7 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
         expected: Counts::default(),
     };
     let counted = match contender {
-        Contender::Store => in_store(directory, feed, &mut account).await?,
+        Contender::Store => in_store(directory, settings, &mut account).await?,
         Contender::AppendOnly | Contender::UniqueIndex => {
             let dedup = match contender {
                 Contender::UniqueIndex => Dedup::UniqueIndex,
@@ -121,33 +121,71 @@ impl Account {
 
 async fn in_store(
     directory: &Path,
-    feed: impl FnOnce() -> Feed,
+    settings: &Settings,
     account: &mut Account,
 ) -> anyhow::Result<Counts> {
+    let events = settings.events_for(Contender::Store);
+    let feed = Feed::start(
+        Traffic::new(settings.recipe()),
+        events,
+        settings.batch_events,
+    );
     let (writer, ended, reader) = store::open(directory, now_micros(), store::Bounds::default())?;
     intake::meet(&writer).await?;
     let mut told = Ok(());
-    intake::append_all(&writer, feed(), |batch, took| {
+    intake::append_all(&writer, feed, |batch, took| {
         if told.is_ok() {
             told = account.stored(batch, took);
         }
     })
     .await?;
     told?;
+    if settings.conflicts > 0 {
+        append_conflicts(&writer, events, settings).await?;
+    }
     let stats = reader.stats(0).await?;
     drop(writer);
     ended.wait().await?;
     let file = Connection::open(directory.join(store::FILE))?;
     let rows = file.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
     anyhow::ensure!(
-        stats.received == stats.unique_processed + stats.duplicate_dropped && stats.conflicts == 0,
-        "the store rejected events, or saw conflicts: {stats:?}"
+        stats.received == stats.unique_processed + stats.duplicate_dropped
+            && stats.conflicts == settings.conflicts,
+        "the store rejected events, or saw other conflicts than there are: {stats:?}"
     );
     Ok(Counts {
         unique_processed: stats.unique_processed,
-        duplicate_dropped: stats.duplicate_dropped,
+        duplicate_dropped: stats.duplicate_dropped - stats.conflicts,
         rows,
     })
+}
+
+/// Appends nothing but conflicts to a store with all events of the traffic, and tells people how fast.
+async fn append_conflicts(
+    writer: &store::Writer,
+    events: u64,
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let mut traffic = Traffic::new(settings.recipe());
+    let mut left = events;
+    while left > 0 {
+        left -= traffic.message(left).repeats.len() as u64;
+    }
+    if settings.cold {
+        std::process::Command::new("sync").status()?;
+        std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache")?;
+    }
+    let conflicts = Feed::start(
+        traffic.into_conflicts(),
+        settings.conflicts,
+        settings.batch_events,
+    );
+    let began = Instant::now();
+    intake::append_all(writer, conflicts, |_, _| ()).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    let rate = settings.conflicts as f64 / seconds;
+    eprintln!("conflicts: {rate:.0} a second over {seconds:.1} s");
+    Ok(())
 }
 
 async fn in_turn(

@@ -42,6 +42,15 @@ pub struct Settings {
           value_parser = clap::value_parser!(u64).range(1..=10_000))]
     pub batch_events: u64,
 
+    /// Conflicts that the store is given at the end: events with identities evenly at random among those stored, each from
+    /// another source.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub conflicts: u64,
+
+    /// Drops the system's page cache before the conflicts, which only root can.
+    #[arg(long)]
+    pub cold: bool,
+
     /// How often all contenders run; ratios are of the rates in the middle.
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..))]

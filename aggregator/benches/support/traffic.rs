@@ -48,6 +48,8 @@ pub struct Traffic {
     topics: Vec<Series>,
     choices: SmallRng,
     sequence: u64,
+    /// The source of all events, where it is not made from their numbers.
+    source: Option<Source>,
 }
 
 /// A message, and what is known of it.
@@ -88,7 +90,15 @@ impl Traffic {
             topics: names.iter().map(|name| Series::new(name)).collect(),
             choices: SmallRng::seed_from_u64(u64::from(recipe.seed)),
             sequence: recipe.first_sequence,
+            source: None,
         }
+    }
+
+    /// Traffic that goes on from this one, and of which every event repeats an identity, from a source of its own.
+    pub fn into_conflicts(mut self) -> Self {
+        self.recipe.duplicates = 1.0;
+        self.source = Some(Source::new("another").expect("a word is a source"));
+        self
     }
 
     /// The next message, of at most `room` events.
@@ -134,7 +144,7 @@ impl Traffic {
                 topic: series.topic.clone(),
                 event_id: head.event_id,
                 timestamp: head.timestamp,
-                source: head.source,
+                source: self.source.clone().unwrap_or(head.source),
                 payload: Payload::parse(&payloads.split_to(PAYLOAD.len()))
                     .expect("it is a JSON object"),
             })

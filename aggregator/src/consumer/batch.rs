@@ -5,7 +5,7 @@ use async_nats::jetstream::{
     message::{AckKind, Acker},
 };
 use shared::{
-    message,
+    message::{self, Arrivals},
     trace::{Span, Tracer},
 };
 use tokio::time::Instant;
@@ -51,7 +51,7 @@ impl Batch {
         }
         self.spans.extend(span);
         self.events += arrivals.len();
-        self.bytes += message.length + size_of_val(arrivals.as_slice());
+        self.bytes += bytes_in_hand(&message, &arrivals);
         self.since.get_or_insert_with(Instant::now);
         self.deliveries.push(Delivery {
             subject: message.subject.to_string(),
@@ -81,6 +81,13 @@ impl Batch {
     }
 }
 
+/// What a message takes in memory until it is acked: its own bytes, and all that was made of them.
+fn bytes_in_hand(message: &async_nats::Message, arrivals: &Arrivals) -> usize {
+    let delivery = size_of::<Delivery>() + message.subject.len();
+    let decoded = message::decoded_bytes(arrivals, &message.payload);
+    message.length + decoded + delivery + size_of::<Acker>()
+}
+
 /// The means to ack the messages of a batch.
 #[derive(Default)]
 pub(super) struct Ackers(Vec<Acker>);
@@ -93,6 +100,62 @@ impl Ackers {
                 tracing::debug!(error = %err, "an ack was not sent");
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What counts for a message with so many of these elements.
+    fn counted(element: &str, elements: usize) -> (usize, Arrivals) {
+        let body = format!("[{}]", vec![element; elements].join(","));
+        let message = async_nats::Message {
+            subject: "events.t".into(),
+            reply: None,
+            length: body.len(),
+            payload: body.into(),
+            headers: None,
+            status: None,
+            description: None,
+        };
+        let arrivals = message::decode(&message.subject, &message.payload, 0);
+        assert_eq!(arrivals.len(), elements);
+        (bytes_in_hand(&message, &arrivals), arrivals)
+    }
+
+    #[test]
+    fn the_texts_that_are_made_of_poison_count_in_the_bytes_of_a_batch() {
+        let of_other_topic = format!(
+            r#"{{"topic":"{}","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{}}}}"#,
+            "é".repeat(120)
+        );
+        let strange = r#"{"a":1,"b":2,"c":3,"d":4,"e":5}"#;
+        for element in ["{}", strange, r#"{"topic":""}"#, &of_other_topic] {
+            let (bytes, arrivals) = counted(element, 1_000);
+            let texts = arrivals.iter().filter_map(|arrival| arrival.as_ref().err());
+            let texts: usize = texts.map(|rejection| rejection.detail.len()).sum();
+            assert!(texts > 20 * 1_000, "{element}");
+            let made = texts + size_of_val(arrivals.as_slice());
+            assert!(bytes >= 1_000 * element.len() + made, "{element}: {bytes}");
+        }
+    }
+
+    #[test]
+    fn names_and_payloads_that_are_copies_count_in_the_bytes_of_a_batch() {
+        let name = "n".repeat(200);
+        let cloudevent = format!(
+            r#"{{"specversion":"1.0","type":"t","source":"{name}","id":"1","data":"{name}"}}"#
+        );
+        let event = format!(
+            r#"{{"topic":"t","event_id":"{name}","timestamp":"2026-01-31T12:00:00Z","source":"{name}","payload":{{}}}}"#
+        );
+        for element in [cloudevent, event] {
+            let (bytes, arrivals) = counted(&element, 100);
+            let made = size_of_val(arrivals.as_slice()) + 100 * 2 * name.len();
+            assert!(arrivals.iter().all(Result::is_ok), "{element}");
+            assert!(bytes >= 100 * element.len() + made, "{element}: {bytes}");
         }
     }
 }

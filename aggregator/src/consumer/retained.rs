@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Messages that are asked for at once; at the broker's largest size these are 64 MB.
 const PULLED: i64 = 64;
 
-/// Messages and bytes of bodies that are handed on at once.
+/// Messages, and bytes of bodies and of what was made of them, that are handed on at once.
 const WINDOW: (usize, usize) = (1_000, 4 * 1024 * 1024);
 
 /// Why they cannot be read.
@@ -134,7 +134,8 @@ impl Messages {
             let (delivery, waiting) = decode(&message).map_err(read)?;
             let sequence = delivery.sequence;
             if sequence <= last {
-                bytes += message.payload.len();
+                bytes += message.length;
+                bytes += message::decoded_bytes(&delivery.arrivals, &message.payload);
                 window.push(delivery);
             }
             let is_end = sequence >= last || waiting == 0;

@@ -9,11 +9,11 @@ use std::{
 };
 
 use rusqlite::{
-    CachedStatement, OptionalExtension, Transaction, params,
+    CachedStatement, Transaction, params,
     types::{ToSqlOutput, ValueRef},
 };
 use shared::{
-    event::{Content, Event, Topic},
+    event::{Event, Topic},
     message::Rejection,
 };
 
@@ -25,7 +25,7 @@ use super::{
     fingerprint::Fields,
     incarnation::{Incarnation, was_applied},
     index::{Entry, Index, IndexError, Seal, Table},
-    lookup::{Looked, LookedEvent},
+    lookup::{Compared, Looked, LookedEvent},
     marks,
     state::State,
     topics::{TopicRow, Topics},
@@ -216,13 +216,23 @@ impl<'a> Append<'a> {
         };
         let print = self.next.key.print(&Fields::from(&event));
         let found = self.ground.index.find(print.identity)?;
-        let seen = self.see(&event, LookedEvent { print, found })?;
+        let looked = LookedEvent {
+            print,
+            found,
+            compared: None,
+        };
+        let seen = self.see(&event, looked)?;
         Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
     }
 
-    /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ.
+    /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ, and here only
+    /// where it was not read ahead: it is of this batch, or was appended since the batch was looked up.
     fn see(&self, event: &Event, looked: LookedEvent) -> Result<Seen, StoreError> {
-        let LookedEvent { print, found } = looked;
+        let LookedEvent {
+            print,
+            found,
+            compared,
+        } = looked;
         let entry = match (self.entries.get(&print.identity), &self.later) {
             (Some(entry), _) => Some(*entry),
             (None, Some(later)) => {
@@ -237,26 +247,16 @@ impl<'a> Append<'a> {
         if content == print.content {
             return Ok(Seen::Same(sequence));
         }
-        let (topic_id, is_event_id, is_same) = self
-            .ground
-            .transaction
-            .prepare_cached(
-                "SELECT topic_id, event_id, source, payload, timestamp, timestamp_filled FROM events WHERE sequence = ?1",
-            )?
-            .query_row([sequence], |row| {
-                let is_event_id = row.get_ref(1)?.as_str()? == event.event_id.as_str();
-                let is_filled: bool = row.get(5)?;
-                let timestamp = row.get_ref(4)?.as_bytes()?;
-                let stored = Content {
-                    timestamp: (!is_filled).then_some(timestamp),
-                    source: row.get_ref(2)?.as_bytes()?,
-                    payload: row.get_ref(3)?.as_bytes()?,
-                };
-                let is_same = event.differing(&stored).is_none();
-                Ok((row.get::<_, i64>(0)?, is_event_id, is_same))
-            })
-            .optional()?
-            .ok_or(IndexError::Wrong("an entry has no row"))?;
+        let compared = match compared.filter(|compared| compared.sequence == sequence) {
+            Some(compared) => Some(compared),
+            None => Compared::read(self.ground.transaction, sequence, event)?,
+        };
+        let Compared {
+            topic_id,
+            is_event_id,
+            is_same,
+            ..
+        } = compared.ok_or(IndexError::Wrong("an entry has no row"))?;
         let is_identity = is_event_id && self.topic_id(&event.topic)? == Some(topic_id);
         Ok(match (is_identity, is_same) {
             (true, true) => Seen::Same(sequence),

@@ -1,5 +1,7 @@
-//! The stage before the writer: hashes a batch and looks all of it up in the index, while the
+//! The stage before the writer: hashes a batch, looks all of it up in the index, and reads the rows of conflicts, while the
 //! writer commits the batch before.
+
+mod rows;
 
 use std::{
     sync::{Arc, PoisonError, RwLock},
@@ -8,6 +10,7 @@ use std::{
 
 use shared::event::Event;
 
+pub(super) use self::rows::{Compared, Rows};
 use super::{
     Delivery,
     fingerprint::{Fields, Key, Print},
@@ -33,6 +36,8 @@ pub(super) struct LookedEvent {
     pub print: Print,
     /// What the index said of its identity.
     pub found: Option<Entry>,
+    /// The row of that entry, where its content is another one and the row could be read.
+    pub compared: Option<Compared>,
 }
 
 /// Why a batch could not be looked up.
@@ -47,6 +52,7 @@ pub(super) struct LookFailed {
 pub(super) fn look(
     slot: &Slot,
     key: &Key,
+    rows: &mut Rows,
     batch: Arc<Vec<Delivery>>,
     split: usize,
 ) -> Result<Looked, LookFailed> {
@@ -58,7 +64,7 @@ pub(super) fn look(
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
         .collect();
     let look = |events: &[&Event]| look_at(looking.as_ref(), key, events);
-    let events = if events.len() > split {
+    let looked = if events.len() > split {
         let (first, second) = events.split_at(events.len() / 2);
         thread::scope(|scope| {
             let helper = thread::Builder::new().spawn_scoped(scope, || look(second));
@@ -76,12 +82,16 @@ pub(super) fn look(
     } else {
         look(&events)
     };
-    let events = events.map_err(|error| LookFailed { error, asked })?;
+    let mut looked = looked.map_err(|error| LookFailed { error, asked })?;
     drop(looking);
     drop(slot);
+    if let Some(asked) = asked {
+        rows.compare(asked, &events, &mut looked);
+    }
+    drop(events);
     Ok(Looked {
         batch,
-        events,
+        events: looked,
         asked,
     })
 }
@@ -100,6 +110,10 @@ fn look_at(
     };
     let looked = prints.into_iter().zip(found);
     Ok(looked
-        .map(|(print, found)| LookedEvent { print, found })
+        .map(|(print, found)| LookedEvent {
+            print,
+            found,
+            compared: None,
+        })
         .collect())
 }

@@ -16,10 +16,7 @@ mod retained;
 mod scan;
 mod snapshot;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use shared::stream::StreamState;
@@ -27,11 +24,12 @@ use shared::stream::StreamState;
 use self::{
     bits::Bits,
     identities::{INDEX, Indexed, Twice},
-    prints::{Record, Sorted, Unsorted},
+    prints::{Place, Record, Sorted, Unsorted},
     scan::Scan,
     snapshot::Snapshot,
 };
 pub use self::{
+    prints::TemporaryError,
     report::{Check, Report, Verdict},
     retained::Retained,
 };
@@ -64,8 +62,8 @@ pub enum VerifyError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The fingerprints of the events have no place.
-    #[error("temporary files cannot be written or read: {0}")]
-    Temporary(#[from] io::Error),
+    #[error(transparent)]
+    Temporary(#[from] TemporaryError),
 }
 
 impl From<rusqlite::Error> for VerifyError {
@@ -165,8 +163,10 @@ fn count(
         ..
     } = verification;
     let of = snapshot.counters.unique_processed;
-    let mut scan = Scan::new(snapshot, connection)?;
-    let mut unsorted = Unsorted::new();
+    let mut scan = Scan::new(snapshot);
+    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let place = Place::choose(tmpdir, &verification.directory);
+    let mut unsorted = Unsorted::new(place.clone());
     let mut candidates = Bits::default();
     let lives = stream
         .as_ref()
@@ -197,14 +197,15 @@ fn count(
             Err(err) => return Err(err),
         }
     }
-    scan.finish(report);
-    let sorted = identities(verification, unsorted, report, progress)?;
+    scan.finish(connection, report)?;
+    let sorted = identities(verification, unsorted, place, report, progress)?;
     Ok((sorted, candidates))
 }
 
 fn identities(
     verification: &Verification,
     unsorted: Unsorted,
+    place: Place,
     report: &mut Report,
     progress: &dyn Progress,
 ) -> Result<Option<Sorted>, VerifyError> {
@@ -231,7 +232,7 @@ fn identities(
     let mut sorted = verification
         .stream
         .as_ref()
-        .map(|_| Sorted::new())
+        .map(|_| Sorted::new(place))
         .transpose()?;
     let mut twice = Twice::new(connection, snapshot);
     let mut done = 0;

@@ -12,7 +12,7 @@ use super::{
     duplicates::Duplicates,
     fingerprint::Key,
     incarnation::{Met, Standing},
-    lookup::{self, LookFailed, Looked, Slot},
+    lookup::{self, LookFailed, Looked, Rows, Slot},
     options::Options,
     schema,
     waits::{Wait, Waits},
@@ -158,6 +158,7 @@ pub(super) fn start(
     now: i64,
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
     let connection = schema::open_or_make(&place.file, now)?;
+    let rows = Rows::of(place.file.clone());
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
     let standing = owner.standing.subscribe();
     let key = owner.key;
@@ -180,7 +181,7 @@ pub(super) fn start(
         })
         .map_err(StoreError::Thread)?;
     spawn("store-lookup")
-        .spawn(move || look_ahead(&slot, &key, split, &mut receiver, &worker))
+        .spawn(move || look_ahead(&slot, &key, rows, split, &mut receiver, &worker))
         .map_err(StoreError::Thread)?;
     let writer = Writer {
         commands,
@@ -195,6 +196,7 @@ pub(super) fn start(
 fn look_ahead(
     slot: &Slot,
     key: &Key,
+    mut rows: Rows,
     split: usize,
     commands: &mut mpsc::Receiver<Command>,
     worker: &mpsc::Sender<Work>,
@@ -202,7 +204,7 @@ fn look_ahead(
     while let Some(command) = commands.blocking_recv() {
         let work = match command {
             Command::Append(batch, now, reply) => {
-                Work::Append(lookup::look(slot, key, batch, split), now, reply)
+                Work::Append(lookup::look(slot, key, &mut rows, batch, split), now, reply)
             }
             Command::Other(task) => Work::Other(task),
         };

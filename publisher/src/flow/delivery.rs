@@ -34,7 +34,7 @@ pub(super) struct Confirmed {
     pub events: u64,
     pub bytes: usize,
     pub new: u64,
-    /// Events that are in the stream more than once, perhaps: all of the batch where an outcome stayed unknown.
+    /// Copies of events that are in the stream in addition, perhaps: all of the batch for each outcome that stayed unknown.
     pub possibly_doubled: u64,
     /// From sending to `PubAck`, of the message that was confirmed.
     pub latency: Duration,
@@ -67,8 +67,7 @@ impl Delivery<'_> {
     pub async fn run(&self, batch: Batch) -> Result<Confirmed, Refused> {
         let topic = &self.topics[batch.topic];
         let events = batch.events.len() as u64;
-        let mut possibly_doubled = 0;
-        let mut pause = FIRST_PAUSE;
+        let mut tries = Tries::of(events);
         loop {
             let submitted = self
                 .publisher
@@ -77,39 +76,80 @@ impl Delivery<'_> {
                 Ok(receipt) => receipt.confirmed().await,
                 Err(err) => Err(err),
             };
-            match outcome {
+            let err = match outcome {
                 Ok(confirmed) => {
                     return Ok(Confirmed {
                         topic: batch.topic,
                         events,
                         bytes: batch.bytes,
                         new: batch.new,
-                        possibly_doubled,
+                        possibly_doubled: tries.possibly_doubled,
                         latency: confirmed.latency,
                     });
                 }
-                Err(PublishError::StreamFull(_)) => {
+                Err(err) => err,
+            };
+            match tries.next(&err) {
+                Next::Now => warn!(
+                    event.topic = topic.as_str(),
+                    batch.events = events,
+                    error = %err,
+                    "no PubAck came in time; sending the events again, which may store them in the stream twice"
+                ),
+                Next::After(pause) => {
                     let _waits = Waits::new(&self.waiting_for_room);
                     sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
                 }
-                Err(PublishError::Unconfirmed(reason)) => {
-                    warn!(
-                        event.topic = topic.as_str(),
-                        batch.events = events,
-                        reason,
-                        "no PubAck came in time; sending the events again, which may store them in the stream twice"
-                    );
-                    possibly_doubled = events;
-                }
-                Err(source @ (PublishError::Refused(_) | PublishError::Stopped)) => {
+                Next::Never => {
                     return Err(Refused {
                         topic: topic.as_str().to_owned(),
                         events: batch.events.len(),
-                        source,
+                        source: err,
                     });
                 }
             }
+        }
+    }
+}
+
+/// What the tries of a batch came to so far.
+#[derive(Debug)]
+struct Tries {
+    events: u64,
+    possibly_doubled: u64,
+    pause: Duration,
+}
+
+/// When a batch is tried again.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Now,
+    After(Duration),
+    Never,
+}
+
+impl Tries {
+    fn of(events: u64) -> Self {
+        Self {
+            events,
+            possibly_doubled: 0,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    /// What follows from a try that was not confirmed. Each one of unknown outcome may have left a copy.
+    fn next(&mut self, err: &PublishError) -> Next {
+        match err {
+            PublishError::StreamFull(_) => {
+                let pause = self.pause;
+                self.pause = (pause * 2).min(LONGEST_PAUSE);
+                Next::After(pause)
+            }
+            PublishError::Unconfirmed(_) => {
+                self.possibly_doubled += self.events;
+                Next::Now
+            }
+            PublishError::Refused(_) | PublishError::Stopped => Next::Never,
         }
     }
 }
@@ -127,5 +167,29 @@ impl<'a> Waits<'a> {
 impl Drop for Waits<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_try_of_unknown_outcome_may_have_left_a_copy_of_the_batch() {
+        let full = || PublishError::StreamFull(String::new());
+        let unconfirmed = || PublishError::Unconfirmed(String::new());
+        let mut tries = Tries::of(7);
+        assert_eq!(tries.next(&full()), Next::After(FIRST_PAUSE));
+        assert_eq!(tries.possibly_doubled, 0);
+        for round in 1..=3 {
+            assert_eq!(tries.next(&unconfirmed()), Next::Now);
+            assert_eq!(tries.possibly_doubled, 7 * round);
+            assert_eq!(
+                tries.next(&full()),
+                Next::After(FIRST_PAUSE * 2_u32.pow(round as u32))
+            );
+        }
+        assert_eq!(tries.next(&PublishError::Stopped), Next::Never);
+        assert_eq!(tries.possibly_doubled, 21);
     }
 }

@@ -92,13 +92,13 @@ impl Request {
         self.events.len() as u64
     }
 
-    /// Each event's topic and what it adds to it.
-    pub fn tallies(&self, is_doubled: bool) -> impl Iterator<Item = (usize, Tally)> + '_ {
+    /// Each event's topic and what it adds to it, where so many copies of the request may be stored in addition.
+    pub fn tallies(&self, copies: u64) -> impl Iterator<Item = (usize, Tally)> + '_ {
         self.events.iter().map(move |(topic, is_new)| {
             let tally = Tally {
                 sent: 1,
                 unique: u64::from(*is_new),
-                possibly_doubled: u64::from(is_doubled),
+                possibly_doubled: copies,
             };
             (*topic, tally)
         })
@@ -137,7 +137,7 @@ mod tests {
         let sizes: Vec<_> = requests.iter().map(Request::events).collect();
         assert_eq!(sizes, [300, 300, 300, 100]);
         assert!(is_at_end);
-        let tallies = requests.iter().flat_map(|request| request.tallies(true));
+        let tallies = requests.iter().flat_map(|request| request.tallies(2));
         let (sent, unique, doubled) = tallies.fold((0, 0, 0), |sum, (_, tally)| {
             (
                 sum.0 + tally.sent,
@@ -145,7 +145,7 @@ mod tests {
                 sum.2 + tally.possibly_doubled,
             )
         });
-        assert_eq!((sent, unique, doubled), (1_000, 750, 1_000));
+        assert_eq!((sent, unique, doubled), (1_000, 750, 2_000));
         let elements = message::elements(&requests[0].body, 1_000).unwrap();
         assert_eq!(elements.total, 300);
     }

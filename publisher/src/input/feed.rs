@@ -1,9 +1,7 @@
 //! The second reading: a thread reads and parses, and hands over chunks of events.
 
-use std::{collections::HashSet, hash::Hasher, sync::Arc, vec};
+use std::{sync::Arc, vec};
 
-use shared::event::Event;
-use siphasher::sip128::{Hasher128, SipHasher13};
 use tokio::{sync::mpsc, task};
 
 use super::{Found, Input, InputError, Inspection, inspect::event};
@@ -63,7 +61,8 @@ impl Source for Feed {
 struct Reader {
     chunks: mpsc::Sender<Result<Vec<Sample>, InputError>>,
     inspection: Arc<Inspection>,
-    identities: Identities,
+    /// Valid events until now.
+    events: u64,
     chunk: Vec<Sample>,
     bytes: usize,
 }
@@ -76,7 +75,7 @@ impl Reader {
         Self {
             chunks,
             inspection,
-            identities: Identities::new(),
+            events: 0,
             chunk: Vec::with_capacity(CHUNK_EVENTS),
             bytes: 0,
         }
@@ -100,7 +99,8 @@ impl Reader {
             }
             let topic = self.inspection.index.get(&event.topic);
             let topic = *topic.ok_or_else(changed)?;
-            let is_new = self.identities.insert(&event);
+            let is_new = !self.inspection.repeats.has(self.events);
+            self.events += 1;
             self.add(Sample {
                 topic,
                 json,
@@ -131,31 +131,6 @@ impl Reader {
         }
         let sent = self.chunks.blocking_send(Ok(chunk));
         sent.map_err(|_| InputError::Stopped)
-    }
-}
-
-/// The identities that came, as hashes of 128 bits under a key of this process: 20 to 40 bytes each, and a chance
-/// below 1 in 10^20 that two of a thousand million are taken for one.
-struct Identities {
-    key: [u8; 16],
-    seen: HashSet<u128>,
-}
-
-impl Identities {
-    fn new() -> Self {
-        Self {
-            key: rand::random(),
-            seen: HashSet::new(),
-        }
-    }
-
-    /// Whether this identity comes for the first time.
-    fn insert(&mut self, event: &Event) -> bool {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write_usize(event.topic.as_str().len());
-        hasher.write(event.topic.as_str().as_bytes());
-        hasher.write(event.event_id.as_str().as_bytes());
-        self.seen.insert(hasher.finish128().as_u128())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The first reading: is every event valid, and which topics are there?
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use bytes::Bytes;
 use shared::event::{Event, Topic, Violation};
 
-use super::{Found, Input, InputError, Origin, Place};
+use super::{
+    Found, Input, InputError, Origin, Place,
+    repeats::{Identities, Repeats},
+};
 
 /// Most bad lines that are kept with their reasons.
 const SHOWN: usize = 20;
@@ -23,6 +26,8 @@ pub struct Inspection {
     pub topics: Vec<Topic>,
     /// The place of each topic in `topics`.
     pub(super) index: HashMap<Topic, usize>,
+    /// Which of the valid events repeat an earlier one.
+    pub(super) repeats: Repeats,
 }
 
 /// Reads all inputs to their ends.
@@ -31,23 +36,33 @@ pub struct Inspection {
 /// Where one of them cannot be opened or read to its end.
 pub fn inspect(origins: &[Origin]) -> Result<(Vec<Input>, Inspection), InputError> {
     let mut inspection = Inspection::default();
+    let mut identities = Identities::new();
     let mut inputs = Vec::with_capacity(origins.len());
     for origin in origins {
         let mut input = Input::open(origin)?;
-        inspection.add(&mut input)?;
+        inspection.add(&mut input, &mut identities)?;
         inputs.push(input);
     }
+    inspection.repeats = identities.repeats().map_err(unkept)?;
     Ok((inputs, inspection))
 }
 
+fn unkept(source: io::Error) -> InputError {
+    InputError::Identities {
+        directory: std::env::temp_dir(),
+        source,
+    }
+}
+
 impl Inspection {
-    fn add(&mut self, input: &mut Input) -> Result<(), InputError> {
+    fn add(&mut self, input: &mut Input, identities: &mut Identities) -> Result<(), InputError> {
         let name = input.name.clone();
         let (events, bad) = (self.events, self.bad);
         input.read(&mut |place, candidate| {
             match candidate.and_then(|json| event(&json)) {
                 Ok(event) => {
                     self.events += 1;
+                    identities.add(&event).map_err(unkept)?;
                     if !self.index.contains_key(&event.topic) {
                         self.index.insert(event.topic.clone(), self.topics.len());
                         self.topics.push(event.topic);
@@ -96,7 +111,8 @@ mod tests {
 
     fn inspected(content: &str) -> Inspection {
         let mut inspection = Inspection::default();
-        inspection.add(&mut input(content.as_bytes())).unwrap();
+        let mut input = input(content.as_bytes());
+        inspection.add(&mut input, &mut Identities::new()).unwrap();
         inspection
     }
 

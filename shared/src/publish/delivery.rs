@@ -119,7 +119,9 @@ impl Delivery<'_> {
                         latency: started.elapsed(),
                     });
                 }
-                Attempt::Final(err) => return Err(err),
+                Attempt::Final(err) if unsure_since.is_none() => return Err(err),
+                // Replicated streams judge room before they look for the id, so an earlier attempt may be stored.
+                Attempt::Final(err) => return Err(PublishError::Unconfirmed(err.to_string())),
                 Attempt::NotStored(err) => last_error = err,
                 Attempt::Unknown(err) => {
                     last_error = err;

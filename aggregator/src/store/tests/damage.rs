@@ -1,6 +1,9 @@
 //! Damage: whatever is changed in a store by hand is found, and named.
 
-use super::verify::{compare, differences, messages, store, verify};
+use super::{
+    harness::delivery,
+    verify::{compare, differences, event, messages, store, verify},
+};
 use crate::store::verify::Report;
 
 /// What is found after these statements, without messages and with them.
@@ -86,6 +89,63 @@ fn a_change_to_the_events_is_found() {
             "message 77 of incarnation 1, which is not recorded as applied",
         ),
     ]);
+}
+
+#[test]
+fn a_change_to_the_marks_is_found() {
+    let mut store = store();
+    let more: Vec<_> = (3..20).map(|id| event(1, id, 0)).collect();
+    store.append(&[delivery(7, &more)]).unwrap();
+    store.close();
+    let marks = store.aside();
+    let damages = [
+        ("", ""),
+        (
+            "DELETE FROM marks WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "UPDATE marks SET ordinal = 9 WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "UPDATE marks SET sequence = 4 WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 3, 3)",
+            "1 marks are of events that should have none",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 2, 4), (2, 5, 2)",
+            "2 marks are of events that should have none",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 5, 4)",
+            "one is of event 5, which its topic does not have",
+        ),
+        (
+            "INSERT INTO marks VALUES (9, 5, 4)",
+            "one is of event 5, which its topic does not have",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, -7, 4)",
+            "one is of event -7, which its topic does not have",
+        ),
+    ];
+    marks
+        .execute_batch("CREATE TABLE right AS SELECT * FROM marks")
+        .unwrap();
+    for (sql, named) in damages {
+        marks.execute_batch(sql).unwrap();
+        let report = verify(&store);
+        assert_eq!(report.is_consistent(), named.is_empty(), "{sql}");
+        let found = differences(&report);
+        assert!(found.contains(named), "{sql}: {found}");
+        marks
+            .execute_batch("DELETE FROM marks; INSERT INTO marks SELECT * FROM right")
+            .unwrap();
+    }
 }
 
 #[test]

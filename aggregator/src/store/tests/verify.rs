@@ -15,7 +15,7 @@ impl Progress for Nobody {
     fn at(&self, _: &'static str, _: u64, _: u64) {}
 }
 
-fn event(topic: u8, id: u8, content: u8) -> Arrival {
+pub fn event(topic: u8, id: u8, content: u8) -> Arrival {
     Arrival::Event { topic, id, content }
 }
 

@@ -1,27 +1,37 @@
 //! The fingerprints of all events, sorted, in little memory: whether an identity is stored twice, whether the dedup index
 //! has exactly these, and where an identity is stored.
 //!
-//! They are written to temporary files by their first byte while the events are read, then sorted file by file.
-//! Fingerprints are uniform, so each file has one in 256 of them, 125 MiB at a thousand million events. This takes 32
-//! bytes of room for each event in the directory for temporary files, and reads the events once; passes over them
-//! for as many fingerprints as memory holds would take no room, and read everything again for each pass.
+//! They are written to temporary files by their first byte while the events are read, then sorted file by file. A file
+//! with more of them than are sorted at once is first split by the next byte, so that memory does not grow with the store.
+//! This takes 32 bytes of room for each event in the directory for temporary files, and reads the events once; passes over
+//! them for as many fingerprints as memory holds would take no room, and read everything again for each pass.
 
 use std::{
     fs::File,
     io::{self, Read, Seek, Write},
     os::unix::fs::FileExt,
+    path::{Path, PathBuf},
 };
 
-/// Files, one for each first byte.
+/// Files, one for each value of a byte.
 const FILES: usize = 256;
 
 /// Bytes gathered before they are written; the files' buffers are 16 MiB in all.
 const GATHERED: usize = 64 * 1024;
 
-/// Records of one read when an identity is looked up: 4 KiB.
+/// Records that are sorted at once: 32 MiB.
+const SORTED: usize = 1024 * 1024;
+
+/// Bytes of an identity that files are split by, at most. More of them are equal only where an identity is stored often.
+const SPLITS: usize = 4;
+
+/// Records of one read: 4 KiB.
 const BLOCK: usize = 128;
 
 const RECORD: usize = 32;
+
+/// Beginnings of identities whose places are remembered when they are sorted.
+const PREFIXES: usize = 1 << 16;
 
 /// What is known of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,12 +41,36 @@ pub(super) struct Record {
     pub content: u64,
 }
 
+/// The directory for temporary files.
+#[derive(Debug, Clone)]
+pub(super) struct Place(PathBuf);
+
+/// Temporary files fail.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "temporary files in {} cannot be written or read: {source}; a verification needs 32 bytes there for each event, so set \
+     TMPDIR to a directory with more room",
+    directory.display()
+)]
+pub struct TemporaryError {
+    directory: PathBuf,
+    source: io::Error,
+}
+
 /// Records as they come.
 #[derive(Debug)]
-pub(super) struct Unsorted(Vec<Part>);
+pub(super) struct Unsorted {
+    place: Place,
+    /// The byte of the identity by which they are parted.
+    byte: usize,
+    /// How many are sorted at once.
+    most: usize,
+    parts: Vec<Part>,
+}
 
 #[derive(Debug, Default)]
 struct Part {
+    records: usize,
     gathered: Vec<u8>,
     file: Option<File>,
 }
@@ -44,112 +78,196 @@ struct Part {
 /// Records in the order of their identities, for looking up.
 #[derive(Debug)]
 pub(super) struct Sorted {
+    place: Place,
     file: File,
-    /// The first identity of each block.
-    firsts: Vec<u128>,
-    records: usize,
+    /// For each beginning of an identity the number of the first record with it, or with a later one.
+    firsts: Vec<u64>,
+    records: u64,
+}
+
+impl Place {
+    /// `TMPDIR` where it is set; else `data`, the data directory, for the store has room to grow there, while `/tmp` is
+    /// often memory; else, where that cannot be written, the system's directory.
+    pub fn choose(tmpdir: Option<PathBuf>, data: &Path) -> Self {
+        let tmpdir = tmpdir.filter(|tmpdir| !tmpdir.as_os_str().is_empty());
+        let data = || tempfile::tempfile_in(data).is_ok().then(|| data.to_owned());
+        Self(tmpdir.or_else(data).unwrap_or_else(std::env::temp_dir))
+    }
+
+    /// A file that goes with its last handle.
+    fn file(&self) -> Result<File, TemporaryError> {
+        tempfile::tempfile_in(&self.0).map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl Fn(io::Error) -> TemporaryError + use<'_> {
+        |source| TemporaryError {
+            directory: self.0.clone(),
+            source,
+        }
+    }
 }
 
 impl Unsorted {
-    pub fn new() -> Self {
-        Self((0..FILES).map(|_| Part::default()).collect())
+    pub fn new(place: Place) -> Self {
+        Self::parted(place, 0, SORTED)
     }
 
-    pub fn push(&mut self, record: Record) -> io::Result<()> {
+    fn parted(place: Place, byte: usize, most: usize) -> Self {
+        Self {
+            place,
+            byte,
+            most,
+            parts: (0..FILES).map(|_| Part::default()).collect(),
+        }
+    }
+
+    pub fn push(&mut self, record: Record) -> Result<(), TemporaryError> {
         let bytes = record.encode();
-        let part = &mut self.0[usize::from(bytes[0])];
+        let part = &mut self.parts[usize::from(bytes[self.byte])];
+        part.records += 1;
         part.gathered.extend_from_slice(&bytes);
         if part.gathered.len() < GATHERED {
             return Ok(());
         }
         let file = match &mut part.file {
             Some(file) => file,
-            none => none.insert(tempfile::tempfile()?),
+            none => none.insert(self.place.file()?),
         };
-        file.write_all(&part.gathered)?;
+        file.write_all(&part.gathered)
+            .map_err(self.place.failed())?;
         part.gathered.clear();
         Ok(())
     }
 
     /// Hands on all of them in order, a part at a time. Records of one identity are always in one part.
-    pub fn in_order<E: From<io::Error>>(
+    pub fn in_order<E: From<TemporaryError>>(
         self,
         mut each: impl FnMut(&[Record]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut bytes = Vec::new();
-        let mut records: Vec<Record> = Vec::new();
-        for part in self.0 {
-            bytes.clear();
-            if let Some(mut file) = part.file {
-                file.rewind()?;
-                file.read_to_end(&mut bytes)?;
+        self.hand_on(&mut each)
+    }
+
+    fn hand_on<E: From<TemporaryError>>(
+        self,
+        each: &mut dyn FnMut(&[Record]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for part in self.parts {
+            if part.records > self.most && self.byte + 1 < SPLITS {
+                let mut split = Self::parted(self.place.clone(), self.byte + 1, self.most);
+                part.read(&self.place, |record| split.push(record))?;
+                split.hand_on(each)?;
+            } else {
+                let mut records = Vec::with_capacity(part.records);
+                part.read(&self.place, |record| {
+                    records.push(record);
+                    Ok(())
+                })?;
+                records.sort_unstable();
+                each(&records)?;
             }
-            bytes.extend_from_slice(&part.gathered);
-            records.clear();
-            records.extend(bytes.chunks_exact(RECORD).map(Record::decode));
-            records.sort_unstable();
-            each(&records)?;
         }
         Ok(())
     }
 }
 
+impl Part {
+    /// Reads it once; its file is gone then.
+    fn read(
+        self,
+        place: &Place,
+        mut each: impl FnMut(Record) -> Result<(), TemporaryError>,
+    ) -> Result<(), TemporaryError> {
+        if let Some(mut file) = self.file {
+            file.rewind().map_err(place.failed())?;
+            let mut bytes = vec![0; GATHERED];
+            // It was written in whole pieces, of which each has whole records.
+            let mut left = self.records * RECORD - self.gathered.len();
+            while left > 0 {
+                let bytes = &mut bytes[..left.min(GATHERED)];
+                file.read_exact(bytes).map_err(place.failed())?;
+                left -= bytes.len();
+                bytes
+                    .chunks_exact(RECORD)
+                    .map(Record::decode)
+                    .try_for_each(&mut each)?;
+            }
+        }
+        let rest = self.gathered.chunks_exact(RECORD);
+        rest.map(Record::decode).try_for_each(each)
+    }
+}
+
 impl Sorted {
-    pub fn new() -> io::Result<Self> {
+    pub fn new(place: Place) -> Result<Self, TemporaryError> {
         Ok(Self {
-            file: tempfile::tempfile()?,
-            firsts: Vec::new(),
+            file: place.file()?,
+            place,
+            firsts: Vec::with_capacity(PREFIXES),
             records: 0,
         })
     }
 
     /// Adds records that come after all that are there.
-    pub fn extend(&mut self, records: &[Record]) -> io::Result<()> {
-        let mut bytes = Vec::with_capacity(records.len() * RECORD);
-        for record in records {
-            if self.records.is_multiple_of(BLOCK) {
-                self.firsts.push(record.identity);
+    pub fn extend(&mut self, records: &[Record]) -> Result<(), TemporaryError> {
+        for records in records.chunks(GATHERED / RECORD) {
+            let mut bytes = Vec::with_capacity(GATHERED);
+            for record in records {
+                let prefix = prefix(record.identity);
+                while self.firsts.len() <= prefix {
+                    self.firsts.push(self.records);
+                }
+                self.records += 1;
+                bytes.extend_from_slice(&record.encode());
             }
-            self.records += 1;
-            bytes.extend_from_slice(&record.encode());
+            self.file.write_all(&bytes).map_err(self.place.failed())?;
         }
-        self.file.write_all(&bytes)
+        Ok(())
     }
 
     /// All records of an identity.
-    pub fn find(&self, identity: u128) -> io::Result<Vec<Record>> {
+    pub fn find(&self, identity: u128) -> Result<Vec<Record>, TemporaryError> {
+        let first = |prefix| self.firsts.get(prefix).copied().unwrap_or(self.records);
+        let prefix = prefix(identity);
+        let (mut low, mut high) = (first(prefix), first(prefix + 1));
+        // What is before `low` is less; what is from `high` on is not.
+        while high - low > BLOCK as u64 {
+            let middle = u64::midpoint(low, high);
+            let record = self.read(middle, 1)?.next();
+            if record.is_some_and(|record| record.identity < identity) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
         let mut found = Vec::new();
-        // The block before may end with it.
-        let mut block = self.firsts.partition_point(|first| *first < identity);
-        block = block.saturating_sub(1);
-        while self
-            .firsts
-            .get(block)
-            .is_some_and(|first| *first <= identity)
-        {
-            let from = block * BLOCK;
-            let count = BLOCK.min(self.records - from);
-            let mut bytes = [0; BLOCK * RECORD];
-            let bytes = &mut bytes[..count * RECORD];
-            self.file.read_exact_at(bytes, (from * RECORD) as u64)?;
-            let key = identity.to_be_bytes();
-            let mut low = 0;
-            let mut high = count;
-            while low < high {
-                let middle = usize::midpoint(low, high);
-                if bytes[middle * RECORD..][..16] < key[..] {
-                    low = middle + 1;
-                } else {
-                    high = middle;
+        while low < self.records {
+            for record in self.read(low, BLOCK)? {
+                if record.identity > identity {
+                    return Ok(found);
+                }
+                if record.identity == identity {
+                    found.push(record);
                 }
             }
-            let records = bytes[low * RECORD..].chunks_exact(RECORD);
-            let records = records.map(Record::decode);
-            found.extend(records.take_while(|record| record.identity == identity));
-            block += 1;
+            low += BLOCK as u64;
         }
         Ok(found)
     }
+
+    /// So many records at most.
+    fn read(&self, from: u64, most: usize) -> Result<impl Iterator<Item = Record>, TemporaryError> {
+        let left = usize::try_from(self.records - from).unwrap_or(usize::MAX);
+        let mut bytes = [0; BLOCK * RECORD];
+        let count = most.min(left);
+        self.file
+            .read_exact_at(&mut bytes[..count * RECORD], from * RECORD as u64)
+            .map_err(self.place.failed())?;
+        Ok((0..count).map(move |at| Record::decode(&bytes[at * RECORD..])))
+    }
+}
+
+fn prefix(identity: u128) -> usize {
+    usize::from((identity >> 112) as u16)
 }
 
 impl Record {
@@ -193,11 +311,15 @@ mod tests {
         (1..=count).map(record).collect()
     }
 
+    fn place() -> Place {
+        Place(std::env::temp_dir())
+    }
+
     #[test]
     fn they_come_back_in_order_from_memory_and_from_files() {
         for count in [0, 1, 1_000, 600_000] {
             let mut expected = records(count);
-            let mut unsorted = Unsorted::new();
+            let mut unsorted = Unsorted::new(place());
             for record in &expected {
                 unsorted.push(*record).unwrap();
             }
@@ -205,7 +327,7 @@ mod tests {
             let mut found = Vec::new();
             let take = |records: &[Record]| {
                 found.extend_from_slice(records);
-                Ok::<_, io::Error>(())
+                Ok::<_, TemporaryError>(())
             };
             unsorted.in_order(take).unwrap();
             assert!(found == expected, "{count}");
@@ -216,7 +338,7 @@ mod tests {
     fn each_is_found_however_many_share_an_identity_and_others_are_not() {
         let mut all = records(2_000);
         all.sort_unstable();
-        let mut sorted = Sorted::new().unwrap();
+        let mut sorted = Sorted::new(place()).unwrap();
         for part in all.chunks(300) {
             sorted.extend(part).unwrap();
         }
@@ -225,6 +347,57 @@ mod tests {
             let found = sorted.find(record.identity).unwrap();
             assert!(found.iter().eq(same), "{record:?}");
             assert_eq!(sorted.find(record.identity + 1).unwrap(), []);
+        }
+    }
+
+    #[test]
+    fn no_more_are_sorted_at_once_than_memory_is_given_however_many_there_are() {
+        let most = 100;
+        for count in [1_000, 100_000] {
+            let mut expected: Vec<_> = records(count)
+                .into_iter()
+                .filter(|record| record.sequence % 5 != 0)
+                .collect();
+            let mut unsorted = Unsorted::parted(place(), 0, most);
+            for record in &expected {
+                unsorted.push(*record).unwrap();
+            }
+            expected.sort_unstable();
+            let mut found = Vec::new();
+            let take = |records: &[Record]| {
+                assert!(records.len() <= most);
+                found.extend_from_slice(records);
+                Ok::<_, TemporaryError>(())
+            };
+            unsorted.in_order(take).unwrap();
+            assert!(found == expected, "{count}");
+        }
+    }
+
+    #[test]
+    fn temporary_files_go_next_to_the_data_unless_tmpdir_says_otherwise() {
+        let data = tempfile::tempdir().unwrap();
+        let chosen =
+            |tmpdir: Option<&str>, data: &Path| Place::choose(tmpdir.map(PathBuf::from), data).0;
+        assert_eq!(chosen(None, data.path()), data.path());
+        assert_eq!(chosen(Some(""), data.path()), data.path());
+        assert_eq!(
+            chosen(Some("/elsewhere"), data.path()),
+            Path::new("/elsewhere")
+        );
+        // As a data directory that cannot be written.
+        assert_eq!(
+            chosen(None, Path::new("/no/such/place")),
+            std::env::temp_dir()
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_written_names_the_directory_and_tmpdir() {
+        let nowhere = Place(PathBuf::from("/no/such/place"));
+        let text = Sorted::new(nowhere).unwrap_err().to_string();
+        for part in ["/no/such/place", "TMPDIR", "No such file"] {
+            assert!(text.contains(part), "{text}");
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::{
-    report::{Check, Report},
+    report::{Check, Report, Verdict},
     snapshot::Snapshot,
 };
 use crate::store::{
@@ -22,6 +22,9 @@ const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
      iif(timestamp_filled, '', timestamp), source, payload, \
      processed_at, incarnation, stream_sequence, position FROM events \
      WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3";
+
+/// The mark of an event. Those of the events that the snapshot has never change after it.
+const MARK: &str = "SELECT ordinal FROM marks WHERE topic_id = ?1 AND sequence = ?2";
 
 /// What the rows of a topic come to.
 #[derive(Debug, Default)]
@@ -52,26 +55,15 @@ pub(super) struct Scan<'a> {
     order: Check,
     chain: Check,
     origins: Check,
-    /// As they are recorded, by the sequence of the event: those that the rows did not come to yet.
-    marks: HashMap<i64, Mark>,
+    /// Marks of events that must have one.
+    marks: u64,
     marked: Check,
 }
 
-/// A mark as it is recorded: the topic, and the number in it.
-type Mark = (i64, u64);
-
 impl<'a> Scan<'a> {
-    /// The marks are read here: those of the events that the snapshot has never change after it.
-    pub fn new(snapshot: &'a Snapshot, connection: &Connection) -> rusqlite::Result<Self> {
+    pub fn new(snapshot: &'a Snapshot) -> Self {
         let lives = snapshot.lives.iter();
-        let sql = "SELECT sequence, topic_id, ordinal FROM marks WHERE sequence <= ?1";
-        let marks = connection
-            .prepare(sql)?
-            .query_map([snapshot.last_event], |row| {
-                Ok((row.get(0)?, (row.get(1)?, row.get(2)?)))
-            })?
-            .collect::<rusqlite::Result<_>>()?;
-        Ok(Self {
+        Self {
             snapshot,
             topics: HashMap::new(),
             applied: lives.map(|life| (life.id, &life.applied)).collect(),
@@ -82,9 +74,9 @@ impl<'a> Scan<'a> {
             order: Check::new("order of sequences and times"),
             chain: Check::new("chains of topics"),
             origins: Check::new("events of applied messages"),
-            marks,
+            marks: 0,
             marked: Check::new("marks along the chains"),
-        })
+        }
     }
 
     /// Reads the next rows and hands on what others need of them; false where there are no more.
@@ -95,12 +87,13 @@ impl<'a> Scan<'a> {
         mut each: impl FnMut(&Seen) -> Result<(), E>,
     ) -> Result<bool, E> {
         let mut statement = connection.prepare_cached(SELECT)?;
+        let mut mark = connection.prepare_cached(MARK)?;
         let mut rows = statement.query(params![*after, self.snapshot.last_event, CHUNK])?;
         let mut read = 0;
         while let Some(row) = rows.next()? {
             read += 1;
             *after = row.get(0)?;
-            match self.row(*after, row) {
+            match self.row(*after, row, &mut mark) {
                 Ok(seen) => each(&seen)?,
                 Err(err) => {
                     let sequence = *after;
@@ -124,7 +117,12 @@ impl<'a> Scan<'a> {
         self.rows
     }
 
-    fn row(&mut self, sequence: i64, row: &Row<'_>) -> rusqlite::Result<Seen> {
+    fn row(
+        &mut self,
+        sequence: i64,
+        row: &Row<'_>,
+        mark: &mut Statement<'_>,
+    ) -> rusqlite::Result<Seen> {
         self.rows += 1;
         self.follow(sequence, row.get(7)?);
         let topic_id = row.get(1)?;
@@ -138,15 +136,19 @@ impl<'a> Scan<'a> {
         let topic = self.topics.entry(topic_id).or_default();
         topic.unique += 1;
         topic.digest.add(&self.snapshot.key, seen.print);
-        let expected = marks::is_marked(topic.unique).then_some((topic_id, topic.unique));
+        let ordinal = topic.unique;
         let last = std::mem::replace(&mut topic.last_sequence, sequence);
-        if self.marks.remove(&sequence) != expected {
-            self.marked.differs(|| match expected {
-                Some((_, ordinal)) => format!(
-                    "event {sequence} has no mark that says it is the {ordinal}th of its topic"
-                ),
-                None => format!("event {sequence} has a mark and should have none"),
-            });
+        if marks::is_marked(ordinal) {
+            let marked = mark.query_row(params![topic_id, sequence], |row| row.get(0));
+            let marked: Option<u64> = marked.optional()?;
+            self.marks += u64::from(marked.is_some());
+            if marked != Some(ordinal) {
+                self.marked.differs(|| {
+                    format!(
+                        "event {sequence} has no mark that says it is the {ordinal}th of its topic"
+                    )
+                });
+            }
         }
         if previous != last {
             let snapshot = self.snapshot;
@@ -205,8 +207,38 @@ impl<'a> Scan<'a> {
         self.processed_at = self.processed_at.max(processed_at);
     }
 
+    /// Looks for marks that no event should have, once all rows were read.
+    fn stray_marks(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let last = self.snapshot.last_event;
+        let all: u64 = connection.query_row(
+            "SELECT count(*) FROM marks WHERE sequence <= ?1",
+            [last],
+            |row| row.get(0),
+        )?;
+        let stray = all.saturating_sub(self.marks);
+        if stray == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT sequence FROM marks WHERE sequence <= ?1 AND NOT EXISTS (SELECT 1 FROM events \
+                   WHERE events.sequence = marks.sequence AND events.topic_id = marks.topic_id) LIMIT 1";
+        let foreign: Option<i64> = connection
+            .query_row(sql, [last], |row| row.get(0))
+            .optional()?;
+        self.marked.differs(|| match foreign {
+            Some(sequence) => {
+                format!("{stray} marks are too many; one is of event {sequence}, which its topic does not have")
+            }
+            None => format!("{stray} marks are of events that should have none"),
+        });
+        Ok(())
+    }
+
     /// Adds what the rows come to, against the record.
-    pub fn finish(mut self, report: &mut Report) {
+    pub fn finish(mut self, connection: &Connection, report: &mut Report) -> rusqlite::Result<()> {
+        // Rows that cannot be read take their marks with them.
+        if self.readable.verdict == Verdict::Ok {
+            self.stray_marks(connection)?;
+        }
         let counters = &self.snapshot.counters;
         self.readable.compare(counters.unique_processed, self.rows);
         if self.processed_at > counters.processed_at {
@@ -217,10 +249,6 @@ impl<'a> Scan<'a> {
                 )
             });
         }
-        if let Some(sequence) = self.marks.keys().min() {
-            self.marked
-                .differs(|| format!("a mark is of event {sequence}, which is not there"));
-        }
         let (unique, digests) = self.by_topic();
         report.add(self.readable);
         report.add(unique);
@@ -229,6 +257,7 @@ impl<'a> Scan<'a> {
         report.add(self.chain);
         report.add(self.marked);
         report.add(self.origins);
+        Ok(())
     }
 
     fn by_topic(&mut self) -> (Check, Check) {

@@ -1,0 +1,111 @@
+//! The stage before the writer reads the rows of conflicts, so that the writer's thread reads none of them.
+
+use std::{path::Path, sync::Arc};
+
+use super::harness::{Arrival, Store, delivery};
+use crate::store::{
+    Delivery, FILE,
+    lookup::{Compared, LookedEvent, Rows, look},
+    state::State,
+};
+
+fn event(id: u8, content: u8) -> Arrival {
+    Arrival::Event {
+        topic: 0,
+        id,
+        content,
+    }
+}
+
+/// A store with the events 0 to 199, all of content 0.
+fn store() -> Store {
+    let mut store = Store::new();
+    store.meet(1, 1, 9);
+    let stored: Vec<_> = (0..200).map(|id| event(id, 0)).collect();
+    store.append(&[delivery(1, &stored)]).unwrap();
+    store
+}
+
+/// What is known of a batch when the writer gets it.
+fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookedEvent> {
+    let slot = &store.reader().memory.index;
+    let key = State::load(&store.aside()).unwrap().key;
+    let looked = look(slot, &key, rows, Arc::new(batch.to_vec()), 1_000);
+    looked.unwrap().events
+}
+
+#[test]
+fn the_rows_of_conflicts_are_read_before_the_writer_takes_the_batch() {
+    let store = store();
+    let mut rows = Rows::of(store.path().join(FILE));
+    // Conflicts enough for several connections, in no order, between duplicates and new events.
+    let arrivals: Vec<_> = (0..250)
+        .map(|n| event((n * 7 % 251) as u8, u8::from(n % 5 > 0)))
+        .collect();
+    let batch = [delivery(2, &arrivals)];
+    let found = looked(&store, &mut rows, &batch);
+    let aside = store.aside();
+    let mut conflicts = 0;
+    for (looked, arrival) in found.iter().zip(&batch[0].arrivals) {
+        let entry = looked
+            .found
+            .filter(|entry| entry.content != looked.print.content);
+        let expected = entry.and_then(|entry| {
+            let event = arrival.as_ref().unwrap();
+            Compared::read(&aside, entry.sequence, event).unwrap()
+        });
+        assert_eq!(looked.compared, expected);
+        conflicts += usize::from(expected.is_some());
+    }
+    assert!(conflicts > 2 * 64, "{conflicts}");
+}
+
+#[test]
+fn rows_that_cannot_be_read_ahead_are_left_to_the_writer() {
+    let store = store();
+    let mut rows = Rows::of(Path::new("/no/such/file").to_owned());
+    let found = looked(&store, &mut rows, &[delivery(2, &[event(3, 1)])]);
+    assert!(found[0].found.is_some());
+    assert_eq!(found[0].compared, None);
+}
+
+#[test]
+fn a_conflict_is_with_what_was_stored_first_however_late_that_came() {
+    let mut store = store();
+    let batch = [
+        // Of a stored event, of one in the same message, and of one in the same batch.
+        delivery(2, &[event(3, 1), event(201, 0), event(201, 1)]),
+        delivery(3, &[event(201, 1), event(201, 0), event(3, 0)]),
+    ];
+    let done = store.append(&batch).unwrap();
+    assert_eq!((done.unique, done.duplicates, done.conflicts), (1, 5, 3));
+    // Two batches under way at once: the second is looked up before the first has committed.
+    let appends = [4, 5].map(|sequence| {
+        let batch = Arc::new(vec![delivery(sequence, &[event(202, sequence as u8)])]);
+        store.writer().append(batch, store.now)
+    });
+    let done = store.runtime.block_on(futures::future::join_all(appends));
+    let done: Vec<_> = done.into_iter().map(Result::unwrap).collect();
+    assert_eq!((done[0].unique, done[1].conflicts), (1, 1));
+}
+
+#[test]
+fn rows_are_read_from_the_file_that_the_writer_has_open() {
+    let mut store = store();
+    let mut rows = Rows::of(store.path().join(FILE));
+    let conflict = [delivery(2, &[event(3, 1)])];
+    let before = looked(&store, &mut rows, &conflict);
+    // As a backup that is put in the place of the file while the aggregator is away.
+    store.close();
+    let file = store.path().join(FILE);
+    let copy = store.path().join("copy");
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    let sql =
+        r#"UPDATE events SET timestamp_filled = 1, payload = '{"content":1}' WHERE sequence = 4"#;
+    store.aside().execute(sql, []).unwrap();
+    store.reopen();
+    let after = looked(&store, &mut rows, &conflict);
+    let is_same = |looked: &[LookedEvent]| looked[0].compared.unwrap().is_same;
+    assert_eq!((is_same(&before), is_same(&after)), (false, true));
+}
