@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Api,
     openapi::{Sampled, Tailing},
+    page,
     problem::{Cannot, Problem},
     query::Query,
 };
@@ -100,7 +101,8 @@ pub async fn follow(
     };
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+    let answer = Sse::new(events).keep_alive(keep_alive).into_response();
+    Ok(answer.map(page::in_frames))
 }
 
 impl Following {

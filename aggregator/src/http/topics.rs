@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{RawQuery, State},
+    response::Response,
 };
 use serde::Serialize;
 use shared::event::Code;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     openapi::{Asked, OfTopics},
-    page,
+    page::{self, Whole},
     problem::Problem,
     query::Query,
 };
@@ -58,17 +58,22 @@ struct Shown {
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Response, Problem> {
     let known = ["contains", "sort", "order", "limit", "cursor"];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let page = api.reader.topics(question(&query)?, limit).await;
-    let page = page.map_err(|err| Problem::internal(&err))?;
-    Ok(Json(Page {
-        topics: page.topics.into_iter().map(shown).collect(),
-        total: page.total,
-        next_cursor: page.next,
-    }))
+    let question = question(&query)?;
+    page::answer(&api, async |room| {
+        let page = api.reader.topics(question.clone(), limit).await;
+        let page = page.map_err(|err| Problem::internal(&err))?;
+        let page = Page {
+            topics: page.topics.into_iter().map(shown).collect(),
+            total: page.total,
+            next_cursor: page.next,
+        };
+        Ok(Whole::of(&page, room))
+    })
+    .await
 }
 
 /// What can be sorted by, as the answer names it, and the share of duplicates.
