@@ -18,7 +18,7 @@ use utoipa::ToSchema;
 use self::question::{Asked, Format};
 use super::{
     Api,
-    openapi::{Asked as Refused, Lines, OfEvents},
+    openapi::{AskedOrStreamed as Refused, Lines, OfEvents},
     page::{self, Rows},
     problem::Problem,
 };
