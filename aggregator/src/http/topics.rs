@@ -32,6 +32,9 @@ pub struct Page {
     /// By ascending names, where there are more: the last name shown, and the next page has the names after it.
     #[schema(required)]
     next_cursor: Option<String>,
+    /// There only where it is true: not all topics could be looked at in time, and others may belong before those shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -70,6 +73,7 @@ pub async fn list(
             topics: page.topics.into_iter().map(shown).collect(),
             total: page.total,
             next_cursor: page.next,
+            partial: page.is_partial,
         };
         Ok(Whole::of(&page, room))
     })

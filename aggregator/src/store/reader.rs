@@ -249,7 +249,7 @@ impl Reader {
             .await
     }
 
-    /// A page of topics.
+    /// A page of topics. Where the caller gives it up, reading ends within a row.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -258,13 +258,19 @@ impl Reader {
         question: TopicQuestion,
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
-        let _scan = if question.is_whole() {
+        let leaders = self.memory.leaders.clone();
+        let scan = if question.is_scan(&leaders) {
             Arc::clone(&self.scans).acquire_owned().await.ok()
         } else {
             None
         };
-        self.read(move |read| topics::page(read, &question, limit))
-            .await
+        let gone = Arc::new(AtomicBool::new(false));
+        let _gone = OnDrop(Arc::clone(&gone));
+        self.read(move |read| {
+            let _scan = scan;
+            topics::page(read, &question, limit, &leaders, &gone)
+        })
+        .await
     }
 
     /// A page of rejected arrivals, the latest first: those before the one with the id `before`.

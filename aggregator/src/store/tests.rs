@@ -8,6 +8,7 @@ mod incarnations;
 mod index;
 mod index_random;
 mod kept;
+mod leaders;
 mod memory;
 mod migration;
 mod model;
