@@ -48,7 +48,7 @@ use self::{body::Intake, observe::Watch, openapi::Document, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
     guard::Hosts,
-    live::{Live, keep_sampling},
+    live::{Live, keep_learning, keep_sampling},
     page::{MAX_PAGES, MAX_PIECES},
 };
 use crate::{

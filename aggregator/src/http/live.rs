@@ -17,6 +17,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::{
     Api,
@@ -66,6 +67,24 @@ pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
     };
     tokio::select! {
         () = sampling => {}
+        () = token.cancelled() => {}
+    }
+}
+
+/// Has the topics known that lead by their counts, until the token is cancelled.
+pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
+    let learning = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(err) = api.reader.learn_leaders().await {
+                debug!(error = %err, "the topics could not be read");
+            }
+        }
+    };
+    tokio::select! {
+        () = learning => {}
         () = token.cancelled() => {}
     }
 }

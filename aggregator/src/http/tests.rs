@@ -47,6 +47,7 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let (writer, _, reader) =
             store::open(directory.path(), 0, store::Bounds::default()).unwrap();
+        reader.learn_leaders().await.unwrap();
         let nowhere = parse_url("nats://127.0.0.1:1").unwrap();
         let connection = Connection::open(&nowhere, "test").await.unwrap();
         let options = Options {

@@ -1,8 +1,8 @@
 //! The topics that lead by a count or a time, in memory: no index of the file has to change with every count.
 //!
 //! Counts and times of a topic only ever grow, so a topic that is not among the leaders can become one only by a change of
-//! its own: the writer offers what each batch has changed, after COMMIT. What was stored before is offered by the first
-//! queries, a part at a time and in any order, for of two values of a topic the larger is the newer.
+//! its own: the writer offers what each batch has changed, after COMMIT. What was stored before is read after
+//! the start, a part at a time; the order does not matter, for of two values of a topic the larger is the newer.
 
 use std::{
     cmp::Reverse,

@@ -259,7 +259,7 @@ impl Reader {
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
         let leaders = self.memory.leaders.clone();
-        let scan = if question.is_scan(&leaders) {
+        let scan = if question.is_scan() {
             Arc::clone(&self.scans).acquire_owned().await.ok()
         } else {
             None
@@ -271,6 +271,25 @@ impl Reader {
             topics::page(read, &question, limit, &leaders, &gone)
         })
         .await
+    }
+
+    /// Brings topics that were stored before the start into memory, where those that lead by a count are known, until all
+    /// are: in short reads, and again after a failed write.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`]; it can be called again.
+    pub async fn learn_leaders(&self) -> Result<(), StoreError> {
+        loop {
+            let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
+            let leaders = self.memory.leaders.clone();
+            let learn = self.read(move |read| {
+                let _scan = scan;
+                topics::learn(read, &leaders)
+            });
+            if learn.await? {
+                return Ok(());
+            }
+        }
     }
 
     /// A page of rejected arrivals, the latest first: those before the one with the id `before`.

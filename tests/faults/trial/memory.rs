@@ -136,8 +136,10 @@ async fn fill(client: &async_nats::Client, aggregator: &Aggregator) {
     for number in 0..1_000 {
         let name = format!("{}{number:04}", "\u{1}".repeat(251));
         for source in ["first", "second"] {
-            let size = if number < 100 { 250_000 } else { 100 };
-            let event = event(&name, &name).with_source(source).with_size(size);
+            let mut event = event(&name, &name).with_source(source);
+            if number < 100 {
+                event = event.with_size(250_000);
+            }
             aggregator.api().publish(&[event]).await;
         }
     }

@@ -10,7 +10,7 @@ use memchr::memmem::Finder;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{SCAN_ROWS, SCAN_TIME};
-use crate::store::leaders::{Counts, Lead, Leaders, Progress};
+use crate::store::leaders::{Counts, Lead, Leaders};
 
 /// Leaders that are read beyond those that are shown: the page is of a commit of its own, by which some may have changed
 /// their places.
@@ -84,9 +84,8 @@ pub enum TopicSort {
 
 impl TopicQuestion {
     /// Whether topics are looked at that are not shown.
-    pub(super) fn is_scan(&self, leaders: &Leaders) -> bool {
-        let is_led = self.lead().is_some() && leaders.progress().is_whole;
-        !self.contains.is_empty() || self.sort != TopicSort::Name && !is_led
+    pub(super) fn is_scan(&self) -> bool {
+        !self.contains.is_empty() || self.sort != TopicSort::Name && self.lead().is_none()
     }
 
     /// Whether the next page can go on behind a name.
@@ -165,8 +164,6 @@ pub(super) fn page(
     leaders: &Leaders,
     is_gone: &AtomicBool,
 ) -> rusqlite::Result<TopicPage> {
-    // Before the first row is read.
-    let progress = leaders.progress();
     let total = read
         .prepare_cached("SELECT topics FROM counters")?
         .query_row([], |row| row.get(0))?;
@@ -175,13 +172,7 @@ pub(super) fn page(
         _ if question.sort == TopicSort::Name || !question.contains.is_empty() => {
             by_name(read, question, limit, &mut budget)?
         }
-        Some(lead) => led(
-            read,
-            question,
-            limit,
-            (lead, leaders, progress),
-            &mut budget,
-        )?,
+        Some(lead) => led(read, question, limit, (lead, leaders))?,
         None => scanned(read, question, limit, &mut budget)?,
     };
     page.total = total;
@@ -278,10 +269,9 @@ fn led(
     read: &Transaction<'_>,
     question: &TopicQuestion,
     limit: usize,
-    (lead, leaders, progress): (Lead, &Leaders, Progress),
-    budget: &mut Budget<'_>,
+    (lead, leaders): (Lead, &Leaders),
 ) -> rusqlite::Result<TopicPage> {
-    let is_whole = progress.is_whole || learn(read, leaders, progress, budget)?;
+    let is_whole = leaders.progress().is_whole;
     let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
     let mut best = Best::new(question, limit);
     for id in leaders.first(lead, limit + SLACK) {
@@ -293,13 +283,15 @@ fn led(
     Ok(best.page(!is_whole))
 }
 
-/// Offers topics that were stored before the start; whether all were by now.
-fn learn(
-    read: &Transaction<'_>,
-    leaders: &Leaders,
-    progress: Progress,
-    budget: &mut Budget<'_>,
-) -> rusqlite::Result<bool> {
+/// Offers some more of the topics that were stored before the start; whether all were by now.
+pub(super) fn learn(read: &Transaction<'_>, leaders: &Leaders) -> rusqlite::Result<bool> {
+    // Before the first row is read.
+    let progress = leaders.progress();
+    if progress.is_whole {
+        return Ok(true);
+    }
+    let stays = AtomicBool::new(false);
+    let mut budget = Budget::new(&stays);
     let sql = format!("SELECT {COLUMNS}, id FROM topics WHERE id > ?1 ORDER BY id");
     let mut statement = read.prepare_cached(&sql)?;
     let mut rows = statement.query([progress.upto])?;
@@ -369,12 +361,12 @@ mod tests {
         }
         let ask = |question: &TopicQuestion, is_gone: bool| {
             let leaders = Leaders::default();
+            assert!(learn(&read, &leaders).unwrap());
             page(&read, question, 100, &leaders, &AtomicBool::new(is_gone)).unwrap()
         };
         for (contains, sort) in [
             ("t", TopicSort::Name),
             ("t", TopicSort::Received),
-            ("", TopicSort::Received),
             ("", TopicSort::DuplicateShare),
         ] {
             let question = TopicQuestion {
