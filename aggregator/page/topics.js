@@ -27,8 +27,9 @@ async function load() {
   }
 }
 
-function note({ topics, total }, find) {
+function note({ topics, total, partial }, find) {
   if (total === 0) return "No topic yet.";
+  if (partial) return `Not all ${number(total)} topics could be looked at in time; there may be others.`;
   if (find) return topics.length === SHOWN ? `The first ${SHOWN} with this in their names.` : `${topics.length} of ${number(total)} topics.`;
   return total > SHOWN ? `${SHOWN} of ${number(total)} topics; find the others by name.` : "";
 }

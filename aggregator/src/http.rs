@@ -48,7 +48,7 @@ use self::{body::Intake, observe::Watch, openapi::Document, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
     guard::Hosts,
-    live::{Live, keep_sampling},
+    live::{Live, keep_learning, keep_sampling},
     page::{MAX_PAGES, MAX_PIECES},
 };
 use crate::{
@@ -80,9 +80,9 @@ pub struct Api {
     pub metrics: Metrics,
     /// Makes spans of requests.
     pub tracer: Tracer,
-    /// Places for pages of events in memory.
+    /// Places for large answers in memory.
     pub pages: Arc<Semaphore>,
-    /// Places for pieces of exports, each of which needs one of a page, too.
+    /// Places for pieces of exports and tails, each of which needs one of a page, too.
     pub pieces: Arc<Semaphore>,
     /// Places for clients that follow events.
     pub tails: Arc<Semaphore>,
@@ -103,10 +103,17 @@ pub struct Api {
 }
 
 impl Api {
-    /// A place for a page of rows in memory, once there is one.
+    /// A place for a large answer in memory, once there is one.
     async fn place(&self) -> OwnedSemaphorePermit {
         let place = Arc::clone(&self.pages).acquire_owned().await;
         place.expect("the semaphore is never closed")
+    }
+
+    /// The places for a piece of an endless answer, once there are both.
+    async fn piece(&self) -> Vec<OwnedSemaphorePermit> {
+        let piece = Arc::clone(&self.pieces).acquire_owned().await;
+        let piece = piece.expect("the semaphore is never closed");
+        vec![piece, self.place().await]
     }
 }
 
@@ -155,6 +162,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
+        .layer(middleware::from_fn(page::whole_over_http_1_0))
         // The outermost: whatever else refuses a request does it within.
         .layer(middleware::from_fn_with_state(watch, observe::observe))
 }

@@ -111,8 +111,14 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     service.spawn("consumer", consumer.run(token.clone()));
     let router = http::router(Arc::clone(&api));
     let samples = token.clone();
+    let leaders = token.clone();
+    let learner = Arc::clone(&api);
     service.spawn("live", async {
         http::keep_sampling(api, samples).await;
+        Ok(())
+    });
+    service.spawn("leaders", async {
+        http::keep_learning(learner, leaders).await;
         Ok(())
     });
     service.spawn("http", async {

@@ -10,6 +10,7 @@ mod duplicates;
 mod fingerprint;
 mod incarnation;
 mod index;
+mod leaders;
 mod lookup;
 mod marks;
 mod migrate;

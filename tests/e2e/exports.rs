@@ -1,6 +1,10 @@
 //! All events of a question at once, one a line.
 
-use std::time::Duration;
+use std::{
+    io::{self, Read},
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use e2e::{
     System,
@@ -14,6 +18,7 @@ use serde_json::{Value, value::RawValue};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    task::spawn_blocking,
     time::timeout,
 };
 
@@ -146,6 +151,45 @@ async fn begun(system: &System) -> TcpStream {
     read.expect("it begins in time").unwrap();
     assert_eq!(&part, b"HTTP/1.1 200 OK");
     connection
+}
+
+#[tokio::test]
+async fn an_export_that_is_cut_off_fails_and_is_refused_where_that_could_not_be_seen() {
+    let mut system = System::start().await;
+    // More than what systems hold for a connection that nobody reads from.
+    for part in 0..12 {
+        let large = |number: i32| {
+            let id = format!("id-{}", 1_000 * part + number);
+            event("orders", &id).with_size(2_000)
+        };
+        let events: Vec<_> = (0..1_000).map(large).collect();
+        system.api().publish(&events).await;
+    }
+    system.settled().await;
+    let url = format!("{}/events?format=ndjson", system.api().url());
+    let curl = |version: &str| {
+        Command::new("curl")
+            .args(["--silent", "--fail", "--limit-rate", "100k", version, &url])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("curl is installed")
+    };
+    let refused = curl("--http1.0");
+    let refused = spawn_blocking(|| refused.wait_with_output()).await.unwrap();
+    let refused = refused.unwrap();
+    assert!(!refused.status.success() && refused.stdout.is_empty());
+
+    let mut export = curl("--http1.1");
+    let mut taken = export.stdout.take().unwrap();
+    let begun = spawn_blocking(move || taken.read_exact(&mut [0; 1_000]).map(|()| taken));
+    let begun = timeout(DEADLINE, begun).await.expect("it begins in time");
+    let mut rest = begun.unwrap().unwrap();
+    system.aggregator.kill();
+    let ended =
+        spawn_blocking(move || io::copy(&mut rest, &mut io::sink()).and_then(|_| export.wait()));
+    let ended = timeout(DEADLINE, ended).await.expect("curl ends");
+    let code = ended.unwrap().unwrap().code();
+    assert_eq!(code, Some(18), "it knows that the end is missing");
 }
 
 #[tokio::test]

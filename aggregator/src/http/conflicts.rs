@@ -14,7 +14,7 @@ use super::{
     Api,
     events::{self, Shown as Event},
     openapi::{Asked, OfKept},
-    page,
+    page::{self, Rows},
     problem::Problem,
     query::Query,
 };
@@ -73,17 +73,21 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let before = page::cursor(&query)?;
-    let place = api.place().await;
-    let rows = api.reader.conflicts(before, limit).await;
-    let rows = rows.map_err(|err| Problem::internal(&err))?;
-    let shown = rows.rows.into_iter().map(shown).collect::<Result<_, _>>();
-    let page = Page {
-        conflicts: shown.map_err(|err| Problem::internal(&err))?,
-        total: rows.total,
-        evicted: rows.evicted,
-        next_cursor: rows.next.map(|id| id.to_string()),
-    };
-    Ok(page::answer(page, place))
+    page::answer(&api, async |room| {
+        let rows = Rows::items(room, |row, to| {
+            serde_json::to_writer(to, &shown(row)?).expect("texts and JSON are JSON");
+            Ok(())
+        });
+        let rows = api.reader.conflicts(before, limit, rows).await;
+        let rows = rows.map_err(|err| Problem::internal(&err))?;
+        rows.rows.page(&Page {
+            conflicts: Vec::new(),
+            total: rows.total,
+            evicted: rows.evicted,
+            next_cursor: rows.next.map(|id| id.to_string()),
+        })
+    })
+    .await
 }
 
 fn shown(row: Conflict) -> Result<Shown, StoreError> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{RawQuery, State},
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     openapi::{AskedOnce, OfDuplicates},
-    page,
+    page::{self, Whole},
     problem::Problem,
     query::Query,
 };
@@ -73,20 +73,42 @@ struct Often {
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Duplicates>, Problem> {
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let _place = api.place().await;
-    let known = api.reader.duplicates(topic.clone(), limit).await;
-    let known = known.map_err(|err| Problem::internal(&err))?;
-    Ok(Json(Duplicates {
-        total: known.total,
-        since: clock::rfc3339(api.started_at),
-        recent: known.recent.into_iter().map(recent).collect(),
-        often: known.often.into_iter().map(often).collect(),
-        filtered_by_topic: topic,
-    }))
+    page::answer(&api, async |room| {
+        let known = api.reader.duplicates(topic.clone(), limit).await;
+        let known = known.map_err(|err| Problem::internal(&err))?;
+        let share = room.bytes() / 2;
+        let (recent, recent_cut) = within(share, known.recent.into_iter().map(recent));
+        let (often, often_cut) = within(share, known.often.into_iter().map(often));
+        let duplicates = Duplicates {
+            total: known.total,
+            since: clock::rfc3339(api.started_at),
+            recent,
+            often,
+            filtered_by_topic: topic.clone(),
+        };
+        Ok(Whole::of(&duplicates, room).cut(recent_cut || often_cut))
+    })
+    .await
+}
+
+/// The first items that have no more bytes together as JSON, and whether there were others.
+fn within<T: Serialize>(bytes: usize, items: impl Iterator<Item = T>) -> (Vec<T>, bool) {
+    let (mut taken, mut left) = (Vec::new(), bytes);
+    for item in items {
+        let size = serde_json::to_vec(&item)
+            .expect("texts and numbers are JSON")
+            .len();
+        let Some(less) = left.checked_sub(size + 1) else {
+            return (taken, true);
+        };
+        left = less;
+        taken.push(item);
+    }
+    (taken, false)
 }
 
 fn recent(duplicate: reader::Duplicate) -> Recent {

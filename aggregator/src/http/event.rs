@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{RawQuery, State},
+    response::Response,
 };
 use serde::Serialize;
 use shared::event::{Code, EventId};
@@ -14,6 +14,7 @@ use super::{
     Api,
     events::{self, Shown},
     openapi::{Finding, OfEvent},
+    page::{self, Whole},
     problem::Problem,
     query::Query,
 };
@@ -56,7 +57,7 @@ struct Again {
 pub async fn find(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Found>, Problem> {
+) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "event_id"])?;
     let required =
         |name: &str| Problem::invalid_query(name, Code::Missing, "is required".to_owned());
@@ -64,25 +65,28 @@ pub async fn find(
     let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
     let event_id = EventId::new(event_id)
         .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
-    let _place = api.place().await;
-    let found = api.reader.event(topic.to_string(), event_id.to_string());
-    let found = match found.await {
-        Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),
-        found => found.map_err(|err| Problem::internal(&err))?,
-    };
-    let found = found.ok_or_else(|| {
-        Problem::not_found(format!("topic {topic} has no event {event_id} stored"))
-    })?;
-    let (at_least, at_most) = found.again;
-    Ok(Json(Found {
-        sequence: found.event.sequence,
-        stream_sequence: found.stream_sequence,
-        position: found.position,
-        duplicates: Again {
-            at_least,
-            at_most,
-            since: clock::rfc3339(api.started_at),
-        },
-        event: events::shown(found.event).map_err(|err| Problem::internal(&err))?,
-    }))
+    page::answer(&api, async |room| {
+        let found = api.reader.event(topic.to_string(), event_id.to_string());
+        let found = match found.await {
+            Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),
+            found => found.map_err(|err| Problem::internal(&err))?,
+        };
+        let found = found.ok_or_else(|| {
+            Problem::not_found(format!("topic {topic} has no event {event_id} stored"))
+        })?;
+        let (at_least, at_most) = found.again;
+        let found = Found {
+            sequence: found.event.sequence,
+            stream_sequence: found.stream_sequence,
+            position: found.position,
+            duplicates: Again {
+                at_least,
+                at_most,
+                since: clock::rfc3339(api.started_at),
+            },
+            event: events::shown(found.event).map_err(|err| Problem::internal(&err))?,
+        };
+        Ok(Whole::of(&found, room))
+    })
+    .await
 }

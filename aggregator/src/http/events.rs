@@ -18,15 +18,15 @@ use utoipa::ToSchema;
 use self::question::{Asked, Format};
 use super::{
     Api,
-    openapi::{Asked as Refused, Lines, OfEvents},
-    page,
+    openapi::{AskedOrStreamed as Refused, Lines, OfEvents},
+    page::{self, Rows},
     problem::Problem,
 };
 use crate::{
     clock,
     store::{
         StoreError,
-        reader::{Extent, PAGE_BYTES, StoredEvent},
+        reader::{Extent, StoredEvent},
     },
 };
 
@@ -96,28 +96,29 @@ pub async fn list(
     if format == Format::Lines {
         return Ok(export::answer(api, question, from, limit));
     }
-    let scan = api.reader.scan(&question).await;
-    let place = api.place().await;
     let extent = Extent {
         from,
         last: i64::MAX,
         limit,
-        bytes: PAGE_BYTES,
     };
-    let page = api.reader.events(Arc::clone(&question), extent, scan).await;
-    let page = page.map_err(|err| Problem::internal(&err))?;
-    let events = page.events.into_iter().map(shown).collect::<Result<_, _>>();
-    let page = Page {
-        events: events.map_err(|err| Problem::internal(&err))?,
-        total: page.total,
-        filtered_by_topic: match question.topics.as_slice() {
-            [] => None,
-            [topic] => Some(Topics::One(topic.clone())),
-            topics => Some(Topics::Many(topics.to_vec())),
-        },
-        next_cursor: page.next.map(|last| question::cursor(last, &question)),
-    };
-    Ok(page::answer(page, place))
+    page::answer(&api, async |room| {
+        // After the place: a query that waits for a slow client must not hold up other scans.
+        let scan = api.reader.scan(&question).await;
+        let rows = Rows::items(room, render);
+        let page = api.reader.events(Arc::clone(&question), extent, scan, rows);
+        let page = page.await.map_err(|err| Problem::internal(&err))?;
+        page.events.page(&Page {
+            events: Vec::new(),
+            total: page.total,
+            filtered_by_topic: match question.topics.as_slice() {
+                [] => None,
+                [topic] => Some(Topics::One(topic.clone())),
+                topics => Some(Topics::Many(topics.to_vec())),
+            },
+            next_cursor: page.next.map(|last| question::cursor(last, &question)),
+        })
+    })
+    .await
 }
 
 /// As the API shows an event.
@@ -134,13 +135,19 @@ pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
     })
 }
 
-/// The same as JSON on one line: CR and LF between the payload's tokens become spaces. In its strings they cannot occur.
-fn line(mut event: StoredEvent) -> Result<String, StoreError> {
+/// The same as JSON.
+fn render(event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
+    let shown = shown(event)?;
+    serde_json::to_writer(to, &shown).expect("texts and JSON are JSON");
+    Ok(())
+}
+
+/// The same on one line: CR and LF between the payload's tokens become spaces. In its strings they cannot occur.
+fn render_flat(mut event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
     if event.payload.contains(['\r', '\n']) {
         event.payload = event.payload.replace(['\r', '\n'], " ");
     }
-    let shown = shown(event)?;
-    Ok(serde_json::to_string(&shown).expect("texts and JSON are JSON"))
+    render(event, to)
 }
 
 /// A payload as it was stored: JSON, or the file is not what was written.

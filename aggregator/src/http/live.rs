@@ -17,10 +17,12 @@ use tokio::{
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 use super::{
     Api,
     openapi::{Sampled, Tailing},
+    page,
     problem::{Cannot, Problem},
     query::Query,
 };
@@ -69,6 +71,24 @@ pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
     }
 }
 
+/// Has the topics known that lead by their counts, until the token is cancelled.
+pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
+    let learning = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(err) = api.reader.learn_leaders().await {
+                debug!(error = %err, "the topics could not be read");
+            }
+        }
+    };
+    tokio::select! {
+        () = learning => {}
+        () = token.cancelled() => {}
+    }
+}
+
 struct Following {
     api: Arc<Api>,
     samples: watch::Receiver<VecDeque<Arc<str>>>,
@@ -100,7 +120,8 @@ pub async fn follow(
     };
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+    let answer = Sse::new(events).keep_alive(keep_alive).into_response();
+    Ok(answer.map(page::in_frames))
 }
 
 impl Following {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{RawQuery, Request, State},
+    response::Response,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,7 +14,7 @@ use super::{
     Api,
     body::is_json,
     openapi::{AskedAll, Nothing, Noting},
-    page::MAX_LIMIT,
+    page::{self, MAX_LIMIT, Whole},
     problem::Problem,
     query::Query,
 };
@@ -49,12 +50,15 @@ struct Shown {
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<List>, Problem> {
+) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let missing = api.reader.missing(MAX_LIMIT).await;
-    let missing = missing.map_err(|err| Problem::internal(&err))?;
-    let missing = missing.into_iter().map(shown).collect();
-    Ok(Json(List { missing }))
+    page::answer(&api, async |room| {
+        let missing = api.reader.missing(MAX_LIMIT).await;
+        let missing = missing.map_err(|err| Problem::internal(&err))?;
+        let missing = missing.into_iter().map(shown).collect();
+        Ok(Whole::of(&List { missing }, room))
+    })
+    .await
 }
 
 fn shown(missing: Missing) -> Shown {

@@ -38,8 +38,8 @@ pub use self::{
         Attributes, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed, Waiting,
     },
     refusals::{
-        Asked, AskedAll, AskedOnce, CloudEventing, Exporting, Finding, NoFile, Noting, OtherSignal,
-        Publishing, Requeueing, Tailing, Unasked,
+        Asked, AskedAll, AskedOnce, AskedOrStreamed, CloudEventing, Exporting, Finding, NoFile,
+        Noting, OtherSignal, Publishing, Requeueing, Tailing, Unasked,
     },
     requests::{
         CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Received, Sampled, Told,

@@ -17,7 +17,7 @@ use super::{
     body::is_json,
     cloudevents::{self, Mode},
     openapi::{Asked, Mended, OfKept, Packed, Requeueing},
-    page,
+    page::{self, Rows},
     problem::Problem,
     publish::{self, Accepted, Layout},
     query::Query,
@@ -76,16 +76,21 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let before = page::cursor(&query)?;
-    let place = api.place().await;
-    let rows = api.reader.rejected(before, limit).await;
-    let rows = rows.map_err(|err| Problem::internal(&err))?;
-    let page = Page {
-        rejected: rows.rows.into_iter().map(shown).collect(),
-        total: rows.total,
-        evicted: rows.evicted,
-        next_cursor: rows.next.map(|id| id.to_string()),
-    };
-    Ok(page::answer(page, place))
+    page::answer(&api, async |room| {
+        let rows = Rows::items(room, |row, to| {
+            serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
+            Ok(())
+        });
+        let rows = api.reader.rejected(before, limit, rows).await;
+        let rows = rows.map_err(|err| Problem::internal(&err))?;
+        rows.rows.page(&Page {
+            rejected: Vec::new(),
+            total: rows.total,
+            evicted: rows.evicted,
+            next_cursor: rows.next.map(|id| id.to_string()),
+        })
+    })
+    .await
 }
 
 fn shown(row: Rejected) -> Shown {

@@ -9,6 +9,7 @@ use axum::{
     Json,
     extract::{RawQuery, State},
     http::StatusCode,
+    response::Response,
 };
 use serde::Serialize;
 use shared::stream::{self, StreamState};
@@ -18,6 +19,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     openapi::{AskedAll, Unasked},
+    page::{self, Whole},
     problem::Problem,
     query::Query,
 };
@@ -65,31 +67,35 @@ pub struct Stats {
 pub async fn stats(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Stats>, Problem> {
+) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    // The stream first: what is in it then is either counted below or pending.
-    let stream = stream_state(&api).await;
-    let stats = api.reader.stats(MAX_TOPICS).await;
-    let stats = stats.map_err(|err| Problem::internal(&err))?;
-    Ok(Json(Stats {
-        received: stats.received,
-        unique_processed: stats.unique_processed,
-        duplicate_dropped: stats.duplicate_dropped,
-        rejected: stats.rejected,
-        consistent: stats.is_consistent(),
-        rejected_evicted: stats.rejected_evicted,
-        conflicts: stats.conflicts,
-        conflicts_evicted: stats.conflicts_evicted,
-        redelivered: stats.redelivered,
-        pending: stream.map(|stream| pending(&stream, &stats)),
-        missing: stats.missing,
-        stalls: api.health.stalled(),
-        identified_by_digest: api.identified_by_digest.load(Ordering::Relaxed),
-        topics: stats.topics,
-        topics_total: stats.topics_total,
-        uptime_seconds: api.started.elapsed().as_secs(),
-        started_at: clock::rfc3339(api.started_at),
-    }))
+    page::answer(&api, async |room| {
+        // The stream first: what is in it then is either counted below or pending.
+        let stream = stream_state(&api).await;
+        let stats = api.reader.stats(MAX_TOPICS).await;
+        let stats = stats.map_err(|err| Problem::internal(&err))?;
+        let stats = Stats {
+            received: stats.received,
+            unique_processed: stats.unique_processed,
+            duplicate_dropped: stats.duplicate_dropped,
+            rejected: stats.rejected,
+            consistent: stats.is_consistent(),
+            rejected_evicted: stats.rejected_evicted,
+            conflicts: stats.conflicts,
+            conflicts_evicted: stats.conflicts_evicted,
+            redelivered: stats.redelivered,
+            pending: stream.map(|stream| pending(&stream, &stats)),
+            missing: stats.missing,
+            stalls: api.health.stalled(),
+            identified_by_digest: api.identified_by_digest.load(Ordering::Relaxed),
+            topics: stats.topics,
+            topics_total: stats.topics_total,
+            uptime_seconds: api.started.elapsed().as_secs(),
+            started_at: clock::rfc3339(api.started_at),
+        };
+        Ok(Whole::of(&stats, room))
+    })
+    .await
 }
 
 /// The stream's state; none while the broker cannot be asked.

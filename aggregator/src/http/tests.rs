@@ -5,6 +5,7 @@ mod lines;
 mod live;
 mod openapi;
 mod otlp;
+mod pages;
 
 use std::{sync::Arc, time::Instant};
 
@@ -36,6 +37,7 @@ use crate::{
 /// An API over a store of its own, and a broker that is never there.
 struct Fixture {
     router: Router,
+    api: Arc<Api>,
     writer: Writer,
     _directory: tempfile::TempDir,
 }
@@ -45,6 +47,7 @@ impl Fixture {
         let directory = tempfile::tempdir().unwrap();
         let (writer, _, reader) =
             store::open(directory.path(), 0, store::Bounds::default()).unwrap();
+        reader.learn_leaders().await.unwrap();
         let nowhere = parse_url("nats://127.0.0.1:1").unwrap();
         let connection = Connection::open(&nowhere, "test").await.unwrap();
         let options = Options {
@@ -55,7 +58,7 @@ impl Fixture {
             tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        let router = router(Arc::new(Api {
+        let api = Arc::new(Api {
             reader,
             writer: writer.clone(),
             publisher,
@@ -76,9 +79,10 @@ impl Fixture {
             identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: 0,
-        }));
+        });
         Self {
-            router,
+            router: router(Arc::clone(&api)),
+            api,
             writer,
             _directory: directory,
         }
@@ -86,6 +90,12 @@ impl Fixture {
 
     /// Appends messages of one event each, at the start of 1970.
     async fn append(&self, events: &[&str]) {
+        let on_a = |json: &&str| ("events.a".to_owned(), (*json).to_owned());
+        self.append_on(events.iter().map(on_a).collect()).await;
+    }
+
+    /// The same, each on its subject.
+    async fn append_on(&self, messages: Vec<(String, impl Into<Bytes>)>) {
         let stream = StreamState {
             name: "EVENTS".to_owned(),
             created: 1,
@@ -95,12 +105,14 @@ impl Fixture {
             bytes: 0,
         };
         self.writer.meet(stream.into(), 0).await.unwrap();
-        let batch = (1..).zip(events).map(|(sequence, json)| Delivery {
-            subject: "events.a".to_owned(),
-            sequence,
-            time: 0,
-            arrivals: message::decode("events.a", &Bytes::from((*json).to_owned()), 0),
-        });
+        let batch = (1..)
+            .zip(messages)
+            .map(|(sequence, (subject, body))| Delivery {
+                sequence,
+                time: 0,
+                arrivals: message::decode(&subject, &body.into(), 0),
+                subject,
+            });
         let batch = Arc::new(batch.collect());
         self.writer.append(batch, 1_000_000).await.unwrap();
     }

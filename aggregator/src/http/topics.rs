@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::{
-    Json,
     extract::{RawQuery, State},
+    response::Response,
 };
 use serde::Serialize;
 use shared::event::Code;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     openapi::{Asked, OfTopics},
-    page,
+    page::{self, Whole},
     problem::Problem,
     query::Query,
 };
@@ -32,6 +32,9 @@ pub struct Page {
     /// By ascending names, where there are more: the last name shown, and the next page has the names after it.
     #[schema(required)]
     next_cursor: Option<String>,
+    /// There only where it is true: not all topics could be looked at in time, and others may belong before those shown.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -58,17 +61,23 @@ struct Shown {
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
-) -> Result<Json<Page>, Problem> {
+) -> Result<Response, Problem> {
     let known = ["contains", "sort", "order", "limit", "cursor"];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let page = api.reader.topics(question(&query)?, limit).await;
-    let page = page.map_err(|err| Problem::internal(&err))?;
-    Ok(Json(Page {
-        topics: page.topics.into_iter().map(shown).collect(),
-        total: page.total,
-        next_cursor: page.next,
-    }))
+    let question = question(&query)?;
+    page::answer(&api, async |room| {
+        let page = api.reader.topics(question.clone(), limit).await;
+        let page = page.map_err(|err| Problem::internal(&err))?;
+        let page = Page {
+            topics: page.topics.into_iter().map(shown).collect(),
+            total: page.total,
+            next_cursor: page.next,
+            partial: page.is_partial,
+        };
+        Ok(Whole::of(&page, room))
+    })
+    .await
 }
 
 /// What can be sorted by, as the answer names it, and the share of duplicates.

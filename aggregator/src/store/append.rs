@@ -49,6 +49,8 @@ pub(super) struct Fresh {
     /// Registered, where the index's table is full with these entries.
     pub seal: Option<Seal>,
     pub topics: HashMap<Topic, TopicRow>,
+    /// When their latest events were applied.
+    pub processed_at: i64,
     /// The duplicates in it.
     pub again: Vec<Again>,
     /// What became of the events that somebody waits for.
@@ -441,6 +443,7 @@ impl<'a> Append<'a> {
                 .into_iter()
                 .map(|(topic, row)| (topic.clone(), row.saved()))
                 .collect(),
+            processed_at: self.processed_at,
             again: self.again,
             told: self.told,
         };

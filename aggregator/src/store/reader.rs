@@ -23,8 +23,8 @@ use tokio::{
 pub use self::{
     duplicates::{Duplicate, Duplicates, Often},
     events::{
-        EventPage, Extent, Matching, Order, PAGE_BYTES, PayloadValue, Question, SCAN_ROWS,
-        SCAN_TIME, StoredEvent,
+        EventPage, Extent, Matching, Order, PayloadValue, Question, SCAN_ROWS, SCAN_TIME,
+        StoredEvent,
     },
     figures::{Figures, Sizes},
     kept::{Conflict, KeptPage, Missing, Rejected},
@@ -64,6 +64,19 @@ pub struct FoundEvent {
     pub position: u64,
     /// How often its identity came again since the start: at least, and at most.
     pub again: (u64, u64),
+}
+
+/// Takes the rows of a page, one by one as they are read.
+pub trait Sink<T>: Send + 'static {
+    /// Whether there was room for the row. The page ends before one for which there was none.
+    fn take(&mut self, row: T) -> bool;
+}
+
+impl<T: Send + 'static> Sink<T> for Vec<T> {
+    fn take(&mut self, row: T) -> bool {
+        self.push(row);
+        true
+    }
 }
 
 /// A place among the questions that look at many rows; for others it is none.
@@ -153,17 +166,18 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn events(
+    pub async fn events<S: Sink<StoredEvent>>(
         &self,
         question: Arc<Question>,
         extent: Extent,
         scan: Scan,
-    ) -> Result<EventPage, StoreError> {
+        sink: S,
+    ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
         self.read(move |read| {
             let _scan = scan;
-            events::page(read, &question, &extent, &gone)
+            events::page(read, &question, &extent, sink, &gone)
         })
         .await
     }
@@ -235,7 +249,7 @@ impl Reader {
             .await
     }
 
-    /// A page of topics.
+    /// A page of topics. Where the caller gives it up, reading ends within a row.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -244,25 +258,51 @@ impl Reader {
         question: TopicQuestion,
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
-        let _scan = if question.is_whole() {
+        let leaders = self.memory.leaders.clone();
+        let scan = if question.is_scan() {
             Arc::clone(&self.scans).acquire_owned().await.ok()
         } else {
             None
         };
-        self.read(move |read| topics::page(read, &question, limit))
-            .await
+        let gone = Arc::new(AtomicBool::new(false));
+        let _gone = OnDrop(Arc::clone(&gone));
+        self.read(move |read| {
+            let _scan = scan;
+            topics::page(read, &question, limit, &leaders, &gone)
+        })
+        .await
+    }
+
+    /// Brings topics that were stored before the start into memory, where those that lead by a count are known, until all
+    /// are: in short reads, and again after a failed write.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`]; it can be called again.
+    pub async fn learn_leaders(&self) -> Result<(), StoreError> {
+        loop {
+            let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
+            let leaders = self.memory.leaders.clone();
+            let learn = self.read(move |read| {
+                let _scan = scan;
+                topics::learn(read, &leaders)
+            });
+            if learn.await? {
+                return Ok(());
+            }
+        }
     }
 
     /// A page of rejected arrivals, the latest first: those before the one with the id `before`.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn rejected(
+    pub async fn rejected<S: Sink<Rejected>>(
         &self,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<KeptPage<Rejected>, StoreError> {
-        self.read(move |read| kept::rejected(read, before.unwrap_or(i64::MAX), limit))
+        sink: S,
+    ) -> Result<KeptPage<S>, StoreError> {
+        self.read(move |read| kept::rejected(read, before.unwrap_or(i64::MAX), limit, sink))
             .await
     }
 
@@ -278,12 +318,13 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn conflicts(
+    pub async fn conflicts<S: Sink<Conflict>>(
         &self,
         before: Option<i64>,
         limit: usize,
-    ) -> Result<KeptPage<Conflict>, StoreError> {
-        self.read(move |read| kept::conflicts(read, before.unwrap_or(i64::MAX), limit))
+        sink: S,
+    ) -> Result<KeptPage<S>, StoreError> {
+        self.read(move |read| kept::conflicts(read, before.unwrap_or(i64::MAX), limit, sink))
             .await
     }
 

@@ -9,6 +9,7 @@ mod incarnations;
 mod index;
 mod index_random;
 mod kept;
+mod leaders;
 mod lookup;
 mod memory;
 mod migration;

@@ -12,6 +12,7 @@ use super::{
     duplicates::Duplicates,
     fingerprint::Key,
     incarnation::{Met, Standing},
+    leaders::Leaders,
     lookup::{self, LookFailed, Looked, Rows, Slot},
     options::Options,
     schema,
@@ -147,6 +148,7 @@ pub(super) struct Place {
 pub(super) struct Memory {
     pub index: Slot,
     pub duplicates: Duplicates,
+    pub leaders: Leaders,
     /// The sequence of the last event, as of the last commit.
     pub last_event: watch::Receiver<i64>,
 }
@@ -166,6 +168,7 @@ pub(super) fn start(
     let memory = Memory {
         index: Arc::clone(slot),
         duplicates: owner.duplicates.clone(),
+        leaders: owner.leaders.clone(),
         last_event: owner.last_event.subscribe(),
     };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);

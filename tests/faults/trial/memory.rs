@@ -1,23 +1,56 @@
-//! The aggregator's peak memory with a large backlog, with poison, and with idle connections.
+//! The aggregator's peak memory with a large backlog, with poison, with idle connections, and with clients that read slowly.
 
 use std::time::Duration;
 
 use e2e::{
     aggregator::Aggregator,
     broker::{self, process::Server},
+    event::event,
     port,
     publisher::publish,
     wait::{holds, within},
 };
-use tokio::{io::AsyncWriteExt, net::TcpStream, time::sleep};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+    time::sleep,
+};
 
 /// What it must stay under, in KiB.
-const MOST: u64 = 400_000;
+const MOST: u64 = 300 * 1024;
+
+/// The same with nothing but slow readers, in a process that has just started.
+const MOST_SLOW: u64 = 200 * 1024;
 
 const FLAGS: [&str; 4] = ["--stream-max-bytes", "8GiB", "--stream-keep-bytes", "4GiB"];
 
 /// Far more than it takes to apply a backlog.
 const DEADLINE: Duration = Duration::from_mins(20);
+
+/// What slow readers ask for: every kind of answer that can be large.
+const ASKED: [&str; 11] = [
+    "/events?limit=1000",
+    "/events?limit=1000&contains=x",
+    "/events?format=ndjson",
+    "/rejected?limit=1000",
+    "/conflicts?limit=1000",
+    "/duplicates?limit=1000",
+    "/topics?limit=1000",
+    "/topics?limit=1000&sort=duplicate_share",
+    "/stats",
+    "/events/tail",
+    "/live",
+];
+
+/// Clients that read slowly.
+const SLOW: usize = 200;
+
+/// How often each of them reads, and how much.
+const SLOW_PACE: Duration = Duration::from_secs(8);
+const SLOW_BYTES: usize = 2 * 1024;
+
+/// How often they do before the peak is read: for longer than any answer may take.
+const SLOW_READS: usize = 12;
 
 /// Poisonous messages.
 const STORM: usize = 200_000;
@@ -43,7 +76,11 @@ pub async fn memory(backlog: u64) -> bool {
     run.succeeded();
     aggregator.start_again().await;
     applied(&aggregator).await;
-    let mut is_bounded = told(&mut aggregator, &format!("a backlog of {backlog} events"));
+    let mut is_bounded = told(
+        &mut aggregator,
+        &format!("a backlog of {backlog} events"),
+        MOST,
+    );
 
     let client = async_nats::connect(&url).await;
     let client = client.expect("the broker can be connected to");
@@ -54,7 +91,11 @@ pub async fn memory(backlog: u64) -> bool {
     }
     client.flush().await.expect("messages are sent");
     applied(&aggregator).await;
-    is_bounded &= told(&mut aggregator, &format!("{STORM} poisonous messages"));
+    is_bounded &= told(
+        &mut aggregator,
+        &format!("{STORM} poisonous messages"),
+        MOST,
+    );
 
     let mut connections = Vec::new();
     for _ in 0..1_000 {
@@ -68,7 +109,72 @@ pub async fn memory(backlog: u64) -> bool {
         }
         sleep(Duration::from_secs(1)).await;
     }
-    is_bounded & told(&mut aggregator, "1000 idle connections")
+    is_bounded &= told(&mut aggregator, "1000 idle connections", MOST);
+    drop(connections);
+
+    fill(&client, &aggregator).await;
+    slow_readers(&client, &aggregator).await;
+    is_bounded &= told(&mut aggregator, "slow readers after all that", MOST);
+    // The peak of a process that has nothing else behind it.
+    aggregator.stop().await;
+    aggregator.start_again().await;
+    aggregator.healthy().await;
+    slow_readers(&client, &aggregator).await;
+    is_bounded & told(&mut aggregator, "slow readers alone", MOST_SLOW)
+}
+
+/// Has every kind of page be as large as it can.
+async fn fill(client: &async_nats::Client, aggregator: &Aggregator) {
+    for number in 0..100 {
+        // Six bytes each as JSON.
+        let body = vec![1; 512 * 1024 - number];
+        let sent = client.publish("events.poison", body.into()).await;
+        sent.expect("a message can be sent");
+    }
+    client.flush().await.expect("messages are sent");
+    applied(aggregator).await;
+    for number in 0..1_000 {
+        let name = format!("{}{number:04}", "\u{1}".repeat(251));
+        for source in ["first", "second"] {
+            let mut event = event(&name, &name).with_source(source);
+            if number < 100 {
+                event = event.with_size(250_000);
+            }
+            aggregator.api().publish(&[event]).await;
+        }
+    }
+    applied(aggregator).await;
+}
+
+/// Clients that ask for everything and take next to nothing of it, while events come in.
+async fn slow_readers(client: &async_nats::Client, aggregator: &Aggregator) {
+    let address = aggregator.api().address();
+    let mut connections = Vec::new();
+    for path in ASKED.iter().cycle().take(SLOW) {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        // So that the system keeps little of an answer in the aggregator's place.
+        socket
+            .set_recv_buffer_size(4 * 1024)
+            .expect("a small buffer");
+        let address = address.parse().expect("an address");
+        let mut connection = socket.connect(address).await.expect("a connection");
+        let head = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        let sent = connection.write_all(head.as_bytes()).await;
+        sent.expect("a request is sent");
+        connections.push(connection);
+    }
+    for round in 0..SLOW_READS {
+        let mut part = vec![0; SLOW_BYTES];
+        for connection in &mut connections {
+            // It may have been cut off, or have nothing yet.
+            let _ = connection.try_read(&mut part);
+        }
+        // For the tails.
+        let event = event("tailed", &format!("{round}")).with_size(400_000);
+        aggregator.api().publish(&[event]).await;
+        client.flush().await.expect("the broker is there");
+        sleep(SLOW_PACE).await;
+    }
 }
 
 async fn applied(aggregator: &Aggregator) {
@@ -80,12 +186,12 @@ async fn applied(aggregator: &Aggregator) {
 }
 
 /// Tells the peak until now; whether it is under the bound.
-fn told(aggregator: &mut Aggregator, what: &str) -> bool {
+fn told(aggregator: &mut Aggregator, what: &str, most: u64) -> bool {
     let file = format!("/proc/{}/status", aggregator.service().id());
     let status = std::fs::read_to_string(file).expect("Linux tells of its processes");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let peak = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
     let peak: u64 = peak.expect("a process has a peak");
     println!("{what}: peak {} MiB", peak / 1024);
-    peak < MOST
+    peak < most
 }

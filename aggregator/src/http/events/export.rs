@@ -6,21 +6,22 @@ use std::{
 };
 
 use axum::{
-    body::Body,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures::stream;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span, error};
 
-use super::line;
+use super::render_flat;
 use crate::{
-    http::{Api, page},
+    http::{
+        Api,
+        page::{self, Piece, Room, Rows, Text},
+    },
     store::{
         StoreError,
-        reader::{EventPage, Extent, PAGE_BYTES, Question},
+        reader::{EventPage, Extent, Question, StoredEvent},
     },
 };
 
@@ -35,8 +36,6 @@ struct Export {
     /// So many events are still wanted.
     left: usize,
     is_at_end: bool,
-    /// Of the piece that the client is taking: among the pieces, and among the pages.
-    places: Option<[OwnedSemaphorePermit; 2]>,
 }
 
 /// The events behind `from`, at most `limit`, as they are stored by now: what comes later is not in it. Where the store
@@ -50,16 +49,14 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
             from,
             last,
             limit: 0,
-            bytes: PAGE_BYTES,
         },
         left: limit,
         is_at_end: false,
-        places: None,
     };
     // What goes wrong later is logged as of this request, too.
     let log = Span::current();
     let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
-    let mut answer = Body::from_stream(pieces).into_response();
+    let mut answer = page::stream(pieces).into_response();
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
@@ -69,42 +66,37 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
 
 impl Export {
     /// The lines of the next page that has any, and what follows.
-    async fn next(mut self) -> Result<Option<(Bytes, Self)>, StoreError> {
-        // What is asked for now finds the client done with the piece before.
-        drop(self.places.take());
+    async fn next(mut self) -> Result<Option<(Piece, Self)>, StoreError> {
         let begun = Instant::now();
         while !self.is_at_end && self.left > 0 {
             if begun.elapsed() >= SILENCE {
-                return Ok(Some((Bytes::from_static(b"\n"), self)));
+                return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
-            let piece = Arc::clone(&self.api.pieces).acquire_owned().await;
-            let piece = piece.expect("the semaphore is never closed");
+            let places = self.api.piece().await;
             let scan = self.api.reader.scan(&self.question).await;
-            let places = [piece, self.api.place().await];
             self.extent.limit = self.left.min(page::MAX_LIMIT);
-            let page = self
-                .api
-                .reader
-                .events(Arc::clone(&self.question), self.extent, scan);
+            let rows = Rows::lines(Room::Piece, line);
+            let reader = &self.api.reader;
+            let page = reader.events(Arc::clone(&self.question), self.extent, scan, rows);
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
-            if !lines.is_empty() {
-                self.places = Some(places);
-                return Ok(Some((lines.into(), self)));
+            if lines.len() > 0 {
+                return Ok(Some((Piece::new(lines, places), self)));
             }
         }
         Ok(None)
     }
 
-    fn lines(&mut self, page: EventPage) -> Result<String, StoreError> {
-        self.left -= page.events.len();
+    fn lines(&mut self, page: EventPage<Rows<StoredEvent>>) -> Result<Text, StoreError> {
+        self.left -= page.events.count;
         self.is_at_end = page.next.is_none();
         self.extent.from = page.next;
-        let mut lines = String::new();
-        for event in page.events {
-            lines.push_str(&line(event)?);
-            lines.push('\n');
-        }
-        Ok(lines)
+        page.events.text()
     }
+}
+
+fn line(event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
+    render_flat(event, to)?;
+    to.push(b'\n');
+    Ok(())
 }

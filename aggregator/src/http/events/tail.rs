@@ -21,17 +21,18 @@ use tokio::{
 };
 use tracing::{Instrument, Span, error};
 
-use super::{line, question};
+use super::{question, render_flat};
 use crate::{
     http::{
         Api,
         openapi::{OfTail, Tailing, Told},
+        page::{self, SMALL_BYTES},
         problem::{Cannot, Problem},
         query::Query,
     },
     store::{
         StoreError,
-        reader::{Extent, Order, Question, StoredEvent},
+        reader::{EventPage, Extent, Order, Question, Sink, StoredEvent},
     },
 };
 
@@ -43,9 +44,6 @@ const MAX_BEHIND: u64 = 10_000;
 
 /// Most events read at once.
 const PIECE: usize = 500;
-
-/// Most bytes of their payloads, and one event: a client that does not read keeps so much in memory.
-const PIECE_BYTES: usize = 128 * 1024;
 
 /// A client that has all there is waits so long before the store is read for it again.
 const PACE: Duration = Duration::from_millis(50);
@@ -68,6 +66,8 @@ struct Tail {
     position: i64,
     last: watch::Receiver<i64>,
     ready: VecDeque<Event>,
+    /// Of an event in it that is more than a small answer.
+    places: Vec<OwnedSemaphorePermit>,
     next_read: Instant,
     _place: OwnedSemaphorePermit,
 }
@@ -112,6 +112,7 @@ pub async fn tail(
         position,
         last,
         ready: VecDeque::from([told("start", position, "{}".to_owned())]),
+        places: Vec::new(),
         next_read: Instant::now(),
         _place: place,
     };
@@ -119,7 +120,8 @@ pub async fn tail(
     let log = Span::current();
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+    let answer = Sse::new(events).keep_alive(keep_alive).into_response();
+    Ok(answer.map(page::in_frames))
 }
 
 /// The id of the last event that a client got before it lost the connection: a sequence.
@@ -147,6 +149,8 @@ impl Tail {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some((event, self)));
             }
+            // The client has taken the last one.
+            self.places.clear();
             let stopping = self.api.stopping.clone();
             let more = async {
                 self.last
@@ -181,21 +185,22 @@ impl Tail {
             from: None,
             last,
             limit: most,
-            bytes: PIECE_BYTES,
         };
-        let scan = reader.scan(&question).await;
-        let mut events = reader.events(question, extent, scan).await?.events;
-        events.retain(|event| event.sequence > self.position);
+        let (page, places) = self.page(question, extent).await?;
+        let mut lines = page.events.lines;
+        lines.retain(|(sequence, _)| *sequence > self.position);
         let question = Arc::clone(&self.question);
         let came = reader.events_between(question, self.position, last).await?;
-        let missed = came.saturating_sub(events.len() as u64);
+        let missed = came.saturating_sub(lines.len() as u64);
         if missed > 0 {
-            let shown = events.last().map_or(last, |event| event.sequence - 1);
+            let shown = lines.last().map_or(last, |(sequence, _)| sequence - 1);
             let data = format!("{{\"missed\":{missed}}}");
             self.ready.push_back(told("missed", shown, data));
         }
         self.position = last;
-        self.send(events.into_iter().rev())
+        self.places = places;
+        self.send(lines.into_iter().rev());
+        Ok(())
     }
 
     /// Reads on, or passes what was missed.
@@ -216,26 +221,82 @@ impl Tail {
             from: Some(self.position),
             last,
             limit: PIECE,
-            bytes: PIECE_BYTES,
         };
-        let scan = reader.scan(&self.question).await;
-        let page = reader
-            .events(Arc::clone(&self.question), extent, scan)
-            .await?;
+        let (page, places) = self.page(Arc::clone(&self.question), extent).await?;
         if page.next.is_some() {
             // There is more already.
             self.next_read = Instant::now();
         }
         self.position = page.next.unwrap_or(last);
-        self.send(page.events)
+        self.places = places;
+        self.send(page.events.lines);
+        Ok(())
     }
 
-    fn send(&mut self, events: impl IntoIterator<Item = StoredEvent>) -> Result<(), StoreError> {
-        for event in events {
-            let id = event.sequence.to_string();
-            self.ready
-                .push_back(Event::default().id(id).data(line(event)?));
+    /// A page of as many events as are a small answer, or of one that is larger, with its places.
+    async fn page(
+        &self,
+        question: Arc<Question>,
+        extent: Extent,
+    ) -> Result<(EventPage<Lines>, Vec<OwnedSemaphorePermit>), StoreError> {
+        let mut places = Vec::new();
+        loop {
+            let lines = Lines {
+                is_large: !places.is_empty(),
+                ..Lines::default()
+            };
+            let scan = self.api.reader.scan(&question).await;
+            let reader = &self.api.reader;
+            let page = reader.events(Arc::clone(&question), extent, scan, lines);
+            let mut page = page.await?;
+            if let Some(err) = page.events.failed.take() {
+                return Err(err);
+            }
+            // Read again once it may be in memory.
+            if !page.events.is_too_large {
+                return Ok((page, places));
+            }
+            drop(page);
+            places = self.api.piece().await;
         }
-        Ok(())
+    }
+
+    fn send(&mut self, lines: impl IntoIterator<Item = (i64, String)>) {
+        for (sequence, line) in lines {
+            let event = Event::default().id(sequence.to_string()).data(line);
+            self.ready.push_back(event);
+        }
+    }
+}
+
+/// Events as lines, each with its sequence.
+#[derive(Default)]
+struct Lines {
+    lines: Vec<(i64, String)>,
+    bytes: usize,
+    /// Whether the first may be more than a small answer.
+    is_large: bool,
+    /// Whether it was, and may not.
+    is_too_large: bool,
+    failed: Option<StoreError>,
+}
+
+impl Sink<StoredEvent> for Lines {
+    fn take(&mut self, event: StoredEvent) -> bool {
+        let sequence = event.sequence;
+        let mut line = Vec::new();
+        if let Err(err) = render_flat(event, &mut line) {
+            self.failed = Some(err);
+            return false;
+        }
+        let line = String::from_utf8(line).expect("JSON is UTF-8");
+        let is_first = self.lines.is_empty();
+        if self.bytes + line.len() > SMALL_BYTES && !(is_first && self.is_large) {
+            self.is_too_large = is_first;
+            return false;
+        }
+        self.bytes += line.len();
+        self.lines.push((sequence, line));
+        true
     }
 }

@@ -46,6 +46,9 @@ refusals! {
     /// Of a question that the store answers, a page at a time.
     Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable()]);
 
+    /// Of events, which come in pages or without an end that is known.
+    AskedOrStreamed = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
+
     /// Of one whose answer is a single page.
     AskedOnce = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
 
@@ -68,6 +71,7 @@ refusals! {
         unknown_parameter(&["topic", "latest"]),
         Problem::invalid_field("Last-Event-ID", Code::WrongType, "is not the id of an event that was sent".to_owned()),
         Problem::unavailable(Cannot::Follow),
+        Problem::needs_http_1_1(),
     ]);
 
     /// Of `POST /publish`.
@@ -232,6 +236,8 @@ impl Refusals {
                 retry_after()
             } else if *name == header::ACCEPT_ENCODING {
                 accept_encoding()
+            } else if *name == header::UPGRADE {
+                upgrade()
             } else {
                 continue;
             };
@@ -269,6 +275,13 @@ fn accept_encoding() -> Header {
         .description(Some(
             "How a body may be packed; with an unknown Content-Encoding only.",
         ))
+        .build()
+}
+
+fn upgrade() -> Header {
+    HeaderBuilder::new()
+        .schema(Object::with_type(Type::String))
+        .description(Some("The version of HTTP that is needed."))
         .build()
 }
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -14,6 +13,7 @@ use shared::{
     publish::Outgoing,
 };
 use tokio::{
+    sync::OwnedSemaphorePermit,
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
@@ -23,6 +23,7 @@ use super::{PARSE_ASIDE_BYTES, put};
 use crate::{
     http::{
         Api,
+        page::{Room, Whole},
         problem::{Cannot, Problem},
         query::Query,
     },
@@ -34,6 +35,9 @@ pub const DEFAULT: Duration = Duration::from_secs(5);
 
 /// How long a request may have it wait.
 pub const LONGEST: Duration = Duration::from_secs(30);
+
+/// The outcomes of more events are a large answer.
+const SMALL_EVENTS: usize = 1_000;
 
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
@@ -124,7 +128,14 @@ pub async fn deliver(
     };
     // Whether in time or not, what is known is told.
     let _ = timeout_at(deadline, known).await;
-    answer(&wait.known(&places))
+    let known = wait.known(&places);
+    drop(wait);
+    let place = if known.len() > SMALL_EVENTS {
+        Some(api.place().await)
+    } else {
+        None
+    };
+    answer(&known, place)
 }
 
 /// Registers the wait before the events are published, for the commit can come before the `PubAck`.
@@ -147,7 +158,10 @@ async fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
     wait.ok_or_else(|| Problem::unavailable(Cannot::Wait))
 }
 
-fn answer(known: &[Option<Outcome>]) -> Result<Response, Problem> {
+fn answer(
+    known: &[Option<Outcome>],
+    place: Option<OwnedSemaphorePermit>,
+) -> Result<Response, Problem> {
     let (status, message) = match known {
         [Some(Outcome::Conflict(stored))] => return Err(Problem::conflict(*stored)),
         [Some(Outcome::Rejected)] => return Err(Problem::rejected()),
@@ -171,7 +185,8 @@ fn answer(known: &[Option<Outcome>]) -> Result<Response, Problem> {
         message,
         outcomes,
     };
-    Ok((status, Json(answer)).into_response())
+    let answer = Whole::of(&answer, Room::Page).answer(place);
+    Ok((status, answer).into_response())
 }
 
 fn shown(known: Option<Outcome>) -> Shown {
@@ -192,7 +207,7 @@ mod tests {
     use super::*;
 
     async fn told(known: &[Option<Outcome>]) -> (u16, String) {
-        let answer = answer(known).unwrap_or_else(IntoResponse::into_response);
+        let answer = answer(known, None).unwrap_or_else(IntoResponse::into_response);
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())

@@ -13,10 +13,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 pub use self::matching::{Matching, PayloadValue};
 use self::walk::Step;
+use super::Sink;
 use crate::store::marks::Chain;
-
-/// A page ends before its limit where its events have this many bytes.
-pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Rows that a page looks at where the events have to match; then it ends with what it found.
 pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
@@ -79,15 +77,13 @@ pub struct Extent {
     pub last: i64,
     /// Most events.
     pub limit: usize,
-    /// It ends early where its payloads have this many bytes.
-    pub bytes: usize,
 }
 
 /// A page of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPage {
-    /// The events.
-    pub events: Vec<StoredEvent>,
+pub struct EventPage<S = Vec<StoredEvent>> {
+    /// What took the events.
+    pub events: S,
     /// How many there are in all, of the topics or of all; none where that would have to be counted.
     pub total: Option<u64>,
     /// Where the next page goes on: the last sequence that was looked at, where there are more.
@@ -115,14 +111,15 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// A page of the events that a question is about. It ends early where its events are large, where it has looked for
-/// long, and where nobody waits for it any more.
-pub(super) fn page(
+/// A page of the events that a question is about. It ends early where there is no room for an event, where it has looked
+/// for long, and where nobody waits for it any more.
+pub(super) fn page<S: Sink<StoredEvent>>(
     read: &Transaction<'_>,
     question: &Question,
     extent: &Extent,
+    sink: S,
     is_gone: &AtomicBool,
-) -> rusqlite::Result<EventPage> {
+) -> rusqlite::Result<EventPage<S>> {
     let chains = chains(read, &question.topics)?;
     let total = match &chains {
         _ if !question.is_counted() => None,
@@ -130,18 +127,18 @@ pub(super) fn page(
         None => Some(count_all(read)?),
     };
     let mut page = EventPage {
-        events: Vec::new(),
+        events: sink,
         total,
         next: None,
     };
     let range = range(read, question, extent)?;
     let matcher = question.matching.matcher();
     let mut looked = 0;
+    let mut found = 0;
     let mut last = None;
-    let mut bytes = 0;
     let begun = Instant::now();
     walk::walk(read, chains, question.order, range, |row| {
-        let is_full = page.events.len() >= extent.limit || bytes >= extent.bytes;
+        let is_full = found >= extent.limit;
         let is_spent = matcher.is_some() && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME);
         // A page that has looked at nothing would never come further.
         if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {
@@ -149,17 +146,18 @@ pub(super) fn page(
             return Ok(Step::End);
         }
         looked += 1;
-        last = Some(row.get(0)?);
         let is_match = match &matcher {
             Some(matcher) => matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?),
             None => true,
         };
         if is_match {
-            let event = stored(row)?;
-            // Stores of earlier versions may have timestamps with any number of digits.
-            bytes += event.payload.len() + event.timestamp.len();
-            page.events.push(event);
+            if !page.events.take(stored(row)?) {
+                page.next = last;
+                return Ok(Step::End);
+            }
+            found += 1;
         }
+        last = Some(row.get(0)?);
         Ok(Step::On)
     })?;
     Ok(page)

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{PAGE_BYTES, StoredEvent, events};
+use super::{Sink, StoredEvent, events};
 
 /// An arrival that could not be stored as an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,9 +54,9 @@ pub struct Conflict {
 
 /// A page of them, the latest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptPage<T> {
-    /// The rows.
-    pub rows: Vec<T>,
+pub struct KeptPage<S> {
+    /// What took the rows.
+    pub rows: S,
     /// How many there ever were.
     pub total: u64,
     /// How many of them are not kept any more.
@@ -98,15 +98,19 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
 }
 
 /// The rejected arrivals before the one with the id `before`.
-pub(super) fn rejected(
+pub(super) fn rejected<S: Sink<Rejected>>(
     read: &Transaction<'_>,
     before: i64,
     limit: usize,
-) -> rusqlite::Result<KeptPage<Rejected>> {
+    sink: S,
+) -> rusqlite::Result<KeptPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
     let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
-    let size = |row: &Rejected| (row.id, row.body.len() + row.detail.len());
-    page(read, counts, (&sql, before, limit), rejected_row, size)
+    let row = |row: &Row<'_>| {
+        let row = rejected_row(row)?;
+        Ok((row.id, row))
+    };
+    page(read, counts, (&sql, before, limit), row, sink)
 }
 
 /// One of them; none where it is not kept.
@@ -118,11 +122,12 @@ pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<
 }
 
 /// The conflicts before the one with the id `before`.
-pub(super) fn conflicts(
+pub(super) fn conflicts<S: Sink<Conflict>>(
     read: &Transaction<'_>,
     before: i64,
     limit: usize,
-) -> rusqlite::Result<KeptPage<Conflict>> {
+    sink: S,
+) -> rusqlite::Result<KeptPage<S>> {
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
@@ -131,7 +136,7 @@ pub(super) fn conflicts(
         events::COLUMNS
     );
     let row = |row: &Row<'_>| {
-        Ok(Conflict {
+        let conflict = Conflict {
             stored: events::stored(row)?,
             id: row.get(9)?,
             timestamp: row.get(10)?,
@@ -142,31 +147,25 @@ pub(super) fn conflicts(
             position: row.get(15)?,
             processed_at: row.get(16)?,
             timestamp_filled: row.get(17)?,
-        })
+        };
+        Ok((conflict.id, conflict))
     };
-    let size = |row: &Conflict| {
-        let payloads = row.payload.len() + row.stored.payload.len();
-        (
-            row.id,
-            payloads + row.timestamp.len() + row.stored.timestamp.len(),
-        )
-    };
-    page(read, counts, (&sql, before, limit), row, size)
+    page(read, counts, (&sql, before, limit), row, sink)
 }
 
-/// A page that ends early where its rows have [`PAGE_BYTES`]. `size` tells a row's id and bytes.
-fn page<T>(
+/// A page that ends early where there is no room for a row. `row` reads a row and its id.
+fn page<T, S: Sink<T>>(
     read: &Transaction<'_>,
     counts: &str,
     (sql, before, limit): (&str, i64, usize),
-    row: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
-    size: impl Fn(&T) -> (i64, usize),
-) -> rusqlite::Result<KeptPage<T>> {
+    row: impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)>,
+    sink: S,
+) -> rusqlite::Result<KeptPage<S>> {
     let (total, evicted) = read
         .prepare_cached(counts)?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut page = KeptPage {
-        rows: Vec::new(),
+        rows: sink,
         total,
         evicted,
         next: None,
@@ -174,15 +173,19 @@ fn page<T>(
     let mut statement = read.prepare_cached(sql)?;
     // One more than asked for tells whether there is a next page.
     let mut rows = statement.query(params![before, limit + 1])?;
-    let mut bytes = 0;
+    let (mut shown, mut last) = (0, None);
     while let Some(found) = rows.next()? {
-        if page.rows.len() == limit || bytes >= PAGE_BYTES {
-            page.next = page.rows.last().map(|last| size(last).0);
+        if shown == limit {
+            page.next = last;
             break;
         }
-        let found = row(found)?;
-        bytes += size(&found).1;
-        page.rows.push(found);
+        let (id, found) = row(found)?;
+        if !page.rows.take(found) {
+            page.next = last;
+            break;
+        }
+        shown += 1;
+        last = Some(id);
     }
     Ok(page)
 }

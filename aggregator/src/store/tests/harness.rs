@@ -16,7 +16,7 @@ use crate::store::{
     index::Index,
     open_with,
     options::Options,
-    reader::{EventPage, Extent, PAGE_BYTES, Question, Stats},
+    reader::{EventPage, Extent, Question, Stats},
 };
 
 /// What one arrival is made of: few identities and few contents, so that they meet.
@@ -163,11 +163,12 @@ impl Store {
             from,
             last: i64::MAX,
             limit,
-            bytes: PAGE_BYTES,
         };
         self.runtime.block_on(async {
             let scan = self.reader().scan(&question).await;
-            let page = self.reader().events(Arc::new(question), extent, scan);
+            let page = self
+                .reader()
+                .events(Arc::new(question), extent, scan, Vec::new());
             page.await.unwrap()
         })
     }

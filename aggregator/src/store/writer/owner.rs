@@ -14,6 +14,7 @@ use crate::store::{
     fingerprint::Key,
     incarnation::{self, Met, Standing},
     index::{self, Asked, Index, Step},
+    leaders::Leaders,
     lookup::{LookFailed, Looked, Slot},
     schema,
     state::State,
@@ -40,6 +41,7 @@ pub(super) struct Owner {
     /// The sequence of the last event.
     pub last_event: watch::Sender<i64>,
     pub duplicates: Duplicates,
+    pub leaders: Leaders,
     pub waits: Waits,
 }
 
@@ -53,6 +55,7 @@ impl Owner {
             standing: watch::Sender::new(open.state.standing()),
             last_event: watch::Sender::new(open.state.last_event),
             duplicates: Duplicates::default(),
+            leaders: Leaders::default(),
             waits: Waits::default(),
             open: None,
             slot,
@@ -196,6 +199,7 @@ impl Owner {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         if let (Some(open), Some(index)) = (&mut self.open, slot.as_ref()) {
             index.enter(fresh.entries, fresh.last, fresh.seal);
+            self.leaders.enter(&fresh.topics, fresh.processed_at);
             open.topics.remember(fresh.topics);
         }
     }
@@ -203,6 +207,7 @@ impl Owner {
     /// Forgets what memory knows. An index that is damaged goes with its files.
     fn fail<T>(&mut self, err: StoreError) -> Result<T, StoreError> {
         self.open = None;
+        self.leaders.forget();
         if let StoreError::Index(index) = &err {
             drop(self.take_index());
             if index.is_damage()
