@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -93,8 +93,11 @@ pub async fn list(
         format,
     } = Asked::parse(query.as_deref(), &headers)?;
     let question = Arc::new(question);
+    // Caches must tell the two formats apart.
+    let vary = [(header::VARY, HeaderValue::from_static("accept"))];
     if format == Format::Lines {
-        return Ok(export::answer(api, question, from, limit));
+        let answer = export::answer(api, question, from, limit);
+        return Ok((vary, answer).into_response());
     }
     let scan = api.reader.scan(&question).await;
     let place = api.place().await;
@@ -117,7 +120,7 @@ pub async fn list(
         },
         next_cursor: page.next.map(|last| question::cursor(last, &question)),
     };
-    Ok(page::answer(page, place))
+    Ok((vary, page::answer(page, place)).into_response())
 }
 
 /// As the API shows an event.

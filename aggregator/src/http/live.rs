@@ -23,6 +23,7 @@ use super::{
     openapi::{Sampled, Tailing},
     problem::{Cannot, Problem},
     query::Query,
+    streaming::unbuffered,
 };
 
 /// Samples that are kept, one a second: five minutes.
@@ -100,7 +101,8 @@ pub async fn follow(
     };
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
-    Ok(Sse::new(events).keep_alive(keep_alive).into_response())
+    let answer = Sse::new(events).keep_alive(keep_alive).into_response();
+    Ok(unbuffered(answer))
 }
 
 impl Following {

@@ -17,7 +17,7 @@ use tracing::{Instrument, Span, error};
 
 use super::line;
 use crate::{
-    http::{Api, page},
+    http::{Api, page, streaming::unbuffered},
     store::{
         StoreError,
         reader::{EventPage, Extent, PAGE_BYTES, Question},
@@ -64,7 +64,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
     );
-    answer
+    unbuffered(answer)
 }
 
 impl Export {
