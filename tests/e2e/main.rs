@@ -3,6 +3,7 @@
 mod backup;
 mod behind_nginx;
 mod brokers;
+mod clients;
 mod clock;
 mod command_lines;
 mod compose;
