@@ -1,5 +1,6 @@
 """What schemathesis cannot make up from a schema: bodies in formats of their own."""
 
+import datetime
 import json
 
 import schemathesis
@@ -14,6 +15,15 @@ EVENTS = st.fixed_dictionaries(
         "source": NAMES,
         "payload": st.dictionaries(NAMES, st.integers() | NAMES, max_size=3),
     }
+)
+
+# Times in headers.
+schemathesis.openapi.format(
+    "rfc3339",
+    st.datetimes(
+        min_value=datetime.datetime(1970, 1, 1),
+        timezones=st.just(datetime.timezone.utc),
+    ).map(datetime.datetime.isoformat),
 )
 
 schemathesis.openapi.media_type(

@@ -7,8 +7,8 @@
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, or Python with its packages. Where one cannot be had this says so, and those tests
-# do nothing; with E2E_REQUIRE=all it fails.
+# Some tests need a browser, promtool, nginx, Java, or Python with its packages. Where one cannot be had this says so, and those
+# tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -93,18 +93,49 @@ choose_promtool() {
   export E2E_PROMTOOL=$promtool
 }
 
-# The SDKs of other senders and axe-core, where Python is there: in the target directory, made once.
+# The proxy that most people put in front of a service.
+choose_nginx() {
+  if [[ -n ${E2E_NGINX:-} ]]; then return; fi
+  local nginx
+  if ! nginx=$(command -v nginx); then
+    install_packages nginx-light || true
+    # The package starts the server as a service, which is not needed here.
+    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nginx 2>/dev/null || true; fi
+    if ! nginx=$(command -v nginx); then
+      without "nginx is not on PATH (Debian, Ubuntu: apt-get install nginx-light)"
+      return
+    fi
+  fi
+  export E2E_NGINX=$nginx
+}
+
+# For a generator of clients.
+choose_java() {
+  if [[ -n ${E2E_JAVA:-} ]]; then return; fi
+  local java
+  if ! java=$(command -v java); then
+    install_packages default-jre-headless || true
+    if ! java=$(command -v java); then
+      without "java is not on PATH (Debian, Ubuntu: apt-get install default-jre-headless)"
+      return
+    fi
+  fi
+  export E2E_JAVA=$java
+}
+
+# The SDKs of other senders, generators of clients and axe-core, where Python is there: in the target directory, made once.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
-  local senders=tests/e2e/senders/requirements.txt page=tests/e2e/page/requirements.txt python=$target/python
+  local senders=tests/e2e/senders/requirements.txt clients=tests/e2e/clients/requirements.txt
+  local page=tests/e2e/page/requirements.txt python=$target/python
   local pip=("$python/bin/pip" install --quiet --disable-pip-version-check)
-  cat "$senders" "$page" >"$scratch/packages"
+  cat "$senders" "$clients" "$page" >"$scratch/packages"
   if ! cmp -s "$scratch/packages" "$python/made-of"; then
     rm -rf "$python"
-    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry, and axe-core"
+    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry, generators of clients, and axe-core"
     python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
     # Of the package around axe-core only the file is taken: what else it needs is large.
-    if ! { python3 -m venv "$python" && "${pip[@]}" -r "$senders" && "${pip[@]}" --no-deps -r "$page"; } >"$scratch/python" 2>&1; then
+    if ! { python3 -m venv "$python" && "${pip[@]}" -r "$senders" -r "$clients" && "${pip[@]}" --no-deps -r "$page"; } >"$scratch/python" 2>&1; then
       without "Python or its packages are not to be had: $(tail -n 1 "$scratch/python")"
       return
     fi
@@ -171,6 +202,8 @@ need_cargo
 choose_broker
 choose_browser
 choose_promtool
+choose_nginx
+choose_java
 choose_python
 # Not as `|| status=$?`, which would switch -e off inside as well.
 set +e

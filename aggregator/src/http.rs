@@ -1,5 +1,6 @@
 //! The HTTP API: routes, and what their handlers share.
 
+mod accept;
 mod body;
 mod cloudevents;
 mod conflicts;
@@ -22,6 +23,7 @@ mod rejected;
 pub mod server;
 mod site;
 mod status;
+mod streaming;
 #[cfg(test)]
 mod tests;
 mod topics;

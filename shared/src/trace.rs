@@ -4,11 +4,13 @@
 //! A [`Tracer`] is handed to those who make spans. One that is off makes none, and costs a look at an option. A trace
 //! context that a sender gave travels on all the same.
 
+mod header;
+
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use opentelemetry::{
     Context, KeyValue, Value,
-    propagation::{Extractor, Injector, TextMapPropagator},
+    propagation::{Injector, TextMapPropagator},
     trace::{
         FutureExt, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
         TraceState, Tracer as _,
@@ -135,9 +137,6 @@ impl Span {
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceContext(Arc<SpanContext>);
 
-/// Most bytes of a state that is carried on. W3C asks for at least so many, and each message has them again.
-const MAX_STATE_BYTES: usize = 512;
-
 impl TraceContext {
     /// The header that names trace and span.
     pub const PARENT: &str = "traceparent";
@@ -145,19 +144,22 @@ impl TraceContext {
     /// The header with what tracing systems add.
     pub const STATE: &str = "tracestate";
 
-    /// Reads the values of the two headers, the second of which may stand there more than once; none where they name no
-    /// span. A state that is too large is left out.
+    /// Reads all values of the two headers, as W3C Trace Context, level 1, wants it: a `traceparent` that is not valid, or
+    /// is given more than once, is discarded with its state, so that a new trace begins. A `tracestate` that is not valid,
+    /// or is too large, is discarded alone.
     #[must_use]
-    pub fn parse<'a>(parent: &str, states: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        let state = joined(states);
-        let headers = Headers {
-            parent,
-            state: state.as_deref(),
+    pub fn parse<'a>(
+        parents: impl IntoIterator<Item = &'a [u8]>,
+        states: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Option<Self> {
+        let mut parents = parents.into_iter();
+        let (Some(parent), None) = (parents.next(), parents.next()) else {
+            return None;
         };
-        let read = TraceContextPropagator::new().extract_with_context(&Context::new(), &headers);
-        let span = read.span();
-        let context = span.span_context();
-        context.is_valid().then(|| Self::of(context))
+        let parent = header::parent(parent)?;
+        let state = header::state(states).unwrap_or_default();
+        let context = SpanContext::new(parent.trace, parent.span, parent.flags, true, state);
+        Some(Self::of(&context))
     }
 
     fn of(context: &SpanContext) -> Self {
@@ -198,43 +200,6 @@ impl TraceContext {
     }
 }
 
-/// The lines of a state as one; none where there is none, or it is too large.
-fn joined<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let mut joined = String::new();
-    for line in lines.into_iter().filter(|line| !line.is_empty()) {
-        if joined.len() + line.len() > MAX_STATE_BYTES {
-            return None;
-        }
-        if !joined.is_empty() {
-            joined.push(',');
-        }
-        joined.push_str(line);
-    }
-    (1..=MAX_STATE_BYTES)
-        .contains(&joined.len())
-        .then_some(joined)
-}
-
-/// The values that were read.
-struct Headers<'a> {
-    parent: &'a str,
-    state: Option<&'a str>,
-}
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        match key {
-            TraceContext::PARENT => Some(self.parent),
-            TraceContext::STATE => self.state,
-            _ => None,
-        }
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        vec![TraceContext::PARENT, TraceContext::STATE]
-    }
-}
-
 /// The values to write, without those that are empty.
 struct Written(Vec<(&'static str, String)>);
 
@@ -255,35 +220,39 @@ mod tests {
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
+    fn parse(parents: &[&str], states: &[&str]) -> Option<TraceContext> {
+        TraceContext::parse(
+            parents.iter().map(|text| text.as_bytes()),
+            states.iter().map(|text| text.as_bytes()),
+        )
+    }
+
     #[test]
     fn a_context_goes_on_as_it_came() {
         let state = "vendor=opaque,other=1";
-        let context = TraceContext::parse(PARENT, Some(state)).unwrap();
+        let context = parse(&[PARENT], &[state]).unwrap();
         let expected = [
             (TraceContext::PARENT, PARENT.to_owned()),
             (TraceContext::STATE, state.to_owned()),
         ];
         assert_eq!(context.headers(), expected);
-        let context = TraceContext::parse(PARENT, None).unwrap();
+        let context = parse(&[PARENT], &[]).unwrap();
         assert_eq!(context.headers(), expected[..1]);
     }
 
     #[test]
-    fn lines_of_a_state_are_one_and_a_large_state_is_left_out() {
-        let state = |lines: &[&str]| {
-            let context = TraceContext::parse(PARENT, lines.iter().copied()).unwrap();
-            let headers = context.headers().into_iter();
-            let mut state = headers.filter(|(name, _)| *name == TraceContext::STATE);
-            state.next().map(|(_, value)| value)
-        };
-        assert_eq!(state(&["a=1", "", "b=2,c=3"]).unwrap(), "a=1,b=2,c=3");
-        // A value has at most 256 bytes.
-        let largest = format!("a={},b={}", "x".repeat(254), "x".repeat(253));
-        assert_eq!(largest.len(), MAX_STATE_BYTES);
-        assert_eq!(state(&[&*largest]).unwrap(), largest);
-        let larger = format!("{largest}x");
-        for lines in [&[&*larger][..], &["c=3", &largest], &["c=3", &larger]] {
-            assert_eq!(state(lines), None, "{lines:?}");
+    fn a_traceparent_that_is_given_more_than_once_is_no_context() {
+        assert_eq!(parse(&[], &["a=1"]), None);
+        assert_eq!(parse(&[PARENT, PARENT], &[]), None);
+        assert_eq!(parse(&[PARENT, "noise"], &[]), None);
+    }
+
+    #[test]
+    fn a_tracestate_that_is_not_valid_is_discarded_and_its_traceparent_kept() {
+        for wrong in ["foo=,bar=3", "foo", "a=1,a=2", "\u{e4}=1"] {
+            let context = parse(&[PARENT], &[wrong]).unwrap();
+            let expected = [(TraceContext::PARENT, PARENT.to_owned())];
+            assert_eq!(context.headers(), expected, "{wrong}");
         }
     }
 
@@ -294,7 +263,7 @@ mod tests {
             &provider, "test",
         ));
         let mut span = tracer.start(|| "test", Kind::Internal, None);
-        span.link(&TraceContext::parse(PARENT, ["a=1"]).unwrap());
+        span.link(&parse(&[PARENT], &["a=1"]).unwrap());
         let told = span.0.unwrap().exported_data().unwrap();
         let [link] = told.links.links.as_slice() else {
             panic!("{:?}", told.links)
@@ -302,22 +271,9 @@ mod tests {
         assert_eq!(link.span_context.trace_state(), &TraceState::NONE);
     }
 
-    #[test]
-    fn what_names_no_span_is_no_context() {
-        for wrong in [
-            "",
-            "00",
-            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
-            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
-            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-        ] {
-            assert_eq!(TraceContext::parse(wrong, None), None, "{wrong}");
-        }
-    }
-
     #[tokio::test]
     async fn a_context_is_current_within_its_work_and_nowhere_else() {
-        let context = TraceContext::parse(PARENT, None).unwrap();
+        let context = parse(&[PARENT], &[]).unwrap();
         let seen = context.around(async { TraceContext::current() }).await;
         assert_eq!(seen.as_ref(), Some(&context));
         assert_eq!(TraceContext::current(), None);

@@ -1,4 +1,5 @@
-//! What is accepted comes back as it was sent: the payload byte for byte, the timestamp as text.
+//! What is accepted comes back as it was sent: the payload byte for byte, the timestamp as text. On lines CR and LF between
+//! tokens become spaces.
 
 use e2e::{
     System,

@@ -1,7 +1,9 @@
 //! Both services against a real broker: contracts, faults, the compose file.
 
 mod backup;
+mod behind_nginx;
 mod brokers;
+mod clients;
 mod clock;
 mod command_lines;
 mod compose;

@@ -248,13 +248,18 @@ async fn clients_that_are_gone_give_their_places_back() {
 }
 
 #[tokio::test]
-async fn what_is_no_position_is_refused() {
+async fn whoever_comes_back_with_an_unknown_id_starts_with_the_newest_and_is_told_so() {
     let system = System::start().await;
-    let url = format!("{}/events/tail", system.api().url());
-    for wrong in ["", "-1", "one", "99999999999999999999"] {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.get(&url).header("last-event-id", wrong);
-        let answer = request.send().await.unwrap();
-        assert_eq!(answer.status(), 422, "{wrong}");
+    let api = system.api();
+    api.store(&events("orders", 0..3)).await;
+    let url = format!("{}/events/tail", api.url());
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for unknown in ["", "-1", "one", "4", "99999999999999999999"] {
+        let request = client.get(&url).header("last-event-id", unknown);
+        let mut answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{unknown}");
+        let start = answer.chunk().await.unwrap().unwrap();
+        let expected = "event: start\nid: 3\ndata: {\"unknown_last_event_id\":true}\n\n";
+        assert_eq!(start, expected, "{unknown}");
     }
 }

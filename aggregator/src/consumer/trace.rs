@@ -5,7 +5,7 @@
 //! trace of its own: each is linked to the other, of which the batch's keeps the first 128. A message without a context gets
 //! no span, and a batch gets one where one of its messages has a span that is kept.
 
-use async_nats::{HeaderValue, Message};
+use async_nats::Message;
 use shared::trace::{Kind, Span, TraceContext, Tracer};
 
 use crate::store::Appended;
@@ -21,18 +21,16 @@ pub(super) fn message(
         return None;
     }
     let headers = message.headers.as_ref()?;
-    let text = |name| Some(headers.get(name)?.as_str());
-    let states = headers.get_all(TraceContext::STATE);
-    let context =
-        TraceContext::parse(text(TraceContext::PARENT)?, states.map(HeaderValue::as_str))?;
+    let values = |name| headers.get_all(name).map(|value| value.as_str().as_bytes());
+    let context = TraceContext::parse(values(TraceContext::PARENT), values(TraceContext::STATE))?;
     let name = || format!("process {stream}");
     let mut span = tracer.start(name, Kind::Consumer, Some(&context));
     if span.is_recording() {
         span.set("messaging.system", "nats");
         span.set("messaging.operation.type", "process");
         span.set("messaging.destination.name", stream.to_owned());
-        if let Some(id) = text("Nats-Msg-Id") {
-            span.set("messaging.message.id", id.to_owned());
+        if let Some(id) = headers.get("Nats-Msg-Id") {
+            span.set("messaging.message.id", id.as_str().to_owned());
         }
         span.set("stream.sequence", number(sequence));
     }

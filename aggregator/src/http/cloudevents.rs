@@ -20,9 +20,7 @@ use shared::{
 };
 
 use super::{
-    openapi::{
-        Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Packed, Received, Waiting,
-    },
+    openapi::{Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Packed, Waiting},
     problem::{ItemErrors, Problem},
     publish::{self, Accepted, MAX_EVENTS, refused, waiting},
 };
@@ -77,7 +75,7 @@ impl Mode {
         (CloudEvents = "application/cloudevents-batch+json"),
         (Data = "application/json")
     )),
-    responses((status = OK, body = Received), (status = ACCEPTED, body = waiting::Answer), CloudEventing)
+    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), CloudEventing)
 )]
 pub async fn publish(
     Extract(state): Extract<publish::State>,

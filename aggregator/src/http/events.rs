@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use axum::{
     extract::{RawQuery, State},
-    http::HeaderMap,
-    response::Response,
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -93,15 +93,18 @@ pub async fn list(
         format,
     } = Asked::parse(query.as_deref(), &headers)?;
     let question = Arc::new(question);
+    // Caches must tell the two formats apart.
+    let vary = [(header::VARY, HeaderValue::from_static("accept"))];
     if format == Format::Lines {
-        return Ok(export::answer(api, question, from, limit));
+        let answer = export::answer(api, question, from, limit);
+        return Ok((vary, answer).into_response());
     }
     let extent = Extent {
         from,
         last: i64::MAX,
         limit,
     };
-    page::answer(&api, async |room| {
+    let answer = page::answer(&api, async |room| {
         // After the place: a query that waits for a slow client must not hold up other scans.
         let scan = api.reader.scan(&question).await;
         let rows = Rows::items(room, render);
@@ -118,7 +121,8 @@ pub async fn list(
             next_cursor: page.next.map(|last| question::cursor(last, &question)),
         })
     })
-    .await
+    .await?;
+    Ok((vary, answer).into_response())
 }
 
 /// As the API shows an event.

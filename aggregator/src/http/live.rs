@@ -25,6 +25,7 @@ use super::{
     page,
     problem::{Cannot, Problem},
     query::Query,
+    streaming::unbuffered,
 };
 
 /// Samples that are kept, one a second: five minutes.
@@ -121,7 +122,7 @@ pub async fn follow(
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(answer.map(page::in_frames))
+    Ok(unbuffered(answer.map(page::in_frames)))
 }
 
 impl Following {

@@ -144,9 +144,8 @@ fn is_sane(id: &HeaderValue) -> bool {
 
 /// The trace that the sender is in.
 fn caller(headers: &HeaderMap) -> Option<TraceContext> {
-    let parent = headers.get(TraceContext::PARENT)?.to_str().ok()?;
-    let states = headers.get_all(TraceContext::STATE).iter();
-    TraceContext::parse(parent, states.filter_map(|state| state.to_str().ok()))
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    TraceContext::parse(values(TraceContext::PARENT), values(TraceContext::STATE))
 }
 
 /// The methods there are; a sender can make up any other.

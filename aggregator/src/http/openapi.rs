@@ -41,9 +41,7 @@ pub use self::{
         Asked, AskedAll, AskedOnce, AskedOrStreamed, CloudEventing, Exporting, Finding, NoFile,
         Noting, OtherSignal, Publishing, Requeueing, Tailing, Unasked,
     },
-    requests::{
-        CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Received, Sampled, Told,
-    },
+    requests::{CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Sampled, Told},
 };
 use super::{otlp::answer::Status, problem::Problem};
 

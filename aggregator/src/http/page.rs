@@ -394,11 +394,14 @@ pub fn in_frames(body: Body) -> Body {
 }
 
 /// Refuses answers without a length over HTTP/1.0, where the end of the connection is the end of the answer: one that was
-/// cut off would look whole.
+/// cut off would look whole. Server-sent events have no end that a client could take for the whole: it connects again and
+/// goes on where it was, so they are sent, to nginx too, which asks with HTTP/1.0 unless it is told otherwise.
 pub async fn whole_over_http_1_0(request: Request, next: Next) -> Response {
     let version = request.version();
     let answer = next.run(request).await;
-    if version > Version::HTTP_10 || answer.body().size_hint().exact().is_some() {
+    let is_endless = answer.headers().get(header::CONTENT_TYPE)
+        == Some(&HeaderValue::from_static("text/event-stream"));
+    if version > Version::HTTP_10 || is_endless || answer.body().size_hint().exact().is_some() {
         return answer;
     }
     Problem::needs_http_1_1().into_response()

@@ -161,6 +161,14 @@ impl Problem {
         }
     }
 
+    /// The same, where `applies` with a hint at what would be taken.
+    pub fn with_hint_if(mut self, applies: bool, hint: &str) -> Self {
+        if applies {
+            self.detail = format!("{}; {hint}", self.detail);
+        }
+        self
+    }
+
     /// The same for a line of the body, counted from 1.
     pub fn line_not_json(err: &serde_json::Error, line: usize) -> Self {
         let place = |line| format!(" at line {line} column {}", err.column());
@@ -366,16 +374,6 @@ impl Problem {
     /// 422 for one query parameter.
     pub fn invalid_query(field: &str, code: Code, message: String) -> Self {
         let detail = format!("the query parameter {field} {message}");
-        Self::invalid_part(field, code, message, detail)
-    }
-
-    /// 422 for one header field.
-    pub fn invalid_field(field: &str, code: Code, message: String) -> Self {
-        let detail = format!("the header field {field} {message}");
-        Self::invalid_part(field, code, message, detail)
-    }
-
-    fn invalid_part(field: &str, code: Code, message: String, detail: String) -> Self {
         let mut errors = ItemErrors::default();
         errors.add(None, vec![Violation::new(Some(field), code, message)]);
         Self::invalid(detail, errors)

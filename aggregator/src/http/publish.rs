@@ -8,10 +8,12 @@ use std::{sync::Arc, time::Duration};
 use axum::{
     Json,
     extract::{Request, State as Extract},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
+use serde_json::Deserializer;
 use shared::{
     event::{Code, Event, Violation},
     message::{self, BodyError, Elements},
@@ -24,7 +26,7 @@ use utoipa::ToSchema;
 use super::{
     Api,
     body::{Intake, media_type},
-    openapi::{Events, Lines, Packed, Publishing, Received, Waiting},
+    openapi::{Events, Lines, Packed, Publishing, Waiting},
     problem::{Cannot, ItemErrors, Problem},
 };
 use crate::store::StreamPlace;
@@ -45,24 +47,41 @@ pub struct State {
     pub intake: Intake,
 }
 
-/// What the sender of accepted events is told.
+/// What the sender of accepted events is told: with wait=stored also outcome and sequence for one event, or outcomes for
+/// several.
+// One flat object: generators of clients lose members of what is put together by allOf or oneOf.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
     status: &'static str,
     received: usize,
     message: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<waiting::Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sequence: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcomes: Option<Vec<waiting::Shown>>,
 }
 
 impl Accepted {
-    /// The answer, once all of `received` events are in the stream.
-    pub fn answer(received: usize) -> Response {
-        Json(Self {
+    fn of(received: usize, message: &'static str) -> Self {
+        Self {
             status: "success",
             received,
-            message: "Events queued for processing",
-        })
-        .into_response()
+            message,
+            outcome: None,
+            sequence: None,
+            outcomes: None,
+        }
+    }
+
+    /// The answer, once all of `received` events are in the stream.
+    pub fn answer(received: usize) -> Response {
+        Json(Self::of(received, "Events queued for processing")).into_response()
     }
 }
 
@@ -97,7 +116,7 @@ impl Layout {
     tag = "publish",
     params(Waiting, Packed),
     request_body(content((Events = "application/json"), (Lines = "application/x-ndjson"))),
-    responses((status = OK, body = Received), (status = ACCEPTED, body = waiting::Answer), Publishing)
+    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), Publishing)
 )]
 pub async fn publish(
     Extract(state): Extract<State>,
@@ -177,8 +196,13 @@ pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, P
 
 fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     let Elements { kept, total } = match layout {
-        Layout::Json => elements(body)?,
-        Layout::Lines => lines::elements(body, MAX_EVENTS)?,
+        Layout::Json => elements(body).map_err(|problem| {
+            let hint = "for an event on each line send Content-Type: application/x-ndjson";
+            let is_several = problem.status() == StatusCode::BAD_REQUEST && is_several(body);
+            problem.with_hint_if(is_several, hint)
+        })?,
+        Layout::Lines => lines::elements(body, MAX_EVENTS)
+            .map_err(|problem| problem.with_hint_if(is_one(body), AS_JSON))?,
     };
     if total == 0 {
         return Err(refused(Code::Empty, "there is no event in it".to_owned()));
@@ -206,7 +230,23 @@ fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     if errors.is_empty() {
         return Ok(events);
     }
-    Err(Problem::invalid_events(errors))
+    let is_array =
+        matches!(layout, Layout::Lines) && body.trim_ascii_start().first() == Some(&b'[');
+    Err(Problem::invalid_events(errors).with_hint_if(is_array, AS_JSON))
+}
+
+/// What the sender of one JSON document as lines is told.
+const AS_JSON: &str = "send an array of events with Content-Type: application/json";
+
+/// Whether a body begins with a whole JSON value and has something after it.
+fn is_several(body: &[u8]) -> bool {
+    let mut values = Deserializer::from_slice(body).into_iter::<IgnoredAny>();
+    matches!(values.next(), Some(Ok(_))) && !body[values.byte_offset()..].trim_ascii().is_empty()
+}
+
+/// Whether a body is one JSON value.
+fn is_one(body: &[u8]) -> bool {
+    serde_json::from_slice::<IgnoredAny>(body).is_ok()
 }
 
 fn elements(body: &Bytes) -> Result<Elements, Problem> {

@@ -81,7 +81,7 @@ pub(super) mod tests {
         let now = Instant::now();
         for (trace, log) in requests {
             let parent = trace.map(|trace| format!("00-{trace:032x}-{trace:016x}-01"));
-            let context = parent.and_then(|parent| TraceContext::parse(&parent, None));
+            let context = parent.and_then(|parent| TraceContext::parse([parent.as_bytes()], None));
             let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
             let piece = Piece {
                 topic: Topic::new("a").unwrap(),

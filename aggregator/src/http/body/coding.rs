@@ -1,13 +1,17 @@
 //! Packed bodies: which `Content-Encoding` is read, and how.
 
-use std::pin::Pin;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
 
 use async_compression::{
     tokio::bufread::{GzipDecoder, ZstdDecoder},
     zstd::DParameter,
 };
 use axum::http::{HeaderMap, header};
-use tokio::io::AsyncRead;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::http::problem::Problem;
 
@@ -19,7 +23,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Identity,
-    /// RFC 1952, of any number of members.
+    /// RFC 1952, of any number of members, zeros behind the last.
     Gzip,
     /// RFC 8878, of any number of frames.
     Zstd,
@@ -55,11 +59,7 @@ impl Coding {
     pub fn unpacked(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
         match self {
             Self::Identity => Box::pin(body),
-            Self::Gzip => {
-                let mut reader = GzipDecoder::new(body);
-                reader.multiple_members(true);
-                Box::pin(reader)
-            }
+            Self::Gzip => Box::pin(Members::Rest(body)),
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
                 let mut reader = ZstdDecoder::with_params(body, &[window]);
@@ -67,6 +67,54 @@ impl Coding {
                 Box::pin(reader)
             }
         }
+    }
+}
+
+/// The bits of a member's flags that must be zero (RFC 1952, 2.3.1.2).
+const RESERVED_FLAGS: u8 = 0b1110_0000;
+
+/// The members of a gzip body, one after another. Zeros after the last are padding, which gzip(1) ignores, too.
+enum Members<'a> {
+    /// Of the first, nothing is read yet.
+    Rest(&'a [u8]),
+    Member(GzipDecoder<&'a [u8]>),
+}
+
+impl<'a> Members<'a> {
+    fn begin(&mut self, bytes: &'a [u8]) -> io::Result<()> {
+        // The decoder does not look at them.
+        let flags = bytes.get(3).copied().unwrap_or_default();
+        if flags & RESERVED_FLAGS != 0 {
+            let message = "the gzip header has reserved flags";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        *self = Self::Member(GzipDecoder::new(bytes));
+        Ok(())
+    }
+}
+
+impl AsyncRead for Members<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let rest = match &mut *self {
+            Self::Rest(body) => *body,
+            Self::Member(member) => {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut *member).poll_read(context, buffer))?;
+                let rest = *member.get_ref();
+                if buffer.filled().len() > before || rest.iter().all(|byte| *byte == 0) {
+                    return Poll::Ready(Ok(()));
+                }
+                rest
+            }
+        };
+        self.begin(rest)?;
+        // A body may have many members with nothing in them; other requests go on meanwhile.
+        context.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

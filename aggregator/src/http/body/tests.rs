@@ -154,6 +154,57 @@ async fn a_body_cut_short_or_damaged_is_corrupt() {
     }
 }
 
+async fn unpacked(coding: &str, body: Vec<u8>) -> Result<Bytes, (StatusCode, String)> {
+    match Intake::default().take(&headers(coding), body.into()).await {
+        Ok(taken) => Ok(taken.bytes.clone()),
+        Err(problem) => Err(refusal(Err(problem)).await),
+    }
+}
+
+#[tokio::test]
+async fn zeros_after_the_last_gzip_member_are_ignored_and_other_rubbish_is_refused() {
+    let mut both = packed("gzip", b"one ").await;
+    both.extend(packed("gzip", b"two").await);
+    for zeros in [1, 7, 511, 10_240, 1_000_000] {
+        let body = [both.clone(), vec![0; zeros]].concat();
+        assert_eq!(unpacked("gzip", body).await.unwrap(), "one two", "{zeros}");
+    }
+    for rubbish in [
+        &b"\0\0\x01"[..],
+        b"\0\x1f\x8b\x08\0\0\0\0\0\0\0",
+        b"more",
+        b"\x1f",
+        b"\x1f\x8b\x08",
+    ] {
+        let body = [&both, rubbish].concat();
+        let (status, text) = unpacked("gzip", body).await.unwrap_err();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{rubbish:?}");
+        assert!(text.contains("urn:problem:body-corrupt"), "{text}");
+    }
+    // Nothing but padding is no gzip, and zstd(1) knows no padding.
+    assert!(unpacked("gzip", vec![0; 512]).await.is_err());
+    let padded = [packed("zstd", b"one").await, vec![0; 512]].concat();
+    assert!(unpacked("zstd", padded).await.is_err());
+}
+
+#[tokio::test]
+async fn reserved_flags_in_the_header_of_any_gzip_member_are_refused() {
+    let member = packed("gzip", b"one").await;
+    for flag in [0x20, 0x40, 0x80, 0xe0] {
+        let mut reserved = member.clone();
+        reserved[3] |= flag;
+        for body in [reserved.clone(), [member.clone(), reserved].concat()] {
+            let (status, text) = unpacked("gzip", body).await.unwrap_err();
+            assert_eq!(status, StatusCode::BAD_REQUEST, "{flag:#x}");
+            assert!(text.contains("reserved flags"), "{text}");
+        }
+    }
+    // The flag of a text says nothing of its form.
+    let mut text = member.clone();
+    text[3] |= 1;
+    assert_eq!(unpacked("gzip", text).await.unwrap(), "one");
+}
+
 #[tokio::test]
 async fn a_zstd_frame_that_asks_for_more_than_8_mib_is_refused() {
     // Magic number, no content size, a window of 2^24 bytes, an empty last block.

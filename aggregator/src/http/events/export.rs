@@ -18,6 +18,7 @@ use crate::{
     http::{
         Api,
         page::{self, Piece, Room, Rows, Text},
+        streaming::unbuffered,
     },
     store::{
         StoreError,
@@ -61,7 +62,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
     );
-    answer
+    unbuffered(answer)
 }
 
 impl Export {

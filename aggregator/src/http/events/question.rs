@@ -1,13 +1,13 @@
 //! The query of `GET /events`, and the cursor that goes on with it.
 
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use shared::event::{Code, MAX_NAME_BYTES, Source};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     http::{
-        page,
+        accept, page,
         problem::Problem,
         query::{self, Query},
     },
@@ -148,19 +148,11 @@ fn format(query: &Query, headers: &HeaderMap) -> Result<Format, Problem> {
             let message = "must be json or ndjson".to_owned();
             Err(Problem::invalid_query("format", Code::OutOfRange, message))
         }
-        None => {
-            let accepted = headers.get_all(header::ACCEPT).into_iter();
-            let mut ranges = accepted
-                .filter_map(|value| value.to_str().ok())
-                .flat_map(|value| value.split(','))
-                .map(|range| range.split(';').next().unwrap_or("").trim());
-            let is_lines = ranges.any(|range| range.eq_ignore_ascii_case("application/x-ndjson"));
-            Ok(if is_lines {
-                Format::Lines
-            } else {
-                Format::Page
-            })
-        }
+        // Who accepts neither gets a page, with its type (RFC 9110, 12.5.1, leaves that to the server).
+        None => match accept::preferred(headers, &["application/json", "application/x-ndjson"]) {
+            Some(1) => Ok(Format::Lines),
+            _ => Ok(Format::Page),
+        },
     }
 }
 

@@ -14,7 +14,6 @@ use axum::{
     },
 };
 use futures::stream;
-use shared::event::Code;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until},
@@ -29,6 +28,7 @@ use crate::{
         page::{self, SMALL_BYTES},
         problem::{Cannot, Problem},
         query::Query,
+        streaming::unbuffered,
     },
     store::{
         StoreError,
@@ -57,6 +57,10 @@ pub const MAX_LATEST: usize = 100;
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// What the event `start` says to a client whose `Last-Event-ID` is not known. It is not refused: a browser would never try
+/// again.
+const UNKNOWN: &str = r#"{"unknown_last_event_id":true}"#;
+
 struct Tail {
     api: Arc<Api>,
     question: Arc<Question>,
@@ -74,7 +78,8 @@ struct Tail {
 
 /// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.
 ///
-/// It does not end before the service does.
+/// Where that is none of its ids, as after the store was restored from a backup, it starts with the newest and says so in
+/// the event `start`. It does not end before the service does.
 #[utoipa::path(
     get,
     path = "/events/tail",
@@ -100,18 +105,15 @@ pub async fn tail(
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
-    let position = match last_event_id(&headers)? {
-        // A store that was restored from a backup may know less than its clients do.
-        Some(id) => id.min(newest),
-        None => newest,
-    };
+    let (position, is_known) = position(&headers, newest);
+    let start = if is_known { "{}" } else { UNKNOWN };
     let tail = Tail {
         api,
         question: Arc::new(question),
         latest,
         position,
         last,
-        ready: VecDeque::from([told("start", position, "{}".to_owned())]),
+        ready: VecDeque::from([told("start", position, start.to_owned())]),
         places: Vec::new(),
         next_read: Instant::now(),
         _place: place,
@@ -121,20 +123,24 @@ pub async fn tail(
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(answer.map(page::in_frames))
+    Ok(unbuffered(answer.map(page::in_frames)))
 }
 
-/// The id of the last event that a client got before it lost the connection: a sequence.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, Problem> {
-    let Some(value) = headers.get("last-event-id") else {
-        return Ok(None);
+/// The sequence after which a client goes on, and whether it is what the client asked for: that of the last event that it got
+/// before it lost the connection, as far as there is one, otherwise the newest.
+fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
+    let mut ids = headers.get_all("last-event-id").iter();
+    let Some(id) = ids.next() else {
+        return (newest, true);
     };
-    let id = value.to_str().ok().and_then(|text| text.parse().ok());
-    let id = id.filter(|id| *id >= 0);
-    id.map(Some).ok_or_else(|| {
-        let message = "is not the id of an event that was sent".to_owned();
-        Problem::invalid_field("Last-Event-ID", Code::WrongType, message)
-    })
+    let sequence = id.to_str().ok().and_then(|text| {
+        let sequence: i64 = text.parse().ok()?;
+        // A store that was restored from a backup may know less than its clients do.
+        let is_known = (0..=newest).contains(&sequence) && sequence.to_string() == text;
+        is_known.then_some(sequence)
+    });
+    let only = sequence.filter(|_| ids.next().is_none());
+    (only.unwrap_or(newest), only.is_some())
 }
 
 /// Something that is no event of the store, with the position from which a client goes on.
@@ -298,5 +304,46 @@ impl Sink<StoredEvent> for Lines {
         self.bytes += line.len();
         self.lines.push((sequence, line));
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn from(ids: &[&[u8]]) -> (i64, bool) {
+        let mut headers = HeaderMap::new();
+        for id in ids {
+            headers.append("last-event-id", HeaderValue::from_bytes(id).unwrap());
+        }
+        position(&headers, 100)
+    }
+
+    #[test]
+    fn an_id_that_is_empty_or_unknown_starts_with_the_newest_and_is_no_error() {
+        assert_eq!(from(&[]), (100, true));
+        for known in [0, 1, 99, 100] {
+            let text = known.to_string();
+            assert_eq!(from(&[text.as_bytes()]), (known, true));
+        }
+        for unknown in [
+            "",
+            "101",
+            "9223372036854775808",
+            "-1",
+            "+1",
+            "01",
+            "1.0",
+            "0x1",
+            "abc",
+            "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
+            "\u{661}",
+        ] {
+            assert_eq!(from(&[unknown.as_bytes()]), (100, false), "{unknown}");
+        }
+        assert_eq!(from(&[b"\xff"]), (100, false));
+        assert_eq!(from(&[b"1", b"2"]), (100, false));
     }
 }

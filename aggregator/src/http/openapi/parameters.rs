@@ -6,7 +6,7 @@ use utoipa::{
     openapi::{
         Required,
         path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
-        schema::{ArrayBuilder, ObjectBuilder, Type},
+        schema::{ArrayBuilder, ObjectBuilder, SchemaFormat, Type},
     },
 };
 
@@ -80,8 +80,8 @@ parameters! {
         topics(),
         query("latest", "Only so many of the latest events, twice a second; missed tells how many were passed.")
             .schema(Some(number(1, whole(MAX_LATEST), None))),
-        header("Last-Event-ID", "The id of the last event that the client got; it goes on behind that.")
-            .schema(Some(ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(i64::MAX)))),
+        header("Last-Event-ID", "The id of the last event that the client got; it goes on behind that. Where it is not known, the newest come.")
+            .schema(Some(text())),
     ];
 
     /// Of `GET /event`.
@@ -122,7 +122,9 @@ parameters! {
         header("ce-type", "In the binary mode the topic.").schema(Some(text().min_length(Some(1)))),
         header("ce-source", "In the binary mode the source.").schema(Some(text().min_length(Some(1)))),
         header("ce-id", "In the binary mode, with the source, the event_id.").schema(Some(text().min_length(Some(1)))),
-        header("ce-time", "In the binary mode the timestamp.").schema(Some(time())),
+        // Of a format of its own: a generator that makes a type of date-time cannot put it into a header.
+        header("ce-time", "In the binary mode the timestamp: RFC 3339 with an offset.")
+            .schema(Some(text().format(Some(SchemaFormat::Custom("rfc3339".to_owned()))))),
     ];
 }
 

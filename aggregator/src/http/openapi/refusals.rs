@@ -7,7 +7,7 @@ use axum::{http::header, response::IntoResponse};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use shared::event::{Code, Event};
+use shared::event::Event;
 use utoipa::{
     IntoResponses, ToSchema,
     openapi::{
@@ -69,9 +69,7 @@ refusals! {
     /// Of `GET /events/tail`.
     Tailing = problems([
         unknown_parameter(&["topic", "latest"]),
-        Problem::invalid_field("Last-Event-ID", Code::WrongType, "is not the id of an event that was sent".to_owned()),
         Problem::unavailable(Cannot::Follow),
-        Problem::needs_http_1_1(),
     ]);
 
     /// Of `POST /publish`.

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::http::publish::{Accepted, MAX_EVENTS, waiting};
+use crate::http::publish::MAX_EVENTS;
 
 /// Types that stand for a schema, and the types that it refers to.
 macro_rules! schemas {
@@ -110,7 +110,7 @@ schemas! {
             "start comes first, missed where the client was too far behind. Left out, which is message, with an event of the store.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, {} with start, the number of events with missed.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces; with start an object, in which unknown_last_event_id is true where Last-Event-ID is not known and the newest come instead; with missed the number of events.",
         )))
         .required("data")
         .build();
@@ -122,13 +122,6 @@ schemas! {
         .required("event")
         .property("data", text().description(Some("JSON: a sample, or with history a list of them.")))
         .required("data")
-        .build();
-
-    /// What accepted events are answered with.
-    Received(Accepted, waiting::Answer) = OneOfBuilder::new()
-        .item(to::<Accepted>())
-        .item(to::<waiting::Answer>())
-        .description(Some("Waited where the request has wait=stored, and Accepted otherwise."))
         .build();
 }
 
@@ -151,7 +144,7 @@ fn events() -> Array {
 fn of_event(field: &str) -> ObjectBuilder {
     match field {
         "payload" => ObjectBuilder::new().description(Some(
-            "Nested at most 128 levels deep, of which it is the first. It comes back byte for byte.",
+            "Nested at most 128 levels deep, of which it is the first. It comes back byte for byte; in NDJSON and in /events/tail, CR and LF between its tokens become spaces.",
         )),
         "timestamp" => time().description(Some(
             "RFC 3339 with an offset, and T or t between date and time. It comes back as this text, and is compared as an instant.",

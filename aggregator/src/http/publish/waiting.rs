@@ -19,7 +19,7 @@ use tokio::{
 };
 use utoipa::ToSchema;
 
-use super::{PARSE_ASIDE_BYTES, put};
+use super::{Accepted, PARSE_ASIDE_BYTES, put};
 use crate::{
     http::{
         Api,
@@ -42,28 +42,10 @@ const SMALL_EVENTS: usize = 1_000;
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
 
-/// What became of the events of a request.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Waited)]
-pub struct Answer {
-    status: &'static str,
-    received: usize,
-    message: &'static str,
-    #[serde(flatten)]
-    outcomes: Outcomes,
-}
-
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-enum Outcomes {
-    One(Shown),
-    Many { outcomes: Vec<Shown> },
-}
-
 /// What became of an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Outcome)]
-struct Shown {
+pub struct Shown {
     outcome: Said,
     /// Of the event that is stored under its identity.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +56,7 @@ struct Shown {
 /// [`Outcome`] in a word.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Said {
+pub enum Said {
     Stored,
     Duplicate,
     Conflict,
@@ -172,19 +154,15 @@ fn answer(
         _ => (StatusCode::OK, "Events processed"),
     };
     let mut shown: Vec<_> = known.iter().copied().map(shown).collect();
-    let outcomes = match (shown.pop(), shown.len()) {
-        (Some(one), 0) => Outcomes::One(one),
-        (last, _) => {
-            shown.extend(last);
-            Outcomes::Many { outcomes: shown }
-        }
-    };
-    let answer = Answer {
-        status: "success",
-        received: known.len(),
-        message,
-        outcomes,
-    };
+    let mut answer = Accepted::of(known.len(), message);
+    if let [_] = shown.as_slice()
+        && let Some(one) = shown.pop()
+    {
+        answer.outcome = Some(one.outcome);
+        answer.sequence = one.sequence;
+    } else {
+        answer.outcomes = Some(shown);
+    }
     let answer = Whole::of(&answer, Room::Page).answer(place);
     Ok((status, answer).into_response())
 }

@@ -28,6 +28,50 @@ async fn a_line_that_is_not_json_is_named_by_its_place_in_the_body() {
 }
 
 #[tokio::test]
+async fn lines_that_are_sent_as_json_are_refused_with_a_hint_at_their_type() {
+    let api = Fixture::new().await;
+    let one = event("1");
+    for body in [
+        format!("{one}\n{}\n", event("2")),
+        format!("{one}\r\n\r\n7"),
+        format!("{one} {one}"),
+        format!("[{one}]\n[{one}]"),
+        format!("{{\"events\":[{one}]}}\n{one}"),
+        format!("{one}\n{{"),
+    ] {
+        let answer = api.publish(body.clone()).await;
+        assert!(answer.starts_with("400 "), "{body}: {answer}");
+        assert!(answer.contains("urn:problem:not-json"), "{answer}");
+        assert!(answer.contains("application/x-ndjson"), "{body}: {answer}");
+    }
+    for body in ["{", "[{}", "{\"a\":1,}", "x"] {
+        let answer = api.publish(body).await;
+        assert!(answer.starts_with("400 "), "{body}: {answer}");
+        assert!(!answer.contains("application/x-ndjson"), "{body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn one_document_that_is_sent_as_lines_is_refused_with_a_hint_at_json() {
+    let api = Fixture::new().await;
+    let one = event("1");
+    for body in [
+        format!("[\n{one},\n{one}\n]"),
+        format!("[{one},{one}]\n"),
+        one.replace(',', ",\n"),
+    ] {
+        let answer = publish(&api, body.clone()).await;
+        assert!(answer.starts_with('4'), "{body}: {answer}");
+        assert!(
+            answer.contains("Content-Type: application/json"),
+            "{body}: {answer}"
+        );
+    }
+    let answer = publish(&api, "7\n").await;
+    assert!(!answer.contains("Content-Type"), "{answer}");
+}
+
+#[tokio::test]
 async fn lines_have_1_to_10000_events() {
     let api = Fixture::new().await;
     let answer = publish(&api, "\n \n").await;

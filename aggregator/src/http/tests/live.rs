@@ -35,6 +35,30 @@ async fn the_page_and_its_files_come_from_here_and_say_what_they_may_do() {
 }
 
 #[tokio::test]
+async fn every_answer_that_comes_bit_by_bit_asks_proxies_not_to_hold_it_back() {
+    let api = Fixture::new().await;
+    let document = api.get("/openapi.json").await;
+    let document: serde_json::Value =
+        serde_json::from_str(document.split_once('\n').unwrap().1).unwrap();
+    let mut tried = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let kinds = item["get"]["responses"]["200"]["content"].as_object();
+        for kind in kinds.into_iter().flat_map(serde_json::Map::keys) {
+            if !["text/event-stream", "application/x-ndjson"].contains(&kind.as_str()) {
+                continue;
+            }
+            let request = Request::get(path).header("accept", kind);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = api.router.clone().oneshot(request).await.unwrap();
+            assert_eq!(answer.headers()["content-type"], kind.as_str(), "{path}");
+            assert_eq!(answer.headers()["x-accel-buffering"], "no", "{path}");
+            tried.push(path);
+        }
+    }
+    assert_eq!(tried, ["/events", "/events/tail", "/live"]);
+}
+
+#[tokio::test]
 async fn another_site_neither_asks_nor_changes_anything() {
     let api = Fixture::new().await;
     api.append(&["7"]).await;

@@ -1,0 +1,255 @@
+//! The headers `traceparent` and `tracestate`, read by their grammar (<https://www.w3.org/TR/trace-context-1/>).
+//!
+//! OpenTelemetry's own propagator repairs what the recommendation wants to be discarded: ids with too few digits, a sign
+//! before them, members of a state without a value.
+
+use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
+
+/// Most bytes of a state that is carried on. W3C asks for at least 512, and each message carries them again.
+const MAX_STATE_BYTES: usize = 512;
+
+/// Most members of a state (section 3.3.1.1).
+const MAX_MEMBERS: usize = 32;
+
+/// Length of a `traceparent` of version 00; later versions begin with the same.
+const PARENT_BYTES: usize = 55;
+
+/// What a `traceparent` says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Parent {
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) flags: TraceFlags,
+}
+
+/// Reads a `traceparent`; none where it is not valid. Later versions may add to it after a dash (section 4.3).
+pub(super) fn parent(value: &[u8]) -> Option<Parent> {
+    let value = trim(value);
+    let (known, more) = value.split_at_checked(PARENT_BYTES)?;
+    let mut fields = known.split(|byte| *byte == b'-');
+    let version = hex(fields.next()?, 2)?;
+    let trace = TraceId::from(hex(fields.next()?, 32)?);
+    let span = SpanId::from(u64::try_from(hex(fields.next()?, 16)?).ok()?);
+    let flags = u8::try_from(hex(fields.next()?, 2)?).ok()?;
+    let is_known = match version {
+        0 => more.is_empty(),
+        0xff => false,
+        _ => more.first().is_none_or(|byte| *byte == b'-'),
+    };
+    let is_valid = is_known && trace != TraceId::INVALID && span != SpanId::INVALID;
+    is_valid.then_some(Parent {
+        trace,
+        span,
+        // Others have no meaning yet.
+        flags: TraceFlags::new(flags) & TraceFlags::SAMPLED,
+    })
+}
+
+/// A number of so many digits, in lower case, as the grammar has them.
+fn hex(digits: &[u8], count: usize) -> Option<u128> {
+    let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if digits.len() != count || !digits.iter().all(is_digit) {
+        return None;
+    }
+    u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+/// Reads the lines of a `tracestate` as one list; none where one of its members is not valid, or it is too large.
+pub(super) fn state<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<TraceState> {
+    let mut members: Vec<(&str, &str)> = Vec::new();
+    let mut bytes = 0;
+    for line in lines {
+        for member in line.split(|byte| *byte == b',') {
+            let member = trim(member);
+            // Empty members are allowed (section 3.3.1.1).
+            if member.is_empty() {
+                continue;
+            }
+            let (key, value) = std::str::from_utf8(member).ok()?.split_once('=')?;
+            let is_new = members.iter().all(|(seen, _)| *seen != key);
+            if !(is_key(key) && is_value(value) && is_new) {
+                return None;
+            }
+            bytes += member.len() + usize::from(bytes > 0);
+            members.push((key, value));
+            if members.len() > MAX_MEMBERS || bytes > MAX_STATE_BYTES {
+                return None;
+            }
+        }
+    }
+    TraceState::from_key_value(members).ok()
+}
+
+/// A key: a name, or a tenant and its system with `@` between them (section 3.3.1.3.1).
+fn is_key(key: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase();
+    let is_start = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    match key.split_once('@') {
+        None => is_name(key, 256, is_letter),
+        Some((tenant, system)) => is_name(tenant, 241, is_start) && is_name(system, 14, is_letter),
+    }
+}
+
+fn is_name(name: &str, most: usize, is_start: impl Fn(u8) -> bool) -> bool {
+    let is_part = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/');
+    name.bytes().next().is_some_and(is_start) && name.len() <= most && name.bytes().all(is_part)
+}
+
+/// A value: 1 to 256 printable characters (section 3.3.1.3.2). Spaces at its end are gone already.
+fn is_value(value: &str) -> bool {
+    let is_part = |byte| matches!(byte, b' '..=b'~' if byte != b',' && byte != b'=');
+    (1..=256).contains(&value.len()) && value.bytes().all(is_part)
+}
+
+/// Without the optional white space of HTTP around it.
+fn trim(value: &[u8]) -> &[u8] {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let start = value.iter().position(|byte| !is_space(byte));
+    let end = value.iter().rposition(|byte| !is_space(byte));
+    start
+        .zip(end)
+        .map_or(&[], |(start, end)| &value[start..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const SPAN: &str = "b7ad6b7169203331";
+
+    fn is_parent(value: &str) -> bool {
+        parent(value.as_bytes()).is_some()
+    }
+
+    /// The state as it is carried on.
+    fn carried(lines: &[&str]) -> Option<String> {
+        state(lines.iter().map(|line| line.as_bytes())).map(|state| state.header())
+    }
+
+    #[test]
+    fn a_traceparent_that_is_not_valid_is_discarded_and_not_repaired() {
+        let zeros = "0".repeat(32);
+        for wrong in [
+            "",
+            "00",
+            "00-1-1-1",
+            &format!("00-{TRACE}-{SPAN}"),
+            &format!("00-{TRACE}-{SPAN}-"),
+            &format!("00-{TRACE}-{SPAN}-1"),
+            &format!("00-{TRACE}-{SPAN}-001"),
+            &format!("00-{TRACE}-{SPAN}-0g"),
+            &format!("00-{TRACE}-{SPAN}-0A"),
+            &format!("00-{TRACE}-{SPAN}-01-"),
+            &format!("00-{TRACE}-{SPAN}-01-more"),
+            &format!("00-{TRACE}-{SPAN}-01.more"),
+            &format!("000-{TRACE}-{SPAN}-01"),
+            &format!("0-{TRACE}-{SPAN}-01"),
+            &format!("ff-{TRACE}-{SPAN}-01"),
+            &format!("FF-{TRACE}-{SPAN}-01"),
+            &format!("+0-{TRACE}-{SPAN}-01"),
+            &format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+            &format!("00-{TRACE}-{}-01", SPAN.to_uppercase()),
+            &format!("00-{TRACE}-{}-01", &SPAN[1..]),
+            &format!("00-{TRACE}-+{}-01", &SPAN[1..]),
+            &format!("00-+{}-{SPAN}-01", &TRACE[1..]),
+            &format!("00-{}-{SPAN}-01", &TRACE[1..]),
+            &format!("00-{TRACE}0-{SPAN}-01"),
+            &format!("00-{zeros}-{SPAN}-01"),
+            &format!("00-{TRACE}-{}-01", &zeros[16..]),
+            &format!("00_{TRACE}_{SPAN}_01"),
+            &format!("00-{TRACE}-{SPAN}-01, 00-{TRACE}-{SPAN}-01"),
+            // Later versions.
+            &format!("cc-{TRACE}-{SPAN}-01.more"),
+            &format!("cc-{TRACE}-{SPAN}-011"),
+            &format!("cc-{TRACE}-{SPAN}-0"),
+        ] {
+            assert!(!is_parent(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_valid_traceparent_is_read_also_one_of_a_later_version() {
+        for (value, is_sampled) in [
+            (format!("00-{TRACE}-{SPAN}-01"), true),
+            (format!("00-{TRACE}-{SPAN}-00"), false),
+            (format!("00-{TRACE}-{SPAN}-ff"), true),
+            (format!(" \t00-{TRACE}-{SPAN}-01\t "), true),
+            (format!("cc-{TRACE}-{SPAN}-01"), true),
+            (format!("cc-{TRACE}-{SPAN}-00-what-comes-later"), false),
+            (format!("01-{TRACE}-{SPAN}-01-"), true),
+        ] {
+            let read = parent(value.as_bytes()).expect(&value);
+            assert_eq!(read.trace.to_string(), TRACE, "{value}");
+            assert_eq!(read.span.to_string(), SPAN, "{value}");
+            assert_eq!(read.flags.is_sampled(), is_sampled, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_tracestate_with_a_member_that_is_not_valid_is_discarded() {
+        let long = |count| "t".repeat(count);
+        for wrong in [
+            "foo=,bar=3",
+            "foo",
+            "=1",
+            "foo =1",
+            "FOO=1",
+            "foo.bar=1",
+            "1foo=1",
+            "foo@=1,bar=2",
+            "@foo=1,bar=2",
+            "foo@@bar=1,bar=2",
+            "foo@bar@baz=1,bar=2",
+            "foo@1bar=1",
+            "foo=bar=baz",
+            "foo=\u{e4}",
+            "foo=a\tb",
+            "foo=1,foo=2",
+            &format!("{}=1", long(257)),
+            &format!("{}@v=1", long(242)),
+            &format!("t@{}=1", long(15)),
+            &format!("foo={}", long(257)),
+        ] {
+            assert_eq!(carried(&[wrong]), None, "{wrong}");
+        }
+        assert_eq!(carried(&["foo=1", "bar=2", "foo=3"]), None);
+    }
+
+    #[test]
+    fn a_valid_tracestate_is_carried_on_as_it_is() {
+        let key = "abcdefghijklmnopqrstuvwxyz0123456789_-*/";
+        let value: String = (b' '..=b'~')
+            .map(char::from)
+            .filter(|part| !",=".contains(*part))
+            .collect();
+        let all = [
+            format!("{key}={value}"),
+            format!("{key}@a-z0-9_-*/={value}"),
+            format!("0t@v= 1,{}=1", "z".repeat(256)),
+            // OpenTelemetry keeps no more of a system than 13 characters, one less than allowed.
+            format!("{}@{}=1", "t".repeat(241), "v".repeat(13)),
+        ];
+        for valid in &all {
+            assert_eq!(carried(&[valid]).as_ref(), Some(valid));
+        }
+        assert_eq!(carried(&[]).as_deref(), Some(""));
+        assert_eq!(carried(&["", " , "]).as_deref(), Some(""));
+        let lines = ["a=1", "", " b=2 ,\tc=3", ","];
+        assert_eq!(carried(&lines).as_deref(), Some("a=1,b=2,c=3"));
+    }
+
+    #[test]
+    fn a_tracestate_of_too_many_members_or_bytes_is_discarded() {
+        let members = |count| (0..count).map(|number| format!("k{number}=1"));
+        let joined = |count| members(count).collect::<Vec<_>>().join(",");
+        assert_eq!(carried(&[&joined(32)]), Some(joined(32)));
+        assert_eq!(carried(&[&joined(33)]), None);
+        assert_eq!(carried(&[&joined(32), "more=1"]), None);
+        let largest = format!("a={},b={}", "x".repeat(254), "x".repeat(253));
+        assert_eq!(largest.len(), MAX_STATE_BYTES);
+        assert_eq!(carried(&[&largest]).as_ref(), Some(&largest));
+        assert_eq!(carried(&["c=3", &largest]), None);
+        assert_eq!(carried(&[&format!("{largest}x")]), None);
+    }
+}
