@@ -27,6 +27,7 @@ mod reading;
 mod readme;
 mod reconciliation;
 mod redelivery;
+mod refusals;
 mod senders;
 mod slow_clients;
 mod tail;

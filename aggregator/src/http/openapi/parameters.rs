@@ -124,6 +124,12 @@ parameters! {
         header("ce-id", "In the binary mode, with the source, the event_id.").schema(Some(text().min_length(Some(1)))),
         header("ce-time", "In the binary mode the timestamp.").schema(Some(time())),
     ];
+
+    /// Of `OPTIONS /cloudevents`.
+    Handshake = [
+        header("WebHook-Request-Origin", "The name of the sender, such as eventemitter.example.com.")
+            .schema(Some(text())),
+    ];
 }
 
 fn query(name: &str, description: &str) -> ParameterBuilder {
