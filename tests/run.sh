@@ -7,8 +7,8 @@
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, or Python with its packages. Where one cannot be had this says so, and those tests
-# do nothing; with E2E_REQUIRE=all it fails.
+# Some tests need a browser, promtool, nginx, or Python with its packages. Where one cannot be had this says so, and those
+# tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -93,6 +93,22 @@ choose_promtool() {
   export E2E_PROMTOOL=$promtool
 }
 
+# The proxy that most people put in front of a service.
+choose_nginx() {
+  if [[ -n ${E2E_NGINX:-} ]]; then return; fi
+  local nginx
+  if ! nginx=$(command -v nginx); then
+    install_packages nginx-light || true
+    # The package starts the server as a service, which is not needed here.
+    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nginx 2>/dev/null || true; fi
+    if ! nginx=$(command -v nginx); then
+      without "nginx is not on PATH (Debian, Ubuntu: apt-get install nginx-light)"
+      return
+    fi
+  fi
+  export E2E_NGINX=$nginx
+}
+
 # The SDKs of other senders and axe-core, where Python is there: in the target directory, made once.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
@@ -171,6 +187,7 @@ need_cargo
 choose_broker
 choose_browser
 choose_promtool
+choose_nginx
 choose_python
 # Not as `|| status=$?`, which would switch -e off inside as well.
 set +e

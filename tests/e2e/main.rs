@@ -1,6 +1,7 @@
 //! Both services against a real broker: contracts, faults, the compose file.
 
 mod backup;
+mod behind_nginx;
 mod brokers;
 mod clock;
 mod command_lines;

@@ -20,6 +20,7 @@ pub mod collector;
 pub mod compose;
 pub mod disk;
 pub mod event;
+pub mod nginx;
 pub mod port;
 pub mod proxy;
 pub mod publisher;

@@ -72,7 +72,7 @@ impl Tail {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
-        let answer = request.send().await.map_err(|err| format!("{err:?}"))?;
+        let answer = sent(request).await?;
         holds(answer.status() == 200, &answer)?;
         assert_eq!(answer.headers()["content-type"], "text/event-stream");
         Ok(Self::started(Connection::Http(answer)).await)
@@ -102,7 +102,7 @@ impl Tail {
 
     /// Follows what is told at a path, whatever it begins with.
     pub async fn open_at(api: &Api, path: &str) -> Self {
-        let answer = request(api, path).send().await;
+        let answer = sent(request(api, path)).await;
         let answer = answer.expect("the aggregator answers");
         assert_eq!(answer.status(), 200, "{path}");
         Self {
@@ -179,6 +179,13 @@ fn request(api: &Api, path: &str) -> RequestBuilder {
     let client = Client::builder().no_proxy().build();
     let client = client.expect("an HTTP client can be made");
     client.get(format!("{}{path}", api.url()))
+}
+
+/// The head of the answer.
+async fn sent(request: RequestBuilder) -> Result<Response, String> {
+    let answer = timeout(DEADLINE, request.send()).await;
+    let answer = answer.map_err(|_| "no answer in time".to_owned())?;
+    answer.map_err(|err| format!("{err:?}"))
 }
 
 /// What a block says; none where it is a comment.
