@@ -23,6 +23,7 @@ mod ownership;
 mod page;
 mod persistence;
 mod poison;
+mod proxies;
 mod questions;
 mod reading;
 mod readme;
