@@ -35,8 +35,9 @@ use std::{
 
 use axum::{
     Router,
-    http::{Method, Uri},
+    http::{Method, StatusCode, Uri, header},
     middleware,
+    response::{IntoResponse, Response},
 };
 use shared::{connection::Connection, publish::Publisher, trace::Tracer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -148,7 +149,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(missing::acknowledge))
         .with_state(api)
         .routes(routes!(publish::publish).with_state(publish.clone()))
-        .routes(routes!(cloudevents::publish).with_state(publish.clone()))
+        .routes(routes!(cloudevents::publish, cloudevents::handshake).with_state(publish.clone()))
         .routes(routes!(rejected::requeue).with_state(publish))
         .routes(routes!(otlp::logs).with_state(otlp))
         .routes(routes!(otlp::traces))
@@ -161,7 +162,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .split_for_parts();
     router
         .with_state(Document::of(document))
-        .fallback(unknown_path)
+        .fallback(unrouted)
         .method_not_allowed_fallback(unknown_method)
         .layer(middleware::from_fn_with_state(hosts, guard::guard))
         .layer(middleware::from_fn(page::whole_over_http_1_0))
@@ -169,13 +170,30 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(middleware::from_fn_with_state(watch, observe::observe))
 }
 
-async fn unknown_path(uri: Uri) -> Problem {
+/// `OPTIONS *` asks about the service as a whole (RFC 9110, 9.3.7).
+async fn unrouted(method: Method, uri: Uri) -> Result<Response, Problem> {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        let allow = [(header::ALLOW, "GET,HEAD,POST,OPTIONS")];
+        return Ok((StatusCode::NO_CONTENT, allow).into_response());
+    }
+    Err(unknown_path(&uri))
+}
+
+fn unknown_path(uri: &Uri) -> Problem {
     Problem::not_found(format!(
         "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
         uri.path()
     ))
 }
 
-async fn unknown_method(method: Method, uri: Uri) -> Problem {
-    Problem::method_not_allowed(format!("{} does not take {method}", uri.path()))
+/// Every path takes OPTIONS, which balancers probe with. Answers have no header of CORS, so it permits nothing to pages of
+/// other sites. The router adds `Allow`.
+async fn unknown_method(method: Method, uri: Uri) -> Result<StatusCode, Problem> {
+    if method == Method::OPTIONS {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    Err(Problem::method_not_allowed(format!(
+        "{} does not take {method}",
+        uri.path()
+    )))
 }

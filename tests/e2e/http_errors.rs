@@ -66,7 +66,7 @@ async fn unknown_paths_are_404_and_unknown_methods_405_with_those_that_are_allow
     let system = System::start().await;
     for (method, path) in [
         ("GET", "/nothing"),
-        ("POST", "/publish/"),
+        ("POST", "/publish/more"),
         ("DELETE", "/a/b"),
     ] {
         problem(&system.api().request(method, path).await, 404);

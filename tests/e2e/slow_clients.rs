@@ -6,11 +6,11 @@ use e2e::{System, event::events};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::timeout,
+    time::{sleep, timeout},
 };
 
-/// More than the longest of the stated times, a minute for a body.
-const DEADLINE: Duration = Duration::from_secs(100);
+/// More than the longest of the stated times, 75 s for an idle connection.
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// What the server answers before it closes the connection.
 async fn answer(mut connection: TcpStream) -> String {
@@ -21,17 +21,18 @@ async fn answer(mut connection: TcpStream) -> String {
     answer
 }
 
+async fn open(system: &System, sent: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
+    connection.write_all(sent.as_bytes()).await.unwrap();
+    connection
+}
+
 #[tokio::test]
 async fn clients_that_are_too_slow_are_closed_and_the_others_go_on() {
     let system = System::start().await;
-    let open = async |sent: &str| {
-        let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
-        connection.write_all(sent.as_bytes()).await.unwrap();
-        connection
-    };
-    let silent = open("").await;
-    let half_a_head = open("GET /stats HTTP/1.1\r\nhost: e2").await;
-    let half_a_body = open("POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n[").await;
+    let silent = open(&system, "").await;
+    let half_a_head = open(&system, "GET /stats HTTP/1.1\r\nhost: e2").await;
+    let half_a_body = open(&system, "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n[").await;
     system.api().publish(&events("orders", 0..5)).await;
     assert_eq!(system.settled().await.counts(), [5, 5, 0]);
     let (silent, half_a_head, half_a_body) =
@@ -44,4 +45,59 @@ async fn clients_that_are_too_slow_are_closed_and_the_others_go_on() {
     );
     system.api().publish(&events("orders", 0..5)).await;
     assert_eq!(system.settled().await.counts(), [10, 5, 5]);
+}
+
+/// A balancer answers 502 for a connection that it still has and the service has closed. Those in wide use give up idle
+/// connections after 60 s.
+#[tokio::test]
+async fn an_idle_connection_outlives_60_seconds_and_a_slow_head_does_not() {
+    let system = System::start().await;
+    let request = "GET /events/tail HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut tail = open(&system, request).await;
+    let request = "GET /topics HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let mut used = open(&system, request).await;
+    read_until(&mut used, "\"next_cursor\":null}").await;
+    let mut fresh = open(&system, "").await;
+    let slow = async {
+        let mut connection = open(&system, "").await;
+        let (mut read, mut write) = connection.split();
+        let mut answer = Vec::new();
+        let dribble = async {
+            loop {
+                // A byte a second would take an hour for the head.
+                if write.write_all(b"G").await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        tokio::select! {
+            _ = read.read_to_end(&mut answer) => {}
+            () = dribble => {}
+        }
+        answer
+    };
+    let minute = sleep(Duration::from_secs(62));
+    let (slow, ()) = tokio::join!(timeout(Duration::from_secs(60), slow), minute);
+    assert_eq!(slow.expect("the slow head is cut"), b"");
+    for connection in [&mut used, &mut fresh] {
+        connection.write_all(request.as_bytes()).await.unwrap();
+        read_until(connection, "\"next_cursor\":null}").await;
+    }
+    // It is idle in the sense of bytes that arrive, but not of its request.
+    system.api().publish(&events("orders", 0..1)).await;
+    read_until(&mut tail, "\"orders\"").await;
+    assert_eq!(
+        (answer(used).await, answer(fresh).await),
+        Default::default()
+    );
+}
+
+async fn read_until(connection: &mut TcpStream, end: &str) {
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains(end) {
+        let read = timeout(DEADLINE, connection.read_buf(&mut seen)).await;
+        let bytes = read.expect("more arrives").unwrap();
+        assert_ne!(bytes, 0, "{}", String::from_utf8_lossy(&seen));
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::{
     extract::{Request, State as Extract},
-    http::{HeaderMap, header},
-    response::Response,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -20,7 +20,9 @@ use shared::{
 };
 
 use super::{
-    openapi::{Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Packed, Waiting},
+    openapi::{
+        Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Handshake, Packed, Waiting,
+    },
     problem::{ItemErrors, Problem},
     publish::{self, Accepted, MAX_EVENTS, refused, waiting},
 };
@@ -86,6 +88,43 @@ pub async fn publish(
     let mode = Mode::of(&head.headers).ok_or_else(Problem::not_cloudevents_type)?;
     let body = state.intake.take(&head.headers, body).await?;
     send(&state, mode, &body.bytes, waiting).await
+}
+
+/// By which a sender names itself, as `HTTP 1.1 Web Hooks for Event Delivery`, section 4, has it.
+const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
+const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
+const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
+
+/// Agrees to the delivery of `CloudEvents` by web hook.
+///
+/// A sender asks before its first delivery, with WebHook-Request-Origin. Without that header it is answered with 204, as
+/// OPTIONS is everywhere.
+#[utoipa::path(
+    options,
+    path = "/cloudevents",
+    tag = "publish",
+    params(Handshake),
+    responses(
+        (status = OK, description = "Any sender may deliver at any rate", headers(
+            ("WebHook-Allowed-Origin" = String, description = "The sender's own WebHook-Request-Origin."),
+            ("WebHook-Allowed-Rate" = String, description = "`*`: there is no limit."),
+            ("Allow" = String, description = "The methods that the path takes.")
+        )),
+        (status = NO_CONTENT, description = "Without WebHook-Request-Origin", headers(
+            ("Allow" = String, description = "The methods that the path takes.")
+        ))
+    )
+)]
+pub async fn handshake(headers: HeaderMap) -> Response {
+    let allow = [(header::ALLOW, HeaderValue::from_static("POST,OPTIONS"))];
+    let Some(origin) = headers.get(REQUEST_ORIGIN) else {
+        return (StatusCode::NO_CONTENT, allow).into_response();
+    };
+    let agreed = [
+        (ALLOWED_ORIGIN, origin.clone()),
+        (ALLOWED_RATE, HeaderValue::from_static("*")),
+    ];
+    (allow, agreed).into_response()
 }
 
 /// Publishes what a body holds, which has to be whole and valid.

@@ -6,7 +6,7 @@ use std::{net::IpAddr, sync::Arc};
 use axum::{
     extract::{Request, State},
     http::{
-        HeaderName, HeaderValue, Method,
+        HeaderName, HeaderValue, Method, Version,
         header::{self, HeaderMap},
         uri::{Authority, Uri},
     },
@@ -38,33 +38,87 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-/// The names, in lower case, by which the service may be asked, beside `localhost` and every IP address.
+/// The names by which the service may be asked, beside `localhost` and every IP address.
 ///
 /// A site that makes its own name point to this machine, to be same-origin with the service (DNS rebinding), is none
 /// of them; under an address that cannot be done.
 #[derive(Debug, Clone, Default)]
-pub struct Hosts(Arc<[String]>);
+pub struct Hosts(Arc<[Name]>);
 
 impl Hosts {
-    /// With these names beside.
+    /// With these names beside. A port that one names says nothing.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
-        let names = names.iter().filter(|name| !name.is_empty());
-        Self(names.map(|name| name.to_ascii_lowercase()).collect())
+        let names = names.iter().filter_map(|name| Place::parse(name.trim()));
+        Self(names.map(|place| place.name).collect())
     }
 
-    fn has(&self, authority: &Authority) -> bool {
-        let host = authority.host();
-        let address = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        address.unwrap_or(host).parse::<IpAddr>().is_ok()
-            || host.eq_ignore_ascii_case("localhost")
-            || self.0.iter().any(|name| name.eq_ignore_ascii_case(host))
+    fn has(&self, name: &Name) -> bool {
+        match name {
+            Name::Address(_) => true,
+            Name::Domain(domain) => domain == "localhost" || self.0.contains(name),
+        }
     }
 }
 
-/// Refuses what another site's page may have sent, and tells browsers what pages from here may do.
+/// What a host is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Name {
+    Address(IpAddr),
+    /// In lower case, without the dot of a rooted name: `name.` is `name`.
+    Domain(String),
+}
+
+impl Name {
+    fn parse(host: &str) -> Option<Self> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if let Some(address) = host.strip_prefix('[') {
+            let address = address.strip_suffix(']')?.parse().ok()?;
+            return Some(Self::Address(IpAddr::V6(address)));
+        }
+        if let Ok(address) = host.parse() {
+            return Some(Self::Address(IpAddr::V4(address)));
+        }
+        (!host.is_empty()).then(|| Self::Domain(host.to_ascii_lowercase()))
+    }
+}
+
+/// A name with a port, as in `Host` (RFC 9110, 7.2) and in `Origin`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Place {
+    name: Name,
+    /// None for the default one of a scheme, which `Host` does not tell.
+    port: Option<u16>,
+}
+
+impl Place {
+    fn parse(text: &str) -> Option<Self> {
+        let authority = Authority::try_from(text).ok()?;
+        let (host, rest) = (authority.host(), authority.as_str());
+        // There is no user in either header.
+        let port = match rest.strip_prefix(host)? {
+            "" | ":" => None,
+            port => Some(port.strip_prefix(':')?.parse().ok()?),
+        };
+        let name = Name::parse(host)?;
+        Some(Self { name, port })
+    }
+
+    /// Whether a page of this origin is one of this place (RFC 6454, 5): a port that is left out is the scheme's.
+    fn is_of_origin(&self, origin: &str) -> bool {
+        let (rest, default) = match origin.split_once("://") {
+            Some(("http", rest)) => (rest, 80),
+            Some(("https", rest)) => (rest, 443),
+            _ => return false,
+        };
+        Self::parse(rest).is_some_and(|origin| {
+            origin.name == self.name
+                && origin.port.unwrap_or(default) == self.port.unwrap_or(default)
+        })
+    }
+}
+
+/// Refuses what another site's page may have sent and what is ambiguous, and tells browsers what pages from here may do.
 pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
     let mut response = match check(&hosts, &request) {
         Ok(()) => next.run(request).await,
@@ -79,39 +133,81 @@ pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> 
 }
 
 fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
-    let asked = asked(request.uri(), request.headers())?;
-    // Browsers always name the host; HTTP/1.0 clients need not.
+    let headers = request.headers();
+    check_coding(headers)?;
+    let asked = asked(request.uri(), request.version(), headers)?;
     if let Some(asked) = &asked
-        && !hosts.has(asked)
+        && !hosts.has(&asked.name)
     {
-        return Err(Problem::unknown_host(asked.host()));
+        return Err(Problem::unknown_host(&told_host(request)));
     }
-    if is_from_elsewhere(request.headers()) {
-        return Err(Problem::foreign_origin());
+    if is_from_elsewhere(headers) {
+        return Err(Problem::foreign_page());
     }
     let is_change = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    if is_change && !is_same_origin(request.headers(), asked.as_ref()) {
-        return Err(Problem::foreign_origin());
+    let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    // Programs send no `Origin`.
+    let foreign = origins.find(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        !asked
+            .as_ref()
+            .is_some_and(|asked| asked.is_of_origin(origin))
+    });
+    match foreign {
+        Some(origin) if is_change => Err(Problem::foreign_origin(
+            &String::from_utf8_lossy(origin.as_bytes()),
+            &told_host(request),
+        )),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
-/// The host that a request names, which the target's goes before (RFC 9112, 3.2.2).
-fn asked(uri: &Uri, headers: &HeaderMap) -> Result<Option<Authority>, Problem> {
-    if let Some(authority) = uri.authority() {
-        return Ok(Some(authority.clone()));
+/// A body in another coding than `chunked` cannot be read (RFC 9112, 6.1). hyper sees to it that `chunked` is the last.
+fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
+    let lines = headers.get_all(header::TRANSFER_ENCODING).into_iter();
+    let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let mut codings = codings
+        .map(<[u8]>::trim_ascii)
+        .filter(|coding| !coding.is_empty());
+    let (first, second) = (codings.next(), codings.next());
+    let is_known = first.is_none_or(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+    if is_known && second.is_none() {
+        return Ok(());
     }
+    Err(Problem::unknown_transfer_coding())
+}
+
+/// The place that a request names. That in its target goes before that in its `Host`, which has to be there all the
+/// same (RFC 9112, 3.2); HTTP/1.0 does not know it.
+fn asked(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Place>, Problem> {
     let mut named = headers.get_all(header::HOST).into_iter();
-    match (named.next(), named.next()) {
-        (None, _) => Ok(None),
+    let host = match (named.next(), named.next()) {
+        (None, _) if version < Version::HTTP_11 => None,
+        (None, _) => return Err(Problem::invalid_host("is missing")),
+        (Some(_), Some(_)) => return Err(Problem::invalid_host("is given more than once")),
         (Some(host), None) => {
-            let authority = Authority::try_from(host.as_bytes());
-            authority
-                .map(Some)
-                .map_err(|_| Problem::unknown_host("what it says"))
+            let place = host.to_str().ok().and_then(Place::parse);
+            Some(place.ok_or_else(|| Problem::invalid_host("is not a host name"))?)
         }
-        (Some(_), Some(_)) => Err(Problem::unknown_host("more than one")),
+    };
+    match uri.authority() {
+        Some(target) => {
+            let place = Place::parse(target.as_str());
+            let place = place.ok_or_else(|| Problem::invalid_host("is not a host name"))?;
+            Ok(Some(place))
+        }
+        None => Ok(host),
     }
+}
+
+/// The host that a request names, as it is written.
+fn told_host(request: &Request) -> String {
+    let host = request.headers().get(header::HOST);
+    let target = request.uri().authority();
+    let told = target
+        .map(|target| target.as_str().as_bytes())
+        .or_else(|| host.map(HeaderValue::as_bytes));
+    String::from_utf8_lossy(told.unwrap_or_default()).into_owned()
 }
 
 /// Whether another site's page asks, as browsers tell (<https://www.w3.org/TR/fetch-metadata/>): it could not read the
@@ -121,37 +217,26 @@ fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
 }
 
-/// Whether a request comes from a page of this service, or from no page: programs send no `Origin`.
-fn is_same_origin(headers: &HeaderMap, asked: Option<&Authority>) -> bool {
-    let mut origins = headers.get_all(header::ORIGIN).into_iter().peekable();
-    if origins.peek().is_none() {
-        return true;
-    }
-    let is_ours = |origin: &HeaderValue| {
-        let origin = origin.to_str().unwrap_or("");
-        let host = origin
-            .strip_prefix("http://")
-            .or_else(|| origin.strip_prefix("https://"));
-        host.zip(asked)
-            .is_some_and(|(host, asked)| asked.as_str().eq_ignore_ascii_case(host))
-    };
-    origins.all(is_ours)
-}
-
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
 
     use super::*;
 
+    fn problem(method: Method, version: Version, headers: &[(&str, &str)]) -> Option<Problem> {
+        let request = Request::builder().method(method).version(version);
+        let request = headers
+            .iter()
+            .fold(request.uri("/publish"), |request, (name, value)| {
+                request.header(*name, *value)
+            });
+        let hosts = ["Aggregator", "logs.example.", "named.example:8443", ""];
+        let hosts = Hosts::new(&hosts.map(str::to_owned));
+        check(&hosts, &request.body(Body::empty()).unwrap()).err()
+    }
+
     fn checked(method: Method, headers: &[(&str, &str)]) -> Option<u16> {
-        let mut request = Request::builder().method(method).uri("/publish");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let hosts = Hosts::new(&["Aggregator".to_owned()]);
-        let checked = check(&hosts, &request.body(Body::empty()).unwrap());
-        checked.err().map(|problem| problem.status().as_u16())
+        problem(method, Version::HTTP_11, headers).map(|problem| problem.status().as_u16())
     }
 
     #[test]
@@ -159,9 +244,11 @@ mod tests {
         for host in [
             "127.0.0.1:8080",
             "[::1]:8080",
+            "[2001:db8::7]",
             "localhost",
             "LOCALHOST:1",
             "aggregator:8080",
+            "named.example",
             "192.168.1.7",
         ] {
             assert_eq!(checked(Method::GET, &[("host", host)]), None, "{host}");
@@ -171,15 +258,96 @@ mod tests {
             "localhost.evil.example",
             "127.0.0.1.evil.example",
             "aggregator2",
-            "",
-            "a b",
+            "localhost..",
         ] {
             let status = checked(Method::GET, &[("host", host)]);
             assert_eq!(status, Some(421), "{host}");
         }
+    }
+
+    #[test]
+    fn a_rooted_name_is_the_same_name() {
+        for host in [
+            "localhost.",
+            "localhost.:8080",
+            "Aggregator.",
+            "logs.example",
+            "LOGS.example.",
+            "named.example.:443",
+            "127.0.0.1.:8080",
+        ] {
+            assert_eq!(checked(Method::GET, &[("host", host)]), None, "{host}");
+        }
+        let own = |host, origin| checked(Method::POST, &[("host", host), ("origin", origin)]);
+        assert_eq!(own("localhost.:8080", "http://localhost:8080"), None);
+        assert_eq!(own("logs.example", "https://logs.example."), None);
+    }
+
+    #[test]
+    fn http_1_1_has_exactly_one_host_that_can_be_read() {
+        let status = |version, headers: &[_]| {
+            problem(Method::GET, version, headers).map(|problem| problem.status().as_u16())
+        };
         let twice = [("host", "localhost"), ("host", "localhost")];
-        assert_eq!(checked(Method::GET, &twice), Some(421));
-        assert_eq!(checked(Method::GET, &[]), None);
+        for version in [Version::HTTP_10, Version::HTTP_11] {
+            assert_eq!(status(version, &twice), Some(400));
+            for host in [
+                "",
+                ":8080",
+                "a b",
+                "localhost:port",
+                "localhost:99999",
+                "user@localhost",
+                "localhost/stats",
+                "[::1",
+                "[localhost]",
+            ] {
+                assert_eq!(status(version, &[("host", host)]), Some(400), "{host}");
+            }
+        }
+        assert_eq!(status(Version::HTTP_11, &[]), Some(400));
+        assert_eq!(status(Version::HTTP_10, &[]), None);
+    }
+
+    #[test]
+    fn the_host_in_the_target_goes_before_the_other() {
+        let status = |target: &str, host: Option<&str>| {
+            let request = Request::get(target);
+            let request = match host {
+                Some(host) => request.header("host", host),
+                None => request,
+            };
+            let checked = check(&Hosts::default(), &request.body(Body::empty()).unwrap());
+            checked.err().map(|problem| problem.status().as_u16())
+        };
+        assert_eq!(status("http://localhost/stats", Some("evil.example")), None);
+        let evil = "http://evil.example/stats";
+        assert_eq!(status(evil, Some("localhost")), Some(421));
+        assert_eq!(status("http://localhost/stats", None), Some(400));
+    }
+
+    #[test]
+    fn a_transfer_coding_other_than_chunked_is_501() {
+        let coded = |codings: &[&str]| {
+            let headers = codings.iter().map(|coding| ("transfer-encoding", *coding));
+            let headers: Vec<_> = headers.chain([("host", "localhost")]).collect();
+            checked(Method::POST, &headers)
+        };
+        for plain in [&["chunked"], &["Chunked"], &[" , chunked ,"]] {
+            assert_eq!(coded(plain), None, "{plain:?}");
+        }
+        for other in [
+            &["gzip, chunked"] as &[_],
+            &["gzip", "chunked"],
+            &["chunked, chunked"],
+            &["chunked", "chunked"],
+            &["identity, chunked"],
+            &["x-own;a=b,chunked"],
+            &["chunked;a=b"],
+            &["gzip"],
+        ] {
+            assert_eq!(coded(other), Some(501), "{other:?}");
+        }
     }
 
     #[test]
@@ -196,6 +364,8 @@ mod tests {
             "http://localhost:8081",
             "http://evil.example",
             "http://evil.example/localhost:8080",
+            "http://evil.example@localhost:8080",
+            "ftp://localhost:8080",
             "localhost:8080",
             "",
         ] {
@@ -205,14 +375,62 @@ mod tests {
         assert_eq!(checked(Method::GET, &reads), None);
         assert_eq!(checked(Method::POST, &[("host", "localhost")]), None);
         let picture = [
+            ("host", "localhost"),
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "no-cors"),
         ];
         assert_eq!(checked(Method::GET, &picture), Some(403));
         let link = [
+            ("host", "localhost"),
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-mode", "navigate"),
         ];
         assert_eq!(checked(Method::GET, &link), None);
+    }
+
+    #[test]
+    fn the_default_port_of_a_scheme_is_the_same_origin_with_and_without_it() {
+        let own = |host, origin| checked(Method::POST, &[("host", host), ("origin", origin)]);
+        for (host, origin) in [
+            ("logs.example:443", "https://logs.example"),
+            ("logs.example", "https://logs.example:443"),
+            ("logs.example", "https://logs.example"),
+            ("logs.example:80", "http://logs.example"),
+            ("logs.example", "http://logs.example:80"),
+            ("LOGS.example:443", "https://logs.EXAMPLE"),
+            ("logs.example:", "https://logs.example"),
+            ("127.0.0.1:80", "http://127.0.0.1"),
+            ("[::1]:443", "https://[::1]"),
+            ("[0:0:0:0:0:0:0:1]", "https://[::1]:443"),
+        ] {
+            assert_eq!(own(host, origin), None, "{host} {origin}");
+        }
+        for (host, origin) in [
+            ("logs.example:80", "https://logs.example"),
+            ("logs.example:443", "http://logs.example"),
+            ("logs.example:8443", "https://logs.example"),
+            ("logs.example", "https://logs.example:8443"),
+            ("logs.example", "https://aggregator"),
+            ("[::1]", "https://[::2]"),
+        ] {
+            assert_eq!(own(host, origin), Some(403), "{host} {origin}");
+        }
+    }
+
+    #[test]
+    fn a_refused_origin_names_both_and_what_a_proxy_has_to_pass_on() {
+        let headers = [
+            ("host", "127.0.0.1:8080"),
+            ("origin", "https://logs.example"),
+        ];
+        let problem = problem(Method::POST, Version::HTTP_11, &headers).unwrap();
+        for part in [
+            "\"https://logs.example\"",
+            "\"127.0.0.1:8080\"",
+            "proxy",
+            "Host",
+        ] {
+            assert!(problem.detail().contains(part), "{}", problem.detail());
+        }
     }
 }

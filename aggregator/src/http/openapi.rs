@@ -35,7 +35,8 @@ use self::refusals::{Anywhere, Foreign};
 pub use self::{
     otlp::{Logs, Message},
     parameters::{
-        Attributes, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed, Waiting,
+        Attributes, Handshake, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed,
+        Waiting,
     },
     refusals::{
         Asked, AskedAll, AskedOnce, AskedOrStreamed, CloudEventing, Exporting, Finding, NoFile,
@@ -50,8 +51,9 @@ pub const EXAMPLES: &str = include_str!("openapi/examples.json");
 
 const ABOUT: &str = "Takes events in at least once, stores each exactly once, and counts every one as stored, as a \
 duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
-with 404, another method with 405 and the header Allow, and HEAD as GET is, without the body. A head of more than 32 KiB is \
-refused with 431.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
+with 404, another method with 405 and the header Allow, HEAD as GET is, without the body, and OPTIONS with 204 and Allow. A request of HTTP/1.1 without \
+exactly one valid Host is refused with 400, and a Transfer-Encoding other than chunked with 501. A head of more than 32 KiB or \
+100 header fields is refused with 431. Doubled slashes in a path and one at its end are ignored.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
 letters, digits and -_.:, the answer tells the name that they were given. A traceparent (and tracestate) of W3C is carried on to \
 the COMMIT.\n\nEvery answer has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
 X-Content-Type-Options and X-Frame-Options, for browsers.";
@@ -185,9 +187,13 @@ fn anywhere(status: StatusCode) -> Answer {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    [("GET", &mut item.get), ("POST", &mut item.post)]
-        .into_iter()
-        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+    [
+        ("GET", &mut item.get),
+        ("POST", &mut item.post),
+        ("OPTIONS", &mut item.options),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
 /// Adds what is the same for all operations, and the examples.
@@ -233,8 +239,9 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         add_examples(&mut response.content, &examples[status.as_str()]);
     }
     // By the connection, before anything else looks at the request.
-    let too_large = ResponseBuilder::new()
-        .description("The head of the request has more than 32 KiB; there is no body");
+    let too_large = ResponseBuilder::new().description(
+        "The head of the request has more than 32 KiB or 100 header fields; there is no body",
+    );
     let responses = &mut operation.responses.responses;
     responses.insert("431".to_owned(), RefOr::T(too_large.build()));
 }

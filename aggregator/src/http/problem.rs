@@ -97,6 +97,11 @@ fn as_number<S: serde::Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, 
     to.serialize_u16(status.as_u16())
 }
 
+/// What a request names, short enough for an answer.
+fn shortened(name: &str) -> &str {
+    &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
+}
+
 impl Problem {
     fn new(kind: &'static str, title: &'static str, status: StatusCode, detail: String) -> Self {
         Self {
@@ -226,27 +231,58 @@ impl Problem {
         )
     }
 
-    /// 403: a page of another site sent it.
-    pub fn foreign_origin() -> Self {
+    /// 400: the host that a request asks for is not clear.
+    pub fn invalid_host(wrong: &str) -> Self {
         Self::new(
-            "urn:problem:foreign-origin",
-            "Foreign origin",
-            StatusCode::FORBIDDEN,
-            "a page of another site asks, by the headers Origin or Sec-Fetch-Site; nothing was done. The service is there for its own page, and for programs, which send neither".to_owned(),
+            "urn:problem:invalid-host",
+            "Invalid host",
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the header Host {wrong}; a request of HTTP/1.1 has exactly one, with the name or address and the port that it is sent to"
+            ),
         )
+    }
+
+    /// 403: a browser says that a page of another site sent it.
+    pub fn foreign_page() -> Self {
+        Self::foreign(
+            "a page of another site asks, by the header Sec-Fetch-Site; nothing was done. The service answers its own page, and programs, which do not send this header".to_owned(),
+        )
+    }
+
+    /// 403: a page of another origin than the host that is asked sent it.
+    pub fn foreign_origin(origin: &str, host: &str) -> Self {
+        let (origin, host) = (shortened(origin), shortened(host));
+        Self::foreign(format!(
+            "the header Origin is {origin:?}, and the header Host is {host:?}, which is another site; nothing was done. A proxy in front of the service must pass on the Host that the browser sent, with its port, as in nginx with: proxy_set_header Host $http_host"
+        ))
+    }
+
+    fn foreign(detail: String) -> Self {
+        let kind = "urn:problem:foreign-origin";
+        Self::new(kind, "Foreign origin", StatusCode::FORBIDDEN, detail)
     }
 
     /// 421: it is asked by a name that is not its own.
     pub fn unknown_host(host: &str) -> Self {
-        let mut host = host.to_owned();
-        host.truncate(host.floor_char_boundary(MAX_NAME_BYTES));
+        let host = shortened(host);
         Self::new(
             "urn:problem:unknown-host",
             "Unknown host",
             StatusCode::MISDIRECTED_REQUEST,
             format!(
-                "the request asks for the host {host:?}, which is none of this service's names: ask by IP address or as localhost, or start the aggregator with --allowed-hosts and that name"
+                "{host:?} is not an allowed host name: use an IP address or localhost, or start the aggregator with --allowed-hosts and that name. If this is not the name that you asked for, a proxy in front of the service has replaced it: have it pass on the header Host, as in nginx with: proxy_set_header Host $http_host"
             ),
+        )
+    }
+
+    /// 501: the body is in a transfer coding that is not known.
+    pub fn unknown_transfer_coding() -> Self {
+        Self::new(
+            "urn:problem:unknown-transfer-coding",
+            "Unknown Transfer-Encoding",
+            StatusCode::NOT_IMPLEMENTED,
+            "the only Transfer-Encoding is chunked, once; for a compressed body send Content-Encoding: gzip or zstd".to_owned(),
         )
     }
 

@@ -1,14 +1,16 @@
 //! The server: connections in bounded number and time, open requests finished at the end.
 
-use std::{sync::Arc, time::Duration};
+mod exchange;
+mod progress;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -19,14 +21,17 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use self::{
+    progress::{IDLE_TIMEOUT, Progress, Timer},
+    stream::Stream,
+};
+
 /// Connections at once; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2_048;
 
-/// Largest head of a request.
+/// Largest head of a request: its first line and its header fields. hyper answers a larger one with 431, and so one
+/// with more than 100 fields.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-
-/// A connection is closed when the head of its next request is not whole after this time.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A connection is closed when its peer takes none of an answer for this time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,9 +47,10 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+    http.header_read_timeout(IDLE_TIMEOUT)
+        .max_header_size(MAX_HEAD_BYTES)
         .max_buf_size(MAX_HEAD_BYTES);
+    let router = TowerToHyperService::new(router);
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -54,8 +60,14 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
         tokio::select! {
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let service = TowerToHyperService::new(router.clone());
-                    let connection = http.serve_connection(TokioIo::new(bounded(stream)), service);
+                    let router = router.clone();
+                    let progress = Progress::default();
+                    let stream = Stream::new(bounded(stream), progress.clone());
+                    http.timer(Timer(progress.clone()));
+                    let service = service_fn(move |request| {
+                        exchange::answer(router.clone(), progress.clone(), request)
+                    });
+                    let connection = http.serve_connection(TokioIo::new(stream), service);
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         let _place = place;
@@ -82,7 +94,7 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
     }
 }
 
-fn bounded(stream: TcpStream) -> std::pin::Pin<Box<TimeoutStream<TcpStream>>> {
+fn bounded(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
     // Answers are written at once; waiting to fill a packet only delays them.
     if let Err(err) = stream.set_nodelay(true) {
         debug!(error = %err, "a connection keeps its delay");

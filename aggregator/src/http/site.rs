@@ -62,7 +62,7 @@ pub async fn index() -> Html<&'static str> {
 pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let found = FILES.iter().find(|(file, ..)| *file == name);
     let Some((_, kind, text)) = found else {
-        return Err(unknown_path(uri).await);
+        return Err(unknown_path(&uri));
     };
     let headers = [
         (header::CONTENT_TYPE, *kind),

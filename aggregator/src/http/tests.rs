@@ -13,6 +13,7 @@ use axum::{
     Router,
     body::Body,
     http::{Request, header},
+    middleware::map_request,
 };
 use bytes::Bytes;
 use futures::FutureExt;
@@ -81,7 +82,7 @@ impl Fixture {
             started_at: 0,
         });
         Self {
-            router: router(Arc::clone(&api)),
+            router: router(Arc::clone(&api)).layer(map_request(with_host)),
             api,
             writer,
             _directory: directory,
@@ -149,6 +150,14 @@ impl Fixture {
     }
 }
 
+/// As clients of HTTP/1.1 send it.
+async fn with_host(mut request: Request<Body>) -> Request<Body> {
+    let localhost = header::HeaderValue::from_static("localhost");
+    let host = request.headers_mut().entry(header::HOST);
+    host.or_insert(localhost);
+    request
+}
+
 fn event(id: &str) -> String {
     format!(
         r#"{{"topic":"a","event_id":"{id}","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{{ "n":1e5 }}}}"#
@@ -166,6 +175,37 @@ async fn unknown_paths_and_methods_are_problems() {
     405 content-type: application/problem+json allow: POST
     {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not take GET","request_id":"test"}
     "#);
+}
+
+#[tokio::test]
+async fn options_is_answered_without_a_problem_and_permits_nothing_to_other_sites() {
+    let api = Fixture::new().await;
+    for (path, allowed) in [
+        ("/", "GET,HEAD"),
+        ("/publish", "POST"),
+        ("/events", "GET,HEAD"),
+        ("/health", "GET,HEAD"),
+        ("/rejected/1/requeue", "POST"),
+        ("/v1/logs", "POST"),
+        ("/cloudevents", "POST,OPTIONS"),
+        ("/docs/reader.js", "GET,HEAD"),
+        ("*", "GET,HEAD,POST,OPTIONS"),
+    ] {
+        let request = Request::options(path)
+            .header("origin", "http://other.example")
+            .header("access-control-request-method", "POST");
+        let request = request.body(Body::empty()).unwrap();
+        let answer = api.router.clone().oneshot(request).await.unwrap();
+        let headers = answer.headers();
+        assert_eq!(answer.status(), 204, "{path}");
+        assert_eq!(headers[header::ALLOW], allowed, "{path}");
+        assert!(!headers.contains_key("access-control-allow-origin"));
+    }
+    let request = Request::options("/nothing/here").body(Body::empty());
+    assert!(api.ask(request.unwrap()).await.starts_with("404 "));
+    let probe = Request::options("/").version(axum::http::Version::HTTP_10);
+    let probe = api.ask(probe.body(Body::empty()).unwrap()).await;
+    assert!(probe.starts_with("204 "), "{probe}");
 }
 
 #[tokio::test]

@@ -126,6 +126,12 @@ parameters! {
         header("ce-time", "In the binary mode the timestamp: RFC 3339 with an offset.")
             .schema(Some(text().format(Some(SchemaFormat::Custom("rfc3339".to_owned()))))),
     ];
+
+    /// Of `OPTIONS /cloudevents`.
+    Handshake = [
+        header("WebHook-Request-Origin", "The name of the sender, such as eventemitter.example.com.")
+            .schema(Some(text())),
+    ];
 }
 
 fn query(name: &str, description: &str) -> ParameterBuilder {

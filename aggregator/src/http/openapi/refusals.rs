@@ -106,7 +106,10 @@ refusals! {
     Anywhere = problems([Problem::unknown_host("evil.example")]);
 
     /// Of whatever a page of another site asks.
-    Foreign = problems([Problem::foreign_origin()]);
+    Foreign = problems([
+        Problem::foreign_origin("http://evil.example", "127.0.0.1:8080"),
+        Problem::foreign_page(),
+    ]);
 
     /// Of a file that is not there.
     NoFile = problems([Problem::not_found("there is nothing at /docs/nothing".to_owned())]);

@@ -200,3 +200,40 @@ async fn a_rejected_cloudevent_is_sent_again_as_one() {
         assert!(answer.starts_with(status), "{answer}");
     }
 }
+
+#[tokio::test]
+async fn a_web_hook_is_agreed_to_by_the_handshake_of_its_specification() {
+    let api = Fixture::new().await;
+    let ask = async |path: &str, headers: &[(&str, &str)]| {
+        let mut request = Request::options(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::empty()).unwrap();
+        let answer = api.router.clone().oneshot(request).await.unwrap();
+        let header = |name| {
+            let value = answer.headers().get(name);
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let agreed = ["webhook-allowed-origin", "webhook-allowed-rate", "allow"].map(header);
+        (answer.status().as_u16(), agreed)
+    };
+    let some = |text: &str| Some(text.to_owned());
+    let origin = ("WebHook-Request-Origin", "eventgrid.azure.net");
+    for headers in [
+        &[origin] as &[_],
+        &[origin, ("WebHook-Request-Rate", "120")],
+        &[
+            origin,
+            ("WebHook-Request-Callback", "https://example.com/?key=1"),
+        ],
+    ] {
+        let agreed = [some("eventgrid.azure.net"), some("*"), some("POST,OPTIONS")];
+        assert_eq!(ask("/cloudevents", headers).await, (200, agreed));
+    }
+    // What is no web hook consents to nothing.
+    let plain = [None, None, some("POST,OPTIONS")];
+    assert_eq!(ask("/cloudevents", &[]).await, (204, plain));
+    let other = [None, None, some("POST")];
+    assert_eq!(ask("/publish", &[origin]).await, (204, other));
+}

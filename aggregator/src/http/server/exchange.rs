@@ -1,0 +1,184 @@
+//! A request and its answer, between the connection and the router.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    http::{
+        HeaderMap, HeaderValue, Request, Response, header,
+        uri::{PathAndQuery, Uri},
+    },
+};
+use bytes::Bytes;
+use hyper::{
+    body::{Body as _, Frame, Incoming, SizeHint},
+    service::Service,
+};
+use hyper_util::service::TowerToHyperService;
+
+use super::progress::Progress;
+
+/// Answers a request of a connection.
+pub async fn answer(
+    router: TowerToHyperService<Router>,
+    progress: Progress,
+    mut request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    if let Some(tidy) = tidy(request.uri()) {
+        *request.uri_mut() = tidy;
+    }
+    if request.body().is_end_stream() {
+        progress.whole();
+    } else {
+        progress.body_follows();
+    }
+    let received = |body| Received {
+        body,
+        progress: progress.clone(),
+    };
+    let mut answer = router.call(request.map(received)).await?;
+    let headers = answer.headers_mut();
+    if !progress.is_whole() {
+        // The rest of the body would have to be read before the next request.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    allow_options(headers);
+    Ok(answer)
+}
+
+/// A body that says when it was read to its end.
+struct Received {
+    body: Incoming,
+    progress: Progress,
+}
+
+impl hyper::body::Body for Received {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+        let is_whole = match &frame {
+            Some(Ok(_)) => self.body.is_end_stream(),
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if is_whole {
+            self.progress.whole();
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The target without needless slashes, or none where it has none. A base address that ends with a slash makes
+/// `//v1/logs` of `/v1/logs`, and some clients end each path with one.
+fn tidy(uri: &Uri) -> Option<Uri> {
+    let mut tidy = tidy_path(uri.path())?;
+    if let Some(query) = uri.query() {
+        tidy.push('?');
+        tidy.push_str(query);
+    }
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(tidy).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+fn tidy_path(path: &str) -> Option<String> {
+    let is_doubled = path.contains("//");
+    // The links of the page at /docs are relative to the path without a slash.
+    let ends = path.len() > 1 && path.ends_with('/') && path.trim_matches('/') != "docs";
+    if !is_doubled && !ends {
+        return None;
+    }
+    let mut tidy = String::with_capacity(path.len());
+    for character in path.chars() {
+        if character != '/' || !tidy.ends_with('/') {
+            tidy.push(character);
+        }
+    }
+    if ends && tidy.len() > 1 {
+        tidy.pop();
+    }
+    Some(tidy)
+}
+
+/// Adds OPTIONS to the methods that a path allows: every path takes it, and routes name only their own.
+fn allow_options(headers: &mut HeaderMap) {
+    let Some(allow) = headers.get_mut(header::ALLOW) else {
+        return;
+    };
+    let methods = allow.to_str().unwrap_or_default();
+    if !methods.split(',').any(|method| method.trim() == "OPTIONS") {
+        let methods = format!("{methods},OPTIONS");
+        *allow = HeaderValue::try_from(methods).expect("methods are tokens");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubled_slashes_and_one_at_the_end_are_no_part_of_a_path() {
+        for (target, tidied) in [
+            ("//v1/logs", "/v1/logs"),
+            ("/v1//logs", "/v1/logs"),
+            ("/v1/logs/", "/v1/logs"),
+            ("///v1///logs///?a=//b/", "/v1/logs?a=//b/"),
+            ("/publish/?wait=stored", "/publish?wait=stored"),
+            ("//", "/"),
+            ("//?topic=a", "/?topic=a"),
+            ("//docs//reader.js", "/docs/reader.js"),
+            ("//docs", "/docs"),
+            ("http://localhost//stats/", "http://localhost/stats"),
+        ] {
+            let uri = tidy(&target.parse().unwrap()).unwrap();
+            assert_eq!(uri.to_string(), tidied, "{target}");
+        }
+        for target in [
+            "/",
+            "*",
+            "/stats",
+            "/events?topic=a//b/",
+            "/v1%2Flogs",
+            "/v1/logs%2F",
+            "/docs/",
+            "localhost:80",
+        ] {
+            assert_eq!(tidy(&target.parse().unwrap()), None, "{target}");
+        }
+    }
+
+    #[test]
+    fn every_path_that_names_its_methods_allows_options() {
+        for (told, allowed) in [
+            ("GET,HEAD", "GET,HEAD,OPTIONS"),
+            ("POST,OPTIONS", "POST,OPTIONS"),
+            ("POST, OPTIONS", "POST, OPTIONS"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ALLOW, HeaderValue::from_static(told));
+            allow_options(&mut headers);
+            assert_eq!(headers[header::ALLOW], allowed);
+        }
+        let mut without = HeaderMap::new();
+        allow_options(&mut without);
+        assert!(without.is_empty());
+    }
+}

@@ -1,0 +1,162 @@
+//! How far a connection has come with its current request, and how long it may stay there.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use hyper::rt;
+use tokio::time::{Sleep, sleep_until};
+
+/// A connection without a request is closed after this time. Balancers keep connections to their servers for 60 s, and
+/// answer 502 where the server closes one first.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// A connection is closed when the head of a request is not complete this long after its first byte.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Where a connection is. Its stream, its service and its timer share it.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Mutex<Phase>>);
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// Every byte received so far belongs to a request that was read to its end.
+    #[default]
+    Whole,
+    /// The head of a request is being received.
+    Head { since: Instant },
+    /// The head was received, and the body was not read to its end.
+    Body,
+}
+
+impl Progress {
+    fn set(&self, phase: Phase) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+    }
+
+    fn get(&self) -> Phase {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes arrived.
+    pub fn received(&self) {
+        let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *phase == Phase::Whole {
+            *phase = Phase::Head {
+                since: Instant::now(),
+            };
+        }
+    }
+
+    /// The head of a request is complete, and a body follows.
+    pub fn body_follows(&self) {
+        self.set(Phase::Body);
+    }
+
+    /// The request was read to its end.
+    pub fn whole(&self) {
+        self.set(Phase::Whole);
+    }
+
+    /// Whether the peer may still be sending the rest of a request.
+    pub fn is_whole(&self) -> bool {
+        self.get() == Phase::Whole
+    }
+}
+
+impl Phase {
+    /// When waiting for a head ends that began at `began` and lasts until `idle_until` while no byte arrives.
+    fn deadline(self, began: Instant, idle_until: Instant) -> Instant {
+        match self {
+            // The first bytes can arrive while the answer before is still being sent.
+            Self::Head { since } => since.max(began) + HEAD_TIMEOUT,
+            Self::Whole | Self::Body => idle_until,
+        }
+    }
+}
+
+/// Gives hyper, which knows a single timeout for the wait for a request and for its head, one that depends on whether
+/// the request has begun.
+#[derive(Debug, Clone)]
+pub struct Timer(pub Progress);
+
+impl rt::Timer for Timer {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn rt::Sleep>> {
+        self.sleep_until(Instant::now() + duration)
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Pin<Box<dyn rt::Sleep>> {
+        Box::pin(HeadDeadline {
+            progress: self.0.clone(),
+            began: Instant::now(),
+            idle_until: deadline,
+            sleep: Box::pin(sleep_until(deadline.into())),
+        })
+    }
+}
+
+struct HeadDeadline {
+    progress: Progress,
+    began: Instant,
+    idle_until: Instant,
+    sleep: Pin<Box<Sleep>>,
+}
+
+impl Future for HeadDeadline {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let phase = self.progress.get();
+            let deadline = phase.deadline(self.began, self.idle_until).into();
+            if self.sleep.deadline() == deadline {
+                return self.sleep.as_mut().poll(context);
+            }
+            self.sleep.as_mut().reset(deadline);
+            ready!(self.sleep.as_mut().poll(context));
+        }
+    }
+}
+
+impl rt::Sleep for HeadDeadline {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_has_75_seconds_and_a_head_20_from_its_first_byte() {
+        let began = Instant::now();
+        let seconds = |seconds| began + Duration::from_secs(seconds);
+        let idle_until = began + IDLE_TIMEOUT;
+        let until = |phase: Phase| phase.deadline(began, idle_until);
+        assert_eq!(until(Phase::Whole), seconds(75));
+        let head = |since| Phase::Head { since };
+        assert_eq!(until(head(seconds(3))), seconds(23));
+        assert_eq!(until(head(seconds(70))), seconds(90));
+        // It arrived while the answer before was sent, which took longer than a head may.
+        let early = began.checked_sub(Duration::from_secs(30)).unwrap();
+        assert_eq!(until(head(early)), seconds(20));
+    }
+
+    #[test]
+    fn a_head_begins_with_the_first_byte_after_a_whole_request() {
+        let progress = Progress::default();
+        assert!(progress.is_whole());
+        progress.received();
+        let begun = progress.get();
+        assert!(matches!(begun, Phase::Head { .. }));
+        progress.received();
+        assert_eq!(progress.get(), begun);
+        progress.body_follows();
+        progress.received();
+        assert_eq!(progress.get(), Phase::Body);
+        progress.whole();
+        progress.received();
+        assert!(matches!(progress.get(), Phase::Head { .. }));
+    }
+}
