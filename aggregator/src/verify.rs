@@ -7,7 +7,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use serde_json::json;
-use shared::connection::ServerAddr;
+use shared::connection::Servers;
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::progress::Bar;
@@ -26,7 +26,7 @@ pub struct Settings {
     /// The store's directory.
     pub data_dir: PathBuf,
     /// The broker whose retained messages are compared, if any.
-    pub nats_address: Option<ServerAddr>,
+    pub servers: Option<Servers>,
     /// The stream that they are in.
     pub stream: String,
     /// The durable consumer of the store.
@@ -52,8 +52,8 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         Found::Free { .. } => Access::Alone,
     };
     // Before the store is looked at: what was acked by then must be in it.
-    let messages = match &settings.nats_address {
-        Some(address) => Some(Messages::meet(address, &settings.stream, &settings.durable).await?),
+    let messages = match &settings.servers {
+        Some(servers) => Some(Messages::meet(servers, &settings.stream, &settings.durable).await?),
         None => None,
     };
     let stream = messages.as_ref().map(|messages| messages.state.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use shared::{
-    connection::{Connection, ServerAddr},
+    connection::{Connection, Servers},
     publish::{Options, Publisher},
     stream,
     trace::Tracer,
@@ -35,15 +35,14 @@ impl Broker {
     /// # Errors
     /// Where the stream is there and cannot be used.
     pub async fn connect(
-        address: &ServerAddr,
+        servers: &Servers,
         stream: &str,
         batch: usize,
         tracer: Tracer,
     ) -> anyhow::Result<Self> {
         // Boxed, for it is large and every run would carry it.
-        let connection = Box::pin(Connection::open(address, "publisher")).await?;
+        let connection = Box::pin(Connection::open(servers, "publisher")).await?;
         let mut waiting = Waiting::new(Instant::now());
-        let shown = format!("{}:{}", address.host(), address.port());
         let mut patience = Duration::from_millis(500);
         while timeout(patience, connection.connected()).await.is_err() {
             let reason = connection
@@ -51,7 +50,7 @@ impl Broker {
                 .last_error
                 .unwrap_or_else(|| "no answer yet".to_owned());
             waiting.say(
-                format_args!("the broker at {shown}: {reason}"),
+                format_args!("the broker at {servers}: {reason}"),
                 Instant::now(),
             );
             patience = LONGEST_PAUSE;

@@ -12,10 +12,7 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{
-    connection::{self, ServerAddr},
-    telemetry,
-};
+use shared::{connection::Servers, telemetry};
 
 use self::{
     flags::{Cli, Command, Common, Log},
@@ -73,8 +70,8 @@ impl Reading {
 
 /// How events are sent over JetStream.
 pub struct JetStream {
-    /// The broker's address. May hold a password: never to be shown but for host and port.
-    pub nats_url: ServerAddr,
+    /// The broker.
+    pub servers: Servers,
     /// The stream's name.
     pub stream: String,
     /// Events sent a second.
@@ -101,13 +98,14 @@ impl Task {
 
 impl JetStream {
     fn new(flags: flags::JetStream) -> Result<Self, String> {
-        let nats_url = connection::parse_url(&flags.nats_url)
-            .map_err(|wrong| format!("--nats-url is {wrong}"))?;
+        // Not by clap, which repeats a wrong value, and with it the password.
+        let servers =
+            Servers::parse(&flags.nats_url).map_err(|wrong| format!("--nats-url: {wrong}"))?;
         let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint)
             .map_err(|wrong| format!("--otlp-endpoint is {wrong}"))?;
         Ok(Self {
-            nats_url,
+            servers,
             stream: flags.stream,
             rate: flags.rate,
             batch: flags.batch as usize,
@@ -311,12 +309,28 @@ mod tests {
     fn a_password_in_a_wrong_address_is_not_repeated() {
         for (flag, address) in [
             ("--nats-url", "nats://user:secret@host:port"),
+            ("--nats-url", "nats://user:secret@a,nats://user:other@b"),
             ("--otlp-endpoint", "http://user:secret@host"),
             ("--otlp-endpoint", "http://user:secret@host:port"),
         ] {
             let exit = format!("{:?}", parsed(&[flag, address]).err());
             assert!(exit.contains(flag), "{exit}");
             assert!(!exit.contains("secret"), "{exit}");
+        }
+    }
+
+    #[test]
+    fn every_command_that_connects_takes_several_addresses_and_credentials() {
+        for command in [&["generate"][..], &["send", "file"]] {
+            let urls = ["--nats-url", "nats://u:p%40ss@a,tls://b", "--nats-url", "c"];
+            let arguments = [command, &urls].concat();
+            match parsed(&arguments).map(|settings| settings.task) {
+                Ok(Task::Generate(_, jetstream) | Task::Send(_, jetstream)) => {
+                    assert_eq!(jetstream.servers.to_string(), "a:4222, b:4222, c:4222");
+                }
+                Ok(_) => panic!("another task"),
+                Err(exit) => panic!("{exit:?}"),
+            }
         }
     }
 

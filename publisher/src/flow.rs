@@ -184,8 +184,13 @@ impl Flow<'_> {
     }
 
     fn obstacle(&self, delivery: &Delivery<'_>) -> Option<String> {
-        if !self.connection.is_connected() {
-            return Some("no connection to the broker".to_owned());
+        let link = self.connection.link();
+        if !link.connected {
+            let reason = link.last_error.map(|reason| format!(": {reason}"));
+            return Some(format!(
+                "no connection to the broker{}",
+                reason.unwrap_or_default()
+            ));
         }
         if delivery.waiting_for_room.load(Ordering::Relaxed) > 0 {
             return Some("the stream is full: waiting until the aggregator makes room".to_owned());

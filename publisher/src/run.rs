@@ -199,7 +199,7 @@ impl Run {
     /// The broker, or none where it was stopped before.
     async fn connect(&self, jetstream: &JetStream) -> anyhow::Result<Option<Broker>> {
         let connecting = Broker::connect(
-            &jetstream.nats_url,
+            &jetstream.servers,
             &jetstream.stream,
             jetstream.batch,
             self.tracer.clone(),

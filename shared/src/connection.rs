@@ -1,11 +1,27 @@
 //! The connection to NATS: made once, kept for ever, its state watched by those who depend on it.
+//!
+//! A server is used only after its version was checked, on every connect: a reconnect may reach another server, and the
+//! client sends what it has queued before anybody can look. So what depends on the server takes the number of the
+//! connection from [`Connection::connected`], and after the work asks [`Connection::is_still`] whether that connection
+//! carried it.
 
-use std::time::Duration;
+mod servers;
+#[cfg(test)]
+mod tests;
+mod version;
 
-pub use async_nats::ServerAddr;
-use async_nats::{Client, ConnectOptions, Event, jetstream};
-use tokio::sync::watch;
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_nats::{Client, ClientError, ConnectErrorKind, Event, Server, Statistics, jetstream};
+use tokio::sync::{Notify, watch};
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
+
+pub use self::servers::Servers;
+use self::servers::Shown;
 
 /// How long a JetStream request, a `PubAck` included, may take before it counts as unanswered.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,10 +37,13 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Link {
     /// Whether the broker can be talked to now.
     pub connected: bool,
-    /// How often it was connected; a change means that the broker may be another than before.
+    /// The number of the last connection to a server that can be used; a change means that the broker may be another
+    /// than before.
     pub connects: u64,
-    /// What the last failed attempt said, for people.
+    /// Why there is no connection, for people.
     pub last_error: Option<String>,
+    /// How many connections were lost. The one with the number n is up from when it is accepted to the n-th loss.
+    losses: u64,
 }
 
 /// A NATS client with JetStream and the state of its link.
@@ -33,16 +52,9 @@ pub struct Connection {
     client: Client,
     jetstream: jetstream::Context,
     link: watch::Receiver<Link>,
-}
-
-/// Checks a NATS address as settings give it, such as `nats://127.0.0.1:4222`.
-///
-/// # Errors
-/// A sentence for people where it is no address.
-pub fn parse_url(text: &str) -> Result<ServerAddr, String> {
-    text.parse().map_err(|err: std::io::Error| {
-        format!("no NATS address ({err}); one is nats://127.0.0.1:4222")
-    })
+    statistics: Arc<Statistics>,
+    /// Ends with the last of these.
+    _checks: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Connection {
@@ -51,10 +63,17 @@ impl Connection {
     ///
     /// # Errors
     /// Where the options themselves are unusable; never because the broker is away.
-    pub async fn open(address: &ServerAddr, name: &str) -> Result<Self, async_nats::ConnectError> {
-        let (state, link) = watch::channel(Link::default());
-        let shown = format!("{}:{}", address.host(), address.port());
-        let client = ConnectOptions::new()
+    pub async fn open(servers: &Servers, name: &str) -> Result<Self, async_nats::ConnectError> {
+        let (sender, link) = watch::channel(Link::default());
+        let state = State {
+            link: sender,
+            servers: servers.clone(),
+        };
+        let (state, arrived) = (Arc::new(state), Arc::new(Notify::new()));
+        let (seen, failed, arrival) =
+            (Arc::clone(&state), Arc::clone(&state), Arc::clone(&arrived));
+        let client = servers
+            .options()
             .name(name)
             .retry_on_initial_connect()
             .max_reconnects(None)
@@ -63,18 +82,26 @@ impl Connection {
             .ping_interval(PING_INTERVAL)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                observe(&state, &event, &shown);
+                seen.observe(&event, &arrival);
                 std::future::ready(())
             })
-            .connect(address.clone())
+            // Asked before each attempt, with what became of those before; the choice is left to the client.
+            .reconnect_to_server_callback(move |servers, _| {
+                failed.explain(&servers);
+                std::future::ready(None)
+            })
+            .connect(servers.addresses())
             .await?;
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .build(client.clone());
+        let checks = check(client.clone(), state, arrived);
         Ok(Self {
+            statistics: client.statistics(),
             client,
             jetstream,
             link,
+            _checks: Arc::new(AbortOnDropHandle::new(tokio::spawn(checks))),
         })
     }
 
@@ -93,24 +120,35 @@ impl Connection {
     /// The state of the link now.
     #[must_use]
     pub fn link(&self) -> Link {
-        self.link.borrow().clone()
+        let mut link = self.link.borrow().clone();
+        link.connected = link.connected && self.is_still(link.connects);
+        link
     }
 
     /// Whether the broker can be talked to now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.link.borrow().connected
+        self.link().connected
     }
 
-    /// Waits until the broker can be talked to and returns how often it was connected by then.
+    /// Whether the client has made no other connection since the one with this number: what came until now came
+    /// from the server that was checked then.
+    #[must_use]
+    pub fn is_still(&self, connects: u64) -> bool {
+        self.statistics.connects.load(Ordering::Acquire) == connects
+    }
+
+    /// Waits until the broker can be talked to and returns the number of the connection.
     pub async fn connected(&self) -> u64 {
         self.wait_for(|link| link.connected).await
     }
 
-    /// Waits until the link was lost, or made anew, since it had been connected `connects` times.
+    /// Waits until the connection with this number was lost.
     pub async fn changed_since(&self, connects: u64) {
-        self.wait_for(|link| !link.connected || link.connects != connects)
-            .await;
+        if self.is_still(connects) {
+            self.wait_for(|link| !link.connected || link.connects != connects)
+                .await;
+        }
     }
 
     async fn wait_for(&self, holds: impl FnMut(&Link) -> bool) -> u64 {
@@ -130,33 +168,120 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::random_range(0.5..1.0))
 }
 
-fn observe(state: &watch::Sender<Link>, event: &Event, address: &str) {
-    match event {
-        Event::Connected => {
-            info!(nats.address = address, "connected to the broker");
-            state.send_modify(|link| {
-                link.connected = true;
-                link.connects += 1;
-                link.last_error = None;
-            });
+/// Checks the server of each connection before it is used. One that cannot be used is left after a pause: another server
+/// of the broker may be a later version, or the same one later.
+async fn check(client: Client, state: Arc<State>, arrived: Arc<Notify>) {
+    let statistics = client.statistics();
+    let connects = || statistics.connects.load(Ordering::Acquire);
+    loop {
+        arrived.notified().await;
+        let number = connects();
+        // The client takes commands again only after it has noted what the new server states of itself.
+        if client.flush().await.is_err() {
+            return;
         }
-        Event::Disconnected | Event::Closed => {
-            warn!(nats.address = address, "connection to the broker lost");
-            state.send_modify(|link| link.connected = false);
+        let server = client.server_info();
+        if connects() != number {
+            // It is yet another one, whose arrival is still to come or was the one just seen.
+            arrived.notify_one();
+            continue;
         }
-        Event::ClientError(err) => {
-            let text = err.to_string();
-            state.send_modify(|link| {
-                if link.last_error.as_deref() != Some(&text) {
-                    warn!(
-                        nats.address = address,
-                        error = text,
-                        "cannot reach the broker yet"
-                    );
+        match version::check(&server.version) {
+            Ok(()) => state.accept(number, &server.version),
+            Err(reason) => {
+                state.fails(reason);
+                tokio::select! {
+                    () = tokio::time::sleep(MAX_RECONNECT_DELAY) => {
+                        if client.force_reconnect().await.is_err() {
+                            return;
+                        }
+                    }
+                    () = arrived.notified() => arrived.notify_one(),
                 }
-                link.last_error = Some(text);
+            }
+        }
+    }
+}
+
+/// What the client's callbacks and the check write.
+#[derive(Debug)]
+struct State {
+    link: watch::Sender<Link>,
+    servers: Servers,
+}
+
+impl State {
+    fn accept(&self, number: u64, version: &str) {
+        info!(
+            nats.address = %self.servers,
+            nats.version = version,
+            "connected to the broker"
+        );
+        self.link.send_modify(|link| {
+            link.connects = number;
+            link.connected = number > link.losses;
+            link.last_error = None;
+        });
+    }
+
+    /// Keeps why there is no connection, and says it where it is another reason than before.
+    fn fails(&self, reason: String) {
+        self.link.send_if_modified(|link| {
+            if link.last_error.as_ref() == Some(&reason) {
+                return false;
+            }
+            warn!(
+                nats.address = %self.servers,
+                error = reason,
+                "cannot use the broker yet"
+            );
+            link.last_error = Some(reason);
+            true
+        });
+    }
+
+    fn observe(&self, event: &Event, arrived: &Notify) {
+        match event {
+            Event::Connected => arrived.notify_one(),
+            Event::Disconnected | Event::Closed => {
+                self.link.send_modify(|link| {
+                    if link.connected {
+                        warn!(nats.address = %self.servers, "connection to the broker lost");
+                    }
+                    link.losses += 1;
+                    link.connected = link.connected && link.connects > link.losses;
+                });
+            }
+            // Most come with more detail to `explain`, which leaves this for a name that cannot be resolved.
+            Event::ClientError(ClientError::Other(kind)) => {
+                if self.link.borrow().last_error.is_none() {
+                    self.fails(kind.clone());
+                }
+            }
+            other => warn!(nats.address = %self.servers, event = %other, "notice from the broker"),
+        }
+    }
+
+    /// Takes note of why the attempts to connect to these servers failed.
+    fn explain(&self, servers: &[Server]) {
+        let refusal = ConnectErrorKind::AuthorizationViolation.to_string();
+        let mut reasons = Vec::new();
+        for server in servers {
+            let Some(error) = &server.last_error else {
+                continue;
+            };
+            let mut reason = error.as_str();
+            if error.starts_with(&refusal) {
+                reason = self.servers.advice_on_login();
+            }
+            let shown = Shown(&server.addr);
+            reasons.push(match servers.len() {
+                1 => reason.to_owned(),
+                _ => format!("{shown}: {reason}"),
             });
         }
-        other => warn!(nats.address = address, event = %other, "notice from the broker"),
+        if !reasons.is_empty() {
+            self.fails(reasons.join("; "));
+        }
     }
 }

@@ -39,7 +39,7 @@ pub fn init(filter: &str, format: Format) {
     // What the NATS client says of the link is said by `connection` in the words of this project, and what the LSM
     // tree says of its files by the store.
     let filter = EnvFilter::builder()
-        .parse(format!("async_nats=warn,lsm_tree=off,{filter}"))
+        .parse(format!("async_nats=off,lsm_tree=off,{filter}"))
         .expect("the filter was checked where settings were read");
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {

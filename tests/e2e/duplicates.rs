@@ -1,8 +1,10 @@
 //! Duplicates, wherever they come from: stored once, each counted.
 
+use async_nats::jetstream::message::PublishMessage;
 use e2e::{
     System,
     event::{event, events},
+    workspace,
 };
 
 #[tokio::test]
@@ -132,4 +134,31 @@ async fn of_a_duplicate_that_differs_the_first_is_kept_and_the_other_is_a_confli
             row.get::<_, String>(0)
         });
     assert_eq!(kept, [r#"{"n": 1}"#]);
+}
+
+/// The broker drops the second message and confirms it, so nothing else can be done about it.
+#[tokio::test]
+async fn a_message_id_that_two_producers_use_costs_one_event_and_the_readme_warns_of_it() {
+    let system = System::start().await;
+    let jetstream = system.broker.jetstream().await;
+    for (topic, is_dropped) in [("orders", false), ("payments", true)] {
+        let body = event(topic, "1").json().into();
+        let message = PublishMessage::build().message_id("1").payload(body);
+        let sent = jetstream
+            .send_publish(format!("events.{topic}"), message)
+            .await;
+        assert_eq!(
+            sent.unwrap().await.unwrap().duplicate,
+            is_dropped,
+            "{topic}"
+        );
+    }
+    assert_eq!(system.settled().await.counts(), [1, 1, 0]);
+
+    let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
+    let (_, rest) = readme.split_once("**Over NATS**").unwrap();
+    let (over_nats, _) = rest.split_once("**CloudEvents").unwrap();
+    for warned in ["`Nats-Msg-Id`", "any subject", "UUID"] {
+        assert!(over_nats.contains(warned), "{warned}");
+    }
 }

@@ -18,57 +18,28 @@ use e2e::{
 /// What the control goes without.
 const SYNC: &str = "sync_interval: always";
 
-/// The `nats-server` on PATH.
-#[derive(Debug)]
-pub struct Program {
-    version: String,
-    syncs: bool,
+/// What the `nats-server` on PATH says of its version.
+///
+/// # Errors
+/// Where there is none.
+pub fn version() -> Result<String, String> {
+    let version = command().arg("--version").output();
+    let version = version.map_err(|err| format!("nats-server cannot be started: {err}"))?;
+    Ok(String::from_utf8_lossy(&version.stdout).trim().to_owned())
 }
 
-impl Program {
-    /// # Errors
-    /// Where there is none.
-    pub fn find() -> Result<Self, String> {
-        let version = command().arg("--version").output();
-        let version = version.map_err(|err| format!("nats-server cannot be started: {err}"))?;
-        let read = command()
-            .arg("-t")
-            .arg("--config")
-            .arg(configuration("nats.conf"))
-            .output();
-        Ok(Self {
-            version: String::from_utf8_lossy(&version.stdout).trim().to_owned(),
-            syncs: read.is_ok_and(|read| read.status.success()),
-        })
-    }
+/// The project's configuration.
+pub fn configuration() -> PathBuf {
+    workspace::root().join("compose/nats.conf")
+}
 
-    /// What it says of itself.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Whether it can sync each write, as the project has it.
-    pub fn syncs(&self) -> bool {
-        self.syncs
-    }
-
-    /// The project's configuration for it.
-    pub fn configuration(&self) -> PathBuf {
-        configuration(if self.syncs {
-            "nats.conf"
-        } else {
-            "nats-2.9.conf"
-        })
-    }
-
-    /// The same without the line that makes it sync each write, written into `directory`.
-    pub fn without_sync(&self, directory: &Path) -> PathBuf {
-        let text = fs::read_to_string(self.configuration()).expect("it is in the workspace");
-        assert!(text.contains(SYNC), "{text}");
-        let file = directory.join("unsynced.conf");
-        fs::write(&file, text.replace(SYNC, "")).expect("a temporary file can be written");
-        file
-    }
+/// The same without the line that makes it sync each write, written into `directory`.
+pub fn without_sync(directory: &Path) -> PathBuf {
+    let text = fs::read_to_string(configuration()).expect("it is in the workspace");
+    assert!(text.contains(SYNC), "{text}");
+    let file = directory.join("unsynced.conf");
+    fs::write(&file, text.replace(SYNC, "")).expect("a temporary file can be written");
+    file
 }
 
 /// A running broker. It is killed when this is dropped.
@@ -137,8 +108,4 @@ fn command() -> Command {
     let path = env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin"));
     command
-}
-
-fn configuration(name: &str) -> PathBuf {
-    workspace::root().join("compose").join(name)
 }

@@ -4,7 +4,7 @@
 pub mod stream;
 pub mod writer;
 
-use crate::{broker::Program, options::Synchronous, outcome::table};
+use crate::{options::Synchronous, outcome::table};
 
 /// Cuts of each kind.
 const CUTS: u64 = 3;
@@ -51,9 +51,9 @@ impl Setting {
         )
     }
 
-    async fn cut(self, program: &Program, seed: u64) -> Loss {
+    async fn cut(self, seed: u64) -> Loss {
         match self {
-            Self::Broker { always } => stream::cut(program, always, seed).await,
+            Self::Broker { always } => stream::cut(always, seed).await,
             Self::Store(synchronous) => writer::cut(synchronous, seed).await,
         }
     }
@@ -67,16 +67,13 @@ impl Setting {
 
 /// Runs all controls and prints what came of them. Whether they are as they must be: with the system's own settings
 /// nothing is lost in any cut, with the weaker ones something is.
-pub async fn run(program: &Program, seed: u64) -> bool {
+pub async fn run(seed: u64) -> bool {
     let mut table = table(&["control", "seed", "promised", "lost", ""]);
     let mut good = true;
     for setting in Setting::ALL {
-        if matches!(setting, Setting::Broker { .. }) && !program.syncs() {
-            continue;
-        }
         let mut losses = Vec::new();
         for seed in seed..seed + CUTS {
-            let loss = setting.cut(program, seed).await;
+            let loss = setting.cut(seed).await;
             println!("{}; seed {seed}; {loss:?}", setting.name());
             losses.push(loss);
         }

@@ -10,7 +10,6 @@ use rand::Rng;
 
 use crate::{
     acks::Acks,
-    broker::Program,
     disk::Disk,
     load::{Identity, Load, Record},
     machine::{Machine, store_alone},
@@ -24,14 +23,14 @@ const MOMENT: std::ops::Range<u64> = 50..6_000;
 const BATCH_WAITS: [u64; 3] = [5, 100, 1_000];
 
 /// Cuts the power once.
-pub async fn cut(program: &Program, seed: u64) -> Outcome {
+pub async fn cut(seed: u64) -> Outcome {
     let mut random = crate::random(seed);
     let moment = Duration::from_millis(random.random_range(MOMENT));
     let scratch = tempfile::tempdir().expect("a temporary directory can be made");
     let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
     let batch_wait = BATCH_WAITS[random.random_range(0..BATCH_WAITS.len())];
     let batch_wait = Duration::from_millis(batch_wait);
-    let mut machine = Machine::start(program, disk, batch_wait).await;
+    let mut machine = Machine::start(disk, batch_wait).await;
 
     let acks = Acks::listen(&machine.broker.url()).await;
     let jetstream = machine.broker.jetstream().await;
@@ -62,12 +61,9 @@ pub async fn cut(program: &Program, seed: u64) -> Outcome {
         kept: None,
         panicked: false,
     };
-    // A broker that confirms before it syncs promises nothing.
-    if program.syncs() {
-        let default = Duration::from_millis(BATCH_WAITS[0]);
-        let machine = Machine::start(program, disk, default).await;
-        outcome.kept = Some(kept(machine, &record).await);
-    }
+    let default = Duration::from_millis(BATCH_WAITS[0]);
+    let machine = Machine::start(disk, default).await;
+    outcome.kept = Some(kept(machine, &record).await);
     outcome
 }
 

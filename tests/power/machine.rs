@@ -9,7 +9,7 @@ use std::{
 use e2e::{aggregator::Aggregator, store::Store};
 
 use crate::{
-    broker::{Broker, Program},
+    broker::{self, Broker},
     disk::Disk,
     standstill,
 };
@@ -34,9 +34,9 @@ pub struct Machine {
 impl Machine {
     /// Starts both on what the disk has of them, and waits until the aggregator is healthy. Events wait so long for
     /// others to be committed with: the longer, the more are in the stream alone when the power goes.
-    pub async fn start(program: &Program, disk: Disk, batch_wait: Duration) -> Self {
+    pub async fn start(disk: Disk, batch_wait: Duration) -> Self {
         let store = disk.path().join("nats");
-        let broker = Broker::start(&program.configuration(), &store).await;
+        let broker = Broker::start(&broker::configuration(), &store).await;
         let wait = batch_wait.as_millis().to_string();
         let flags = [&FLAGS[..], &["--batch-wait-ms", &wait]].concat();
         let aggregator = Aggregator::start(&broker.url(), &data(&disk), &flags).await;

@@ -27,7 +27,6 @@ use rand_chacha::ChaCha8Rng;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
-    broker::Program,
     options::{Cli, Options, Role},
     outcome::Outcome,
 };
@@ -57,35 +56,27 @@ async fn run(options: &Options) -> ExitCode {
         println!("power cut: not tried: {reason}");
         return ExitCode::from(u8::from(options.require));
     }
-    let program = match Program::find() {
-        Ok(program) => program,
+    match broker::version() {
+        Ok(version) => println!("broker: {version}"),
         Err(reason) => {
             println!("power cut: not tried: {reason}");
             return ExitCode::from(u8::from(options.require));
         }
-    };
-    println!("broker: {}", program.version());
-    if !program.syncs() {
-        println!(
-            "power cut of the broker: not tried: this nats-server does not know sync_interval, which is there from \
-             2.10 on; only the store is tried"
-        );
     }
-    let mut good = program.syncs() || !options.require;
     let seed = options.seed.unwrap_or_else(|| rand::rng().next_u64() >> 32);
-    good &= cuts(&program, seed, options.cuts()).await;
+    let mut good = cuts(seed, options.cuts()).await;
     if options.controls {
-        good &= control::run(&program, seed).await;
+        good &= control::run(seed).await;
     }
     println!("{}", if good { "passed" } else { "failed" });
     ExitCode::from(u8::from(!good))
 }
 
-async fn cuts(program: &Program, first: u64, count: u64) -> bool {
+async fn cuts(first: u64, count: u64) -> bool {
     let mut outcomes = Vec::new();
     for seed in first..first + count {
         // One that panics does not keep the others from being tried.
-        let cut = AssertUnwindSafe(cut::cut(program, seed)).catch_unwind();
+        let cut = AssertUnwindSafe(cut::cut(seed)).catch_unwind();
         let outcome = cut.await.unwrap_or_else(|_| Outcome::of_a_panic(seed));
         println!("{outcome}");
         outcomes.push(outcome);

@@ -29,6 +29,7 @@ struct Settings {
     nats_url: String,
     data_dir: PathBuf,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -39,7 +40,8 @@ impl Settings {
             .args(["--nats-url", &self.nats_url, "--log-format", "json"])
             .arg("--data-dir")
             .arg(&self.data_dir)
-            .args(&self.flags);
+            .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         Service::start("aggregator", &mut command)
     }
 }
@@ -47,10 +49,22 @@ impl Settings {
 impl Aggregator {
     /// Starts one on a free port and waits until it listens; the broker need not be there.
     pub async fn start(nats_url: &str, data_dir: &Path, flags: &[&str]) -> Self {
+        Self::start_with(nats_url, data_dir, flags, &[]).await
+    }
+
+    /// As [`Self::start`], with environment variables too.
+    pub async fn start_with(
+        nats_url: &str,
+        data_dir: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
+        let own = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
         let settings = Settings {
             nats_url: nats_url.to_owned(),
             data_dir: data_dir.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            environment: environment.iter().map(own).collect(),
         };
         let service = settings.start("127.0.0.1:0");
         let mut aggregator = Self {
@@ -68,6 +82,7 @@ impl Aggregator {
             nats_url: nats_url.to_owned(),
             data_dir: data_dir.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            environment: Vec::new(),
         };
         settings.start("127.0.0.1:0").ended(DEADLINE).await
     }

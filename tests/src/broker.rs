@@ -1,12 +1,14 @@
 //! A real NATS broker with JetStream, one for each test: a container or a process.
 //!
-//! It is configured by the project's own files in `compose/`, so that `sync_interval: always` holds wherever
-//! the server knows it. Stopped and started again it has the same address and the same data.
+//! It is configured by the project's own `compose/nats.conf`. Stopped and started again it has the same address and the same data.
 
 mod container;
 pub mod process;
 
-use async_nats::jetstream::{self, context::GetStreamErrorKind};
+use async_nats::{
+    ConnectOptions,
+    jetstream::{self, context::GetStreamErrorKind},
+};
 use tokio::sync::OnceCell;
 
 use crate::{port, wait::eventually, workspace};
@@ -23,6 +25,40 @@ enum Kind {
 pub struct Broker {
     server: Server,
     port: u16,
+    login: Login,
+}
+
+/// What a broker demands of its clients.
+#[derive(Debug, Clone, Default)]
+pub enum Login {
+    /// Nothing.
+    #[default]
+    Open,
+    /// This user, with this password.
+    Password(&'static str, &'static str),
+    /// This token.
+    Token(&'static str),
+}
+
+impl Login {
+    /// The server's flags for it.
+    fn flags(&self) -> Vec<&'static str> {
+        match *self {
+            Self::Open => Vec::new(),
+            Self::Password(user, password) => vec!["--user", user, "--pass", password],
+            Self::Token(token) => vec!["--auth", token],
+        }
+    }
+
+    fn options(&self) -> ConnectOptions {
+        match *self {
+            Self::Open => ConnectOptions::new(),
+            Self::Password(user, password) => {
+                ConnectOptions::with_user_and_password(user.to_owned(), password.to_owned())
+            }
+            Self::Token(token) => ConnectOptions::with_token(token.to_owned()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -34,22 +70,33 @@ enum Server {
 impl Broker {
     /// Starts one and waits until it can be used.
     pub async fn start() -> Self {
-        let broker = Self::start_on(port::free()).await;
+        Self::demanding(Login::Open).await
+    }
+
+    /// Starts one that demands something of its clients, and waits until it can be used.
+    pub async fn demanding(login: Login) -> Self {
+        let broker = Self::start_on(port::free(), login).await;
         broker.ready().await;
         broker
     }
 
-    async fn start_on(port: u16) -> Self {
+    async fn start_on(port: u16, login: Login) -> Self {
+        let flags = login.flags();
         let server = match Kind::of_this_run().await {
             Kind::Container { image } => {
-                Server::Container(Box::new(container::Server::start(&image, port).await))
+                let server = container::Server::start(&image, port, &flags).await;
+                Server::Container(Box::new(server))
             }
-            Kind::Process => Server::Process(process::Server::start(port)),
+            Kind::Process => Server::Process(process::Server::start(port, &flags)),
         };
-        Self { server, port }
+        Self {
+            server,
+            port,
+            login,
+        }
     }
 
-    /// Its address.
+    /// Its address, without what it demands.
     pub fn url(&self) -> String {
         url(self.port)
     }
@@ -81,21 +128,24 @@ impl Broker {
 
     /// JetStream over a connection of the test's own.
     pub async fn jetstream(&self) -> jetstream::Context {
-        let client = async_nats::connect(self.url()).await;
+        let client = self.login.options().connect(self.url()).await;
         jetstream::new(client.expect("the broker can be connected to"))
     }
 
     async fn ready(&self) {
-        ready(&self.url()).await;
+        ready_for(&self.url(), &self.login).await;
     }
 }
 
 /// Waits until the broker at an address answers for JetStream.
 pub async fn ready(url: &str) {
+    ready_for(url, &Login::Open).await;
+}
+
+async fn ready_for(url: &str, login: &Login) {
     eventually("the broker answers for JetStream", async || {
-        let client = async_nats::connect(url)
-            .await
-            .map_err(|err| err.to_string())?;
+        let client = login.options().connect(url).await;
+        let client = client.map_err(|err| err.to_string())?;
         // Whether there is such a stream or not, an answer of JetStream's is what counts.
         match jetstream::new(client).get_stream("ANY").await {
             Ok(_) => Ok(()),
@@ -131,7 +181,7 @@ impl Later {
 
     /// Starts it.
     pub async fn start(self) -> Broker {
-        let broker = Broker::start_on(self.0).await;
+        let broker = Broker::start_on(self.0, Login::Open).await;
         broker.ready().await;
         broker
     }
@@ -164,18 +214,7 @@ impl Kind {
     }
 }
 
-/// The configuration in `compose/` for a server that calls itself `nats-server: v2.9.10`. Servers before 2.10
-/// do not know `sync_interval` and refuse to start on it.
-fn configuration(version: &str) -> std::path::PathBuf {
-    let numbers = version.trim().rsplit('v').next().unwrap_or_default();
-    let mut numbers = numbers.split('.').map(|number| number.parse::<u32>().ok());
-    let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {
-        panic!("nats-server --version says {version:?}, which has no version in it");
-    };
-    let file = if (major, minor) < (2, 10) {
-        "nats-2.9.conf"
-    } else {
-        "nats.conf"
-    };
-    workspace::root().join("compose").join(file)
+/// The project's configuration.
+fn configuration() -> std::path::PathBuf {
+    workspace::root().join("compose/nats.conf")
 }

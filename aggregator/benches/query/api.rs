@@ -13,7 +13,7 @@ use axum::{Router, body::Body, http::Request};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use shared::{
-    connection::{Connection, parse_url},
+    connection::{Connection, Servers},
     publish::{Options, Publisher},
     trace::Tracer,
 };
@@ -30,7 +30,7 @@ pub struct Api(Router);
 impl Api {
     /// Over this store.
     pub async fn new(reader: Reader, writer: Writer) -> anyhow::Result<Self> {
-        let nowhere = parse_url("nats://127.0.0.1:1").map_err(anyhow::Error::msg)?;
+        let nowhere = Servers::parse(&["nats://127.0.0.1:1"]).map_err(anyhow::Error::msg)?;
         let connection = Connection::open(&nowhere, "bench").await?;
         let options = Options {
             stream: "EVENTS".to_owned(),

@@ -4,10 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use shared::{
-    connection::{self, ServerAddr},
-    stream, telemetry,
-};
+use shared::{connection::Servers, stream, telemetry};
 
 use crate::{consumer::BatchLimits, store::Bounds};
 
@@ -32,7 +29,8 @@ pub struct Settings {
     )]
     pub allowed_hosts: Vec<String>,
 
-    /// Address of the NATS server; may carry user:password@
+    /// Addresses of the NATS servers, with commas between them or given again: nats:// or tls://, with USER:PASSWORD@ or
+    /// TOKEN@ before the host where the server demands it (special characters percent-encoded)
     #[arg(
         long,
         env = "NATS_URL",
@@ -40,7 +38,7 @@ pub struct Settings {
         hide_env_values = true,
         value_name = "URL"
     )]
-    nats_url: String,
+    nats_url: Vec<String>,
 
     /// Directory of the store; it is made where it is not there
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
@@ -158,7 +156,7 @@ impl Settings {
     /// What does not, in one line.
     pub(super) fn check(&self) -> Result<(), String> {
         // Not by clap, which repeats a wrong value, and with it the password.
-        connection::parse_url(&self.nats_url).map_err(|err| format!("--nats-url is {err}"))?;
+        Servers::parse(&self.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
@@ -177,13 +175,13 @@ impl Settings {
         Ok(())
     }
 
-    /// Address of the NATS server.
+    /// The broker.
     ///
     /// # Panics
-    /// Never: it was parsed when the settings were checked.
+    /// Never: they were parsed when the settings were checked.
     #[must_use]
-    pub fn nats_address(&self) -> ServerAddr {
-        connection::parse_url(&self.nats_url).expect("it was parsed when the settings were checked")
+    pub fn servers(&self) -> Servers {
+        Servers::parse(&self.nats_url).expect("they were parsed when the settings were checked")
     }
 
     /// What is decided about the stream.

@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 };
 use futures::StreamExt;
 use shared::{
-    connection::{Connection, ServerAddr},
+    connection::{Connection, Servers},
     message,
     stream::{self, StreamError, StreamState},
 };
@@ -32,8 +32,13 @@ const WINDOW: (usize, usize) = (1_000, 4 * 1024 * 1024);
 #[derive(Debug, thiserror::Error)]
 pub enum RetainedError {
     /// Nothing came.
-    #[error("the broker at {0} does not answer")]
-    Silent(String),
+    #[error("the broker at {servers} does not answer{}", .reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    Silent {
+        /// Which broker.
+        servers: String,
+        /// What is known of the reason.
+        reason: Option<String>,
+    },
     /// The address is of no use.
     #[error("the broker cannot be connected to: {0}")]
     Connect(#[from] async_nats::ConnectError),
@@ -48,7 +53,7 @@ pub enum RetainedError {
 /// The stream and its durable, as they were at the beginning.
 #[derive(Debug)]
 pub struct Messages {
-    address: String,
+    servers: String,
     stream: Stream<Info>,
     /// The stream.
     pub state: StreamState,
@@ -57,21 +62,22 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Asks the broker at `address`.
+    /// Asks the broker.
     ///
     /// # Errors
     /// As [`RetainedError`] tells.
     pub async fn meet(
-        address: &ServerAddr,
+        servers: &Servers,
         stream: &str,
         durable: &str,
     ) -> Result<Self, RetainedError> {
-        let shown = format!("{}:{}", address.host(), address.port());
-        let silent = |_| RetainedError::Silent(shown.clone());
-        let connection = Connection::open(address, "aggregator verify").await?;
+        let connection = Connection::open(servers, "aggregator verify").await?;
         timeout(PATIENCE, connection.connected())
             .await
-            .map_err(silent)?;
+            .map_err(|_| RetainedError::Silent {
+                servers: servers.to_string(),
+                reason: connection.link().last_error,
+            })?;
         let stream = stream::get(connection.jetstream(), stream).await?;
         let acked = match stream.consumer_info(durable).await {
             Ok(info) => {
@@ -83,7 +89,7 @@ impl Messages {
         };
         Ok(Self {
             state: StreamState::of(stream.cached_info()),
-            address: shown,
+            servers: servers.to_string(),
             stream,
             acked,
         })
@@ -126,7 +132,10 @@ impl Messages {
         let mut bytes = 0;
         loop {
             let next = timeout(PATIENCE, messages.next()).await;
-            let next = next.map_err(|_| RetainedError::Silent(self.address.clone()))?;
+            let next = next.map_err(|_| RetainedError::Silent {
+                servers: self.servers.clone(),
+                reason: None,
+            })?;
             let Some(message) = next else {
                 return Err(read("the delivery ended".into()));
             };

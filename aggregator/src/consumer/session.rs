@@ -214,6 +214,7 @@ impl Consumer {
                 }
                 message = messages.next(), if is_open && !is_full => {
                     match message {
+                        Some(Ok(_)) if !self.connection.is_still(connects) => end = Some(Ok(End::LinkChanged)),
                         Some(Ok(message)) => take(&mut gathering, message, &self.tracer),
                         Some(Err(err)) => end = Some(Err(SessionError::Pull(err.to_string()))),
                         None => end = Some(Err(SessionError::Pull("the pull ended".to_owned()))),

@@ -20,7 +20,7 @@ use futures::FutureExt;
 use http_body_util::BodyExt;
 use insta::assert_snapshot;
 use shared::{
-    connection::{Connection, parse_url},
+    connection::{Connection, Servers},
     message,
     publish::{Options, Publisher},
     stream::StreamState,
@@ -49,7 +49,7 @@ impl Fixture {
         let (writer, _, reader) =
             store::open(directory.path(), 0, store::Bounds::default()).unwrap();
         reader.learn_leaders().await.unwrap();
-        let nowhere = parse_url("nats://127.0.0.1:1").unwrap();
+        let nowhere = Servers::parse(&["nats://127.0.0.1:1"]).unwrap();
         let connection = Connection::open(&nowhere, "test").await.unwrap();
         let options = Options {
             stream: "EVENTS".to_owned(),

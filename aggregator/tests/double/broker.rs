@@ -128,7 +128,9 @@ async fn serve(socket: TcpStream, port: u16, shared: Arc<Shared>) {
     let (mut reader, mut writer) = socket.into_split();
     let mut buffer = BytesMut::new();
     let mut heartbeat = interval(HEARTBEAT);
-    let mut is_up = writer.write_all(&wire::info(port)).await.is_ok();
+    let version = shared.lock().version;
+    let info = wire::info(port, version);
+    let mut is_up = writer.write_all(&info).await.is_ok();
     while is_up {
         tokio::select! {
             read = reader.read_buf(&mut buffer) => is_up = read.is_ok_and(|bytes| bytes > 0),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aggregator::consumer::PATIENCE;
 
 use super::{
+    broker::Broker,
     message::Message,
     script::{Change, Pick, Step},
     server::{Mode, Server},
@@ -129,4 +130,38 @@ async fn a_duplicate_under_a_number_given_out_again_is_counted_and_not_taken_for
         Step::Deliver(vec![Pick::Next(1)]),
     ];
     Stage::play(SETTINGS, &steps).await;
+}
+
+/// A broker that is too old is asked nothing and gives nothing, whether it is the first that is met, or comes after one
+/// that is not; and as soon as it is upgraded all goes on.
+#[tokio::test]
+async fn a_broker_that_is_too_old_is_refused_on_every_connect() {
+    let broker = Broker::start().await;
+    broker.with(|server| server.version = "2.9.10");
+    let mut stage = Stage::on(broker, SETTINGS).await;
+    stage.refused("2.9.10").await;
+    let is_asked = |server: &mut Server| server.looks > 0 || server.stream.config.is_some();
+    assert!(!stage.broker.with(is_asked));
+    stage.broker.with(|server| server.version = "2.10.6");
+    stage.pulled().await;
+
+    for (version, id) in [("2.10.5", 0), ("1.4.1", 1), ("unknown", 2)] {
+        stage.step(&Step::Publish(messages(id..id + 1))).await;
+        stage.cut().await;
+        let deliveries = stage.broker.with(|server| {
+            server.version = version;
+            server.mode = Mode::Honest;
+            server.deliveries
+        });
+        stage.open();
+        stage.refused(version).await;
+        let (pulls, delivered) = stage
+            .broker
+            .with(|server| (server.pulls(), server.deliveries));
+        assert_eq!((pulls, delivered), (0, deliveries), "{version}");
+        stage.broker.with(|server| server.version = "2.14.6");
+        stage.pulled().await;
+        stage.settled().await;
+    }
+    stage.finish().await;
 }

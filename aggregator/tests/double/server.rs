@@ -32,6 +32,8 @@ pub struct Server {
     pub deaf: u32,
     /// Requests that will be answered with an error.
     pub refusals: u32,
+    /// The version that it states to the next client.
+    pub version: &'static str,
     /// Whether clients are let in.
     pub is_open: bool,
     /// What the aggregator did and must never do, and what the double does not understand.
@@ -73,6 +75,7 @@ impl Server {
             mode: Mode::Scripted,
             deaf: 0,
             refusals: 0,
+            version: "2.11.0",
             is_open: true,
             faults: Vec::new(),
             moment: 0,

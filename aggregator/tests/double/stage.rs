@@ -61,14 +61,20 @@ pub enum Failure {
 impl Stage {
     /// A broker and a store that are new, and a consumer that has begun to pull.
     pub async fn start(settings: Settings) -> Self {
+        let stage = Self::on(Broker::start().await, settings).await;
+        stage.pulled().await;
+        stage
+    }
+
+    /// A store that is new, and a consumer on this broker.
+    pub async fn on(broker: Broker, settings: Settings) -> Self {
         let mut stage = Self {
-            broker: Broker::start().await,
+            broker,
             directory: tempfile::tempdir().expect("a directory"),
             settings,
             running: None,
         };
         stage.run().await;
-        stage.pulled().await;
         stage
     }
 
@@ -175,6 +181,17 @@ impl Stage {
 
     pub fn health(&self) -> &Health {
         &self.running.as_ref().expect("it runs").health
+    }
+
+    /// Waits until the consumer's connection says why it does not use the broker.
+    pub async fn refused(&self, reason: &str) {
+        let connection = &self.running.as_ref().expect("it runs").connection;
+        let is_refused = || {
+            let link = connection.link();
+            !link.connected && link.last_error.is_some_and(|error| error.contains(reason))
+        };
+        eventually("the broker is refused", is_refused).await;
+        assert!(!connection.is_connected());
     }
 
     /// Waits until the consumer asks for messages.

@@ -76,9 +76,9 @@ pub fn read(buffer: &mut BytesMut) -> Result<Option<Op>, String> {
 }
 
 /// What the double says first.
-pub fn info(port: u16) -> Bytes {
+pub fn info(port: u16, version: &str) -> Bytes {
     let info = serde_json::json!({
-        "server_id": "DOUBLE", "server_name": "double", "version": "2.11.0", "proto": 1, "go": "none",
+        "server_id": "DOUBLE", "server_name": "double", "version": version, "proto": 1, "go": "none",
         "host": "127.0.0.1", "port": port, "headers": true, "max_payload": 1_048_576, "jetstream": true,
     });
     format!("INFO {info}\r\n").into()

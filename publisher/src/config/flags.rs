@@ -130,7 +130,8 @@ pub struct Log {
 /// How events are sent over JetStream.
 #[derive(Args)]
 pub struct JetStream {
-    /// Address of the NATS server
+    /// Addresses of the NATS servers, with commas between them or given again: nats:// or tls://, with USER:PASSWORD@ or
+    /// TOKEN@ before the host where the server demands it (special characters percent-encoded)
     #[arg(
         long,
         env = "NATS_URL",
@@ -138,7 +139,7 @@ pub struct JetStream {
         default_value = "nats://127.0.0.1:4222",
         hide_env_values = true
     )]
-    pub nats_url: String,
+    pub nats_url: Vec<String>,
 
     /// Name of the stream; the aggregator creates it
     #[arg(long, env = "STREAM", value_name = "NAME", default_value = stream::DEFAULT_NAME,

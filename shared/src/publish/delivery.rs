@@ -91,15 +91,13 @@ impl Delivery<'_> {
         loop {
             // The client would queue a publish while it is disconnected and send it at some later time.
             let give_up = unsure_since.map(|since| since + UNCONFIRMED_AFTER);
-            match give_up {
-                None => drop(connection.connected().await),
-                Some(deadline) => {
-                    let connected = timeout_at(deadline, connection.connected()).await;
-                    if connected.is_err() || Instant::now() + pause >= deadline {
-                        return Err(PublishError::Unconfirmed(last_error));
-                    }
-                }
-            }
+            let connects = match give_up {
+                None => connection.connected().await,
+                Some(deadline) => match timeout_at(deadline, connection.connected()).await {
+                    Ok(connects) if Instant::now() + pause < deadline => connects,
+                    _ => return Err(PublishError::Unconfirmed(last_error)),
+                },
+            };
             // What nobody waits for any more, and was never sent, need not be sent.
             if body.is_none() {
                 message.pieces.retain(|piece| !piece.done.is_closed());
@@ -113,6 +111,11 @@ impl Delivery<'_> {
             let attempt = Instant::now();
             let started = *started.get_or_insert(attempt);
             match publish(connection, stream, &subject, id, context, body).await {
+                // Another server may have taken it from the client's queue, and that one is not checked yet.
+                Attempt::Confirmed { .. } if !connection.is_still(connects) => {
+                    "the connection changed before the PubAck came".clone_into(&mut last_error);
+                    unsure_since.get_or_insert(attempt);
+                }
                 Attempt::Confirmed { sequence } => {
                     return Ok(PubAck {
                         sequence,

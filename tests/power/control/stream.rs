@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::Loss;
 use crate::{
-    broker::{Broker, Program},
+    broker::{self, Broker},
     disk::Disk,
     standstill,
 };
@@ -30,14 +30,14 @@ const STREAM: &str = "EVENTS";
 const READS: usize = 64;
 
 /// Cuts the power of a broker that nobody consumes from.
-pub async fn cut(program: &Program, synced: bool, seed: u64) -> Loss {
+pub async fn cut(synced: bool, seed: u64) -> Loss {
     let moment = Duration::from_millis(crate::random(seed).random_range(MOMENT));
     let scratch = tempfile::tempdir().expect("a temporary directory can be made");
     let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
     let configuration = if synced {
-        program.configuration()
+        broker::configuration()
     } else {
-        program.without_sync(scratch.path())
+        broker::without_sync(scratch.path())
     };
     let mut broker = Broker::start(&configuration, &disk.path().join("nats")).await;
     let jetstream = broker.jetstream().await;

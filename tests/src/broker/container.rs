@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::configuration;
 use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
     bollard::{
@@ -9,12 +10,8 @@ use testcontainers::{
         models::PortBinding,
         query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder},
     },
-    core::{WaitFor, wait::ExitWaitStrategy},
     runners::AsyncRunner,
 };
-use tokio::sync::OnceCell;
-
-use super::configuration;
 
 /// In the container. `/var/tmp` is in every image and open to all; the data stay in the container's own layer.
 const CONFIGURATION: &str = "/etc/event-aggregator/nats.conf";
@@ -39,8 +36,8 @@ pub(super) async fn is_there(image: &str) -> Result<(), String> {
 }
 
 impl Server {
-    pub async fn start(image: &str, port: u16) -> Self {
-        let configuration = configuration(&version(image).await);
+    pub async fn start(image: &str, port: u16, flags: &[&str]) -> Self {
+        let own = ["--config", CONFIGURATION, "--store_dir", STORE];
         // A fixed port, for one that Docker chooses changes with each start.
         let binding = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
@@ -48,8 +45,8 @@ impl Server {
         };
         let ports = HashMap::from([(PORT.to_owned(), Some(vec![binding]))]);
         let container = generic(image)
-            .with_cmd(["--config", CONFIGURATION, "--store_dir", STORE])
-            .with_copy_to(CONFIGURATION, configuration)
+            .with_cmd(own.iter().chain(flags).copied())
+            .with_copy_to(CONFIGURATION, configuration())
             .with_host_config_modifier(move |host| {
                 host.port_bindings = Some(ports.clone());
                 host.publish_all_ports = Some(false);
@@ -104,21 +101,4 @@ fn generic(image: &str) -> GenericImage {
         _ => (image, "latest"),
     };
     GenericImage::new(name, tag)
-}
-
-/// What the image's nats-server says of its version; asked once.
-async fn version(image: &str) -> String {
-    static VERSION: OnceCell<String> = OnceCell::const_new();
-    VERSION.get_or_init(|| ask_version(image)).await.clone()
-}
-
-async fn ask_version(image: &str) -> String {
-    let container = generic(image)
-        .with_wait_for(WaitFor::exit(ExitWaitStrategy::new().with_exit_code(0)))
-        .with_cmd(["--version"])
-        .start()
-        .await
-        .unwrap_or_else(|err| panic!("no container of {image} can be started: {err}"));
-    let output = container.stdout_to_vec().await;
-    String::from_utf8_lossy(&output.expect("a container's output can be read")).into_owned()
 }

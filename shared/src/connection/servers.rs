@@ -1,0 +1,283 @@
+//! The addresses of a broker, as settings give them, and the credentials in them.
+
+use std::{fmt, str::FromStr};
+
+use async_nats::{ConnectOptions, ServerAddr};
+use percent_encoding::percent_decode_str;
+
+/// The servers of one broker, with the credentials for them. Neither its `Debug` nor its `Display` shows those.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Servers {
+    /// Without credentials, for the client logs its addresses.
+    addresses: Vec<ServerAddr>,
+    credentials: Option<Credentials>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+enum Credentials {
+    Password { user: String, password: String },
+    Token(String),
+}
+
+/// How an address looks, for messages on one that does not.
+const EXAMPLE: &str = "nats://127.0.0.1:4222 or tls://USER:PASSWORD@HOST";
+
+impl Servers {
+    /// Reads addresses such as `nats://127.0.0.1:4222`, `nats://USER:PASSWORD@HOST`, `nats://TOKEN@HOST` or
+    /// `tls://HOST`; each text may hold several, with commas between them.
+    ///
+    /// The client logs in to every server with the same credentials, also to those that the broker names later. So an
+    /// address without any takes those of the others, and different ones are refused. In the same way one `tls://`
+    /// demands TLS of every server.
+    ///
+    /// # Errors
+    /// A sentence for people, which repeats no part of an address but its host.
+    pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, String> {
+        let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
+        let mut addresses = Vec::new();
+        let mut credentials: Option<Credentials> = None;
+        for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
+            let (address, found) = read(text)?;
+            match (&credentials, found) {
+                (_, None) => {}
+                (None, found) => credentials = found,
+                (Some(known), Some(found)) if *known == found => {}
+                _ => {
+                    return Err(
+                        "the addresses have different credentials; one login is used for all servers of the broker"
+                            .to_owned(),
+                    );
+                }
+            }
+            addresses.push(address);
+        }
+        if addresses.is_empty() {
+            return Err(format!("no NATS address; one is {EXAMPLE}"));
+        }
+        Ok(Self {
+            addresses,
+            credentials,
+        })
+    }
+
+    pub(super) fn addresses(&self) -> Vec<ServerAddr> {
+        self.addresses.clone()
+    }
+
+    /// Options with the credentials, and with TLS where it is demanded.
+    pub(super) fn options(&self) -> ConnectOptions {
+        let options = match self.credentials.clone() {
+            Some(Credentials::Password { user, password }) => {
+                ConnectOptions::with_user_and_password(user, password)
+            }
+            Some(Credentials::Token(token)) => ConnectOptions::with_token(token),
+            None => ConnectOptions::new(),
+        };
+        options.require_tls(self.addresses.iter().any(ServerAddr::tls_required))
+    }
+
+    /// What to do about a broker that does not let this client in.
+    pub(super) fn advice_on_login(&self) -> &'static str {
+        match self.credentials {
+            Some(Credentials::Password { .. }) => {
+                "the broker refuses the user and password of --nats-url: correct them (special characters are percent-encoded, @ is %40)"
+            }
+            Some(Credentials::Token(_)) => {
+                "the broker refuses the token of --nats-url: correct it, or give nats://USER:PASSWORD@HOST (special characters are percent-encoded)"
+            }
+            None => {
+                "the broker demands credentials: give them as --nats-url nats://USER:PASSWORD@HOST or nats://TOKEN@HOST"
+            }
+        }
+    }
+}
+
+/// Reads one address, and takes the credentials out of it.
+fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
+    let unusable = |why: &dyn fmt::Display| format!("no NATS address ({why}); one is {EXAMPLE}");
+    let address: ServerAddr = text.parse().map_err(|err| unusable(&err))?;
+    if !["nats", "tls"].contains(&address.scheme()) {
+        return Err(unusable(&"the scheme is nats or tls"));
+    }
+    let mut url = address.into_inner();
+    if url.host_str().unwrap_or_default().is_empty() {
+        return Err(unusable(&"no host"));
+    }
+    // Most likely the end of a password: the host would be a part of it, and shown.
+    if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
+        return Err(unusable(
+            &"nothing may follow the port, and / ? # in a password are percent-encoded",
+        ));
+    }
+    let decoded = |part: &str| {
+        let text = percent_decode_str(part).decode_utf8();
+        text.map(String::from)
+            .map_err(|_| unusable(&"user, password or token is not UTF-8 when percent-decoded"))
+    };
+    let credentials = match (decoded(url.username())?, url.password()) {
+        (user, None) if user.is_empty() => None,
+        (token, None) => Some(Credentials::Token(token)),
+        (user, Some(_)) if user.is_empty() => {
+            return Err(unusable(&"a password without a user"));
+        }
+        (user, Some(password)) => Some(Credentials::Password {
+            user,
+            password: decoded(password)?,
+        }),
+    };
+    let is_bare = url.set_password(None).and_then(|()| url.set_username(""));
+    is_bare.map_err(|()| unusable(&"it cannot hold credentials"))?;
+    let address = ServerAddr::from_url(url).map_err(|err| unusable(&err))?;
+    Ok((address, credentials))
+}
+
+impl FromStr for Servers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(&[text])
+    }
+}
+
+/// The hosts and ports.
+impl fmt::Display for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, address) in self.addresses.iter().enumerate() {
+            let separator = if at == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", Shown(address))?;
+        }
+        Ok(())
+    }
+}
+
+/// The host and the port of an address.
+pub(super) struct Shown<'a>(pub &'a ServerAddr);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (host, port) = (self.0.host(), self.0.port());
+        if host.contains(':') {
+            write!(f, "[{host}]:{port}")
+        } else {
+            write!(f, "{host}:{port}")
+        }
+    }
+}
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Servers({self})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn servers(text: &str) -> Servers {
+        text.parse().unwrap_or_else(|err| panic!("{text}: {err}"))
+    }
+
+    fn password(user: &str, password: &str) -> Option<Credentials> {
+        let (user, password) = (user.to_owned(), password.to_owned());
+        Some(Credentials::Password { user, password })
+    }
+
+    fn token(token: &str) -> Option<Credentials> {
+        Some(Credentials::Token(token.to_owned()))
+    }
+
+    /// `assert_eq` would print them.
+    fn assert_credentials(text: &str, wanted: &Option<Credentials>) {
+        assert!(servers(text).credentials == *wanted, "{text}");
+    }
+
+    #[test]
+    fn credentials_in_an_address_are_percent_decoded() {
+        for (text, wanted) in [
+            ("nats://host", None),
+            ("nats://@host", None),
+            ("host:4222", None),
+            ("nats://user:p%40ss@host", password("user", "p@ss")),
+            ("user:pass@host:4222", password("user", "pass")),
+            (
+                "tls://us%3Aer:p%2F%3F%23%2C%25@host",
+                password("us:er", "p/?#,%"),
+            ),
+            ("nats://user:p@ss@host", password("user", "p@ss")),
+            ("nats://user:100%@host", password("user", "100%")),
+            ("nats://user:%E2%82%AC@host", password("user", "€")),
+            ("nats://user:a+b@host", password("user", "a+b")),
+            ("nats://s3cr%3At@host", token("s3cr:t")),
+            ("nats://$2a$11$abc@[::1]:4223", token("$2a$11$abc")),
+        ] {
+            assert_credentials(text, &wanted);
+        }
+    }
+
+    #[test]
+    fn several_addresses_come_with_commas_and_again() {
+        let several = Servers::parse(&["nats://a:1, tls://b:2,", "c", "nats://[::1]:3"]).unwrap();
+        assert_eq!(several.to_string(), "a:1, b:2, c:4222, [::1]:3");
+    }
+
+    #[test]
+    fn credentials_given_once_are_used_for_all_servers_and_different_ones_are_refused() {
+        assert_credentials("nats://a,nats://u:p@b,c", &password("u", "p"));
+        assert_credentials("nats://u:p@a,nats://u:p@b", &password("u", "p"));
+        for text in [
+            "nats://u:secret@a,nats://u:other@b",
+            "nats://u:secret@a,nats://v:secret@b",
+            "nats://secret@a,nats://other@b",
+            "nats://secret@a,nats://u:secret@b",
+        ] {
+            let wrong = text.parse::<Servers>().unwrap_err();
+            assert!(wrong.contains("different credentials"), "{wrong}");
+            assert!(!wrong.contains("secret"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_and_not_repeated() {
+        for text in [
+            "",
+            " , ",
+            "a secret",
+            "nats://",
+            "nats://:4222",
+            "nats://user:secret@",
+            "nats://user:secret@host:port",
+            "nats://user:secret@host:70000",
+            "http://user:secret@host",
+            "ws://user:secret@host",
+            "wss://user:secret@host",
+            "nats://:secret@host",
+            "nats://user:1/secret@host",
+            "nats://user:1#secret@host",
+            "nats://user:1?secret@host",
+            "nats://user:%FFsecret@host",
+            "nats://%FFsecret@host",
+            "nats://host/secret",
+        ] {
+            let wrong = text.parse::<Servers>().unwrap_err();
+            assert!(wrong.contains(EXAMPLE), "{text}: {wrong}");
+            assert!(!wrong.contains("secret"), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn credentials_are_never_shown() {
+        for text in [
+            "nats://user:secret@host",
+            "nats://secret@host",
+            "tls://user:secret@a,b",
+        ] {
+            let servers = servers(text);
+            let addresses = format!("{:?}", servers.addresses());
+            for shown in [servers.to_string(), format!("{servers:?}"), addresses] {
+                assert!(!shown.contains("secret"), "{shown}");
+                assert!(!shown.contains("user"), "{shown}");
+            }
+        }
+    }
+}
