@@ -151,6 +151,8 @@ pub(super) struct Memory {
     pub leaders: Leaders,
     /// The sequence of the last event, as of the last commit.
     pub last_event: watch::Receiver<i64>,
+    /// Stream sequences that are missing and not acknowledged, as of the last commit.
+    pub missing: watch::Receiver<u64>,
 }
 
 /// Opens the store for writing and starts the threads. The index is in the slot from then on.
@@ -170,6 +172,7 @@ pub(super) fn start(
         duplicates: owner.duplicates.clone(),
         leaders: owner.leaders.clone(),
         last_event: owner.last_event.subscribe(),
+        missing: owner.missing.subscribe(),
     };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);
