@@ -11,7 +11,7 @@ use super::{Code, MAX_NAME_BYTES, fields::Rules};
 /// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
-    text: CompactString,
+    pub(super) text: CompactString,
     is_filled: bool,
 }
 
