@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use async_nats::{Client, ClientError, ConnectErrorKind, Event, Server, Statistics, jetstream};
+use async_nats::{
+    Client, ClientError, ConnectErrorKind, Event, Server, Statistics,
+    connection::State as ConnectionState, jetstream,
+};
 use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
@@ -128,7 +131,8 @@ impl Connection {
     /// Whether the broker can be talked to now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        self.link().connected
+        let link = self.link.borrow();
+        link.connected && self.is_still(link.connects)
     }
 
     /// Whether the client has made no other connection since the one with this number: what came until now came
@@ -192,7 +196,10 @@ async fn check(client: Client, state: Arc<State>, arrived: Arc<Notify>) {
                 state.fails(reason);
                 tokio::select! {
                     () = tokio::time::sleep(MAX_RECONNECT_DELAY) => {
-                        if client.force_reconnect().await.is_err() {
+                        // Where it is lost already, the client would leave the next server for it.
+                        if client.connection_state() == ConnectionState::Connected
+                            && client.force_reconnect().await.is_err()
+                        {
                             return;
                         }
                     }
@@ -212,15 +219,19 @@ struct State {
 
 impl State {
     fn accept(&self, number: u64, version: &str) {
-        info!(
-            nats.address = %self.servers,
-            nats.version = version,
-            "connected to the broker"
-        );
-        self.link.send_modify(|link| {
+        self.link.send_if_modified(|link| {
+            if link.connects == number {
+                return false;
+            }
+            info!(
+                nats.address = %self.servers,
+                nats.version = version,
+                "connected to the broker"
+            );
             link.connects = number;
             link.connected = number > link.losses;
             link.last_error = None;
+            true
         });
     }
 

@@ -265,7 +265,7 @@ async fn people_get_a_table_and_usage_that_is_wrong_another_exit_code() {
     let verified = verify(system.data_dir(), &["--nats-url", &url]).await;
     assert_eq!(verified.code, Some(1));
     assert!(
-        verified.stderr.contains("does not answer"),
+        verified.stderr.contains("cannot be used: IO error"),
         "{}",
         verified.stderr
     );

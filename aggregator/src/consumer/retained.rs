@@ -32,7 +32,7 @@ const WINDOW: (usize, usize) = (1_000, 4 * 1024 * 1024);
 #[derive(Debug, thiserror::Error)]
 pub enum RetainedError {
     /// Nothing came.
-    #[error("the broker at {servers} does not answer{}", .reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default())]
+    #[error("the broker at {servers} {}", .reason.as_deref().map_or_else(|| "does not answer".to_owned(), |reason| format!("cannot be used: {reason}")))]
     Silent {
         /// Which broker.
         servers: String,

@@ -1,3 +1,5 @@
+//! Servers of all versions, scripted, and what comes of what they say.
+
 use std::sync::{Arc, Mutex};
 
 use tokio::{
@@ -72,13 +74,13 @@ async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()>
     );
     socket.write_all(format!("{info}\r\n").as_bytes()).await?;
     let mut inboxes: Vec<(String, String)> = Vec::new();
-    let mut line = String::new();
+    let mut text = String::new();
     loop {
-        line.clear();
-        if socket.read_line(&mut line).await? == 0 {
+        text.clear();
+        if socket.read_line(&mut text).await? == 0 {
             return Ok(());
         }
-        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let mut confirm = None;
         match words[..] {
             ["PING"] => socket.write_all(b"PONG\r\n").await?,
@@ -115,15 +117,15 @@ async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()>
     }
 }
 
-/// The link shows a reason that holds `wanted` and no connection.
-async fn refused(connection: &Connection, wanted: &str) {
+/// Waits until there is no connection, for this reason.
+async fn refused(connection: &Connection, reason: &str) {
     let mut link = connection.link.clone();
     let is_refused = |link: &Link| {
         !link.connected
             && link
                 .last_error
                 .as_deref()
-                .is_some_and(|err| err.contains(wanted))
+                .is_some_and(|err| err.contains(reason))
     };
     let waited = timeout(DEADLINE, link.wait_for(is_refused)).await;
     waited.expect("it is refused").expect("it is open");
