@@ -86,11 +86,10 @@ async fn a_time_that_rfc_3339_does_not_have_is_refused_wherever_one_is_taken() {
     assert_eq!(row["reason"], "invalid_event", "{rejected}");
 
     let right = ["2026-01-31t12:00:00.1234567890123z", "2016-12-31T23:59:60Z"];
-    for (id, right) in right.into_iter().enumerate() {
-        api.store(&[event("t", &id.to_string()).with_timestamp(right)])
-            .await;
-        let stored = api.ask("/event", &[("topic", "t"), ("event_id", &id.to_string())]);
-        assert_eq!(stored.await.json()["event"]["timestamp"], right);
+    for (id, right) in ["0", "1"].into_iter().zip(right) {
+        api.store(&[event("t", id).with_timestamp(right)]).await;
+        let stored = api.ask("/event", &[("topic", "t"), ("event_id", id)]).await;
+        assert_eq!(stored.json()["event"]["timestamp"], right);
         assert_eq!(api.ask("/events", &[("since", right)]).await.status, 200);
     }
 }
@@ -191,13 +190,11 @@ async fn half_a_surrogate_pair_hides_no_member_from_filters() {
         .collect();
     api.store(&events).await;
     let query = [("payload.user.name", "ann"), ("order", "asc")];
-    let found = api.ask("/events", &query).await.json();
-    let found: Vec<_> = found["events"].as_array().unwrap().iter().collect();
-    let ids: Vec<_> = found
-        .iter()
-        .map(|event| event["event_id"].as_str())
-        .collect();
-    assert_eq!(ids, [Some("0"), Some("1"), Some("2")]);
+    let found = api.ask("/events", &query).await;
+    // Serde's values have no room for half a pair.
+    let is_found = |id: &&str| found.text().contains(&format!(r#""event_id":"{id}""#));
+    let found: Vec<_> = ["0", "1", "2", "3"].into_iter().filter(is_found).collect();
+    assert_eq!(found, ["0", "1", "2"]);
 }
 
 /// The members of an event in structured mode, and the headers and the body of the same event in binary mode.
