@@ -86,16 +86,11 @@ impl Tail {
         let address = api.address().parse().expect("an address");
         let connected = socket.connect(address).await;
         let mut connection = connected.expect("the aggregator can be connected to");
-        // Before version 1.1 a body is all that comes until the end.
-        let head = format!("GET /events/tail?topic={topic} HTTP/1.0\r\n\r\n");
+        let head = format!("GET /events/tail?topic={topic} HTTP/1.1\r\nhost: localhost\r\n\r\n");
         let sent = connection.write_all(head.as_bytes()).await;
         sent.expect("a request can be sent");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let byte = timeout(DEADLINE, connection.read_u8()).await;
-            head.push(byte.expect("an answer in time").expect("an answer"));
-        }
-        let head = String::from_utf8(head).expect("a head is text");
+        let head = timeout(DEADLINE, until(&mut connection, b"\r\n\r\n")).await;
+        let head = head.expect("an answer in time").expect("an answer");
         assert!(head.contains(" 200 OK\r\n"), "{head}");
         Self::started(Connection::Plain(connection)).await
     }
@@ -165,13 +160,26 @@ impl Connection {
                 Ok(chunk.map(Into::into))
             }
             Self::Plain(connection) => {
-                let mut piece = vec![0; 64 * 1024];
-                let read = connection.read(&mut piece).await;
-                piece.truncate(read.map_err(|err| err.to_string())?);
-                Ok((!piece.is_empty()).then_some(piece))
+                let size = until(connection, b"\r\n").await?;
+                let size = usize::from_str_radix(size.trim(), 16).expect("a chunk has a size");
+                let mut chunk = vec![0; size + 2];
+                let read = connection.read_exact(&mut chunk).await;
+                read.map_err(|err| err.to_string())?;
+                chunk.truncate(size);
+                Ok((size > 0).then_some(chunk))
             }
         }
     }
+}
+
+/// What comes up to a mark, which is in it.
+async fn until(connection: &mut TcpStream, mark: &[u8]) -> Result<String, String> {
+    let mut text = Vec::new();
+    while !text.ends_with(mark) {
+        let byte = connection.read_u8().await;
+        text.push(byte.map_err(|err| err.to_string())?);
+    }
+    Ok(String::from_utf8(text).expect("it is text"))
 }
 
 /// Not by the API's client, whose answers have to end in time.

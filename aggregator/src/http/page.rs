@@ -37,7 +37,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_LIMIT: usize = 1_000;
 
 /// Large answers in memory at once, being read from the store or sent. Further ones wait.
-pub const MAX_PAGES: usize = 16;
+pub const MAX_PAGES: usize = 8;
 
 /// Most of them that are pieces of exports and tails: a client that reads one slowly holds up no pages.
 pub const MAX_PIECES: usize = MAX_PAGES / 2;
@@ -267,16 +267,15 @@ pub async fn answer<F>(api: &Api, read: impl Fn(Room) -> F) -> Result<Response, 
 where
     F: Future<Output = Result<Whole, Problem>>,
 {
-    let place = match Arc::clone(&api.pages).try_acquire_owned() {
-        Ok(place) => place,
-        Err(_) => {
-            let small = read(Room::Small).await?;
-            if !small.is_cut {
-                return Ok(small.answer(None));
-            }
-            drop(small);
-            api.place().await
+    let place = if let Ok(place) = Arc::clone(&api.pages).try_acquire_owned() {
+        place
+    } else {
+        let small = read(Room::Small).await?;
+        if !small.is_cut {
+            return Ok(small.answer(None));
         }
+        drop(small);
+        api.place().await
     };
     Ok(read(Room::Page).await?.answer(Some(place)))
 }

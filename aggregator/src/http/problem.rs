@@ -51,9 +51,6 @@ pub struct Problem {
     /// What would be taken instead (RFC 9110, 12.5.3).
     #[serde(skip)]
     accept_encoding: Option<&'static str>,
-    /// The protocol that is needed (RFC 9110, 15.5.22).
-    #[serde(skip)]
-    upgrade: Option<&'static str>,
 }
 
 /// What is wrong with one part of a request.
@@ -116,7 +113,6 @@ impl Problem {
             request_id: None,
             retry_after: None,
             accept_encoding: None,
-            upgrade: None,
         }
     }
 
@@ -188,17 +184,14 @@ impl Problem {
 
     /// 426: an answer without a length, over a version of HTTP in which one that was cut off looks whole.
     pub fn needs_http_1_1() -> Self {
-        Self {
-            upgrade: Some("HTTP/1.1"),
-            ..Self::new(
-                "urn:problem:needs-http-1-1",
-                "HTTP/1.1 needed",
-                StatusCode::UPGRADE_REQUIRED,
-                "this answer has no length, and over HTTP/1.0 nobody could tell whether it is whole: ask with HTTP/1.1; \
+        Self::new(
+            "urn:problem:needs-http-1-1",
+            "HTTP/1.1 needed",
+            StatusCode::UPGRADE_REQUIRED,
+            "this answer has no length, and over HTTP/1.0 nobody could tell whether it is whole: ask with HTTP/1.1; \
                  nginx does with the line proxy_http_version 1.1"
-                    .to_owned(),
-            )
-        }
+                .to_owned(),
+        )
     }
 
     /// 400: the body is no message of OTLP.
@@ -565,7 +558,7 @@ pub enum Cannot {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
-        let upgrade = self.upgrade;
+        let needs_upgrade = self.status == StatusCode::UPGRADE_REQUIRED;
         let mut response = (self.status, axum::Json(&self)).into_response();
         // Who observes the request makes the document anew, with the request's id.
         response.extensions_mut().insert(self);
@@ -580,8 +573,9 @@ impl IntoResponse for Problem {
         if let Some(codings) = accept_encoding {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
-        if let Some(protocol) = upgrade {
-            headers.insert(header::UPGRADE, HeaderValue::from_static(protocol));
+        // The protocol that is needed (RFC 9110, 15.5.22).
+        if needs_upgrade {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("HTTP/1.1"));
             headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         response

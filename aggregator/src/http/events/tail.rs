@@ -193,7 +193,7 @@ impl Tail {
             limit: most,
         };
         let (page, places) = self.page(question, extent).await?;
-        let mut lines = page.events.lines;
+        let mut lines = page.events.found;
         lines.retain(|(sequence, _)| *sequence > self.position);
         let question = Arc::clone(&self.question);
         let came = reader.events_between(question, self.position, last).await?;
@@ -235,7 +235,7 @@ impl Tail {
         }
         self.position = page.next.unwrap_or(last);
         self.places = places;
-        self.send(page.events.lines);
+        self.send(page.events.found);
         Ok(())
     }
 
@@ -278,7 +278,7 @@ impl Tail {
 /// Events as lines, each with its sequence.
 #[derive(Default)]
 struct Lines {
-    lines: Vec<(i64, String)>,
+    found: Vec<(i64, String)>,
     bytes: usize,
     /// Whether the first may be more than a small answer.
     is_large: bool,
@@ -296,13 +296,13 @@ impl Sink<StoredEvent> for Lines {
             return false;
         }
         let line = String::from_utf8(line).expect("JSON is UTF-8");
-        let is_first = self.lines.is_empty();
+        let is_first = self.found.is_empty();
         if self.bytes + line.len() > SMALL_BYTES && !(is_first && self.is_large) {
             self.is_too_large = is_first;
             return false;
         }
         self.bytes += line.len();
-        self.lines.push((sequence, line));
+        self.found.push((sequence, line));
         true
     }
 }
