@@ -13,6 +13,8 @@ pub(super) struct Options {
     pub split_events: usize,
     /// Topics that the writer remembers. With names as long as they may be, these are 20 MiB.
     pub topics: usize,
+    /// Bytes of the WAL at which reads make way for its reset.
+    pub wal_bound: u64,
     /// How much is kept for people to look at.
     pub bounds: Bounds,
     /// What tests do to the threads.
@@ -26,6 +28,7 @@ impl Default for Options {
             replay_rows: 10_000,
             split_events: 512,
             topics: 50_000,
+            wal_bound: 64 * 1024 * 1024,
             bounds: Bounds::default(),
             faults: Faults::default(),
         }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig, params};
 
 use tracing::{info, warn};
 
@@ -14,6 +14,10 @@ const VERSION: i64 = 4;
 /// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
 /// pages that the next batches change again; more would only make the WAL longer.
 const CHECKPOINT_PAGES: i64 = 4_000;
+
+/// What the WAL is cut to when it begins again after it was longer, in bytes: more than it usually has, for a file that
+/// grows with each commit costs more than one that is written again.
+const WAL_KEPT: i64 = 32 * 1024 * 1024;
 
 /// Page cache of the writer in KiB: it only appends, and reads the rows of topics.
 const CACHE_KIB: i64 = 16 * 1024;
@@ -57,7 +61,10 @@ fn set_up(connection: Connection) -> Result<Connection, StoreError> {
     // No table refers to another; but what a person adds by hand is held to what it says.
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEPT)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // A connection that is given up leaves the WAL, whose file is known, to the next one. An orderly end sees to it itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 

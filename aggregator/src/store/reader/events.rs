@@ -13,7 +13,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 pub use self::matching::{Matching, PayloadValue};
 use self::walk::Step;
-use crate::store::marks::Chain;
+use crate::store::{gate::Gate, marks::Chain};
 
 /// A page ends before its limit where its events have this many bytes.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -116,12 +116,13 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 }
 
 /// A page of the events that a question is about. It ends early where its events are large, where it has looked for
-/// long, and where nobody waits for it any more.
+/// long or the gate closes, and where nobody waits for it any more.
 pub(super) fn page(
     read: &Transaction<'_>,
     question: &Question,
     extent: &Extent,
     is_gone: &AtomicBool,
+    gate: &Gate,
 ) -> rusqlite::Result<EventPage> {
     let chains = chains(read, &question.topics)?;
     let total = match &chains {
@@ -142,7 +143,8 @@ pub(super) fn page(
     let begun = Instant::now();
     walk::walk(read, chains, question.order, range, |row| {
         let is_full = page.events.len() >= extent.limit || bytes >= extent.bytes;
-        let is_spent = matcher.is_some() && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME);
+        let is_spent = matcher.is_some()
+            && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME || gate.is_closing());
         // A page that has looked at nothing would never come further.
         if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {
             page.next = last;

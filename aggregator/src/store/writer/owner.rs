@@ -1,17 +1,19 @@
 //! The writer's own thread: the one connection that can write, one transaction a command.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{Place, Task, Work};
+use super::{Place, Task, Work, wal::Wal};
 use crate::store::{
     Appended, Position, StoreError,
     append::{self, Fresh, Ground, kept},
     duplicates::Duplicates,
+    files::Files,
     fingerprint::Key,
+    gate::Gate,
     incarnation::{self, Met, Standing},
     index::{self, Asked, Index, Step},
     lookup::{LookFailed, Looked, Slot},
@@ -20,6 +22,9 @@ use crate::store::{
     topics::Topics,
     waits::Waits,
 };
+
+/// How long reads are waited for when the WAL has to be saved.
+const SAVE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The connection, and what memory knows of what it committed.
 struct Open {
@@ -41,12 +46,22 @@ pub(super) struct Owner {
     pub last_event: watch::Sender<i64>,
     pub duplicates: Duplicates,
     pub waits: Waits,
+    pub files: Files,
+    pub gate: Gate,
+    wal: Wal,
+    /// The size of the WAL when the files were last looked at.
+    wal_bytes: u64,
 }
 
 impl Owner {
     pub fn new(place: Place, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
         let open = Open::load(connection, place.options.topics)?;
+        let gate = Gate::default();
         let mut owner = Self {
+            files: Files::opened(&place.directory, &place.given)?,
+            wal: Wal::new(gate.clone(), place.options.wal_bound),
+            wal_bytes: 0,
+            gate,
             place,
             store_id: open.state.store_id.clone(),
             key: open.state.key,
@@ -93,6 +108,13 @@ impl Owner {
                             Ok(kept::mark_requeued(ground.transaction, id, now)?)
                         }));
                 }
+                Work::Other(Task::CheckFiles(reply)) => {
+                    let _ = reply.send(self.check_files());
+                }
+            }
+            // After the reply, which it may take longer than.
+            if let Some(open) = &self.open {
+                self.wal.keep_bounded(&open.connection, self.wal_bytes);
             }
         }
         self.close();
@@ -155,12 +177,41 @@ impl Owner {
         };
         match self.transact(open, change) {
             Ok((open, done)) => {
-                self.standing.send_replace(open.state.standing());
+                let standing = open.state.standing();
                 self.open = Some(open);
+                self.check_files()?;
+                self.standing.send_replace(standing);
                 Ok(done)
             }
             Err(err) => self.fail(err),
         }
+    }
+
+    /// Whether the store's files are still where they were opened. Where they are not, what was just committed counts as
+    /// not committed, and nothing may be trimmed that a restored store could need.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        match self.files.check() {
+            Ok(wal_bytes) => {
+                self.wal_bytes = wal_bytes;
+                Ok(())
+            }
+            Err(err) => {
+                self.standing.send_replace(Standing::default());
+                self.save_wal();
+                self.fail(err)
+            }
+        }
+    }
+
+    /// Brings what is in the WAL into the database as it was opened: where only the WAL was deleted, nothing is lost by it.
+    fn save_wal(&self) {
+        let Some(open) = &self.open else { return };
+        let closed = self.gate.close(SAVE_PATIENCE);
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(err) = open.connection.query_row(sql, [], |_| Ok(())) {
+            warn!(error = %err, "the WAL was not brought into the database");
+        }
+        drop(closed);
     }
 
     fn transact<T>(
@@ -216,6 +267,7 @@ impl Owner {
 
     /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
     fn open_again(&mut self) -> Result<Open, StoreError> {
+        self.files.check()?;
         let open = Open::load(schema::open(&self.place.file)?, self.place.options.topics)?;
         if open.state.store_id != self.store_id {
             let found = open.state.store_id;
@@ -223,6 +275,8 @@ impl Owner {
                 "the file was replaced by that of store {found}; start the aggregator again"
             )));
         }
+        // The one that was opened just now.
+        self.files.check()?;
         self.recover_index(&open)?;
         Ok(open)
     }
@@ -264,6 +318,10 @@ impl Owner {
             Ok(true) => warn!("a reader holds the WAL; it is left for the next start"),
             Err(err) => warn!(error = %err, "the WAL is left for the next start"),
         }
+        let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        if let Err(err) = open.connection.set_db_config(flag, false) {
+            debug!(error = %err, "the empty WAL stays");
+        }
     }
 }
 
@@ -291,8 +349,10 @@ mod tests {
     fn a_failure_of_an_index_that_is_gone_leaves_its_successor_alone() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place {
-            file: directory.path().join("store.db"),
+            file: directory.path().join(crate::store::FILE),
             index: directory.path().join("index"),
+            directory: directory.path().to_owned(),
+            given: directory.path().to_owned(),
             options: Options::default(),
         };
         let connection = schema::open_or_make(&place.file, 0).unwrap();
