@@ -15,6 +15,7 @@ mod index;
 mod lookup;
 mod marks;
 mod migrate;
+mod opening;
 mod options;
 pub mod ranges;
 pub mod reader;
@@ -38,6 +39,7 @@ pub use self::{
     append::kept::Bounds,
     incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
+    opening::Opening,
     reader::Reader,
     waits::{Outcome, Place as StreamPlace, Wait},
     writer::{Writer, WriterEnded},
@@ -138,8 +140,22 @@ pub fn open(
     now: i64,
     bounds: Bounds,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    open_observed(directory, now, bounds, Opening::default())
+}
+
+/// As [`open`]; how far it has come is told to `opening`.
+///
+/// # Errors
+/// As [`StoreError`] tells.
+pub fn open_observed(
+    directory: &Path,
+    now: i64,
+    bounds: Bounds,
+    opening: Opening,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
     let options = Options {
         bounds,
+        opening,
         ..Options::default()
     };
     open_with(directory, now, options)

@@ -27,6 +27,7 @@ mod reading;
 mod readme;
 mod reconciliation;
 mod redelivery;
+mod replaced;
 mod senders;
 mod slow_clients;
 mod tail;

@@ -53,7 +53,8 @@ pub const EXAMPLES: &str = include_str!("openapi/examples.json");
 const ABOUT: &str = "Takes events in at least once, stores each exactly once, and counts every one as stored, as a \
 duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
 with 404, another method with 405 and the header Allow, and HEAD as GET is, without the body. A head of more than 32 KiB is \
-refused with 431.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
+refused with 431. While the service opens its store every operation is answered with 503, a problem document of the type \
+urn:problem:starting and Retry-After; /health then has the status starting and says how far it is.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
 letters, digits and -_.:, the answer tells the name that they were given. A traceparent (and tracestate) of W3C is carried on to \
 the COMMIT.\n\nEvery answer has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
 X-Content-Type-Options and X-Frame-Options, for browsers.";

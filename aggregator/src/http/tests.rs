@@ -5,6 +5,7 @@ mod lines;
 mod live;
 mod openapi;
 mod otlp;
+mod starting;
 
 use std::{sync::Arc, time::Instant};
 

@@ -1,6 +1,6 @@
 //! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
 
-use super::{append::kept::Bounds, index::Faults};
+use super::{append::kept::Bounds, index::Faults, opening::Opening};
 
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -17,6 +17,8 @@ pub(super) struct Options {
     pub wal_bound: u64,
     /// How much is kept for people to look at.
     pub bounds: Bounds,
+    /// Told how far the opening has come.
+    pub opening: Opening,
     /// What tests do to the threads.
     pub faults: Faults,
 }
@@ -30,6 +32,7 @@ impl Default for Options {
             topics: 50_000,
             wal_bound: 64 * 1024 * 1024,
             bounds: Bounds::default(),
+            opening: Opening::default(),
             faults: Faults::default(),
         }
     }

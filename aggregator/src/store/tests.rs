@@ -3,6 +3,7 @@
 
 mod backup;
 mod damage;
+mod files;
 mod harness;
 mod incarnations;
 mod index;
@@ -12,7 +13,9 @@ mod memory;
 mod migration;
 mod model;
 mod named;
+mod opening;
 mod questions;
 mod random;
 mod trial;
 mod verify;
+mod wal;

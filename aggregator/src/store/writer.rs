@@ -176,7 +176,7 @@ pub(super) fn start(
     slot: &Slot,
     now: i64,
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
-    let connection = schema::open_or_make(&place.file, now)?;
+    let connection = schema::open_or_make(&place.file, now, &place.options)?;
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
     let standing = owner.standing.subscribe();
     let key = owner.key;

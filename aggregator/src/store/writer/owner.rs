@@ -51,6 +51,8 @@ pub(super) struct Owner {
     wal: Wal,
     /// The size of the WAL when the files were last looked at.
     wal_bytes: u64,
+    /// Whether the files were not in their place when they were last looked at.
+    is_replaced: bool,
 }
 
 impl Owner {
@@ -61,6 +63,7 @@ impl Owner {
             files: Files::opened(&place.directory, &place.given)?,
             wal: Wal::new(gate.clone(), place.options.wal_bound),
             wal_bytes: 0,
+            is_replaced: false,
             gate,
             place,
             store_id: open.state.store_id.clone(),
@@ -109,7 +112,7 @@ impl Owner {
                         }));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
-                    let _ = reply.send(self.check_files());
+                    let _ = reply.send(self.look());
                 }
             }
             // After the reply, which it may take longer than.
@@ -128,6 +131,8 @@ impl Owner {
         let looked = match looked {
             Ok(looked) => looked,
             Err(LookFailed { error, asked }) if self.is_in_use(asked) => {
+                // The index may be gone with the whole directory, which is what there is to say then.
+                self.check_files()?;
                 return self.fail(error.into());
             }
             // That index is gone already, and what is in its place has not failed.
@@ -180,11 +185,24 @@ impl Owner {
                 let standing = open.state.standing();
                 self.open = Some(open);
                 self.check_files()?;
+                self.is_replaced = false;
                 self.standing.send_replace(standing);
                 Ok(done)
             }
             Err(err) => self.fail(err),
         }
+    }
+
+    /// Looks at the files between writes. Where they are back, the store is opened again: trimming waits for it.
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.check_files()?;
+        if self.is_replaced {
+            let open = self.open_again()?;
+            self.standing.send_replace(open.state.standing());
+            self.open = Some(open);
+            self.is_replaced = false;
+        }
+        Ok(())
     }
 
     /// Whether the store's files are still where they were opened. Where they are not, what was just committed counts as
@@ -196,6 +214,7 @@ impl Owner {
                 Ok(())
             }
             Err(err) => {
+                self.is_replaced = true;
                 self.standing.send_replace(Standing::default());
                 self.save_wal();
                 self.fail(err)
@@ -256,7 +275,9 @@ impl Owner {
         self.open = None;
         if let StoreError::Index(index) = &err {
             drop(self.take_index());
+            // What is in the place of the store's directory has an index of its own.
             if index.is_damage()
+                && self.files.check().is_ok()
                 && let Err(discarding) = index::discard(&self.place.index)
             {
                 warn!(error = %discarding, "the damaged dedup index could not be removed");
@@ -268,7 +289,8 @@ impl Owner {
     /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
     fn open_again(&mut self) -> Result<Open, StoreError> {
         self.files.check()?;
-        let open = Open::load(schema::open(&self.place.file)?, self.place.options.topics)?;
+        let options = &self.place.options;
+        let open = Open::load(schema::open(&self.place.file, options)?, options.topics)?;
         if open.state.store_id != self.store_id {
             let found = open.state.store_id;
             return Err(StoreError::Foreign(format!(
@@ -318,6 +340,10 @@ impl Owner {
             Ok(true) => warn!("a reader holds the WAL; it is left for the next start"),
             Err(err) => warn!(error = %err, "the WAL is left for the next start"),
         }
+        // The last connection removes the WAL by its path, where another store's may be.
+        if self.files.check().is_err() {
+            return;
+        }
         let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         if let Err(err) = open.connection.set_db_config(flag, false) {
             debug!(error = %err, "the empty WAL stays");
@@ -355,7 +381,7 @@ mod tests {
             given: directory.path().to_owned(),
             options: Options::default(),
         };
-        let connection = schema::open_or_make(&place.file, 0).unwrap();
+        let connection = schema::open_or_make(&place.file, 0, &place.options).unwrap();
         let slot = Slot::default();
         let mut owner = Owner::new(place, connection, Arc::clone(&slot)).unwrap();
         let asked = || {
