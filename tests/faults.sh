@@ -5,6 +5,7 @@
 #   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]                   100 and 20 kills while 2,000,000 events pass
 #   faults.sh --disk-full [SECONDS]                                the store's disk full for a minute under load
 #   faults.sh --memory [EVENTS]                                    peak memory with a backlog of 5,000,000 events, and with slow readers
+#   faults.sh --wal [SECONDS]                                      the WAL's size under reads and writes, five minutes
 #
 # Disks that can be filled and files that cannot be written need root on Linux, failing fsyncs strace; what cannot be tried
 # is named. It talks to this machine only, and all that it starts ends with it.

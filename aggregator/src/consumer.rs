@@ -23,11 +23,11 @@ use shared::{
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub use self::watchdog::PATIENCE;
 use self::{
     session::{End, SessionError},
     stores::Stores,
 };
-pub use self::watchdog::PATIENCE;
 use crate::{
     health::{Health, Part, WAITING},
     metrics::Metrics,

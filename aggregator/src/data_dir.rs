@@ -7,7 +7,7 @@ use std::{
 };
 
 /// The file that the process holding the directory has locked, with its name inside.
-const LOCK: &str = "aggregator.lock";
+pub const LOCK: &str = "aggregator.lock";
 
 /// A data directory that this process holds until it is dropped.
 #[derive(Debug)]

@@ -22,6 +22,7 @@ pub mod query;
 mod rejected;
 pub mod server;
 mod site;
+pub mod starting;
 mod status;
 mod streaming;
 #[cfg(test)]
@@ -47,11 +48,12 @@ use utoipa_axum::{
     routes,
 };
 
-use self::{body::Intake, observe::Watch, openapi::Document, problem::Problem};
+use self::{body::Intake, openapi::Document, problem::Problem};
 pub use self::{
     events::tail::MAX_TAILS,
     guard::Hosts,
     live::{Live, keep_learning, keep_sampling},
+    observe::Watch,
     page::{MAX_PAGES, MAX_PIECES},
 };
 use crate::{

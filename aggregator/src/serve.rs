@@ -8,10 +8,16 @@ use anyhow::Context;
 use shared::{
     connection::Connection,
     publish::{Options, Publisher},
-    service::Service,
+    service::{Service, Signals},
     trace::Tracer,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::{
@@ -19,10 +25,10 @@ use crate::{
     config::Settings,
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
-    health::Health,
-    http::{self, Api, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS},
+    health::{Health, Part},
+    http::{self, Api, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch, starting::Entrance},
     metrics::Metrics,
-    store,
+    store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
 
 /// Events that share a message when many requests come at once.
@@ -42,10 +48,8 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 /// Where the data directory, the store or the address cannot be had.
 pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
+    let mut signals = Signals::new().context("cannot listen to signals")?;
     let data_dir = hold(&settings.data_dir).await?;
-    let (writer, writer_ended, reader) =
-        store::open(data_dir.path(), started_at, settings.bounds())
-            .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
     let listener = listen(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
@@ -53,11 +57,30 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
-    let health = Health::starting();
     let metrics = Metrics::new();
     let service = Service::default();
     let token = service.token();
 
+    let (opening, hosts) = (Opening::default(), Hosts::new(&settings.allowed_hosts));
+    let watch = Watch {
+        metrics: metrics.clone(),
+        tracer: tracer.clone(),
+    };
+    let entrance = Entrance::new(opening.clone(), hosts.clone(), watch);
+    answer(&service, listener, &entrance);
+    info!(
+        address = format!("http://{address}"),
+        "opening the store; until it is open all requests are answered 503"
+    );
+    let opened = open_store(&settings, started_at, opening, &mut signals)
+        .await
+        .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
+    let Some((writer, writer_ended, reader)) = opened else {
+        token.cancel();
+        return Ok(service.run_until(signals).await);
+    };
+
+    let health = Health::starting();
     let options = Options {
         stream: settings.stream.clone(),
         max_events: MESSAGE_EVENTS,
@@ -82,7 +105,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         tails: Arc::new(Semaphore::new(MAX_TAILS)),
         stopping: token.clone(),
         otlp_topic: settings.otlp_topic.clone(),
-        hosts: Hosts::new(&settings.allowed_hosts),
+        hosts,
         live: Live::default(),
         identified_by_digest: 0.into(),
         started,
@@ -98,10 +121,11 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         writer,
         limits: settings.batch_limits(),
         patience: PATIENCE,
-        health,
+        health: health.clone(),
         metrics,
         tracer,
     };
+    let checking = keep_checking_files(consumer.writer.clone(), health, token.clone());
 
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });
     service.spawn("publisher", async {
@@ -109,20 +133,15 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         Ok(())
     });
     service.spawn("consumer", consumer.run(token.clone()));
-    let router = http::router(Arc::clone(&api));
-    let samples = token.clone();
-    let leaders = token.clone();
-    let learner = Arc::clone(&api);
-    service.spawn("live", async {
-        http::keep_sampling(api, samples).await;
-        Ok(())
-    });
+    service.spawn("files", checking);
+    entrance.open(http::router(Arc::clone(&api)));
+    let (learner, learning) = (Arc::clone(&api), token.clone());
     service.spawn("leaders", async {
-        http::keep_learning(learner, leaders).await;
+        http::keep_learning(learner, learning).await;
         Ok(())
     });
-    service.spawn("http", async {
-        http::server::serve(listener, router, token).await;
+    service.spawn("live", async {
+        http::keep_sampling(api, token).await;
         Ok(())
     });
     info!(
@@ -130,10 +149,38 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         data_dir = data_dir.path().display().to_string(),
         "listening"
     );
-    let code = service.run().await.context("cannot listen to signals")?;
+    let code = service.run_until(signals).await;
     // Acks are on their way through the client until it has written them.
     let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
     Ok(code)
+}
+
+/// Serves HTTP from now on: before the store is open, which takes minutes where its index is rebuilt.
+fn answer(service: &Service, listener: TcpListener, entrance: &Entrance) {
+    let (router, token) = (entrance.router(), service.token());
+    service.spawn("http", async {
+        http::server::serve(listener, router, token).await;
+        Ok(())
+    });
+}
+
+/// Opens the store on a thread of its own. None where a signal comes first; what is half done is begun again at the next
+/// start, as after a kill.
+async fn open_store(
+    settings: &Settings,
+    now: i64,
+    opening: Opening,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
+    let (directory, bounds) = (settings.data_dir.clone(), settings.bounds());
+    let opened = spawn_blocking(move || store::open_observed(&directory, now, bounds, opening));
+    tokio::select! {
+        opened = opened => Ok(Some(opened.context("opening it broke off")??)),
+        name = signals.next() => {
+            info!(signal = name, "stopping while the store is being opened");
+            Ok(None)
+        }
+    }
 }
 
 /// How long a predecessor that was just killed may take to be gone; the system frees its lock and its port a
@@ -142,6 +189,43 @@ const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// How often it is looked at.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// How often the store's files are looked at while nothing is written.
+const CHECK: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Says in the health when the store's files are deleted or replaced, also while nothing is written, and when they are back.
+async fn keep_checking_files(
+    writer: Writer,
+    health: Health,
+    token: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(CHECK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_replaced = false;
+    let checking = async {
+        loop {
+            ticks.tick().await;
+            match writer.check_files().await {
+                Ok(()) if is_replaced => {
+                    is_replaced = false;
+                    health.works(Part::Store);
+                }
+                Ok(()) => {}
+                // The writer's own end is told by its task.
+                Err(StoreError::Stopped) => return,
+                Err(err) => {
+                    is_replaced = true;
+                    health.fails(Part::Store, err.to_string());
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = checking => {}
+        () = token.cancelled() => {}
+    }
+    Ok(())
+}
 
 /// Holds the data directory, as soon as a predecessor that is just ending lets go of it.
 async fn hold(path: &Path) -> Result<DataDir, DataDirError> {

@@ -7,13 +7,16 @@ mod append;
 pub mod backup;
 mod digest;
 mod duplicates;
+mod files;
 mod fingerprint;
+mod gate;
 mod incarnation;
 mod index;
 mod leaders;
 mod lookup;
 mod marks;
 mod migrate;
+mod opening;
 mod options;
 pub mod ranges;
 pub mod reader;
@@ -27,7 +30,7 @@ pub mod verify;
 mod waits;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shared::message::Arrivals;
 
@@ -37,6 +40,7 @@ pub use self::{
     append::kept::Bounds,
     incarnation::{Met, Position, Standing, Witness},
     index::{FOLDER as INDEX_FOLDER, IndexError},
+    opening::Opening,
     reader::Reader,
     waits::{Outcome, Place as StreamPlace, Wait},
     writer::{Writer, WriterEnded},
@@ -98,6 +102,17 @@ pub enum StoreError {
     /// The file holds something else than it should.
     #[error("the database cannot be used: {0}")]
     Foreign(String),
+    /// A file of the store was deleted, moved or replaced while it was open. What was committed last may be in no file that
+    /// has a name.
+    #[error(
+        "{path} is not the file that the aggregator opened any more: {how}. Nothing is acked until the original is back. To go on with what is there now, stop the aggregator, restore a backup if the original is lost, and start it again"
+    )]
+    Replaced {
+        /// Where the file was.
+        path: PathBuf,
+        /// What is there instead.
+        how: String,
+    },
     /// The dedup index cannot be read or written. It is derived from the rows, and is made anew before the next write.
     #[error("the dedup index cannot be used: {0}")]
     Index(#[from] IndexError),
@@ -126,8 +141,22 @@ pub fn open(
     now: i64,
     bounds: Bounds,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    open_observed(directory, now, bounds, Opening::default())
+}
+
+/// As [`open`]; how far it has come is told to `opening`.
+///
+/// # Errors
+/// As [`StoreError`] tells.
+pub fn open_observed(
+    directory: &Path,
+    now: i64,
+    bounds: Bounds,
+    opening: Opening,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
     let options = Options {
         bounds,
+        opening,
         ..Options::default()
     };
     open_with(directory, now, options)
@@ -138,9 +167,14 @@ fn open_with(
     now: i64,
     options: Options,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    // A symbolic link that is pointed elsewhere must not have half of the store there.
+    let real = directory.canonicalize();
+    let real = real.unwrap_or_else(|_| directory.to_owned());
     let place = Place {
-        file: directory.join(FILE),
-        index: directory.join(index::FOLDER),
+        file: real.join(FILE),
+        index: real.join(index::FOLDER),
+        directory: real,
+        given: directory.to_owned(),
         options,
     };
     let file = place.file.clone();

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
@@ -36,6 +36,11 @@ struct Running {
 
 impl Running {
     fn start(data_dir: &Path) -> Self {
+        Self::start_until(data_dir, "\"listening\"")
+    }
+
+    /// Starts one and waits for a line that has the address and `words` in it.
+    fn start_until(data_dir: &Path, words: &str) -> Self {
         let mut child = aggregator()
             .arg("--data-dir")
             .arg(data_dir)
@@ -43,7 +48,7 @@ impl Running {
             .unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();
-        while !line.contains("\"listening\"") {
+        while !line.contains(words) {
             line.clear();
             assert!(
                 log.read_line(&mut line).unwrap() > 0,
@@ -210,6 +215,71 @@ fn wrong_settings_are_one_line_and_exit_code_2() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
     let (code, text) = refused(command.env_clear().env("LOG_LEVEL", "=="));
     assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+}
+
+/// Makes the index's list of tables a pipe: opening the store waits until somebody writes into it.
+fn hold_opening(data_dir: &Path) -> PathBuf {
+    let index = data_dir.join("index");
+    std::fs::create_dir_all(&index).unwrap();
+    let list = index.join("current");
+    let made = Command::new("mkfifo").arg(&list).status().unwrap();
+    assert!(made.success());
+    list
+}
+
+#[test]
+fn it_answers_while_the_store_is_being_opened_and_serves_when_it_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let list = hold_opening(directory.path());
+    let running = Running::start_until(directory.path(), "opening the store");
+    let health = running.get("/health");
+    assert!(health.starts_with("HTTP/1.1 503"), "{health}");
+    assert!(health.contains("\"status\":\"starting\""), "{health}");
+    assert!(
+        health.contains("\"store\":\"the store is being opened\""),
+        "{health}"
+    );
+    let stats = running.get("/stats");
+    assert!(stats.starts_with("HTTP/1.1 503"), "{stats}");
+    assert!(stats.contains("urn:problem:starting"), "{stats}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .env_clear()
+        .args(["healthcheck", "--listen", &running.address]);
+    let (code, text) = refused(&mut command);
+    assert_eq!(code, 1);
+    assert!(text.contains("starting"), "{text}");
+
+    // The list ends where it begins: it is damaged, and the index is made anew.
+    drop(std::fs::OpenOptions::new().write(true).open(&list).unwrap());
+    let started = Instant::now();
+    while !running.get("/stats").contains("\"pending\":null") {
+        assert!(started.elapsed() < DEADLINE, "it never serves");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn sigterm_while_the_store_is_being_opened_ends_it_with_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let _list = hold_opening(directory.path());
+    let mut running = Running::start_until(directory.path(), "opening the store");
+    running.signal("-TERM");
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_ends_it_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(Running::start(directory.path()));
+    let file = directory.path().join("aggregator.db");
+    let store = rusqlite::Connection::open(file).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    drop(store);
+    let (code, text) = refused(aggregator().arg("--data-dir").arg(directory.path()));
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("error: cannot open the store in"), "{text}");
+    assert!(text.contains("schema version 99"), "{text}");
 }
 
 #[test]

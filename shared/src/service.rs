@@ -58,7 +58,11 @@ impl Service {
     /// # Errors
     /// Where the signals cannot be listened to.
     pub async fn run(self) -> std::io::Result<ExitCode> {
-        let mut signals = Signals::new()?;
+        Ok(self.run_until(Signals::new()?).await)
+    }
+
+    /// As [`Self::run`], for who listens to the signals already.
+    pub async fn run_until(self, mut signals: Signals) -> ExitCode {
         tokio::select! {
             name = signals.next() => info!(signal = name, "stopping"),
             () = self.token.cancelled() => {}
@@ -69,18 +73,18 @@ impl Service {
             () = self.tasks.wait() => {}
             name = signals.next() => {
                 warn!(signal = name, "stopping at once");
-                return Ok(ExitCode::FAILURE);
+                return ExitCode::FAILURE;
             }
             () = tokio::time::sleep(STOP_DEADLINE) => {
                 error!("tasks did not end in time; stopping without them");
-                return Ok(ExitCode::FAILURE);
+                return ExitCode::FAILURE;
             }
         }
         if self.failed.load(Ordering::Relaxed) {
-            return Ok(ExitCode::FAILURE);
+            return ExitCode::FAILURE;
         }
         info!("stopped");
-        Ok(ExitCode::SUCCESS)
+        ExitCode::SUCCESS
     }
 }
 

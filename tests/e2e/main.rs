@@ -34,6 +34,7 @@ mod readme;
 mod reconciliation;
 mod redelivery;
 mod refusals;
+mod replaced;
 mod senders;
 mod slow_clients;
 mod tail;

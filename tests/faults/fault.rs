@@ -3,6 +3,7 @@
 mod clients;
 mod copies;
 mod disks;
+mod files;
 mod network;
 mod processes;
 
@@ -27,6 +28,7 @@ pub enum Fault {
     FsyncFails,
     DatabaseReadOnly,
     OlderStore,
+    StoreFileDeleted,
     OlderStream { while_aggregator_runs: bool },
     DurableDeleted,
     StreamDeleted,
@@ -74,6 +76,7 @@ impl Fault {
             Self::FsyncFails,
             Self::DatabaseReadOnly,
             Self::OlderStore,
+            Self::StoreFileDeleted,
             Self::OlderStream {
                 while_aggregator_runs: false,
             },
@@ -115,6 +118,7 @@ impl Fault {
             Self::FsyncFails => "fsync-fails",
             Self::DatabaseReadOnly => "database-read-only",
             Self::OlderStore => "older-store",
+            Self::StoreFileDeleted => "store-file-deleted",
             Self::OlderStream {
                 while_aggregator_runs: false,
             } => "older-stream-aggregator-stopped",
@@ -156,6 +160,7 @@ impl Fault {
             Self::FsyncFails => disks::fail_fsync(world, lasts).await?,
             Self::DatabaseReadOnly => disks::make_read_only(world, lasts).await?,
             Self::OlderStore => copies::older_store(world, lasts).await,
+            Self::StoreFileDeleted => files::delete_store(world, lasts, random).await,
             Self::OlderStream {
                 while_aggregator_runs,
             } => copies::older_stream(world, lasts, while_aggregator_runs).await,

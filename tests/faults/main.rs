@@ -48,6 +48,9 @@ struct Settings {
     /// Instead: keep the store's disk full for so many seconds under load
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     disk_full: Option<u64>,
+    /// Instead: measure the WAL for so many seconds while many clients read and events come in
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
+    wal: Option<u64>,
 }
 
 #[tokio::main]
@@ -77,6 +80,9 @@ async fn run(settings: &Settings) -> bool {
     }
     if let Some(seconds) = settings.disk_full {
         return trial::disk_full(Duration::from_secs(seconds)).await;
+    }
+    if let Some(seconds) = settings.wal {
+        return trial::wal(Duration::from_secs(seconds)).await;
     }
     rounds(settings).await
 }

@@ -95,6 +95,7 @@ impl Traffic {
     }
 
     /// Traffic that goes on from this one, and of which every event repeats an identity, from a source of its own.
+    #[allow(dead_code, reason = "only the growth benchmark has conflicts")]
     pub fn into_conflicts(mut self) -> Self {
         self.recipe.duplicates = 1.0;
         self.source = Some(Source::new("another").expect("a word is a source"));

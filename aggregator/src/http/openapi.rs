@@ -53,7 +53,8 @@ const ABOUT: &str = "Takes events in at least once, stores each exactly once, an
 duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
 with 404, another method with 405 and the header Allow, HEAD as GET is, without the body, and OPTIONS with 204 and Allow. A request of HTTP/1.1 without \
 exactly one valid Host is refused with 400, and a Transfer-Encoding other than chunked with 501. A head of more than 32 KiB or \
-100 header fields is refused with 431. Doubled slashes in a path and one at its end are ignored.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
+100 header fields is refused with 431. Doubled slashes in a path and one at its end are ignored. While the service opens its store every operation is answered with \
+503, a problem document of the type urn:problem:starting and Retry-After; /health then has the status starting and says how far it is.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
 letters, digits and -_.:, the answer tells the name that they were given. A traceparent (and tracestate) of W3C is carried on to \
 the COMMIT.\n\nEvery answer has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
 X-Content-Type-Options and X-Frame-Options, for browsers.";

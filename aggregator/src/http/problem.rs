@@ -17,6 +17,9 @@ use crate::store::StoreError;
 /// Longest detail that may quote a request.
 const MAX_DETAIL_BYTES: usize = 500;
 
+/// When a service that starts is to be asked again.
+pub const STARTING_PAUSE: Duration = Duration::from_secs(5);
+
 /// Errors named in one answer; further ones are counted only.
 const SHOWN: usize = 100;
 
@@ -455,6 +458,19 @@ impl Problem {
                 "Index away",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the dedup index is being made anew; try again in a moment".to_owned(),
+            )
+        }
+    }
+
+    /// 503: the store is being opened; `step` is how far that is.
+    pub fn starting(step: &str) -> Self {
+        Self {
+            retry_after: Some(STARTING_PAUSE),
+            ..Self::new(
+                "urn:problem:starting",
+                "Starting",
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("{step}; try again later, and see GET /health"),
             )
         }
     }

@@ -8,8 +8,8 @@ use std::{
 use axum::{
     Json,
     extract::{RawQuery, State},
-    http::StatusCode,
-    response::Response,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use shared::stream::{self, StreamState};
@@ -20,10 +20,13 @@ use super::{
     Api,
     openapi::{AskedAll, Unasked},
     page::{self, Whole},
-    problem::Problem,
+    problem::{Problem, STARTING_PAUSE},
     query::Query,
 };
-use crate::{clock, store::reader};
+use crate::{
+    clock,
+    store::{Opening, reader},
+};
 
 /// Topic names shown in `/stats`; `topics_total` counts all.
 const MAX_TOPICS: usize = 1_000;
@@ -189,6 +192,23 @@ pub async fn health(
         clock,
     };
     Ok((code, Json(health)))
+}
+
+/// `GET /health` while the store is being opened.
+pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery) -> Response {
+    if let Err(problem) = Query::parse(query.as_deref(), &[]) {
+        return problem.into_response();
+    }
+    let health = Health {
+        status: "starting",
+        timestamp: clock::rfc3339(clock::now_micros()),
+        checks: BTreeMap::from([("store", opening.step())]),
+        missing: 0,
+        clock: None,
+        notices: BTreeMap::new(),
+    };
+    let pause = [(header::RETRY_AFTER, STARTING_PAUSE.as_secs().to_string())];
+    (StatusCode::SERVICE_UNAVAILABLE, pause, Json(health)).into_response()
 }
 
 /// The parts that do not work, by what they said themselves.

@@ -6,6 +6,7 @@ mod live;
 mod openapi;
 mod otlp;
 mod pages;
+mod starting;
 
 use std::{sync::Arc, time::Instant};
 

@@ -14,7 +14,8 @@ mod table;
 mod threads;
 
 use std::{
-    path::Path,
+    io::ErrorKind,
+    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
@@ -33,7 +34,7 @@ use self::{
     sealed::Sealed,
     threads::Threads,
 };
-use super::options::Options;
+use super::{files::Identity, options::Options};
 
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
@@ -50,6 +51,9 @@ pub enum IndexError {
     /// Its files hold what nobody thought of.
     #[error("its files are damaged")]
     Panicked,
+    /// Its folder is another one than it was opened in.
+    #[error("its folder was deleted or replaced")]
+    Replaced,
     /// It does not have what the store's rows say.
     #[error("it does not agree with the event rows: {0}")]
     Wrong(&'static str),
@@ -86,6 +90,7 @@ pub(super) struct Index {
     shared: Arc<Shared>,
     threads: Threads,
     table_entries: usize,
+    folder: (PathBuf, Identity),
 }
 
 /// What the threads share.
@@ -135,8 +140,20 @@ impl Index {
             shared,
             threads,
             table_entries: options.table_entries,
+            folder: (folder.to_owned(), Identity::of(folder)?),
         };
         Ok((index, seal))
+    }
+
+    /// Whether its folder is still there. Of another one in its place the tree would read files that have the same names as
+    /// its own.
+    fn check_folder(&self) -> Result<(), IndexError> {
+        let (folder, opened) = &self.folder;
+        match Identity::of(folder) {
+            Ok(found) if found != *opened => Err(IndexError::Replaced),
+            Err(err) if err.kind() == ErrorKind::NotFound => Err(IndexError::Replaced),
+            _ => Ok(()),
+        }
     }
 
     /// Whether its threads do their work.
@@ -243,7 +260,7 @@ impl IndexError {
                 lsm_tree::Error::Io(err) => !is_passing(err),
                 _ => true,
             },
-            Self::Panicked | Self::Wrong(_) => true,
+            Self::Panicked | Self::Replaced | Self::Wrong(_) => true,
             Self::System(_) | Self::Away => false,
             #[cfg(test)]
             Self::Fault => false,

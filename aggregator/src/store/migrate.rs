@@ -17,6 +17,7 @@ use super::{
     digest::Digest,
     fingerprint::{Fields, Key},
     marks,
+    opening::Opening,
 };
 
 /// Rows copied in one transaction, whose WAL is 5 GB if all of them are as large as an event may be.
@@ -84,14 +85,23 @@ CREATE TABLE marks (
 PRAGMA user_version = 4;";
 
 /// Migrates a store of version 3, in the caller's transaction: reads the events once.
-pub(super) fn from_version_3(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+pub(super) fn from_version_3(
+    transaction: &Transaction<'_>,
+    opening: &Opening,
+) -> rusqlite::Result<()> {
     transaction.execute_batch(VERSION_4)?;
+    let sql = "SELECT ifnull(max(sequence), 0) FROM events";
+    let end: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
     let mut ordinals: HashMap<i64, u64> = HashMap::new();
     let mut select =
         transaction.prepare("SELECT sequence, topic_id FROM events ORDER BY sequence")?;
     let mut rows = select.query([])?;
     while let Some(row) = rows.next()? {
         let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
+        if sequence % CHUNK == 1 {
+            let step = "the store is being migrated from schema version 3 to 4";
+            opening.events(step, sequence - 1, end);
+        }
         let ordinal = ordinals.entry(topic_id).or_default();
         *ordinal += 1;
         marks::mark(transaction, topic_id, sequence, *ordinal)?;
@@ -112,7 +122,10 @@ pub(super) fn from_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<
 }
 
 /// Migrates a store of version 1 to version 2, from the beginning or from where it was interrupted.
-pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn from_version_1(
+    connection: &mut Connection,
+    opening: &Opening,
+) -> Result<(), StoreError> {
     let last = "SELECT ifnull(max(sequence), 0) FROM ";
     let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;
     begin(connection)?;
@@ -124,6 +137,8 @@ pub(super) fn from_version_1(connection: &mut Connection) -> Result<(), StoreErr
     );
     let (mut copied, mut shown): (i64, i64) = (begun, begun);
     while copied < end {
+        let step = "the store is being migrated from schema version 1 to 2";
+        opening.events(step, copied, end);
         copied = copy(connection, copied, CHUNK)?;
         if copied - shown >= SHOWN_EVERY {
             shown = copied;

@@ -1,6 +1,6 @@
 //! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
 
-use super::{append::kept::Bounds, index::Faults};
+use super::{append::kept::Bounds, index::Faults, opening::Opening};
 
 #[derive(Debug, Clone)]
 pub(super) struct Options {
@@ -13,8 +13,12 @@ pub(super) struct Options {
     pub split_events: usize,
     /// Topics that the writer remembers. With names as long as they may be, these are 20 MiB.
     pub topics: usize,
+    /// Bytes of the WAL at which reads make way for its reset.
+    pub wal_bound: u64,
     /// How much is kept for people to look at.
     pub bounds: Bounds,
+    /// Told how far the opening has come.
+    pub opening: Opening,
     /// What tests do to the threads.
     pub faults: Faults,
 }
@@ -26,7 +30,9 @@ impl Default for Options {
             replay_rows: 10_000,
             split_events: 512,
             topics: 50_000,
+            wal_bound: 64 * 1024 * 1024,
             bounds: Bounds::default(),
+            opening: Opening::default(),
             faults: Faults::default(),
         }
     }

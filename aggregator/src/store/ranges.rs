@@ -123,10 +123,9 @@ impl Tracked {
     /// Adds every number from `first` to `last`, both included.
     pub fn insert(&mut self, first: u64, last: u64) {
         let changed = &mut self.changed;
-        self.ranges
-            .insert_noting(first, last, |first| {
-                changed.insert(first);
-            });
+        self.ranges.insert_noting(first, last, |first| {
+            changed.insert(first);
+        });
     }
 
     /// What has changed, which counts as written from then on: where a range begins, and its end, or none where no range begins

@@ -31,8 +31,8 @@ pub use self::{
     topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
 use super::{
-    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError,
-    ranges::Ranges, state::load_applied, writer::Memory,
+    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, ranges::Ranges,
+    state::load_applied, writer::Memory,
 };
 
 /// Queries that run at once.
@@ -138,13 +138,21 @@ impl Stats {
 impl Reader {
     /// For a store whose writer has opened it.
     pub(super) fn open(file: &Path, memory: Memory) -> Result<Self, StoreError> {
-        let first = connect(file)?;
-        let key = first.query_row("SELECT hash_key FROM store", [], |row| row.get(0))?;
+        // All of them now, and with a first read: then they have the files open that the writer has, whatever becomes of
+        // the paths.
+        let mut key = None;
+        let idle = (0..CONNECTIONS).map(|_| {
+            let connection = connect(file)?;
+            key = connection.query_row("SELECT hash_key FROM store", [], |row| row.get(0))?;
+            Ok(connection)
+        });
+        let idle = idle.collect::<Result<_, StoreError>>()?;
+        memory.files.check()?;
         Ok(Self {
             file: Arc::new(file.to_owned()),
             memory,
-            key: Key(key),
-            idle: Arc::new(Mutex::new(vec![first])),
+            key: Key(key.expect("there is at least one connection")),
+            idle: Arc::new(Mutex::new(idle)),
             places: Arc::new(Semaphore::new(CONNECTIONS)),
             scans: Arc::new(Semaphore::new(SCANS)),
         })
@@ -175,9 +183,10 @@ impl Reader {
     ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
+        let gate = self.memory.gate.clone();
         self.read(move |read| {
             let _scan = scan;
-            events::page(read, &question, &extent, sink, &gone)
+            events::page(read, &question, &extent, sink, &gone, &gate)
         })
         .await
     }
@@ -368,16 +377,27 @@ impl Reader {
             let pooled = idle().pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => connect(&reader.file)?,
+                None => reader.connect_again()?,
             };
+            let inside = reader.memory.gate.enter();
             let transaction = connection.transaction()?;
             let answer = query(&transaction)?;
             drop(transaction);
+            drop(inside);
             // A connection that failed is not used again.
             idle().push(connection);
             Ok(answer)
         });
         task.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// In the place of a connection that failed. What is at the path may not be this store any more.
+    fn connect_again(&self) -> Result<Connection, StoreError> {
+        self.memory.files.check()?;
+        let connection = connect(&self.file)?;
+        connection.query_row("SELECT hash_key FROM store", [], |_| Ok(()))?;
+        self.memory.files.check()?;
+        Ok(connection)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig, params};
 
 use tracing::{info, warn};
 
-use super::{BUSY_TIMEOUT, StoreError, migrate};
+use super::{BUSY_TIMEOUT, StoreError, migrate, opening::Opening, options::Options};
 
 /// The schema version that this program reads and writes.
 const VERSION: i64 = 4;
@@ -19,9 +19,13 @@ const CHECKPOINT_PAGES: i64 = 4_000;
 const CACHE_KIB: i64 = 16 * 1024;
 
 /// The one connection that can write, with the schema made where there is none.
-pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreError> {
-    let mut connection = set_up(Connection::open(file)?)?;
-    make_or_migrate(&mut connection, now)?;
+pub(super) fn open_or_make(
+    file: &Path,
+    now: i64,
+    options: &Options,
+) -> Result<Connection, StoreError> {
+    let mut connection = set_up(Connection::open(file)?, options)?;
+    make_or_migrate(&mut connection, now, &options.opening)?;
     if let Err(err) = settle(&connection) {
         // As on a full disk. Reading works, and what is written next will tell.
         warn!(error = %err, "the WAL was not brought into the database");
@@ -30,9 +34,9 @@ pub(super) fn open_or_make(file: &Path, now: i64) -> Result<Connection, StoreErr
 }
 
 /// The one connection that can write, to a store that is there.
-pub(super) fn open(file: &Path) -> Result<Connection, StoreError> {
+pub(super) fn open(file: &Path, options: &Options) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    set_up(Connection::open_with_flags(file, flags)?)
+    set_up(Connection::open_with_flags(file, flags)?, options)
 }
 
 /// Moves what a predecessor left in the WAL into the database, on disk. Its last commit may have been on its way there when
@@ -43,7 +47,7 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
-fn set_up(connection: Connection) -> Result<Connection, StoreError> {
+fn set_up(connection: Connection, options: &Options) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
@@ -57,7 +61,12 @@ fn set_up(connection: Connection) -> Result<Connection, StoreError> {
     // No table refers to another; but what a person adds by hand is held to what it says.
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // What the WAL is cut to when it begins again after it was longer. That is more than it usually has, for a file that
+    // grows with each commit costs more than one that is written again.
+    connection.pragma_update(None, "journal_size_limit", options.wal_bound / 2)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // A connection that is given up leaves the WAL, whose file is known, to the next one. An orderly end sees to it itself.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 
@@ -76,25 +85,29 @@ pub(super) fn check_version(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-fn make_or_migrate(connection: &mut Connection, now: i64) -> Result<(), StoreError> {
+fn make_or_migrate(
+    connection: &mut Connection,
+    now: i64,
+    opening: &Opening,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let version: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match version {
         VERSION => Ok(()),
         1 => {
             drop(transaction);
-            migrate::from_version_1(connection)?;
-            make_or_migrate(connection, now)
+            migrate::from_version_1(connection, opening)?;
+            make_or_migrate(connection, now, opening)
         }
         2 => {
             migrate::from_version_2(&transaction)?;
             transaction.commit()?;
             info!("the store has schema version 3 now");
-            make_or_migrate(connection, now)
+            make_or_migrate(connection, now, opening)
         }
         3 => {
             info!("migrating the store from schema version 3 to 4");
-            migrate::from_version_3(&transaction)?;
+            migrate::from_version_3(&transaction, opening)?;
             transaction.commit()?;
             info!("the store has schema version 4 now");
             Ok(())

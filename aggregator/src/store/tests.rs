@@ -4,6 +4,7 @@
 mod backup;
 mod content;
 mod damage;
+mod files;
 mod harness;
 mod incarnations;
 mod index;
@@ -15,7 +16,9 @@ mod memory;
 mod migration;
 mod model;
 mod named;
+mod opening;
 mod questions;
 mod random;
 mod trial;
 mod verify;
+mod wal;

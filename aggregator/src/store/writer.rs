@@ -1,6 +1,7 @@
 //! The writer: one OS thread that owns the only connection that can write, and the one before it that looks up.
 
 mod owner;
+mod wal;
 
 use std::{path::PathBuf, sync::Arc, thread};
 
@@ -10,7 +11,9 @@ use self::owner::Owner;
 use super::{
     Appended, Delivery, Position, StoreError,
     duplicates::Duplicates,
+    files::Files,
     fingerprint::Key,
+    gate::Gate,
     incarnation::{Met, Standing},
     leaders::Leaders,
     lookup::{self, LookFailed, Looked, Rows, Slot},
@@ -54,6 +57,7 @@ enum Task {
     Meet(Met, i64, Reply<Position>),
     AcknowledgeMissing(i64, Reply<u64>),
     Requeued(i64, i64, Reply<bool>),
+    CheckFiles(Reply<()>),
 }
 
 impl Writer {
@@ -94,6 +98,15 @@ impl Writer {
     /// [`StoreError`]; nothing was changed.
     pub async fn requeued(&self, id: i64, now: i64) -> Result<bool, StoreError> {
         self.task(|reply| Task::Requeued(id, now, reply)).await
+    }
+
+    /// Looks whether the store's files are still where they were opened. Every write does that too, before it is reported
+    /// as done; this is for the time between writes.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`].
+    pub async fn check_files(&self) -> Result<(), StoreError> {
+        self.task(Task::CheckFiles).await
     }
 
     /// Begins to wait for what becomes of events of these identities, topic and `event_id`; none where too many are
@@ -140,6 +153,10 @@ impl WriterEnded {
 pub(super) struct Place {
     pub file: PathBuf,
     pub index: PathBuf,
+    /// Where both are.
+    pub directory: PathBuf,
+    /// The same, by the name that a person gave.
+    pub given: PathBuf,
     pub options: Options,
 }
 
@@ -153,6 +170,8 @@ pub(super) struct Memory {
     pub last_event: watch::Receiver<i64>,
     /// Stream sequences that are missing and not acknowledged, as of the last commit.
     pub missing: watch::Receiver<u64>,
+    pub files: Files,
+    pub gate: Gate,
 }
 
 /// Opens the store for writing and starts the threads. The index is in the slot from then on.
@@ -161,7 +180,7 @@ pub(super) fn start(
     slot: &Slot,
     now: i64,
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
-    let connection = schema::open_or_make(&place.file, now)?;
+    let connection = schema::open_or_make(&place.file, now, &place.options)?;
     let rows = Rows::of(place.file.clone());
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
     let standing = owner.standing.subscribe();
@@ -173,6 +192,8 @@ pub(super) fn start(
         leaders: owner.leaders.clone(),
         last_event: owner.last_event.subscribe(),
         missing: owner.missing.subscribe(),
+        files: owner.files.clone(),
+        gate: owner.gate.clone(),
     };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);

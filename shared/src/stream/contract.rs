@@ -221,7 +221,9 @@ mod tests {
     /// Changes that would lose, expire, alter or re-time messages, or weaken their `PubAck`: the field as the client
     /// calls it, as the broker calls it, and the change.
     const REFUSED: &[(&str, &str, Change)] = &[
-        ("subjects", "subjects", |c| c.subjects.push("more".to_owned())),
+        ("subjects", "subjects", |c| {
+            c.subjects.push("more".to_owned())
+        }),
         ("subjects", "subjects", |c| c.subjects.clear()),
         ("retention", "retention", |c| {
             c.retention = RetentionPolicy::WorkQueue;
@@ -260,7 +262,9 @@ mod tests {
         ("sources", "sources", |c| {
             c.sources = Some(vec![Source::default()]);
         }),
-        ("allow_rollup", "allow_rollup_hdrs", |c| c.allow_rollup = true),
+        ("allow_rollup", "allow_rollup_hdrs", |c| {
+            c.allow_rollup = true
+        }),
         ("deny_purge", "deny_purge", |c| c.deny_purge = true),
         ("subject_transform", "subject_transform", |c| {
             c.subject_transform = Some(SubjectTransform {
@@ -305,7 +309,9 @@ mod tests {
         ("metadata", |c| {
             c.metadata.insert("_nats.level".to_owned(), "1".to_owned());
         }),
-        ("template_owner", |c| c.template_owner = "someone".to_owned()),
+        ("template_owner", |c| {
+            c.template_owner = "someone".to_owned()
+        }),
         ("deny_delete", |c| c.deny_delete = true),
         ("republish", |c| {
             c.republish = Some(Republish {

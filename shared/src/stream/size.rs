@@ -14,13 +14,15 @@ use super::{LARGEST_MESSAGE, Settings, StreamError};
 /// Whether settings ask for less than the stream has; [`resize`] has to know then who shares the stream.
 #[must_use]
 pub fn is_above(info: &Info, settings: &Settings) -> bool {
-    limit(info.config.max_bytes) > settings.max_bytes || info.config.num_replicas > settings.replicas
+    limit(info.config.max_bytes) > settings.max_bytes
+        || info.config.num_replicas > settings.replicas
 }
 
 /// Whether settings ask for more than the stream has.
 #[must_use]
 pub fn is_below(info: &Info, settings: &Settings) -> bool {
-    limit(info.config.max_bytes) < settings.max_bytes || info.config.num_replicas < settings.replicas
+    limit(info.config.max_bytes) < settings.max_bytes
+        || info.config.num_replicas < settings.replicas
 }
 
 /// Updates the stream's largest size and replicas where that is possible now. Returns what could not be lowered yet and why, for

@@ -183,6 +183,7 @@ impl<'a> Looking<'a> {
 
     /// Looks identities up, each answer in the place of its question.
     pub fn find(&self, identities: &[u128]) -> Result<Vec<Option<Entry>>, IndexError> {
+        self.index.check_folder()?;
         // Memory first: an entry may get from there into the tree meanwhile, and never back.
         let mut answers: Vec<Option<Entry>> = identities
             .iter()

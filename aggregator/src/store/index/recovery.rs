@@ -30,7 +30,7 @@ pub(in crate::store) fn recover(
     options: &Options,
 ) -> Result<Index, StoreError> {
     let again = |index: Index| {
-        read_again(&index, connection, key, last_event, options.replay_rows)?;
+        read_again(&index, connection, key, last_event, options)?;
         Ok(index)
     };
     let read = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
@@ -117,15 +117,17 @@ fn read_again(
     connection: &Connection,
     key: &Key,
     last_event: i64,
-    rows: usize,
+    options: &Options,
 ) -> Result<(), StoreError> {
     let first = index.known();
     let mut shown = first;
     while index.known() < last_event {
+        let step = "the dedup index is being rebuilt";
+        options.opening.events(step, index.known(), last_event);
         index.shared.faults.at(Step::Replay)?;
         index.make_room()?;
         let known = index.known();
-        let entries = read(connection, key, known, rows)?;
+        let entries = read(connection, key, known, options.replay_rows)?;
         // Sequences have no gaps: a row that is not there would be an identity that is stored again.
         let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
         if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {

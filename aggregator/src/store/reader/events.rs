@@ -14,7 +14,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 pub use self::matching::{Matching, PayloadValue};
 use self::walk::Step;
 use super::Sink;
-use crate::store::marks::Chain;
+use crate::store::{gate::Gate, marks::Chain};
 
 /// Rows that a page looks at where the events have to match; then it ends with what it found.
 pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
@@ -112,13 +112,14 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 }
 
 /// A page of the events that a question is about. It ends early where there is no room for an event, where it has looked
-/// for long, and where nobody waits for it any more.
+/// for long or the gate closes, and where nobody waits for it any more.
 pub(super) fn page<S: Sink<StoredEvent>>(
     read: &Transaction<'_>,
     question: &Question,
     extent: &Extent,
     sink: S,
     is_gone: &AtomicBool,
+    gate: &Gate,
 ) -> rusqlite::Result<EventPage<S>> {
     let chains = chains(read, &question.topics)?;
     let total = match &chains {
@@ -139,7 +140,8 @@ pub(super) fn page<S: Sink<StoredEvent>>(
     let begun = Instant::now();
     walk::walk(read, chains, question.order, range, |row| {
         let is_full = found >= extent.limit;
-        let is_spent = matcher.is_some() && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME);
+        let is_spent = matcher.is_some()
+            && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME || gate.is_closing());
         // A page that has looked at nothing would never come further.
         if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {
             page.next = last;

@@ -348,12 +348,14 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<TopicCounts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::schema;
+    use crate::store::{options::Options, schema};
 
     #[test]
     fn a_query_that_nobody_waits_for_looks_at_no_more_topics() {
         let directory = tempfile::tempdir().unwrap();
-        let mut connection = schema::open_or_make(&directory.path().join("store.db"), 0).unwrap();
+        let mut connection =
+            schema::open_or_make(&directory.path().join("store.db"), 0, &Options::default())
+                .unwrap();
         let read = connection.transaction().unwrap();
         let sql = "INSERT INTO topics VALUES (?1, 't' || ?1, 3, 2, 1, zeroblob(16), 1, 2, 1)";
         for id in 1..30 {

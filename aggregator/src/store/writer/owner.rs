@@ -1,17 +1,19 @@
 //! The writer's own thread: the one connection that can write, one transaction a command.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
 use tokio::sync::{mpsc, watch};
 use tracing::{debug, warn};
 
-use super::{Place, Task, Work};
+use super::{Place, Task, Work, wal::Wal};
 use crate::store::{
     Appended, Position, StoreError,
     append::{self, Fresh, Ground, kept},
     duplicates::Duplicates,
+    files::Files,
     fingerprint::Key,
+    gate::Gate,
     incarnation::{self, Met, Standing},
     index::{self, Asked, Index, Step},
     leaders::Leaders,
@@ -21,6 +23,9 @@ use crate::store::{
     topics::Topics,
     waits::Waits,
 };
+
+/// How long reads are waited for when the WAL has to be saved.
+const SAVE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The connection, and what memory knows of what it committed.
 struct Open {
@@ -45,12 +50,25 @@ pub(super) struct Owner {
     pub duplicates: Duplicates,
     pub leaders: Leaders,
     pub waits: Waits,
+    pub files: Files,
+    pub gate: Gate,
+    wal: Wal,
+    /// The size of the WAL when the files were last looked at.
+    wal_bytes: u64,
+    /// Whether the files were not in their place when they were last looked at.
+    is_replaced: bool,
 }
 
 impl Owner {
     pub fn new(place: Place, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
         let open = Open::load(connection, place.options.topics)?;
+        let gate = Gate::default();
         let mut owner = Self {
+            files: Files::opened(&place.directory, &place.given)?,
+            wal: Wal::new(gate.clone(), place.options.wal_bound),
+            wal_bytes: 0,
+            is_replaced: false,
+            gate,
             place,
             store_id: open.state.store_id.clone(),
             key: open.state.key,
@@ -99,6 +117,13 @@ impl Owner {
                             Ok(kept::mark_requeued(ground.transaction, id, now)?)
                         }));
                 }
+                Work::Other(Task::CheckFiles(reply)) => {
+                    let _ = reply.send(self.look());
+                }
+            }
+            // After the reply, which it may take longer than.
+            if let Some(open) = &self.open {
+                self.wal.keep_bounded(&open.connection, self.wal_bytes);
             }
         }
         self.close();
@@ -112,6 +137,8 @@ impl Owner {
         let looked = match looked {
             Ok(looked) => looked,
             Err(LookFailed { error, asked }) if self.is_in_use(asked) => {
+                // The index may be gone with the whole directory, which is what there is to say then.
+                self.check_files()?;
                 return self.fail(error.into());
             }
             // That index is gone already, and what is in its place has not failed.
@@ -160,13 +187,56 @@ impl Owner {
         };
         match self.transact(open, change) {
             Ok((open, done)) => {
-                self.standing.send_replace(open.state.standing());
-                self.missing.send_replace(open.state.missing);
+                let (standing, missing) = (open.state.standing(), open.state.missing);
                 self.open = Some(open);
+                self.check_files()?;
+                self.is_replaced = false;
+                self.standing.send_replace(standing);
+                self.missing.send_replace(missing);
                 Ok(done)
             }
             Err(err) => self.fail(err),
         }
+    }
+
+    /// Looks at the files between writes. Where they are back, the store is opened again: trimming waits for it.
+    fn look(&mut self) -> Result<(), StoreError> {
+        self.check_files()?;
+        if self.is_replaced {
+            let open = self.open_again()?;
+            self.standing.send_replace(open.state.standing());
+            self.open = Some(open);
+            self.is_replaced = false;
+        }
+        Ok(())
+    }
+
+    /// Whether the store's files are still where they were opened. Where they are not, what was just committed counts as
+    /// not committed, and nothing may be trimmed that a restored store could need.
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        match self.files.check() {
+            Ok(wal_bytes) => {
+                self.wal_bytes = wal_bytes;
+                Ok(())
+            }
+            Err(err) => {
+                self.is_replaced = true;
+                self.standing.send_replace(Standing::default());
+                self.save_wal();
+                self.fail(err)
+            }
+        }
+    }
+
+    /// Brings what is in the WAL into the database as it was opened: where only the WAL was deleted, nothing is lost by it.
+    fn save_wal(&self) {
+        let Some(open) = &self.open else { return };
+        let closed = self.gate.close(SAVE_PATIENCE);
+        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
+        if let Err(err) = open.connection.query_row(sql, [], |_| Ok(())) {
+            warn!(error = %err, "the WAL was not brought into the database");
+        }
+        drop(closed);
     }
 
     fn transact<T>(
@@ -214,7 +284,9 @@ impl Owner {
         self.leaders.forget();
         if let StoreError::Index(index) = &err {
             drop(self.take_index());
+            // What is in the place of the store's directory has an index of its own.
             if index.is_damage()
+                && self.files.check().is_ok()
                 && let Err(discarding) = index::discard(&self.place.index)
             {
                 warn!(error = %discarding, "the damaged dedup index could not be removed");
@@ -225,13 +297,17 @@ impl Owner {
 
     /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
     fn open_again(&mut self) -> Result<Open, StoreError> {
-        let open = Open::load(schema::open(&self.place.file)?, self.place.options.topics)?;
+        self.files.check()?;
+        let options = &self.place.options;
+        let open = Open::load(schema::open(&self.place.file, options)?, options.topics)?;
         if open.state.store_id != self.store_id {
             let found = open.state.store_id;
             return Err(StoreError::Foreign(format!(
                 "the file was replaced by that of store {found}; start the aggregator again"
             )));
         }
+        // The one that was opened just now.
+        self.files.check()?;
         self.recover_index(&open)?;
         Ok(open)
     }
@@ -273,6 +349,14 @@ impl Owner {
             Ok(true) => warn!("a reader holds the WAL; it is left for the next start"),
             Err(err) => warn!(error = %err, "the WAL is left for the next start"),
         }
+        // The last connection removes the WAL by its path, where another store's may be.
+        if self.files.check().is_err() {
+            return;
+        }
+        let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        if let Err(err) = open.connection.set_db_config(flag, false) {
+            debug!(error = %err, "the empty WAL stays");
+        }
     }
 }
 
@@ -300,11 +384,13 @@ mod tests {
     fn a_failure_of_an_index_that_is_gone_leaves_its_successor_alone() {
         let directory = tempfile::tempdir().unwrap();
         let place = Place {
-            file: directory.path().join("store.db"),
+            file: directory.path().join(crate::store::FILE),
             index: directory.path().join("index"),
+            directory: directory.path().to_owned(),
+            given: directory.path().to_owned(),
             options: Options::default(),
         };
-        let connection = schema::open_or_make(&place.file, 0).unwrap();
+        let connection = schema::open_or_make(&place.file, 0, &place.options).unwrap();
         let slot = Slot::default();
         let mut owner = Owner::new(place, connection, Arc::clone(&slot)).unwrap();
         let asked = || {
