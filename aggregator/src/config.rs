@@ -225,12 +225,36 @@ mod tests {
                 &["--stream-max-bytes", "2MiB", "--stream-keep-bytes", "2MiB"],
                 "--stream-keep-bytes",
             ),
+            (
+                &[
+                    "--stream-max-bytes",
+                    "2MiB",
+                    "--stream-keep-bytes",
+                    "1536KiB",
+                ],
+                "--stream-keep-bytes",
+            ),
             (&["--stream-replicas", "9"], "--stream-replicas"),
             (&["--no-such-flag"], "--no-such-flag"),
         ] {
             let line = wrong(arguments);
             assert!(line.contains(named), "{line}");
             assert_eq!(line.lines().count(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_leaves_room_for_a_largest_message() {
+        for (max, keep, is_right) in [
+            ("1MiB", "0", true),
+            ("1MiB", "1KiB", false),
+            ("2MiB", "1MiB", true),
+            ("2MiB", "1025KiB", false),
+            ("1GiB", "1023MiB", true),
+            ("1GiB", "1GiB", false),
+        ] {
+            let flags = ["--stream-max-bytes", max, "--stream-keep-bytes", keep];
+            assert_eq!(parsed(&flags).is_ok(), is_right, "{max} {keep}");
         }
     }
 

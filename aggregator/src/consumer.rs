@@ -8,6 +8,7 @@ mod batch;
 mod durable;
 pub mod retained;
 mod session;
+mod stores;
 mod trace;
 mod trim;
 mod watchdog;
@@ -22,8 +23,11 @@ use shared::{
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::session::{End, SessionError};
 pub use self::watchdog::PATIENCE;
+use self::{
+    session::{End, SessionError},
+    stores::Stores,
+};
 use crate::{
     health::{Health, Part, WAITING},
     metrics::Metrics,
@@ -81,6 +85,8 @@ impl Consumer {
     /// store, the end of the store's writer.
     pub async fn run(self, token: CancellationToken) -> anyhow::Result<()> {
         let mut pause = FIRST_PAUSE;
+        let mut stores = Stores::default();
+        let mut has_consumed = false;
         loop {
             if !self.connection.is_connected() {
                 self.health.fails(Part::Consumer, WAITING.to_owned());
@@ -90,11 +96,20 @@ impl Consumer {
                 () = token.cancelled() => return Ok(()),
             };
             let began = Instant::now();
-            match self.session(&token, connects).await {
+            let ended = self
+                .session(&token, connects, &mut stores, &mut has_consumed)
+                .await;
+            match ended {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::LinkChanged) => pause = FIRST_PAUSE,
-                Err(err) if err.is_final() => return Err(err.into()),
+                // A configuration that was changed under a running service can be changed back; queries are answered meanwhile.
+                Err(err) if err.is_final() && !(has_consumed && err.is_unusable()) => {
+                    return Err(err.into());
+                }
                 Err(err) => {
+                    if err.is_unusable() {
+                        self.health.fails(Part::Stream, err.to_string());
+                    }
                     if began.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
@@ -111,6 +126,11 @@ impl Consumer {
 }
 
 impl SessionError {
+    /// Whether the stream has a configuration that would lose events.
+    fn is_unusable(&self) -> bool {
+        matches!(self, Self::Stream(err) if err.is_final())
+    }
+
     fn is_final(&self) -> bool {
         match self {
             Self::Stream(err) => err.is_final(),

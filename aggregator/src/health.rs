@@ -22,6 +22,8 @@ pub enum Part {
     Store,
     /// Messages that wait are applied.
     Progress,
+    /// The stream: its configuration loses nothing.
+    Stream,
 }
 
 impl Part {
@@ -30,6 +32,25 @@ impl Part {
             Self::Consumer => "consumer",
             Self::Store => "store",
             Self::Progress => "progress",
+            Self::Stream => "stream",
+        }
+    }
+}
+
+/// What a person should know though all parts work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Notice {
+    /// The stream keeps a larger size, or more replicas, than settings say.
+    StreamSize,
+    /// Another store holds trimming back.
+    Trimming,
+}
+
+impl Notice {
+    fn name(self) -> &'static str {
+        match self {
+            Self::StreamSize => "stream_size",
+            Self::Trimming => "trimming",
         }
     }
 }
@@ -41,6 +62,7 @@ pub struct Health(Arc<State>);
 #[derive(Debug)]
 struct State {
     failing: Mutex<BTreeMap<Part, String>>,
+    notices: Mutex<BTreeMap<Notice, String>>,
     stalls: AtomicU64,
 }
 
@@ -51,6 +73,7 @@ impl Health {
         let consumer = (Part::Consumer, WAITING.to_owned());
         Self(Arc::new(State {
             failing: Mutex::new(BTreeMap::from([consumer])),
+            notices: Mutex::default(),
             stalls: AtomicU64::new(0),
         }))
     }
@@ -97,6 +120,38 @@ impl Health {
             .iter()
             .map(|(part, reason)| (part.name(), reason.clone()))
             .collect()
+    }
+
+    /// There is this to know, or no longer. It is logged here, once while it stays the same.
+    pub fn notices(&self, notice: Notice, text: Option<String>) {
+        let mut notices = self.known_notices();
+        match text {
+            Some(text) if notices.get(&notice) != Some(&text) => {
+                warn!(notice = notice.name(), "{text}");
+                notices.insert(notice, text);
+            }
+            Some(_) => {}
+            None => {
+                if notices.remove(&notice).is_some() {
+                    info!(notice = notice.name(), "no longer so");
+                }
+            }
+        }
+    }
+
+    /// What there is to know, by name.
+    #[must_use]
+    pub fn noticed(&self) -> BTreeMap<&'static str, String> {
+        let notices = self.known_notices();
+        notices
+            .iter()
+            .map(|(notice, text)| (notice.name(), text.clone()))
+            .collect()
+    }
+
+    fn known_notices(&self) -> MutexGuard<'_, BTreeMap<Notice, String>> {
+        let notices = self.0.notices.lock();
+        notices.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn failing_parts(&self) -> MutexGuard<'_, BTreeMap<Part, String>> {

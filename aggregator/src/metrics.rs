@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
     core::Collector, proto::MetricFamily,
 };
 use shared::publish::Observer;
@@ -44,6 +44,7 @@ struct Measured {
     puback_seconds: Histogram,
     requests: IntCounterVec,
     request_seconds: HistogramVec,
+    trimming_held: IntGaugeVec,
 }
 
 /// A batch that was committed.
@@ -129,6 +130,16 @@ impl Metrics {
                     &["route"],
                 ),
             ),
+            trimming_held: registered(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "aggregator_trimming_held_messages",
+                        "Messages that would be trimmed and that the durable of another store has not acked; absent where none is held",
+                    ),
+                    &["durable"],
+                ),
+            ),
             registry,
             commits: Commits::default(),
         };
@@ -171,6 +182,16 @@ impl Metrics {
         measured.requests.with_label_values(&[route, status]).inc();
         let seconds = measured.request_seconds.with_label_values(&[route]);
         seconds.observe(took.as_secs_f64());
+    }
+
+    /// A durable of another store holds this many messages from being trimmed, or none does.
+    pub fn trimming_held(&self, held: Option<(&str, u64)>) {
+        let gauge = &self.0.trimming_held;
+        gauge.reset();
+        if let Some((durable, messages)) = held {
+            let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[durable]).set(messages);
+        }
     }
 
     /// A request was given up before it was answered.

@@ -18,6 +18,7 @@ use tokio::{
 };
 use tracing::Span;
 
+pub use self::delivery::UNCONFIRMED_AFTER;
 use self::{delivery::Delivery, gather::Gather};
 use crate::{
     connection::Connection,

@@ -1,5 +1,8 @@
 //! The stream contract: how the stream is configured, who creates it, and what must be so for it to be used.
 
+mod contract;
+mod size;
+
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{
@@ -11,6 +14,7 @@ use async_nats::jetstream::{
 };
 use std::{error::Error, time::Duration};
 
+pub use self::size::{is_above, is_below, resize};
 use crate::connection::Connection;
 
 /// The stream's name, unless settings say otherwise.
@@ -21,6 +25,10 @@ pub const SUBJECTS: &str = "events.>";
 
 /// How long the broker remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
+
+/// The largest message that the stream must have room for, in bytes: the broker's own default limit, `max_payload`. The
+/// services send at most one event of 512 KiB with its headers; other NATS clients may send larger messages.
+pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 
 /// What settings decide about the stream.
 #[derive(Debug, Clone)]
@@ -132,7 +140,7 @@ pub enum StreamError {
         /// As the broker has it.
         found: String,
         /// As it must be.
-        wanted: &'static str,
+        wanted: String,
     },
     /// The broker is there, and its JetStream is not.
     #[error(
@@ -152,7 +160,7 @@ impl StreamError {
     }
 }
 
-/// Creates the stream, or updates its size and replicas, and checks it.
+/// The stream, created where it does not exist, and checked. Its size and replicas stay as they are; see [`resize`].
 ///
 /// # Errors
 /// As [`StreamError`] tells.
@@ -160,29 +168,23 @@ pub async fn ensure(
     jetstream: &jetstream::Context,
     settings: &Settings,
 ) -> Result<Stream<Info>, StreamError> {
-    let stream = match jetstream.get_stream(&settings.name).await {
-        Ok(stream) => stream,
-        Err(err) if is_missing(&err) => jetstream
-            .create_stream(settings.config())
-            .await
-            .map_err(|err| StreamError::Broker(err.into()))?,
-        Err(err) => return Err(not_had(err)),
-    };
-    let found = &stream.cached_info().config;
-    check(found)?;
-    if found.max_bytes == settings.max_bytes && found.num_replicas == settings.replicas {
-        return Ok(stream);
+    match get(jetstream, &settings.name).await {
+        Err(StreamError::Missing(_)) => {
+            let created = jetstream.create_stream(settings.config()).await;
+            let stream = created.map_err(|err| StreamError::Broker(err.into()))?;
+            check(stream.cached_info())?;
+            Ok(stream)
+        }
+        found => found,
     }
-    let wanted = Config {
-        max_bytes: settings.max_bytes,
-        num_replicas: settings.replicas,
-        ..found.clone()
-    };
-    jetstream
-        .update_stream(&wanted)
-        .await
-        .map_err(|err| StreamError::Broker(err.into()))?;
-    get(jetstream, &settings.name).await
+}
+
+/// Checks the configuration of a stream: that no confirmed event is lost or changed.
+///
+/// # Errors
+/// [`StreamError::Unusable`].
+pub fn check(info: &Info) -> Result<(), StreamError> {
+    contract::check(&info.config)
 }
 
 /// The stream as it is now, checked.
@@ -192,7 +194,7 @@ pub async fn ensure(
 pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<Info>, StreamError> {
     match jetstream.get_stream(name).await {
         Ok(stream) => {
-            check(&stream.cached_info().config)?;
+            check(stream.cached_info())?;
             Ok(stream)
         }
         Err(err) if is_missing(&err) => Err(StreamError::Missing(name.to_owned())),
@@ -266,118 +268,4 @@ fn not_had(err: GetStreamError) -> StreamError {
 
 fn is_missing(err: &GetStreamError) -> bool {
     matches!(err.kind(), GetStreamErrorKind::JetStream(err) if err.error_code() == ErrorCode::STREAM_NOT_FOUND)
-}
-
-/// Checks what the promise of losing nothing stands on. Servers fill in the rest differently, so
-/// configurations are not compared as a whole.
-fn check(config: &Config) -> Result<(), StreamError> {
-    let rules: [(&'static str, bool, String, &'static str); 11] = [
-        (
-            "subjects",
-            config.subjects == [SUBJECTS],
-            config.subjects.join(","),
-            SUBJECTS,
-        ),
-        (
-            "retention",
-            config.retention == RetentionPolicy::Limits,
-            format!("{:?}", config.retention),
-            "Limits",
-        ),
-        (
-            "discard",
-            config.discard == DiscardPolicy::New,
-            format!("{:?}", config.discard),
-            "New",
-        ),
-        (
-            "storage",
-            config.storage == StorageType::File,
-            format!("{:?}", config.storage),
-            "File",
-        ),
-        (
-            "max_age",
-            config.max_age.is_zero(),
-            format!("{:?}", config.max_age),
-            "unlimited",
-        ),
-        (
-            "max_messages",
-            config.max_messages <= 0,
-            config.max_messages.to_string(),
-            "unlimited",
-        ),
-        (
-            "max_messages_per_subject",
-            config.max_messages_per_subject <= 0,
-            config.max_messages_per_subject.to_string(),
-            "unlimited",
-        ),
-        ("sealed", !config.sealed, config.sealed.to_string(), "false"),
-        ("no_ack", !config.no_ack, config.no_ack.to_string(), "false"),
-        (
-            "mirror",
-            config.mirror.is_none(),
-            "another stream".to_owned(),
-            "absent",
-        ),
-        (
-            "sources",
-            config.sources.as_ref().is_none_or(Vec::is_empty),
-            "other streams".to_owned(),
-            "absent",
-        ),
-    ];
-    for (field, holds, found, wanted) in rules {
-        if !holds {
-            return Err(StreamError::Unusable {
-                stream: config.name.clone(),
-                field,
-                found,
-                wanted,
-            });
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn usable() -> Config {
-        let settings = Settings {
-            name: DEFAULT_NAME.to_owned(),
-            max_bytes: 1,
-            replicas: 1,
-        };
-        settings.config()
-    }
-
-    #[test]
-    fn the_configuration_it_creates_passes_its_own_check() {
-        assert!(check(&usable()).is_ok());
-    }
-
-    #[test]
-    fn what_would_lose_events_is_refused_by_name() {
-        let refused = |change: fn(&mut Config)| {
-            let mut config = usable();
-            change(&mut config);
-            match check(&config) {
-                Err(StreamError::Unusable { field, .. }) => field,
-                other => panic!("{other:?}"),
-            }
-        };
-        assert_eq!(refused(|c| c.discard = DiscardPolicy::Old), "discard");
-        assert_eq!(refused(|c| c.max_age = Duration::from_secs(1)), "max_age");
-        assert_eq!(refused(|c| c.subjects.push("more".to_owned())), "subjects");
-        assert_eq!(
-            refused(|c| c.retention = RetentionPolicy::WorkQueue),
-            "retention"
-        );
-        assert_eq!(refused(|c| c.storage = StorageType::Memory), "storage");
-        assert_eq!(refused(|c| c.max_messages = 9), "max_messages");
-    }
 }

@@ -29,6 +29,7 @@ mod reconciliation;
 mod redelivery;
 mod senders;
 mod slow_clients;
+mod stream_changes;
 mod tail;
 mod topics;
 mod traces;

@@ -67,7 +67,7 @@ pub struct Settings {
     )]
     pub stream_max_bytes: ByteSize,
 
-    /// Size of applied messages that the stream keeps for replay, approximately
+    /// Size of applied messages that the stream keeps for replay, approximately; at least 1MiB less than --stream-max-bytes
     #[arg(
         long,
         env = "STREAM_KEEP_BYTES",
@@ -165,9 +165,10 @@ impl Settings {
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!("--stream-max-bytes is {max}; it is at least 1MiB"));
         }
-        if keep >= max {
+        let room = ByteSize::b(stream::LARGEST_MESSAGE as u64);
+        if max.as_u64() - room.as_u64() < keep.as_u64() {
             return Err(format!(
-                "--stream-keep-bytes ({keep}) must be less than --stream-max-bytes ({max}), or applied messages would fill the stream"
+                "--stream-keep-bytes ({keep}) must be at least {room} less than --stream-max-bytes ({max}), so that a stream full of applied messages has room for the next"
             ));
         }
         let bytes = self.batch_bytes;

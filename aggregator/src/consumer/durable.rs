@@ -6,7 +6,7 @@ use async_nats::jetstream::{
     ErrorCode,
     consumer::{AckPolicy, Consumer, DeliverPolicy, Info, ReplayPolicy, pull},
     context::{ConsumerInfoError, ConsumerInfoErrorKind},
-    stream::Stream,
+    stream::{ConsumerCreateStrictErrorKind, ConsumerError, ConsumerErrorKind, Stream},
 };
 use tracing::info;
 
@@ -21,6 +21,12 @@ const MAX_ACK_PENDING: i64 = 20_000;
 
 /// Before the store's id in the durable's description; it marks the durable as an aggregator's.
 pub(super) const OWNER: &str = "aggregator store ";
+
+/// The consumer that holds a store's position while its durable is deleted and created again. No name of a durable in the
+/// settings can have a `~`.
+pub(super) fn guard(durable: &str) -> String {
+    format!("{durable}~position")
+}
 
 /// What decides about the durable.
 pub(super) struct Claim<'a> {
@@ -41,8 +47,12 @@ impl Claim<'_> {
     /// As it is created: at the first sequence that the store has not applied, but never beyond the next one
     /// that the stream will give out.
     fn config(&self) -> pull::Config {
+        self.config_of(self.name.to_owned())
+    }
+
+    fn config_of(&self, name: String) -> pull::Config {
         pull::Config {
-            durable_name: Some(self.name.to_owned()),
+            durable_name: Some(name),
             description: Some(format!(
                 "{OWNER}{} ({})",
                 self.position.store_id, self.place
@@ -62,6 +72,19 @@ impl Claim<'_> {
 
 /// The durable, made or mended so that every message which the store has not applied will be delivered.
 pub(super) async fn ensure<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    let durable = ensure_durable(stream, claim).await?;
+    // From now on the durable holds the position by itself. A session that ended too early left this one.
+    match stream.delete_consumer(&guard(claim.name)).await {
+        Ok(_) => Ok(durable),
+        Err(err) if is_gone(&err) => Ok(durable),
+        Err(err) => Err(SessionError::Durable(err.into())),
+    }
+}
+
+async fn ensure_durable<T>(
     stream: &Stream<T>,
     claim: &Claim<'_>,
 ) -> Result<Consumer<pull::Config>, SessionError> {
@@ -99,12 +122,24 @@ pub(super) async fn ensure<T>(
                 start = claim.start(),
                 "creating the durable again"
             );
+            // Other stores on the stream trim what no durable holds. This process may end between the two steps.
+            hold_position(stream, claim).await?;
             stream
                 .delete_consumer(claim.name)
                 .await
                 .map_err(|err| SessionError::Durable(err.into()))?;
             create(stream, wanted).await
         }
+    }
+}
+
+/// Creates the guard. One that exists holds an earlier position, which is as good.
+async fn hold_position<T>(stream: &Stream<T>, claim: &Claim<'_>) -> Result<(), SessionError> {
+    let config = claim.config_of(guard(claim.name));
+    match stream.create_consumer_strict(config).await {
+        Ok(_) => Ok(()),
+        Err(err) if err.kind() == ConsumerCreateStrictErrorKind::AlreadyExists => Ok(()),
+        Err(err) => Err(SessionError::Durable(err.into())),
     }
 }
 
@@ -125,6 +160,13 @@ pub(super) fn is_missing(err: &ConsumerInfoError) -> bool {
         ConsumerInfoErrorKind::JetStream(err) => err.error_code() == ErrorCode::CONSUMER_NOT_FOUND,
         _ => false,
     }
+}
+
+fn is_gone(err: &ConsumerError) -> bool {
+    let ConsumerErrorKind::JetStream(err) = err.kind() else {
+        return false;
+    };
+    err.error_code() == ErrorCode::CONSUMER_NOT_FOUND
 }
 
 /// Whose the durable is.
@@ -198,6 +240,7 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.inactive_threshold != wanted.inactive_threshold
         || config.backoff != wanted.backoff
         || config.rate_limit != wanted.rate_limit
+        || config.pause_until != wanted.pause_until
     {
         return Verdict::Update;
     }

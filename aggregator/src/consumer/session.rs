@@ -21,6 +21,7 @@ use super::{
     Consumer,
     batch::{Ackers, Batch},
     durable::{self, ACK_WAIT, Claim},
+    stores::Stores,
     trace, trim, watchdog,
 };
 use crate::{
@@ -97,22 +98,36 @@ impl Consumer {
         &self,
         token: &CancellationToken,
         connects: u64,
+        stores: &mut Stores,
+        has_consumed: &mut bool,
     ) -> Result<End, SessionError> {
         let (stream, state, messages) = tokio::select! {
-            started = self.start() => started?,
+            started = self.start(stores) => started?,
             () = token.cancelled() => return Ok(End::Stopped),
         };
+        *has_consumed = true;
+        self.health.works(Part::Stream);
         self.health.works(Part::Consumer);
         tokio::select! {
             end = self.consume(messages, token, connects) => end,
-            never = trim::run(self, &stream, &state, connects) => match never {},
+            never = trim::run(self, &stream, &state, connects, stores) => match never {},
             stalled = watchdog::run(self, &stream) => Err(stalled),
         }
     }
 
     /// Compares stream and store, sees to the durable, and begins to pull.
-    async fn start(&self) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
+    async fn start(
+        &self,
+        stores: &mut Stores,
+    ) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
         let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
+        let resized = trim::resize(self, stream.cached_info(), stores).await;
+        // What cannot be lowered can wait; it is tried again while the stream is consumed.
+        if let Err(err) = resized
+            && stream::is_below(stream.cached_info(), &self.stream)
+        {
+            return Err(StreamError::Broker(err).into());
+        }
         let state = StreamState::of(stream.cached_info());
         let position = self.meet(&stream, state.clone()).await?;
         let claim = Claim {
@@ -158,6 +173,7 @@ impl Consumer {
             stream: state,
             deleted,
             is_other: false,
+            begins: stream.cached_info().config.first_sequence.unwrap_or(1),
         };
         let position = self.writer.meet(met.clone(), clock::now_micros()).await;
         match &position {

@@ -25,7 +25,7 @@ use crate::store::reader::{Figures, Sizes, Stats};
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The parts of the service, as `/health` names them.
-const PARTS: [&str; 4] = ["broker", "consumer", "progress", "store"];
+const PARTS: [&str; 5] = ["broker", "consumer", "progress", "store", "stream"];
 
 /// Tells all figures, for Prometheus.
 #[utoipa::path(

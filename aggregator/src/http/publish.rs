@@ -27,7 +27,7 @@ use super::{
     openapi::{Events, Lines, Packed, Publishing, Received, Waiting},
     problem::{Cannot, ItemErrors, Problem},
 };
-use crate::store::StreamPlace;
+use crate::{health::Part, store::StreamPlace};
 
 /// Most events in one request.
 pub const MAX_EVENTS: usize = 10_000;
@@ -155,6 +155,10 @@ pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, P
     // The client would keep what is published now and send it at some later time.
     if !api.connection.is_connected() {
         return Err(Problem::unavailable(Cannot::Reach));
+    }
+    // The stream may lose it, or its PubAck may come too early.
+    if api.health.is_failing(Part::Stream) {
+        return Err(Problem::unavailable(Cannot::Agree));
     }
     let confirmed = async { api.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {

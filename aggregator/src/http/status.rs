@@ -126,6 +126,10 @@ pub struct Health {
     /// Stream sequences lost before they were applied, which nobody acknowledged.
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
+    /// What a person should know though all parts work: `stream_size`, where the stream keeps a larger size or more replicas
+    /// than settings say, and `trimming`, where another store holds it back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    notices: BTreeMap<&'static str, String>,
     /// What a person should see to, though all parts work.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -175,6 +179,7 @@ pub async fn health(
         timestamp: clock::rfc3339(now),
         checks,
         missing,
+        notices: api.health.noticed(),
         clock,
     };
     Ok((code, Json(health)))

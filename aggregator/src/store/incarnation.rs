@@ -10,8 +10,8 @@ use tracing::warn;
 
 use super::{
     Delivery, StoreError,
-    ranges::Ranges,
-    state::{State, load_applied, load_lives},
+    ranges::{Ranges, Tracked},
+    state::{State, load_lives},
 };
 
 /// One life of the stream.
@@ -25,7 +25,9 @@ pub(super) struct Incarnation {
     pub witness: Witness,
     /// Rejected arrivals of messages up to this sequence may be evicted, so their rows prove nothing any more.
     pub evicted_to: u64,
-    pub applied: Ranges,
+    pub applied: Tracked,
+    /// Whether the latest time and the witness are written as they are.
+    pub is_written: bool,
 }
 
 /// The applied message with the highest sequence, by which a stream is known again.
@@ -88,7 +90,8 @@ impl Incarnation {
             latest_time: 0,
             witness: Witness::default(),
             evicted_to: 0,
-            applied: Ranges::default(),
+            applied: Tracked::default(),
+            is_written: false,
         })
     }
 
@@ -105,6 +108,7 @@ impl Incarnation {
     /// Marks a delivery as applied.
     pub fn apply(&mut self, delivery: &Delivery) {
         self.applied.insert(delivery.sequence, delivery.sequence);
+        self.is_written = false;
         self.latest_time = self.latest_time.max(delivery.time);
         if delivery.sequence >= self.witness.sequence {
             self.witness = Witness {
@@ -114,15 +118,9 @@ impl Incarnation {
         }
     }
 
-    /// Writes what changed since `saved`.
-    pub fn save(
-        &self,
-        transaction: &Transaction<'_>,
-        saved: Option<&Self>,
-    ) -> Result<(), StoreError> {
-        let is_changed =
-            |saved: &Self| saved.latest_time != self.latest_time || saved.witness != self.witness;
-        if saved.is_none_or(is_changed) {
+    /// Writes what has changed since it was last written.
+    pub fn save(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
+        if !self.is_written {
             transaction
                 .prepare_cached(
                     "UPDATE incarnations SET latest_time = ?2, witness = ?3, witness_time = ?4 WHERE id = ?1",
@@ -133,30 +131,18 @@ impl Incarnation {
                     self.witness.sequence,
                     self.witness.time,
                 ])?;
+            self.is_written = true;
         }
-        let loaded;
-        let before = if let Some(saved) = saved {
-            &saved.applied
-        } else {
-            // A life that the writer's memory did not hold: a new one, or one that is met again.
-            loaded = load_applied(transaction, self.id)?;
-            &loaded
-        };
-        for (first, last) in before.iter() {
-            if !self.applied.has_range(first, last) {
-                transaction
-                    .prepare_cached("DELETE FROM applied WHERE incarnation = ?1 AND first = ?2")?
-                    .execute(params![self.id, first])?;
-            }
-        }
-        for (first, last) in self.applied.iter() {
-            if !before.has_range(first, last) {
-                transaction
-                    .prepare_cached(
-                        "INSERT INTO applied (incarnation, first, last) VALUES (?1, ?2, ?3)",
-                    )?
-                    .execute(params![self.id, first, last])?;
-            }
+        let mut insert = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO applied (incarnation, first, last) VALUES (?1, ?2, ?3)",
+        )?;
+        let mut delete = transaction
+            .prepare_cached("DELETE FROM applied WHERE incarnation = ?1 AND first = ?2")?;
+        for (first, last) in self.applied.take_changed() {
+            match last {
+                Some(last) => insert.execute(params![self.id, first, last])?,
+                None => delete.execute(params![self.id, first])?,
+            };
         }
         Ok(())
     }
@@ -171,6 +157,8 @@ pub struct Met {
     pub deleted: Ranges,
     /// Whether it has another message in the place of the witness.
     pub is_other: bool,
+    /// The first sequence that it gave out.
+    pub begins: u64,
 }
 
 impl From<StreamState> for Met {
@@ -179,6 +167,7 @@ impl From<StreamState> for Met {
             stream,
             deleted: Ranges::default(),
             is_other: false,
+            begins: 1,
         }
     }
 }
@@ -225,36 +214,43 @@ fn note_missing(
     let Some((current, earlier)) = next.lives.split_last_mut() else {
         return Ok(());
     };
-    let trimmed = (1, met.stream.first.saturating_sub(1));
-    for (first, last) in std::iter::once(trimmed).chain(met.deleted.iter()) {
-        let gaps: Vec<_> = current.applied.gaps(first, last).collect();
-        for (first, last) in gaps {
-            for (first, last) in unknown(earlier, first, last) {
-                warn!(
-                    stream.name = met.stream.name,
-                    first, last, "the stream lost messages that were never applied"
-                );
-                transaction.execute(
-                    "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
-                    params![current.id, first, last, now],
-                )?;
-            }
-        }
-        current.applied.insert(first, last);
-    }
-    Ok(())
-}
-
-/// The sequences of a range that no earlier epoch applied: what one did is not missing.
-fn unknown(earlier: &[Incarnation], first: u64, last: u64) -> Vec<(u64, u64)> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
+    )?;
+    // What an earlier epoch applied is not missing.
     let mut known = Ranges::default();
     for (first, last) in earlier.iter().flat_map(|life| life.applied.iter()) {
         known.insert(first, last);
     }
-    known.gaps(first, last).collect()
+    // These were never given out.
+    current.applied.insert(1, met.begins.saturating_sub(1));
+    let trimmed = (1, met.stream.first.saturating_sub(1));
+    let (mut missing, mut ranges, mut ends) = (0, 0_u64, (u64::MAX, 0));
+    for (first, last) in std::iter::once(trimmed).chain(met.deleted.iter()) {
+        let gaps = current.applied.gaps(first, last);
+        for (first, last) in gaps.flat_map(|(first, last)| known.gaps(first, last)) {
+            insert.execute(params![current.id, first, last, now])?;
+            missing += last - first + 1;
+            ranges += 1;
+            ends = (ends.0.min(first), ends.1.max(last));
+        }
+        current.applied.insert(first, last);
+    }
+    if missing > 0 {
+        warn!(
+            stream.name = met.stream.name,
+            missing,
+            ranges,
+            first = ends.0,
+            last = ends.1,
+            "the stream lost messages that were never applied; GET /missing lists them"
+        );
+    }
+    next.missing += missing;
+    Ok(())
 }
 
-/// Missing sequences that nobody acknowledged.
+/// Missing sequences that nobody acknowledged. It reads every range, so memory keeps the count.
 pub(super) fn count_missing(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT ifnull(sum(last - first + 1), 0) FROM missing WHERE acknowledged_at IS NULL";
     connection
@@ -265,9 +261,10 @@ pub(super) fn count_missing(connection: &Connection) -> rusqlite::Result<u64> {
 /// Marks all missing sequences as known to a person, and tells how many there were.
 pub(super) fn acknowledge_missing(
     transaction: &Transaction<'_>,
+    next: &mut State,
     now: i64,
 ) -> Result<u64, StoreError> {
-    let count = count_missing(transaction)?;
+    let count = std::mem::take(&mut next.missing);
     let sql = "UPDATE missing SET acknowledged_at = ?1 WHERE acknowledged_at IS NULL";
     transaction.execute(sql, [now])?;
     Ok(count)

@@ -1,6 +1,9 @@
 //! Sequence numbers as ranges: a few rows, however many there are.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Deref,
+};
 
 /// A set of sequence numbers from 1, kept as inclusive ranges that neither touch nor overlap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +18,13 @@ impl Ranges {
     }
 
     /// Adds every number from `first` to `last`, both included.
-    pub fn insert(&mut self, mut first: u64, mut last: u64) {
-        if first > last {
+    pub fn insert(&mut self, first: u64, last: u64) {
+        self.insert_noting(first, last, |_| {});
+    }
+
+    /// As [`Self::insert`]; tells where each range begins that came, went or grew.
+    fn insert_noting(&mut self, mut first: u64, mut last: u64, mut note: impl FnMut(u64)) {
+        if first > last || self.covers(first, last) {
             return;
         }
         // Swallow every range that overlaps or touches, from the right end to the left.
@@ -24,10 +32,18 @@ impl Ranges {
             && end.saturating_add(1) >= first
         {
             self.0.remove(&start);
+            note(start);
             first = first.min(start);
             last = last.max(end);
         }
         self.0.insert(first, last);
+        note(first);
+    }
+
+    /// Whether all from `first` to `last`, both included, are in the set.
+    fn covers(&self, first: u64, last: u64) -> bool {
+        let range = self.0.range(..=first).next_back();
+        range.is_some_and(|(_, &end)| last <= end)
     }
 
     /// The largest number up to which all, from 1, are in the set; 0 where 1 is not.
@@ -78,17 +94,60 @@ impl Ranges {
         self.0.iter().map(|(&first, &last)| (first, last))
     }
 
-    /// Whether exactly this range is one of the set's.
+    /// The end of the range that begins at `first`.
     #[must_use]
-    pub fn has_range(&self, first: u64, last: u64) -> bool {
-        self.0.get(&first) == Some(&last)
+    pub fn end_of(&self, first: u64) -> Option<u64> {
+        self.0.get(&first).copied()
+    }
+}
+
+/// A set of sequence numbers that knows what has changed since it was last written, so that writing it takes as long as the
+/// change, however many ranges there are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tracked {
+    ranges: Ranges,
+    /// Where ranges began or begin that are not written as they are.
+    changed: BTreeSet<u64>,
+}
+
+impl Tracked {
+    /// As it is written.
+    #[must_use]
+    pub fn written(ranges: Ranges) -> Self {
+        Self {
+            ranges,
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Adds every number from `first` to `last`, both included.
+    pub fn insert(&mut self, first: u64, last: u64) {
+        let changed = &mut self.changed;
+        self.ranges.insert_noting(first, last, |first| {
+            changed.insert(first);
+        });
+    }
+
+    /// What has changed, which counts as written from then on: where a range begins, and its end, or none where no range begins
+    /// there any more.
+    pub fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<u64>)> {
+        let changed = std::mem::take(&mut self.changed);
+        changed
+            .into_iter()
+            .map(|first| (first, self.ranges.end_of(first)))
+    }
+}
+
+impl Deref for Tracked {
+    type Target = Ranges;
+
+    fn deref(&self) -> &Ranges {
+        &self.ranges
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -104,6 +163,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_written_is_the_set_however_often(batches in prop::collection::vec(prop::collection::vec((1u64..200, 0u64..8), 0..10), 0..10)) {
+            let mut tracked = Tracked::default();
+            let mut written = BTreeMap::new();
+            for batch in batches {
+                for (first, length) in batch {
+                    tracked.insert(first, first + length);
+                }
+                for (first, last) in tracked.take_changed().collect::<Vec<_>>() {
+                    match last {
+                        Some(last) => written.insert(first, last),
+                        None => written.remove(&first),
+                    };
+                }
+                prop_assert_eq!(written.iter().map(|(&f, &l)| (f, l)).collect::<Vec<_>>(), tracked.iter().collect::<Vec<_>>());
+            }
+        }
+
         #[test]
         fn it_is_the_set_that_a_plain_set_is(inserts in prop::collection::vec((1u64..60, 0u64..8), 0..30), from in 1u64..70, length in 0u64..30) {
             let mut ranges = Ranges::default();

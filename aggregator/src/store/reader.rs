@@ -31,8 +31,8 @@ pub use self::{
     topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
 use super::{
-    BUSY_TIMEOUT, StoreError, fingerprint::Key, incarnation::count_missing, index::IndexError,
-    ranges::Ranges, state::load_applied, writer::Memory,
+    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, ranges::Ranges,
+    state::load_applied, writer::Memory,
 };
 
 /// Queries that run at once.
@@ -300,7 +300,8 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
-        self.read(move |read| stats(read, names)).await
+        let known = self.memory.missing.clone();
+        self.read(move |read| stats(read, names, &known)).await
     }
 
     /// The bookkeeping with the sizes of the store's files.
@@ -309,7 +310,9 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let file = Arc::clone(&self.file);
-        self.read(move |read| figures::read(read, &file)).await
+        let known = self.memory.missing.clone();
+        self.read(move |read| figures::read(read, &file, &known))
+            .await
     }
 
     async fn read<T: Send + 'static>(
@@ -344,7 +347,11 @@ pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
+fn stats(
+    read: &Transaction<'_>,
+    names: usize,
+    missing: &watch::Receiver<u64>,
+) -> rusqlite::Result<Stats> {
     let (mut stats, incarnation) = read
         .prepare_cached(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
@@ -368,7 +375,7 @@ fn stats(read: &Transaction<'_>, names: usize) -> rusqlite::Result<Stats> {
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
-    stats.missing = count_missing(read)?;
+    stats.missing = *missing.borrow();
     stats.topics = read
         .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
         .query_map([names], |row| row.get(0))?

@@ -5,12 +5,12 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use super::{
     Appended, StoreError,
     fingerprint::Key,
-    incarnation::{Incarnation, Standing, Witness},
-    ranges::Ranges,
+    incarnation::{Incarnation, Standing, Witness, count_missing},
+    ranges::{Ranges, Tracked},
 };
 
-/// The writer's memory. It is copied for each transaction; the copy replaces it only after COMMIT.
-#[derive(Debug, Clone)]
+/// The writer's memory. A transaction changes it; where that fails, it is dropped and read again.
+#[derive(Debug)]
 pub(super) struct State {
     pub store_id: String,
     pub key: Key,
@@ -20,6 +20,8 @@ pub(super) struct State {
     pub lives: Vec<Incarnation>,
     /// The sequence of the last event stored.
     pub last_event: i64,
+    /// Stream sequences lost before they were applied, which nobody acknowledged.
+    pub missing: u64,
 }
 
 /// The counters row.
@@ -118,11 +120,12 @@ impl State {
             counters,
             lives,
             last_event,
+            missing: count_missing(connection)?,
         })
     }
 
-    /// Writes what changed since `before` in the same transaction as the rows.
-    pub fn save(&self, transaction: &Transaction<'_>, before: &Self) -> Result<(), StoreError> {
+    /// Writes what has changed, in the same transaction as the rows.
+    pub fn save(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let Counters {
             received,
             unique_processed,
@@ -158,9 +161,8 @@ impl State {
                 conflicts_kept.bytes,
             ])?;
         // A batch may end one life and begin another.
-        for life in &self.lives {
-            let saved = before.lives.iter().find(|saved| saved.id == life.id);
-            life.save(transaction, saved)?;
+        for life in &mut self.lives {
+            life.save(transaction)?;
         }
         Ok(())
     }
@@ -199,12 +201,13 @@ pub(super) fn load_lives(
                     time: row.get(4)?,
                 },
                 evicted_to: row.get(5)?,
-                applied: Ranges::default(),
+                applied: Tracked::default(),
+                is_written: true,
             })
         })?
         .collect::<Result<Vec<_>, _>>()?;
     for life in &mut lives {
-        life.applied = load_applied(connection, life.id)?;
+        life.applied = Tracked::written(load_applied(connection, life.id)?);
     }
     Ok(lives)
 }

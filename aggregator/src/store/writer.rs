@@ -149,6 +149,8 @@ pub(super) struct Memory {
     pub duplicates: Duplicates,
     /// The sequence of the last event, as of the last commit.
     pub last_event: watch::Receiver<i64>,
+    /// Stream sequences that are missing and not acknowledged, as of the last commit.
+    pub missing: watch::Receiver<u64>,
 }
 
 /// Opens the store for writing and starts the threads. The index is in the slot from then on.
@@ -166,6 +168,7 @@ pub(super) fn start(
         index: Arc::clone(slot),
         duplicates: owner.duplicates.clone(),
         last_event: owner.last_event.subscribe(),
+        missing: owner.missing.subscribe(),
     };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);

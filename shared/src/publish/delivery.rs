@@ -26,7 +26,8 @@ use crate::{
 };
 
 /// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
-/// for [`crate::stream::DUPLICATE_WINDOW`] (120 s) from when it stored it; the last attempt must end well before.
+/// for [`crate::stream::DUPLICATE_WINDOW`] (120 s) from when it stored it; the last attempt must end well before. A stream
+/// with a window shorter than this is refused.
 pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -3,6 +3,7 @@
 use std::{fs, io, path::Path};
 
 use rusqlite::Transaction;
+use tokio::sync::watch;
 
 use super::{Stats, stats};
 use crate::store::INDEX_FOLDER;
@@ -30,8 +31,12 @@ pub struct Sizes {
 }
 
 /// Reads the figures of the store in `file`.
-pub(super) fn read(read: &Transaction<'_>, file: &Path) -> rusqlite::Result<Figures> {
-    let stats = stats(read, 0)?;
+pub(super) fn read(
+    read: &Transaction<'_>,
+    file: &Path,
+    missing: &watch::Receiver<u64>,
+) -> rusqlite::Result<Figures> {
+    let stats = stats(read, 0, missing)?;
     let seals = read
         .prepare_cached("SELECT count(*) FROM seals")?
         .query_row([], |row| row.get(0))?;

@@ -91,6 +91,8 @@ impl Snapshot {
             counters,
             lives: current,
             last_event,
+            // Its rows are read below.
+            missing: _,
         } = State::load(&transaction)?;
         let lives = lives(&transaction)?;
         Ok(Self {

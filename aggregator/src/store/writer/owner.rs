@@ -37,6 +37,8 @@ pub(super) struct Owner {
     open: Option<Open>,
     slot: Slot,
     pub standing: watch::Sender<Standing>,
+    /// Sequences that are missing and not acknowledged.
+    pub missing: watch::Sender<u64>,
     /// The sequence of the last event.
     pub last_event: watch::Sender<i64>,
     pub duplicates: Duplicates,
@@ -51,6 +53,7 @@ impl Owner {
             store_id: open.state.store_id.clone(),
             key: open.state.key,
             standing: watch::Sender::new(open.state.standing()),
+            missing: watch::Sender::new(open.state.missing),
             last_event: watch::Sender::new(open.state.last_event),
             duplicates: Duplicates::default(),
             waits: Waits::default(),
@@ -83,8 +86,8 @@ impl Owner {
                     let _ = reply.send(self.meet(&met, now));
                 }
                 Work::Other(Task::AcknowledgeMissing(now, reply)) => {
-                    let _ = reply.send(self.write(|ground, _| {
-                        incarnation::acknowledge_missing(ground.transaction, now)
+                    let _ = reply.send(self.write(|ground, next| {
+                        incarnation::acknowledge_missing(ground.transaction, next, now)
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
@@ -134,17 +137,16 @@ impl Owner {
     fn meet(&mut self, met: &Met, now: i64) -> Result<Position, StoreError> {
         self.write(|ground, next| {
             incarnation::meet(ground.transaction, next, met, now)?;
-            let missing = incarnation::count_missing(ground.transaction)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
                 standing: next.standing(),
-                missing,
+                missing: next.missing,
             })
         })
     }
 
-    /// Runs one transaction. What memory knows changes only after COMMIT; after any failure it is forgotten
-    /// with the connection, and read again from the file.
+    /// Runs one transaction. It changes what memory knows in place; after any failure, that is forgotten with the
+    /// connection, and read again from the file. Others learn of a change only after COMMIT.
     fn write<T>(
         &mut self,
         change: impl FnOnce(&Ground<'_>, &mut State) -> Result<T, StoreError>,
@@ -156,6 +158,7 @@ impl Owner {
         match self.transact(open, change) {
             Ok((open, done)) => {
                 self.standing.send_replace(open.state.standing());
+                self.missing.send_replace(open.state.missing);
                 self.open = Some(open);
                 Ok(done)
             }
@@ -173,21 +176,22 @@ impl Owner {
             .as_ref()
             .expect("an open store has its index in the slot");
         index.make_room()?;
-        let mut next = open.state.clone();
-        let transaction = open
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let Open {
+            connection,
+            state,
+            topics,
+        } = &mut open;
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let ground = Ground {
             transaction: &transaction,
             index,
-            topics: &open.topics,
+            topics,
             waits: &self.waits,
             bounds: &self.place.options.bounds,
         };
-        let done = change(&ground, &mut next)?;
-        next.save(&transaction, &open.state)?;
+        let done = change(&ground, state)?;
+        state.save(&transaction)?;
         transaction.commit()?;
-        open.state = next;
         Ok((open, done))
     }
 

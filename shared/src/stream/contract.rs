@@ -1,0 +1,393 @@
+//! What the configuration of a stream must be so that no confirmed event is lost or changed.
+//!
+//! Every field that the client knows is named once, in [`check`]: as a rule, or as harmless with the reason. A field that a
+//! later version of the client adds does not compile until it is here, too.
+
+use std::fmt::Debug;
+
+use async_nats::jetstream::stream::{
+    Config, ConsumerLimits, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
+};
+
+use super::{LARGEST_MESSAGE, SUBJECTS, StreamError};
+use crate::publish::UNCONFIRMED_AFTER;
+
+/// A field that is not as it must be.
+struct Broken {
+    field: &'static str,
+    found: String,
+    wanted: String,
+}
+
+type Rule = Result<(), Broken>;
+
+/// Checks a configuration. Servers fill in some fields differently, so configurations are not compared as a whole.
+///
+/// # Errors
+/// [`StreamError::Unusable`], with the first field that breaks a rule.
+pub(super) fn check(config: &Config) -> Result<(), StreamError> {
+    rules(config).map_err(|broken| StreamError::Unusable {
+        stream: config.name.clone(),
+        field: broken.field,
+        found: broken.found,
+        wanted: broken.wanted,
+    })
+}
+
+fn rules(config: &Config) -> Rule {
+    let Config {
+        // What is asked for; nothing else has the name.
+        name: _,
+        subjects,
+        retention,
+        storage,
+        discard,
+        discard_new_per_subject,
+        max_age,
+        max_messages,
+        max_messages_per_subject,
+        max_message_size,
+        duplicate_window,
+        no_ack,
+        sealed,
+        persist_mode,
+        mirror,
+        sources,
+        allow_rollup,
+        deny_purge,
+        subject_transform,
+        consumer_limits,
+        allow_message_ttl,
+        subject_delete_marker_ttl,
+        allow_message_counter,
+        allow_message_schedules,
+        // Set by the aggregator, which never lowers it below what the stream holds.
+        max_bytes: _,
+        // Set by the aggregator. A message is confirmed when a majority of the copies has it.
+        num_replicas: _,
+        // Where it is too small, the durable cannot be created, which `/health` reports.
+        max_consumers: _,
+        // Texts, which nothing depends on.
+        description: _,
+        metadata: _,
+        // A remnant of stream templates, which servers of 2.10 and later do not have.
+        template_owner: _,
+        // The services delete no single message; that others cannot is welcome.
+        deny_delete: _,
+        // Sends copies of stored messages elsewhere. The stored ones stay as they are.
+        republish: _,
+        // The services ask the stream's leader, never a copy that may be behind.
+        allow_direct: _,
+        // Means something for mirrors only, and this stream is not one.
+        mirror_direct: _,
+        // Lossless, and the sizes that the broker reports are those before it.
+        compression: _,
+        // Numbers begin later. What comes before was never given out, so it is not missing.
+        first_sequence: _,
+        // Which servers keep the copies.
+        placement: _,
+        // Of consumers; a stream does nothing with it.
+        pause_until: _,
+        // For publishers that ask for it: their messages are stored together or not at all, and confirmed together. Each is
+        // an ordinary message of the stream then.
+        allow_atomic_publish: _,
+        // For publishers that ask for it: they get fewer PubAcks, none of them before the messages are stored.
+        allow_batch_publish: _,
+    } = config;
+
+    holds("subjects", subjects.as_slice() == [SUBJECTS], || {
+        (subjects.join(","), SUBJECTS.to_owned())
+    })?;
+    is("retention", retention, &RetentionPolicy::Limits)?;
+    is("discard", discard, &DiscardPolicy::New)?;
+    is("storage", storage, &StorageType::File)?;
+    is("discard_new_per_subject", discard_new_per_subject, &false)?;
+    holds("max_age", max_age.is_zero(), || unlimited(max_age))?;
+    holds("max_msgs", *max_messages <= 0, || unlimited(max_messages))?;
+    holds(
+        "max_msgs_per_subject",
+        *max_messages_per_subject <= 0,
+        || unlimited(max_messages_per_subject),
+    )?;
+    // A smaller one takes single events and refuses full messages, for ever.
+    let takes_all = *max_message_size <= 0
+        || usize::try_from(*max_message_size).is_ok_and(|size| size >= LARGEST_MESSAGE);
+    holds("max_msg_size", takes_all, || {
+        let wanted = format!("unlimited or at least {LARGEST_MESSAGE}");
+        (max_message_size.to_string(), wanted)
+    })?;
+    // A message that is tried again after it would be stored twice.
+    holds(
+        "duplicate_window",
+        *duplicate_window >= UNCONFIRMED_AFTER,
+        || {
+            let wanted = format!("at least {UNCONFIRMED_AFTER:?}");
+            (format!("{duplicate_window:?}"), wanted)
+        },
+    )?;
+    is("no_ack", no_ack, &false)?;
+    is("sealed", sealed, &false)?;
+    // The other mode confirms before a message is on disk.
+    let mode = persist_mode.unwrap_or_default();
+    is("persist_mode", &mode, &PersistenceMode::Default)?;
+    holds("mirror", mirror.is_none(), || absent("another stream"))?;
+    let has_sources = sources.as_ref().is_some_and(|sources| !sources.is_empty());
+    holds("sources", !has_sources, || absent("other streams"))?;
+    // One message with the header Nats-Rollup purges all before it.
+    is("allow_rollup_hdrs", allow_rollup, &false)?;
+    // It would never be trimmed.
+    is("deny_purge", deny_purge, &false)?;
+    holds("subject_transform", subject_transform.is_none(), || {
+        absent("another subject")
+    })?;
+    // The broker would delete the durable of a store that is stopped for longer, and with it what holds trimming back. A
+    // limit of max_ack_pending is harmless: where it is too small, the durable cannot be created.
+    if let Some(ConsumerLimits {
+        inactive_threshold,
+        max_ack_pending: _,
+    }) = consumer_limits
+    {
+        holds(
+            "consumer_limits.inactive_threshold",
+            inactive_threshold.is_zero(),
+            || unlimited(inactive_threshold),
+        )?;
+    }
+    is("allow_msg_ttl", allow_message_ttl, &false)?;
+    let marker = subject_delete_marker_ttl.unwrap_or_default();
+    holds("subject_delete_marker_ttl", marker.is_zero(), || {
+        absent(&format!("{marker:?}"))
+    })?;
+    is("allow_msg_counter", allow_message_counter, &false)?;
+    is("allow_msg_schedules", allow_message_schedules, &false)
+}
+
+fn holds(
+    field: &'static str,
+    holds: bool,
+    found_and_wanted: impl FnOnce() -> (String, String),
+) -> Rule {
+    if holds {
+        return Ok(());
+    }
+    let (found, wanted) = found_and_wanted();
+    Err(Broken {
+        field,
+        found,
+        wanted,
+    })
+}
+
+fn is<T: Debug + PartialEq>(field: &'static str, found: &T, wanted: &T) -> Rule {
+    holds(field, found == wanted, || {
+        (format!("{found:?}"), format!("{wanted:?}"))
+    })
+}
+
+fn unlimited(found: &impl Debug) -> (String, String) {
+    (format!("{found:?}"), "unlimited".to_owned())
+}
+
+fn absent(found: &str) -> (String, String) {
+    (found.to_owned(), "absent".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, time::Duration};
+
+    use async_nats::jetstream::stream::{
+        Compression, Placement, Republish, Source, SubjectTransform,
+    };
+
+    use super::*;
+    use crate::stream::{DEFAULT_NAME, Settings};
+
+    fn usable() -> Config {
+        let settings = Settings {
+            name: DEFAULT_NAME.to_owned(),
+            max_bytes: 1,
+            replicas: 1,
+        };
+        settings.config()
+    }
+
+    type Change = fn(&mut Config);
+
+    /// Changes that would lose, expire, alter or re-time messages, or weaken their `PubAck`: the field as the client
+    /// calls it, as the broker calls it, and the change.
+    const REFUSED: &[(&str, &str, Change)] = &[
+        ("subjects", "subjects", |c| {
+            c.subjects.push("more".to_owned());
+        }),
+        ("subjects", "subjects", |c| c.subjects.clear()),
+        ("retention", "retention", |c| {
+            c.retention = RetentionPolicy::WorkQueue;
+        }),
+        ("retention", "retention", |c| {
+            c.retention = RetentionPolicy::Interest;
+        }),
+        ("storage", "storage", |c| c.storage = StorageType::Memory),
+        ("discard", "discard", |c| c.discard = DiscardPolicy::Old),
+        ("discard_new_per_subject", "discard_new_per_subject", |c| {
+            c.discard_new_per_subject = true;
+        }),
+        ("max_age", "max_age", |c| c.max_age = Duration::from_secs(1)),
+        ("max_messages", "max_msgs", |c| c.max_messages = 9),
+        ("max_messages_per_subject", "max_msgs_per_subject", |c| {
+            c.max_messages_per_subject = 9;
+        }),
+        ("max_message_size", "max_msg_size", |c| {
+            c.max_message_size = 1;
+        }),
+        ("max_message_size", "max_msg_size", |c| {
+            c.max_message_size = 1024 * 1024 - 1;
+        }),
+        ("duplicate_window", "duplicate_window", |c| {
+            c.duplicate_window = Duration::from_secs(89);
+        }),
+        ("duplicate_window", "duplicate_window", |c| {
+            c.duplicate_window = Duration::ZERO;
+        }),
+        ("no_ack", "no_ack", |c| c.no_ack = true),
+        ("sealed", "sealed", |c| c.sealed = true),
+        ("persist_mode", "persist_mode", |c| {
+            c.persist_mode = Some(PersistenceMode::Async);
+        }),
+        ("mirror", "mirror", |c| c.mirror = Some(Source::default())),
+        ("sources", "sources", |c| {
+            c.sources = Some(vec![Source::default()]);
+        }),
+        ("allow_rollup", "allow_rollup_hdrs", |c| {
+            c.allow_rollup = true;
+        }),
+        ("deny_purge", "deny_purge", |c| c.deny_purge = true),
+        ("subject_transform", "subject_transform", |c| {
+            c.subject_transform = Some(SubjectTransform {
+                source: "events.>".to_owned(),
+                destination: "events.all.>".to_owned(),
+            });
+        }),
+        (
+            "consumer_limits",
+            "consumer_limits.inactive_threshold",
+            |c| {
+                c.consumer_limits = Some(ConsumerLimits {
+                    inactive_threshold: Duration::from_mins(5),
+                    max_ack_pending: 0,
+                });
+            },
+        ),
+        ("allow_message_ttl", "allow_msg_ttl", |c| {
+            c.allow_message_ttl = true;
+        }),
+        (
+            "subject_delete_marker_ttl",
+            "subject_delete_marker_ttl",
+            |c| c.subject_delete_marker_ttl = Some(Duration::from_mins(1)),
+        ),
+        ("allow_message_counter", "allow_msg_counter", |c| {
+            c.allow_message_counter = true;
+        }),
+        ("allow_message_schedules", "allow_msg_schedules", |c| {
+            c.allow_message_schedules = true;
+        }),
+    ];
+
+    /// Changes that do no harm.
+    const ACCEPTED: &[(&str, Change)] = &[
+        ("name", |c| c.name = "OTHER".to_owned()),
+        ("max_bytes", |c| c.max_bytes = -1),
+        ("max_bytes", |c| c.max_bytes = 1 << 40),
+        ("num_replicas", |c| c.num_replicas = 5),
+        ("max_consumers", |c| c.max_consumers = 9),
+        ("description", |c| c.description = None),
+        ("metadata", |c| {
+            c.metadata.insert("_nats.level".to_owned(), "1".to_owned());
+        }),
+        ("template_owner", |c| {
+            c.template_owner = "someone".to_owned();
+        }),
+        ("deny_delete", |c| c.deny_delete = true),
+        ("republish", |c| {
+            c.republish = Some(Republish {
+                source: ">".to_owned(),
+                destination: "copies.>".to_owned(),
+                headers_only: false,
+            });
+        }),
+        ("allow_direct", |c| c.allow_direct = true),
+        ("mirror_direct", |c| c.mirror_direct = true),
+        ("compression", |c| c.compression = Some(Compression::S2)),
+        ("first_sequence", |c| c.first_sequence = Some(1_000)),
+        ("placement", |c| c.placement = Some(Placement::default())),
+        ("pause_until", |c| c.pause_until = None),
+        ("allow_atomic_publish", |c| c.allow_atomic_publish = true),
+        ("allow_batch_publish", |c| c.allow_batch_publish = true),
+        // As some servers fill in what is not set.
+        ("max_messages", |c| c.max_messages = 0),
+        ("max_message_size", |c| c.max_message_size = -1),
+        ("max_message_size", |c| c.max_message_size = 1024 * 1024),
+        ("duplicate_window", |c| {
+            c.duplicate_window = Duration::from_secs(90);
+        }),
+        ("duplicate_window", |c| {
+            c.duplicate_window = Duration::from_hours(1);
+        }),
+        ("persist_mode", |c| {
+            c.persist_mode = Some(PersistenceMode::Default);
+        }),
+        ("sources", |c| c.sources = Some(Vec::new())),
+        ("consumer_limits", |c| {
+            c.consumer_limits = Some(ConsumerLimits {
+                inactive_threshold: Duration::ZERO,
+                max_ack_pending: 100_000,
+            });
+        }),
+        ("subject_delete_marker_ttl", |c| {
+            c.subject_delete_marker_ttl = Some(Duration::ZERO);
+        }),
+    ];
+
+    #[test]
+    fn the_configuration_it_creates_passes_its_own_check() {
+        assert!(check(&usable()).is_ok());
+    }
+
+    #[test]
+    fn what_would_lose_events_is_refused_by_name() {
+        for (_, name, change) in REFUSED {
+            let mut config = usable();
+            change(&mut config);
+            match check(&config) {
+                Err(StreamError::Unusable { field, .. }) => assert_eq!(field, *name),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_no_harm_is_accepted() {
+        for (name, change) in ACCEPTED {
+            let mut config = usable();
+            change(&mut config);
+            assert!(check(&config).is_ok(), "{name}: {:?}", check(&config));
+        }
+    }
+
+    #[test]
+    fn every_field_of_a_configuration_is_tried() {
+        let shown = format!("{:#?}", Config::default());
+        // The fields of the struct itself, not those of what they hold.
+        let fields = shown.lines().filter_map(|line| {
+            let line = line.strip_prefix("    ")?;
+            let (field, _) = line.split_once(':')?;
+            (!field.starts_with(' ')).then_some(field)
+        });
+        let fields: BTreeSet<_> = fields.collect();
+        assert!(fields.len() > 30, "{fields:?}");
+        let refused = REFUSED.iter().map(|(field, ..)| *field);
+        let tried: BTreeSet<_> = refused.chain(ACCEPTED.iter().map(|(f, _)| *f)).collect();
+        assert_eq!(tried, fields);
+    }
+}
