@@ -37,6 +37,7 @@ mod refusals;
 mod replaced;
 mod senders;
 mod slow_clients;
+mod stream_changes;
 mod tail;
 mod topics;
 mod traces;

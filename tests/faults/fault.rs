@@ -6,6 +6,7 @@ mod disks;
 mod files;
 mod network;
 mod processes;
+mod streams;
 
 use std::time::Duration;
 
@@ -32,6 +33,9 @@ pub enum Fault {
     OlderStream { while_aggregator_runs: bool },
     DurableDeleted,
     StreamDeleted,
+    StreamFull,
+    SecondStore,
+    RollUp,
     TwoOnOneDirectory,
     TwoOnOneDurable,
     Poison,
@@ -85,6 +89,9 @@ impl Fault {
             },
             Self::DurableDeleted,
             Self::StreamDeleted,
+            Self::StreamFull,
+            Self::SecondStore,
+            Self::RollUp,
             Self::TwoOnOneDirectory,
             Self::TwoOnOneDurable,
             Self::Poison,
@@ -127,6 +134,9 @@ impl Fault {
             } => "older-stream-aggregator-running",
             Self::DurableDeleted => "durable-deleted",
             Self::StreamDeleted => "stream-deleted",
+            Self::StreamFull => "stream-full-aggregator-away",
+            Self::SecondStore => "second-store-first-stopped",
+            Self::RollUp => "rollup-header",
             Self::TwoOnOneDirectory => "two-on-one-directory",
             Self::TwoOnOneDurable => "two-on-one-durable",
             Self::Poison => "poison",
@@ -166,6 +176,9 @@ impl Fault {
             } => copies::older_stream(world, lasts, while_aggregator_runs).await,
             Self::DurableDeleted => network::delete_durable(world).await,
             Self::StreamDeleted => network::delete_stream(world).await,
+            Self::StreamFull => streams::fill_up(world, lasts, random).await,
+            Self::SecondStore => streams::second_store(world, lasts).await,
+            Self::RollUp => streams::roll_up(world).await,
             Self::TwoOnOneDirectory => processes::second_on_directory(world).await,
             Self::TwoOnOneDurable => processes::second_on_durable(world).await,
             Self::Poison => clients::poison(world, random).await,

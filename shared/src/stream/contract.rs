@@ -34,10 +34,6 @@ pub(super) fn check(config: &Config) -> Result<(), StreamError> {
     })
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one list of all fields is easier to check than several"
-)]
 fn rules(config: &Config) -> Rule {
     let Config {
         // What is asked for; nothing else has the name.
@@ -222,7 +218,7 @@ mod tests {
     /// calls it, as the broker calls it, and the change.
     const REFUSED: &[(&str, &str, Change)] = &[
         ("subjects", "subjects", |c| {
-            c.subjects.push("more".to_owned())
+            c.subjects.push("more".to_owned());
         }),
         ("subjects", "subjects", |c| c.subjects.clear()),
         ("retention", "retention", |c| {
@@ -263,7 +259,7 @@ mod tests {
             c.sources = Some(vec![Source::default()]);
         }),
         ("allow_rollup", "allow_rollup_hdrs", |c| {
-            c.allow_rollup = true
+            c.allow_rollup = true;
         }),
         ("deny_purge", "deny_purge", |c| c.deny_purge = true),
         ("subject_transform", "subject_transform", |c| {
@@ -310,7 +306,7 @@ mod tests {
             c.metadata.insert("_nats.level".to_owned(), "1".to_owned());
         }),
         ("template_owner", |c| {
-            c.template_owner = "someone".to_owned()
+            c.template_owner = "someone".to_owned();
         }),
         ("deny_delete", |c| c.deny_delete = true),
         ("republish", |c| {
