@@ -106,6 +106,8 @@ impl Text {
 
 impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Growing by doubling would take up to twice as much as is in it.
+        self.open.reserve_exact(FRAME_BYTES - self.open.len());
         let taken = bytes.len().min(FRAME_BYTES - self.open.len());
         self.open.extend_from_slice(&bytes[..taken]);
         if self.open.len() == FRAME_BYTES {
