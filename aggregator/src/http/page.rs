@@ -37,7 +37,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_LIMIT: usize = 1_000;
 
 /// Large answers in memory at once, being read from the store or sent. Further ones wait.
-pub const MAX_PAGES: usize = 8;
+pub const MAX_PAGES: usize = 6;
 
 /// Most of them that are pieces of exports and tails: a client that reads one slowly holds up no pages.
 pub const MAX_PIECES: usize = MAX_PAGES / 2;
