@@ -37,7 +37,7 @@ pub const DEFAULT_LIMIT: usize = 100;
 pub const MAX_LIMIT: usize = 1_000;
 
 /// Large answers in memory at once, being read from the store or sent. Further ones wait.
-pub const MAX_PAGES: usize = 8;
+pub const MAX_PAGES: usize = 6;
 
 /// Most of them that are pieces of exports and tails: a client that reads one slowly holds up no pages.
 pub const MAX_PIECES: usize = MAX_PAGES / 2;
@@ -106,6 +106,8 @@ impl Text {
 
 impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Growing by doubling would take up to twice as much as is in it.
+        self.open.reserve_exact(FRAME_BYTES - self.open.len());
         let taken = bytes.len().min(FRAME_BYTES - self.open.len());
         self.open.extend_from_slice(&bytes[..taken]);
         if self.open.len() == FRAME_BYTES {
