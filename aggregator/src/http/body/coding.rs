@@ -59,7 +59,10 @@ impl Coding {
     pub fn unpacked(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
         match self {
             Self::Identity => Box::pin(body),
-            Self::Gzip => Box::pin(Members::Rest(body)),
+            Self::Gzip => Box::pin(Members {
+                rest: body,
+                current: None,
+            }),
             Self::Zstd => {
                 let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
                 let mut reader = ZstdDecoder::with_params(body, &[window]);
@@ -74,21 +77,21 @@ impl Coding {
 const RESERVED_FLAGS: u8 = 0b1110_0000;
 
 /// The members of a gzip body, one after another. Zeros after the last are padding, which gzip(1) ignores, too.
-enum Members<'a> {
-    /// Of the first, nothing is read yet.
-    Rest(&'a [u8]),
-    Member(GzipDecoder<&'a [u8]>),
+struct Members<'a> {
+    /// Where the current member begins, or the first will.
+    rest: &'a [u8],
+    current: Option<GzipDecoder<&'a [u8]>>,
 }
 
-impl<'a> Members<'a> {
-    fn begin(&mut self, bytes: &'a [u8]) -> io::Result<()> {
+impl Members<'_> {
+    fn begin(&mut self) -> io::Result<()> {
         // The decoder does not look at them.
-        let flags = bytes.get(3).copied().unwrap_or_default();
+        let flags = self.rest.get(3).copied().unwrap_or_default();
         if flags & RESERVED_FLAGS != 0 {
             let message = "the gzip header has reserved flags";
             return Err(io::Error::new(io::ErrorKind::InvalidData, message));
         }
-        *self = Self::Member(GzipDecoder::new(bytes));
+        self.current = Some(GzipDecoder::new(self.rest));
         Ok(())
     }
 }
@@ -99,19 +102,16 @@ impl AsyncRead for Members<'_> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let rest = match &mut *self {
-            Self::Rest(body) => *body,
-            Self::Member(member) => {
-                let before = buffer.filled().len();
-                ready!(Pin::new(&mut *member).poll_read(context, buffer))?;
-                let rest = *member.get_ref();
-                if buffer.filled().len() > before || rest.iter().all(|byte| *byte == 0) {
-                    return Poll::Ready(Ok(()));
-                }
-                rest
+        if let Some(member) = &mut self.current {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut *member).poll_read(context, buffer))?;
+            let rest = *member.get_ref();
+            if buffer.filled().len() > before || rest.iter().all(|byte| *byte == 0) {
+                return Poll::Ready(Ok(()));
             }
-        };
-        self.begin(rest)?;
+            self.rest = rest;
+        }
+        self.begin()?;
         // A body may have many members with nothing in them; other requests go on meanwhile.
         context.waker().wake_by_ref();
         Poll::Pending
