@@ -14,6 +14,7 @@ const RECIPE: Recipe = Recipe {
     duplicates: 0.2,
     rare_in: Some(50),
     first_sequence: 1,
+    conflicts_after: None,
 };
 
 /// The events of so many messages, each with whether it is said to repeat an earlier one.
@@ -74,4 +75,29 @@ fn an_event_is_its_own_json_of_about_230_bytes_and_belongs_on_its_subject() {
         assert!((225..=235).contains(&json.len()), "{}", json.len());
         assert_eq!(message::decode(&message.subject, &json, 0), [Ok(event)]);
     }
+}
+
+#[test]
+fn conflicts_have_identities_of_before_and_another_source() {
+    let mut traffic = Traffic::new(Recipe {
+        conflicts_after: Some(5_000),
+        rare_in: None,
+        ..RECIPE
+    });
+    let mut made = 0;
+    let mut sent = HashMap::new();
+    for _ in 0..100 {
+        let are_conflicts = made >= 5_000;
+        let message = traffic.message(u64::MAX);
+        made += message.events.len();
+        for event in message.events {
+            let identity = (event.topic.clone(), event.event_id.clone());
+            if are_conflicts {
+                assert_ne!(sent[&identity], event.source);
+            } else {
+                sent.insert(identity, event.source);
+            }
+        }
+    }
+    assert!(made > 6_000, "{made}");
 }

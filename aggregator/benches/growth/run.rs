@@ -16,7 +16,7 @@ use crate::{
     meter::{Commits, Meter, Tenth},
     rival::{Dedup, Rival},
     settings::{Contender, Settings},
-    traffic::Traffic,
+    traffic::{Recipe, Traffic},
 };
 
 /// What a run tells.
@@ -150,7 +150,7 @@ async fn in_store(
     let rows = file.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
     anyhow::ensure!(
         stats.received == stats.unique_processed + stats.duplicate_dropped
-            && stats.conflicts == settings.conflicts,
+            && stats.conflicts == u64::from(settings.conflicts),
         "the store rejected events, or saw other conflicts than there are: {stats:?}"
     );
     Ok(Counts {
@@ -166,7 +166,10 @@ async fn append_conflicts(
     events: u64,
     settings: &Settings,
 ) -> anyhow::Result<()> {
-    let mut traffic = Traffic::new(settings.recipe());
+    let mut traffic = Traffic::new(Recipe {
+        conflicts_after: Some(events),
+        ..settings.recipe()
+    });
     let mut left = events;
     while left > 0 {
         left -= traffic.message(left).repeats.len() as u64;
@@ -176,14 +179,14 @@ async fn append_conflicts(
         std::fs::write("/proc/sys/vm/drop_caches", "3").context("dropping the page cache")?;
     }
     let conflicts = Feed::start(
-        traffic.into_conflicts(),
-        settings.conflicts,
+        traffic,
+        u64::from(settings.conflicts),
         settings.batch_events,
     );
     let began = Instant::now();
     intake::append_all(writer, conflicts, |_, _| ()).await?;
     let seconds = began.elapsed().as_secs_f64();
-    let rate = settings.conflicts as f64 / seconds;
+    let rate = f64::from(settings.conflicts) / seconds;
     eprintln!("conflicts: {rate:.0} a second over {seconds:.1} s");
     Ok(())
 }

@@ -45,7 +45,7 @@ pub struct Settings {
     /// Conflicts that the store is given at the end: events with identities evenly at random among those stored, each from
     /// another source.
     #[arg(long, default_value_t = 0, value_name = "N")]
-    pub conflicts: u64,
+    pub conflicts: u32,
 
     /// Drops the system's page cache before the conflicts, which only root can.
     #[arg(long)]
@@ -119,6 +119,7 @@ impl Settings {
             duplicates: self.duplicates,
             rare_in: None,
             first_sequence: 1,
+            conflicts_after: None,
         }
     }
 }

@@ -117,6 +117,7 @@ async fn timed_under_load(
         seed: 2,
         rare_in: None,
         first_sequence: writer.standing().floor + 1,
+        conflicts_after: None,
         ..settings.filling()
     };
     let token = CancellationToken::new();

@@ -54,6 +54,7 @@ impl Settings {
             duplicates: 0.2,
             rare_in: Some((self.events / MESSAGE_EVENTS / RARE_EVENTS).max(1)),
             first_sequence: 1,
+            conflicts_after: None,
         }
     }
 }

@@ -38,6 +38,8 @@ pub struct Recipe {
     pub rare_in: Option<u64>,
     /// The stream sequence of its first message.
     pub first_sequence: u64,
+    /// Messages that begin after so many events hold nothing but conflicts: identities of before, from another source.
+    pub conflicts_after: Option<u64>,
 }
 
 /// An endless sequence of messages.
@@ -48,8 +50,8 @@ pub struct Traffic {
     topics: Vec<Series>,
     choices: SmallRng,
     sequence: u64,
-    /// The source of all events, where it is not made from their numbers.
-    source: Option<Source>,
+    /// Events that were made.
+    made: u64,
 }
 
 /// A message, and what is known of it.
@@ -90,16 +92,8 @@ impl Traffic {
             topics: names.iter().map(|name| Series::new(name)).collect(),
             choices: SmallRng::seed_from_u64(u64::from(recipe.seed)),
             sequence: recipe.first_sequence,
-            source: None,
+            made: 0,
         }
-    }
-
-    /// Traffic that goes on from this one, and of which every event repeats an identity, from a source of its own.
-    #[allow(dead_code, reason = "only the growth benchmark has conflicts")]
-    pub fn into_conflicts(mut self) -> Self {
-        self.recipe.duplicates = 1.0;
-        self.source = Some(Source::new("another").expect("a word is a source"));
-        self
     }
 
     /// The next message, of at most `room` events.
@@ -108,8 +102,12 @@ impl Traffic {
             topics,
             duplicates,
             rare_in,
+            conflicts_after,
             ..
         } = self.recipe;
+        let are_conflicts = conflicts_after.is_some_and(|after| self.made >= after);
+        let duplicates = if are_conflicts { 1.0 } else { duplicates };
+        let other = are_conflicts.then(|| Source::new("another").expect("a word is a source"));
         let is_rare = rare_in.is_some_and(|rare_in| self.sequence.is_multiple_of(rare_in));
         let (topic, events) = if is_rare {
             (topics, 1)
@@ -117,6 +115,7 @@ impl Traffic {
             let events = self.choices.random_range(MESSAGE_EVENTS);
             (self.choices.random_range(0..topics), events.min(room))
         };
+        self.made += events;
         let series = &mut self.topics[usize::from(topic)];
         let mut message = Message {
             subject: series.subject.clone(),
@@ -145,7 +144,7 @@ impl Traffic {
                 topic: series.topic.clone(),
                 event_id: head.event_id,
                 timestamp: head.timestamp,
-                source: self.source.clone().unwrap_or(head.source),
+                source: other.clone().unwrap_or(head.source),
                 payload: Payload::parse(&payloads.split_to(PAYLOAD.len()))
                     .expect("it is a JSON object"),
             })

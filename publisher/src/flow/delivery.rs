@@ -181,13 +181,10 @@ mod tests {
         let mut tries = Tries::of(7);
         assert_eq!(tries.next(&full()), Next::After(FIRST_PAUSE));
         assert_eq!(tries.possibly_doubled, 0);
-        for round in 1..=3 {
+        for (round, pauses) in [(1, 2), (2, 4), (3, 8)] {
             assert_eq!(tries.next(&unconfirmed()), Next::Now);
             assert_eq!(tries.possibly_doubled, 7 * round);
-            assert_eq!(
-                tries.next(&full()),
-                Next::After(FIRST_PAUSE * 2_u32.pow(round as u32))
-            );
+            assert_eq!(tries.next(&full()), Next::After(FIRST_PAUSE * pauses));
         }
         assert_eq!(tries.next(&PublishError::Stopped), Next::Never);
         assert_eq!(tries.possibly_doubled, 21);

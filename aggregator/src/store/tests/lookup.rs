@@ -39,8 +39,8 @@ fn the_rows_of_conflicts_are_read_before_the_writer_takes_the_batch() {
     let store = store();
     let mut rows = Rows::of(store.path().join(FILE));
     // Conflicts enough for several connections, in no order, between duplicates and new events.
-    let arrivals: Vec<_> = (0..250)
-        .map(|n| event((n * 7 % 251) as u8, u8::from(n % 5 > 0)))
+    let arrivals: Vec<_> = (0_u8..250)
+        .map(|n| event(n.wrapping_mul(7), u8::from(n % 5 > 0)))
         .collect();
     let batch = [delivery(2, &arrivals)];
     let found = looked(&store, &mut rows, &batch);
@@ -80,8 +80,8 @@ fn a_conflict_is_with_what_was_stored_first_however_late_that_came() {
     let done = store.append(&batch).unwrap();
     assert_eq!((done.unique, done.duplicates, done.conflicts), (1, 5, 3));
     // Two batches under way at once: the second is looked up before the first has committed.
-    let appends = [4, 5].map(|sequence| {
-        let batch = Arc::new(vec![delivery(sequence, &[event(202, sequence as u8)])]);
+    let appends = [(4, 4), (5, 5)].map(|(sequence, content)| {
+        let batch = Arc::new(vec![delivery(sequence, &[event(202, content)])]);
         store.writer().append(batch, store.now)
     });
     let done = store.runtime.block_on(futures::future::join_all(appends));
