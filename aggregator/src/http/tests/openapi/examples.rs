@@ -41,7 +41,7 @@ async fn world() -> Fixture {
     api
 }
 
-/// Times and how long the service runs are of one run.
+/// Times, how long the service runs, and why the broker is away are of one run: the attempt to connect may have failed already.
 fn without_times(value: &Value) -> Value {
     match value {
         Value::String(text)
@@ -57,6 +57,7 @@ fn without_times(value: &Value) -> Value {
         Value::Object(members) => {
             let members = members.iter().map(|(name, value)| match name.as_str() {
                 "uptime_seconds" => (name.clone(), 0.into()),
+                "broker" => (name.clone(), value.is_string().into()),
                 _ => (name.clone(), without_times(value)),
             });
             members.collect::<serde_json::Map<_, _>>().into()
