@@ -49,6 +49,23 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
             Ok(json!({ "success": true, "purged": server.stream.purge(before) }))
         }
         "STREAM.MSG.GET.EVENTS" => message(server, body),
+        "CONSUMER.LIST.EVENTS" => {
+            let all = [durable(server), position(server)];
+            let all: Vec<_> = all.into_iter().filter_map(Result::ok).collect();
+            Ok(json!({ "total": all.len(), "offset": 0, "limit": 256, "consumers": all }))
+        }
+        "CONSUMER.CREATE.EVENTS.aggregator~position" => {
+            if server.position.is_some() {
+                return Err((400, 10_148, "consumer already exists"));
+            }
+            let config = body["config"].clone();
+            server.position = Some(Durable::new(config, &server.stream));
+            position(server)
+        }
+        "CONSUMER.DELETE.EVENTS.aggregator~position" => {
+            let deleted = server.position.take().ok_or(NO_CONSUMER);
+            deleted.map(|_| json!({ "success": true }))
+        }
         "CONSUMER.INFO.EVENTS.aggregator" => durable(server),
         "CONSUMER.CREATE.EVENTS.aggregator" => {
             let config = body["config"].clone();
@@ -78,7 +95,12 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
 
 fn durable(server: &Server) -> Result<Value, Refusal> {
     let durable = server.durable.as_ref().ok_or(NO_CONSUMER)?;
-    Ok(durable.info(&server.stream, server.pulls()))
+    Ok(durable.info("aggregator", &server.stream, server.pulls()))
+}
+
+fn position(server: &Server) -> Result<Value, Refusal> {
+    let position = server.position.as_ref().ok_or(NO_CONSUMER)?;
+    Ok(position.info("aggregator~position", &server.stream, 0))
 }
 
 /// The message in a place, or the next one after it where the request names subjects, as `events.>`.

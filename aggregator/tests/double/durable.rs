@@ -86,10 +86,10 @@ impl Durable {
     }
 
     /// As `CONSUMER.INFO` tells it.
-    pub fn info(&self, stream: &Stream, waiting: usize) -> Value {
+    pub fn info(&self, name: &str, stream: &Stream, waiting: usize) -> Value {
         let pending = self.pending(stream);
         json!({
-            "stream_name": "EVENTS", "name": "aggregator", "created": rfc3339(stream.created),
+            "stream_name": "EVENTS", "name": name, "created": rfc3339(stream.created),
             "config": self.config,
             "delivered": { "consumer_seq": self.consumer_sequence, "stream_seq": self.delivered },
             "ack_floor": { "consumer_seq": 0, "stream_seq": self.ack_floor() },

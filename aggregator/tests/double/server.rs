@@ -27,6 +27,8 @@ pub enum Mode {
 pub struct Server {
     pub stream: Stream,
     pub durable: Option<Durable>,
+    /// The consumer that holds the store's position while the durable is created again.
+    pub position: Option<Durable>,
     pub mode: Mode,
     /// Acks that the broker will not hear.
     pub deaf: u32,
@@ -72,6 +74,7 @@ impl Server {
         Self {
             stream: Stream::new(),
             durable: None,
+            position: None,
             mode: Mode::Scripted,
             deaf: 0,
             refusals: 0,
@@ -362,6 +365,9 @@ impl Server {
         self.stream.lose_tail(count);
         if let Some(durable) = &mut self.durable {
             durable.lose_tail(self.stream.last);
+        }
+        if let Some(position) = &mut self.position {
+            position.lose_tail(self.stream.last);
         }
     }
 

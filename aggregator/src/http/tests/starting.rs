@@ -17,7 +17,10 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
         tracer: Tracer::off(),
     };
     let entrance = Entrance::new(Opening::default(), Hosts::default(), watch);
-    let routes = std::mem::replace(&mut api.router, entrance.router());
+    let routes = std::mem::replace(
+        &mut api.router,
+        entrance.router().layer(map_request(with_host)),
+    );
     let health = api.get("/health").await;
     assert!(
         health.starts_with(
