@@ -6,7 +6,7 @@ use aggregator::{
     consumer::{BatchLimits, Consumer},
     health::{Health, WAITING},
     metrics::Metrics,
-    store::{self, Bounds, WriterEnded},
+    store::{self, Bounds, Reader, WriterEnded},
 };
 use rusqlite::Connection as Sqlite;
 use shared::{connection::Connection, stream, trace::Tracer};
@@ -48,6 +48,8 @@ struct Running {
     task: JoinHandle<anyhow::Result<()>>,
     connection: Connection,
     writer_ended: WriterEnded,
+    /// Its connections keep the WAL's files in their place while the writer opens its own again, as in the service.
+    _reader: Reader,
     health: Health,
 }
 
@@ -84,7 +86,7 @@ impl Stage {
 
     /// Starts a consumer on the store as it is.
     pub async fn run(&mut self) {
-        let (writer, writer_ended, _) =
+        let (writer, writer_ended, reader) =
             store::open(self.path(), 0, Bounds::default()).expect("the store opens");
         let evidence = Evidence::of(self.path());
         self.broker.with(|server| server.evidence = Some(evidence));
@@ -126,6 +128,7 @@ impl Stage {
             token,
             connection,
             writer_ended,
+            _reader: reader,
             health,
         });
     }
