@@ -8,6 +8,7 @@ mod batch;
 mod durable;
 pub mod retained;
 mod session;
+mod sizes;
 mod stores;
 mod trace;
 mod trim;

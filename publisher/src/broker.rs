@@ -1,4 +1,5 @@
-//! The way to the stream: the broker and the stream are waited for, and the stream is checked before anything is sent.
+//! The way to the stream: the broker and the stream are waited for, and the stream is checked before anything is sent, and
+//! again while it is sent to.
 
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const LINGER: Duration = Duration::from_millis(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often the stream's configuration is looked at.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// A connection, and the publishing client on it.
 #[derive(Debug)]
@@ -96,5 +100,23 @@ async fn wait_for_stream(
         }
         sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Looks at the stream every few seconds and after each reconnect. Returns once it has a configuration that would lose events,
+/// and why.
+pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamError {
+    loop {
+        let connects = connection.connected().await;
+        // Another failure is the publishing client's to tell: it gets no PubAck.
+        if let Err(err) = stream::get(connection.jetstream(), stream).await
+            && err.is_final()
+        {
+            return err;
+        }
+        tokio::select! {
+            () = sleep(CHECK_EVERY) => {}
+            () = connection.changed_since(connects) => {}
+        }
     }
 }

@@ -5,6 +5,7 @@ mod batch;
 mod delivery;
 
 use std::{
+    pin::pin,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -15,6 +16,7 @@ use shared::{
     connection::Connection,
     event::Topic,
     publish::{MAX_UNCONFIRMED_BYTES, Publisher},
+    stream::StreamError,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,7 @@ use self::{
     delivery::{Confirmed, Delivery},
 };
 use crate::{
+    broker::unusable,
     pace::{Pace, Rate},
     progress::{Moment, Progress},
     sent::Sent,
@@ -69,6 +72,9 @@ pub enum FlowError<E: std::error::Error + 'static> {
     /// The broker will not take it.
     #[error(transparent)]
     Refused(Refused),
+    /// The stream was changed, and what is sent to it could be lost.
+    #[error(transparent)]
+    Unusable(StreamError),
     /// The flow was stopped and the broker did not confirm in time.
     #[error("stopped while events wait for their PubAck")]
     Unconfirmed,
@@ -80,6 +86,8 @@ pub struct Flow<'a> {
     pub publisher: &'a Publisher,
     /// What the publisher publishes over.
     pub connection: &'a Connection,
+    /// The name of the stream that it publishes to.
+    pub stream: &'a str,
     /// All topics that events may have.
     pub topics: &'a [Topic],
     /// Most events in one message.
@@ -115,6 +123,7 @@ impl Flow<'_> {
         let (mut confirmed, mut in_hand_bytes) = (0_u64, 0_usize);
         let mut stopped: Option<Instant> = None;
         let mut ended = Ok(());
+        let mut unusable = pin!(unusable(self.connection, self.stream));
         loop {
             let is_open = !sent.complete && stopped.is_none();
             if !is_open && deliveries.is_empty() {
@@ -127,6 +136,11 @@ impl Flow<'_> {
             let deadline = stopped.map_or(now, |stopped| stopped + STOP_DEADLINE);
             tokio::select! {
                 biased;
+                // What is under way would be tried again, so nobody waits for it.
+                err = &mut unusable => {
+                    ended = ended.and(Err(FlowError::Unusable(err)));
+                    break;
+                }
                 () = self.stop.cancelled(), if stopped.is_none() => stopped = Some(now),
                 () = sleep_until(deadline), if stopped.is_some() => {
                     ended = ended.and(Err(FlowError::Unconfirmed));

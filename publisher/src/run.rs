@@ -211,12 +211,13 @@ impl Run {
         &'a self,
         broker: &'a Broker,
         topics: &'a [Topic],
-        jetstream: &JetStream,
+        jetstream: &'a JetStream,
         rate: Rate,
     ) -> Flow<'a> {
         Flow {
             publisher: &broker.publisher,
             connection: &broker.connection,
+            stream: &jetstream.stream,
             topics,
             batch: jetstream.batch,
             rate,

@@ -14,7 +14,7 @@ use async_nats::jetstream::{
 };
 use std::{error::Error, time::Duration};
 
-pub use self::size::{is_above, is_below, resize};
+pub use self::size::{is_above, is_below, most_held, resize};
 use crate::connection::Connection;
 
 /// The stream's name, unless settings say otherwise.

@@ -11,6 +11,7 @@ use e2e::{
     aggregator::Aggregator,
     broker::Broker,
     event::{Event, array, event, events},
+    publisher::Publisher,
     wait::{eventually, holds},
 };
 
@@ -157,6 +158,38 @@ async fn a_stream_that_is_changed_while_it_is_consumed_is_noticed_and_nothing_is
         system.settled().await;
     }
     assert_eq!(system.settled().await.counts(), [8, 8, 0]);
+}
+
+#[tokio::test]
+async fn a_publisher_ends_with_the_field_when_the_stream_is_changed_under_it() {
+    let cases: [(&str, Change); 2] = [
+        ("discard", |c| c.discard = DiscardPolicy::Old),
+        ("max_age", |c| c.max_age = Duration::from_hours(1)),
+    ];
+    let mut system = System::start().await;
+    let jetstream = system.broker.jetstream().await;
+    let usable = config(&jetstream).await;
+    for (number, (field, change)) in cases.into_iter().enumerate() {
+        let arguments = ["generate", "--count", "0", "--rate", "200"];
+        let publisher = Publisher::start(&system.broker.url(), &arguments);
+        let sent = u64::try_from(number).unwrap() + 1;
+        let before = system.api().stats().await.unwrap().received;
+        system.api().received_at_least(before + sent).await;
+        let mut changed = usable.clone();
+        change(&mut changed);
+        jetstream.update_stream(changed).await.unwrap();
+        // Over a reconnect, too.
+        if number == 1 {
+            system.broker.stop().await;
+            system.broker.start_again().await;
+        }
+        let run = publisher.ended().await;
+        assert_eq!(run.code, Some(1), "{}", run.told);
+        assert!(run.told.contains(&format!("has {field} ")), "{}", run.told);
+        assert_eq!(run.summary["complete"], false, "{}", run.summary);
+        jetstream.update_stream(&usable).await.unwrap();
+        system.aggregator.healthy().await;
+    }
 }
 
 #[tokio::test]

@@ -375,3 +375,84 @@ async fn many_holes_in_the_stream_are_one_line_of_the_log_and_counted_exactly() 
     let health = system.api().get("/health").await.unwrap();
     assert!(health.json()["missing"].is_null(), "{}", health.text());
 }
+
+#[tokio::test]
+async fn trimming_takes_at_most_one_message_too_much_whatever_the_sizes_of_the_oldest() {
+    const SMALL: (u32, usize) = (3_000, 300);
+    const LARGE: (u32, usize) = (20, 500_000);
+    let mut system = System::with(&["--stream-keep-bytes", "100MiB"]).await;
+    let jetstream = system.broker.jetstream().await;
+    let mut number = 0;
+    for blocks in [[SMALL, LARGE, SMALL], [LARGE, SMALL, LARGE]] {
+        let held = info(&system).await.state.bytes;
+        for (count, size) in blocks {
+            let mut acks = Vec::new();
+            for _ in 0..count {
+                let event = event("orders", &number.to_string()).with_size(size);
+                let body = array(&[event]);
+                acks.push(
+                    jetstream
+                        .publish("events.orders", body.into())
+                        .await
+                        .unwrap(),
+                );
+                number += 1;
+                if acks.len() == 500 {
+                    for ack in acks.drain(..) {
+                        ack.await.unwrap();
+                    }
+                }
+            }
+            for ack in acks {
+                ack.await.unwrap();
+            }
+        }
+        system.settled().await;
+        let total = info(&system).await.state.bytes;
+        // What was left of the round before goes, and a part of this one that ends among its large messages.
+        let keep = (total - held) / 10 * 8;
+        system.aggregator.stop().await;
+        let kept = keep.to_string();
+        let flags = ["--stream-keep-bytes", &kept];
+        let trimming = Aggregator::start(&system.broker.url(), system.data_dir(), &flags).await;
+        let state = eventually("the stream is within its budget", async || {
+            let state = info(&system).await.state;
+            holds(state.bytes <= keep, &state)?;
+            Ok(state)
+        })
+        .await;
+        // And stays so: what comes now is trimmed by the same reading of sizes.
+        let more = event("orders", &format!("more {number}")).with_size(1_000);
+        trimming.api().publish(&[more]).await;
+        trimming.api().settled().await;
+        let largest = 502_000;
+        assert!(state.bytes >= keep - largest, "{state:?} of {keep}");
+        drop(trimming);
+        system.aggregator.start_again().await;
+        system.aggregator.healthy().await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_of_trimming_ends_with_the_session_that_found_it() {
+    let mut system = System::with(&KEEPS_LITTLE).await;
+    let data = tempfile::tempdir().unwrap();
+    second(&system, data.path()).await.stop().await;
+    for number in 0..10 {
+        system.api().publish(&[large(number)]).await;
+    }
+    system.settled().await;
+    held_by(&system, "other").await;
+    system.broker.stop().await;
+    eventually("nothing is told of trimming", async || {
+        let health = system.api().get("/health").await?;
+        holds(health.json()["notices"].is_null(), health.text())?;
+        let metrics = system.api().get("/metrics").await?;
+        let is_held = metrics.text().contains("aggregator_trimming_held");
+        holds(!is_held, metrics.text())
+    })
+    .await;
+    system.broker.start_again().await;
+    system.aggregator.healthy().await;
+    held_by(&system, "other").await;
+}

@@ -1,6 +1,9 @@
 //! The stores on the stream: their durables, and how far each has come. What one of them has not acked is never trimmed.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use async_nats::jetstream::{
     self,
@@ -36,7 +39,11 @@ impl Other {
 
 /// The other stores on the stream, as they were last seen.
 #[derive(Debug, Default)]
-pub(super) struct Stores(HashMap<String, (Other, Instant)>);
+pub(super) struct Stores {
+    stores: HashMap<String, (Other, Instant)>,
+    /// Names of consumers that the last look found, and that are of no other store.
+    foreign: HashSet<String>,
+}
 
 impl Stores {
     /// Asks the broker for all durables of the stream, and keeps those of other stores than the one with the durable `own`.
@@ -52,27 +59,70 @@ impl Stores {
         now: Instant,
     ) -> Result<(), async_nats::Error> {
         let mut offset = 0;
+        let (mut infos, mut missing) = (Vec::new(), Vec::new());
         loop {
-            let (consumers, total) = page(jetstream, stream, offset).await?;
-            offset += consumers.len();
-            let is_last = consumers.is_empty() || offset >= total;
-            for info in consumers {
-                let other = other(info).filter(|o| o.durable != own && o.durable != guard(own));
-                if let Some(other) = other {
-                    self.0.insert(other.durable.clone(), (other, now));
-                }
-            }
-            if is_last {
+            let page = page(jetstream, stream, offset).await?;
+            let (found, silent) = (page.consumers, page.missing);
+            let (mut found, mut silent) = (found.unwrap_or_default(), silent.unwrap_or_default());
+            let listed = found.len() + silent.len();
+            infos.append(&mut found);
+            missing.append(&mut silent);
+            offset += listed;
+            if listed == 0 || offset >= page.total {
                 break;
             }
         }
-        self.0.retain(|_, (_, seen)| *seen + GRACE > now);
-        Ok(())
+        self.see(infos, missing, own, now)
+    }
+
+    /// Takes in what the broker listed: what consumers say, and the names of those that do not answer.
+    fn see(
+        &mut self,
+        infos: Vec<Info>,
+        missing: Vec<String>,
+        own: &str,
+        now: Instant,
+    ) -> Result<(), async_nats::Error> {
+        let mut foreign = HashSet::new();
+        for info in infos {
+            let name = info.name.clone();
+            let other = other(info).filter(|_| name != own && name != guard(own));
+            match other {
+                Some(other) => {
+                    self.stores.insert(name, (other, now));
+                }
+                None => {
+                    foreign.insert(name);
+                }
+            }
+        }
+        let mut unknown = Vec::new();
+        for name in missing {
+            if let Some((_, seen)) = self.stores.get_mut(&name) {
+                // What it has acked stays acked.
+                *seen = now;
+            } else if self.foreign.contains(&name) || name == own || name == guard(own) {
+                foreign.insert(name);
+            } else {
+                unknown.push(name);
+            }
+        }
+        self.foreign = foreign;
+        self.stores.retain(|_, (_, seen)| *seen + GRACE > now);
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        unknown.sort_unstable();
+        Err(format!(
+            "the broker does not know how far these consumers of the stream are: {}; start the servers that keep them, or delete those that nobody needs",
+            unknown.join(", ")
+        )
+        .into())
     }
 
     /// The one that has come least far.
     pub fn lowest(&self) -> Option<&Other> {
-        let others = self.0.values().map(|(other, _)| other);
+        let others = self.stores.values().map(|(other, _)| other);
         // The name decides among equals, so that the same one is reported each time.
         others.min_by_key(|other| (other.floor, other.durable.as_str()))
     }
@@ -88,6 +138,7 @@ struct PageRequest {
 struct Page {
     total: usize,
     consumers: Option<Vec<Info>>,
+    /// In a cluster, those whose leader does not answer.
     missing: Option<Vec<String>>,
 }
 
@@ -96,22 +147,12 @@ async fn page(
     jetstream: &jetstream::Context,
     stream: &str,
     offset: usize,
-) -> Result<(Vec<Info>, usize), async_nats::Error> {
+) -> Result<Page, async_nats::Error> {
     let subject = format!("CONSUMER.LIST.{stream}");
-    let page = match jetstream.request(subject, &PageRequest { offset }).await? {
-        Response::Err { error } => return Err(error.into()),
-        Response::Ok(page) => page,
-    };
-    let Page {
-        total,
-        consumers,
-        missing,
-    } = page;
-    // In a cluster, those whose leader does not answer.
-    if let Some(missing) = missing.filter(|missing| !missing.is_empty()) {
-        return Err(format!("durables whose state is not known: {}", missing.join(", ")).into());
+    match jetstream.request(subject, &PageRequest { offset }).await? {
+        Response::Err { error } => Err(error.into()),
+        Response::Ok(page) => Ok(page),
     }
-    Ok((consumers.unwrap_or_default(), total))
 }
 
 /// A store's durable; none for other consumers.
@@ -186,8 +227,58 @@ mod tests {
             };
             (durable.to_owned(), (other, now))
         });
-        let stores = Stores(HashMap::from(known));
+        let stores = Stores {
+            stores: HashMap::from(known),
+            foreign: HashSet::new(),
+        };
         assert_eq!(stores.lowest().unwrap().durable, "b");
         assert_eq!(Stores::default().lowest(), None);
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn a_consumer_that_does_not_answer_is_what_it_was_when_it_last_did() {
+        let now = Instant::now();
+        let description = format!("{OWNER}theirs (there:/data)");
+        let mut stores = Stores::default();
+        let listed = vec![
+            info("theirs", Some(&description), 1, 40),
+            info("dashboard", None, 1, 0),
+            info("own", Some(&description), 1, 90),
+        ];
+        stores.see(listed, Vec::new(), "own", now).unwrap();
+        for look in 1..=30 {
+            let now = now + Duration::from_secs(look);
+            let missing = names(&["theirs", "dashboard", "own"]);
+            stores.see(Vec::new(), missing, "own", now).unwrap();
+            assert_eq!(stores.lowest().unwrap().floor, 40);
+        }
+        // It is gone.
+        let later = now + Duration::from_secs(60);
+        stores.see(Vec::new(), Vec::new(), "own", later).unwrap();
+        assert_eq!(stores.lowest(), None);
+    }
+
+    #[test]
+    fn a_consumer_that_never_answered_is_named() {
+        let now = Instant::now();
+        let mut stores = Stores::default();
+        let known = || vec![info("dashboard", None, 1, 0)];
+        stores.see(known(), Vec::new(), "own", now).unwrap();
+        for _ in 0..2 {
+            let missing = names(&["new", "dashboard", "another"]);
+            let err = stores.see(Vec::new(), missing, "own", now).unwrap_err();
+            assert!(err.to_string().contains(": another, new;"), "{err}");
+        }
+        // A name that was given up may be used by a store.
+        stores.see(Vec::new(), Vec::new(), "own", now).unwrap();
+        assert!(
+            stores
+                .see(Vec::new(), names(&["dashboard"]), "own", now)
+                .is_err()
+        );
     }
 }

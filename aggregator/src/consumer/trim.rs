@@ -6,10 +6,11 @@ use std::{convert::Infallible, time::Duration};
 use async_nats::jetstream::stream::{Info, Stream};
 use shared::stream::{self, StreamState};
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     Consumer,
+    sizes::Sizes,
     stores::{Other, Stores},
 };
 use crate::{
@@ -20,7 +21,10 @@ use crate::{
 /// How often the stream's size is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Purges of one look, each of twice the messages of the one before where that did not make enough room.
+/// Looks that fail one after the other until people are told.
+const FAILED_LOOKS: u32 = 5;
+
+/// Purges of one look; the next one goes on.
 const ROUNDS: u32 = 24;
 
 /// What the broker accounts for a message besides its body and headers: its subject, which is at most a few kilobytes for the
@@ -43,10 +47,23 @@ pub(super) async fn run(
     };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sizes = Sizes::default();
+    let told = Told(consumer);
+    let mut failed = 0;
     loop {
         ticks.tick().await;
-        if let Err(err) = look.take(stores).await {
-            debug!(error = %err, "the stream was not trimmed; trying again");
+        match look.take(stores, &mut sizes).await {
+            Ok(held) => {
+                failed = 0;
+                told.hold(held.as_ref());
+            }
+            Err(err) => {
+                debug!(error = %err, "the stream was not trimmed; trying again");
+                failed += 1;
+                if failed >= FAILED_LOOKS {
+                    told.fails(&err);
+                }
+            }
         }
     }
 }
@@ -61,8 +78,15 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// Checks the stream, sees to its size, and trims it until it is within the budget or holds only what some store has
-    /// not acked.
-    async fn take(&self, stores: &mut Stores) -> Result<(), async_nats::Error> {
+    /// not acked. Returns which store that is, and how many messages it holds back.
+    ///
+    /// # Errors
+    /// Where it is not trimmed, and no store is the reason.
+    async fn take(
+        &self,
+        stores: &mut Stores,
+        sizes: &mut Sizes,
+    ) -> Result<Option<(Other, u64)>, async_nats::Error> {
         let consumer = self.consumer;
         for round in 0..ROUNDS {
             // Read first: it can only be behind what the stream is then found to hold.
@@ -71,27 +95,36 @@ impl Look<'_> {
             let now = StreamState::of(&info);
             // Another stream under the same name: the next session meets it.
             if now.created != self.met.created {
-                return Ok(());
+                return Err("another stream has its name now".into());
             }
             if let Err(err) = stream::check(&info) {
                 consumer.health.fails(Part::Stream, err.to_string());
-                return Ok(());
+                return Ok(None);
             }
             consumer.health.works(Part::Stream);
             // A stream that lost its tail: the floor says nothing of it.
             if now.last < self.met.last.max(floor) {
-                return Ok(());
+                return Err("the broker lost its latest messages".into());
             }
             if round == 0
                 && let Err(err) = resize(consumer, &info, stores).await
             {
                 debug!(error = %err, "the stream's size was not changed; trying again");
             }
-            let keep = budget(consumer, &info);
-            let Some(wanted) = cut(&now, keep, floor, round) else {
-                hold(consumer, None);
-                return Ok(());
-            };
+            let largest = largest(consumer);
+            let keep = budget(
+                consumer.keep_bytes,
+                info.config.max_bytes,
+                largest,
+                &consumer.stream,
+                stores.lowest().is_some(),
+            );
+            let surplus = now.bytes.saturating_sub(keep);
+            let expected = expected(&now, surplus);
+            let wanted = (now.first + expected).min(floor + 1);
+            if wanted <= now.first {
+                return Ok(None);
+            }
             stores
                 .look(
                     consumer.connection.jetstream(),
@@ -102,45 +135,53 @@ impl Look<'_> {
                 .await?;
             let other = stores.lowest().filter(|other| other.floor < floor);
             let shared_floor = other.map_or(floor, |other| other.floor);
-            let before = cut(&now, keep, shared_floor, round);
-            let held = wanted - before.unwrap_or(now.first);
-            hold(consumer, other.filter(|_| held > 0).map(|o| (o, held)));
-            let (Some(before), Some(witness)) = (before, witness) else {
-                return Ok(());
+            let limit = shared_floor + 1;
+            let held = wanted.saturating_sub(limit.max(now.first));
+            let other = other.filter(|_| held > 0);
+            let Some(witness) = witness.filter(|_| limit > now.first) else {
+                return Ok(other.map(|other| (other.clone(), held)));
             };
-            if !self.purge(before, witness).await? {
-                return Ok(());
-            }
+            let surely = surely(surplus, largest);
+            let before = if expected <= 2 * surely {
+                now.first + surely
+            } else {
+                let cut = sizes.cut(self.stream, now.first, surplus, limit).await;
+                cut.unwrap_or_else(|err| {
+                    debug!(error = %err, "the sizes of messages are not known; trimming a few");
+                    now.first + surely
+                })
+            };
+            let before = before.min(limit);
+            self.purge(before, witness).await?;
         }
-        Ok(())
+        Ok(None)
     }
 
-    /// Purges what comes before a sequence; false where the stream may not be the one that it was.
-    async fn purge(&self, before: u64, witness: Witness) -> Result<bool, async_nats::Error> {
+    /// Purges what comes before a sequence.
+    ///
+    /// # Errors
+    /// Where the broker does not, or where the stream may not be the one that it was.
+    async fn purge(&self, before: u64, witness: Witness) -> Result<(), async_nats::Error> {
         // The broker may have lost its tail with the connection standing, and what is under these numbers was never
         // applied. It could still do so within the next round trip.
         if stream::time_of(self.stream, witness.sequence).await? != Some(witness.time) {
-            return Ok(false);
+            return Err("the stream does not have the message that was applied last".into());
         }
         // The client keeps a request while it is disconnected. It would reach a broker that may have lost its tail.
         let link = self.consumer.connection.link();
         if !link.connected || link.connects != self.connects {
-            return Ok(false);
+            return Err("the connection to the broker was lost".into());
         }
         let purged = self.stream.purge().sequence(before).await?;
         if !purged.success {
-            warn!(
-                stream.name = self.met.name,
-                "the broker does not trim the stream"
-            );
-            return Ok(false);
+            return Err("the broker does not purge messages".into());
         }
         debug!(
             stream.name = self.met.name,
             messages = purged.purged,
             "trimmed the stream"
         );
-        Ok(true)
+        Ok(())
     }
 }
 
@@ -162,100 +203,125 @@ pub(super) async fn resize(
     Ok(())
 }
 
-/// Says which store holds trimming back, and how many messages.
-fn hold(consumer: &Consumer, held: Option<(&Other, u64)>) {
-    let notice = held.map(|(other, _)| {
-        format!(
-            "{} has not acked messages that would be trimmed; start its aggregator, or delete the durable if the store is gone for good",
-            other.name()
-        )
-    });
-    consumer.health.notices(Notice::Trimming, notice);
-    let held = held.map(|(other, messages)| (other.durable.as_str(), messages));
-    consumer.metrics.trimming_held(held);
-}
+/// What people are told of trimming, for as long as the session runs.
+struct Told<'a>(&'a Consumer);
 
-/// How many bytes stay: never so many that there is no room for one more message.
-fn budget(consumer: &Consumer, info: &Info) -> u64 {
-    let largest = consumer.connection.client().max_payload() + MESSAGE_OVERHEAD;
-    match u64::try_from(info.config.max_bytes) {
-        Ok(max) if max > 0 => consumer.keep_bytes.min(max.saturating_sub(largest as u64)),
-        _ => consumer.keep_bytes,
+impl Told<'_> {
+    /// Says which store holds trimming back, and how many messages.
+    fn hold(&self, held: Option<&(Other, u64)>) {
+        let Self(consumer) = self;
+        let notice = held.map(|(other, _)| {
+            format!(
+                "{} has not acked messages that would be trimmed; start its aggregator, or delete the durable if the store is gone for good",
+                other.name()
+            )
+        });
+        consumer.health.notices(Notice::Trimming, notice);
+        let held = held.map(|(other, n)| (other.durable.as_str(), *n));
+        consumer.metrics.trimming_held(held);
+    }
+
+    /// Says why nothing is trimmed at all.
+    fn fails(&self, err: &async_nats::Error) {
+        let Self(consumer) = self;
+        let notice = format!("the stream is not trimmed, and may become full: {err}");
+        consumer.health.notices(Notice::Trimming, Some(notice));
+        consumer.metrics.trimming_held(None);
     }
 }
 
-/// The sequence before which messages may go, so that about `keep` bytes stay; none where nothing may go. JetStream purges by
-/// sequence and says nothing of the sizes of single messages, so an average decides. Where the oldest are smaller than that,
-/// later rounds go further.
-fn cut(state: &StreamState, keep: u64, floor: u64, round: u32) -> Option<u64> {
-    let surplus = state.bytes.checked_sub(keep).filter(|bytes| *bytes > 0)?;
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.hold(None);
+    }
+}
+
+/// The most that a message takes in the stream.
+fn largest(consumer: &Consumer) -> u64 {
+    (consumer.connection.client().max_payload() + MESSAGE_OVERHEAD) as u64
+}
+
+/// How many bytes stay: never so many that there is no room for one more message, or that a stream which is too large for its
+/// settings, and which no other store shares, could not be lowered to them.
+fn budget(
+    keep: u64,
+    max_bytes: i64,
+    largest: u64,
+    settings: &stream::Settings,
+    is_shared: bool,
+) -> u64 {
+    let max = u64::try_from(max_bytes).ok().filter(|max| *max > 0);
+    let wanted = u64::try_from(settings.max_bytes).unwrap_or(0);
+    let is_lowered = !is_shared && max.is_none_or(|max| max > wanted);
+    let keep = max.map_or(keep, |max| keep.min(max.saturating_sub(largest)));
+    if is_lowered {
+        keep.min(stream::most_held(settings))
+    } else {
+        keep
+    }
+}
+
+/// How many messages have to go for `surplus` bytes, were they all of the same size.
+fn expected(state: &StreamState, surplus: u64) -> u64 {
     let share = u128::from(surplus) * u128::from(state.messages);
-    let messages = share.div_ceil(u128::from(state.bytes)) << round;
-    let messages = u64::try_from(messages).unwrap_or(u64::MAX);
-    let target = state.first.saturating_add(messages);
-    let before = target.min(floor + 1);
-    (before > state.first).then_some(before)
+    let messages = share.div_ceil(u128::from(state.bytes.max(1)));
+    u64::try_from(messages).unwrap_or(u64::MAX)
+}
+
+/// How many messages may go for `surplus` bytes whatever their sizes, and one where it is less than one of the largest.
+fn surely(surplus: u64, largest: u64) -> u64 {
+    (surplus / largest.max(1)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn state(first: u64, messages: u64, bytes: u64) -> StreamState {
+    fn state(messages: u64, bytes: u64) -> StreamState {
         StreamState {
             name: "EVENTS".to_owned(),
             created: 1,
-            first,
-            last: first + messages - 1,
+            first: 1,
+            last: messages,
             messages,
             bytes,
         }
     }
 
     #[test]
-    fn only_what_exceeds_the_budget_goes() {
-        assert_eq!(cut(&state(1, 100, 10_000), 10_000, 100, 0), None);
-        assert_eq!(cut(&state(1, 100, 10_000), 4_000, 100, 0), Some(61));
+    fn only_what_exceeds_the_budget_is_expected_to_go() {
+        assert_eq!(expected(&state(100, 10_000), 0), 0);
+        assert_eq!(expected(&state(100, 10_000), 6_000), 60);
+        assert_eq!(expected(&state(100, 10_000), 1), 1);
+        assert_eq!(expected(&state(100, 10_000), 10_000), 100);
+        assert_eq!(expected(&state(0, 0), 0), 0);
     }
 
     #[test]
-    fn what_is_not_applied_stays_whatever_the_budget() {
-        assert_eq!(cut(&state(1, 100, 10_000), 0, 30, 0), Some(31));
-        assert_eq!(cut(&state(31, 70, 7_000), 0, 30, 0), None);
-        assert_eq!(cut(&state(1, 100, 10_000), 0, 100, 0), Some(101));
+    fn a_stream_that_is_to_be_lowered_keeps_no_more_than_lets_it_be() {
+        const MEBIBYTE: u64 = 1024 * 1024;
+        let settings = stream::Settings {
+            name: "EVENTS".to_owned(),
+            max_bytes: 64 * 1024 * 1024,
+            replicas: 1,
+        };
+        let keeps = |max: u64, is_shared| {
+            let max = i64::try_from(max * MEBIBYTE).unwrap();
+            budget(62 * MEBIBYTE, max, MEBIBYTE, &settings, is_shared) / MEBIBYTE
+        };
+        assert_eq!(keeps(64, false), 62);
+        assert_eq!(keeps(90, false), 56);
+        assert_eq!(keeps(90, true), 62);
+        assert_eq!(keeps(60, false), 59);
+        assert_eq!(keeps(0, false), 56);
     }
 
     #[test]
-    fn a_surplus_of_less_than_a_message_takes_one() {
-        assert_eq!(cut(&state(1, 100, 10_000), 9_999, 100, 0), Some(2));
-        assert_eq!(cut(&state(1, 4, 2_000_000), 1_536 * 1024, 4, 0), Some(2));
-        assert_eq!(cut(&state(7, 1, 500_000), 0, 7, 0), Some(8));
-    }
-
-    #[test]
-    fn trimming_gets_within_the_budget_whatever_the_sizes_of_the_oldest() {
-        let sizes: [Vec<u64>; 4] = [
-            [vec![100; 10_000], vec![500_000; 100]].concat(),
-            [vec![500_000; 100], vec![100; 10_000]].concat(),
-            [vec![1; 100_000], vec![1_000_000; 1]].concat(),
-            vec![500_000; 4],
-        ];
-        for sizes in sizes {
-            let total: u64 = sizes.iter().sum();
-            let keep = total - total / 10;
-            let (last, mut first) = (sizes.len() as u64, 1);
-            let fits = (0..ROUNDS).any(|round| {
-                let left = &sizes[usize::try_from(first).unwrap() - 1..];
-                let state = state(first, left.len() as u64, left.iter().sum());
-                match cut(&state, keep, last, round) {
-                    Some(before) => {
-                        first = before;
-                        false
-                    }
-                    None => true,
-                }
-            });
-            assert!(fits, "{first} of {last}");
+    fn what_goes_unseen_is_never_more_than_the_surplus_and_one_message() {
+        for (surplus, largest) in [(1, 100), (99, 100), (100, 100), (250, 100), (99_999, 100)] {
+            let most = surely(surplus, largest) * largest;
+            assert!(most <= surplus.max(largest), "{surplus} of {largest}");
+            assert!(most > 0);
         }
     }
 }

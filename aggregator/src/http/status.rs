@@ -136,7 +136,7 @@ pub struct Health {
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
     /// What a person should know though all parts work: `stream_size`, where the stream keeps a larger size or more replicas
-    /// than settings say, and `trimming`, where another store holds it back.
+    /// than settings say, and `trimming`, where another store holds it back or the stream is not trimmed for another reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
     /// What a person should see to, though all parts work.

@@ -9,7 +9,10 @@ use async_nats::jetstream::{
 };
 use tracing::info;
 
-use super::{LARGEST_MESSAGE, Settings, StreamError};
+use super::{LARGEST_MESSAGE, Settings, StreamError, get};
+
+/// The part of the wanted size that has to be free before the stream is lowered to it.
+const ROOM_SHARE: u64 = 8;
 
 /// Whether settings ask for less than the stream has; [`resize`] has to know then who shares the stream.
 #[must_use]
@@ -25,23 +28,37 @@ pub fn is_below(info: &Info, settings: &Settings) -> bool {
         || info.config.num_replicas < settings.replicas
 }
 
+/// The most bytes that a stream may hold when it is lowered to the size of settings: messages come while it is updated.
+#[must_use]
+pub fn most_held(settings: &Settings) -> u64 {
+    let wanted = u64::try_from(settings.max_bytes).unwrap_or(0);
+    wanted.saturating_sub((wanted / ROOM_SHARE).max(LARGEST_MESSAGE as u64))
+}
+
 /// Updates the stream's largest size and replicas where that is possible now. Returns what could not be lowered yet and why, for
 /// people. `sharer` names another store on the stream.
 ///
 /// # Errors
-/// [`StreamError::Broker`].
+/// As [`StreamError`] tells.
 pub async fn resize(
     jetstream: &jetstream::Context,
     info: &Info,
     settings: &Settings,
     sharer: Option<&str>,
 ) -> Result<Option<String>, StreamError> {
+    let planned = plan(&info.config, info.state.bytes, settings, sharer);
+    if is_same(&info.config, &planned) {
+        return Ok(planned.notice);
+    }
+    // Messages came since the stream was looked at, and its configuration may be another one.
+    let stream = get(jetstream, &settings.name).await?;
+    let info = stream.cached_info();
     let found = &info.config;
     let planned = plan(found, info.state.bytes, settings, sharer);
-    let is_same = limit(found.max_bytes) == planned.max_bytes;
-    if !is_same || found.num_replicas != planned.replicas {
+    if !is_same(found, &planned) {
         let wanted = Config {
-            max_bytes: if is_same {
+            // Unlimited is written in several ways.
+            max_bytes: if limit(found.max_bytes) == planned.max_bytes {
                 found.max_bytes
             } else {
                 planned.max_bytes
@@ -68,6 +85,10 @@ struct Plan {
     notice: Option<String>,
 }
 
+fn is_same(found: &Config, planned: &Plan) -> bool {
+    limit(found.max_bytes) == planned.max_bytes && found.num_replicas == planned.replicas
+}
+
 fn plan(found: &Config, held: u64, settings: &Settings, sharer: Option<&str>) -> Plan {
     let limit = limit(found.max_bytes);
     let mut plan = Plan {
@@ -75,7 +96,7 @@ fn plan(found: &Config, held: u64, settings: &Settings, sharer: Option<&str>) ->
         replicas: settings.replicas,
         notice: None,
     };
-    let needed = held.saturating_add(LARGEST_MESSAGE as u64);
+    let most = most_held(settings);
     if settings.max_bytes < limit {
         let size = format!(
             "the stream keeps its maximum size of {limit} bytes instead of {}",
@@ -85,7 +106,7 @@ fn plan(found: &Config, held: u64, settings: &Settings, sharer: Option<&str>) ->
             plan.notice = Some(format!(
                 "{size}: {sharer} shares the stream; start all aggregators with the same --stream-max-bytes"
             ));
-        } else if u64::try_from(settings.max_bytes).is_ok_and(|wanted| wanted < needed) {
+        } else if held > most {
             // Some brokers would delete the oldest messages to fit.
             plan.notice = Some(format!(
                 "{size}: it holds too much; the maximum is lowered once enough is applied and trimmed"
@@ -143,20 +164,23 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_limit_never_goes_below_what_the_stream_holds_and_one_largest_message() {
-        let lowered = |held| planned((90 * MEBIBYTE, 1), (10 * MEBIBYTE, 1), held, None);
-        let kept = (90 * MEBIBYTE, 1, true);
-        assert_eq!(lowered(0), (10 * MEBIBYTE, 1, false));
-        assert_eq!(lowered(9 * MEBIBYTE), (10 * MEBIBYTE, 1, false));
-        assert_eq!(lowered(9 * MEBIBYTE + 1), kept);
-        assert_eq!(lowered(50 * MEBIBYTE), kept);
+    fn a_lowered_limit_leaves_room_for_what_comes_while_the_stream_is_updated() {
+        for (wanted, most) in [(4, 3), (8, 7), (16, 14), (64, 56)] {
+            let (wanted, most) = (wanted * MEBIBYTE, most * MEBIBYTE);
+            let lowered = |held| planned((90 * MEBIBYTE, 1), (wanted, 1), held, None);
+            let kept = (90 * MEBIBYTE, 1, true);
+            assert_eq!(lowered(0), (wanted, 1, false));
+            assert_eq!(lowered(most), (wanted, 1, false));
+            assert_eq!(lowered(most + 1), kept);
+            assert_eq!(lowered(89 * MEBIBYTE), kept);
+        }
     }
 
     #[test]
     fn a_stream_without_a_limit_gets_one_once_it_fits() {
-        let limited = |held| planned((-1, 1), (10 * MEBIBYTE, 1), held, None);
-        assert_eq!(limited(9 * MEBIBYTE), (10 * MEBIBYTE, 1, false));
-        assert_eq!(limited(10 * MEBIBYTE), (i64::MAX, 1, true));
+        let limited = |held| planned((-1, 1), (8 * MEBIBYTE, 1), held, None);
+        assert_eq!(limited(7 * MEBIBYTE), (8 * MEBIBYTE, 1, false));
+        assert_eq!(limited(8 * MEBIBYTE), (i64::MAX, 1, true));
     }
 
     #[test]
