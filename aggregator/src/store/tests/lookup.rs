@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
     Delivery, FILE,
+    fingerprint::Key,
     lookup::{Compared, LookedEvent, Rows, look},
     state::State,
 };
@@ -34,9 +35,14 @@ fn rows(store: &Store) -> Rows {
 
 /// What is known of a batch when the writer gets it.
 fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookedEvent> {
-    let slot = &store.reader().memory.index;
     let key = State::load(&store.aside()).unwrap().key;
-    let looked = look(slot, &key, rows, Arc::new(batch.to_vec()), 1_000);
+    looked_with(store, &key, rows, batch)
+}
+
+/// The same without a connection of its own to what is at the path.
+fn looked_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookedEvent> {
+    let slot = &store.reader().memory.index;
+    let looked = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
     looked.unwrap().events
 }
 
@@ -118,28 +124,37 @@ fn rows_are_never_read_from_another_store_that_was_in_the_place_of_this_one_for_
         let mut store = store();
         let mut rows = rows(&store);
         let conflict = [delivery(2, &[event(3, 1)])];
+        let key = State::load(&store.aside()).unwrap().key;
         let is_same = |looked: &[LookedEvent]| looked[0].compared.map(|compared| compared.is_same);
         if were_read {
-            let before = looked(&store, &mut rows, &conflict);
+            let before = looked_with(&store, &key, &mut rows, &conflict);
             assert_eq!(is_same(&before), Some(false));
         }
-        let (file, away) = (store.path().join(FILE), store.path().join("away"));
-        store
-            .aside()
-            .execute_batch("PRAGMA wal_checkpoint")
-            .unwrap();
-        std::fs::rename(&file, &away).unwrap();
-        std::fs::copy(&away, &file).unwrap();
-        // What is in this file would make a duplicate of the conflict.
-        let other = rusqlite::Connection::open(&file).unwrap();
+        let at = |name: &str| store.path().join(name);
+        let (file, away, other) = (at(FILE), at("away"), at("other"));
+        let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
+        store.aside().query_row(empty, [], |_| Ok(())).unwrap();
+        std::fs::copy(&file, &other).unwrap();
+        // By what is in this one the conflict would be a duplicate.
         let sql = r#"UPDATE events SET timestamp_filled = 1, payload = '{"content":1}' WHERE sequence = 4"#;
-        other.execute(sql, []).unwrap();
-        drop(other);
+        let changing = rusqlite::Connection::open(&other).unwrap();
+        changing.execute(sql, []).unwrap();
+        drop(changing);
+        std::fs::rename(&file, &away).unwrap();
+        std::fs::rename(&other, &file).unwrap();
+        let meanwhile = looked_with(&store, &key, &mut rows, &conflict);
+        // Only what is open already is of the right file.
+        assert_eq!(is_same(&meanwhile), were_read.then_some(false));
         store.append(&[delivery(9, &[event(9, 1)])]).unwrap_err();
-        let meanwhile = looked(&store, &mut rows, &conflict);
-        assert_ne!(is_same(&meanwhile), Some(true));
         std::fs::rename(&away, &file).unwrap();
-        let after = looked(&store, &mut rows, &conflict);
+        let after = looked_with(&store, &key, &mut rows, &conflict);
+        // It may be that the writer has the index yet to open again.
         assert_ne!(is_same(&after), Some(true));
+        store
+            .runtime
+            .block_on(store.writer().check_files())
+            .unwrap();
+        let after = looked_with(&store, &key, &mut rows, &conflict);
+        assert_eq!(is_same(&after), Some(false));
     }
 }
