@@ -37,7 +37,7 @@ const READERS: [(usize, &str); 11] = [
     (1, "/events?format=ndjson&contains=zzz"),
     (2, "/events?limit=1000&TOPIC"),
     (2, "/events?limit=1000&order=asc&TOPICS"),
-    (1, "/events?format=ndjson&TOPICS"),
+    (1, "/events?format=ndjson&limit=20000&TOPICS"),
     (1, "/conflicts?limit=1000"),
     (1, "/rejected?limit=1000"),
     (1, "/duplicates?limit=1000"),
