@@ -135,15 +135,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     service.spawn("consumer", consumer.run(token.clone()));
     service.spawn("files", checking);
     entrance.open(http::router(Arc::clone(&api)));
-    let (learner, learning) = (Arc::clone(&api), token.clone());
-    service.spawn("leaders", async {
-        http::keep_learning(learner, learning).await;
-        Ok(())
-    });
-    service.spawn("live", async {
-        http::keep_sampling(api, token).await;
-        Ok(())
-    });
+    watch_counts(&service, api);
     info!(
         address = format!("http://{address}"),
         data_dir = data_dir.path().display().to_string(),
@@ -160,6 +152,20 @@ fn answer(service: &Service, listener: TcpListener, entrance: &Entrance) {
     let (router, token) = (entrance.router(), service.token());
     service.spawn("http", async {
         http::server::serve(listener, router, token).await;
+        Ok(())
+    });
+}
+
+/// Has at hand what the page asks for all the time: the topics that lead, and a sample of the counts each second.
+fn watch_counts(service: &Service, api: Arc<Api>) {
+    let (learner, token) = (Arc::clone(&api), service.token());
+    service.spawn("leaders", async {
+        http::keep_learning(learner, token).await;
+        Ok(())
+    });
+    let token = service.token();
+    service.spawn("live", async {
+        http::keep_sampling(api, token).await;
         Ok(())
     });
 }

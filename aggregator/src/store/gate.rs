@@ -4,12 +4,16 @@
 //! by themselves, and the WAL would grow for as long as they come.
 
 use std::{
+    cell::Cell,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long a read goes on before it ends with what it has, or is continued as another one.
+pub const READ_TIME: Duration = Duration::from_millis(150);
 
 /// Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +23,7 @@ pub(super) struct Gate(Arc<Inner>);
 struct Inner {
     state: Mutex<State>,
     changed: Condvar,
-    /// Read for each row of a scan, without the lock.
+    /// Read for each row, without the lock.
     is_closing: AtomicBool,
 }
 
@@ -27,12 +31,18 @@ struct Inner {
 struct State {
     /// Reads under way.
     inside: usize,
+    #[cfg(test)]
+    entered: u64,
     is_closed: bool,
 }
 
 /// A read under way.
 #[derive(Debug)]
-pub(super) struct Inside(Gate);
+pub(super) struct Inside {
+    gate: Gate,
+    begun: Instant,
+    has_row: Cell<bool>,
+}
 
 /// While this lives no read is under way.
 #[derive(Debug)]
@@ -47,12 +57,31 @@ impl Gate {
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
         state.inside += 1;
-        Inside(self.clone())
+        #[cfg(test)]
+        {
+            state.entered += 1;
+        }
+        Inside {
+            gate: self.clone(),
+            begun: Instant::now(),
+            has_row: Cell::new(false),
+        }
     }
 
-    /// Whether a read that can end early should.
-    pub fn is_closing(&self) -> bool {
+    fn is_closing(&self) -> bool {
         self.0.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// As if it were about to be closed, from now on, though all are let in: each read gets one row.
+    #[cfg(test)]
+    pub fn hurry(&self) {
+        self.0.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// How many reads there were.
+    #[cfg(test)]
+    pub fn entered(&self) -> u64 {
+        self.state().entered
     }
 
     /// Lets no further read in and waits for those under way; none where one of them lasts longer than `patience`.
@@ -77,10 +106,17 @@ impl Gate {
     }
 }
 
+impl Inside {
+    /// To be asked before each row: whether it may still be read. The first one always may, so that there is progress.
+    pub fn has_time(&self) -> bool {
+        !self.has_row.replace(true) || !self.gate.is_closing() && self.begun.elapsed() < READ_TIME
+    }
+}
+
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.0.state().inside -= 1;
-        self.0.0.changed.notify_all();
+        self.gate.state().inside -= 1;
+        self.gate.0.changed.notify_all();
     }
 }
 

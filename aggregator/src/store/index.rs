@@ -76,13 +76,6 @@ pub(super) struct Asked {
     known: i64,
 }
 
-impl Asked {
-    /// Whether the answers are of one opening of one index.
-    pub fn is_of_index(self, other: Self) -> bool {
-        self.index == other.index
-    }
-}
-
 /// The index of one store. The writer changes it, after COMMIT; others look things up.
 pub(super) struct Index {
     /// This opening of it.

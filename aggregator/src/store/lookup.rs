@@ -85,9 +85,7 @@ pub(super) fn look(
     let mut looked = looked.map_err(|error| LookFailed { error, asked })?;
     drop(looking);
     drop(slot);
-    if let Some(asked) = asked {
-        rows.compare(asked, &events, &mut looked);
-    }
+    rows.compare(&events, &mut looked);
     drop(events);
     Ok(Looked {
         batch,

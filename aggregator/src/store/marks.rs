@@ -6,6 +6,8 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
+use super::gate::Inside;
+
 /// Events of a topic from one mark to the next.
 const EVERY: u64 = if cfg!(test) { 4 } else { 128 };
 
@@ -55,45 +57,21 @@ impl Chain {
         .optional()
     }
 
-    /// The latest event not after the sequence `upto`, 0 where there is none.
-    pub fn latest(&self, read: &Transaction<'_>, upto: i64) -> rusqlite::Result<i64> {
-        // Whoever reads on has an event of the chain before the bound, most often.
-        let next = read
-            .prepare_cached("SELECT previous FROM events WHERE sequence = ?1 AND topic_id = ?2")?
-            .query_row(params![upto.saturating_add(1), self.topic_id], |row| {
-                row.get(0)
-            })
-            .optional()?;
-        match next {
-            Some(previous) => Ok(previous),
-            None => Ok(self.back_to(read, upto)?.0),
-        }
+    /// The event of the chain before the one at this sequence; none where that is not one of the chain.
+    pub fn before(&self, read: &Transaction<'_>, sequence: i64) -> rusqlite::Result<Option<i64>> {
+        read.prepare_cached("SELECT previous FROM events WHERE sequence = ?1 AND topic_id = ?2")?
+            .query_row([sequence, self.topic_id], |row| row.get(0))
+            .optional()
     }
 
-    /// The first events after the sequence `after`, up to the next mark, the latest of them first.
-    pub fn following(&self, read: &Transaction<'_>, after: i64) -> rusqlite::Result<Vec<i64>> {
-        let (mut sequence, _) = self.entry(read, after.saturating_add(1))?;
-        let mut events = Vec::new();
-        while sequence > after {
-            events.push(sequence);
-            sequence = previous(read, sequence)?;
+    /// The way back to the latest event not after the sequence `upto`.
+    pub fn back_to(self, upto: i64) -> Back {
+        Back {
+            chain: self,
+            upto,
+            at: None,
+            passed: Vec::new(),
         }
-        Ok(events)
-    }
-
-    /// How many events are not after the sequence `upto`.
-    pub fn count(&self, read: &Transaction<'_>, upto: i64) -> rusqlite::Result<u64> {
-        Ok(self.back_to(read, upto)?.1)
-    }
-
-    /// The latest event not after `upto`, with its number.
-    fn back_to(&self, read: &Transaction<'_>, upto: i64) -> rusqlite::Result<(i64, u64)> {
-        let (mut sequence, mut ordinal) = self.entry(read, upto)?;
-        while sequence > upto {
-            sequence = previous(read, sequence)?;
-            ordinal -= 1;
-        }
-        Ok((sequence, ordinal))
     }
 
     /// The first marked event at `sequence` or after it, or the last one of all, with its number.
@@ -108,6 +86,50 @@ impl Chain {
             })
             .optional()?;
         Ok(mark.unwrap_or((self.last, self.length)))
+    }
+}
+
+/// A way back along a chain, from the next mark. It may take several reads: a committed event stays where it is.
+#[derive(Debug)]
+pub(super) struct Back {
+    chain: Chain,
+    upto: i64,
+    /// An event, with its number.
+    at: Option<(i64, u64)>,
+    /// Events after `upto`, the latest first.
+    passed: Vec<i64>,
+}
+
+impl Back {
+    /// Goes on; whether it has arrived.
+    pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
+        loop {
+            let next = match self.at {
+                Some((sequence, _)) if sequence <= self.upto => return Ok(true),
+                _ if !inside.has_time() => return Ok(false),
+                None => self.chain.entry(read, self.upto.saturating_add(1))?,
+                Some((sequence, ordinal)) => (previous(read, sequence)?, ordinal - 1),
+            };
+            if next.0 > self.upto {
+                self.passed.push(next.0);
+            }
+            self.at = Some(next);
+        }
+    }
+
+    /// The event where it has arrived, 0 where there is none.
+    pub fn latest(&self) -> i64 {
+        self.at.map_or(0, |(sequence, _)| sequence)
+    }
+
+    /// How many events there are up to there.
+    pub fn count(&self) -> u64 {
+        self.at.map_or(0, |(_, ordinal)| ordinal)
+    }
+
+    /// The first events after it, up to the next mark, the latest of them first.
+    pub fn following(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.passed)
     }
 }
 

@@ -1,4 +1,7 @@
-//! Queries: short reads on read-only connections. Each answer is read in one transaction, so it is of one commit.
+//! Queries: short reads on read-only connections. Each answer is of one commit: it is read in one transaction, or in several
+//! where what is read never changes.
+//!
+//! None goes on for long, nor when the gate closes: a page ends with what it has by then.
 
 mod duplicates;
 mod events;
@@ -22,17 +25,14 @@ use tokio::{
 
 pub use self::{
     duplicates::{Duplicate, Duplicates, Often},
-    events::{
-        EventPage, Extent, Matching, Order, PayloadValue, Question, SCAN_ROWS, SCAN_TIME,
-        StoredEvent,
-    },
+    events::{EventPage, Extent, Matching, Order, PayloadValue, Question, SCAN_ROWS, StoredEvent},
     figures::{Figures, Sizes},
     kept::{Conflict, KeptPage, Missing, Rejected},
     topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
 use super::{
-    BUSY_TIMEOUT, StoreError, fingerprint::Key, index::IndexError, ranges::Ranges,
-    state::load_applied, writer::Memory,
+    BUSY_TIMEOUT, StoreError, files::Files, fingerprint::Key, gate::Inside, index::IndexError,
+    ranges::Ranges, state::load_applied, writer::Memory,
 };
 
 /// Queries that run at once.
@@ -158,8 +158,8 @@ impl Reader {
         })
     }
 
-    /// A place for what looks at many rows, once there is one: such questions leave connections to others. To be had before
-    /// anything else that others wait for.
+    /// A place for what looks at many rows, once there is one: such questions leave connections to others. Whoever waits for
+    /// it may have its place among the answers already; it must have none of the connections.
     pub async fn scan(&self, question: &Question) -> Scan {
         if question.matching == Matching::default() {
             return Scan { _permit: None };
@@ -183,10 +183,15 @@ impl Reader {
     ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        let gate = self.memory.gate.clone();
-        self.read(move |read| {
-            let _scan = scan;
-            events::page(read, &question, &extent, sink, &gone, &gate)
+        let mut paging = Some(events::Paging::new(question, extent, sink, gone));
+        self.read_on(move |read, inside| {
+            let _scan = &scan;
+            let is_whole = match &mut paging {
+                Some(paging) => paging.go(read, inside)?,
+                None => false,
+            };
+            let whole = paging.take_if(|_| is_whole);
+            Ok(whole.map(events::Paging::into_page))
         })
         .await
     }
@@ -201,7 +206,8 @@ impl Reader {
         after: i64,
         upto: i64,
     ) -> Result<u64, StoreError> {
-        self.read(move |read| events::between(read, &question.topics, after, upto))
+        let mut between = events::Between::new(question, after, upto);
+        self.read_on(move |read, inside| between.go(read, inside))
             .await
     }
 
@@ -233,7 +239,7 @@ impl Reader {
         };
         let again = self.memory.duplicates.of(entry.sequence);
         let found = self
-            .read(move |read| events::at(read, entry.sequence, &topic, &event_id))
+            .read(move |read, _| events::at(read, entry.sequence, &topic, &event_id))
             .await?;
         Ok(found.map(|(event, stream_sequence, position)| FoundEvent {
             event,
@@ -254,7 +260,8 @@ impl Reader {
         limit: usize,
     ) -> Result<Duplicates, StoreError> {
         let known = self.memory.duplicates.clone();
-        self.read(move |read| duplicates::read(read, &known, topic.as_deref(), limit))
+        let mut reading = duplicates::Reading::new(known, topic, limit);
+        self.read_on(move |read, inside| reading.go(read, inside))
             .await
     }
 
@@ -275,9 +282,9 @@ impl Reader {
         };
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        self.read(move |read| {
+        self.read(move |read, inside| {
             let _scan = scan;
-            topics::page(read, &question, limit, &leaders, &gone)
+            topics::page(read, &question, limit, &leaders, (inside, &gone))
         })
         .await
     }
@@ -291,9 +298,9 @@ impl Reader {
         loop {
             let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
             let leaders = self.memory.leaders.clone();
-            let learn = self.read(move |read| {
+            let learn = self.read(move |read, inside| {
                 let _scan = scan;
-                topics::learn(read, &leaders)
+                topics::learn(read, &leaders, inside)
             });
             if learn.await? {
                 return Ok(());
@@ -311,7 +318,8 @@ impl Reader {
         limit: usize,
         sink: S,
     ) -> Result<KeptPage<S>, StoreError> {
-        self.read(move |read| kept::rejected(read, before.unwrap_or(i64::MAX), limit, sink))
+        let before = before.unwrap_or(i64::MAX);
+        self.read(move |read, inside| kept::rejected(read, inside, (before, limit), sink))
             .await
     }
 
@@ -320,7 +328,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
-        self.read(move |read| kept::rejected_one(read, id)).await
+        self.read(move |read, _| kept::rejected_one(read, id)).await
     }
 
     /// A page of conflicts, the latest first: those before the one with the id `before`.
@@ -333,7 +341,8 @@ impl Reader {
         limit: usize,
         sink: S,
     ) -> Result<KeptPage<S>, StoreError> {
-        self.read(move |read| kept::conflicts(read, before.unwrap_or(i64::MAX), limit, sink))
+        let before = before.unwrap_or(i64::MAX);
+        self.read(move |read, inside| kept::conflicts(read, inside, (before, limit), sink))
             .await
     }
 
@@ -342,7 +351,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
-        self.read(move |read| kept::missing(read, limit)).await
+        self.read(move |read, _| kept::missing(read, limit)).await
     }
 
     /// The bookkeeping, with the first `names` topic names.
@@ -351,7 +360,7 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let known = self.memory.missing.clone();
-        self.read(move |read| stats(read, names, &known)).await
+        self.read(move |read, _| stats(read, names, &known)).await
     }
 
     /// The bookkeeping with the sizes of the store's files.
@@ -361,13 +370,23 @@ impl Reader {
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let file = Arc::clone(&self.file);
         let known = self.memory.missing.clone();
-        self.read(move |read| figures::read(read, &file, &known))
+        self.read(move |read, _| figures::read(read, &file, &known))
             .await
     }
 
     async fn read<T: Send + 'static>(
         &self,
-        query: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+        query: impl FnOnce(&Transaction<'_>, &Inside) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let mut query = Some(query);
+        self.read_on(move |read, inside| query.take().map(|query| query(read, inside)).transpose())
+            .await
+    }
+
+    /// A query that is asked again, in another transaction, until it has an answer. Between them the gate may be closed.
+    async fn read_on<T: Send + 'static>(
+        &self,
+        mut query: impl FnMut(&Transaction<'_>, &Inside) -> rusqlite::Result<Option<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let reader = self.clone();
@@ -377,28 +396,31 @@ impl Reader {
             let pooled = idle().pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => reader.connect_again()?,
+                // In the place of one that failed.
+                None => connect_again(&reader.file, &reader.memory.files)?,
             };
-            let inside = reader.memory.gate.enter();
-            let transaction = connection.transaction()?;
-            let answer = query(&transaction)?;
-            drop(transaction);
-            drop(inside);
+            let answer = loop {
+                let inside = reader.memory.gate.enter();
+                let transaction = connection.transaction()?;
+                if let Some(answer) = query(&transaction, &inside)? {
+                    break answer;
+                }
+            };
             // A connection that failed is not used again.
             idle().push(connection);
             Ok(answer)
         });
         task.await.map_err(|_| StoreError::Stopped)?
     }
+}
 
-    /// In the place of a connection that failed. What is at the path may not be this store any more.
-    fn connect_again(&self) -> Result<Connection, StoreError> {
-        self.memory.files.check()?;
-        let connection = connect(&self.file)?;
-        connection.query_row("SELECT hash_key FROM store", [], |_| Ok(()))?;
-        self.memory.files.check()?;
-        Ok(connection)
-    }
+/// To a store that is open already. What is at the path may not be this store any more.
+pub(super) fn connect_again(file: &Path, files: &Files) -> Result<Connection, StoreError> {
+    files.check()?;
+    let connection = connect(file)?;
+    connection.query_row("SELECT hash_key FROM store", [], |_| Ok(()))?;
+    files.check()?;
+    Ok(connection)
 }
 
 pub(super) fn connect(file: &Path) -> Result<Connection, StoreError> {

@@ -6,6 +6,7 @@ mod content;
 mod damage;
 mod files;
 mod harness;
+mod hurried;
 mod incarnations;
 mod index;
 mod index_random;

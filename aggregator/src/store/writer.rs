@@ -181,8 +181,9 @@ pub(super) fn start(
     now: i64,
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
     let connection = schema::open_or_make(&place.file, now, &place.options)?;
-    let rows = Rows::of(place.file.clone());
+    let file = place.file.clone();
     let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
+    let rows = Rows::of(file, owner.files.clone(), owner.gate.clone());
     let standing = owner.standing.subscribe();
     let key = owner.key;
     let waits = owner.waits.clone();

@@ -13,9 +13,12 @@ use e2e::{
     aggregator::Aggregator,
     api::Api,
     broker::{self, process::Server},
+    event::event,
     port,
     publisher::{Publisher, publish},
+    wait::{eventually, holds},
 };
+use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
 /// What the WAL must stay under, in bytes: twice the bound at which it is reset.
@@ -27,13 +30,26 @@ const RATE: u64 = 5_000;
 /// Bytes of their payloads: the WAL gets some 7 MB a second.
 const PAYLOAD: &str = "1000";
 
-/// Clients that ask for each of these, one request after the other.
-const READERS: [(usize, &str); 4] = [
+/// Clients that ask for each of these, one request after the other. `TOPIC` is one of the topics, `TOPICS` all of them.
+const READERS: [(usize, &str); 11] = [
     (16, "/events?contains=zzz"),
     (1, "/events?limit=1000&order=asc"),
     (1, "/events?format=ndjson&contains=zzz"),
+    (2, "/events?limit=1000&TOPIC"),
+    (2, "/events?limit=1000&order=asc&TOPICS"),
+    (1, "/events?format=ndjson&limit=20000&TOPICS"),
+    (1, "/conflicts?limit=1000"),
+    (1, "/rejected?limit=1000"),
+    (1, "/duplicates?limit=1000"),
+    (1, "/topics?contains=0&sort=duplicate_share&limit=1000"),
     (1, "/stats"),
 ];
+
+/// Topics of the events that are stored before.
+const TOPICS: &str = "100";
+
+/// Conflicts and rejected arrivals that are kept: as many as a page has.
+const KEPT: usize = 1_000;
 
 /// Events that are stored before, so that looking through them takes as long as it may.
 const STORED: &str = "400000";
@@ -55,10 +71,14 @@ pub async fn wal(lasts: Duration) -> bool {
         "generate",
         "--count",
         STORED,
+        "--topics",
+        TOPICS,
         "--verify",
         aggregator.api().url(),
     ];
     publish(&url, &stored).await.succeeded();
+    let topics = topics(aggregator.api()).await;
+    keep(&url, aggregator.api()).await;
     let (rate, count) = (RATE.to_string(), (RATE * lasts.as_secs()).to_string());
     let api = aggregator.api();
     let arguments = [
@@ -78,9 +98,17 @@ pub async fn wal(lasts: Duration) -> bool {
     let (answered, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut readers = JoinSet::new();
     for (clients, path) in READERS {
+        let path = path
+            .replace("TOPICS", &topics.join("&"))
+            .replace("TOPIC", &topics[0]);
         for _ in 0..clients {
             let counts = (Arc::clone(&answered), Arc::clone(&refused));
-            readers.spawn(read(api.clone(), path, Arc::clone(&is_over), counts));
+            readers.spawn(read(
+                api.clone(),
+                path.clone(),
+                Arc::clone(&is_over),
+                counts,
+            ));
         }
     }
     let (file, end) = (store.join("aggregator.db-wal"), Instant::now() + lasts);
@@ -108,14 +136,53 @@ pub async fn wal(lasts: Duration) -> bool {
     peak < MOST && refused == 0 && run.code == Some(0)
 }
 
+/// The topics that are stored, each as it is asked for.
+async fn topics(api: &Api) -> Vec<String> {
+    let page = api.ask("/topics", &[("limit", TOPICS)]).await.json();
+    let topics = page["topics"].as_array().expect("a list");
+    let name = |topic: &Value| topic["topic"].as_str().expect("a name").to_owned();
+    topics
+        .iter()
+        .map(|topic| format!("topic={}", name(topic)))
+        .collect()
+}
+
+/// Has conflicts and rejected arrivals stored.
+async fn keep(url: &str, api: &Api) {
+    for version in 0..2 {
+        let conflicting = |id: usize| {
+            let payload = format!(r#"{{"version":{version}}}"#);
+            event("trial.wal.conflicts", &id.to_string()).with_payload(&payload)
+        };
+        let events: Vec<_> = (0..KEPT).map(conflicting).collect();
+        api.publish(&events).await;
+    }
+    let client = async_nats::connect(url).await.expect("a connection");
+    let noise = format!("[{}3]", "3,".repeat(KEPT - 1));
+    let sent = client.publish("events.noise", noise.into()).await;
+    sent.expect("it is sent");
+    client.flush().await.expect("it is sent");
+    eventually("all is kept", async || {
+        let stats = api.stats().await?;
+        holds(
+            stats.rejected >= KEPT as u64 && stats.conflicts >= KEPT as u64,
+            &stats,
+        )
+    })
+    .await;
+}
+
 async fn read(
     api: Api,
-    path: &'static str,
+    path: String,
     is_over: Arc<AtomicBool>,
     (answered, refused): (Arc<AtomicU64>, Arc<AtomicU64>),
 ) {
     while !is_over.load(Ordering::Relaxed) {
-        let is_answered = api.get(path).await.is_ok_and(|answer| answer.status == 200);
+        let is_answered = api
+            .get(&path)
+            .await
+            .is_ok_and(|answer| answer.status == 200);
         let count = if is_answered { &answered } else { &refused };
         count.fetch_add(1, Ordering::Relaxed);
     }

@@ -11,7 +11,7 @@ use shared::event::{Content, Event};
 use tracing::debug;
 
 use super::LookedEvent;
-use crate::store::{StoreError, index::Asked, reader};
+use crate::store::{StoreError, files::Files, gate::Gate, reader};
 
 /// Connections that read at once. They wait for the disk, not for a processor.
 const CONNECTIONS: usize = 8;
@@ -66,28 +66,32 @@ impl Compared {
 #[derive(Debug)]
 pub(in crate::store) struct Rows {
     file: PathBuf,
-    /// The index that told of the rows that were read last.
-    asked: Option<Asked>,
+    files: Files,
+    gate: Gate,
+    /// How often the files had been replaced when the connections were opened.
+    replaced: u64,
     connections: Vec<Connection>,
 }
 
 impl Rows {
-    /// Of the store in this file.
-    pub fn of(file: PathBuf) -> Self {
+    /// Of the store in this file, whose writer has these files open.
+    pub fn of(file: PathBuf, files: Files, gate: Gate) -> Self {
         Self {
             file,
-            asked: None,
+            replaced: files.replaced(),
+            files,
+            gate,
             connections: Vec::new(),
         }
     }
 
     /// Reads the rows of events that have another content than the index knows of them.
-    pub(super) fn compare(&mut self, asked: Asked, events: &[&Event], looked: &mut [LookedEvent]) {
-        // With the index, the writer has opened the file anew.
-        if !self.asked.is_some_and(|before| before.is_of_index(asked)) {
+    pub(super) fn compare(&mut self, events: &[&Event], looked: &mut [LookedEvent]) {
+        // The writer opens the file anew then, too.
+        let replaced = self.files.replaced();
+        if std::mem::replace(&mut self.replaced, replaced) != replaced {
             self.connections.clear();
         }
-        self.asked = Some(asked);
         let mut wanted: Vec<(i64, usize)> = looked
             .iter()
             .enumerate()
@@ -122,15 +126,19 @@ impl Rows {
         let each = wanted.len().div_ceil(CONNECTIONS).max(EACH);
         let parts: Vec<_> = wanted.chunks(each).collect();
         while self.connections.len() < parts.len() {
-            self.connections.push(reader::connect(&self.file)?);
+            let connection = reader::connect_again(&self.file, &self.files)?;
+            self.connections.push(connection);
         }
+        let gate = &self.gate;
         let mut work = self.connections.iter_mut().zip(parts);
         let first = work.next();
         let compared: Vec<_> = thread::scope(|scope| {
             let helpers: Vec<_> = work
-                .map(|(connection, part)| scope.spawn(move || read_part(connection, events, part)))
+                .map(|(connection, part)| {
+                    scope.spawn(move || read_part(gate, connection, events, part))
+                })
                 .collect();
-            let own = first.map(|(connection, part)| read_part(connection, events, part));
+            let own = first.map(|(connection, part)| read_part(gate, connection, events, part));
             let others = helpers
                 .into_iter()
                 .map(|helper| helper.join().unwrap_or(Ok(Vec::new())));
@@ -140,15 +148,22 @@ impl Rows {
     }
 }
 
+/// In short reads, so that the writer never waits for one for long.
 fn read_part(
+    gate: &Gate,
     connection: &mut Connection,
     events: &[&Event],
     wanted: &[(i64, usize)],
 ) -> rusqlite::Result<Vec<(usize, Compared)>> {
     let mut all = Vec::with_capacity(wanted.len());
-    for wanted in wanted.chunks(ROWS) {
+    let mut wanted = wanted.iter().peekable();
+    while wanted.peek().is_some() {
+        let inside = gate.enter();
         let transaction = connection.transaction()?;
-        for (sequence, index) in wanted {
+        for _ in 0..ROWS {
+            let Some((sequence, index)) = wanted.next_if(|_| inside.has_time()) else {
+                break;
+            };
             if let Some(compared) = Compared::read(&transaction, *sequence, events[*index])? {
                 all.push((*index, compared));
             }

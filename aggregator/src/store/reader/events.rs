@@ -5,22 +5,24 @@ mod walk;
 
 use std::{
     ops::RangeInclusive,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 pub use self::matching::{Matching, PayloadValue};
-use self::walk::Step;
+use self::walk::{Step, Walk, Walked};
 use super::Sink;
-use crate::store::{gate::Gate, marks::Chain};
+use crate::store::{
+    gate::Inside,
+    marks::{Back, Chain},
+};
 
 /// Rows that a page looks at where the events have to match; then it ends with what it found.
 pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
-
-/// How long a page looks where the events have to match.
-pub const SCAN_TIME: Duration = Duration::from_millis(150);
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,7 @@ pub struct Extent {
     pub limit: usize,
 }
 
-/// A page of events.
+/// A page of events. Where it took long or the store wanted no reads for a moment, it has fewer than were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage<S = Vec<StoredEvent>> {
     /// What took the events.
@@ -111,58 +113,89 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// A page of the events that a question is about. It ends early where there is no room for an event, where it has looked
-/// for long or the gate closes, and where nobody waits for it any more.
-pub(super) fn page<S: Sink<StoredEvent>>(
-    read: &Transaction<'_>,
-    question: &Question,
-    extent: &Extent,
-    sink: S,
-    is_gone: &AtomicBool,
-    gate: &Gate,
-) -> rusqlite::Result<EventPage<S>> {
-    let chains = chains(read, &question.topics)?;
-    let total = match &chains {
-        _ if !question.is_counted() => None,
-        Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
-        None => Some(count_all(read)?),
-    };
-    let mut page = EventPage {
-        events: sink,
-        total,
-        next: None,
-    };
-    let range = range(read, question, extent)?;
-    let matcher = question.matching.matcher();
-    let mut looked = 0;
-    let mut found = 0;
-    let mut last = None;
-    let begun = Instant::now();
-    walk::walk(read, chains, question.order, range, |row| {
-        let is_full = found >= extent.limit;
-        let is_spent = matcher.is_some()
-            && (looked >= SCAN_ROWS || begun.elapsed() >= SCAN_TIME || gate.is_closing());
-        // A page that has looked at nothing would never come further.
-        if is_full || looked > 0 && is_spent || is_gone.load(Ordering::Relaxed) {
-            page.next = last;
-            return Ok(Step::End);
+/// A page of the events that a question is about, as it is read. It ends early where there is no room for an event, where
+/// it has looked for long or the gate closes, and where nobody waits for it any more. Where it has no event by then, it
+/// is read on: committed events stay as they are, and it has those of the commit at which it was begun.
+pub(super) struct Paging<S> {
+    question: Arc<Question>,
+    extent: Extent,
+    is_gone: Arc<AtomicBool>,
+    walk: Option<Walk>,
+    looked: u64,
+    page: EventPage<S>,
+}
+
+impl<S: Sink<StoredEvent>> Paging<S> {
+    pub fn new(question: Arc<Question>, extent: Extent, sink: S, is_gone: Arc<AtomicBool>) -> Self {
+        Self {
+            question,
+            extent,
+            is_gone,
+            walk: None,
+            looked: 0,
+            page: EventPage {
+                events: sink,
+                total: None,
+                next: None,
+            },
         }
-        looked += 1;
-        let is_match = match &matcher {
-            Some(matcher) => matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?),
-            None => true,
+    }
+
+    /// Reads on; whether the page is at its end.
+    pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
+        let walk = match &mut self.walk {
+            Some(walk) => walk,
+            none => {
+                let chains = chains(read, &self.question.topics)?;
+                self.page.total = match &chains {
+                    _ if !self.question.is_counted() => None,
+                    Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
+                    None => Some(count_all(read)?),
+                };
+                let range = range(read, &self.question, &self.extent)?;
+                none.insert(Walk::new(chains, self.question.order, range))
+            }
         };
-        if is_match {
-            if !page.events.take(stored(row)?) {
+        let matcher = self.question.matching.matcher();
+        let (page, looked) = (&mut self.page, &mut self.looked);
+        let (mut found, mut last, mut is_late) = (0, None, false);
+        let walked = walk.go(read, inside, |row| {
+            let is_full = found >= self.extent.limit
+                || matcher.is_some() && *looked >= SCAN_ROWS
+                || self.is_gone.load(Ordering::Relaxed);
+            if is_full || !inside.has_time() {
                 page.next = last;
+                is_late = !is_full;
                 return Ok(Step::End);
             }
-            found += 1;
+            *looked += 1;
+            let is_match = match &matcher {
+                Some(matcher) => {
+                    matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?)
+                }
+                None => true,
+            };
+            if is_match {
+                if !page.events.take(stored(row)?) {
+                    page.next = last;
+                    return Ok(Step::End);
+                }
+                found += 1;
+            }
+            last = Some(row.get(0)?);
+            Ok(Step::On)
+        })?;
+        if walked == Walked::OutOfTime {
+            page.next = last;
+            is_late = true;
         }
-        last = Some(row.get(0)?);
-        Ok(Step::On)
-    })?;
-    Ok(page)
+        Ok(!is_late || self.looked > 0 || self.is_gone.load(Ordering::Relaxed))
+    }
+
+    /// What was read.
+    pub fn into_page(self) -> EventPage<S> {
+        self.page
+    }
 }
 
 /// The chains of the topics that have events; none where the question is about all.
@@ -220,23 +253,50 @@ fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i6
     Ok(low)
 }
 
-/// How many events of the topic, or of all, lie between two sequences: after the first, and not after the second.
-pub(super) fn between(
-    read: &Transaction<'_>,
-    topics: &[String],
+/// How many events of the topics, or of all, lie between two sequences: after the first, and not after the second.
+#[derive(Debug)]
+pub(super) struct Between {
+    question: Arc<Question>,
     after: i64,
     upto: i64,
-) -> rusqlite::Result<u64> {
-    let Some(chains) = chains(read, topics)? else {
-        return Ok(u64::try_from(upto - after).unwrap_or(0));
-    };
-    let mut events = 0;
-    for chain in chains {
-        events += chain
-            .count(read, upto)?
-            .saturating_sub(chain.count(read, after)?);
+    /// For each of the topics the ways to both.
+    ways: Option<Vec<[Back; 2]>>,
+}
+
+impl Between {
+    pub fn new(question: Arc<Question>, after: i64, upto: i64) -> Self {
+        Self {
+            question,
+            after,
+            upto,
+            ways: None,
+        }
     }
-    Ok(events)
+
+    /// Counts on, which may take several reads; tells the number at last.
+    pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<Option<u64>> {
+        if self.question.topics.is_empty() {
+            return Ok(Some(u64::try_from(self.upto - self.after).unwrap_or(0)));
+        }
+        let ways = match &mut self.ways {
+            Some(ways) => ways,
+            none => {
+                let chains = chains(read, &self.question.topics)?.unwrap_or_default();
+                let both = [self.after, self.upto];
+                let ways = chains.iter().map(|chain| both.map(|to| chain.back_to(to)));
+                none.insert(ways.collect())
+            }
+        };
+        for way in ways.iter_mut().flatten() {
+            if !way.go(read, inside)? {
+                return Ok(None);
+            }
+        }
+        let counts = ways
+            .iter()
+            .map(|[after, upto]| upto.count().saturating_sub(after.count()));
+        Ok(Some(counts.sum()))
+    }
 }
 
 /// The event of a sequence, where it has the identity: two of them could share a fingerprint. With it where it stands in

@@ -3,6 +3,7 @@
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::{Sink, StoredEvent, events};
+use crate::store::gate::Inside;
 
 /// An arrival that could not be stored as an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +101,8 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
 /// The rejected arrivals before the one with the id `before`.
 pub(super) fn rejected<S: Sink<Rejected>>(
     read: &Transaction<'_>,
-    before: i64,
-    limit: usize,
+    inside: &Inside,
+    (before, limit): (i64, usize),
     sink: S,
 ) -> rusqlite::Result<KeptPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
@@ -110,7 +111,7 @@ pub(super) fn rejected<S: Sink<Rejected>>(
         let row = rejected_row(row)?;
         Ok((row.id, row))
     };
-    page(read, counts, (&sql, before, limit), row, sink)
+    page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
 /// One of them; none where it is not kept.
@@ -124,8 +125,8 @@ pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<
 /// The conflicts before the one with the id `before`.
 pub(super) fn conflicts<S: Sink<Conflict>>(
     read: &Transaction<'_>,
-    before: i64,
-    limit: usize,
+    inside: &Inside,
+    (before, limit): (i64, usize),
     sink: S,
 ) -> rusqlite::Result<KeptPage<S>> {
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
@@ -150,12 +151,12 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
         };
         Ok((conflict.id, conflict))
     };
-    page(read, counts, (&sql, before, limit), row, sink)
+    page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// A page that ends early where there is no room for a row. `row` reads a row and its id.
+/// A page that ends early where there is no room for a row, or no time. `row` reads a row and its id.
 fn page<T, S: Sink<T>>(
-    read: &Transaction<'_>,
+    (read, inside): (&Transaction<'_>, &Inside),
     counts: &str,
     (sql, before, limit): (&str, i64, usize),
     row: impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)>,
@@ -175,7 +176,7 @@ fn page<T, S: Sink<T>>(
     let mut rows = statement.query(params![before, limit + 1])?;
     let (mut shown, mut last) = (0, None);
     while let Some(found) = rows.next()? {
-        if shown == limit {
+        if shown == limit || !inside.has_time() {
             page.next = last;
             break;
         }

@@ -3,14 +3,16 @@
 use std::{
     cmp::Ordering,
     sync::atomic::{self, AtomicBool},
-    time::Instant,
 };
 
 use memchr::memmem::Finder;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::{SCAN_ROWS, SCAN_TIME};
-use crate::store::leaders::{Counts, Lead, Leaders};
+use super::SCAN_ROWS;
+use crate::store::{
+    gate::Inside,
+    leaders::{Counts, Lead, Leaders},
+};
 
 /// Leaders that are read beyond those that are shown: the page is of a commit of its own, by which some may have changed
 /// their places.
@@ -134,24 +136,24 @@ impl TopicQuestion {
 /// How far a query may look: until its budget is spent, or its client has gone.
 struct Budget<'a> {
     rows: u64,
-    begun: Instant,
+    inside: &'a Inside,
     is_gone: &'a AtomicBool,
 }
 
 impl<'a> Budget<'a> {
-    fn new(is_gone: &'a AtomicBool) -> Self {
+    fn new(inside: &'a Inside, is_gone: &'a AtomicBool) -> Self {
         Self {
             rows: 0,
-            begun: Instant::now(),
+            inside,
             is_gone,
         }
     }
 
     /// Counts a row; whether it may be looked at. The first one always may, so that there is progress.
     fn spend(&mut self) -> bool {
-        let is_spent = self.rows >= SCAN_ROWS || self.begun.elapsed() >= SCAN_TIME;
+        let is_spent = self.rows >= SCAN_ROWS || self.is_gone.load(atomic::Ordering::Relaxed);
         self.rows += 1;
-        self.rows == 1 || !is_spent && !self.is_gone.load(atomic::Ordering::Relaxed)
+        self.inside.has_time() && (self.rows == 1 || !is_spent)
     }
 }
 
@@ -162,17 +164,17 @@ pub(super) fn page(
     question: &TopicQuestion,
     limit: usize,
     leaders: &Leaders,
-    is_gone: &AtomicBool,
+    (inside, is_gone): (&Inside, &AtomicBool),
 ) -> rusqlite::Result<TopicPage> {
     let total = read
         .prepare_cached("SELECT topics FROM counters")?
         .query_row([], |row| row.get(0))?;
-    let mut budget = Budget::new(is_gone);
+    let mut budget = Budget::new(inside, is_gone);
     let mut page = match question.lead() {
         _ if question.sort == TopicSort::Name || !question.contains.is_empty() => {
             by_name(read, question, limit, &mut budget)?
         }
-        Some(lead) => led(read, question, limit, (lead, leaders))?,
+        Some(lead) => led(read, question, limit, (lead, leaders), inside)?,
         None => scanned(read, question, limit, &mut budget)?,
     };
     page.total = total;
@@ -243,7 +245,7 @@ fn by_name(
     let (mut name, mut last) = (Vec::new(), None);
     while let Some(found) = names.next()? {
         let is_full = is_by_name && best.topics.len() == limit;
-        if is_full || is_scan && !budget.spend() {
+        if is_full || is_scan && !budget.spend() || !is_scan && !budget.inside.has_time() {
             let next = last.filter(|_| question.is_paged());
             let is_partial = !is_full && next.is_none();
             return Ok(TopicPage {
@@ -270,11 +272,15 @@ fn led(
     question: &TopicQuestion,
     limit: usize,
     (lead, leaders): (Lead, &Leaders),
+    inside: &Inside,
 ) -> rusqlite::Result<TopicPage> {
     let is_whole = leaders.progress().is_whole;
     let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
     let mut best = Best::new(question, limit);
     for id in leaders.first(lead, limit + SLACK) {
+        if !inside.has_time() {
+            return Ok(best.page(true));
+        }
         // One that came after this commit is not there.
         if let Some(topic) = row.query_row([id], counts).optional()? {
             best.add(topic);
@@ -284,14 +290,18 @@ fn led(
 }
 
 /// Offers some more of the topics that were stored before the start; whether all were by now.
-pub(super) fn learn(read: &Transaction<'_>, leaders: &Leaders) -> rusqlite::Result<bool> {
+pub(super) fn learn(
+    read: &Transaction<'_>,
+    leaders: &Leaders,
+    inside: &Inside,
+) -> rusqlite::Result<bool> {
     // Before the first row is read.
     let progress = leaders.progress();
     if progress.is_whole {
         return Ok(true);
     }
     let stays = AtomicBool::new(false);
-    let mut budget = Budget::new(&stays);
+    let mut budget = Budget::new(inside, &stays);
     let sql = format!("SELECT {COLUMNS}, id FROM topics WHERE id > ?1 ORDER BY id");
     let mut statement = read.prepare_cached(&sql)?;
     let mut rows = statement.query([progress.upto])?;
@@ -348,7 +358,7 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<TopicCounts> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{options::Options, schema};
+    use crate::store::{gate::Gate, options::Options, schema};
 
     #[test]
     fn a_query_that_nobody_waits_for_looks_at_no_more_topics() {
@@ -363,8 +373,10 @@ mod tests {
         }
         let ask = |question: &TopicQuestion, is_gone: bool| {
             let leaders = Leaders::default();
-            assert!(learn(&read, &leaders).unwrap());
-            page(&read, question, 100, &leaders, &AtomicBool::new(is_gone)).unwrap()
+            let gate = Gate::default();
+            assert!(learn(&read, &leaders, &gate.enter()).unwrap());
+            let gone = AtomicBool::new(is_gone);
+            page(&read, question, 100, &leaders, (&gate.enter(), &gone)).unwrap()
         };
         for (contains, sort) in [
             ("t", TopicSort::Name),

@@ -97,6 +97,60 @@ fn a_file_that_is_put_back_is_written_to_again() {
 }
 
 #[test]
+fn a_database_that_is_cut_or_overwritten_in_place_is_refused_until_the_next_start() {
+    for is_cut in [true, false] {
+        let mut store = opened();
+        let file = store.path().join(FILE);
+        let older = fs::read(&file).unwrap();
+        for id in 2..200 {
+            store.append(&[delivery(id.into(), &event(id))]).unwrap();
+        }
+        let checkpoint = "PRAGMA wal_checkpoint(RESTART)";
+        store.aside().query_row(checkpoint, [], |_| Ok(())).unwrap();
+        // It is seen as long as it is by then.
+        store
+            .runtime
+            .block_on(store.writer().check_files())
+            .unwrap();
+        let whole = fs::read(&file).unwrap();
+        assert!(older.len() < whole.len());
+        fs::write(&file, if is_cut { &[][..] } else { &older }).unwrap();
+        let refused = |store: &mut Store| {
+            let looked = store.runtime.block_on(store.writer().check_files());
+            assert!(is_replaced(&looked));
+            assert!(is_replaced(&store.append(&[delivery(200, &event(200))])));
+            assert_eq!(store.writer().standing().floor, 0, "nothing may be trimmed");
+        };
+        refused(&mut store);
+        // As long as before, but nobody knows what is in it, and what memory has of it.
+        fs::write(&file, &whole).unwrap();
+        refused(&mut store);
+        store.reopen();
+        assert_eq!(store.stats().unique_processed, 199);
+        store.append(&[delivery(200, &event(200))]).unwrap();
+    }
+}
+
+#[test]
+fn what_was_committed_and_refused_is_known_once_the_files_are_back() {
+    let mut store = opened();
+    let (file, away) = (store.path().join(FILE), store.path().join("away"));
+    let mut last = store.reader().last_event();
+    assert_eq!(*last.borrow_and_update(), 1);
+    fs::rename(&file, &away).unwrap();
+    // It is committed and then refused.
+    assert!(is_replaced(&store.append(&[delivery(2, &event(2))])));
+    assert_eq!(*last.borrow(), 1);
+    fs::rename(&away, &file).unwrap();
+    store
+        .runtime
+        .block_on(store.writer().check_files())
+        .unwrap();
+    assert_eq!(*last.borrow(), 2, "tails read on");
+    assert_eq!(store.writer().standing().floor, 2);
+}
+
+#[test]
 fn a_directory_that_is_moved_away_or_replaced_is_noticed_and_its_return_too() {
     for is_replaced_by_copy in [false, true] {
         let mut store = opened();

@@ -157,8 +157,7 @@ impl Owner {
         let told = std::mem::take(&mut fresh.told);
         let last = fresh.last;
         self.enter(fresh);
-        self.last_event
-            .send_if_modified(|known| std::mem::replace(known, last) != last);
+        self.tell_last(last);
         // At last: whoever is told asks at once, and finds it.
         self.waits.tell(&told);
         Ok(done)
@@ -204,7 +203,6 @@ impl Owner {
         self.check_files()?;
         if self.is_replaced {
             let open = self.open_again()?;
-            self.standing.send_replace(open.state.standing());
             self.open = Some(open);
             self.is_replaced = false;
         }
@@ -309,6 +307,7 @@ impl Owner {
         // The one that was opened just now.
         self.files.check()?;
         self.recover_index(&open)?;
+        self.tell(&open.state);
         Ok(open)
     }
 
@@ -324,6 +323,18 @@ impl Owner {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(recovered);
         Ok(())
+    }
+
+    /// Tells others of a state that was read from the file. A COMMIT that was reported as failed may have brought it further.
+    fn tell(&self, state: &State) {
+        self.standing.send_replace(state.standing());
+        self.missing.send_replace(state.missing);
+        self.tell_last(state.last_event);
+    }
+
+    fn tell_last(&self, last: i64) {
+        self.last_event
+            .send_if_modified(|known| std::mem::replace(known, last) != last);
     }
 
     fn is_in_use(&self, asked: Option<Asked>) -> bool {

@@ -7,7 +7,7 @@ use tracing::{debug, info, warn};
 
 use crate::store::{BUSY_TIMEOUT, gate::Gate};
 
-/// How long reads under way are waited for. They end within 150 ms, or as soon as their rows are read.
+/// How long reads under way are waited for: they end after the row that they are at.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the reads of other processes are waited for.
