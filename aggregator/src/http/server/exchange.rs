@@ -43,7 +43,7 @@ pub async fn answer(
     };
     let mut answer = router.call(request.map(received)).await?;
     let headers = answer.headers_mut();
-    if !progress.is_whole() {
+    if progress.is_body_unread() {
         // The rest of the body would have to be read before the next request.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -42,10 +42,12 @@ impl Progress {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes arrived.
-    pub fn received(&self) {
+    /// These bytes arrived. Empty lines before a request belong to none (RFC 9112, section 2.2): some clients send one
+    /// after a body.
+    pub fn received(&self, bytes: &[u8]) {
         let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *phase == Phase::Whole {
+        let is_blank = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+        if *phase == Phase::Whole && !is_blank {
             *phase = Phase::Head {
                 since: Instant::now(),
             };
@@ -60,6 +62,12 @@ impl Progress {
     /// The request was read to its end.
     pub fn whole(&self) {
         self.set(Phase::Whole);
+    }
+
+    /// Whether the body of the current request was not read to its end. The next request may have begun to arrive
+    /// otherwise, for the connection is read while a request is answered.
+    pub fn is_body_unread(&self) -> bool {
+        self.get() == Phase::Body
     }
 
     /// Whether the peer may still be sending the rest of a request.
@@ -146,17 +154,21 @@ mod tests {
     #[test]
     fn a_head_begins_with_the_first_byte_after_a_whole_request() {
         let progress = Progress::default();
-        assert!(progress.is_whole());
-        progress.received();
+        for blank in ["", "\r\n", "\r", "\n", "\r\n\r\n"] {
+            progress.received(blank.as_bytes());
+            assert!(progress.is_whole(), "{blank:?}");
+        }
+        progress.received(b"\r\nG");
         let begun = progress.get();
         assert!(matches!(begun, Phase::Head { .. }));
-        progress.received();
+        assert!(!progress.is_body_unread());
+        progress.received(b"E");
         assert_eq!(progress.get(), begun);
         progress.body_follows();
-        progress.received();
-        assert_eq!(progress.get(), Phase::Body);
+        progress.received(b"12345");
+        assert!(progress.is_body_unread());
         progress.whole();
-        progress.received();
+        progress.received(b"G");
         assert!(matches!(progress.get(), Phase::Head { .. }));
     }
 }

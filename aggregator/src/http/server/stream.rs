@@ -102,9 +102,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     ) -> Poll<io::Result<()>> {
         let before = bytes.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, bytes))?;
-        if bytes.filled().len() > before {
-            self.progress.received();
-        }
+        self.progress.received(&bytes.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
