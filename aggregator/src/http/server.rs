@@ -1,5 +1,6 @@
 //! The server: connections in bounded number and time, open requests finished at the end.
 
+pub mod deadline;
 mod exchange;
 mod progress;
 mod stream;

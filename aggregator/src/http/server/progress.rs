@@ -11,6 +11,8 @@ use std::{
 use hyper::rt;
 use tokio::time::{Sleep, sleep_until};
 
+use super::deadline::Deadline;
+
 /// A connection without a request is closed after this time. Balancers keep connections to their servers for 60 s, and
 /// answer 502 where the server closes one first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -20,7 +22,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where a connection is. Its stream, its service and its timer share it.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Mutex<Phase>>);
+pub struct Progress {
+    phase: Arc<Mutex<Phase>>,
+    answer: Arc<Mutex<Deadline>>,
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
@@ -35,17 +40,17 @@ enum Phase {
 
 impl Progress {
     fn set(&self, phase: Phase) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
     fn get(&self) -> Phase {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// These bytes arrived. Empty lines before a request belong to none (RFC 9112, section 2.2): some clients send one
     /// after a body.
     pub fn received(&self, bytes: &[u8]) {
-        let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
         let is_blank = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
         if *phase == Phase::Whole && !is_blank {
             *phase = Phase::Head {
@@ -73,6 +78,19 @@ impl Progress {
     /// Whether the peer may still be sending the rest of a request.
     pub fn is_whole(&self) -> bool {
         self.get() == Phase::Whole
+    }
+}
+
+impl Progress {
+    /// An answer is sent that has this deadline.
+    pub fn answers(&self, deadline: Deadline) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+
+    /// When the peer must have taken what the current answer has sent so far.
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.get()
     }
 }
 

@@ -7,16 +7,19 @@ use std::{
 
 use axum::{
     body::Bytes,
+    response::IntoResponse,
     routing::{any, get, post},
 };
+use futures::stream;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
     sync::{Notify, mpsc, oneshot},
     task::spawn_blocking,
-    time::timeout,
+    time::{Instant, timeout},
 };
 
 use super::*;
+use crate::http::page::{self, Piece, Room, Text, Whole};
 
 /// More than any of these takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -174,6 +177,72 @@ async fn a_request_that_arrives_while_another_is_answered_is_answered_after_it()
         let closes = answers.matches("connection: close").count();
         assert_eq!(closes, 1, "{answers}");
         assert!(answers.ends_with("read\n"), "{answers}");
+    }
+}
+
+/// A router whose answers are of 1 MiB, one of each kind, and the places that they have.
+fn large() -> (Router, Arc<Semaphore>) {
+    let places = Arc::new(Semaphore::new(1));
+    let text = "x".repeat(MEBIBYTE);
+    let (page, places_of_pages) = (text.clone(), Arc::clone(&places));
+    let whole = async move || {
+        let place = places_of_pages.try_acquire_owned().unwrap();
+        Whole::of(&page, Room::Page).answer(Some(place))
+    };
+    let (lines, places_of_pieces) = (text.clone(), Arc::clone(&places));
+    let pieces = async move || {
+        let place = places_of_pieces.try_acquire_owned().unwrap();
+        let mut text = Text::default();
+        text.write_all(lines.as_bytes()).unwrap();
+        page::stream(stream::iter([Ok(Piece::new(text, vec![place]))]))
+    };
+    let framed = text.clone();
+    let router = Router::new()
+        .route("/whole", get(whole))
+        .route("/pieces", get(pieces))
+        .route(
+            "/frames",
+            get(async || page::in_frames(None, framed.into_response())),
+        )
+        .route("/text", get(async || text));
+    (router, places)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_now_and_then_is_cut_off_at_the_deadline() {
+    for path in ["/whole", "/pieces", "/frames", "/text"] {
+        let (router, places) = large();
+        let mut client = connected(router, 512);
+        let request = head(&format!("GET {path}"), "");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut taken = 0;
+        let begun = Instant::now();
+        loop {
+            let read = client.read(&mut [0; 512]).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            taken += read;
+            sleep(Duration::from_secs(25)).await;
+            assert!(begun.elapsed() < WRITE_TIMEOUT * 4, "{path}");
+        }
+        assert!(taken < MEBIBYTE, "{path}");
+        assert_eq!(places.available_permits(), 1, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_slow_but_in_time_gets_all_of_its_answer() {
+    for path in ["/whole", "/pieces", "/frames", "/text"] {
+        let mut client = connected(large().0, 16 * 1024);
+        let request = head(&format!("GET {path}"), "");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while client.read_buf(&mut answer).await.unwrap() > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let bytes = answer.iter().filter(|byte| **byte == b'x').count();
+        assert!(bytes >= MEBIBYTE, "{path}: {bytes}");
     }
 }
 
