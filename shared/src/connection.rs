@@ -124,15 +124,22 @@ impl Connection {
     #[must_use]
     pub fn link(&self) -> Link {
         let mut link = self.link.borrow().clone();
-        link.connected = link.connected && self.is_still(link.connects);
+        link.connected = self.is_up(&link);
         link
     }
 
     /// Whether the broker can be talked to now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        let link = self.link.borrow();
-        link.connected && self.is_still(link.connects)
+        self.is_up(&self.link.borrow())
+    }
+
+    /// The client drops its events while too many wait to be seen, also that a connection was lost; its own state is right
+    /// even then.
+    fn is_up(&self, link: &Link) -> bool {
+        link.connected
+            && self.is_still(link.connects)
+            && self.client.connection_state() == ConnectionState::Connected
     }
 
     /// Whether the client has made no other connection since the one with this number: what came until now came

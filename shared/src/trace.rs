@@ -75,35 +75,48 @@ impl Tracer {
         parent: Option<&TraceContext>,
     ) -> Span {
         let Some(tracer) = &self.0 else {
-            return Span(None);
+            return Span::default();
         };
         let builder = SpanBuilder::from_name(name()).with_kind(kind.of());
         let around = parent.map_or_else(Context::new, TraceContext::as_context);
-        Span(Some(tracer.build_with_context(builder, &around)))
+        Span {
+            span: Some(tracer.build_with_context(builder, &around)),
+            around: parent.cloned(),
+        }
     }
 }
 
 /// A span, until it is dropped; none where the tracer was off, and by default.
 #[derive(Debug, Default)]
-pub struct Span(Option<SdkSpan>);
+pub struct Span {
+    span: Option<SdkSpan>,
+    /// What it was started under, whose state goes on with what comes of it.
+    around: Option<TraceContext>,
+}
 
 impl Span {
     /// The context for what comes of it.
     #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
-        let context = self.0.as_ref()?.span_context();
-        context.is_valid().then(|| TraceContext::of(context))
+        let context = self.span.as_ref()?.span_context();
+        let around = self.around.as_ref().map(|around| &around.0.state);
+        context.is_valid().then(|| {
+            TraceContext(Arc::new(Carried {
+                place: context.clone(),
+                state: around.cloned().unwrap_or_default(),
+            }))
+        })
     }
 
     /// Whether it is kept: attributes of another one need not be made.
     #[must_use]
     pub fn is_recording(&self) -> bool {
-        self.0.as_ref().is_some_and(SdkSpan::is_recording)
+        self.span.as_ref().is_some_and(SdkSpan::is_recording)
     }
 
     /// Gives it an attribute.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
-        if let Some(span) = &mut self.0 {
+        if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
@@ -111,12 +124,12 @@ impl Span {
     /// Links it to what has another trace, or another place in the same; the SDK keeps the first 128 links. The other's
     /// state is left out: a span would have each of them again.
     pub fn link(&mut self, other: &TraceContext) {
-        if let Some(span) = &mut self.0 {
+        if let Some(span) = &mut self.span {
             let other = SpanContext::new(
-                other.0.trace_id(),
-                other.0.span_id(),
-                other.0.trace_flags(),
-                other.0.is_remote(),
+                other.0.place.trace_id(),
+                other.0.place.span_id(),
+                other.0.place.trace_flags(),
+                other.0.place.is_remote(),
                 TraceState::NONE,
             );
             span.add_link(other, Vec::new());
@@ -125,7 +138,7 @@ impl Span {
 
     /// What it is of has failed.
     pub fn fail(&mut self, reason: String) {
-        if let Some(span) = &mut self.0 {
+        if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new("error.type", reason.clone()));
             span.set_status(Status::error(reason));
         }
@@ -135,7 +148,14 @@ impl Span {
 /// The place in a trace at which something happens (<https://www.w3.org/TR/trace-context/>). Cheap to clone: each piece of
 /// a request has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TraceContext(Arc<SpanContext>);
+pub struct TraceContext(Arc<Carried>);
+
+#[derive(Debug, PartialEq)]
+struct Carried {
+    place: SpanContext,
+    /// It goes on as it came; spans have what OpenTelemetry takes of it.
+    state: Arc<header::State>,
+}
 
 impl TraceContext {
     /// The header that names trace and span.
@@ -158,22 +178,16 @@ impl TraceContext {
         };
         let parent = header::parent(parent)?;
         let state = header::state(states).unwrap_or_default();
-        let context = SpanContext::new(parent.trace, parent.span, parent.flags, true, state);
-        Some(Self::of(&context))
-    }
-
-    fn of(context: &SpanContext) -> Self {
-        Self(Arc::new(context.clone()))
+        let spans = state.of_spans();
+        let place = SpanContext::new(parent.trace, parent.span, parent.flags, true, spans);
+        let state = Arc::new(state);
+        Some(Self(Arc::new(Carried { place, state })))
     }
 
     /// That of what runs now within [`Self::around`].
     #[must_use]
     pub fn current() -> Option<Self> {
-        Context::map_current(|current| {
-            current
-                .has_active_span()
-                .then(|| Self::of(current.span().span_context()))
-        })
+        Context::map_current(|current| current.get::<Self>().cloned())
     }
 
     /// What is done within `work` has this context.
@@ -184,32 +198,35 @@ impl TraceContext {
     /// Names the trace.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        self.0.trace_id()
+        self.0.place.trace_id()
     }
 
     /// The headers that carry it on, each with its value.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut headers = Written(Vec::new());
-        TraceContextPropagator::new().inject_context(&self.as_context(), &mut headers);
-        headers.0
+        let mut parent = Parent(Vec::new());
+        TraceContextPropagator::new().inject_context(&self.as_context(), &mut parent);
+        let Parent(mut headers) = parent;
+        let state = self.0.state.text();
+        if !state.is_empty() {
+            headers.push((Self::STATE, state.to_owned()));
+        }
+        headers
     }
 
     fn as_context(&self) -> Context {
-        Context::new().with_remote_span_context((*self.0).clone())
+        let context = Context::new().with_remote_span_context(self.0.place.clone());
+        context.with_value(self.clone())
     }
 }
 
-/// The values to write, without those that are empty.
-struct Written(Vec<(&'static str, String)>);
+/// Takes the header that names trace and span, as OpenTelemetry writes it.
+struct Parent(Vec<(&'static str, String)>);
 
-impl Injector for Written {
+impl Injector for Parent {
     fn set(&mut self, key: &str, value: String) {
-        let known = [TraceContext::PARENT, TraceContext::STATE];
-        if let Some(name) = known.into_iter().find(|known| *known == key)
-            && !value.is_empty()
-        {
-            self.0.push((name, value));
+        if key == TraceContext::PARENT {
+            self.0.push((TraceContext::PARENT, value));
         }
     }
 }
@@ -264,11 +281,28 @@ mod tests {
         ));
         let mut span = tracer.start(|| "test", Kind::Internal, None);
         span.link(&parse(&[PARENT], &["a=1"]).unwrap());
-        let told = span.0.unwrap().exported_data().unwrap();
+        let told = span.span.unwrap().exported_data().unwrap();
         let [link] = told.links.links.as_slice() else {
             panic!("{:?}", told.links)
         };
         assert_eq!(link.span_context.trace_state(), &TraceState::NONE);
+    }
+
+    #[tokio::test]
+    async fn a_state_that_opentelemetry_refuses_goes_on_through_spans_as_it_came() {
+        let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
+        let tracer = opentelemetry::trace::TracerProvider::tracer(&provider, "test");
+        let longest = format!("{}@{}=1,other=2", "t".repeat(241), "v".repeat(14));
+        for state in ["a=1,b=2", &longest] {
+            let given = parse(&[PARENT], &[state]).unwrap();
+            let within = given.around(async { TraceContext::current() }).await;
+            let span = Tracer::on(tracer.clone()).start(|| "test", Kind::Server, Some(&given));
+            for context in [within.unwrap(), span.context().unwrap()] {
+                assert_eq!(context.trace_id(), given.trace_id());
+                let header = (TraceContext::STATE, state.to_owned());
+                assert_eq!(context.headers().get(1), Some(&header));
+            }
+        }
     }
 
     #[tokio::test]

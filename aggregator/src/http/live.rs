@@ -11,6 +11,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
+use bytes::Bytes;
 use futures::stream;
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
@@ -22,7 +23,7 @@ use tracing::debug;
 use super::{
     Api,
     openapi::{Sampled, Tailing},
-    page,
+    page::{self, Piece},
     problem::{Cannot, Problem},
     query::Query,
     streaming::unbuffered,
@@ -36,10 +37,10 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The latest samples as JSON, the newest last, kept in memory since the start. Cheap to clone; all clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Live(Arc<watch::Sender<VecDeque<Arc<str>>>>);
+pub struct Live(Arc<watch::Sender<VecDeque<Bytes>>>);
 
 impl Live {
-    fn add(&self, sample: Arc<str>) {
+    fn add(&self, sample: Bytes) {
         self.0.send_modify(|kept| {
             if kept.len() == KEPT {
                 kept.pop_front();
@@ -92,8 +93,7 @@ pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
 
 struct Following {
     api: Arc<Api>,
-    samples: watch::Receiver<VecDeque<Arc<str>>>,
-    is_new: bool,
+    samples: watch::Receiver<VecDeque<Bytes>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -113,32 +113,83 @@ pub async fn follow(
     Query::parse(query.as_deref(), &[])?;
     let place = Arc::clone(&api.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let mut samples = api.live.0.subscribe();
+    let history = history(&samples.borrow_and_update());
     let following = Following {
-        samples: api.live.0.subscribe(),
+        samples,
         api,
-        is_new: true,
         _place: place,
     };
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(answer.map(page::in_frames)))
+    Ok(unbuffered(page::in_frames(Some(history), answer)))
+}
+
+/// The event `history`, made of the samples as they are kept: all clients share them, so that one that reads slowly holds
+/// little memory of its own.
+fn history(kept: &VecDeque<Bytes>) -> Piece {
+    let mut frames = VecDeque::with_capacity(2 * kept.len() + 2);
+    frames.push_back(Bytes::from_static(b"event: history\ndata: ["));
+    for (at, sample) in kept.iter().enumerate() {
+        if at > 0 {
+            frames.push_back(Bytes::from_static(b","));
+        }
+        frames.push_back(sample.clone());
+    }
+    frames.push_back(Bytes::from_static(b"]\n\n"));
+    Piece::shared(frames)
 }
 
 impl Following {
     async fn next(mut self) -> Option<(Result<Event, std::convert::Infallible>, Self)> {
-        if std::mem::take(&mut self.is_new) {
-            let kept: Vec<_> = self.samples.borrow_and_update().iter().cloned().collect();
-            let event = Event::default().event("history");
-            return Some((Ok(event.data(format!("[{}]", kept.join(",")))), self));
-        }
         let stopping = self.api.stopping.clone();
         tokio::select! {
             changed = self.samples.changed() => changed.ok()?,
             () = stopping.cancelled() => return None,
         }
         let newest = self.samples.borrow_and_update().back().cloned()?;
+        let newest = std::str::from_utf8(&newest).expect("JSON is UTF-8");
         let event = Event::default().event("sample").data(newest);
         Some((Ok(event), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_is_one_event_whose_samples_all_clients_share() {
+        let live = Live::default();
+        for kept in 0..KEPT + 2 {
+            live.add(format!("{{\"n\":{kept}}}").into());
+        }
+        let kept = live.0.borrow().clone();
+        assert_eq!(kept.len(), KEPT);
+        let clients = [history(&kept), history(&kept)];
+        for piece in &clients {
+            for sample in &kept {
+                let shared = |frame: &&Bytes| frame.as_ptr() == sample.as_ptr();
+                assert_eq!(piece.frames().filter(shared).count(), 1);
+            }
+        }
+        let text: Vec<u8> = clients[0].frames().flatten().copied().collect();
+        let text = String::from_utf8(text).unwrap();
+        let list = text.strip_prefix("event: history\ndata: ").unwrap();
+        let list = list.strip_suffix("\n\n").unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(list).unwrap();
+        assert_eq!(list.len(), KEPT);
+        assert_eq!(list[0]["n"], 2);
+    }
+
+    #[test]
+    fn the_history_before_the_first_sample_is_an_empty_list() {
+        let text: Vec<u8> = history(&VecDeque::new())
+            .frames()
+            .flatten()
+            .copied()
+            .collect();
+        assert_eq!(text, b"event: history\ndata: []\n\n");
     }
 }

@@ -9,7 +9,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use axum::{
@@ -27,7 +26,12 @@ use serde::Serialize;
 use shared::event::Code;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use super::{Api, problem::Problem, query::Query};
+use super::{
+    Api,
+    problem::Problem,
+    query::Query,
+    server::deadline::{self, Deadline},
+};
 use crate::store::{StoreError, reader::Sink};
 
 /// Rows of a page where no limit is given.
@@ -53,12 +57,6 @@ pub const SMALL_BYTES: usize = 64 * 1024;
 
 /// What the connection gets at once. It asks for more when it has written most of what it has, so it never holds much.
 const FRAME_BYTES: usize = 16 * 1024;
-
-/// How long a client may take for an answer, or a piece of an endless one, however small.
-pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// Bytes for each of which it may take a second more.
-pub const SLOWEST_BYTES: usize = 128 * 1024;
 
 /// How much an answer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,15 +243,25 @@ impl Whole {
 
     /// The answer, which has its place until the last frame is taken. A small one gives it back at once.
     pub fn answer(self, place: Option<OwnedSemaphorePermit>) -> Response {
-        let length = self.text.len();
-        let place = place.filter(|_| length > SMALL_BYTES);
-        let piece = Piece::new(self.text, place.into_iter().collect());
-        let mut answer = Body::new(Framed {
-            piece: Some(piece),
-            left: Some(length as u64),
-            pieces: futures::stream::empty().boxed(),
-        })
-        .into_response();
+        let place = place.filter(|_| self.text.len() > SMALL_BYTES);
+        Self::sent(Piece::new(self.text, place.into_iter().collect()))
+    }
+
+    /// The answer, which needs no place, for it is bounded by `held`: that is kept until the last frame is taken, but not by
+    /// a small one.
+    pub fn answer_within(self, held: impl Send + 'static) -> Response {
+        let is_large = self.text.len() > SMALL_BYTES;
+        let mut piece = Piece::new(self.text, Vec::new());
+        if is_large {
+            piece.held = Some(Box::new(held));
+        }
+        Self::sent(piece)
+    }
+
+    fn sent(piece: Piece) -> Response {
+        let length: usize = piece.frames.iter().map(Bytes::len).sum();
+        let framed = Framed::new(futures::stream::iter([Ok(piece)]).boxed());
+        let mut answer = framed.answer(Some(length as u64));
         let json = HeaderValue::from_static("application/json");
         answer.headers_mut().insert(header::CONTENT_TYPE, json);
         answer
@@ -286,18 +294,37 @@ where
 pub struct Piece {
     frames: VecDeque<Bytes>,
     places: Vec<OwnedSemaphorePermit>,
+    /// What else counts it as long as it is in memory.
+    held: Option<Box<dyn Send>>,
     deadline: Instant,
 }
 
 impl Piece {
     /// It has to be taken in a time that grows with its size, from now.
     pub fn new(text: Text, places: Vec<OwnedSemaphorePermit>) -> Self {
-        let more = Duration::from_secs((text.len() / SLOWEST_BYTES) as u64);
         Self {
+            deadline: deadline::of(text.len()),
             frames: text.into_frames(),
             places,
-            deadline: Instant::now() + DEADLINE + more,
+            held: None,
         }
+    }
+
+    /// Frames that are in memory once however many answers have them.
+    pub fn shared(frames: VecDeque<Bytes>) -> Self {
+        let bytes = frames.iter().map(Bytes::len).sum();
+        Self {
+            deadline: deadline::of(bytes),
+            frames,
+            places: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// What is left of it.
+    #[cfg(test)]
+    pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
+        self.frames.iter()
     }
 
     fn next(&mut self) -> Result<Option<Bytes>, BoxError> {
@@ -311,6 +338,7 @@ impl Piece {
         let frame = self.frames.pop_front();
         if self.frames.is_empty() {
             self.places.clear();
+            self.held = None;
         }
         Ok(frame)
     }
@@ -336,6 +364,28 @@ struct Framed {
     /// Bytes to come, where they are known.
     left: Option<u64>,
     pieces: BoxStream<'static, Result<Piece, BoxError>>,
+    /// That of the piece.
+    deadline: Deadline,
+}
+
+impl Framed {
+    fn new(pieces: BoxStream<'static, Result<Piece, BoxError>>) -> Self {
+        Self {
+            piece: None,
+            left: None,
+            pieces,
+            deadline: Deadline::default(),
+        }
+    }
+
+    /// The answer, of so many bytes where they are known.
+    fn answer(mut self, length: Option<u64>) -> Response {
+        self.left = length;
+        let deadline = self.deadline.clone();
+        let mut answer = Body::new(self).into_response();
+        answer.extensions_mut().insert(deadline);
+        answer
+    }
 }
 
 impl HttpBody for Framed {
@@ -357,7 +407,11 @@ impl HttpBody for Framed {
             }
             self.piece = None;
             match ready!(self.pieces.poll_next_unpin(cx)) {
-                Some(piece) => self.piece = Some(piece?),
+                Some(piece) => {
+                    let piece = piece?;
+                    self.deadline.set(piece.deadline);
+                    self.piece = Some(piece);
+                }
                 None => return Poll::Ready(None),
             }
         }
@@ -372,26 +426,24 @@ impl HttpBody for Framed {
     }
 }
 
-/// A body of pieces, whose length nobody knows before its end.
-pub fn stream(pieces: impl Stream<Item = Result<Piece, StoreError>> + Send + 'static) -> Body {
-    Body::new(Framed {
-        piece: None,
-        left: None,
-        pieces: pieces.map(|piece| piece.map_err(Into::into)).boxed(),
-    })
+/// An answer of pieces, whose length nobody knows before its end.
+pub fn stream(pieces: impl Stream<Item = Result<Piece, StoreError>> + Send + 'static) -> Response {
+    let pieces = pieces.map(|piece| piece.map_err(Into::into));
+    Framed::new(pieces.boxed()).answer(None)
 }
 
-/// The same body in small frames, each of its own to be taken by the deadline.
-pub fn in_frames(body: Body) -> Body {
+/// The same answer in small frames, each of its own to be taken by the deadline, after a piece that comes first.
+pub fn in_frames(first: Option<Piece>, answer: Response) -> Response {
+    let (head, body) = answer.into_parts();
     let pieces = body.into_data_stream().map(|data| match data {
         Ok(bytes) => Ok(Piece::from(bytes)),
         Err(err) => Err(err.into()),
     });
-    Body::new(Framed {
-        piece: None,
-        left: None,
-        pieces: pieces.boxed(),
-    })
+    let pieces = futures::stream::iter(first.map(Ok)).chain(pieces);
+    let mut framed = Framed::new(pieces.boxed()).answer(None);
+    *framed.status_mut() = head.status;
+    *framed.headers_mut() = head.headers;
+    framed
 }
 
 /// Refuses answers without a length over HTTP/1.0, where the end of the connection is the end of the answer: one that was

@@ -134,10 +134,14 @@ pub async fn requeue(
     let id: i64 = id.parse().map_err(|_| unknown())?;
     let (head, body) = request.into_parts();
     let sent = state.intake.take(&head.headers, body).await?;
-    let _place = state.api.place().await;
+    let place = state.api.place().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
+    // It is counted as a body that was sent from here on: publishing takes a while, and pages are not to wait for it.
+    let mut held = state.intake.hold();
+    held.add(stored.len())?;
+    drop(place);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
     let accepted = if cloudevent::is_meant(body) {

@@ -1,17 +1,23 @@
 //! The server: connections in bounded number and time, open requests finished at the end.
 
+pub mod deadline;
 mod exchange;
 mod progress;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown, service::TowerToHyperService};
+use hyper_util::{
+    rt::TokioIo,
+    server::graceful::{GracefulConnection, GracefulShutdown},
+    service::TowerToHyperService,
+};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
@@ -46,10 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, router: Router, token: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut http = http1::Builder::new();
-    http.header_read_timeout(IDLE_TIMEOUT)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_buf_size(MAX_HEAD_BYTES);
+    let mut http = protocol();
     let router = TowerToHyperService::new(router);
     let mut connections = JoinSet::new();
     loop {
@@ -60,14 +63,8 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
         tokio::select! {
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
-                    let router = router.clone();
-                    let progress = Progress::default();
-                    let stream = Stream::new(bounded(stream), progress.clone());
-                    http.timer(Timer(progress.clone()));
-                    let service = service_fn(move |request| {
-                        exchange::answer(router.clone(), progress.clone(), request)
-                    });
-                    let connection = http.serve_connection(TokioIo::new(stream), service);
+                    undelayed(&stream);
+                    let connection = connection(&mut http, router.clone(), stream);
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         let _place = place;
@@ -94,12 +91,33 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
     }
 }
 
-fn bounded(stream: TcpStream) -> Pin<Box<TimeoutStream<TcpStream>>> {
+/// A connection over these bytes, to be polled.
+fn connection<S: AsyncRead + AsyncWrite + Send + 'static>(
+    http: &mut http1::Builder,
+    router: TowerToHyperService<Router>,
+    bytes: S,
+) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
+    let progress = Progress::default();
+    let mut bytes = TimeoutStream::new(bytes);
+    bytes.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = Stream::new(Box::pin(bytes), progress.clone());
+    http.timer(Timer(progress.clone()));
+    let service =
+        service_fn(move |request| exchange::answer(router.clone(), progress.clone(), request));
+    http.serve_connection(TokioIo::new(stream), service)
+}
+
+fn protocol() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.header_read_timeout(IDLE_TIMEOUT)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_buf_size(MAX_HEAD_BYTES);
+    http
+}
+
+fn undelayed(stream: &TcpStream) {
     // Answers are written at once; waiting to fill a packet only delays them.
     if let Err(err) = stream.set_nodelay(true) {
         debug!(error = %err, "a connection keeps its delay");
     }
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    Box::pin(stream)
 }

@@ -99,14 +99,21 @@ pub(super) fn of_json<'a>(media_type: Option<&str>, json: &'a RawValue) -> Optio
     Some(("data", strings::respelled(json.get())))
 }
 
-/// A media type as it is kept. JSON has no character set (RFC 8259, section 11), and some libraries name one in one mode
-/// only.
-pub(super) fn media_type(text: &str) -> &str {
-    let is_plain = || text.split(';').skip(1).all(|part| charset(part).is_some());
-    if essence(text) == IMPLIED && is_utf8(text) && is_plain() {
-        return IMPLIED;
+/// A media type as it is kept: in lower case, and where data is kept as JSON or as text without a character set, for both
+/// are UTF-8. Some libraries name it in one mode only. Other parameters stay as they came.
+pub(super) fn media_type(text: &str) -> String {
+    let mut kept = essence(text);
+    let parameters = || text.split(';').skip(1);
+    // A quoted text may hold a semicolon; what is behind it is no parameter then.
+    let is_plain = parameters().all(|part| part.matches('"').count() % 2 == 0);
+    let is_known = is_plain && matches!(Kind::of(text), Kind::Json | Kind::Text) && is_utf8(text);
+    for part in parameters() {
+        if !(is_known && (charset(part).is_some() || part.trim().is_empty())) {
+            kept.push(';');
+            kept.push_str(part);
+        }
     }
-    text
+    kept
 }
 
 /// A media type without its parameters, in lower case.

@@ -57,7 +57,7 @@ impl<'a> Members<'a> {
     pub fn check_rest(&mut self) {
         let kind = self.optional("datacontenttype", |text| match text {
             "" => Err(empty()),
-            text => Ok(data::media_type(text).to_owned()),
+            text => Ok(data::media_type(text)),
         });
         self.check_data(kind);
         for (name, raw) in std::mem::take(&mut self.raw) {

@@ -169,7 +169,8 @@ fn what_the_specification_leaves_open_stays_as_it_came() {
         r#""datacontenttype":"text/plain","data":"\ud800""#,
         r#""datacontenttype":"text/plain; charset=utf-16","data":"Hi""#,
         r#""datacontenttype":"text/plain; charset=utf-16","data_base64":"SABpAA==""#,
-        r#""datacontenttype":"TEXT/plain","data":"Hi""#,
+        r#""datacontenttype":"text/plain;a=\"b;charset=utf-8\"","data":"Hi""#,
+        r#""datacontenttype":"image/png;charset=utf-8","data_base64":"AA==""#,
         r#""datacontenttype":"text/plain","data_base64":"//4=""#,
         r#""datacontenttype":"application/json","data_base64":"Hg==""#,
         r#""datacontenttype":"application/json","data":null"#,
@@ -178,6 +179,59 @@ fn what_the_specification_leaves_open_stays_as_it_came() {
     ] {
         let payload = format!(r#"{{"specversion":"1.0",{open}}}"#);
         assert_eq!(payload_with(open), payload);
+    }
+}
+
+#[test]
+fn a_media_type_has_one_form_whatever_its_case_and_without_the_character_set_of_json_and_text() {
+    for (came, kept, data) in [
+        ("Text/Plain", "text/plain", r#""data":"Hi""#),
+        ("text/plain; charset=utf-8", "text/plain", r#""data":"Hi""#),
+        (
+            "text/plain;CHARSET=\\\"UTF-8\\\"",
+            "text/plain",
+            r#""data":"Hi""#,
+        ),
+        ("text/html ; charset=UTF-8;", "text/html", r#""data":"Hi""#),
+        (
+            "application/SQL;charset=utf-8",
+            "application/sql",
+            r#""data":"Hi""#,
+        ),
+        (
+            "image/svg+xml; charset=utf-8",
+            "image/svg+xml",
+            r#""data":"Hi""#,
+        ),
+        (
+            "application/vnd.a+json;charset=utf-8",
+            "application/vnd.a+json",
+            r#""data":1"#,
+        ),
+        (
+            "Application/JSON; charset=utf-8",
+            "application/json",
+            r#""data":1"#,
+        ),
+        (
+            "text/csv; header=Yes; charset=utf-8",
+            "text/csv; header=Yes",
+            r#""data":"Hi""#,
+        ),
+        ("Image/PNG", "image/png", r#""data_base64":"AA==""#),
+        (
+            "Text/Plain; charset=UTF-16",
+            "text/plain; charset=UTF-16",
+            r#""data_base64":"AA==""#,
+        ),
+    ] {
+        let event = with(&format!(r#""datacontenttype":"{came}",{data}"#)).unwrap();
+        let payload = format!(r#"{{"specversion":"1.0","datacontenttype":"{kept}",{data}}}"#);
+        assert_eq!(event.payload.as_str(), payload, "{came}");
+        // As earlier versions stored it.
+        let stored = format!(r#"{{"specversion":"1.0","datacontenttype":"{came}",{data}}}"#);
+        let (payload, stored) = (payload.as_bytes(), stored.as_bytes());
+        assert!(is_same_payload(&event.event_id, payload, stored), "{came}");
     }
 }
 

@@ -36,8 +36,17 @@ impl Servers {
         let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
         let mut addresses = Vec::new();
         let mut credentials: Option<Credentials> = None;
+        let mut is_bare_before = false;
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
             let (address, found) = read(text)?;
+            let has_scheme = text.contains("://");
+            if found.is_some() && !has_scheme && is_bare_before {
+                return Err(
+                    "an address with credentials and without nats:// or tls:// follows one without credentials: write a comma in a user, password or token as %2C, or give each address its scheme"
+                        .to_owned(),
+                );
+            }
+            is_bare_before |= has_scheme && found.is_none();
             match (&credentials, found) {
                 (_, None) => {}
                 (None, found) => credentials = found,
@@ -234,6 +243,32 @@ mod tests {
             let wrong = text.parse::<Servers>().unwrap_err();
             assert!(wrong.contains("different credentials"), "{wrong}");
             assert!(!wrong.contains("secret"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_comma_in_credentials_is_refused_with_how_it_is_written() {
+        for text in [
+            "nats://user:12,secret@host",
+            "tls://user:12,secret@host:4222",
+            "nats://secret,34@host",
+            "nats://user,secret:34@host",
+            "nats://a,nats://user:12,secret@host",
+            "nats://user:12,34,secret@host",
+        ] {
+            let wrong = text.parse::<Servers>().unwrap_err();
+            assert!(wrong.contains("%2C"), "{text}: {wrong}");
+            for part in ["secret", "user:", "12", "34", "host"] {
+                assert!(!wrong.contains(part), "{text}: {wrong}");
+            }
+        }
+        for text in [
+            "nats://a,nats://u:p@b",
+            "a,u:p@b",
+            "nats://u:p@a,u:p@b",
+            "nats://u:1%2C2@a",
+        ] {
+            servers(text);
         }
     }
 

@@ -149,6 +149,28 @@ async fn a_server_that_is_too_old_is_left_for_another_one() {
     assert_eq!(connection.link().last_error, None);
 }
 
+#[tokio::test]
+async fn a_loss_whose_event_was_dropped_is_seen_all_the_same() {
+    let life = Life {
+        version: "2.14.6",
+        act: Act::Confirm(1),
+    };
+    let (servers, _, serving) = fake(vec![life]).await;
+    let mut connection = Connection::open(&servers, "test").await.unwrap();
+    timeout(DEADLINE, connection.connected()).await.unwrap();
+    assert!(connection.is_connected());
+    // Nothing is seen of what becomes of it from here on.
+    let stale = connection.link.borrow().clone();
+    let (_unseen, link) = watch::channel(stale);
+    let mut seen = std::mem::replace(&mut connection.link, link);
+    drop(serving);
+    let lost = seen.wait_for(|link| !link.connected);
+    timeout(DEADLINE, lost).await.unwrap().unwrap();
+    assert!(connection.link.borrow().connected);
+    assert!(!connection.is_connected());
+    assert!(!connection.link().connected);
+}
+
 /// A message goes out over a good connection, which is lost. The next server is too old and confirms it, before anybody
 /// had the time to look at its version; its word counts for nothing, and the message is published again.
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 
 use axum::{
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use bytes::Bytes;
 use futures::stream;
@@ -57,7 +57,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
     // What goes wrong later is logged as of this request, too.
     let log = Span::current();
     let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
-    let mut answer = page::stream(pieces).into_response();
+    let mut answer = page::stream(pieces);
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),

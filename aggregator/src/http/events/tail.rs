@@ -123,7 +123,7 @@ pub async fn tail(
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(answer.map(page::in_frames)))
+    Ok(unbuffered(page::in_frames(None, answer)))
 }
 
 /// The sequence after which a client goes on, and whether it is what the client asked for: that of the last event that it got

@@ -13,7 +13,6 @@ use shared::{
     publish::Outgoing,
 };
 use tokio::{
-    sync::OwnedSemaphorePermit,
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
@@ -35,9 +34,6 @@ pub const DEFAULT: Duration = Duration::from_secs(5);
 
 /// How long a request may have it wait.
 pub const LONGEST: Duration = Duration::from_secs(30);
-
-/// The outcomes of more events are a large answer.
-const SMALL_EVENTS: usize = 1_000;
 
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
@@ -111,13 +107,7 @@ pub async fn deliver(
     // Whether in time or not, what is known is told.
     let _ = timeout_at(deadline, known).await;
     let known = wait.known(&places);
-    drop(wait);
-    let place = if known.len() > SMALL_EVENTS {
-        Some(api.place().await)
-    } else {
-        None
-    };
-    answer(&known, place)
+    answer(&known, wait)
 }
 
 /// Registers the wait before the events are published, for the commit can come before the `PubAck`.
@@ -140,10 +130,9 @@ async fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
     wait.ok_or_else(|| Problem::unavailable(Cannot::Wait))
 }
 
-fn answer(
-    known: &[Option<Outcome>],
-    place: Option<OwnedSemaphorePermit>,
-) -> Result<Response, Problem> {
+/// The answer. It waits for no place, which clients that read slowly could make longer than the sender wants to wait: as
+/// many events as can be waited for bound what such answers take, and a large one keeps its wait until it is taken.
+fn answer(known: &[Option<Outcome>], wait: impl Send + 'static) -> Result<Response, Problem> {
     let (status, message) = match known {
         [Some(Outcome::Conflict(stored))] => return Err(Problem::conflict(*stored)),
         [Some(Outcome::Rejected)] => return Err(Problem::rejected()),
@@ -163,7 +152,7 @@ fn answer(
     } else {
         answer.outcomes = Some(shown);
     }
-    let answer = Whole::of(&answer, Room::Page).answer(place);
+    let answer = Whole::of(&answer, Room::Page).answer_within(wait);
     Ok((status, answer).into_response())
 }
 
@@ -180,12 +169,14 @@ fn shown(known: Option<Outcome>) -> Shown {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::BodyExt;
 
     use super::*;
 
     async fn told(known: &[Option<Outcome>]) -> (u16, String) {
-        let answer = answer(known, None).unwrap_or_else(IntoResponse::into_response);
+        let answer = answer(known, ()).unwrap_or_else(IntoResponse::into_response);
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (status, String::from_utf8(body.to_vec()).unwrap())
@@ -215,6 +206,18 @@ mod tests {
             body,
             r#"{"status":"success","received":2,"message":"Events queued for processing","outcomes":[{"outcome":"conflict","sequence":7},{"outcome":"pending"}]}"#
         );
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_keeps_its_wait_until_it_is_taken_and_a_small_one_does_not() {
+        for (events, is_kept) in [(2, false), (10_000, true)] {
+            let wait = Arc::new(());
+            let known = vec![Some(Outcome::Stored(i64::MAX)); events];
+            let answer = answer(&known, Arc::clone(&wait)).unwrap();
+            assert_eq!(Arc::strong_count(&wait) == 2, is_kept, "{events}");
+            answer.into_body().collect().await.unwrap();
+            assert_eq!(Arc::strong_count(&wait), 1, "{events}");
+        }
     }
 
     #[test]

@@ -21,7 +21,10 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 
-use super::progress::Progress;
+use super::{
+    deadline::{self, Deadline},
+    progress::Progress,
+};
 
 /// Answers a request of a connection.
 pub async fn answer(
@@ -42,8 +45,16 @@ pub async fn answer(
         progress: progress.clone(),
     };
     let mut answer = router.call(request.map(received)).await?;
+    let deadline = answer.extensions_mut().remove().unwrap_or_else(|| {
+        let deadline = Deadline::default();
+        if let Some(bytes) = answer.body().size_hint().exact() {
+            deadline.set(deadline::of(usize::try_from(bytes).unwrap_or(usize::MAX)));
+        }
+        deadline
+    });
+    progress.answers(deadline);
     let headers = answer.headers_mut();
-    if !progress.is_whole() {
+    if progress.is_body_unread() {
         // The rest of the body would have to be read before the next request.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -11,6 +11,8 @@ use std::{
 use hyper::rt;
 use tokio::time::{Sleep, sleep_until};
 
+use super::deadline::Deadline;
+
 /// A connection without a request is closed after this time. Balancers keep connections to their servers for 60 s, and
 /// answer 502 where the server closes one first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -20,7 +22,10 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Where a connection is. Its stream, its service and its timer share it.
 #[derive(Debug, Clone, Default)]
-pub struct Progress(Arc<Mutex<Phase>>);
+pub struct Progress {
+    phase: Arc<Mutex<Phase>>,
+    answer: Arc<Mutex<Deadline>>,
+}
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
@@ -35,17 +40,19 @@ enum Phase {
 
 impl Progress {
     fn set(&self, phase: Phase) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
     fn get(&self) -> Phase {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Bytes arrived.
-    pub fn received(&self) {
-        let mut phase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *phase == Phase::Whole {
+    /// These bytes arrived. Empty lines before a request belong to none (RFC 9112, section 2.2): some clients send one
+    /// after a body.
+    pub fn received(&self, bytes: &[u8]) {
+        let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_blank = bytes.iter().all(|byte| matches!(byte, b'\r' | b'\n'));
+        if *phase == Phase::Whole && !is_blank {
             *phase = Phase::Head {
                 since: Instant::now(),
             };
@@ -62,9 +69,28 @@ impl Progress {
         self.set(Phase::Whole);
     }
 
+    /// Whether the body of the current request was not read to its end. The next request may have begun to arrive
+    /// otherwise, for the connection is read while a request is answered.
+    pub fn is_body_unread(&self) -> bool {
+        self.get() == Phase::Body
+    }
+
     /// Whether the peer may still be sending the rest of a request.
     pub fn is_whole(&self) -> bool {
         self.get() == Phase::Whole
+    }
+}
+
+impl Progress {
+    /// An answer is sent that has this deadline.
+    pub fn answers(&self, deadline: Deadline) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
+    }
+
+    /// When the peer must have taken what the current answer has sent so far.
+    pub fn deadline(&self) -> Option<tokio::time::Instant> {
+        let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        answer.get()
     }
 }
 
@@ -146,17 +172,21 @@ mod tests {
     #[test]
     fn a_head_begins_with_the_first_byte_after_a_whole_request() {
         let progress = Progress::default();
-        assert!(progress.is_whole());
-        progress.received();
+        for blank in ["", "\r\n", "\r", "\n", "\r\n\r\n"] {
+            progress.received(blank.as_bytes());
+            assert!(progress.is_whole(), "{blank:?}");
+        }
+        progress.received(b"\r\nG");
         let begun = progress.get();
         assert!(matches!(begun, Phase::Head { .. }));
-        progress.received();
+        assert!(!progress.is_body_unread());
+        progress.received(b"E");
         assert_eq!(progress.get(), begun);
         progress.body_follows();
-        progress.received();
-        assert_eq!(progress.get(), Phase::Body);
+        progress.received(b"12345");
+        assert!(progress.is_body_unread());
         progress.whole();
-        progress.received();
+        progress.received(b"G");
         assert!(matches!(progress.get(), Phase::Head { .. }));
     }
 }

@@ -37,6 +37,8 @@ const DROPPED_AT_ONCE: usize = 16 * 1024;
 pub struct Stream<S> {
     inner: S,
     progress: Progress,
+    /// Until the deadline of the answer that is being sent, once it had to wait.
+    late: Option<Pin<Box<Sleep>>>,
     dropping: Option<Dropping>,
 }
 
@@ -89,8 +91,30 @@ impl<S> Stream<S> {
         Self {
             inner,
             progress,
+            late: None,
             dropping: None,
         }
+    }
+
+    /// What came of sending, or an error where it has to wait and the answer is late. The body alone cannot see to that:
+    /// nobody asks it for more while the peer takes a few bytes now and then.
+    fn unless_late<T>(
+        &mut self,
+        sent: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        let Some(deadline) = self.progress.deadline().filter(|_| sent.is_pending()) else {
+            return sent;
+        };
+        let late = self
+            .late
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if late.deadline() != deadline {
+            late.as_mut().reset(deadline);
+        }
+        ready!(late.as_mut().poll(context));
+        let late = "the client did not take the answer in time";
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }
 }
 
@@ -102,9 +126,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     ) -> Poll<io::Result<()>> {
         let before = bytes.filled().len();
         ready!(Pin::new(&mut self.inner).poll_read(context, bytes))?;
-        if bytes.filled().len() > before {
-            self.progress.received();
-        }
+        self.progress.received(&bytes.filled()[before..]);
         Poll::Ready(Ok(()))
     }
 }
@@ -115,7 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+        let sent = Pin::new(&mut self.inner).poll_write(context, bytes);
+        self.unless_late(sent, context)
     }
 
     fn poll_write_vectored(
@@ -123,7 +146,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
         context: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, bytes)
+        let sent = Pin::new(&mut self.inner).poll_write_vectored(context, bytes);
+        self.unless_late(sent, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -131,7 +155,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+        let sent = Pin::new(&mut self.inner).poll_flush(context);
+        self.unless_late(sent, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -7,11 +7,19 @@ use std::{
 
 use axum::{
     body::Bytes,
-    routing::{get, post},
+    response::IntoResponse,
+    routing::{any, get, post},
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use futures::stream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
+    sync::{Notify, mpsc, oneshot},
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 
 use super::*;
+use crate::http::page::{self, Piece, Room, Text, Whole};
 
 /// More than any of these takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -31,6 +39,14 @@ async fn served() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(serve(listener, router, CancellationToken::new()));
     address
+}
+
+/// The client's end of a connection that holds so many bytes in each direction.
+fn connected(router: Router, bytes: usize) -> DuplexStream {
+    let (client, server) = duplex(bytes);
+    let router = TowerToHyperService::new(router);
+    tokio::spawn(connection(&mut protocol(), router, server));
+    client
 }
 
 /// The answer to a client that writes all of this, one after the other, before it reads.
@@ -107,6 +123,127 @@ async fn a_connection_whose_request_was_not_read_says_that_it_closes() {
         answers.contains("\r\n\r\n5HTTP/1.1 200 OK\r\n"),
         "{answers}"
     );
+}
+
+#[tokio::test]
+async fn a_request_that_arrives_while_another_is_answered_is_answered_after_it() {
+    let first = "GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    let posted = "POST /slow HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345";
+    let second = head("GET /", "");
+    for (first, then, last) in [
+        (first, second.as_str(), ""),
+        (posted, &second, ""),
+        (posted, &format!("\r\n{second}"), ""),
+        // An empty line, and the request when the first is answered.
+        (posted, "\r\n", &second),
+    ] {
+        let (running, mut is_running) = mpsc::channel(1);
+        let (answered, is_answered) = oneshot::channel();
+        let release = Arc::new(Notify::new());
+        let released = Arc::clone(&release);
+        let slow = any(async move |_: Bytes| {
+            running.send(()).await.unwrap();
+            released.notified().await;
+            "slow\n"
+        });
+        let router = Router::new().route("/", get(async || "read\n"));
+        // What was written, but for the last byte, was read at the other end. While a request is answered that is one byte.
+        let mut client = connected(router.route("/slow", slow), 1);
+        client.write_all(first.as_bytes()).await.unwrap();
+        is_running.recv().await.unwrap();
+        let (begin, rest) = then.split_at(2);
+        client.write_all(begin.as_bytes()).await.unwrap();
+        release.notify_one();
+        let (mut reader, mut writer) = split(client);
+        let writing = async {
+            writer.write_all(rest.as_bytes()).await.unwrap();
+            is_answered.await.unwrap();
+            writer.write_all(last.as_bytes()).await.unwrap();
+        };
+        let reading = async {
+            let mut answers = Vec::new();
+            while !answers.ends_with(b"slow\n") {
+                answers.push(reader.read_u8().await.unwrap());
+            }
+            answered.send(()).unwrap();
+            reader.read_to_end(&mut answers).await.unwrap();
+            answers
+        };
+        let ((), answers) = timeout(DEADLINE, async { tokio::join!(writing, reading) })
+            .await
+            .unwrap();
+        let answers = String::from_utf8(answers).unwrap();
+        assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 2, "{answers}");
+        let closes = answers.matches("connection: close").count();
+        assert_eq!(closes, 1, "{answers}");
+        assert!(answers.ends_with("read\n"), "{answers}");
+    }
+}
+
+/// A router whose answers are of 1 MiB, one of each kind, and the places that they have.
+fn large() -> (Router, Arc<Semaphore>) {
+    let places = Arc::new(Semaphore::new(1));
+    let text = "x".repeat(MEBIBYTE);
+    let (page, places_of_pages) = (text.clone(), Arc::clone(&places));
+    let whole = async move || {
+        let place = places_of_pages.try_acquire_owned().unwrap();
+        Whole::of(&page, Room::Page).answer(Some(place))
+    };
+    let (lines, places_of_pieces) = (text.clone(), Arc::clone(&places));
+    let pieces = async move || {
+        let place = places_of_pieces.try_acquire_owned().unwrap();
+        let mut text = Text::default();
+        text.write_all(lines.as_bytes()).unwrap();
+        page::stream(stream::iter([Ok(Piece::new(text, vec![place]))]))
+    };
+    let framed = text.clone();
+    let router = Router::new()
+        .route("/whole", get(whole))
+        .route("/pieces", get(pieces))
+        .route(
+            "/frames",
+            get(async || page::in_frames(None, framed.into_response())),
+        )
+        .route("/text", get(async || text));
+    (router, places)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_takes_a_little_now_and_then_is_cut_off_at_the_deadline() {
+    for path in ["/whole", "/pieces", "/frames", "/text"] {
+        let (router, places) = large();
+        let mut client = connected(router, 512);
+        let request = head(&format!("GET {path}"), "");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut taken = 0;
+        let begun = Instant::now();
+        loop {
+            let read = client.read(&mut [0; 512]).await.unwrap();
+            if read == 0 {
+                break;
+            }
+            taken += read;
+            sleep(Duration::from_secs(25)).await;
+            assert!(begun.elapsed() < WRITE_TIMEOUT * 4, "{path}");
+        }
+        assert!(taken < MEBIBYTE, "{path}");
+        assert_eq!(places.available_permits(), 1, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_slow_but_in_time_gets_all_of_its_answer() {
+    for path in ["/whole", "/pieces", "/frames", "/text"] {
+        let mut client = connected(large().0, 16 * 1024);
+        let request = head(&format!("GET {path}"), "");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while client.read_buf(&mut answer).await.unwrap() > 0 {
+            sleep(Duration::from_millis(100)).await;
+        }
+        let bytes = answer.iter().filter(|byte| **byte == b'x').count();
+        assert!(bytes >= MEBIBYTE, "{path}: {bytes}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,10 @@ use axum::http::{StatusCode, Version};
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::http::page::{DEADLINE, PAGE_BYTES, SMALL_BYTES};
+use crate::http::{
+    page::{PAGE_BYTES, SMALL_BYTES},
+    server::deadline::SHORTEST,
+};
 
 /// More than any test takes.
 const SOON: Duration = Duration::from_secs(60);
@@ -122,9 +125,9 @@ async fn a_client_that_is_late_loses_its_answer_and_its_place() {
         let mut body = answer(&api, path).await.into_body();
         body.frame().await.unwrap().expect(path);
         assert_eq!(api.api.pages.available_permits(), 0, "{path}");
-        advance(DEADLINE / 2).await;
+        advance(SHORTEST / 2).await;
         body.frame().await.unwrap().expect("it is in time");
-        advance(DEADLINE * 3).await;
+        advance(SHORTEST * 3).await;
         body.frame().await.unwrap().expect_err("it is late");
         drop(body);
         assert_eq!(api.api.pages.available_permits(), 1, "{path}");
