@@ -33,7 +33,7 @@ fn one(field: &str, code: &str) -> Vec<(String, String)> {
     vec![(field.to_owned(), code.to_owned())]
 }
 
-/// A CloudEvent in the structured mode: these members, and those that it must have.
+/// An event in the structured mode: these members, and those that it must have.
 async fn structured(api: &Api, id: &str, members: &str) -> Answer {
     let headers = [("content-type", "application/cloudevents+json")];
     let body =
