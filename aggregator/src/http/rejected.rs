@@ -139,8 +139,8 @@ pub async fn requeue(
     let stored = stored.map_err(|err| Problem::internal(&err))?;
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
     // It is counted as a body that was sent from here on: publishing takes a while, and pages are not to wait for it.
-    let mut held = state.intake.hold();
-    held.add(stored.len())?;
+    let mut in_flight = state.intake.hold();
+    in_flight.add(stored.len())?;
     drop(place);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };

@@ -14,6 +14,7 @@ pub const SHORTEST: Duration = Duration::from_secs(30);
 const BYTES_PER_SECOND: usize = 128 * 1024;
 
 /// When a client must have taken so many bytes that are sent from now on.
+#[must_use]
 pub fn of(bytes: usize) -> Instant {
     Instant::now() + SHORTEST + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
 }
