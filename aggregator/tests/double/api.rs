@@ -66,6 +66,8 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
             let deleted = server.position.take().ok_or(NO_CONSUMER);
             deleted.map(|_| json!({ "success": true }))
         }
+        // For the sizes of messages; the double has none but its durable, so that trimming goes by the largest there can be.
+        "CONSUMER.CREATE.EVENTS" => Err((400, 10_026, "maximum consumers limit reached")),
         "CONSUMER.INFO.EVENTS.aggregator" => durable(server),
         "CONSUMER.CREATE.EVENTS.aggregator" => {
             let config = body["config"].clone();
