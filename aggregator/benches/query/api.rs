@@ -9,7 +9,11 @@ use aggregator::{
     store::{Reader, Writer},
 };
 use anyhow::{Context, ensure};
-use axum::{Router, body::Body, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{Request, header},
+};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use shared::{
@@ -66,7 +70,9 @@ impl Api {
 
     /// Asks, and takes the whole answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
-        let request = Request::get(path).body(Body::empty())?;
+        let request = Request::get(path)
+            .header(header::HOST, "localhost")
+            .body(Body::empty())?;
         let answer = self.0.clone().oneshot(request).await?;
         let status = answer.status();
         let body = answer.into_body().collect().await;
