@@ -1,5 +1,5 @@
-//! The sizes of the stream's oldest messages, so that trimming takes what is too much and no more. The broker tells them to a
-//! consumer that gets headers only. Each is read once: what was read ahead serves the next look.
+//! The sizes of the stream's oldest messages, so that trimming removes the surplus and no more. They are read by a consumer
+//! that receives headers only. Each size is read once: what was read ahead serves the next pass.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -96,7 +96,7 @@ async fn consumer(stream: &Stream<Info>, first: u64) -> Result<PullConsumer, asy
     Ok(stream.create_consumer(config).await?)
 }
 
-/// What the broker accounts for a message, told from its headers.
+/// The bytes that the broker accounts for a message, computed from its headers.
 fn size(message: &Message) -> Result<u64, async_nats::Error> {
     let headers = message
         .headers

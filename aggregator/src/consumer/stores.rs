@@ -47,7 +47,7 @@ pub(super) struct Stores {
 
 impl Stores {
     /// Asks the broker for all durables of the stream, and keeps those of other stores than the one with the durable `own`.
-    /// They are told apart by their names and not by the ids of their stores: a copy of a store has the same id.
+    /// They are distinguished by their names, not by the ids of their stores: a copy of a store has the same id.
     ///
     /// # Errors
     /// Where not every durable is known.

@@ -21,7 +21,7 @@ use crate::{
 /// How often the stream's size is looked at.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Looks that fail one after the other until people are told.
+/// Consecutive failed passes after which `/health` reports it.
 const FAILED_LOOKS: u32 = 5;
 
 /// Purges of one look; the next one goes on.
