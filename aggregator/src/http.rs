@@ -6,6 +6,7 @@ mod cloudevents;
 mod conflicts;
 mod docs;
 mod duplicates;
+mod edge;
 mod event;
 mod events;
 mod guard;
@@ -50,6 +51,7 @@ use utoipa_axum::{
 
 use self::{body::Intake, openapi::Document, problem::Problem};
 pub use self::{
+    edge::Edge,
     events::tail::MAX_TAILS,
     guard::Hosts,
     live::{Live, keep_learning, keep_sampling},
@@ -125,10 +127,12 @@ impl Api {
 /// The API's routes, each with what it says of itself in `GET /openapi.json`. Unknown paths and methods are answered as
 /// problem documents, too.
 pub fn router(api: Arc<Api>) -> Router {
-    let hosts = api.hosts.clone();
-    let watch = Watch {
-        metrics: api.metrics.clone(),
-        tracer: api.tracer.clone(),
+    let edge = Edge {
+        hosts: api.hosts.clone(),
+        watch: Watch {
+            metrics: api.metrics.clone(),
+            tracer: api.tracer.clone(),
+        },
     };
     let publish = publish::State {
         api: Arc::clone(&api),
@@ -166,10 +170,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .with_state(Document::of(document))
         .fallback(unrouted)
         .method_not_allowed_fallback(unknown_method)
-        .layer(middleware::from_fn_with_state(hosts, guard::guard))
-        .layer(middleware::from_fn(page::whole_over_http_1_0))
-        // The outermost: whatever else refuses a request does it within.
-        .layer(middleware::from_fn_with_state(watch, observe::observe))
+        .layer(middleware::from_fn_with_state(edge, edge::pass))
 }
 
 /// `OPTIONS *` asks about the service as a whole (RFC 9110, 9.3.7).

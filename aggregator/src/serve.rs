@@ -26,7 +26,9 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{self, Api, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch, starting::Entrance},
+    http::{
+        self, Api, Edge, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch, starting::Entrance,
+    },
     metrics::Metrics,
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
@@ -62,12 +64,15 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let token = service.token();
 
     let (opening, hosts) = (Opening::default(), Hosts::new(&settings.allowed_hosts));
-    let watch = Watch {
-        metrics: metrics.clone(),
-        tracer: tracer.clone(),
+    let edge = Edge {
+        hosts: hosts.clone(),
+        watch: Watch {
+            metrics: metrics.clone(),
+            tracer: tracer.clone(),
+        },
     };
-    let entrance = Entrance::new(opening.clone(), hosts.clone(), watch);
-    answer(&service, listener, &entrance);
+    let entrance = Entrance::new(opening.clone(), edge);
+    answer(&service, listener, entrance.clone());
     info!(
         address = format!("http://{address}"),
         "opening the store; until it is open all requests are answered 503"
@@ -148,10 +153,10 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
 }
 
 /// Serves HTTP from now on: before the store is open, which takes minutes where its index is rebuilt.
-fn answer(service: &Service, listener: TcpListener, entrance: &Entrance) {
-    let (router, token) = (entrance.router(), service.token());
+fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
+    let token = service.token();
     service.spawn("http", async {
-        http::server::serve(listener, router, token).await;
+        http::server::serve(listener, entrance, token).await;
         Ok(())
     });
 }

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{
         HeaderName, HeaderValue, Method, Version,
         header::{self, HeaderMap},
@@ -119,8 +119,8 @@ impl Place {
 }
 
 /// Refuses what another site's page may have sent and what is ambiguous, and tells browsers what pages from here may do.
-pub async fn guard(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
-    let mut response = match check(&hosts, &request) {
+pub async fn guard(hosts: &Hosts, request: Request, next: Next) -> Response {
+    let mut response = match check(hosts, &request) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };

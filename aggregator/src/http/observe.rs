@@ -1,12 +1,11 @@
 //! Around every request: its id, which is in the answer, in each log line and in problem documents; its span, where
 //! traces are on; and its place in the metrics.
 
-use std::{mem, time::Instant};
+use std::{future::Future, mem, time::Instant};
 
 use axum::{
-    extract::{MatchedPath, Request, State},
+    extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderName, HeaderValue, Method, header},
-    middleware::Next,
     response::Response,
 };
 use shared::trace::{Kind, Span, TraceContext, Tracer};
@@ -33,8 +32,12 @@ pub struct Watch {
     pub tracer: Tracer,
 }
 
-/// Answers a request, and tells of it.
-pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -> Response {
+/// Has a request answered, and tells of it.
+pub async fn observe<F: Future<Output = Response>>(
+    watch: &Watch,
+    request: Request,
+    answer: impl FnOnce(Request) -> F,
+) -> Response {
     let started = Instant::now();
     let id = id(request.headers());
     let path = request.extensions().get::<MatchedPath>().cloned();
@@ -70,7 +73,7 @@ pub async fn observe(State(watch): State<Watch>, request: Request, next: Next) -
         log: &log,
         span,
     };
-    let answering = next.run(request).instrument(log.clone());
+    let answering = answer(request).instrument(log.clone());
     let mut answer = match context {
         Some(context) => context.around(answering).await,
         None => answering.await,

@@ -14,9 +14,7 @@ use std::{
 use axum::{
     BoxError,
     body::{Body, HttpBody},
-    extract::Request,
     http::{HeaderValue, Version, header},
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -449,9 +447,7 @@ pub fn in_frames(first: Option<Piece>, answer: Response) -> Response {
 /// Refuses answers without a length over HTTP/1.0, where the end of the connection is the end of the answer: one that was
 /// cut off would look whole. Server-sent events have no end that a client could take for the whole: it connects again and
 /// goes on where it was, so they are sent, to nginx too, which asks with HTTP/1.0 unless it is told otherwise.
-pub async fn whole_over_http_1_0(request: Request, next: Next) -> Response {
-    let version = request.version();
-    let answer = next.run(request).await;
+pub fn whole_over_http_1_0(version: Version, answer: Response) -> Response {
     let is_endless = answer.headers().get(header::CONTENT_TYPE)
         == Some(&HeaderValue::from_static("text/event-stream"));
     if version > Version::HTTP_10 || is_endless || answer.body().size_hint().exact().is_some() {

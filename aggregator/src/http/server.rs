@@ -9,12 +9,10 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::TokioIo,
     server::graceful::{GracefulConnection, GracefulShutdown},
-    service::TowerToHyperService,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use self::{
+    exchange::Routes,
     progress::{IDLE_TIMEOUT, Progress, Timer},
     stream::Stream,
 };
@@ -49,11 +48,10 @@ const DRAIN: Duration = Duration::from_secs(7);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the token is cancelled, then finishes open requests.
-pub async fn serve(listener: TcpListener, router: Router, token: CancellationToken) {
+pub async fn serve(listener: TcpListener, routes: impl Routes, token: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = protocol();
-    let router = TowerToHyperService::new(router);
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -64,7 +62,7 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
             (accepted, place) = accepted => match accepted {
                 Ok((stream, _)) => {
                     undelayed(&stream);
-                    let connection = connection(&mut http, router.clone(), stream);
+                    let connection = connection(&mut http, routes.clone(), stream);
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         let _place = place;
@@ -92,10 +90,10 @@ pub async fn serve(listener: TcpListener, router: Router, token: CancellationTok
 }
 
 /// A connection over these bytes, to be polled.
-fn connection<S: AsyncRead + AsyncWrite + Send + 'static>(
+fn connection(
     http: &mut http1::Builder,
-    router: TowerToHyperService<Router>,
-    bytes: S,
+    routes: impl Routes,
+    bytes: impl AsyncRead + AsyncWrite + Send + 'static,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
     let progress = Progress::default();
     let mut bytes = TimeoutStream::new(bytes);
@@ -103,7 +101,7 @@ fn connection<S: AsyncRead + AsyncWrite + Send + 'static>(
     let stream = Stream::new(Box::pin(bytes), progress.clone());
     http.timer(Timer(progress.clone()));
     let service =
-        service_fn(move |request| exchange::answer(router.clone(), progress.clone(), request));
+        service_fn(move |request| exchange::answer(routes.clone(), progress.clone(), request));
     http.serve_connection(TokioIo::new(stream), service)
 }
 

@@ -1,19 +1,22 @@
 //! While the store is being opened: the service listens already, and answers every request with how far it is.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll},
+};
 
 use axum::{
     Router,
     extract::{Request, State},
     middleware,
     response::Response,
-    routing::get,
+    routing::{future::RouteFuture, get},
 };
-use tower::ServiceExt;
+use tower::Service;
 
 use super::{
-    guard::{self, Hosts},
-    observe::{self, Watch},
+    edge::{self, Edge},
     problem::Problem,
     status,
 };
@@ -29,13 +32,12 @@ pub struct Entrance {
 impl Entrance {
     /// Of a service whose store is being opened.
     #[must_use]
-    pub fn new(opening: Opening, hosts: Hosts, watch: Watch) -> Self {
+    pub fn new(opening: Opening, edge: Edge) -> Self {
         let starting = Router::new()
             .route("/health", get(status::starting).fallback(refuse))
             .fallback(refuse)
             .with_state(opening)
-            .layer(middleware::from_fn_with_state(hosts, guard::guard))
-            .layer(middleware::from_fn_with_state(watch, observe::observe));
+            .layer(middleware::from_fn_with_state(edge, edge::pass));
         Self {
             starting,
             routes: Arc::default(),
@@ -47,18 +49,21 @@ impl Entrance {
         // It is opened once.
         let _ = self.routes.set(routes);
     }
-
-    /// What the server serves, before and after.
-    pub fn router(&self) -> Router {
-        Router::new().fallback(enter).with_state(self.clone())
-    }
 }
 
-async fn enter(State(entrance): State<Entrance>, request: Request) -> Response {
-    let router = entrance.routes.get().unwrap_or(&entrance.starting).clone();
-    match router.oneshot(request).await {
-        Ok(answer) => answer,
-        Err(never) => match never {},
+/// What the server serves, before and after.
+impl Service<Request> for Entrance {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = RouteFuture<Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let routes = self.routes.get().unwrap_or(&self.starting);
+        routes.clone().call(request)
     }
 }
 

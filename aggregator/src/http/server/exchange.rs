@@ -1,4 +1,4 @@
-//! A request and its answer, between the connection and the router.
+//! A request and its answer, between the connection and the routes.
 
 use std::{
     convert::Infallible,
@@ -7,31 +7,43 @@ use std::{
 };
 
 use axum::{
-    Router,
     body::Body,
+    extract::Request,
     http::{
-        HeaderMap, HeaderValue, Request, Response, header,
+        self, HeaderMap, HeaderValue, header,
         uri::{PathAndQuery, Uri},
     },
+    response::Response,
 };
 use bytes::Bytes;
-use hyper::{
-    body::{Body as _, Frame, Incoming, SizeHint},
-    service::Service,
-};
-use hyper_util::service::TowerToHyperService;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use tower::Service;
 
 use super::{
     deadline::{self, Deadline},
     progress::Progress,
 };
 
+/// What answers the requests of all connections, and is ready at any time.
+pub trait Routes:
+    Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<T> Routes for T where
+    T: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
 /// Answers a request of a connection.
 pub async fn answer(
-    router: TowerToHyperService<Router>,
+    mut routes: impl Routes,
     progress: Progress,
-    mut request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+    mut request: http::Request<Incoming>,
+) -> Result<Response, Infallible> {
     if let Some(tidy) = tidy(request.uri()) {
         *request.uri_mut() = tidy;
     }
@@ -40,11 +52,13 @@ pub async fn answer(
     } else {
         progress.body_follows();
     }
-    let received = |body| Received {
-        body,
-        progress: progress.clone(),
+    let received = |body| {
+        Body::new(Received {
+            body,
+            progress: progress.clone(),
+        })
     };
-    let mut answer = router.call(request.map(received)).await?;
+    let mut answer = routes.call(request.map(received)).await?;
     let deadline = answer.extensions_mut().remove().unwrap_or_else(|| {
         let deadline = Deadline::default();
         if let Some(bytes) = answer.body().size_hint().exact() {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use axum::{
+    Router,
     body::Bytes,
     response::IntoResponse,
     routing::{any, get, post},
@@ -44,7 +45,6 @@ async fn served() -> SocketAddr {
 /// The client's end of a connection that holds so many bytes in each direction.
 fn connected(router: Router, bytes: usize) -> DuplexStream {
     let (client, server) = duplex(bytes);
-    let router = TowerToHyperService::new(router);
     tokio::spawn(connection(&mut protocol(), router, server));
     client
 }

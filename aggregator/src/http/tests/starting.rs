@@ -1,7 +1,7 @@
 //! What is answered while the store is being opened.
 
 use super::{
-    super::{Watch, starting::Entrance},
+    super::{Edge, Watch, starting::Entrance},
     *,
 };
 use crate::store::Opening;
@@ -12,15 +12,17 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
     let document = api.get("/openapi.json").await;
     let (_, document) = document.split_once('\n').unwrap();
     let document: serde_json::Value = serde_json::from_str(document).unwrap();
-    let watch = Watch {
-        metrics: Metrics::new(),
-        tracer: Tracer::off(),
+    let edge = Edge {
+        hosts: Hosts::default(),
+        watch: Watch {
+            metrics: Metrics::new(),
+            tracer: Tracer::off(),
+        },
     };
-    let entrance = Entrance::new(Opening::default(), Hosts::default(), watch);
-    let routes = std::mem::replace(
-        &mut api.router,
-        entrance.router().layer(map_request(with_host)),
-    );
+    let entrance = Entrance::new(Opening::default(), edge);
+    let starting = Router::new().fallback_service(entrance.clone());
+    let starting = starting.layer(map_request(with_host));
+    let routes = std::mem::replace(&mut api.router, starting);
     let health = api.get("/health").await;
     assert!(
         health.starts_with(

@@ -1,0 +1,32 @@
+//! Around every request, within one layer: each further one would cost every request a copy of what it is around.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+
+use super::{
+    guard::{self, Hosts},
+    observe::{self, Watch},
+    page,
+};
+
+/// What is around a request.
+#[derive(Debug, Clone)]
+pub struct Edge {
+    /// The names by which the service may be asked.
+    pub hosts: Hosts,
+    /// Where it is measured.
+    pub watch: Watch,
+}
+
+/// Answers a request. Whatever refuses it is within what observes it.
+pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Response {
+    let answer = |request: Request| async {
+        let version = request.version();
+        let answer = guard::guard(&edge.hosts, request, next).await;
+        page::whole_over_http_1_0(version, answer)
+    };
+    observe::observe(&edge.watch, request, answer).await
+}
