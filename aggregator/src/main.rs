@@ -16,6 +16,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit code for wrong settings.
 const WRONG_SETTINGS: u8 = 2;
 
+/// Threads for what blocks: queries, of which four run at once, large bodies that are parsed, names that are resolved. Each
+/// keeps memory for the largest answer that it has made, so there are no more than are of use.
+const BLOCKING_THREADS: usize = 8;
+
 fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
         Ok(command) => command,
@@ -30,7 +34,11 @@ fn main() -> ExitCode {
             return ExitCode::from(WRONG_SETTINGS);
         }
     };
-    let runtime = match tokio::runtime::Runtime::new() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(err) => {
             eprintln!("error: cannot start: {err}");

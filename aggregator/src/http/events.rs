@@ -4,7 +4,7 @@ mod export;
 pub mod question;
 pub mod tail;
 
-use std::sync::Arc;
+use std::{io::Write, sync::Arc};
 
 use axum::{
     extract::{RawQuery, State},
@@ -140,14 +140,14 @@ pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
 }
 
 /// The same as JSON.
-fn render(event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
+fn render(event: StoredEvent, to: &mut impl Write) -> Result<(), StoreError> {
     let shown = shown(event)?;
     serde_json::to_writer(to, &shown).expect("texts and JSON are JSON");
     Ok(())
 }
 
 /// The same on one line: CR and LF between the payload's tokens become spaces. In its strings they cannot occur.
-fn render_flat(mut event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
+fn render_flat(mut event: StoredEvent, to: &mut impl Write) -> Result<(), StoreError> {
     if event.payload.contains(['\r', '\n']) {
         event.payload = event.payload.replace(['\r', '\n'], " ");
     }

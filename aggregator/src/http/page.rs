@@ -92,6 +92,22 @@ impl Text {
         self.bytes
     }
 
+    fn clear(&mut self) {
+        self.frames.clear();
+        self.open.clear();
+        self.bytes = 0;
+    }
+
+    /// Moves the other text behind this one.
+    fn append(&mut self, other: &mut Self) {
+        let frames = other.frames.drain(..);
+        for frame in frames {
+            self.write_all(&frame).expect("memory takes all of it");
+        }
+        self.write_all(&other.open).expect("memory takes all of it");
+        other.clear();
+    }
+
     fn into_frames(mut self) -> VecDeque<Bytes> {
         if !self.open.is_empty() {
             self.frames.push_back(self.open.into());
@@ -118,13 +134,37 @@ impl Write for Text {
     }
 }
 
+/// A row that is rendered. Where it has more bytes than may be sent they are counted, and not kept.
+#[derive(Default)]
+pub struct Row {
+    text: Text,
+    bytes: usize,
+    most: usize,
+}
+
+impl Write for Row {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes += bytes.len();
+        if self.bytes > self.most {
+            self.text = Text::default();
+        } else {
+            self.text.write_all(bytes)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Renders rows while they are read from the store, so that its bytes are counted as they are sent.
 pub struct Rows<T> {
     text: Text,
-    row: Vec<u8>,
+    row: Row,
     room: Room,
     between: &'static str,
-    render: fn(T, &mut Vec<u8>) -> Result<(), StoreError>,
+    render: fn(T, &mut Row) -> Result<(), StoreError>,
     /// Rows taken.
     pub count: usize,
     /// Whether a row did not fit.
@@ -134,23 +174,23 @@ pub struct Rows<T> {
 
 impl<T> Rows<T> {
     /// The items of a list in JSON, each of which `shown` makes of a row.
-    pub fn items(room: Room, render: fn(T, &mut Vec<u8>) -> Result<(), StoreError>) -> Self {
+    pub fn items(room: Room, render: fn(T, &mut Row) -> Result<(), StoreError>) -> Self {
         Self::new(room, ",", render)
     }
 
     /// Rows that end themselves, such as lines.
-    pub fn lines(room: Room, render: fn(T, &mut Vec<u8>) -> Result<(), StoreError>) -> Self {
+    pub fn lines(room: Room, render: fn(T, &mut Row) -> Result<(), StoreError>) -> Self {
         Self::new(room, "", render)
     }
 
     fn new(
         room: Room,
         between: &'static str,
-        render: fn(T, &mut Vec<u8>) -> Result<(), StoreError>,
+        render: fn(T, &mut Row) -> Result<(), StoreError>,
     ) -> Self {
         Self {
             text: Text::default(),
-            row: Vec::new(),
+            row: Row::default(),
             room,
             between,
             render,
@@ -195,21 +235,26 @@ impl<T> Rows<T> {
 
 impl<T: 'static> Sink<T> for Rows<T> {
     fn take(&mut self, row: T) -> bool {
-        self.row.clear();
+        let between = if self.count > 0 { self.between } else { "" };
+        let is_first_of_large = self.count == 0 && self.room != Room::Small;
+        let used = self.text.len() + between.len();
+        self.row.bytes = 0;
+        self.row.most = if is_first_of_large {
+            usize::MAX
+        } else {
+            self.room.bytes().saturating_sub(used)
+        };
         if let Err(err) = (self.render)(row, &mut self.row) {
             self.failed = Some(err);
             return false;
         }
-        let between = if self.count > 0 { self.between } else { "" };
-        let is_first_of_large = self.count == 0 && self.room != Room::Small;
-        let bytes = self.text.len() + between.len() + self.row.len();
-        if bytes > self.room.bytes() && !is_first_of_large {
+        if self.row.bytes > self.row.most {
             self.is_full = true;
             return false;
         }
-        for part in [between.as_bytes(), &self.row] {
-            self.text.write_all(part).expect("memory takes all of it");
-        }
+        let between = self.text.write_all(between.as_bytes());
+        between.expect("memory takes all of it");
+        self.text.append(&mut self.row.text);
         self.count += 1;
         true
     }
@@ -472,4 +517,39 @@ pub fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
 pub fn wrong_cursor() -> Problem {
     let message = "is not one that was given out as next_cursor for these rows".to_owned();
     Problem::invalid_query("cursor", Code::WrongType, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_without_room_is_counted_and_not_kept() {
+        let part = [b'x'; 20_000];
+        let mut row = Row {
+            most: 40_000,
+            ..Row::default()
+        };
+        for (bytes, kept) in [(20_000, 20_000), (40_000, 40_000), (60_000, 0), (80_000, 0)] {
+            row.write_all(&part).unwrap();
+            assert_eq!((row.bytes, row.text.len()), (bytes, kept));
+        }
+        assert!(row.text.into_frames().is_empty());
+    }
+
+    #[test]
+    fn rows_follow_each_other_in_whole_frames() {
+        let mut rows = Rows::items(Room::Page, |row: &'static str, to| {
+            to.write_all(row.as_bytes()).unwrap();
+            Ok(())
+        });
+        let long = "y".repeat(3 * FRAME_BYTES).leak();
+        for row in ["1", long, "2"] {
+            assert!(rows.take(row));
+        }
+        let frames = rows.text().unwrap().into_frames();
+        let lengths: Vec<_> = frames.iter().map(Bytes::len).collect();
+        assert_eq!(lengths, [FRAME_BYTES, FRAME_BYTES, FRAME_BYTES, 4]);
+        assert_eq!(frames.concat(), format!("1,{long},2").into_bytes());
+    }
 }

@@ -1,6 +1,7 @@
 //! All events that a question is about, as NDJSON: one short read after the other, as fast as the client takes them.
 
 use std::{
+    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,7 +18,7 @@ use super::render_flat;
 use crate::{
     http::{
         Api,
-        page::{self, Piece, Room, Rows, Text},
+        page::{self, Piece, Room, Row, Rows, Text},
         streaming::unbuffered,
     },
     store::{
@@ -96,8 +97,8 @@ impl Export {
     }
 }
 
-fn line(event: StoredEvent, to: &mut Vec<u8>) -> Result<(), StoreError> {
+fn line(event: StoredEvent, to: &mut Row) -> Result<(), StoreError> {
     render_flat(event, to)?;
-    to.push(b'\n');
+    to.write_all(b"\n").expect("memory takes all of it");
     Ok(())
 }
