@@ -7,7 +7,7 @@
 # --coverage prints the share of lines that the tests reach, and writes target/coverage.
 # The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
 # a process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, nginx, Java, the oldest nats-server that is tried, or Python with its packages. Where one
+# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, the oldest nats-server that is tried, or Python with its packages. Where one
 # cannot be had this says so, and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -107,6 +107,35 @@ choose_nginx() {
     fi
   fi
   export E2E_NGINX=$nginx
+}
+
+choose_caddy() {
+  if [[ -n ${E2E_CADDY:-} ]]; then return; fi
+  local caddy
+  if ! caddy=$(command -v caddy); then
+    install_packages caddy || true
+    # The package starts the server as a service, which is not needed here.
+    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now caddy 2>/dev/null || true; fi
+    if ! caddy=$(command -v caddy); then
+      without "caddy is not on PATH (Debian, Ubuntu: apt-get install caddy)"
+      return
+    fi
+  fi
+  export E2E_CADDY=$caddy
+}
+
+# Checks the documented unit; systemd need not run.
+choose_systemd_analyze() {
+  if [[ -n ${E2E_SYSTEMD_ANALYZE:-} ]]; then return; fi
+  local analyze
+  if ! analyze=$(command -v systemd-analyze); then
+    install_packages systemd || true
+    if ! analyze=$(command -v systemd-analyze); then
+      without "systemd-analyze is not on PATH (Debian, Ubuntu: apt-get install systemd)"
+      return
+    fi
+  fi
+  export E2E_SYSTEMD_ANALYZE=$analyze
 }
 
 # For a generator of clients.
@@ -214,6 +243,8 @@ choose_broker
 choose_browser
 choose_promtool
 choose_nginx
+choose_caddy
+choose_systemd_analyze
 choose_java
 choose_oldest_broker
 choose_python

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use e2e::{System, event::events};
 
-/// Puts a copy in the place of the store, as README says.
+/// Puts a copy in the place of the store, as compose/README.md says.
 fn restore(system: &System, copy: &PathBuf) {
     let store = |file: &str| system.data_dir().join(file);
     for file in ["aggregator.db-wal", "aggregator.db-shm"] {

@@ -138,7 +138,7 @@ async fn of_a_duplicate_that_differs_the_first_is_kept_and_the_other_is_a_confli
 
 /// The broker drops the second message and confirms it, so nothing else can be done about it.
 #[tokio::test]
-async fn a_message_id_that_two_producers_use_costs_one_event_and_the_readme_warns_of_it() {
+async fn a_message_id_that_two_producers_use_costs_one_event_and_the_documents_warn_of_it() {
     let system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     for (topic, is_dropped) in [("orders", false), ("payments", true)] {
@@ -155,9 +155,9 @@ async fn a_message_id_that_two_producers_use_costs_one_event_and_the_readme_warn
     }
     assert_eq!(system.settled().await.counts(), [1, 1, 0]);
 
-    let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    let (_, rest) = readme.split_once("**Over NATS**").unwrap();
-    let (over_nats, _) = rest.split_once("**CloudEvents").unwrap();
+    let document = std::fs::read_to_string(workspace::root().join("shared/README.md")).unwrap();
+    let (_, rest) = document.split_once("## Publishing over NATS").unwrap();
+    let (over_nats, _) = rest.split_once("\n## ").unwrap();
     for warned in ["`Nats-Msg-Id`", "any subject", "UUID"] {
         assert!(over_nats.contains(warned), "{warned}");
     }

@@ -1,12 +1,26 @@
-//! What a proxy does to the host that a browser asks for, and that README's lines for nginx are enough.
+//! What a proxy does to the host that a browser asks for, and that the documented configurations of nginx and Caddy, with
+//! TLS and a login, pass on everything.
+
+use std::{fs, path::PathBuf, process::Command, time::Duration};
 
 use e2e::{
     System,
     api::{Answer, Api},
+    caddy::Caddy,
     event::{array, event, events},
     nginx::Nginx,
+    port,
+    service::Service,
+    wait::{eventually, holds},
     workspace,
 };
+
+/// The host name of the documented sites, and a user with a password.
+const NAME: &str = "logs.example";
+const LOGIN: &str = "ann:secret";
+
+/// Longer than any request takes.
+const DEADLINE: Duration = Duration::from_mins(1);
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
@@ -21,14 +35,112 @@ fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// The block for nginx in the README, with the address of this aggregator.
-fn lines_of_the_readme(aggregator: &Api) -> String {
-    let readme = std::fs::read_to_string(workspace::root().join("README.md")).unwrap();
-    let (_, block) = readme.split_once("```nginx\n").expect("a block for nginx");
+/// The block of this language in the document on deployment, with the address of this aggregator.
+fn documented(language: &str, aggregator: &Api) -> String {
+    let file = workspace::root().join("compose/README.md");
+    let document = fs::read_to_string(file).unwrap();
+    let (_, block) = document
+        .split_once(&format!("```{language}\n"))
+        .expect("there is such a block");
     let (block, _) = block.split_once("```").unwrap();
-    let address = "http://127.0.0.1:8080";
-    assert!(block.contains(address), "{block}");
-    block.replace(address, aggregator.url())
+    replaced(block, "127.0.0.1:8080", &aggregator.address())
+}
+
+/// A text with a part replaced that must be in it.
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "no {from}: {text}");
+    text.replace(from, to)
+}
+
+/// A site that asks for a login over TLS, and what its certificate is checked against.
+struct Site {
+    port: u16,
+    authority: PathBuf,
+}
+
+impl Site {
+    fn curl(&self, path: &str, arguments: &[&str]) -> Service {
+        let mut command = Command::new("curl");
+        command
+            .args(["-sSN", "--noproxy", "*", "--max-time", "60", "--cacert"])
+            .arg(&self.authority)
+            .args(["--resolve", &format!("{NAME}:{}:127.0.0.1", self.port)])
+            .args(arguments)
+            .arg(format!("{}{path}", self.origin()));
+        Service::start("curl", &mut command)
+    }
+
+    fn origin(&self) -> String {
+        format!("https://{NAME}:{}", self.port)
+    }
+
+    /// The status and the body of a response.
+    async fn response(&self, path: &str, arguments: &[&str]) -> (u16, String) {
+        let status = [&["-w", "\n%{http_code}"], arguments].concat();
+        let ended = self.curl(path, &status).ended(DEADLINE).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let (body, status) = ended.stdout.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
+    }
+
+    /// The same with the login.
+    async fn known(&self, path: &str, arguments: &[&str]) -> (u16, String) {
+        let arguments = [&["-u", LOGIN], arguments].concat();
+        self.response(path, &arguments).await
+    }
+
+    /// Everything that the service accepts passes the proxy, and nothing without the login.
+    async fn passes_everything_on(&self, system: &System) {
+        assert_eq!(self.response("/stats", &[]).await.0, 401);
+        let json = ["-H", "content-type: application/json"];
+
+        let own = format!("origin: {}", self.origin());
+        let event = event("orders", "corrected").json();
+        let requeue = [&json[..], &["-H", &own, "-d", &event]].concat();
+        let (status, body) = self.known("/rejected/1/requeue", &requeue).await;
+        assert_eq!(status, 200, "{body}");
+
+        let foreign = ["-H", "origin: http://evil.example", "-d", "{}"];
+        let foreign = [&json[..], &foreign].concat();
+        assert_eq!(self.known("/publish", &foreign).await.0, 403);
+
+        let mut large = array(&events("large", 0..10));
+        large.push_str(&" ".repeat(15 * 1024 * 1024 - large.len()));
+        let files = tempfile::tempdir().unwrap();
+        let file = files.path().join("large.json");
+        fs::write(&file, large).unwrap();
+        let file = format!("@{}", file.display());
+        let publish = [&json[..], &["--data-binary", &file]].concat();
+        let (status, body) = self.known("/publish", &publish).await;
+        assert_eq!(status, 200, "{body}");
+        system.settled().await;
+
+        let (status, lines) = self.known("/events?topic=large&format=ndjson", &[]).await;
+        assert_eq!((status, lines.lines().count()), (200, 10), "{lines}");
+
+        let tail = self.curl("/events/tail?topic=followed", &["-u", LOGIN]);
+        let mut number = 0;
+        eventually("an event passes the proxy at once", async || {
+            // Again and again: what was published before the tail is open is not in it.
+            number += 1;
+            let event = e2e::event::event("followed", &number.to_string());
+            system.api().try_publish(&[event]).await?;
+            let printed = tail.output();
+            holds(
+                printed.iter().any(|line| line.contains("\"followed\"")),
+                &printed,
+            )
+        })
+        .await;
+    }
+}
+
+/// A system behind a site, with one rejected arrival.
+async fn behind_a_site() -> System {
+    let system = System::with(&["--allowed-hosts", NAME]).await;
+    system.put("events.orders", "{").await;
+    system.settled().await;
+    system
 }
 
 #[tokio::test]
@@ -56,24 +168,53 @@ async fn a_host_that_a_proxy_replaced_is_named_in_the_refusal_and_so_is_the_reme
 }
 
 #[tokio::test]
-async fn with_the_lines_of_the_readme_nginx_takes_what_the_service_takes() {
-    let system = System::start().await;
-    system.put("events.orders", "{").await;
-    system.settled().await;
-    let Some(nginx) = Nginx::with("", &lines_of_the_readme(system.api())).await else {
+async fn the_documented_site_of_nginx_passes_everything_on() {
+    let system = behind_a_site().await;
+    let port = port::free();
+    let files = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
+    let path = |name: &str| files.path().join(name);
+    fs::write(path("cert.pem"), made.cert.pem()).unwrap();
+    fs::write(path("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    fs::write(path("logins"), LOGIN.replacen(':', ":{PLAIN}", 1)).unwrap();
+
+    let mut site = documented("nginx", system.api());
+    let listen = format!("listen 127.0.0.1:{port}");
+    site = replaced(&site, "listen 443", &listen);
+    for (installed, name) in [
+        ("/etc/ssl/logs.example.pem", "cert.pem"),
+        ("/etc/ssl/logs.example.key", "key.pem"),
+        ("/etc/nginx/logs.htpasswd", "logins"),
+    ] {
+        site = replaced(&site, installed, path(name).to_str().unwrap());
+    }
+    let Some(_nginx) = Nginx::with(&site, "").await else {
         return;
     };
-    let api = nginx.api();
-    let requeued = requeue(api).await;
-    assert_eq!(requeued.status, 200, "{}", requeued.text());
-    let mut body = array(&events("large", 0..10));
-    body.push_str(&" ".repeat(15 * 1024 * 1024 - body.len()));
-    let taken = api.post(body).await;
-    assert_eq!(taken.status, 200, "{}", taken.text());
-    system.settled().await;
-    let export = api.ask_for("application/x-ndjson", "/events", &[("topic", "large")]);
-    assert_eq!(export.await.text().lines().count(), 10);
-    let foreign = [JSON, ("origin", "http://evil.example")];
-    let refused = api.post_with("/publish", &foreign, "{}").await;
-    assert_eq!(refused.status, 403, "{}", refused.text());
+    let site = Site {
+        port,
+        authority: path("cert.pem"),
+    };
+    site.passes_everything_on(&system).await;
+}
+
+#[tokio::test]
+async fn the_documented_site_of_caddy_passes_everything_on() {
+    let (user, password) = LOGIN.split_once(':').unwrap();
+    let Some(hash) = Caddy::hash(password) else {
+        return;
+    };
+    let system = behind_a_site().await;
+    let port = port::free();
+    let mut site = documented("caddy", system.api());
+    site = replaced(&site, NAME, &format!("{NAME}:{port}"));
+    site = replaced(&site, "ann HASH", &format!("{user} {hash}"));
+    let Some(caddy) = Caddy::with(&site, port).await else {
+        return;
+    };
+    let site = Site {
+        port,
+        authority: caddy.authority(),
+    };
+    site.passes_everything_on(&system).await;
 }

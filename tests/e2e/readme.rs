@@ -1,10 +1,15 @@
-//! What the README says is so: its commands are run one after the other, as somebody would who reads it, and what they
-//! print is what stands below them.
+//! The documents are right: their commands are run one after the other, as a reader would run them, and print what is
+//! shown below them.
 
 mod blocks;
 mod likeness;
+mod links;
 mod place;
 mod settings;
+mod troubleshooting;
+mod unit;
+
+use std::{collections::BTreeSet, fs, path::Path};
 
 use e2e::workspace;
 
@@ -15,43 +20,44 @@ use self::{
 };
 
 /// Blocks that are not run, by how they begin, and why.
-const LEFT_OUT: [(&str, &str); 16] = [
-    ("# prometheus.yml", "is for a program that is not at hand"),
+const LEFT_OUT: &[(&str, &str)] = &[
     ("./compose/demo.sh", "builds for minutes; CI runs it"),
-    ("./tests/run.sh", "is what runs this"),
-    ("docker compose run", "needs the demo in Docker"),
     ("./compose/bench.sh", "measures for minutes; CI runs it"),
+    ("compose/bench.sh", "measures for minutes; CI runs it"),
     ("cargo bench", "measures for minutes; CI runs it"),
     ("target/release/publisher http", "measures for a minute"),
-    ("./tests/faults.sh", "takes minutes, and root; CI runs it"),
+    ("./tests/run.sh", "runs this test"),
+    ("./tests/openapi.sh", "takes minutes; CI runs it"),
+    ("./tests/faults.sh", "takes minutes; CI runs a short one"),
+    ("tests/faults.sh", "takes minutes; CI runs a short one"),
+    ("./tests/power.sh", "takes minutes; CI runs a short one"),
+    ("tests/power.sh", "takes minutes; CI runs a short one"),
+    ("./tests/fuzz.sh", "needs a nightly compiler"),
+    ("docker compose", "needs Docker; CI runs the demo in it"),
+    ("./compose/offline-images.sh", "needs Docker; CI runs it"),
+    ("systemctl", "needs a system that systemd has booted"),
+    ("# /etc/systemd/system", "systemd-analyze checks it"),
+    ("# prometheus.yml", "configures another program"),
+    ("logs.example", "the tests of proxies start Caddy with it"),
+    ("server {", "the tests of proxies start nginx with it"),
+    ("backend aggregator", "configures an untested program"),
     (
         "# OpenTelemetry Collector",
-        "the program is not at hand, as is said there",
+        "configures an untested program",
     ),
-    (
-        "# Fluent Bit",
-        "the program is not at hand, as is said there",
-    ),
-    (
-        "location / {",
-        "the tests behind nginx start it with these lines",
-    ),
-    ("logs.example {", "the program is not at hand"),
-    ("backend aggregator", "the program is not at hand"),
-    ("# Vector", "the program is not at hand, as is said there"),
-    ("run xgiiw7pc", "is what the demo prints"),
-    ("check ", "is what verify prints after damage by hand"),
+    ("# Fluent Bit", "configures an untested program"),
+    ("# Vector", "configures an untested program"),
 ];
 
 /// Blocks whose commands do not end, and what they print at some time, white space left out: a part of the event that
 /// is published meanwhile, or of a sample.
-const ENDLESS: [(&str, &str); 3] = [
+const ENDLESS: &[(&str, &str)] = &[
     ("curl -sN http://127.0.0.1:8080/live", r#""received":"#),
     ("curl -sN 'http://127.0.0.1:8080/events/tail", r#""n":1"#),
     ("target/release/publisher tail", r#""n":1"#),
 ];
 
-/// Members that are others in each run, wherever they stand; `at_most` is an estimate.
+/// Members that differ in each run, wherever they are; `at_most` is an estimate.
 const VARIES: [&str; 11] = [
     "request_id",
     "at_most",
@@ -66,61 +72,97 @@ const VARIES: [&str; 11] = [
     "started_at",
 ];
 
-/// Members that are others in each run in the answer to one command, known by a part of it.
+/// Members that differ in each run in the response to one command, which contains this text.
 const VARIES_HERE: [(&str, &[&str]); 2] = [
-    // The topics of the demo have the name of a run.
+    // The topics of the demo contain the name of its run.
     ("/stats", &["topics"]),
-    // The time of the answer, which elsewhere is that of an event.
+    // The time of the response, which elsewhere is that of an event.
     ("/health", &["timestamp"]),
 ];
 
+/// A test for each document, with the number of blocks that are run at least; and the list of all documents.
+macro_rules! documents {
+    ($($test:ident: $document:literal, $least:literal;)+) => {
+        const DOCUMENTS: &[&str] = &[$($document),+];
+        $(
+            #[tokio::test]
+            async fn $test() {
+                commands_print_what_is_shown($document, $least).await;
+            }
+        )+
+    };
+}
+
+documents! {
+    the_commands_of_the_front_page_print_what_it_shows: "README.md", 2;
+    the_commands_of_the_aggregator_print_what_is_shown: "aggregator/README.md", 18;
+    the_commands_of_the_architecture_print_what_is_shown: "aggregator/ARCHITECTURE.md", 0;
+    the_commands_of_the_publisher_print_what_is_shown: "publisher/README.md", 4;
+    the_commands_of_the_library_print_what_is_shown: "shared/README.md", 5;
+    the_commands_of_the_deployment_print_what_is_shown: "compose/README.md", 1;
+    the_commands_of_the_tests_print_what_is_shown: "tests/README.md", 0;
+    the_commands_of_the_report_print_what_is_shown: "report.md", 0;
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Treatment {
-    Run,
-    RunUntilItPrints(&'static str),
+    Shell,
+    Python,
+    ShellUntilItPrints(&'static str),
+    /// What a command prints, or a drawing.
+    Shown,
     LeftOut,
 }
 
-fn treatment(block: &Block) -> Treatment {
-    let begins = |start: &str| block.text.trim_start().starts_with(start);
-    if LEFT_OUT.iter().any(|(start, _)| begins(start)) {
-        return Treatment::LeftOut;
-    }
-    match ENDLESS.iter().find(|(start, _)| begins(start)) {
-        Some((_, printed)) => Treatment::RunUntilItPrints(printed),
-        None => Treatment::Run,
+impl Treatment {
+    fn of(block: &Block) -> Self {
+        let begins = |start: &str| block.text.trim_start().starts_with(start);
+        if LEFT_OUT.iter().any(|(start, _)| begins(start)) {
+            return Self::LeftOut;
+        }
+        let endless = ENDLESS.iter().find(|(start, _)| begins(start));
+        match (block.language.as_str(), endless) {
+            ("sh", Some((_, printed))) => Self::ShellUntilItPrints(printed),
+            ("sh", None) => Self::Shell,
+            ("python", _) => Self::Python,
+            ("json" | "text", _) => Self::Shown,
+            (language, _) => panic!(
+                "{}: a block of {language} is neither run nor left out for a reason",
+                block.place()
+            ),
+        }
     }
 }
 
-fn readme() -> String {
-    let path = workspace::root().join("README.md");
-    std::fs::read_to_string(path).expect("the README can be read")
+fn document(name: &str) -> String {
+    fs::read_to_string(workspace::root().join(name))
+        .unwrap_or_else(|err| panic!("{name} cannot be read: {err}"))
 }
 
-#[tokio::test]
-async fn what_the_commands_of_the_readme_print_is_what_stands_below_them() {
+async fn commands_print_what_is_shown(name: &str, least: usize) {
+    let blocks: Vec<_> = blocks(name, &document(name))
+        .into_iter()
+        .map(|block| (Treatment::of(&block), block))
+        .collect();
+    let ran = blocks
+        .iter()
+        .filter(|(treatment, _)| !matches!(treatment, Treatment::Shown | Treatment::LeftOut))
+        .count();
+    assert!(ran >= least, "{name}: only {ran} blocks are run");
+    if ran == 0 {
+        return;
+    }
     let Some(place) = Place::make().await else {
         return;
     };
-    let blocks = blocks(&readme());
-    let mut ran = 0;
-    for (index, block) in blocks.iter().enumerate() {
-        let treatment = treatment(block);
-        if treatment == Treatment::LeftOut {
-            continue;
-        }
-        let printed = match (block.language.as_str(), treatment) {
-            // Those are run later. The others are what commands print, which is compared where they are run, and drawings.
-            ("json" | "text", _) | ("sh", Treatment::RunUntilItPrints(_)) => continue,
-            ("sh", _) => place.shell(block).await,
-            ("python", _) => place.python(block).await,
-            (language, _) => panic!(
-                "README.md:{}: a block of {language} is neither run here nor left out for a reason",
-                block.line
-            ),
+    for (index, (treatment, block)) in blocks.iter().enumerate() {
+        let printed = match treatment {
+            Treatment::Shell => place.shell(block).await,
+            Treatment::Python => place.python(block).await,
+            Treatment::ShellUntilItPrints(_) | Treatment::Shown | Treatment::LeftOut => continue,
         };
-        ran += 1;
-        match blocks.get(index + 1).filter(|next| next.language == "json") {
+        let shown = blocks.get(index + 1).map(|(_, next)| next);
+        match shown.filter(|next| next.language == "json") {
             Some(shown) => {
                 let mut members = VARIES.to_vec();
                 for (part, more) in VARIES_HERE {
@@ -131,36 +173,57 @@ async fn what_the_commands_of_the_readme_print_is_what_stands_below_them() {
                 assert_eq!(
                     without(&members, printed.trim()),
                     without(&members, shown.text.trim()),
-                    "README.md:{}, the answer to\n{}",
-                    shown.line,
+                    "{}, the response to\n{}",
+                    shown.place(),
                     block.text
                 );
             }
             None => assert!(
                 !printed.contains(r#""type":"urn:problem"#),
-                "README.md:{}: {}{printed}",
-                block.line,
+                "{}: {}{printed}",
+                block.place(),
                 block.text
             ),
         }
         place.settled().await;
     }
-    // Last, for what is published meanwhile is in no answer above.
-    for block in &blocks {
-        if let Treatment::RunUntilItPrints(what) = treatment(block) {
+    // Last, because what is published meanwhile is in no response above.
+    for (treatment, block) in &blocks {
+        if let Treatment::ShellUntilItPrints(what) = treatment {
             place.prints(block, what).await;
         }
     }
-    assert!(ran > 20, "of the README only {ran} blocks were run");
 }
 
 #[test]
-fn each_block_that_is_left_out_is_in_the_readme() {
-    let blocks = blocks(&readme());
-    for (start, _) in LEFT_OUT.iter().chain(&ENDLESS) {
+fn each_exception_is_in_a_document() {
+    let blocks: Vec<_> = DOCUMENTS
+        .iter()
+        .flat_map(|name| blocks(name, &document(name)))
+        .collect();
+    for (start, _) in LEFT_OUT.iter().chain(ENDLESS) {
         let found = blocks
             .iter()
             .any(|block| block.text.trim_start().starts_with(start));
-        assert!(found, "the README has no block {start}");
+        assert!(found, "no document has a block {start}");
     }
+}
+
+#[test]
+fn each_document_is_tested() {
+    let root = workspace::root();
+    let directories = ["", "aggregator", "compose", "publisher", "shared", "tests"];
+    let files = directories.iter().flat_map(|directory| {
+        let entries = fs::read_dir(root.join(directory)).expect("it can be read");
+        entries.map(|entry| entry.expect("it can be read").path())
+    });
+    let found: BTreeSet<_> = files
+        .filter(|file| file.extension().is_some_and(|extension| extension == "md"))
+        .map(|file| file.strip_prefix(&root).map(Path::to_owned).unwrap())
+        .collect();
+    let tested: BTreeSet<_> = DOCUMENTS
+        .iter()
+        .map(|name| Path::new(name).to_owned())
+        .collect();
+    assert_eq!(found, tested);
 }

@@ -16,6 +16,7 @@ pub mod api;
 pub mod books;
 pub mod broker;
 pub mod browser;
+pub mod caddy;
 pub mod collector;
 pub mod compose;
 pub mod disk;

@@ -1,9 +1,11 @@
-//! The code blocks of a Markdown document, with where they stand.
+//! The code blocks and tables of a Markdown document.
 
 /// A fenced block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Block {
-    /// Where its text begins, for who looks for it.
+    /// The document's path.
+    pub document: String,
+    /// The line on which its text begins.
     pub line: usize,
     /// The word after the fence.
     pub language: String,
@@ -11,14 +13,22 @@ pub struct Block {
     pub text: String,
 }
 
+impl Block {
+    /// The document and the line, for messages.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.document, self.line)
+    }
+}
+
 /// All blocks, in their order.
-pub fn blocks(document: &str) -> Vec<Block> {
+pub fn blocks(document: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
-    for (number, line) in (1..).zip(document.lines()) {
+    for (number, line) in (1..).zip(text.lines()) {
         match (&mut open, line.strip_prefix("```")) {
             (None, Some(language)) => {
                 open = Some(Block {
+                    document: document.to_owned(),
                     line: number + 1,
                     language: language.trim().to_owned(),
                     text: String::new(),
@@ -32,7 +42,7 @@ pub fn blocks(document: &str) -> Vec<Block> {
             (None, None) => {}
         }
     }
-    assert_eq!(open, None, "a block has no end");
+    assert_eq!(open, None, "{document}: a block has no end");
     blocks
 }
 
@@ -49,7 +59,7 @@ pub fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn blocks_are_found_with_their_lines() {
-    let found = blocks("# a\n\n```sh\necho\nls\n```\n\n```json\n{}\n```\n");
+    let found = blocks("a.md", "# a\n\n```sh\necho\nls\n```\n\n```json\n{}\n```\n");
     let found: Vec<_> = found
         .iter()
         .map(|block| (block.line, &*block.language, &*block.text))

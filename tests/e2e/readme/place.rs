@@ -1,4 +1,4 @@
-//! Where somebody stands who reads the README: a clone with built programs, and the demo running.
+//! Where the commands of a document are run: a clone with built programs, and the demo running.
 
 use std::{
     fs,
@@ -48,7 +48,7 @@ impl Drop for Group {
 }
 
 impl Place {
-    /// None where this machine has not the programs that the README's commands need.
+    /// None if this machine lacks a program that the commands need.
     pub async fn make() -> Option<Self> {
         for program in ["bash", "curl", "jq", "gzip"] {
             let found = Command::new(program)
@@ -58,7 +58,7 @@ impl Place {
             if found.is_err() {
                 let requires_all = std::env::var("E2E_REQUIRE").is_ok_and(|it| it == "all");
                 assert!(!requires_all, "{program} is not there");
-                eprintln!("left out: the commands of the README need {program}");
+                eprintln!("left out: the commands of the documents need {program}");
                 return None;
             }
         }
@@ -66,7 +66,7 @@ impl Place {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let place = Self { system, directory };
         place.furnish();
-        // As compose/demo.sh does, so that the totals of the README are those of the demo.
+        // As compose/demo.sh does, so that the totals of the documents are those of the demo.
         let url = place.system.api().url();
         let traffic = ["generate", "--count", "20000", "--duplicates", "0.3"];
         let arguments = [&traffic[..], &["--verify", url]].concat();
@@ -116,7 +116,7 @@ impl Place {
 
     fn bash(&self, script: &str) -> Group {
         let arguments = ["-euo", "pipefail", "-c", script];
-        self.start("a block of the README", Path::new("bash"), &arguments)
+        self.start("a block of a document", Path::new("bash"), &arguments)
     }
 
     async fn succeeded(&self, mut running: Group, block: &Block) -> String {
@@ -128,8 +128,8 @@ impl Place {
         assert_eq!(
             code,
             Some(0),
-            "README.md:{}: {}{stdout}\n{stderr}",
-            block.line,
+            "{}: {}{stdout}\n{stderr}",
+            block.place(),
             block.text
         );
         stdout
@@ -147,10 +147,7 @@ impl Place {
     /// Runs a block of Python, where there is one with what it imports.
     pub async fn python(&self, block: &Block) -> String {
         let Some(python) = std::env::var_os("E2E_PYTHON") else {
-            eprintln!(
-                "left out: E2E_PYTHON names no Python for README.md:{}",
-                block.line
-            );
+            eprintln!("left out: E2E_PYTHON names no Python for {}", block.place());
             return String::new();
         };
         let script = self.here(&block.text);

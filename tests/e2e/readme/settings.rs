@@ -4,12 +4,10 @@ use std::{collections::BTreeSet, process::Command};
 
 use e2e::workspace;
 
-use super::{blocks::rows, readme};
+use super::{blocks::rows, document};
 
 /// Where a flag stands, what it is called, its variable and its default; the last two may be empty.
 type Setting = (String, String, String, String);
-
-const HEADING: &str = "## Settings";
 
 /// What a program prints when asked for help, without the settings of this process's environment.
 fn help(program: &str, arguments: &[&str]) -> String {
@@ -80,12 +78,12 @@ fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-/// The rows of the table whose first row begins with these cells.
-fn table(head: &[&str]) -> Vec<Vec<String>> {
-    let rows = rows(&readme(), HEADING);
+/// The rows of the table under a heading of a document whose first row begins with these cells.
+fn table(name: &str, heading: &str, head: &[&str]) -> Vec<Vec<String>> {
+    let rows = rows(&document(name), heading);
     let is_head = |row: &Vec<String>| row.iter().zip(head).all(|(cell, head)| cell == head);
     let at = rows.iter().position(is_head);
-    let at = at.unwrap_or_else(|| panic!("the README has no table {head:?}"));
+    let at = at.unwrap_or_else(|| panic!("{name} has no table {head:?}"));
     // Below the head is a line of dashes; the next such line is below the next table's head.
     let is_rule = |row: &Vec<String>| row.iter().all(|cell| cell.starts_with('-'));
     let mut below = rows[at + 2..].to_vec();
@@ -97,7 +95,8 @@ fn table(head: &[&str]) -> Vec<Vec<String>> {
 
 #[test]
 fn the_settings_of_the_aggregator_are_those_of_its_help() {
-    let rows = table(&["aggregator", "environment", "default"]);
+    let head = ["aggregator", "environment", "default"];
+    let rows = table("aggregator/README.md", "## Settings", &head);
     let told: BTreeSet<Setting> = rows
         .iter()
         .map(|row| {
@@ -116,7 +115,8 @@ fn the_settings_of_the_aggregator_are_those_of_its_help() {
 fn the_settings_of_the_publisher_are_those_of_its_help() {
     let all = commands("publisher");
     let mut told = BTreeSet::new();
-    for row in table(&["flag", "of", "environment", "default"]) {
+    let head = ["flag", "of", "environment", "default"];
+    for row in table("publisher/README.md", "## Flags", &head) {
         let of = if row[1] == "all" {
             // Completions are printed, and nothing can be logged meanwhile.
             all.iter()
@@ -141,30 +141,33 @@ fn the_settings_of_the_publisher_are_those_of_its_help() {
 
 #[test]
 fn the_commands_of_both_programs_are_those_of_their_help() {
-    let names = |head: &[&str]| -> BTreeSet<String> {
-        let rows = table(head);
-        rows.iter()
+    for (program, head) in [("aggregator", "command"), ("publisher", "publisher")] {
+        let rows = table(&format!("{program}/README.md"), "## Commands", &[head, ""]);
+        let named: BTreeSet<String> = rows
+            .iter()
             .flat_map(|row| codes(&row[0]).into_iter().take(1))
-            .collect()
-    };
-    let mut aggregator = names(&["other commands"]);
-    aggregator.insert("serve".to_owned());
-    assert_eq!(aggregator, commands("aggregator"));
-    assert_eq!(names(&["publisher", ""]), commands("publisher"));
+            .collect();
+        assert_eq!(named, commands(program), "{program}");
+    }
 }
 
 #[test]
-fn the_exit_codes_of_the_readme_are_those_of_the_help() {
-    let readme = readme();
-    let told: Vec<_> = readme
-        .lines()
-        .filter(|line| line.starts_with("Exit codes: "))
-        .collect();
-    assert_eq!(told.len(), 2);
-    for (program, line) in ["aggregator", "publisher"].iter().zip(told) {
-        assert!(
-            help(program, &["--help"]).contains(line),
-            "{program}: {line}"
+fn the_exit_codes_in_the_documents_are_those_of_the_help() {
+    for program in ["aggregator", "publisher"] {
+        let rows = table(
+            &format!("{program}/README.md"),
+            "## Commands",
+            &["exit code", ""],
         );
+        let documented: Vec<u8> = rows.iter().map(|row| row[0].parse().unwrap()).collect();
+        let help = help(program, &["--help"]);
+        let (_, named) = help
+            .split_once("Exit codes: ")
+            .expect("the help has exit codes");
+        let named: Vec<u8> = named
+            .split([',', ';'])
+            .filter_map(|code| code.split_whitespace().next()?.parse().ok())
+            .collect();
+        assert_eq!(documented, named, "{program}");
     }
 }

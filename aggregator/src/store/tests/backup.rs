@@ -25,7 +25,7 @@ fn a_copy_that_is_put_in_place_of_the_store_is_the_store_of_then() {
         Err(BackupError::Exists(_))
     ));
 
-    // As README says: the copy alone, without the WAL of the store that it replaces.
+    // As compose/README.md says: the copy alone, without the WAL of the store that it replaces.
     store.close();
     for file in [
         FILE.to_owned(),
