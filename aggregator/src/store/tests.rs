@@ -13,6 +13,7 @@ mod index_random;
 mod kept;
 mod leaders;
 mod lookup;
+mod many_topics;
 mod memory;
 mod migration;
 mod model;

@@ -9,12 +9,14 @@ mod balance;
 mod bits;
 mod identities;
 mod integrity;
+mod place;
 mod prints;
 mod recount;
 mod report;
 mod retained;
 mod scan;
 mod snapshot;
+mod topics;
 
 use std::path::{Path, PathBuf};
 
@@ -24,12 +26,14 @@ use shared::stream::StreamState;
 use self::{
     bits::Bits,
     identities::{INDEX, Indexed, Twice},
-    prints::{Place, Record, Sorted, Unsorted},
+    place::Place,
+    prints::{Record, Sorted, Unsorted},
     scan::Scan,
     snapshot::Snapshot,
+    topics::Topics,
 };
 pub use self::{
-    prints::TemporaryError,
+    place::TemporaryError,
     report::{Check, Report, Verdict},
     retained::Retained,
 };
@@ -61,7 +65,7 @@ pub enum VerifyError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The fingerprints of the events have no place.
+    /// The fingerprints of the events, or the topics, have no place.
     #[error(transparent)]
     Temporary(#[from] TemporaryError),
 }
@@ -84,6 +88,8 @@ pub struct Verification {
     directory: PathBuf,
     connection: Connection,
     snapshot: Snapshot,
+    topics: Topics,
+    place: Place,
     /// The stream whose retained messages will be compared, as it was before the snapshot.
     stream: Option<StreamState>,
     access: Access,
@@ -94,18 +100,33 @@ impl Verification {
     /// Reads what is recorded in the store of `directory`.
     ///
     /// # Errors
-    /// As [`StoreError`] tells.
+    /// As [`VerifyError`] tells.
     pub fn begin(
         directory: &Path,
         access: Access,
         stream: Option<StreamState>,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, VerifyError> {
+        Self::begin_with(directory, access, stream, topics::CACHED)
+    }
+
+    /// The same, with at most `cached` topics in memory.
+    pub(super) fn begin_with(
+        directory: &Path,
+        access: Access,
+        stream: Option<StreamState>,
+        cached: usize,
+    ) -> Result<Self, VerifyError> {
         let mut connection = open(&directory.join(FILE))?;
-        let snapshot = Snapshot::read(&mut connection)?;
+        let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
+        let place = Place::choose(tmpdir, directory);
+        let mut topics = Topics::new(place.clone(), cached)?;
+        let snapshot = Snapshot::read(&mut connection, &mut topics)?;
         Ok(Self {
             directory: directory.to_owned(),
             connection,
             snapshot,
+            topics,
+            place,
             stream,
             access,
             report: Report::default(),
@@ -124,14 +145,14 @@ impl Verification {
     /// As [`VerifyError`] tells.
     pub fn run(mut self, progress: &dyn Progress) -> Result<Verified, VerifyError> {
         let mut report = std::mem::take(&mut self.report);
-        balance::check(&self.snapshot, &mut report);
+        balance::check(&self.snapshot, &mut self.topics, &mut report)?;
         report.add(applied::check(&self.snapshot));
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);
         let (whole, counted) = std::thread::scope(|scope| {
             let is_in_use = self.access == Access::InUse;
             let whole = (!is_in_use).then(|| scope.spawn(|| integrity::whole(&file)));
-            let counted = count(&self, &mut report, progress);
+            let counted = count(&mut self, &mut report, progress);
             (whole.map(std::thread::ScopedJoinHandle::join), counted)
         });
         let (sorted, candidates) = counted?;
@@ -152,20 +173,20 @@ impl Verification {
 
 /// Counts the events anew. With a stream, what comparing its messages needs is returned.
 fn count(
-    verification: &Verification,
+    verification: &mut Verification,
     report: &mut Report,
     progress: &dyn Progress,
 ) -> Result<(Option<Sorted>, Bits), VerifyError> {
     let Verification {
         connection,
         snapshot,
+        topics,
+        place,
         stream,
         ..
     } = verification;
     let of = snapshot.counters.unique_processed;
-    let mut scan = Scan::new(snapshot);
-    let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
-    let place = Place::choose(tmpdir, &verification.directory);
+    let mut scan = Scan::new(snapshot, topics);
     let mut unsorted = Unsorted::new(place.clone());
     let mut candidates = Bits::default();
     let lives = stream
@@ -184,8 +205,7 @@ fn count(
                 identity: seen.print.identity,
                 sequence: seen.sequence,
                 content: seen.print.content,
-            })?;
-            Ok::<_, VerifyError>(())
+            })
         });
         match read {
             Ok(true) => progress.at("events read", scan.rows(), of),
@@ -198,20 +218,20 @@ fn count(
         }
     }
     scan.finish(connection, report)?;
-    let sorted = identities(verification, unsorted, place, report, progress)?;
+    let sorted = identities(verification, unsorted, report, progress)?;
     Ok((sorted, candidates))
 }
 
 fn identities(
-    verification: &Verification,
+    verification: &mut Verification,
     unsorted: Unsorted,
-    place: Place,
     report: &mut Report,
     progress: &dyn Progress,
 ) -> Result<Option<Sorted>, VerifyError> {
     let Verification {
         connection,
         snapshot,
+        topics,
         ..
     } = verification;
     let folder = verification.directory.join(INDEX_FOLDER);
@@ -232,9 +252,9 @@ fn identities(
     let mut sorted = verification
         .stream
         .as_ref()
-        .map(|_| Sorted::new(place))
+        .map(|_| Sorted::new(verification.place.clone()))
         .transpose()?;
-    let mut twice = Twice::new(connection, snapshot);
+    let mut twice = Twice::new(connection, topics);
     let mut done = 0;
     unsorted.in_order(|records| {
         for record in records {

@@ -45,7 +45,7 @@ pub fn store() -> Store {
     store
 }
 
-fn stream() -> StreamState {
+pub fn stream() -> StreamState {
     StreamState {
         name: "EVENTS".to_owned(),
         created: 1,
@@ -63,6 +63,10 @@ pub fn verify(store: &Store) -> Report {
 
 pub fn compare(store: &Store, messages: &[Delivery], acked: u64) -> Report {
     let verification = Verification::begin(store.path(), Access::Alone, Some(stream())).unwrap();
+    compare_with(verification, messages, acked)
+}
+
+pub fn compare_with(verification: Verification, messages: &[Delivery], acked: u64) -> Report {
     let verified = verification.run(&Nobody).unwrap();
     let mut retained = match verified.compare(acked) {
         Ok(retained) => retained,

@@ -1,19 +1,25 @@
 //! The sums: what is recorded must add up by itself, and with the rows that are kept for people.
 
 use super::{
+    place::TemporaryError,
     report::{Check, Report},
     snapshot::{KeptRows, Snapshot},
+    topics::Topics,
 };
 use crate::store::state::Kept;
 
 /// Adds the checks that need nothing but the record.
-pub(super) fn check(snapshot: &Snapshot, report: &mut Report) {
+pub(super) fn check(
+    snapshot: &Snapshot,
+    topics: &mut Topics,
+    report: &mut Report,
+) -> Result<(), TemporaryError> {
     let counters = &snapshot.counters;
     let sum = counters.unique_processed + counters.duplicate_dropped + counters.rejected;
     let mut received = Check::new("received = unique + duplicates + rejected");
     received.compare(counters.received, sum);
     report.add(received);
-    report.add(by_topic(snapshot));
+    report.add(by_topic(snapshot, topics)?);
     report.add(kept(
         "rejected rows and evicted",
         counters.rejected,
@@ -26,13 +32,14 @@ pub(super) fn check(snapshot: &Snapshot, report: &mut Report) {
         counters.conflicts_kept,
         snapshot.conflicts,
     ));
+    Ok(())
 }
 
-fn by_topic(snapshot: &Snapshot) -> Check {
+fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, TemporaryError> {
     let counters = &snapshot.counters;
     let mut check = Check::new("duplicates, summed over topics");
     let (mut unique, mut duplicates) = (0, 0);
-    for topic in snapshot.topics.values() {
+    topics.each(|topic, _| {
         unique += topic.unique;
         duplicates += topic.duplicates;
         if topic.received != topic.unique + topic.duplicates {
@@ -43,7 +50,7 @@ fn by_topic(snapshot: &Snapshot) -> Check {
                 )
             });
         }
-    }
+    })?;
     check.compare(counters.duplicate_dropped, duplicates);
     if unique != counters.unique_processed {
         check.differs(|| {
@@ -53,7 +60,7 @@ fn by_topic(snapshot: &Snapshot) -> Check {
             )
         });
     }
-    let topics = snapshot.topics.len() as u64;
+    let topics = topics.recorded();
     if u64::try_from(counters.topics) != Ok(topics) {
         check.differs(|| format!("there are {topics} topics, recorded {}", counters.topics));
     }
@@ -65,7 +72,7 @@ fn by_topic(snapshot: &Snapshot) -> Check {
             )
         });
     }
-    check
+    Ok(check)
 }
 
 fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Check {

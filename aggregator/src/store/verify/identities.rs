@@ -4,13 +4,13 @@ use std::iter::Peekable;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{prints::Record, report::Check, snapshot::Snapshot};
+use super::{VerifyError, prints::Record, report::Check, topics::Topics};
 use crate::store::index::{Audit, Entry, IndexError};
 
 /// Whether an identity is stored twice. Is given the records in order.
 pub(super) struct Twice<'a> {
     connection: &'a Connection,
-    snapshot: &'a Snapshot,
+    topics: &'a mut Topics,
     last: Option<Record>,
     events: u64,
     identities: u64,
@@ -18,10 +18,10 @@ pub(super) struct Twice<'a> {
 }
 
 impl<'a> Twice<'a> {
-    pub fn new(connection: &'a Connection, snapshot: &'a Snapshot) -> Self {
+    pub fn new(connection: &'a Connection, topics: &'a mut Topics) -> Self {
         Self {
             connection,
-            snapshot,
+            topics,
             last: None,
             events: 0,
             identities: 0,
@@ -30,7 +30,7 @@ impl<'a> Twice<'a> {
     }
 
     /// Takes in the next one.
-    pub fn record(&mut self, record: Record) -> rusqlite::Result<()> {
+    pub fn record(&mut self, record: Record) -> Result<(), VerifyError> {
         self.events += 1;
         let before = self.last.replace(record);
         let Some(before) = before.filter(|before| before.identity == record.identity) else {
@@ -44,7 +44,7 @@ impl<'a> Twice<'a> {
             return Ok(());
         }
         if let Some((topic, event_id)) = one {
-            let topic = self.snapshot.topic(topic);
+            let topic = self.topics.get(topic)?.label(topic);
             let (before, sequence) = (before.sequence, record.sequence);
             self.check.differs(|| {
                 format!("events {before} and {sequence} are one: {event_id:?} of topic {topic}")

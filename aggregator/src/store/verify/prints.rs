@@ -8,10 +8,11 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, Write},
+    io::{Read, Seek, Write},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
 };
+
+use super::place::{Place, TemporaryError};
 
 /// Files, one for each value of a byte.
 const FILES: usize = 256;
@@ -41,22 +42,6 @@ pub(super) struct Record {
     pub content: u64,
 }
 
-/// The directory for temporary files.
-#[derive(Debug, Clone)]
-pub(super) struct Place(PathBuf);
-
-/// Temporary files fail.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "temporary files in {} cannot be written or read: {source}; a verification needs 32 bytes there for each event, so set \
-     TMPDIR to a directory with more room",
-    directory.display()
-)]
-pub struct TemporaryError {
-    directory: PathBuf,
-    source: io::Error,
-}
-
 /// Records as they come.
 #[derive(Debug)]
 pub(super) struct Unsorted {
@@ -83,28 +68,6 @@ pub(super) struct Sorted {
     /// For each beginning of an identity the number of the first record with it, or with a later one.
     firsts: Vec<u64>,
     records: u64,
-}
-
-impl Place {
-    /// `TMPDIR` where it is set; else `data`, the data directory, for the store has room to grow there, while `/tmp` is
-    /// often memory; else, where that cannot be written, the system's directory.
-    pub fn choose(tmpdir: Option<PathBuf>, data: &Path) -> Self {
-        let tmpdir = tmpdir.filter(|tmpdir| !tmpdir.as_os_str().is_empty());
-        let data = || tempfile::tempfile_in(data).is_ok().then(|| data.to_owned());
-        Self(tmpdir.or_else(data).unwrap_or_else(std::env::temp_dir))
-    }
-
-    /// A file that goes with its last handle.
-    fn file(&self) -> Result<File, TemporaryError> {
-        tempfile::tempfile_in(&self.0).map_err(self.failed())
-    }
-
-    fn failed(&self) -> impl Fn(io::Error) -> TemporaryError + use<'_> {
-        |source| TemporaryError {
-            directory: self.0.clone(),
-            source,
-        }
-    }
 }
 
 impl Unsorted {
@@ -297,6 +260,8 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     /// Distinct numbers in every part of the range, and some of them often.
@@ -312,7 +277,7 @@ mod tests {
     }
 
     fn place() -> Place {
-        Place(std::env::temp_dir())
+        Place::choose(Some(std::env::temp_dir()), Path::new(""))
     }
 
     #[test]
@@ -371,33 +336,6 @@ mod tests {
             };
             unsorted.in_order(take).unwrap();
             assert!(found == expected, "{count}");
-        }
-    }
-
-    #[test]
-    fn temporary_files_go_next_to_the_data_unless_tmpdir_says_otherwise() {
-        let data = tempfile::tempdir().unwrap();
-        let chosen =
-            |tmpdir: Option<&str>, data: &Path| Place::choose(tmpdir.map(PathBuf::from), data).0;
-        assert_eq!(chosen(None, data.path()), data.path());
-        assert_eq!(chosen(Some(""), data.path()), data.path());
-        assert_eq!(
-            chosen(Some("/elsewhere"), data.path()),
-            Path::new("/elsewhere")
-        );
-        // As a data directory that cannot be written.
-        assert_eq!(
-            chosen(None, Path::new("/no/such/place")),
-            std::env::temp_dir()
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_written_names_the_directory_and_tmpdir() {
-        let nowhere = Place(PathBuf::from("/no/such/place"));
-        let text = Sorted::new(nowhere).unwrap_err().to_string();
-        for part in ["/no/such/place", "TMPDIR", "No such file"] {
-            assert!(text.contains(part), "{text}");
         }
     }
 }

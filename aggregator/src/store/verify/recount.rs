@@ -1,11 +1,9 @@
 //! Received and duplicates, counted again from every message that there ever was: possible only while the stream has
 //! all of them.
 
-use std::collections::HashMap;
+use super::{place::TemporaryError, report::Check, snapshot::Snapshot, topics::Topics};
 
-use super::{report::Check, snapshot::Snapshot};
-
-/// What messages come to.
+/// What messages come to. Events by topic are counted in [`Topics`].
 #[derive(Debug, Default)]
 pub(super) struct Recount {
     pub received: u64,
@@ -14,8 +12,6 @@ pub(super) struct Recount {
     /// Duplicates that say the same in other words. Earlier versions counted them as conflicts.
     pub reworded: u64,
     pub rejected: u64,
-    /// Received, by topic.
-    pub topics: HashMap<String, u64>,
 }
 
 const NAME: &str = "received, from the messages";
@@ -25,7 +21,7 @@ impl Recount {
         Check::left_out(NAME, why)
     }
 
-    pub fn check(&self, snapshot: &Snapshot) -> Check {
+    pub fn check(&self, snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, TemporaryError> {
         let counters = &snapshot.counters;
         let mut check = Check::equal(NAME, counters.received, self.received);
         let most = self.conflicts + self.reworded;
@@ -44,8 +40,8 @@ impl Recount {
                 });
             }
         }
-        for topic in snapshot.topics.values() {
-            let found = self.topics.get(&topic.name).copied().unwrap_or(0);
+        topics.each(|topic, counted| {
+            let found = counted.received;
             if found != topic.received {
                 check.differs(|| {
                     format!(
@@ -54,7 +50,7 @@ impl Recount {
                     )
                 });
             }
-        }
-        check
+        })?;
+        Ok(check)
     }
 }

@@ -14,7 +14,7 @@ use shared::{
 
 use self::{rejected::RejectedRow, stored::Stored};
 use super::{
-    Bits, Verification, Verified, VerifyError,
+    Bits, TemporaryError, Verification, Verified, VerifyError,
     prints::Sorted,
     recount::Recount,
     report::{Check, Report},
@@ -169,8 +169,8 @@ impl Retained {
         Ok(())
     }
 
-    fn is_stored(&self, event: &Event) -> Result<bool, VerifyError> {
-        let stored = Stored::find(&self.verification, &self.sorted, event)?;
+    fn is_stored(&mut self, event: &Event) -> Result<bool, VerifyError> {
+        let stored = Stored::find(&mut self.verification, &self.sorted, event)?;
         Ok(!stored.is_empty())
     }
 
@@ -182,12 +182,12 @@ impl Retained {
         position: u64,
         rejected: &mut Vec<RejectedRow>,
     ) -> Result<bool, VerifyError> {
-        let stored = Stored::find(&self.verification, &self.sorted, event)?;
+        let stored = Stored::find(&mut self.verification, &self.sorted, event)?;
         let is_own = |stored: &&Stored| {
             owners.contains(&stored.incarnation)
                 && (stored.stream_sequence, stored.position) == (sequence, position)
         };
-        if stored.is_empty() {
+        let Some(first) = stored.first() else {
             let place = rejected.iter().position(|row| {
                 row.position == position && row.reason == Reason::Collision.as_str()
             });
@@ -204,12 +204,9 @@ impl Retained {
                 )
             });
             return Ok(false);
-        }
-        *self
-            .recount
-            .topics
-            .entry(event.topic.as_str().to_owned())
-            .or_default() += 1;
+        };
+        let topic = self.verification.topics.get(first.topic_id)?;
+        topic.count().received += 1;
         let mut own = stored.iter().filter(is_own).peekable();
         if own.peek().is_none() {
             self.recount.duplicates += 1;
@@ -274,13 +271,13 @@ impl Retained {
     pub fn finish(mut self, broken: Option<&dyn std::fmt::Display>) -> Report {
         let ended = match broken {
             Some(broken) => Err(broken.to_string()),
-            None => self.strays().map_err(|err| err.to_string()),
+            None => self.ended().map_err(|err| err.to_string()),
         };
         self.messages.show(self.arrivals, self.accounted);
         let recount = match ended {
-            Ok(strays) => {
+            Ok((strays, recount)) => {
                 self.rows.show(self.own + strays, self.same);
-                self.recounted()
+                recount
             }
             Err(reason) => {
                 let last = self.read.highest();
@@ -303,6 +300,11 @@ impl Retained {
         report.add(self.rows);
         report.add(recount);
         report
+    }
+
+    /// What is known only after all messages were compared: stray rows, and the recount.
+    fn ended(&mut self) -> Result<(u64, Check), VerifyError> {
+        Ok((self.strays()?, self.recounted()?))
     }
 
     /// Rows that name a retained message which does not have them.
@@ -330,19 +332,21 @@ impl Retained {
         Ok(strays)
     }
 
-    fn recounted(&self) -> Check {
-        let snapshot = &self.verification.snapshot;
-        if snapshot.lives.len() > 1 {
-            return Recount::left_out("messages of earlier incarnations of the stream are gone");
+    fn recounted(&mut self) -> Result<Check, TemporaryError> {
+        if self.verification.snapshot.lives.len() > 1 {
+            let why = "messages of earlier incarnations of the stream are gone";
+            return Ok(Recount::left_out(why));
         }
         // What is not applied is not counted, so it may be anything.
         let last = self.last();
         if self.read.absent_within(1, last) > 0 {
-            return Recount::left_out(
-                "the stream was trimmed: it does not have all messages any more",
-            );
+            let why = "the stream was trimmed: it does not have all messages any more";
+            return Ok(Recount::left_out(why));
         }
-        self.recount.check(snapshot)
+        let Verification {
+            snapshot, topics, ..
+        } = &mut self.verification;
+        self.recount.check(snapshot, topics)
     }
 }
 

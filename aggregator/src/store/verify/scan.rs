@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::{
+    StoreError, TemporaryError, VerifyError,
     report::{Check, Report, Verdict},
     snapshot::Snapshot,
+    topics::{Topic, Topics},
 };
 use crate::store::{
-    digest::Digest,
     fingerprint::{Fields, Print},
     marks,
     ranges::Ranges,
@@ -26,14 +27,6 @@ const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
 /// The mark of an event. Those of the events that the snapshot has never change after it.
 const MARK: &str = "SELECT ordinal FROM marks WHERE topic_id = ?1 AND sequence = ?2";
 
-/// What the rows of a topic come to.
-#[derive(Debug, Default)]
-struct Counted {
-    unique: u64,
-    digest: Digest,
-    last_sequence: i64,
-}
-
 /// A row as far as others need it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
@@ -46,7 +39,7 @@ pub(super) struct Seen {
 /// The scan, as far as it has come.
 pub(super) struct Scan<'a> {
     snapshot: &'a Snapshot,
-    topics: HashMap<i64, Counted>,
+    topics: &'a mut Topics,
     applied: HashMap<i64, &'a Ranges>,
     rows: u64,
     last: i64,
@@ -61,11 +54,11 @@ pub(super) struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    pub fn new(snapshot: &'a Snapshot) -> Self {
+    pub fn new(snapshot: &'a Snapshot, topics: &'a mut Topics) -> Self {
         let lives = snapshot.lives.iter();
         Self {
             snapshot,
-            topics: HashMap::new(),
+            topics,
             applied: lives.map(|life| (life.id, &life.applied)).collect(),
             rows: 0,
             last: 0,
@@ -80,12 +73,12 @@ impl<'a> Scan<'a> {
     }
 
     /// Reads the next rows and hands on what others need of them; false where there are no more.
-    pub fn read<E: From<rusqlite::Error>>(
+    pub fn read(
         &mut self,
         connection: &Connection,
         after: &mut i64,
-        mut each: impl FnMut(&Seen) -> Result<(), E>,
-    ) -> Result<bool, E> {
+        mut each: impl FnMut(&Seen) -> Result<(), TemporaryError>,
+    ) -> Result<bool, VerifyError> {
         let mut statement = connection.prepare_cached(SELECT)?;
         let mut mark = connection.prepare_cached(MARK)?;
         let mut rows = statement.query(params![*after, self.snapshot.last_event, CHUNK])?;
@@ -95,11 +88,12 @@ impl<'a> Scan<'a> {
             *after = row.get(0)?;
             match self.row(*after, row, &mut mark) {
                 Ok(seen) => each(&seen)?,
-                Err(err) => {
+                Err(VerifyError::Store(StoreError::Sqlite(err))) => {
                     let sequence = *after;
                     self.readable
                         .differs(|| format!("event {sequence} cannot be read: {err}"));
                 }
+                Err(err) => return Err(err),
             }
         }
         Ok(read == CHUNK)
@@ -122,22 +116,23 @@ impl<'a> Scan<'a> {
         sequence: i64,
         row: &Row<'_>,
         mark: &mut Statement<'_>,
-    ) -> rusqlite::Result<Seen> {
+    ) -> Result<Seen, VerifyError> {
         self.rows += 1;
         self.follow(sequence, row.get(7)?);
         let topic_id = row.get(1)?;
+        let topic = self.topics.get(topic_id)?;
         let seen = Seen {
             sequence,
-            print: self.snapshot.key.print(&self.fields(topic_id, row)?),
+            print: self.snapshot.key.print(&fields(topic, row)?),
             incarnation: row.get(8)?,
             stream_sequence: row.get(9)?,
         };
         let previous: i64 = row.get(2)?;
-        let topic = self.topics.entry(topic_id).or_default();
-        topic.unique += 1;
-        topic.digest.add(&self.snapshot.key, seen.print);
-        let ordinal = topic.unique;
-        let last = std::mem::replace(&mut topic.last_sequence, sequence);
+        let counted = topic.count();
+        counted.unique += 1;
+        counted.digest.add(&self.snapshot.key, seen.print);
+        let ordinal = counted.unique;
+        let last = std::mem::replace(&mut counted.last_sequence, sequence);
         if marks::is_marked(ordinal) {
             let marked = mark.query_row(params![topic_id, sequence], |row| row.get(0));
             let marked: Option<u64> = marked.optional()?;
@@ -151,11 +146,10 @@ impl<'a> Scan<'a> {
             }
         }
         if previous != last {
-            let snapshot = self.snapshot;
             self.chain.differs(|| {
                 format!(
                     "event {sequence} names event {previous} as the one before it in topic {}, which is event {last}",
-                    snapshot.topic(topic_id)
+                    topic.label(topic_id)
                 )
             });
         }
@@ -169,21 +163,6 @@ impl<'a> Scan<'a> {
             });
         }
         Ok(seen)
-    }
-
-    fn fields<'r>(&self, topic_id: i64, row: &'r Row<'_>) -> rusqlite::Result<Fields<'r>>
-    where
-        'a: 'r,
-    {
-        let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
-        let topic = self.snapshot.topics.get(&topic_id);
-        Ok(Fields {
-            topic: topic.map_or("", |topic| topic.name.as_str()),
-            event_id: text(3)?,
-            timestamp: text(4)?,
-            source: text(5)?,
-            payload: text(6)?.as_bytes(),
-        })
     }
 
     /// Sequences have no gaps, and times follow them.
@@ -234,7 +213,11 @@ impl<'a> Scan<'a> {
     }
 
     /// Adds what the rows come to, against the record.
-    pub fn finish(mut self, connection: &Connection, report: &mut Report) -> rusqlite::Result<()> {
+    pub fn finish(
+        mut self,
+        connection: &Connection,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
         // Rows that cannot be read take their marks with them.
         if self.readable.verdict == Verdict::Ok {
             self.stray_marks(connection)?;
@@ -249,7 +232,7 @@ impl<'a> Scan<'a> {
                 )
             });
         }
-        let (unique, digests) = self.by_topic();
+        let (unique, digests) = self.by_topic()?;
         report.add(self.readable);
         report.add(unique);
         report.add(digests);
@@ -260,16 +243,12 @@ impl<'a> Scan<'a> {
         Ok(())
     }
 
-    fn by_topic(&mut self) -> (Check, Check) {
+    fn by_topic(&mut self) -> Result<(Check, Check), TemporaryError> {
         let mut unique = Check::new("topics whose events are counted right");
         let mut digests = Check::new("topics whose digest is that of their events");
-        let topics = self.snapshot.topics.len() as u64;
         let (mut counts_agree, mut digests_agree) = (0, 0);
-        let mut ids: Vec<_> = self.snapshot.topics.keys().copied().collect();
-        ids.sort_unstable();
-        for id in ids {
-            let recorded = &self.snapshot.topics[&id];
-            let found = self.topics.remove(&id).unwrap_or_default();
+        let chain = &mut self.chain;
+        self.topics.each(|recorded, found| {
             if found.unique == recorded.unique {
                 counts_agree += 1;
             } else {
@@ -293,21 +272,33 @@ impl<'a> Scan<'a> {
             if found.last_sequence != recorded.last_sequence {
                 let (name, found, recorded) =
                     (&recorded.name, found.last_sequence, recorded.last_sequence);
-                self.chain.differs(|| {
+                chain.differs(|| {
                     format!("topic {name:?}: its last event is {found}, recorded {recorded}")
                 });
             }
-        }
-        for (id, found) in &self.topics {
+        })?;
+        self.topics.each_absent(|id, found| {
             unique.differs(|| {
                 format!(
                     "{} events are of topic number {id}, which is not there",
                     found.unique
                 )
             });
-        }
+        })?;
+        let topics = self.topics.recorded();
         unique.show(topics, counts_agree);
         digests.show(topics, digests_agree);
-        (unique, digests)
+        Ok((unique, digests))
     }
+}
+
+fn fields<'r>(topic: &'r Topic, row: &'r Row<'_>) -> rusqlite::Result<Fields<'r>> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+    Ok(Fields {
+        topic: topic.name().unwrap_or(""),
+        event_id: text(3)?,
+        timestamp: text(4)?,
+        source: text(5)?,
+        payload: text(6)?.as_bytes(),
+    })
 }

@@ -1,28 +1,26 @@
 //! What is recorded in the store at one commit, before the rows are counted: read in one short transaction.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, Transaction};
 use shared::stream::StreamState;
 
+use super::{
+    VerifyError,
+    topics::{RECORD, TopicRecord, Topics},
+};
 use crate::store::{
-    StoreError,
     append::kept::{CONFLICT_BYTES, REJECTED_BYTES},
-    digest::Digest,
     fingerprint::Key,
     ranges::Ranges,
     schema,
     state::{Counters, State},
 };
 
-/// The record. Events up to `last_event` never change after it was read, for rows are only appended.
+/// The record, but for the topics. Events up to `last_event` never change after it was read, for rows are only appended.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub store_id: String,
     pub key: Key,
     pub counters: Counters,
-    /// By id.
-    pub topics: HashMap<i64, TopicRecord>,
     /// In the order of their ids.
     pub lives: Vec<Life>,
     /// The id of the one that is current.
@@ -42,17 +40,6 @@ pub(super) struct Missing {
     pub first: u64,
     pub last: u64,
     pub is_acknowledged: bool,
-}
-
-/// A row of `topics`.
-#[derive(Debug)]
-pub(super) struct TopicRecord {
-    pub name: String,
-    pub received: u64,
-    pub unique: u64,
-    pub duplicates: u64,
-    pub digest: Digest,
-    pub last_sequence: i64,
 }
 
 /// A row of `incarnations` and what belongs to it.
@@ -82,7 +69,8 @@ pub(super) struct KeptRows {
 }
 
 impl Snapshot {
-    pub fn read(connection: &mut Connection) -> Result<Self, StoreError> {
+    /// Reads it, and adds the topics of the same commit to `to`.
+    pub fn read(connection: &mut Connection, to: &mut Topics) -> Result<Self, VerifyError> {
         let transaction = connection.transaction()?;
         schema::check_version(&transaction)?;
         let State {
@@ -95,10 +83,10 @@ impl Snapshot {
             missing: _,
         } = State::load(&transaction)?;
         let lives = lives(&transaction)?;
+        topics(&transaction, to)?;
         Ok(Self {
             store_id,
             key,
-            topics: topics(&transaction)?,
             current: current.last().map(|life| life.id),
             last_event,
             missing: missing(&transaction)?,
@@ -124,32 +112,15 @@ impl Snapshot {
         let is_of = |life: &&Life| life.stream == stream.name && life.created == stream.created;
         self.lives.iter().filter(is_of).collect()
     }
-
-    /// A topic's name for people, or its id where it has none.
-    pub fn topic(&self, id: i64) -> String {
-        match self.topics.get(&id) {
-            Some(topic) => format!("{:?}", topic.name),
-            None => format!("number {id}"),
-        }
-    }
 }
 
-fn topics(read: &Transaction<'_>) -> rusqlite::Result<HashMap<i64, TopicRecord>> {
-    let sql = "SELECT id, name, received, unique_processed, duplicate_dropped, digest, \
-               last_sequence FROM topics";
-    read.prepare(sql)?
-        .query_map([], |row| {
-            let record = TopicRecord {
-                name: row.get(1)?,
-                received: row.get(2)?,
-                unique: row.get(3)?,
-                duplicates: row.get(4)?,
-                digest: Digest::from_bytes(row.get(5)?),
-                last_sequence: row.get(6)?,
-            };
-            Ok((row.get(0)?, record))
-        })?
-        .collect()
+fn topics(read: &Transaction<'_>, to: &mut Topics) -> Result<(), VerifyError> {
+    let mut statement = read.prepare(&format!("SELECT {RECORD} FROM topics"))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        to.add(&TopicRecord::read(row)?)?;
+    }
+    Ok(())
 }
 
 fn lives(read: &Transaction<'_>) -> rusqlite::Result<Vec<Life>> {

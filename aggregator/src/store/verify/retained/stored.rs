@@ -1,6 +1,6 @@
 //! A stored event that has the identity of an arrival.
 
-use rusqlite::{OptionalExtension, Row};
+use rusqlite::Row;
 use shared::event::{Content, Event};
 
 use super::column;
@@ -9,6 +9,7 @@ use crate::store::verify::{Verification, VerifyError, prints::Sorted};
 /// As its row has it, in whatever type somebody may have left there.
 pub(super) struct Stored {
     pub sequence: i64,
+    pub topic_id: i64,
     pub incarnation: i64,
     pub stream_sequence: u64,
     pub position: u64,
@@ -24,25 +25,30 @@ const SELECT: &str = "SELECT topic_id, event_id, timestamp, source, payload, inc
 impl Stored {
     /// The events with the identity of this one: one or none, in a store that is in order.
     pub fn find(
-        verification: &Verification,
+        verification: &mut Verification,
         sorted: &Sorted,
         event: &Event,
     ) -> Result<Vec<Self>, VerifyError> {
-        let snapshot = &verification.snapshot;
+        let Verification {
+            connection,
+            snapshot,
+            topics,
+            ..
+        } = verification;
         let (topic, event_id) = (event.topic.as_str(), event.event_id.as_str());
-        let mut statement = verification.connection.prepare_cached(SELECT)?;
+        let mut statement = connection.prepare_cached(SELECT)?;
         let mut stored = Vec::with_capacity(1);
         for record in sorted.find(snapshot.key.identity(topic, event_id))? {
-            let row = statement.query_row([record.sequence], |row| {
-                let named = snapshot.topics.get(&row.get(0)?);
-                // Another identity may have the same fingerprint.
-                let is_identity = named.is_some_and(|named| named.name == topic)
-                    && column(row, 1)? == event_id.as_bytes();
-                is_identity
-                    .then(|| Self::read(record.sequence, row))
-                    .transpose()
-            });
-            stored.extend(row.optional()?.flatten());
+            let mut rows = statement.query([record.sequence])?;
+            let Some(row) = rows.next()? else {
+                continue;
+            };
+            // Another identity may have the same fingerprint.
+            if topics.get(row.get(0)?)?.name() == Some(topic)
+                && column(row, 1)? == event_id.as_bytes()
+            {
+                stored.push(Self::read(record.sequence, row)?);
+            }
         }
         Ok(stored)
     }
@@ -50,6 +56,7 @@ impl Stored {
     fn read(sequence: i64, row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             sequence,
+            topic_id: row.get(0)?,
             timestamp: column(row, 2)?,
             is_filled: row.get(8)?,
             source: column(row, 3)?,
