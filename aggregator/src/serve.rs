@@ -27,7 +27,8 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
     http::{
-        self, Api, Edge, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch, starting::Entrance,
+        self, Api, Edge, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch,
+        edge::starting::Entrance,
     },
     metrics::Metrics,
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
@@ -156,7 +157,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
 fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
     let token = service.token();
     service.spawn("http", async {
-        http::server::serve(listener, entrance, token).await;
+        http::edge::server::serve(listener, entrance, token).await;
         Ok(())
     });
 }

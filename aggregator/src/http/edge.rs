@@ -1,16 +1,23 @@
 //! Around every request, within one layer: each further one would cost every request a copy of what it is around.
 
+pub mod accept;
+pub mod body;
+pub mod guard;
+pub mod observe;
+pub mod page;
+pub mod problem;
+pub mod query;
+pub mod server;
+pub mod starting;
+pub mod streaming;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
 
-use super::{
-    guard::{self, Hosts},
-    observe::{self, Watch},
-    page,
-};
+use self::{guard::Hosts, observe::Watch};
 
 /// What is around a request.
 #[derive(Debug, Clone)]

@@ -44,7 +44,7 @@ pub use self::{
     },
     requests::{CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Sampled, Told},
 };
-use super::{otlp::answer::Status, problem::Problem};
+use super::{edge::problem::Problem, publish::otlp::answer::Status};
 
 /// Requests and answers, as they are: by method and path, then by what they are. The tests send and compare them.
 pub const EXAMPLES: &str = include_str!("openapi/examples.json");

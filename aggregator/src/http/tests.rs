@@ -29,7 +29,7 @@ use shared::{
 };
 use tower::ServiceExt;
 
-use super::{Api, Hosts, Live, router};
+use super::{Hosts, Live, api::Api, router};
 use crate::{
     health::Health,
     metrics::Metrics,

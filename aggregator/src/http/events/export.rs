@@ -13,12 +13,14 @@ use bytes::Bytes;
 use futures::stream;
 use tracing::{Instrument, Span, error};
 
-use super::render_flat;
+use super::shown::render_flat;
 use crate::{
     http::{
-        Api,
-        page::{self, Piece, Room, Rows, Text},
-        streaming::unbuffered,
+        api::Api,
+        edge::{
+            page::{self, Piece, Room, Rows, Text},
+            streaming::unbuffered,
+        },
     },
     store::{
         StoreError,

@@ -20,15 +20,17 @@ use tokio::{
 };
 use tracing::{Instrument, Span, error};
 
-use super::{question, render_flat};
+use super::{filter, shown::render_flat};
 use crate::{
     http::{
-        Api,
+        api::Api,
+        edge::{
+            page::{self, SMALL_BYTES},
+            problem::{Cannot, Problem},
+            query::Query,
+            streaming::unbuffered,
+        },
         openapi::{OfTail, Tailing, Told},
-        page::{self, SMALL_BYTES},
-        problem::{Cannot, Problem},
-        query::Query,
-        streaming::unbuffered,
     },
     store::{
         StoreError,
@@ -97,7 +99,7 @@ pub async fn tail(
     })?;
     let latest = query.number("latest", MAX_LATEST)?;
     let question = Question {
-        topics: question::topics(&query)?,
+        topics: filter::topics(&query)?,
         order: Order::OldestFirst,
         ..Question::default()
     };

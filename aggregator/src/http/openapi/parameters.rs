@@ -1,4 +1,4 @@
-//! Parameters of requests, with the limits that [`Query`](crate::http::query::Query) and others check.
+//! Parameters of requests, with the limits that [`Query`](crate::http::edge::query::Query) and others check.
 
 use shared::event::MAX_NAME_BYTES;
 use utoipa::{
@@ -12,13 +12,13 @@ use utoipa::{
 
 use super::requests::{name, text, time};
 use crate::http::{
+    counts::topics::SORTS,
+    edge::page::{DEFAULT_LIMIT, MAX_LIMIT},
     events::{
-        question::{MAX_TOPICS, MAX_VALUES},
+        filter::{MAX_TOPICS, MAX_VALUES},
         tail::MAX_LATEST,
     },
-    page::{DEFAULT_LIMIT, MAX_LIMIT},
     publish::waiting,
-    topics::SORTS,
 };
 
 /// Types that stand for parameters.

@@ -18,11 +18,13 @@ use utoipa::{
 
 use super::otlp::Message;
 use crate::http::{
-    body::{BODY_TIMEOUT, MAX_BODY_BYTES},
-    otlp::{self, answer},
-    page::{self, MAX_LIMIT},
-    problem::{Cannot, ItemErrors, Problem},
-    query::Query,
+    edge::{
+        body::{BODY_TIMEOUT, MAX_BODY_BYTES},
+        page::{self, MAX_LIMIT},
+        problem::{Cannot, ItemErrors, Problem},
+        query::Query,
+    },
+    publish::otlp::{self, answer},
 };
 
 /// As the service makes them.

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::http::publish::MAX_EVENTS;
+use crate::http::publish::intake::MAX_EVENTS;
 
 /// Types that stand for a schema, and the types that it refers to.
 macro_rules! schemas {

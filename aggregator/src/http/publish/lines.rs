@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use shared::message::Elements;
 
-use crate::http::problem::Problem;
+use crate::http::edge::problem::Problem;
 
 /// The elements of a body, at most `most` of them kept.
 ///

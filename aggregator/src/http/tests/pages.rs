@@ -6,7 +6,7 @@ use axum::http::{StatusCode, Version};
 use tokio::time::{advance, timeout};
 
 use super::*;
-use crate::http::{
+use crate::http::edge::{
     page::{PAGE_BYTES, SMALL_BYTES},
     server::deadline::SHORTEST,
 };
