@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use aggregator::{
-    acknowledge, backup,
+    commands::{acknowledge_missing, backup, healthcheck, serve, verify},
     config::{self, Command, Exit, Settings},
-    healthcheck, serve, verify,
 };
 use shared::telemetry::{self, Export};
 
@@ -49,7 +48,7 @@ fn main() -> ExitCode {
             backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
         }
         Command::AcknowledgeMissing(listen) => runtime
-            .block_on(acknowledge::acknowledge(listen))
+            .block_on(acknowledge_missing::acknowledge(listen))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };

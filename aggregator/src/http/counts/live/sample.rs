@@ -8,11 +8,11 @@ use tokio::time::timeout;
 
 use crate::{
     clock,
-    commits::Taken,
     http::{
         api::Api,
         counts::{health, stats},
     },
+    metrics::commits::Taken,
     store::reader,
 };
 

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use crate::healthcheck::reachable;
+use super::healthcheck::reachable;
 
 /// The store may be busy with a batch, or with making its index anew.
 const TIMEOUT: Duration = Duration::from_secs(30);
