@@ -26,7 +26,7 @@ use utoipa_axum::{
 
 pub use self::{
     api::Api,
-    counts::live::{Live, keep_learning, keep_sampling},
+    counts::live::{keep_learning, keep_sampling, samples::Live},
     edge::{
         Edge,
         guard::Hosts,

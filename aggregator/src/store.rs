@@ -3,6 +3,7 @@
 //! [`Writer`] is the one way in: it appends batches. [`Reader`] answers queries.
 
 mod opening;
+mod position;
 pub mod ranges;
 mod sqlite;
 mod waits;
@@ -13,15 +14,12 @@ use shared::message::Arrivals;
 
 pub use self::{
     opening::Opening,
+    position::{Met, Position, Standing, Witness},
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, backup,
         reader::{self, Reader},
         verify,
-        writer::{
-            Writer, WriterEnded,
-            incarnation::{Met, Position, Standing, Witness},
-            kept::Bounds,
-        },
+        writer::{Writer, WriterEnded, kept::Bounds},
     },
     waits::{Outcome, Place as StreamPlace, Wait},
 };

@@ -10,6 +10,7 @@ mod content;
 mod depth;
 mod fields;
 mod fitted;
+mod rules;
 mod timestamp;
 
 use std::{borrow::Cow, fmt};
@@ -19,7 +20,6 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use self::fields::{Plain, RawFields, Rules};
 pub use self::{
     content::Content,
     depth::MAX_DEPTH,
@@ -27,6 +27,10 @@ pub use self::{
     timestamp::{Instant, Timestamp},
 };
 pub(crate) use self::{depth::is_deeper, fields::Text};
+use self::{
+    fields::{Plain, RawFields},
+    rules::Rules,
+};
 
 /// Largest event in bytes of JSON, white space around it left out.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    counts::live::Live,
+    counts::live::samples::Live,
     edge::{guard::Hosts, problem::Problem},
 };
 use crate::{

@@ -1,6 +1,7 @@
 //! `GET /live`: the counters and the state of the service, each second, as server-sent events. The page at `/` shows them.
 
 mod sample;
+pub mod samples;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -31,26 +32,8 @@ use crate::http::{
     openapi::{Sampled, Tailing},
 };
 
-/// Samples that are kept, one a second: five minutes.
-const KEPT: usize = 300;
-
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-
-/// The latest samples as JSON, the newest last, kept in memory since the start. Cheap to clone; all clones are one.
-#[derive(Debug, Clone, Default)]
-pub struct Live(Arc<watch::Sender<VecDeque<Bytes>>>);
-
-impl Live {
-    fn add(&self, sample: Bytes) {
-        self.0.send_modify(|kept| {
-            if kept.len() == KEPT {
-                kept.pop_front();
-            }
-            kept.push_back(sample);
-        });
-    }
-}
 
 /// Takes samples until the token is cancelled.
 ///
@@ -115,7 +98,7 @@ pub async fn follow(
     Query::parse(query.as_deref(), &[])?;
     let place = Arc::clone(&api.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
-    let mut samples = api.live.0.subscribe();
+    let mut samples = api.live.subscribe();
     let history = history(&samples.borrow_and_update());
     let following = Following {
         samples,
@@ -159,7 +142,10 @@ impl Following {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        samples::{KEPT, Live},
+        *,
+    };
 
     #[test]
     fn the_history_is_one_event_whose_samples_all_clients_share() {
@@ -167,7 +153,7 @@ mod tests {
         for kept in 0..KEPT + 2 {
             live.add(format!("{{\"n\":{kept}}}").into());
         }
-        let kept = live.0.borrow().clone();
+        let kept = live.subscribe().borrow().clone();
         assert_eq!(kept.len(), KEPT);
         let clients = [history(&kept), history(&kept)];
         for piece in &clients {

@@ -11,6 +11,7 @@ mod message;
 mod request;
 #[cfg(test)]
 mod tests;
+mod value;
 
 use std::sync::{Arc, atomic::Ordering};
 

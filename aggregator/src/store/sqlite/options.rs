@@ -1,6 +1,9 @@
 //! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
 
-use super::{dedup::index::Faults, writer::kept::Bounds};
+use super::{
+    dedup::index::{Faults, Setup},
+    writer::kept::Bounds,
+};
 use crate::store::opening::Opening;
 
 #[derive(Debug, Clone)]
@@ -35,6 +38,18 @@ impl Default for Options {
             bounds: Bounds::default(),
             opening: Opening::default(),
             faults: Faults::default(),
+        }
+    }
+}
+
+impl Options {
+    /// What the dedup index is opened with.
+    pub fn index(&self) -> Setup<'_> {
+        Setup {
+            table_entries: self.table_entries,
+            replay_rows: self.replay_rows,
+            opening: &self.opening,
+            faults: &self.faults,
         }
     }
 }

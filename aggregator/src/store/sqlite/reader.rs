@@ -35,7 +35,7 @@ use super::{
     file::connection::{connect, connect_again},
     gate::Inside,
     memory::Memory,
-    writer::state::load_applied,
+    writer::incarnation::load_applied,
 };
 use crate::store::{StoreError, ranges::Ranges};
 

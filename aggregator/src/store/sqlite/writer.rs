@@ -12,10 +12,7 @@ use std::{path::PathBuf, sync::Arc, thread};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::{
-    incarnation::{Met, Standing},
-    owner::Owner,
-};
+use self::owner::Owner;
 use super::{
     dedup::{
         fingerprint::Key,
@@ -26,7 +23,7 @@ use super::{
     options::Options,
 };
 use crate::store::{
-    Appended, Delivery, Position, StoreError,
+    Appended, Delivery, Met, Position, Standing, StoreError,
     waits::{Wait, Waits},
 };
 

@@ -150,7 +150,7 @@ pub struct KeyValue {
     pub value: Option<AnyValue>,
 }
 
-/// A value of any type, or none. Its JSON is in [`json`].
+/// A value of any type, or none. Its JSON is in [`value`](super::value).
 #[derive(Clone, PartialEq, Message)]
 pub struct AnyValue {
     #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7")]

@@ -34,7 +34,7 @@ use self::{
     sealed::Sealed,
     threads::Threads,
 };
-use crate::store::sqlite::{file::files::Identity, options::Options};
+use crate::store::{opening::Opening, sqlite::file::files::Identity};
 
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
@@ -67,6 +67,19 @@ pub enum IndexError {
     #[cfg(test)]
     #[error("a fault that was set")]
     Fault,
+}
+
+/// What an index is opened with.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Setup<'a> {
+    /// Entries at which a table is sealed.
+    pub table_entries: usize,
+    /// Rows that are read at once when the index is read again.
+    pub replay_rows: usize,
+    /// Told how far that has come.
+    pub opening: &'a Opening,
+    /// What tests do to the threads.
+    pub faults: &'a Faults,
 }
 
 /// What answers are worth: which index gave them, and all events up to which sequence it knew.
@@ -117,22 +130,22 @@ impl Seal {
 
 impl Index {
     /// Over the tree that is in `folder` or is made there, with nothing in memory.
-    fn open(folder: &Path, options: &Options) -> Result<(Self, Option<Seal>), IndexError> {
+    fn open(folder: &Path, setup: &Setup<'_>) -> Result<(Self, Option<Seal>), IndexError> {
         let (sealed, seal) = Sealed::open(folder)?;
         let reach = seal.map_or(0, |seal| seal.reach);
         let shared = Arc::new(Shared {
             sealed,
-            recent: RwLock::new(Recent::new(options.table_entries, reach)),
+            recent: RwLock::new(Recent::new(setup.table_entries, reach)),
             memory: Mutex::new(Memory::new(reach)),
             changed: Condvar::new(),
-            faults: options.faults.clone(),
+            faults: setup.faults.clone(),
         });
         let threads = Threads::start(&shared)?;
         let index = Self {
             id: uuid::Uuid::new_v4(),
             shared,
             threads,
-            table_entries: options.table_entries,
+            table_entries: setup.table_entries,
             folder: (folder.to_owned(), Identity::of(folder)?),
         };
         Ok((index, seal))

@@ -86,7 +86,7 @@ fn opened(store: &Store, folder: &Path) -> Index {
         &store.aside(),
         &Key([0; 16]),
         0,
-        &store.options,
+        &store.options.index(),
     )
     .unwrap()
 }

@@ -4,13 +4,11 @@
 //! again, with the stream's creation time unchanged; then a new epoch of ours begins. Numbers of earlier epochs
 //! stay known, by the JetStream time that every delivery carries.
 
-use rusqlite::{Connection, Transaction, params};
-use shared::stream::StreamState;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tracing::warn;
 
-use super::state::{State, load_lives};
 use crate::store::{
-    Delivery, StoreError,
+    Delivery, Met, StoreError, Witness,
     ranges::{Ranges, Tracked},
 };
 
@@ -28,35 +26,6 @@ pub(in crate::store) struct Incarnation {
     pub applied: Tracked,
     /// Whether the latest time and the witness are written as they are.
     pub is_written: bool,
-}
-
-/// The applied message with the highest sequence, by which a stream is known again.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Witness {
-    /// Its sequence in the stream.
-    pub sequence: u64,
-    /// When the stream took it, in nanoseconds since 1970.
-    pub time: i64,
-}
-
-/// How far the current stream is applied, and by what it is known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Standing {
-    /// All sequences up to this one are applied and on disk, or missing for good.
-    pub floor: u64,
-    /// What the stream must still have in this place, unless it was trimmed; none before a message was applied.
-    pub witness: Option<Witness>,
-}
-
-/// Where the store stands in the stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Position {
-    /// The store's own id.
-    pub store_id: String,
-    /// How far it has come.
-    pub standing: Standing,
-    /// Sequences that the stream lost before they were applied, and that nobody acknowledged.
-    pub missing: u64,
 }
 
 /// Whether a delivery was applied before, as far as its number and time tell; its events must then be found in
@@ -148,45 +117,21 @@ impl Incarnation {
     }
 }
 
-/// The stream as it was met.
-#[derive(Debug, Clone)]
-pub struct Met {
-    /// Its state.
-    pub stream: StreamState,
-    /// Sequences between its first and its last that it does not have.
-    pub deleted: Ranges,
-    /// Whether it has another message in the place of the witness.
-    pub is_other: bool,
-    /// The first sequence that it gave out.
-    pub begins: u64,
-}
-
-impl From<StreamState> for Met {
-    fn from(stream: StreamState) -> Self {
-        Self {
-            stream,
-            deleted: Ranges::default(),
-            is_other: false,
-            begins: 1,
-        }
-    }
-}
-
 /// Compares the stream with what the store knows of it, and begins a new life where it is another one.
-/// Changes `next`; the caller commits.
+/// Changes `lives`, and tells how many sequences are newly missing; the caller commits.
 pub(in crate::store) fn meet(
     transaction: &Transaction<'_>,
-    next: &mut State,
+    lives: &mut Vec<Incarnation>,
     met: &Met,
     now: i64,
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     let stream = &met.stream;
-    next.lives = load_lives(
+    *lives = load_lives(
         transaction,
         "stream = ?1 AND created = ?2",
         params![stream.name, stream.created],
     )?;
-    let life = match next.lives.last() {
+    let life = match lives.last() {
         None => Some(Incarnation::begin(
             transaction,
             &stream.name,
@@ -200,19 +145,20 @@ pub(in crate::store) fn meet(
         }
         Some(_) => None,
     };
-    next.lives.extend(life);
-    note_missing(transaction, next, met, now)
+    lives.extend(life);
+    note_missing(transaction, lives, met, now)
 }
 
-/// Records the sequences that the stream no longer has and that were never applied, and lets the floor pass them.
+/// Records the sequences that the stream no longer has and that were never applied, and lets the floor pass them. Tells how
+/// many there were.
 fn note_missing(
     transaction: &Transaction<'_>,
-    next: &mut State,
+    lives: &mut [Incarnation],
     met: &Met,
     now: i64,
-) -> Result<(), StoreError> {
-    let Some((current, earlier)) = next.lives.split_last_mut() else {
-        return Ok(());
+) -> Result<u64, StoreError> {
+    let Some((current, earlier)) = lives.split_last_mut() else {
+        return Ok(0);
     };
     let mut insert = transaction.prepare_cached(
         "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
@@ -246,8 +192,7 @@ fn note_missing(
             "the stream lost messages that were never applied; GET /missing lists them"
         );
     }
-    next.missing += missing;
-    Ok(())
+    Ok(missing)
 }
 
 /// Missing sequences that nobody acknowledged. It reads every range, so memory keeps the count.
@@ -258,14 +203,71 @@ pub(in crate::store) fn count_missing(connection: &Connection) -> rusqlite::Resu
         .query_row([], |row| row.get(0))
 }
 
-/// Marks all missing sequences as known to a person, and tells how many there were.
+/// Marks all missing sequences as known to a person.
 pub(in crate::store) fn acknowledge_missing(
     transaction: &Transaction<'_>,
-    next: &mut State,
     now: i64,
-) -> Result<u64, StoreError> {
-    let count = std::mem::take(&mut next.missing);
+) -> Result<(), StoreError> {
     let sql = "UPDATE missing SET acknowledged_at = ?1 WHERE acknowledged_at IS NULL";
     transaction.execute(sql, [now])?;
-    Ok(count)
+    Ok(())
+}
+
+/// The lives of the stream that the matching life belongs to, in the order of their epochs.
+pub(in crate::store) fn load_lives(
+    connection: &Connection,
+    matching: &str,
+    values: &[&dyn rusqlite::ToSql],
+) -> Result<Vec<Incarnation>, StoreError> {
+    let stream: Option<(String, i64)> = connection
+        .query_row(
+            &format!("SELECT stream, created FROM incarnations WHERE {matching} LIMIT 1"),
+            values,
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )
+        .optional()?;
+    let Some((stream, created)) = stream else {
+        return Ok(Vec::new());
+    };
+    let mut lives = connection
+        .prepare_cached(
+            "SELECT id, epoch, latest_time, witness, witness_time, evicted_to FROM incarnations \
+             WHERE stream = ?1 AND created = ?2 ORDER BY epoch",
+        )?
+        .query_map(params![stream, created], |row| {
+            Ok(Incarnation {
+                id: row.get(0)?,
+                stream: stream.clone(),
+                created,
+                epoch: row.get(1)?,
+                latest_time: row.get(2)?,
+                witness: Witness {
+                    sequence: row.get(3)?,
+                    time: row.get(4)?,
+                },
+                evicted_to: row.get(5)?,
+                applied: Tracked::default(),
+                is_written: true,
+            })
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    for life in &mut lives {
+        life.applied = Tracked::written(load_applied(connection, life.id)?);
+    }
+    Ok(lives)
+}
+
+/// The applied sequences of one incarnation.
+pub(in crate::store) fn load_applied(
+    connection: &Connection,
+    incarnation: i64,
+) -> rusqlite::Result<Ranges> {
+    let mut ranges = Ranges::default();
+    let mut statement =
+        connection.prepare_cached("SELECT first, last FROM applied WHERE incarnation = ?1")?;
+    let mut rows = statement.query([incarnation])?;
+    while let Some(row) = rows.next()? {
+        ranges.insert(row.get(0)?, row.get(1)?);
+    }
+    Ok(ranges)
 }

@@ -9,14 +9,13 @@ use tracing::{debug, warn};
 use super::{
     Place, Task, Work,
     append::{self, Fresh, Ground},
-    incarnation::{self, Met, Standing},
-    kept,
+    incarnation, kept,
     state::State,
     topics::Topics,
     wal::Wal,
 };
 use crate::store::{
-    Appended, Position, StoreError,
+    Appended, Met, Position, Standing, StoreError,
     sqlite::{
         dedup::{
             fingerprint::Key,
@@ -114,7 +113,8 @@ impl Owner {
                 }
                 Work::Other(Task::AcknowledgeMissing(now, reply)) => {
                     let _ = reply.send(self.write(|ground, next| {
-                        incarnation::acknowledge_missing(ground.transaction, next, now)
+                        incarnation::acknowledge_missing(ground.transaction, now)?;
+                        Ok(std::mem::take(&mut next.missing))
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
@@ -171,7 +171,7 @@ impl Owner {
 
     fn meet(&mut self, met: &Met, now: i64) -> Result<Position, StoreError> {
         self.write(|ground, next| {
-            incarnation::meet(ground.transaction, next, met, now)?;
+            next.missing += incarnation::meet(ground.transaction, &mut next.lives, met, now)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
                 standing: next.standing(),
@@ -324,7 +324,7 @@ impl Owner {
             &open.connection,
             &self.key,
             open.state.last_event,
-            &self.place.options,
+            &self.place.options.index(),
         )?;
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(recovered);

@@ -1,13 +1,9 @@
 //! What the writer knows between two transactions, as the store last committed it.
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
-use super::incarnation::{Incarnation, Standing, Witness, count_missing};
-use crate::store::{
-    Appended, StoreError,
-    ranges::{Ranges, Tracked},
-    sqlite::dedup::fingerprint::Key,
-};
+use super::incarnation::{Incarnation, count_missing, load_lives};
+use crate::store::{Appended, Standing, StoreError, sqlite::dedup::fingerprint::Key};
 
 /// The writer's memory. A transaction changes it; where that fails, it is dropped and read again.
 #[derive(Debug)]
@@ -166,63 +162,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// The lives of the stream that the matching life belongs to, in the order of their epochs.
-pub(in crate::store) fn load_lives(
-    connection: &Connection,
-    matching: &str,
-    values: &[&dyn rusqlite::ToSql],
-) -> Result<Vec<Incarnation>, StoreError> {
-    let stream: Option<(String, i64)> = connection
-        .query_row(
-            &format!("SELECT stream, created FROM incarnations WHERE {matching} LIMIT 1"),
-            values,
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )
-        .optional()?;
-    let Some((stream, created)) = stream else {
-        return Ok(Vec::new());
-    };
-    let mut lives = connection
-        .prepare_cached(
-            "SELECT id, epoch, latest_time, witness, witness_time, evicted_to FROM incarnations \
-             WHERE stream = ?1 AND created = ?2 ORDER BY epoch",
-        )?
-        .query_map(params![stream, created], |row| {
-            Ok(Incarnation {
-                id: row.get(0)?,
-                stream: stream.clone(),
-                created,
-                epoch: row.get(1)?,
-                latest_time: row.get(2)?,
-                witness: Witness {
-                    sequence: row.get(3)?,
-                    time: row.get(4)?,
-                },
-                evicted_to: row.get(5)?,
-                applied: Tracked::default(),
-                is_written: true,
-            })
-        })?
-        .collect::<Result<Vec<_>, _>>()?;
-    for life in &mut lives {
-        life.applied = Tracked::written(load_applied(connection, life.id)?);
-    }
-    Ok(lives)
-}
-
-/// The applied sequences of one incarnation.
-pub(in crate::store) fn load_applied(
-    connection: &Connection,
-    incarnation: i64,
-) -> rusqlite::Result<Ranges> {
-    let mut ranges = Ranges::default();
-    let mut statement =
-        connection.prepare_cached("SELECT first, last FROM applied WHERE incarnation = ?1")?;
-    let mut rows = statement.query([incarnation])?;
-    while let Some(row) = rows.next()? {
-        ranges.insert(row.get(0)?, row.get(1)?);
-    }
-    Ok(ranges)
 }

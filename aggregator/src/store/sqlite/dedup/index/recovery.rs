@@ -9,13 +9,10 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{info, warn};
 
-use super::{Entry, Index, IndexError, Seal, Step};
+use super::{Entry, Index, IndexError, Seal, Setup, Step};
 use crate::store::{
     StoreError,
-    sqlite::{
-        dedup::fingerprint::{Fields, Key},
-        options::Options,
-    },
+    sqlite::dedup::fingerprint::{Fields, Key},
 };
 
 /// Progress is logged whenever so many rows more have been read.
@@ -29,19 +26,19 @@ pub(in crate::store) fn recover(
     connection: &Connection,
     key: &Key,
     last_event: i64,
-    options: &Options,
+    setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
     let again = |index: Index| {
-        read_again(&index, connection, key, last_event, options)?;
+        read_again(&index, connection, key, last_event, setup)?;
         Ok(index)
     };
     let read = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
         Some(index) => again(index),
-        None => open(folder, connection, last_event, options).and_then(again),
+        None => open(folder, connection, last_event, setup).and_then(again),
     };
     match read {
         // Met while the rows were read, when merging began where it had ended.
-        Err(StoreError::Index(err)) if err.is_damage() => again(make_anew(folder, &err, options)?),
+        Err(StoreError::Index(err)) if err.is_damage() => again(make_anew(folder, &err, setup)?),
         read => read,
     }
 }
@@ -72,11 +69,11 @@ fn remove(folder: &Path) -> std::io::Result<()> {
 fn make_anew(
     folder: &Path,
     reason: &dyn std::fmt::Display,
-    options: &Options,
+    setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
     warn!(%reason, "the dedup index cannot be used; making it anew");
     discard(folder)?;
-    let (index, _) = Index::open(folder, options)?;
+    let (index, _) = Index::open(folder, setup)?;
     Ok(index)
 }
 
@@ -84,18 +81,18 @@ fn open(
     folder: &Path,
     connection: &Connection,
     last_event: i64,
-    options: &Options,
+    setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
     // What a kill in the middle of discarding left.
     remove(&aside(folder)).map_err(IndexError::from)?;
-    let reason = match Index::open(folder, options) {
+    let reason = match Index::open(folder, setup) {
         Ok((index, None)) => return Ok(index),
         Ok((index, Some(seal))) if is_known(connection, seal, last_event)? => return Ok(index),
         Ok(_) => "its newest seal is none of this store".to_owned(),
         Err(err) if err.is_damage() => err.to_string(),
         Err(err) => return Err(err.into()),
     };
-    make_anew(folder, &reason, options)
+    make_anew(folder, &reason, setup)
 }
 
 /// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
@@ -119,17 +116,17 @@ fn read_again(
     connection: &Connection,
     key: &Key,
     last_event: i64,
-    options: &Options,
+    setup: &Setup<'_>,
 ) -> Result<(), StoreError> {
     let first = index.known();
     let mut shown = first;
     while index.known() < last_event {
         let step = "the dedup index is being rebuilt";
-        options.opening.events(step, index.known(), last_event);
+        setup.opening.events(step, index.known(), last_event);
         index.shared.faults.at(Step::Replay)?;
         index.make_room()?;
         let known = index.known();
-        let entries = read(connection, key, known, options.replay_rows)?;
+        let entries = read(connection, key, known, setup.replay_rows)?;
         // Sequences have no gaps: a row that is not there would be an identity that is stored again.
         let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
         if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
