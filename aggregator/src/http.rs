@@ -25,15 +25,9 @@ use utoipa_axum::{
 };
 
 pub use self::{
-    api::Api,
-    counts::live::{keep_learning, keep_sampling, samples::Live},
-    edge::{
-        Edge,
-        guard::Hosts,
-        observe::Watch,
-        page::{MAX_PAGES, MAX_PIECES},
-    },
-    events::tail::MAX_TAILS,
+    api::{Api, Broker, Process},
+    counts::live::{keep_learning, keep_sampling},
+    edge::{Edge, guard::Hosts, observe::Watch, places::Places},
 };
 use self::{
     counts::{health, live, metrics, stats, topics},
@@ -48,13 +42,7 @@ use self::{
 /// The API's routes, each with what it says of itself in `GET /openapi.json`. Unknown paths and methods are answered as
 /// problem documents, too.
 pub fn router(api: Arc<Api>) -> Router {
-    let edge = Edge {
-        hosts: api.hosts.clone(),
-        watch: Watch {
-            metrics: api.metrics.clone(),
-            tracer: api.tracer.clone(),
-        },
-    };
+    let edge = api.edge.clone();
     let publish = intake::State {
         api: Arc::clone(&api),
         intake: Intake::default(),

@@ -13,7 +13,6 @@ use shared::{
 };
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
@@ -26,10 +25,7 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{
-        self, Api, Edge, Hosts, Live, MAX_PAGES, MAX_PIECES, MAX_TAILS, Watch,
-        edge::starting::Entrance,
-    },
+    http::{self, Api, Broker, Edge, Hosts, Process, Watch, edge::starting::Entrance},
     metrics::Metrics,
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
@@ -64,15 +60,15 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let service = Service::default();
     let token = service.token();
 
-    let (opening, hosts) = (Opening::default(), Hosts::new(&settings.allowed_hosts));
+    let opening = Opening::default();
     let edge = Edge {
-        hosts: hosts.clone(),
+        hosts: Hosts::new(&settings.allowed_hosts),
         watch: Watch {
             metrics: metrics.clone(),
             tracer: tracer.clone(),
         },
     };
-    let entrance = Entrance::new(opening.clone(), edge);
+    let entrance = Entrance::new(opening.clone(), edge.clone());
     answer(&service, listener, entrance.clone());
     info!(
         address = format!("http://{address}"),
@@ -95,28 +91,23 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         tracer: tracer.clone(),
     };
     let (publisher, driver) = Publisher::new(connection.clone(), options);
-    let api = Arc::new(Api {
-        reader,
-        writer: writer.clone(),
-        publisher,
+    let broker = Broker {
         connection: connection.clone(),
+        publisher,
         stream: settings.stream.clone(),
         durable: settings.durable.clone(),
         stream_max_bytes: settings.stream_max_bytes.as_u64(),
+    };
+    let process = Process {
         health: health.clone(),
         metrics: metrics.clone(),
-        tracer: tracer.clone(),
-        pages: Arc::new(Semaphore::new(MAX_PAGES)),
-        pieces: Arc::new(Semaphore::new(MAX_PIECES)),
-        tails: Arc::new(Semaphore::new(MAX_TAILS)),
         stopping: token.clone(),
-        otlp_topic: settings.otlp_topic.clone(),
-        hosts,
-        live: Live::default(),
-        identified_by_digest: 0.into(),
         started,
         started_at,
-    });
+    };
+    let store = (reader, writer.clone());
+    let api = Api::new(store, broker, process, edge, settings.otlp_topic.clone());
+    let api = Arc::new(api);
     let consumer = Consumer {
         connection: connection.clone(),
         stream: settings.stream_settings(),

@@ -1,18 +1,14 @@
 //! What the handlers share.
 
-use std::{
-    sync::{Arc, atomic::AtomicU64},
-    time::Instant,
-};
+use std::{sync::atomic::AtomicU64, time::Instant};
 
 use axum::http::Uri;
-use shared::{connection::Connection, publish::Publisher, trace::Tracer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use shared::{connection::Connection, publish::Publisher};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     counts::live::samples::Live,
-    edge::{guard::Hosts, problem::Problem},
+    edge::{Edge, places::Places, problem::Problem},
 };
 use crate::{
     health::Health,
@@ -27,56 +23,82 @@ pub struct Api {
     pub reader: Reader,
     /// For marking what people have seen to; events come in by the stream only.
     pub writer: Writer,
-    /// The way onto the stream.
-    pub publisher: Publisher,
+    /// The broker and the stream there.
+    pub broker: Broker,
+    /// What the process knows of itself.
+    pub process: Process,
+    /// What is around every request.
+    pub edge: Edge,
+    /// The places that answers take.
+    pub places: Places,
+    /// What OTLP needs.
+    pub otlp: Otlp,
+    /// What the live page shows.
+    pub live: Live,
+}
+
+/// The broker, and the stream there.
+#[derive(Debug)]
+pub struct Broker {
     /// To the broker.
     pub connection: Connection,
+    /// The way onto the stream.
+    pub publisher: Publisher,
     /// The stream's name.
     pub stream: String,
     /// The durable consumer's name.
     pub durable: String,
     /// Size at which the stream is full.
     pub stream_max_bytes: u64,
+}
+
+/// What the process knows of itself.
+#[derive(Debug)]
+pub struct Process {
     /// What the parts of the service say of themselves.
     pub health: Health,
     /// What is measured.
     pub metrics: Metrics,
-    /// Makes spans of requests.
-    pub tracer: Tracer,
-    /// Places for large answers in memory.
-    pub pages: Arc<Semaphore>,
-    /// Places for pieces of exports and tails, each of which needs one of a page, too.
-    pub pieces: Arc<Semaphore>,
-    /// Places for clients that follow events.
-    pub tails: Arc<Semaphore>,
     /// Cancelled when the service stops: what has no end of its own ends then.
     pub stopping: CancellationToken,
-    /// The attribute of an OTLP resource that is the topic of its records.
-    pub otlp_topic: String,
-    /// The names by which the service may be asked.
-    pub hosts: Hosts,
-    /// What the live page shows.
-    pub live: Live,
-    /// OTLP records on the stream that have a digest for an id, since the start.
-    pub identified_by_digest: AtomicU64,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
     /// When the process started, in microseconds since 1970.
     pub started_at: i64,
 }
 
-impl Api {
-    /// A place for a large answer in memory, once there is one.
-    pub async fn place(&self) -> OwnedSemaphorePermit {
-        let place = Arc::clone(&self.pages).acquire_owned().await;
-        place.expect("the semaphore is never closed")
-    }
+/// What OTLP needs.
+#[derive(Debug)]
+pub struct Otlp {
+    /// The attribute of a resource that is the topic of its records.
+    pub topic: String,
+    /// Records on the stream that have a digest for an id, since the start.
+    pub identified_by_digest: AtomicU64,
+}
 
-    /// The places for a piece of an endless answer, once there are both.
-    pub async fn piece(&self) -> Vec<OwnedSemaphorePermit> {
-        let piece = Arc::clone(&self.pieces).acquire_owned().await;
-        let piece = piece.expect("the semaphore is never closed");
-        vec![piece, self.place().await]
+impl Api {
+    /// Of a service that has these parts. The attribute `otlp_topic` of an OTLP resource is the topic of its records.
+    #[must_use]
+    pub fn new(
+        (reader, writer): (Reader, Writer),
+        broker: Broker,
+        process: Process,
+        edge: Edge,
+        otlp_topic: String,
+    ) -> Self {
+        Self {
+            reader,
+            writer,
+            broker,
+            process,
+            edge,
+            places: Places::default(),
+            otlp: Otlp {
+                topic: otlp_topic,
+                identified_by_digest: AtomicU64::default(),
+            },
+            live: Live::default(),
+        }
     }
 }
 

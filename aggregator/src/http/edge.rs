@@ -5,6 +5,7 @@ pub mod body;
 pub mod guard;
 pub mod observe;
 pub mod page;
+pub mod places;
 pub mod problem;
 pub mod query;
 pub mod server;

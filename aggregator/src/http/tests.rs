@@ -27,9 +27,10 @@ use shared::{
     stream::StreamState,
     trace::Tracer,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Hosts, Live, api::Api, router};
+use super::{Broker, Edge, Hosts, Places, Process, Watch, api::Api, router};
 use crate::{
     health::Health,
     metrics::Metrics,
@@ -60,28 +61,31 @@ impl Fixture {
             tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        let api = Arc::new(Api {
-            reader,
-            writer: writer.clone(),
-            publisher,
+        let broker = Broker {
             connection,
+            publisher,
             stream: "EVENTS".to_owned(),
             durable: "aggregator".to_owned(),
             stream_max_bytes: 1 << 30,
+        };
+        let process = Process {
             health: Health::starting(),
             metrics: Metrics::new(),
-            tracer: Tracer::off(),
-            pages: Arc::new(tokio::sync::Semaphore::new(1)),
-            pieces: Arc::new(tokio::sync::Semaphore::new(1)),
-            tails: Arc::new(tokio::sync::Semaphore::new(1)),
-            stopping: tokio_util::sync::CancellationToken::new(),
-            otlp_topic: "service.name".to_owned(),
-            hosts: Hosts::default(),
-            live: Live::default(),
-            identified_by_digest: 0.into(),
+            stopping: CancellationToken::new(),
             started: Instant::now(),
             started_at: 0,
-        });
+        };
+        let edge = Edge {
+            hosts: Hosts::default(),
+            watch: Watch {
+                metrics: process.metrics.clone(),
+                tracer: Tracer::off(),
+            },
+        };
+        let store = (reader, writer.clone());
+        let mut api = Api::new(store, broker, process, edge, "service.name".to_owned());
+        api.places = Places::new(1, 1, 1);
+        let api = Arc::new(api);
         Self {
             router: router(Arc::clone(&api)).layer(map_request(with_host)),
             api,

@@ -89,7 +89,7 @@ pub async fn health(
         timestamp: clock::rfc3339(now),
         checks,
         missing,
-        notices: api.health.noticed(),
+        notices: api.process.health.noticed(),
         clock,
     };
     Ok((code, Json(health)))
@@ -114,8 +114,8 @@ pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery)
 
 /// The parts that do not work, by what they said themselves.
 pub fn failing(api: &Api) -> BTreeMap<&'static str, String> {
-    let mut checks = api.health.failing();
-    let link = api.connection.link();
+    let mut checks = api.process.health.failing();
+    let link = api.broker.connection.link();
     if !link.connected {
         let none = || "there is no connection".to_owned();
         let reason = link.last_error.unwrap_or_else(none);

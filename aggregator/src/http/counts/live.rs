@@ -96,7 +96,7 @@ pub async fn follow(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let place = Arc::clone(&api.tails).try_acquire_owned();
+    let place = Arc::clone(&api.places.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
     let mut samples = api.live.subscribe();
     let history = history(&samples.borrow_and_update());
@@ -128,7 +128,7 @@ fn history(kept: &VecDeque<Bytes>) -> Piece {
 
 impl Following {
     async fn next(mut self) -> Option<(Result<Event, std::convert::Infallible>, Self)> {
-        let stopping = self.api.stopping.clone();
+        let stopping = self.api.process.stopping.clone();
         tokio::select! {
             changed = self.samples.changed() => changed.ok()?,
             () = stopping.cancelled() => return None,

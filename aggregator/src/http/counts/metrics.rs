@@ -49,7 +49,7 @@ pub async fn metrics(
     // The stream first, as in `/stats`: what is in it then is either counted or pending.
     let broker = standing(&api).await;
     let figures = figures(&api).await;
-    let mut told = Exposition::new(api.metrics.gather());
+    let mut told = Exposition::new(api.process.metrics.gather());
     if let Some(Figures {
         stats,
         seals,
@@ -73,7 +73,7 @@ pub async fn metrics(
     told.gauge(
         "aggregator_stream_max_bytes",
         "Size at which the stream is full, by configuration",
-        api.stream_max_bytes,
+        api.broker.stream_max_bytes,
     );
     of_service(&mut told, &api);
     parts(&mut told, &api, figures.is_none());
@@ -101,10 +101,14 @@ async fn figures(api: &Api) -> Option<Figures> {
 }
 
 async fn standing(api: &Api) -> Option<Standing> {
-    if !api.connection.is_connected() {
+    if !api.broker.connection.is_connected() {
         return None;
     }
-    let asked = stream::standing(&api.connection, &api.stream, &api.durable);
+    let asked = stream::standing(
+        &api.broker.connection,
+        &api.broker.stream,
+        &api.broker.durable,
+    );
     match timeout(PATIENCE, asked).await {
         Ok(Ok(standing)) => Some(standing),
         Ok(Err(err)) => {
@@ -251,23 +255,24 @@ fn of_service(told: &mut Exposition, api: &Api) {
     told.counter(
         "aggregator_stalls_total",
         "How often messages waited and nothing was applied for so long that they were pulled anew, since the start",
-        api.health.stalled(),
+        api.process.health.stalled(),
     );
     told.counter(
         "aggregator_identified_by_digest_total",
         "OTLP records on the stream that had no id of their own, since the start",
-        api.identified_by_digest
+        api.otlp
+            .identified_by_digest
             .load(std::sync::atomic::Ordering::Relaxed),
     );
     told.counter(
         "aggregator_broker_connects_total",
         "How often the broker was connected to, since the start",
-        api.connection.link().connects,
+        api.broker.connection.link().connects,
     );
     told.gauge(
         "aggregator_unconfirmed_bytes",
         "Bytes of events that wait for their PubAck",
-        api.publisher.unconfirmed_bytes() as u64,
+        api.broker.publisher.unconfirmed_bytes() as u64,
     );
     told.info(
         "aggregator_build_info",
@@ -279,9 +284,9 @@ fn of_service(told: &mut Exposition, api: &Api) {
 
 /// Those that `/health` would name are 0.
 fn parts(told: &mut Exposition, api: &Api, store_fails: bool) {
-    let failing = api.health.failing();
+    let failing = api.process.health.failing();
     let works = |part: &str| match part {
-        "broker" => api.connection.is_connected(),
+        "broker" => api.broker.connection.is_connected(),
         "store" => !store_fails && !failing.contains_key(part),
         part => !failing.contains_key(part),
     };
@@ -298,7 +303,7 @@ fn process(told: &mut Exposition, api: &Api) {
         clippy::cast_precision_loss,
         reason = "the time has fewer than 52 bits until the year 2112"
     )]
-    let started = api.started_at as f64 / 1_000_000.0;
+    let started = api.process.started_at as f64 / 1_000_000.0;
     told.real_gauge(
         "process_start_time_seconds",
         "Start time of the process since unix epoch in seconds",

@@ -69,7 +69,7 @@ pub async fn stats(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         // The stream first: what is in it then is either counted below or pending.
         let stream = stream_state(&api).await;
         let stats = api.reader.stats(MAX_TOPICS).await;
@@ -86,12 +86,12 @@ pub async fn stats(
             redelivered: stats.redelivered,
             pending: stream.map(|stream| pending(&stream, &stats)),
             missing: stats.missing,
-            stalls: api.health.stalled(),
-            identified_by_digest: api.identified_by_digest.load(Ordering::Relaxed),
+            stalls: api.process.health.stalled(),
+            identified_by_digest: api.otlp.identified_by_digest.load(Ordering::Relaxed),
             topics: stats.topics,
             topics_total: stats.topics_total,
-            uptime_seconds: api.started.elapsed().as_secs(),
-            started_at: clock::rfc3339(api.started_at),
+            uptime_seconds: api.process.started.elapsed().as_secs(),
+            started_at: clock::rfc3339(api.process.started_at),
         };
         Ok(Whole::of(&stats, room))
     })
@@ -100,10 +100,10 @@ pub async fn stats(
 
 /// The stream's state; none while the broker cannot be asked.
 pub async fn stream_state(api: &Api) -> Option<StreamState> {
-    if !api.connection.is_connected() {
+    if !api.broker.connection.is_connected() {
         return None;
     }
-    let state = stream::state(&api.connection, &api.stream).await;
+    let state = stream::state(&api.broker.connection, &api.broker.stream).await;
     state
         .inspect_err(|err| debug!(error = %err, "the stream's state is not known"))
         .ok()

@@ -68,7 +68,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let question = question(&query)?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         let page = api.reader.topics(question.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
         let page = Page {

@@ -25,26 +25,18 @@ use shared::event::Code;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
+    places::Places,
     problem::Problem,
     query::Query,
     server::deadline::{self, Deadline},
 };
-use crate::{
-    http::api::Api,
-    store::{StoreError, reader::Sink},
-};
+use crate::store::{StoreError, reader::Sink};
 
 /// Rows of a page where no limit is given.
 pub const DEFAULT_LIMIT: usize = 100;
 
 /// Most rows of a page.
 pub const MAX_LIMIT: usize = 1_000;
-
-/// Large answers in memory at once, being read from the store or sent. Further ones wait.
-pub const MAX_PAGES: usize = 6;
-
-/// Most of them that are pieces of exports and tails: a client that reads one slowly holds up no pages.
-pub const MAX_PIECES: usize = MAX_PAGES / 2;
 
 /// A page ends before the row with which it would have more bytes, as they are written. One row may be larger.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
@@ -273,11 +265,11 @@ impl Whole {
 ///
 /// # Errors
 /// Those of `read`.
-pub async fn answer<F>(api: &Api, read: impl Fn(Room) -> F) -> Result<Response, Problem>
+pub async fn answer<F>(places: &Places, read: impl Fn(Room) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Whole, Problem>>,
 {
-    let place = if let Ok(place) = Arc::clone(&api.pages).try_acquire_owned() {
+    let place = if let Ok(place) = Arc::clone(&places.pages).try_acquire_owned() {
         place
     } else {
         let small = read(Room::Small).await?;
@@ -285,7 +277,7 @@ where
             return Ok(small.answer(None));
         }
         drop(small);
-        api.place().await
+        places.page().await
     };
     Ok(read(Room::Page).await?.answer(Some(place)))
 }

@@ -82,7 +82,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         let known = api.reader.duplicates(topic.clone(), limit).await;
         let known = known.map_err(|err| Problem::internal(&err))?;
         let share = room.bytes() / 2;
@@ -90,7 +90,7 @@ pub async fn list(
         let (often, often_cut) = within(share, known.often.into_iter().map(often));
         let duplicates = Duplicates {
             total: known.total,
-            since: clock::rfc3339(api.started_at),
+            since: clock::rfc3339(api.process.started_at),
             recent,
             often,
             filtered_by_topic: topic.clone(),

@@ -67,7 +67,7 @@ pub async fn find(
     let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
     let event_id = EventId::new(event_id)
         .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         let found = api.reader.event(topic.to_string(), event_id.to_string());
         let found = match found.await {
             Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),
@@ -84,7 +84,7 @@ pub async fn find(
             duplicates: Again {
                 at_least,
                 at_most,
-                since: clock::rfc3339(api.started_at),
+                since: clock::rfc3339(api.process.started_at),
             },
             event: shown::shown(found.event).map_err(|err| Problem::internal(&err))?,
         };

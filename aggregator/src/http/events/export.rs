@@ -75,7 +75,7 @@ impl Export {
             if begun.elapsed() >= SILENCE {
                 return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
-            let places = self.api.piece().await;
+            let places = self.api.places.piece().await;
             let scan = self.api.reader.scan(&self.question).await;
             self.extent.limit = self.left.min(page::MAX_LIMIT);
             let rows = Rows::lines(Room::Piece, line);

@@ -38,9 +38,6 @@ use crate::{
     },
 };
 
-/// Clients that follow at once; further ones are refused with 503.
-pub const MAX_TAILS: usize = 256;
-
 /// A client that is more events behind is told that it missed them.
 const MAX_BEHIND: u64 = 10_000;
 
@@ -103,7 +100,7 @@ pub async fn tail(
         order: Order::OldestFirst,
         ..Question::default()
     };
-    let place = Arc::clone(&api.tails).try_acquire_owned();
+    let place = Arc::clone(&api.places.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
@@ -159,7 +156,7 @@ impl Tail {
             }
             // The client has taken the last one.
             self.places.clear();
-            let stopping = self.api.stopping.clone();
+            let stopping = self.api.process.stopping.clone();
             let more = async {
                 self.last
                     .wait_for(|last| *last > self.position)
@@ -265,7 +262,7 @@ impl Tail {
                 return Ok((page, places));
             }
             drop(page);
-            places = self.api.piece().await;
+            places = self.api.places.piece().await;
         }
     }
 

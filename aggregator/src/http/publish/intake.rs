@@ -55,14 +55,14 @@ pub async fn parse_aside(
 pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, Problem> {
     let received = events.len();
     // The client would keep what is published now and send it at some later time.
-    if !api.connection.is_connected() {
+    if !api.broker.connection.is_connected() {
         return Err(Problem::unavailable(Cannot::Reach));
     }
     // The stream may lose it, or its PubAck may come too early.
-    if api.health.is_failing(Part::Stream) {
+    if api.process.health.is_failing(Part::Stream) {
         return Err(Problem::unavailable(Cannot::Agree));
     }
-    let confirmed = async { api.publisher.submit(events).await?.confirmed().await };
+    let confirmed = async { api.broker.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
         Ok(Ok(confirmed)) => Ok(confirmed.places),
         Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Cannot::Take)),

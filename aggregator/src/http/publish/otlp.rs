@@ -125,7 +125,7 @@ async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exp
     let counted = intake.hold();
     let place = Arc::clone(&state.places).acquire_owned().await;
     let place = place.expect("the semaphore is never closed");
-    let topic = api.otlp_topic.clone();
+    let topic = api.otlp.topic.clone();
     // The body and the place go with it: it goes on where the sender does not wait for its end.
     let collecting = spawn_blocking(move || {
         let _place = place;
@@ -135,12 +135,12 @@ async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exp
     let mut collected =
         collected.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))?;
     if !collected.unknown.is_empty() {
-        api.metrics.otlp_members_ignored();
+        api.process.metrics.otlp_members_ignored();
     }
     let events = std::mem::take(&mut collected.events);
     if !events.is_empty() {
         intake::put(api, events).await?;
-        let total = &api.identified_by_digest;
+        let total = &api.otlp.identified_by_digest;
         total.fetch_add(collected.by_digest, Ordering::Relaxed);
     }
     Ok(exported(&collected))

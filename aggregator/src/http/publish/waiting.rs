@@ -91,7 +91,7 @@ async fn stored(api: &Api, events: Vec<Outgoing>, time: Duration) -> Result<Resp
         tokio::select! {
             () = wait.all(&places) => {}
             // Nothing more is applied then.
-            () = api.stopping.cancelled() => {}
+            () = api.process.stopping.cancelled() => {}
         }
     };
     // Whether in time or not, what is known is told.

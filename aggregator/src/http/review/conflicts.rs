@@ -75,7 +75,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let before = page::cursor(&query)?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &shown(row)?).expect("texts and JSON are JSON");
             Ok(())

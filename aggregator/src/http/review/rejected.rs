@@ -85,7 +85,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
     let before = page::cursor(&query)?;
-    page::answer(&api, async |room| {
+    page::answer(&api.places, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
             Ok(())
@@ -143,7 +143,7 @@ pub async fn requeue(
     let id: i64 = id.parse().map_err(|_| unknown())?;
     let (head, body) = request.into_parts();
     let sent = state.intake.take(&head.headers, body).await?;
-    let place = state.api.place().await;
+    let place = state.api.places.page().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);

@@ -87,7 +87,7 @@ impl Sampler {
                 None
             }
         };
-        let commits = api.metrics.commits().take();
+        let commits = api.process.metrics.commits().take();
         let milliseconds =
             |of: fn(&Taken) -> Duration| commits.map(|taken| of(&taken).as_secs_f64() * 1_000.0);
         Sample {
@@ -98,7 +98,7 @@ impl Sampler {
                 .map(|(stream, stats)| stats::pending(stream, stats)),
             stream_messages: stream.as_ref().map(|stream| stream.messages),
             stream_bytes: stream.as_ref().map(|stream| stream.bytes),
-            stream_max_bytes: api.stream_max_bytes,
+            stream_max_bytes: api.broker.stream_max_bytes,
             commits: commits.map_or(0, |taken| taken.count),
             commit_ms: milliseconds(|taken| taken.mean),
             commit_slowest_ms: milliseconds(|taken| taken.slowest),
@@ -107,8 +107,8 @@ impl Sampler {
                 .as_ref()
                 .and_then(|stats| health::clock_notice(now, stats.processed_at)),
             counts: stats.as_ref().map(counts),
-            stalls: api.health.stalled(),
-            uptime_seconds: api.started.elapsed().as_secs(),
+            stalls: api.process.health.stalled(),
+            uptime_seconds: api.process.started.elapsed().as_secs(),
         }
     }
 
@@ -118,11 +118,15 @@ impl Sampler {
         api: &Api,
         checks: &mut BTreeMap<&'static str, String>,
     ) -> Option<StreamState> {
-        if !api.connection.is_connected() {
+        if !api.broker.connection.is_connected() {
             self.silent = 0;
             return None;
         }
-        let state = timeout(BROKER, stream::state(&api.connection, &api.stream)).await;
+        let state = timeout(
+            BROKER,
+            stream::state(&api.broker.connection, &api.broker.stream),
+        )
+        .await;
         let Ok(answered) = state else {
             self.silent += 1;
             if self.silent >= SILENT {
