@@ -4,7 +4,7 @@ pub mod accept;
 pub mod body;
 pub mod guard;
 pub mod observe;
-pub mod page;
+pub mod paging;
 pub mod places;
 pub mod problem;
 pub mod query;
@@ -34,7 +34,7 @@ pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Res
     let answer = |request: Request| async {
         let version = request.version();
         let answer = guard::guard(&edge.hosts, request, next).await;
-        page::whole_over_http_1_0(version, answer)
+        streaming::whole_over_http_1_0(version, answer)
     };
     observe::observe(&edge.watch, request, answer).await
 }

@@ -24,10 +24,9 @@ use tracing::debug;
 use crate::http::{
     api::Api,
     edge::{
-        page::{self, Piece},
         problem::{Cannot, Problem},
         query::Query,
-        streaming::unbuffered,
+        streaming::{self, Piece, unbuffered},
     },
     openapi::{Sampled, Tailing},
 };
@@ -108,7 +107,7 @@ pub async fn follow(
     let events = stream::unfold(following, Following::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(page::in_frames(Some(history), answer)))
+    Ok(unbuffered(streaming::in_frames(Some(history), answer)))
 }
 
 /// The event `history`, made of the samples as they are kept: all clients share them, so that one that reads slowly holds

@@ -16,7 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Whole},
+            paging::{self, Whole},
             problem::Problem,
             query::Query,
         },
@@ -69,7 +69,7 @@ pub async fn stats(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    page::answer(&api.places, async |room| {
+    paging::answer(&api.places, async |room| {
         // The stream first: what is in it then is either counted below or pending.
         let stream = stream_state(&api).await;
         let stats = api.reader.stats(MAX_TOPICS).await;

@@ -15,7 +15,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Whole},
+            paging::{self, Whole},
             problem::Problem,
             query::Query,
         },
@@ -66,9 +66,9 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let known = ["contains", "sort", "order", "limit", "cursor"];
     let query = Query::parse(query.as_deref(), &known)?;
-    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
+    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let question = question(&query)?;
-    page::answer(&api.places, async |room| {
+    paging::answer(&api.places, async |room| {
         let page = api.reader.topics(question.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
         let page = Page {

@@ -14,7 +14,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Whole},
+            paging::{self, Whole},
             problem::Problem,
             query::Query,
         },
@@ -81,8 +81,8 @@ pub async fn list(
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
-    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    page::answer(&api.places, async |room| {
+    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    paging::answer(&api.places, async |room| {
         let known = api.reader.duplicates(topic.clone(), limit).await;
         let known = known.map_err(|err| Problem::internal(&err))?;
         let share = room.bytes() / 2;

@@ -16,7 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Whole},
+            paging::{self, Whole},
             problem::Problem,
             query::Query,
         },
@@ -67,7 +67,7 @@ pub async fn find(
     let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
     let event_id = EventId::new(event_id)
         .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
-    page::answer(&api.places, async |room| {
+    paging::answer(&api.places, async |room| {
         let found = api.reader.event(topic.to_string(), event_id.to_string());
         let found = match found.await {
             Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),

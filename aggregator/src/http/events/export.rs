@@ -18,8 +18,8 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Piece, Room, Rows, Text},
-            streaming::unbuffered,
+            paging::{self, Room, Rows},
+            streaming::{self, Piece, Text, unbuffered},
         },
     },
     store::{
@@ -59,7 +59,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
     // What goes wrong later is logged as of this request, too.
     let log = Span::current();
     let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
-    let mut answer = page::stream(pieces);
+    let mut answer = streaming::stream(pieces);
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
@@ -77,7 +77,7 @@ impl Export {
             }
             let places = self.api.places.piece().await;
             let scan = self.api.reader.scan(&self.question).await;
-            self.extent.limit = self.left.min(page::MAX_LIMIT);
+            self.extent.limit = self.left.min(paging::MAX_LIMIT);
             let rows = Rows::lines(Room::Piece, line);
             let reader = &self.api.reader;
             let page = reader.events(Arc::clone(&self.question), self.extent, scan, rows);

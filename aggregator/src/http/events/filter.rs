@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     http::edge::{
-        accept, page,
+        accept, paging,
         problem::Problem,
         query::{self, Query},
     },
@@ -77,11 +77,11 @@ impl Asked {
         };
         let from = query
             .text("cursor")
-            .map(|cursor| read_cursor(cursor, &question).ok_or_else(page::wrong_cursor))
+            .map(|cursor| read_cursor(cursor, &question).ok_or_else(paging::wrong_cursor))
             .transpose()?;
         let format = format(&query, headers)?;
         let limit = match format {
-            Format::Page => query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?,
+            Format::Page => query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?,
             Format::Lines => query.limit(usize::MAX, usize::MAX)?,
         };
         Ok(Self {

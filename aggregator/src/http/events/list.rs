@@ -19,7 +19,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, Rows},
+            paging::{self, Rows},
             problem::Problem,
         },
         openapi::{AskedOrStreamed as Refused, Lines, OfEvents},
@@ -83,7 +83,7 @@ pub async fn list(
         last: i64::MAX,
         limit,
     };
-    let answer = page::answer(&api.places, async |room| {
+    let answer = paging::answer(&api.places, async |room| {
         // After the place: a query that waits for a slow client must not hold up other scans.
         let scan = api.reader.scan(&question).await;
         let rows = Rows::items(room, render);

@@ -25,10 +25,10 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{self, SMALL_BYTES},
+            paging::SMALL_BYTES,
             problem::{Cannot, Problem},
             query::Query,
-            streaming::unbuffered,
+            streaming::{self, unbuffered},
         },
         openapi::{OfTail, Tailing, Told},
     },
@@ -122,7 +122,7 @@ pub async fn tail(
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(page::in_frames(None, answer)))
+    Ok(unbuffered(streaming::in_frames(None, answer)))
 }
 
 /// The sequence after which a client goes on, and whether it is what the client asked for: that of the last event that it got

@@ -13,7 +13,7 @@ use utoipa::{
 use super::requests::{name, text, time};
 use crate::http::{
     counts::topics::SORTS,
-    edge::page::{DEFAULT_LIMIT, MAX_LIMIT},
+    edge::paging::{DEFAULT_LIMIT, MAX_LIMIT},
     events::{
         filter::{MAX_TOPICS, MAX_VALUES},
         tail::MAX_LATEST,

@@ -20,7 +20,7 @@ use super::otlp::Message;
 use crate::http::{
     edge::{
         body::{BODY_TIMEOUT, MAX_BODY_BYTES},
-        page::{self, MAX_LIMIT},
+        paging::{self, MAX_LIMIT},
         problem::{Cannot, ItemErrors, Problem},
         query::Query,
     },
@@ -46,10 +46,10 @@ macro_rules! refusals {
 
 refusals! {
     /// Of a question that the store answers, a page at a time.
-    Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable()]);
+    Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), paging::wrong_cursor(), Problem::store_unreadable()]);
 
     /// Of events, which come in pages or without an end that is known.
-    AskedOrStreamed = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), page::wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
+    AskedOrStreamed = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), paging::wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
 
     /// Of one whose answer is a single page.
     AskedOnce = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);

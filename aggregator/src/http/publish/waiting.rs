@@ -24,7 +24,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            page::{Room, Whole},
+            paging::{Room, Whole},
             problem::{Cannot, Problem},
             query::Query,
         },

@@ -16,7 +16,7 @@ use crate::{
         api::Api,
         edge::{
             body::is_json,
-            page::{self, MAX_LIMIT, Whole},
+            paging::{self, MAX_LIMIT, Whole},
             problem::Problem,
             query::Query,
         },
@@ -57,7 +57,7 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    page::answer(&api.places, async |room| {
+    paging::answer(&api.places, async |room| {
         let missing = api.reader.missing(MAX_LIMIT).await;
         let missing = missing.map_err(|err| Problem::internal(&err))?;
         let missing = missing.into_iter().map(shown).collect();

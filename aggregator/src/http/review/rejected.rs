@@ -18,7 +18,7 @@ use crate::{
         api::Api,
         edge::{
             body::is_json,
-            page::{self, Rows},
+            paging::{self, Rows},
             problem::Problem,
             query::Query,
         },
@@ -83,9 +83,9 @@ pub async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit(page::DEFAULT_LIMIT, page::MAX_LIMIT)?;
-    let before = page::cursor(&query)?;
-    page::answer(&api.places, async |room| {
+    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let before = paging::cursor(&query)?;
+    paging::answer(&api.places, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
             Ok(())

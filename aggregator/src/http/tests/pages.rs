@@ -7,7 +7,7 @@ use tokio::time::{advance, timeout};
 
 use super::*;
 use crate::http::edge::{
-    page::{PAGE_BYTES, SMALL_BYTES},
+    paging::{PAGE_BYTES, SMALL_BYTES},
     server::deadline::SHORTEST,
 };
 

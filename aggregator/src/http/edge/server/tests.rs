@@ -20,7 +20,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::edge::page::{self, Piece, Room, Text, Whole};
+use crate::http::edge::{
+    paging::{Room, Whole},
+    streaming::{self, Piece, Text},
+};
 
 /// More than any of these takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -194,7 +197,7 @@ fn large() -> (Router, Arc<Semaphore>) {
         let place = places_of_pieces.try_acquire_owned().unwrap();
         let mut text = Text::default();
         text.write_all(lines.as_bytes()).unwrap();
-        page::stream(stream::iter([Ok(Piece::new(text, vec![place]))]))
+        streaming::stream(stream::iter([Ok(Piece::new(text, vec![place]))]))
     };
     let framed = text.clone();
     let router = Router::new()
@@ -202,7 +205,7 @@ fn large() -> (Router, Arc<Semaphore>) {
         .route("/pieces", get(pieces))
         .route(
             "/frames",
-            get(async || page::in_frames(None, framed.into_response())),
+            get(async || streaming::in_frames(None, framed.into_response())),
         )
         .route("/text", get(async || text));
     (router, places)
