@@ -3,7 +3,11 @@
 pub mod accepted;
 pub mod cloudevents;
 pub mod intake;
-mod lines;
+pub mod lines;
 pub mod native;
 pub mod otlp;
+pub mod refusals;
 pub mod waiting;
+
+/// Requests and answers, as they are: by method and path, then by what they are.
+pub const EXAMPLES: &str = include_str!("publish/examples.json");

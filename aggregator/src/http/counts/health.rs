@@ -17,9 +17,8 @@ use crate::{
         api::Api,
         edge::{
             problem::{Problem, STARTING_PAUSE},
-            query::Query,
+            query::{Query, Unasked},
         },
-        openapi::Unasked,
     },
     store::Opening,
 };

@@ -20,6 +20,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+use utoipa::openapi::schema::ObjectBuilder;
 
 use crate::http::{
     api::Api,
@@ -28,7 +29,8 @@ use crate::http::{
         query::Query,
         streaming::{self, Piece, unbuffered},
     },
-    openapi::{Sampled, Tailing},
+    events::tail::Tailing,
+    openapi::schemas::{schemas, text},
 };
 
 /// A comment is sent where nothing else was for so long, so that a dead connection is found.
@@ -79,6 +81,17 @@ struct Following {
     api: Arc<Api>,
     samples: watch::Receiver<VecDeque<Bytes>>,
     _place: OwnedSemaphorePermit,
+}
+
+schemas! {
+    /// What the live page is sent.
+    Sampled() = ObjectBuilder::new()
+        .description(Some("One server-sent event."))
+        .property("event", text().enum_values(Some(["history", "sample"])))
+        .required("event")
+        .property("data", text().description(Some("JSON: a sample, or with history a list of them.")))
+        .required("data")
+        .build();
 }
 
 /// Sends the samples that are kept, as a list in the event `history`, then each new one in an event `sample`.

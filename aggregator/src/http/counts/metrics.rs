@@ -22,8 +22,10 @@ use super::stats;
 use crate::{
     http::{
         api::Api,
-        edge::{problem::Problem, query::Query},
-        openapi::Unasked,
+        edge::{
+            problem::Problem,
+            query::{Query, Unasked},
+        },
     },
     store::reader::{Figures, Sizes, Stats},
 };

@@ -18,9 +18,8 @@ use crate::{
         edge::{
             paging::{self, Whole},
             problem::Problem,
-            query::Query,
+            query::{AskedAll, Query},
         },
-        openapi::AskedAll,
     },
     store::reader,
 };

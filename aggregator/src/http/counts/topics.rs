@@ -15,11 +15,14 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, Whole},
+            paging::{self, Asked, Whole, limit},
             problem::Problem,
             query::Query,
         },
-        openapi::{Asked, OfTopics},
+        openapi::{
+            parameters::{self, parameters},
+            schemas::text,
+        },
     },
     store::reader::{TopicCounts, TopicQuestion, TopicSort},
 };
@@ -50,6 +53,21 @@ struct Shown {
     first_at: String,
     #[schema(format = DateTime)]
     last_at: String,
+}
+
+parameters! {
+    /// Of `GET /topics`.
+    OfTopics = [
+        parameters::query("contains", "With this text in the name.").schema(Some(text().min_length(Some(1)))),
+        parameters::query("sort", "What they are sorted by.").schema(Some(
+            text().enum_values(Some(SORTS.map(|(name, _)| name))).default(Some("topic".into())),
+        )),
+        parameters::query("order", "asc or desc. Left out, names ascend and all else descends.")
+            .schema(Some(text().enum_values(Some(["asc", "desc"])))),
+        limit(),
+        parameters::query("cursor", "next_cursor of the page before. There are pages by ascending names only.")
+            .schema(Some(text())),
+    ];
 }
 
 /// Lists topics: by name, or by what the parameter `sort` says.

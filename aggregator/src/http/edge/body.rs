@@ -10,6 +10,7 @@ use axum::{body::Body, http::HeaderMap, http::header};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body as _;
+use serde::de::IgnoredAny;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -19,6 +20,10 @@ use tokio::{
 
 use self::coding::Coding;
 use super::problem::{Cannot, Problem};
+use crate::http::openapi::{
+    parameters::{header as in_header, parameters},
+    schemas::text,
+};
 
 /// Largest body, as it is sent and unpacked.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
@@ -190,4 +195,31 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Whether the headers say that the body is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
+}
+
+parameters! {
+    /// Of whatever has a body.
+    Packed = [
+        in_header("Content-Encoding", "How the body is packed. The limit of 16 MiB is that of the unpacked one.")
+            .schema(Some(text().enum_values(Some(["identity", "gzip", "zstd"])))),
+    ];
+}
+
+/// Refusals of reading a body, for the document.
+pub fn of_a_body() -> [Problem; 6] {
+    let corrupt = std::io::Error::other("invalid gzip header");
+    [
+        Problem::body_incomplete(),
+        Problem::body_corrupt(&corrupt),
+        Problem::body_too_slow(BODY_TIMEOUT),
+        Problem::body_too_large(MAX_BODY_BYTES),
+        Problem::unknown_coding(),
+        Problem::unavailable(Cannot::Hold),
+    ]
+}
+
+/// That of a body that is not JSON, for the document.
+pub fn not_json() -> Problem {
+    let parsed = serde_json::from_str::<IgnoredAny>("[\n{]");
+    Problem::not_json(&parsed.expect_err("its braces are not closed"))
 }

@@ -15,6 +15,7 @@ use axum::{
 };
 
 use super::problem::Problem;
+use crate::http::openapi::refusals::{problems, refusals};
 
 /// A page loads and asks nothing but what comes from here, runs no script that stands in it, and cannot be framed.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -215,6 +216,17 @@ fn told_host(request: &Request) -> String {
 fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let is = |name, value: &str| headers.get(name).is_some_and(|told| told == value);
     is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
+}
+
+refusals! {
+    /// Of whatever is asked by a name that is not configured.
+    Anywhere = problems([Problem::unknown_host("evil.example")]);
+
+    /// Of whatever a page of another site asks.
+    Foreign = problems([
+        Problem::foreign_origin("http://evil.example", "127.0.0.1:8080"),
+        Problem::foreign_page(),
+    ]);
 }
 
 #[cfg(test)]

@@ -12,14 +12,21 @@ use axum::{
 use serde::Serialize;
 use shared::event::Code;
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::openapi::path::ParameterBuilder;
 
 use super::{
     places::Places,
     problem::Problem,
-    query::Query,
+    query::{Query, unknown_parameter},
     streaming::{self, Piece, Text},
 };
-use crate::store::{StoreError, reader::Sink};
+use crate::{
+    http::openapi::{
+        parameters::{self, number, whole},
+        refusals::{problems, refusals},
+    },
+    store::{StoreError, reader::Sink},
+};
 
 /// Rows of a page where no limit is given.
 pub const DEFAULT_LIMIT: usize = 100;
@@ -231,4 +238,28 @@ pub fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
 pub fn wrong_cursor() -> Problem {
     let message = "is not one that was given out as next_cursor for these rows".to_owned();
     Problem::invalid_query("cursor", Code::WrongType, message)
+}
+
+refusals! {
+    /// Of a question that the store answers, a page at a time.
+    Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable()]);
+
+    /// Of one whose answer is a single page.
+    AskedOnce = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
+}
+
+/// For the document.
+pub fn wrong_limit() -> Problem {
+    let query = Query::parse(Some("limit=0"), &["limit"]);
+    let limit = query.and_then(|query| query.limit(1, MAX_LIMIT));
+    limit.expect_err("it is too small")
+}
+
+/// The parameter `limit`.
+pub fn limit() -> ParameterBuilder {
+    parameters::query("limit", "Most rows.").schema(Some(number(
+        1,
+        whole(MAX_LIMIT),
+        Some(whole(DEFAULT_LIMIT)),
+    )))
 }

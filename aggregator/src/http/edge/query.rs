@@ -4,6 +4,7 @@ use percent_encoding::percent_decode_str;
 use shared::event::{Code, Instant, Topic, Violation};
 
 use super::problem::{ItemErrors, Problem};
+use crate::http::openapi::refusals::{problems, refusals};
 
 /// The parameters of a request, each of the names that its route knows.
 #[derive(Debug, Default)]
@@ -172,6 +173,19 @@ fn decode(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     let decoded = percent_decode_str(&text).decode_utf8();
     decoded.ok().map(std::borrow::Cow::into_owned)
+}
+
+refusals! {
+    /// Of one without parameters.
+    AskedAll = problems([unknown_parameter(&[]), Problem::store_unreadable()]);
+
+    /// Of what has no parameters, and is answered whatever fails.
+    Unasked = problems([unknown_parameter(&[])]);
+}
+
+/// For the document.
+pub fn unknown_parameter(known: &[&str]) -> Problem {
+    Query::parse(Some("topics=readme"), known).expect_err("it is not known")
 }
 
 #[cfg(test)]

@@ -14,11 +14,14 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, Whole},
+            paging::{self, AskedOnce, Whole, limit},
             problem::Problem,
             query::Query,
         },
-        openapi::{AskedOnce, OfDuplicates},
+        openapi::{
+            parameters::{self, parameters},
+            schemas::name,
+        },
     },
     store::reader,
 };
@@ -65,6 +68,14 @@ struct Often {
     /// It came again at least so often.
     at_least: u64,
     at_most: u64,
+}
+
+parameters! {
+    /// Of `GET /duplicates`.
+    OfDuplicates = [
+        parameters::query("topic", "Of this topic.").schema(Some(name())),
+        limit(),
+    ];
 }
 
 /// Lists duplicates of a topic, or of all, that came since the start.

@@ -8,7 +8,7 @@ use axum::{
 };
 use serde::Serialize;
 use shared::event::{Code, EventId};
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::Required};
 
 use super::shown::{self, Shown};
 use crate::{
@@ -18,9 +18,13 @@ use crate::{
         edge::{
             paging::{self, Whole},
             problem::Problem,
-            query::Query,
+            query::{Query, unknown_parameter},
         },
-        openapi::{Finding, OfEvent},
+        openapi::{
+            parameters::{self, parameters},
+            refusals::{problems, refusals},
+            schemas::name,
+        },
     },
     store::{IndexError, StoreError},
 };
@@ -46,6 +50,24 @@ struct Again {
     at_most: u64,
     #[schema(format = DateTime)]
     since: String,
+}
+
+parameters! {
+    /// Of `GET /event`.
+    OfEvent = [
+        parameters::query("topic", "Its topic.").required(Required::True).schema(Some(name())).example(Some("readme".into())),
+        parameters::query("event_id", "Its event_id.").required(Required::True).schema(Some(name())).example(Some("1".into())),
+    ];
+}
+
+refusals! {
+    /// Of `GET /event`.
+    Finding = problems([
+        Problem::not_found("topic readme has no event 7 stored".to_owned()),
+        unknown_parameter(&["topic", "event_id"]),
+        Problem::store_unreadable(),
+        Problem::index_away(),
+    ]);
 }
 
 /// Finds the event of a topic and an `event_id`.

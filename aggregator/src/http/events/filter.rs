@@ -3,13 +3,23 @@
 use axum::http::HeaderMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use shared::event::{Code, MAX_NAME_BYTES, Source};
+use utoipa::openapi::{
+    path::{ParameterBuilder, ParameterStyle},
+    schema::{ArrayBuilder, ObjectBuilder, Type},
+};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
-    http::edge::{
-        accept, paging,
-        problem::Problem,
-        query::{self, Query},
+    http::{
+        edge::{
+            accept, paging,
+            problem::Problem,
+            query::{self, Query},
+        },
+        openapi::{
+            parameters::{self, parameters},
+            schemas::{name, text, time},
+        },
     },
     store::reader::{Matching, Order, PayloadValue, Question},
 };
@@ -192,6 +202,59 @@ fn print(question: &Question) -> u32 {
     );
     let text = serde_json::to_vec(&all).expect("texts and numbers are JSON");
     u32::try_from(xxh3_64(&text) >> 32).expect("32 bits are left")
+}
+
+parameters! {
+    /// Of `GET /events`.
+    OfEvents = [
+        topic_parameter(),
+        parameters::query("source", "Of exactly this source.").schema(Some(name())),
+        parameters::query("since", "Stored at this time or later.").schema(Some(time())),
+        parameters::query("until", "Stored before this time.").schema(Some(time())),
+        parameters::query("order", "desc for the newest first, asc for the oldest first.").schema(Some(
+            text().enum_values(Some(["desc", "asc"])).default(Some("desc".into())),
+        )),
+        parameters::query("contains", "With this text in the payload, as its JSON is written.")
+            .schema(Some(text().min_length(Some(1)))),
+        value_parameters(),
+        parameters::query("limit", "Most events: 1,000 of a page, any number with format=ndjson.")
+            .schema(Some(
+                ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).default(Some(paging::DEFAULT_LIMIT.into())),
+            )),
+        parameters::query("cursor", "next_cursor of the page before, of the same question.")
+            .schema(Some(text().pattern(Some("^[A-Za-z0-9_-]{16}$")))),
+        parameters::query("format", "json for a page, ndjson for all of it, an event a line. The header Accept says it too.")
+            .schema(Some(text().enum_values(Some(["json", "ndjson"])).default(Some("json".into())))),
+    ];
+}
+
+/// A topic, or several of them, each under the same name.
+pub fn topic_parameter() -> ParameterBuilder {
+    parameters::query("topic", "Of this topic; given again, of any of these.")
+        .schema(Some(
+            ArrayBuilder::new()
+                .items(name())
+                .max_items(Some(MAX_TOPICS)),
+        ))
+        .style(Some(ParameterStyle::Form))
+        .explode(Some(true))
+}
+
+/// Parameters whose names are paths in the payload.
+fn value_parameters() -> ParameterBuilder {
+    let path = format!("^payload\\..{{1,{MAX_NAME_BYTES}}}$");
+    parameters::query(
+        "payload.<path>",
+        "With this value at the path, such as payload.amount=2.00: a string's text, or a number, true, false, null as it is written.",
+    )
+    .schema(Some(
+        ObjectBuilder::new()
+            .property_names(Some(text().pattern(Some(path))))
+            .additional_properties(Some(text()))
+            .max_properties(Some(MAX_VALUES)),
+    ))
+    .style(Some(ParameterStyle::Form))
+    .explode(Some(true))
 }
 
 #[cfg(test)]

@@ -12,17 +12,19 @@ use utoipa::ToSchema;
 
 use super::{
     export,
-    filter::{self, Asked, Format},
+    filter::{self, Asked, Format, OfEvents},
     shown::{Shown, render},
 };
 use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, Rows},
+            paging::{self, Rows, wrong_cursor, wrong_limit},
             problem::Problem,
+            query::unknown_parameter,
         },
-        openapi::{AskedOrStreamed as Refused, Lines, OfEvents},
+        openapi::refusals::{problems, refusals},
+        publish::lines::Lines,
     },
     store::reader::Extent,
 };
@@ -49,6 +51,11 @@ enum Topics {
     Many(Vec<String>),
 }
 
+refusals! {
+    /// Of events, which come in pages or without an end that is known.
+    AskedOrStreamed = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
+}
+
 /// Lists events, the newest first.
 #[utoipa::path(
     get,
@@ -57,7 +64,7 @@ enum Topics {
     params(OfEvents),
     responses(
         (status = OK, content((Page = "application/json"), (Lines = "application/x-ndjson"))),
-        Refused
+        AskedOrStreamed
     )
 )]
 pub async fn list(

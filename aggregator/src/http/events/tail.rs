@@ -19,6 +19,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, Span, error};
+use utoipa::openapi::schema::ObjectBuilder;
 
 use super::{filter, shown::render_flat};
 use crate::{
@@ -27,10 +28,14 @@ use crate::{
         edge::{
             paging::SMALL_BYTES,
             problem::{Cannot, Problem},
-            query::Query,
+            query::{Query, unknown_parameter},
             streaming::{self, unbuffered},
         },
-        openapi::{OfTail, Tailing, Told},
+        openapi::{
+            parameters::{self, number, parameters, whole},
+            refusals::{problems, refusals},
+            schemas::{schemas, text},
+        },
     },
     store::{
         StoreError,
@@ -73,6 +78,41 @@ struct Tail {
     places: Vec<OwnedSemaphorePermit>,
     next_read: Instant,
     _place: OwnedSemaphorePermit,
+}
+
+parameters! {
+    /// Of `GET /events/tail`.
+    OfTail = [
+        filter::topic_parameter(),
+        parameters::query("latest", "Only so many of the latest events, twice a second; missed tells how many were passed.")
+            .schema(Some(number(1, whole(MAX_LATEST), None))),
+        parameters::header("Last-Event-ID", "The id of the last event that the client got; it goes on behind that. Where it is not known, the newest come.")
+            .schema(Some(text())),
+    ];
+}
+
+refusals! {
+    /// Of `GET /events/tail`.
+    Tailing = problems([
+        unknown_parameter(&["topic", "latest"]),
+        Problem::unavailable(Cannot::Follow),
+    ]);
+}
+
+schemas! {
+    /// What a tail sends.
+    Told() = ObjectBuilder::new()
+        .description(Some("One server-sent event."))
+        .property("id", text().description(Some("The sequence, for Last-Event-ID.")))
+        .required("id")
+        .property("event", text().enum_values(Some(["start", "missed", "message"])).description(Some(
+            "start comes first, missed where the client was too far behind. Left out, which is message, with an event of the store.",
+        )))
+        .property("data", text().description(Some(
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces; with start an object, in which unknown_last_event_id is true where Last-Event-ID is not known and the newest come instead; with missed the number of events.",
+        )))
+        .required("data")
+        .build();
 }
 
 /// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.

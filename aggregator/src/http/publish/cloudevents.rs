@@ -2,6 +2,7 @@
 //! nothing is published.
 
 mod binary;
+pub mod schema;
 
 use std::time::Duration;
 
@@ -18,16 +19,24 @@ use shared::{
     message::{self, BodyError, Elements},
     publish::Outgoing,
 };
+use utoipa::openapi::SchemaFormat;
 
+use self::schema::{CloudEvent, CloudEvents, Data};
 use super::{
     accepted::Accepted,
     intake::{self, MAX_EVENTS, refused},
-    waiting,
+    refusals::publishing,
+    waiting::{self, Waiting},
 };
 use crate::http::{
-    edge::problem::{ItemErrors, Problem},
+    edge::{
+        body::Packed,
+        problem::{ItemErrors, Problem},
+    },
     openapi::{
-        Attributes, CloudEvent, CloudEventing, CloudEvents, Data, Handshake, Packed, Waiting,
+        parameters::{self, parameters},
+        refusals::refusals,
+        schemas::text,
     },
 };
 
@@ -70,6 +79,24 @@ impl Mode {
     }
 }
 
+parameters! {
+    /// Of `POST /cloudevents` in the binary mode.
+    Attributes = [
+        parameters::header("ce-specversion", "In the binary mode 1.0.").schema(Some(text().enum_values(Some(["1.0"])))),
+        parameters::header("ce-type", "In the binary mode the topic.").schema(Some(text().min_length(Some(1)))),
+        parameters::header("ce-source", "In the binary mode the source.").schema(Some(text().min_length(Some(1)))),
+        parameters::header("ce-id", "In the binary mode, with the source, the event_id.").schema(Some(text().min_length(Some(1)))),
+        // Of a format of its own: a generator that makes a type of date-time cannot put it into a header.
+        parameters::header("ce-time", "In the binary mode the timestamp: RFC 3339 with an offset.")
+            .schema(Some(text().format(Some(SchemaFormat::Custom("rfc3339".to_owned()))))),
+    ];
+}
+
+refusals! {
+    /// Of `POST /cloudevents`.
+    CloudEventing = publishing().problems([Problem::not_cloudevents_type()]);
+}
+
 /// Takes `CloudEvents` 1.0: one, an array of them, or one in headers and body.
 #[utoipa::path(
     post,
@@ -98,6 +125,14 @@ pub async fn publish(
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
+
+parameters! {
+    /// Of `OPTIONS /cloudevents`.
+    Handshake = [
+        parameters::header("WebHook-Request-Origin", "The name of the sender, such as eventemitter.example.com.")
+            .schema(Some(text())),
+    ];
+}
 
 /// Agrees to the delivery of `CloudEvents` by web hook.
 ///

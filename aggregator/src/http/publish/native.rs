@@ -1,5 +1,7 @@
 //! `POST /publish`: everything is valid, or nothing is published; success means that all of it is in the stream.
 
+pub mod schema;
+
 use std::time::Duration;
 
 use axum::{
@@ -16,19 +18,21 @@ use shared::{
     publish::Outgoing,
 };
 
+use self::schema::Events;
 use super::{
     accepted::Accepted,
     intake::{MAX_EVENTS, State, parse_aside, refused, too_many},
-    lines,
-    waiting::{self, deliver},
+    lines::{self, Lines},
+    refusals::publishing,
+    waiting::{self, Waiting, deliver},
 };
 use crate::http::{
     api::Api,
     edge::{
-        body::media_type,
+        body::{Packed, media_type},
         problem::{ItemErrors, Problem},
     },
-    openapi::{Events, Lines, Packed, Publishing, Waiting},
+    openapi::refusals::refusals,
 };
 
 /// How the events of a body are told apart.
@@ -50,6 +54,11 @@ impl Layout {
             _ => None,
         }
     }
+}
+
+refusals! {
+    /// Of `POST /publish`.
+    Publishing = publishing().problems([Problem::not_events_type()]);
 }
 
 /// Takes one event, an array of events, `{"events":[…]}`, or an event on each line.

@@ -9,6 +9,7 @@ mod digest;
 mod json;
 mod message;
 mod request;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -26,14 +27,15 @@ use self::{
     answer::{Exported, PartialSuccess, answer, refusal},
     collect::{Collected, Collector},
     request::Encoding,
+    schema::{Logs, Message},
 };
-use super::intake;
+use super::{intake, refusals::on_the_way};
 use crate::http::{
     edge::{
-        body::{Held, Taken, media_type},
+        body::{Held, Packed, Taken, media_type, not_json, of_a_body},
         problem::Problem,
     },
-    openapi::{Exporting, Logs, Message, OtherSignal, Packed},
+    openapi::refusals::{Refusals, problems, refusals},
 };
 
 /// Requests that are decoded at once. The record at hand can take some sixty times its bytes, up to 30 MiB.
@@ -66,6 +68,15 @@ impl Encoding {
     }
 }
 
+refusals! {
+    /// Of `POST /v1/logs`.
+    Exporting = Refusals::default()
+        .otlp(of_a_body())
+        .otlp(on_the_way())
+        .otlp([Problem::undecodable("ExportLogsServiceRequest in JSON is an object".to_owned()), not_json()])
+        .problems([Problem::not_otlp_type()]);
+}
+
 /// Takes log records of OpenTelemetry, each as an event.
 ///
 /// Answers are in the encoding of the request. `partialSuccess` reports records that cannot be events, and names members that
@@ -89,6 +100,11 @@ pub async fn logs(Extract(state): Extract<State>, request: Request) -> Response 
         Ok(exported) => answer(encoding, &exported),
         Err(problem) => refusal(encoding, problem),
     }
+}
+
+refusals! {
+    /// Of what else OTLP has.
+    OtherSignal = problems([not_logs("/v1/traces")]).otlp([not_logs("/v1/traces")]);
 }
 
 /// Says that traces are not taken, only logs are.

@@ -28,6 +28,10 @@ use crate::{
             problem::{Cannot, Problem},
             query::Query,
         },
+        openapi::{
+            parameters::{self, number, parameters, whole},
+            schemas::text,
+        },
     },
     store::{Outcome, Wait},
 };
@@ -40,6 +44,19 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
+
+parameters! {
+    /// Of `POST /publish` and `POST /cloudevents`.
+    Waiting = [
+        parameters::query("wait", "stored: the answer comes after the COMMIT and says what became of each event.")
+            .schema(Some(text().enum_values(Some(["stored"])))),
+        parameters::query("wait_ms", "So many milliseconds it waits at most.").schema(Some(number(
+            1,
+            whole(LONGEST.as_millis()),
+            Some(whole(DEFAULT.as_millis())),
+        ))),
+    ];
+}
 
 /// How long the answer is to wait; none where it is not.
 ///

@@ -10,17 +10,17 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
+use super::OfKept;
 use crate::{
     clock,
     http::{
         api::Api,
         edge::{
-            paging::{self, Rows},
+            paging::{self, Asked, Rows},
             problem::Problem,
             query::Query,
         },
         events::shown::{self, Shown as Event},
-        openapi::{Asked, OfKept},
     },
     store::{StoreError, reader::Conflict},
 };

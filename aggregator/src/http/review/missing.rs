@@ -8,7 +8,10 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, schema::SchemaType},
+};
 
 use crate::{
     clock,
@@ -18,9 +21,12 @@ use crate::{
             body::is_json,
             paging::{self, MAX_LIMIT, Whole},
             problem::Problem,
-            query::Query,
+            query::{AskedAll, Query},
         },
-        openapi::{AskedAll, Nothing, Noting},
+        openapi::{
+            refusals::{problems, refusals},
+            schemas::schemas,
+        },
     },
     store::reader::Missing,
 };
@@ -80,6 +86,19 @@ fn shown(missing: Missing) -> Shown {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acknowledged {
     acknowledged: u64,
+}
+
+refusals! {
+    /// Of `POST /missing/acknowledge`.
+    Noting = problems([Problem::not_json_type(), Problem::store_unwritable()]);
+}
+
+schemas! {
+    /// A body that is not looked at.
+    Nothing() = Object::builder()
+        .schema_type(SchemaType::AnyValue)
+        .description(Some("It is not looked at; its type says that no form of a web page sent it."))
+        .build();
 }
 
 /// A person has taken note of all of them: `/health` and `/stats` count them no longer.

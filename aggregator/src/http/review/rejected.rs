@@ -10,24 +10,32 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Serialize;
 use shared::cloudevent;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::schema::OneOfBuilder};
 
+use super::OfKept;
 use crate::{
     clock,
     http::{
         api::Api,
         edge::{
-            body::is_json,
-            paging::{self, Rows},
+            body::{Packed, is_json, not_json, of_a_body},
+            paging::{self, Asked, Rows},
             problem::Problem,
             query::Query,
         },
-        openapi::{Asked, Mended, OfKept, Packed, Requeueing},
+        openapi::{
+            refusals::{problems, refusals},
+            schemas::{schemas, to},
+        },
         publish::{
             accepted::Accepted,
-            cloudevents::{self, Mode},
+            cloudevents::{self, Mode, schema::CloudEvent},
             intake,
-            native::{self, Layout},
+            native::{
+                self, Layout,
+                schema::{Event, events},
+            },
+            refusals::{invalid_events, on_the_way},
         },
     },
     store::reader::Rejected,
@@ -119,6 +127,31 @@ fn shown(row: Rejected) -> Shown {
         body,
         body_base64,
     }
+}
+
+refusals! {
+    /// Of `POST /rejected/{id}/requeue`.
+    Requeueing = problems(of_a_body())
+        .problems(on_the_way())
+        .problems([
+            Problem::not_found("there is no rejected arrival 7 any more".to_owned()),
+            Problem::not_json_type(),
+            not_json(),
+            invalid_events(),
+            Problem::store_unreadable(),
+        ]);
+}
+
+schemas! {
+    /// What a rejected arrival is sent again as.
+    Mended(Event, CloudEvent) = OneOfBuilder::new()
+        .item(to::<Event>())
+        .item(events())
+        .item(to::<CloudEvent>())
+        .description(Some(
+            "What is sent in place of the body that was rejected. Where there is nothing that body is sent again.",
+        ))
+        .build();
 }
 
 /// Sends a rejected body again, or what the request has in its place, as `POST /publish` would, or `POST /cloudevents`

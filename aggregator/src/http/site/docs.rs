@@ -7,7 +7,8 @@ use axum::{
 };
 use swagger_ui_redist::SwaggerUi;
 
-use crate::http::{edge::problem::Problem, openapi::NoFile};
+use super::NoFile;
+use crate::http::edge::problem::Problem;
 
 const PAGE: &str = include_str!("docs/page.html");
 

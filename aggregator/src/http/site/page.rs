@@ -6,7 +6,8 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use crate::http::{api::unknown_path, edge::problem::Problem, openapi::NoFile};
+use super::NoFile;
+use crate::http::{api::unknown_path, edge::problem::Problem};
 
 /// The files that the page loads, each with its type.
 const FILES: [(&str, &str, &str); 10] = [

@@ -7,13 +7,17 @@ use axum::{
 };
 use prost::Message;
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::Content};
 
 use super::{
     json::{self, is_default},
     request::Encoding,
+    schema,
 };
-use crate::http::edge::problem::Problem;
+use crate::http::{
+    edge::problem::Problem,
+    openapi::refusals::{Refusals, as_json, reference},
+};
 
 /// `ExportLogsServiceResponse`: what of the request was taken.
 #[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
@@ -89,4 +93,20 @@ pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
         }
     }
     told
+}
+
+impl Refusals {
+    /// Adds what OTLP has in their place, in both of its encodings.
+    #[must_use]
+    pub fn otlp(mut self, problems: impl IntoIterator<Item = Problem>) -> Self {
+        for problem in problems {
+            let body = as_json(status(&problem));
+            let content = reference::<Status>();
+            let response = self.add(problem, "application/json", content, Some(body));
+            let content = Content::new(Some(reference::<schema::Message>()));
+            let protobuf = "application/x-protobuf".to_owned();
+            response.content.entry(protobuf).or_insert(content);
+        }
+        self
+    }
 }

@@ -2,14 +2,14 @@
 //! are ignored and named in the answer, `null` stands for what is left out, and most numbers may be strings.
 
 use utoipa::{
-    PartialSchema, ToSchema,
+    ToSchema,
     openapi::{
         KnownFormat, Object, Ref, RefOr, Schema, SchemaFormat,
         schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type},
     },
 };
 
-use super::requests::{base64, schemas, text};
+use crate::http::openapi::schemas::{base64, schemas, text};
 
 schemas! {
     /// A request for logs.
