@@ -7,6 +7,7 @@ mod duplicates;
 mod events;
 mod figures;
 mod kept;
+mod stats;
 mod topics;
 
 use std::{
@@ -28,6 +29,7 @@ pub use self::{
     events::{EventPage, Extent, Matching, Order, PayloadValue, Question, SCAN_ROWS, StoredEvent},
     figures::{Figures, Sizes},
     kept::{Conflict, KeptPage, Missing, Rejected},
+    stats::Stats,
     topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
 };
 use super::{
@@ -35,9 +37,8 @@ use super::{
     file::connection::{connect, connect_again},
     gate::Inside,
     memory::Memory,
-    writer::incarnation::load_applied,
 };
-use crate::store::{StoreError, ranges::Ranges};
+use crate::store::StoreError;
 
 /// Queries that run at once.
 const CONNECTIONS: usize = 4;
@@ -95,47 +96,6 @@ struct OnDrop(Arc<AtomicBool>);
 impl Drop for OnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// The store's bookkeeping at one commit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Events that came: `unique_processed + duplicate_dropped + rejected`.
-    pub received: u64,
-    /// Events stored.
-    pub unique_processed: u64,
-    /// Events whose identity was stored already.
-    pub duplicate_dropped: u64,
-    /// Arrivals that could not be stored as events.
-    pub rejected: u64,
-    /// Those of them whose body is not kept any more.
-    pub rejected_evicted: u64,
-    /// Duplicates that differ from what is stored.
-    pub conflicts: u64,
-    /// Those of them that are not kept any more.
-    pub conflicts_evicted: u64,
-    /// Deliveries of messages that were applied before.
-    pub redelivered: u64,
-    /// When the latest event was applied, in microseconds since 1970: the clock, or what it was before it went back.
-    pub processed_at: i64,
-    /// Topics in all.
-    pub topics_total: u64,
-    /// Names of topics, by name.
-    pub topics: Vec<String>,
-    /// Stream sequences lost before they were applied, which nobody acknowledged.
-    pub missing: u64,
-    /// The current stream's name and creation time in nanoseconds since 1970, once it was met.
-    pub stream: Option<(String, i64)>,
-    /// Applied sequences of the current stream.
-    pub applied: Ranges,
-}
-
-impl Stats {
-    /// Whether every arrival was counted as one of the three.
-    #[must_use]
-    pub fn is_consistent(&self) -> bool {
-        self.received == self.unique_processed + self.duplicate_dropped + self.rejected
     }
 }
 
@@ -364,7 +324,8 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let known = self.memory.missing.clone();
-        self.read(move |read, _| stats(read, names, &known)).await
+        self.read(move |read, _| stats::stats(read, names, &known))
+            .await
     }
 
     /// The bookkeeping with the sizes of the store's files.
@@ -416,46 +377,4 @@ impl Reader {
         });
         task.await.map_err(|_| StoreError::Stopped)?
     }
-}
-
-fn stats(
-    read: &Transaction<'_>,
-    names: usize,
-    missing: &watch::Receiver<u64>,
-) -> rusqlite::Result<Stats> {
-    let (mut stats, incarnation) = read
-        .prepare_cached(
-            "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
-                    redelivered, topics, incarnation, processed_at, rejected_evicted, \
-                    conflicts_evicted \
-             FROM counters",
-        )?
-        .query_row([], |row| {
-            let stats = Stats {
-                received: row.get(0)?,
-                unique_processed: row.get(1)?,
-                duplicate_dropped: row.get(2)?,
-                rejected: row.get(3)?,
-                conflicts: row.get(4)?,
-                redelivered: row.get(5)?,
-                topics_total: row.get(6)?,
-                processed_at: row.get(8)?,
-                rejected_evicted: row.get(9)?,
-                conflicts_evicted: row.get(10)?,
-                ..Stats::default()
-            };
-            Ok((stats, row.get::<_, Option<i64>>(7)?))
-        })?;
-    stats.missing = *missing.borrow();
-    stats.topics = read
-        .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
-        .query_map([names], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    if let Some(incarnation) = incarnation {
-        stats.stream = read
-            .prepare_cached("SELECT stream, created FROM incarnations WHERE id = ?1")?
-            .query_row([incarnation], |row| Ok(Some((row.get(0)?, row.get(1)?))))?;
-        stats.applied = load_applied(read, incarnation)?;
-    }
-    Ok(stats)
 }

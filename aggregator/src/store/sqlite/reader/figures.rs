@@ -5,7 +5,7 @@ use std::{fs, io, path::Path};
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use super::{Stats, stats};
+use super::stats::{Stats, stats};
 use crate::store::sqlite::INDEX_FOLDER;
 
 /// What the store counts, and how large it is.
