@@ -12,8 +12,8 @@ use super::{
     reading::{Address, Query, Tail, parse_http_url},
 };
 use crate::{
+    flow::pace::Rate,
     input::Origin,
-    pace::Rate,
     traffic::{PAYLOAD_BYTES, Recipe, Share, fresh_run_id},
 };
 

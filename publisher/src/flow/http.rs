@@ -19,9 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::client::{Answer, Client, Failed};
 use self::request::{Intake, Request};
+use super::{SHOW_EVERY, STOP_DEADLINE, pace::Rate};
 use crate::{
-    flow::{SHOW_EVERY, STOP_DEADLINE},
-    pace::Rate,
     progress::{Moment, Progress},
     sent::Sent,
     traffic::Generator,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    http::{Answer, Client, Failed},
+    flow::http::{Answer, Client, Failed},
     sent::{latencies, record},
     summary::Percentiles,
     traffic::Generator,

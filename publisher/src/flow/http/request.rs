@@ -5,8 +5,10 @@ use shared::message;
 use tokio::time::{Instant, sleep_until};
 
 use crate::{
-    flow::Sample,
-    pace::{Pace, Rate},
+    flow::{
+        Sample,
+        pace::{Pace, Rate},
+    },
     sent::Tally,
     traffic::Generator,
 };
