@@ -195,7 +195,7 @@ async fn figures_of_a_broker_that_is_lost_are_left_out_until_it_is_back() {
 async fn alerts_fire_when_they_should_and_at_no_other_time() {
     for (verb, file) in [
         ("check", "compose/alerts.yml"),
-        ("test", "tests/e2e/metrics/alerts.yml"),
+        ("test", "tests/e2e/counts/metrics/alerts.yml"),
     ] {
         let file = workspace::root().join(file);
         let file = file.to_str().expect("a path of text");

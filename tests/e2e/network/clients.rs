@@ -5,13 +5,16 @@
 
 use e2e::{System, browser::needed};
 
-use crate::senders::run;
+use crate::publish::senders::run;
 
 #[tokio::test]
 async fn a_client_of_openapi_python_client_reads_what_became_of_its_events() {
     let system = System::start().await;
     let arguments = [system.api().url(), "openapi-python-client"];
-    if run("clients/generated.py", &arguments).await.is_some() {
+    if run("network/clients/generated.py", &arguments)
+        .await
+        .is_some()
+    {
         assert_eq!(system.settled().await.of("clients.a"), [4, 2, 2]);
     }
 }
@@ -24,7 +27,10 @@ async fn a_client_of_openapi_generator_reads_what_became_of_its_events() {
     let system = System::start().await;
     let java = java.to_str().expect("a path is text");
     let arguments = [system.api().url(), "openapi-generator", java];
-    if run("clients/generated.py", &arguments).await.is_some() {
+    if run("network/clients/generated.py", &arguments)
+        .await
+        .is_some()
+    {
         assert_eq!(system.settled().await.of("clients.b"), [4, 2, 2]);
     }
 }

@@ -8,7 +8,7 @@ use std::{path::PathBuf, process::Stdio};
 use e2e::{System, workspace};
 use tokio::process::Command;
 
-/// Runs one of the programs below this directory, to its end; none where there is no Python.
+/// Runs one of the programs below `tests/e2e`, to its end; none where there is no Python.
 pub(crate) async fn run(program: &str, arguments: &[&str]) -> Option<()> {
     let Some(python) = std::env::var_os("E2E_PYTHON") else {
         eprintln!("left out: E2E_PYTHON names no Python with the SDKs");
@@ -38,7 +38,7 @@ async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encodin
     let system = System::start().await;
     let url = system.api().url();
     for (round, encoding) in (1..).zip(["protobuf", "protobuf", "json", "json"]) {
-        if run("senders/opentelemetry_logs.py", &[url, encoding])
+        if run("publish/senders/opentelemetry_logs.py", &[url, encoding])
             .await
             .is_none()
         {
@@ -70,7 +70,7 @@ async fn what_the_cloudevents_sdk_sends_again_is_a_duplicate_in_either_mode() {
     let system = System::start().await;
     let url = system.api().url();
     for (round, mode) in (1..).zip(["binary", "binary", "structured", "structured"]) {
-        if run("senders/cloudevents_sdk.py", &[url, mode])
+        if run("publish/senders/cloudevents_sdk.py", &[url, mode])
             .await
             .is_none()
         {
