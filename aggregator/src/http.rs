@@ -2,7 +2,7 @@
 
 mod api;
 mod counts;
-pub mod edge;
+mod edge;
 mod events;
 mod openapi;
 mod publish;
@@ -27,7 +27,7 @@ use utoipa_axum::{
 pub use self::{
     api::{Api, Broker, Process},
     counts::live::{keep_learning, keep_sampling},
-    edge::{Edge, guard::Hosts, observe::Watch, places::Places},
+    edge::{Edge, guard::Hosts, observe::Watch, places::Places, query, server, starting},
 };
 use self::{
     counts::{health, live, metrics, stats, topics},

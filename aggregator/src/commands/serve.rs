@@ -25,7 +25,7 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{self, Api, Broker, Edge, Hosts, Process, Watch, edge::starting::Entrance},
+    http::{self, Api, Broker, Edge, Hosts, Process, Watch, starting::Entrance},
     metrics::Metrics,
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
@@ -148,7 +148,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
 fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
     let token = service.token();
     service.spawn("http", async {
-        http::edge::server::serve(listener, entrance, token).await;
+        http::server::serve(listener, entrance, token).await;
         Ok(())
     });
 }

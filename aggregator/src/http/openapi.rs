@@ -52,7 +52,7 @@ pub fn examples() -> Value {
         counts::EXAMPLES,
         review::EXAMPLES,
     ];
-    let of = of.map(|examples| serde_json::from_str::<Map<String, Value>>(examples));
+    let of = of.map(serde_json::from_str::<Map<String, Value>>);
     let all = of
         .into_iter()
         .flat_map(|examples| examples.expect("it is JSON, as the tests know"));

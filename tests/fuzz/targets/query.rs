@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use aggregator::http::edge::query::Query;
+use aggregator::http::query::Query;
 use axum::{http::StatusCode, response::IntoResponse};
 use libfuzzer_sys::fuzz_target;
 

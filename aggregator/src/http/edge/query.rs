@@ -184,7 +184,7 @@ refusals! {
 }
 
 /// For the document.
-pub fn unknown_parameter(known: &[&str]) -> Problem {
+pub(in crate::http) fn unknown_parameter(known: &[&str]) -> Problem {
     Query::parse(Some("topics=readme"), known).expect_err("it is not known")
 }
 

@@ -20,7 +20,7 @@ impl Hosts {
     }
 
     /// Whether it may be asked by this name.
-    pub fn has(&self, name: &Name) -> bool {
+    pub(super) fn has(&self, name: &Name) -> bool {
         match name {
             Name::Address(_) => true,
             Name::Domain(domain) => domain == "localhost" || self.0.contains(name),
