@@ -5,6 +5,7 @@
 mod opening;
 mod position;
 pub mod ranges;
+pub mod reader;
 mod sqlite;
 mod waits;
 
@@ -17,9 +18,9 @@ pub use self::{
     position::{Met, Position, Standing, Witness},
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, backup,
-        reader::{self, Reader},
+        reader::{Reader, Scan},
         verify,
-        writer::{Writer, WriterEnded, kept::Bounds},
+        writer::{Writer, WriterEnded},
     },
     waits::{Outcome, Place as StreamPlace, Wait},
 };
@@ -52,6 +53,24 @@ pub struct Appended {
     pub redelivered: u64,
     /// Whether the broker was found to give sequence numbers out again.
     pub epoch_begun: bool,
+}
+
+/// Bytes of rows kept for people; the latest row of each stays whatever its size.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Of rejected arrivals.
+    pub rejected: u64,
+    /// Of conflicts.
+    pub conflicts: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            rejected: 64 * 1024 * 1024,
+            conflicts: 64 * 1024 * 1024,
+        }
+    }
 }
 
 /// Why the store could not do something. Nothing was changed then, unless a COMMIT failed: whether that

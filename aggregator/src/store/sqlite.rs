@@ -28,9 +28,9 @@ pub use self::{
 use self::{
     options::Options,
     reader::Reader,
-    writer::{Place, Writer, WriterEnded, kept::Bounds},
+    writer::{Place, Writer, WriterEnded},
 };
-use super::{StoreError, opening::Opening};
+use super::{Bounds, StoreError, opening::Opening};
 
 /// The file's name in the data directory.
 pub const FILE: &str = "aggregator.db";

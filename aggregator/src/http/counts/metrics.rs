@@ -1,7 +1,8 @@
 //! `GET /metrics`: what Prometheus asks for, in its text format.
 //!
 //! What the store counts is read from it in one transaction, so these figures add up; what is measured since the start is
-//! held in [`Metrics`]. Figures of the broker's are left out while it cannot be asked: no figure is better than a wrong one.
+//! held in [`Metrics`](crate::metrics::Metrics). Figures of the broker's are left out while it cannot be asked: no figure is
+//! better than a wrong one.
 
 mod exposition;
 

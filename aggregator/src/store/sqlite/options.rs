@@ -1,10 +1,7 @@
 //! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
 
-use super::{
-    dedup::index::{Faults, Setup},
-    writer::kept::Bounds,
-};
-use crate::store::opening::Opening;
+use super::dedup::index::{Faults, Setup};
+use crate::store::{Bounds, opening::Opening};
 
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Options {

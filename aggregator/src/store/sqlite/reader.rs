@@ -24,21 +24,20 @@ use tokio::{
     task::spawn_blocking,
 };
 
-pub use self::{
-    duplicates::{Duplicate, Duplicates, Often},
-    events::{EventPage, Extent, Matching, Order, PayloadValue, Question, SCAN_ROWS, StoredEvent},
-    figures::{Figures, Sizes},
-    kept::{Conflict, KeptPage, Missing, Rejected},
-    stats::Stats,
-    topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
-};
+pub use self::events::SCAN_ROWS;
 use super::{
     dedup::{fingerprint::Key, index::IndexError},
     file::connection::{connect, connect_again},
     gate::Inside,
     memory::Memory,
 };
-use crate::store::StoreError;
+use crate::store::{
+    StoreError,
+    reader::{
+        Conflict, Duplicates, EventPage, Extent, Figures, FoundEvent, KeptPage, Matching, Missing,
+        Question, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuestion,
+    },
+};
 
 /// Queries that run at once.
 const CONNECTIONS: usize = 4;
@@ -56,32 +55,6 @@ pub struct Reader {
     places: Arc<Semaphore>,
     /// Of these, those that may be taken for long.
     scans: Arc<Semaphore>,
-}
-
-/// An event, found by its identity.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundEvent {
-    /// As it is stored.
-    pub event: StoredEvent,
-    /// The sequence of its message in the stream.
-    pub stream_sequence: u64,
-    /// Its place in the message, from 0.
-    pub position: u64,
-    /// How often its identity came again since the start: at least, and at most.
-    pub again: (u64, u64),
-}
-
-/// Takes the rows of a page, one by one as they are read.
-pub trait Sink<T>: Send + 'static {
-    /// Whether there was room for the row. The page ends before one for which there was none.
-    fn take(&mut self, row: T) -> bool;
-}
-
-impl<T: Send + 'static> Sink<T> for Vec<T> {
-    fn take(&mut self, row: T) -> bool {
-        self.push(row);
-        true
-    }
 }
 
 /// A place among the questions that look at many rows; for others it is none.

@@ -13,84 +13,17 @@ use std::{
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-pub use self::matching::{Matching, PayloadValue};
 use self::walk::{Step, Walk, Walked};
-use super::Sink;
-use crate::store::sqlite::{
-    gate::Inside,
-    marks::{Back, Chain},
+use crate::store::{
+    reader::{EventPage, Extent, Matching, Order, Question, Sink, StoredEvent},
+    sqlite::{
+        gate::Inside,
+        marks::{Back, Chain},
+    },
 };
 
 /// Rows that a page looks at where the events have to match; then it ends with what it found.
 pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
-
-/// An event as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEvent {
-    /// Its place in the order of storing.
-    pub sequence: i64,
-    /// As it came.
-    pub topic: String,
-    /// As it came.
-    pub event_id: String,
-    /// As it came, or as arrival filled it in.
-    pub timestamp: String,
-    /// Whether arrival filled it in.
-    pub timestamp_filled: bool,
-    /// As it came.
-    pub source: String,
-    /// The JSON object, byte for byte as it came.
-    pub payload: String,
-    /// When it was stored, in microseconds since 1970; never decreases with the sequence.
-    pub processed_at: i64,
-}
-
-/// Which events, and in which order.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
-    /// Of these topics, each named once; of all where none is named.
-    pub topics: Vec<String>,
-    /// Stored then or later, in microseconds since 1970.
-    pub since: Option<i64>,
-    /// Stored earlier than that.
-    pub until: Option<i64>,
-    /// The order of their sequences.
-    pub order: Order,
-    /// What has to be read to be known.
-    pub matching: Matching,
-}
-
-/// The order of the events' sequences.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Order {
-    /// Descending.
-    #[default]
-    NewestFirst,
-    /// Ascending.
-    OldestFirst,
-}
-
-/// How much of the events a page takes.
-#[derive(Debug, Clone, Copy)]
-pub struct Extent {
-    /// The page before ended at this sequence.
-    pub from: Option<i64>,
-    /// No event after this sequence.
-    pub last: i64,
-    /// Most events.
-    pub limit: usize,
-}
-
-/// A page of events. Where it took long or the store wanted no reads for a moment, it has fewer than were asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPage<S = Vec<StoredEvent>> {
-    /// What took the events.
-    pub events: S,
-    /// How many there are in all, of the topics or of all; none where that would have to be counted.
-    pub total: Option<u64>,
-    /// Where the next page goes on: the last sequence that was looked at, where there are more.
-    pub next: Option<i64>,
-}
 
 /// What [`stored`] reads, first in its row: of a topic `t` and an event `e`.
 pub(super) const COLUMNS: &str = "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at, e.previous, \

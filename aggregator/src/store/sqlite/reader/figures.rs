@@ -5,30 +5,11 @@ use std::{fs, io, path::Path};
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use super::stats::{Stats, stats};
-use crate::store::sqlite::INDEX_FOLDER;
-
-/// What the store counts, and how large it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Figures {
-    /// The bookkeeping, without names of topics.
-    pub stats: Stats,
-    /// Tables of the dedup index that were handed to disk.
-    pub seals: u64,
-    /// Of its files.
-    pub sizes: Sizes,
-}
-
-/// Sizes of files, in bytes; none where one cannot be asked for it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sizes {
-    /// The database.
-    pub database: Option<u64>,
-    /// Its WAL.
-    pub wal: Option<u64>,
-    /// The dedup index.
-    pub index: Option<u64>,
-}
+use super::stats::stats;
+use crate::store::{
+    reader::{Figures, Sizes},
+    sqlite::INDEX_FOLDER,
+};
 
 /// Reads the figures of the store in `file`.
 pub(super) fn read(

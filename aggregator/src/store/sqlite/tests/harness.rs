@@ -13,13 +13,8 @@ use tokio::runtime::Runtime;
 
 use crate::store::{
     Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
-    sqlite::{
-        FILE,
-        dedup::index::Index,
-        open_with,
-        options::Options,
-        reader::{EventPage, Extent, Question, Stats},
-    },
+    reader::{EventPage, Extent, Question, Stats},
+    sqlite::{FILE, dedup::index::Index, open_with, options::Options},
 };
 
 /// What one arrival is made of: few identities and few contents, so that they meet.

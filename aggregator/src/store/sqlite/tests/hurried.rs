@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::harness::{Arrival, Store, delivery};
-use crate::store::sqlite::{
-    gate::Gate,
+use crate::store::{
     reader::{Matching, Order, Question, TopicPage, TopicQuestion, TopicSort},
+    sqlite::gate::Gate,
 };
 
 const TOPICS: u8 = 12;

@@ -1,7 +1,10 @@
 //! Topics by what they lead by, and the budget of queries that have to look at them all.
 
 use super::harness::{Arrival, Store, delivery};
-use crate::store::sqlite::reader::{SCAN_ROWS, TopicCounts, TopicPage, TopicQuestion, TopicSort};
+use crate::store::{
+    reader::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    sqlite::reader::SCAN_ROWS,
+};
 
 /// More than a query may look at in these tests.
 const TOPICS: u8 = 180;

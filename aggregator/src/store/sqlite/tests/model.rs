@@ -6,10 +6,12 @@ use bytes::Bytes;
 use shared::event::Event;
 
 use super::harness::{Arrival, Store, json};
-use crate::store::sqlite::{
-    dedup::fingerprint::{Fields, Key},
-    digest::Digest,
+use crate::store::{
     reader::TopicQuestion,
+    sqlite::{
+        dedup::fingerprint::{Fields, Key},
+        digest::Digest,
+    },
 };
 
 /// The same bookkeeping, the plain way.

@@ -7,7 +7,8 @@ use shared::{event::Topic, message, subject};
 use super::harness::Store;
 use crate::store::{
     Delivery,
-    sqlite::reader::{Matching, Order, PayloadValue, Question, SCAN_ROWS},
+    reader::{Matching, Order, PayloadValue, Question},
+    sqlite::reader::SCAN_ROWS,
 };
 
 /// An event, as the model keeps it: its sequence is its place in the list.

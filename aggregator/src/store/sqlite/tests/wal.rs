@@ -6,10 +6,9 @@ use std::sync::{
 };
 
 use super::harness::{Store, delivery, event};
-use crate::store::sqlite::{
-    FILE,
-    options::Options,
+use crate::store::{
     reader::{Extent, Matching, Question},
+    sqlite::{FILE, options::Options},
 };
 
 /// A few dozen commits.

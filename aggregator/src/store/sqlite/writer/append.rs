@@ -20,12 +20,12 @@ use shared::{
 use self::seen::Seen;
 use super::{
     incarnation::{Incarnation, was_applied},
-    kept::{self, Bounds, Origin},
+    kept::{self, Origin},
     state::State,
     topics::{TopicRow, Topics},
 };
 use crate::store::{
-    Appended, Delivery, StoreError,
+    Appended, Bounds, Delivery, StoreError,
     sqlite::{
         dedup::{
             index::{Entry, Index, Seal, Table},

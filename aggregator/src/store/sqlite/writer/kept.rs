@@ -10,28 +10,10 @@ use shared::{
 };
 
 use super::state::{Kept, State};
-use crate::store::Delivery;
+use crate::store::{Bounds, Delivery};
 
 /// What a row takes beside its texts, about.
 const ROW_BYTES: u64 = 200;
-
-/// Bytes of rows kept for people; the latest row of each stays whatever its size.
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Of rejected arrivals.
-    pub rejected: u64,
-    /// Of conflicts.
-    pub conflicts: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            rejected: 64 * 1024 * 1024,
-            conflicts: 64 * 1024 * 1024,
-        }
-    }
-}
 
 /// Where an arrival stood, and when it was applied.
 #[derive(Clone, Copy)]

@@ -9,26 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// What the source and the payload have to be. Each that is there must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matching {
-    /// The source, exactly.
-    pub source: Option<String>,
-    /// Text in the payload, as its JSON is written.
-    pub contains: Option<String>,
-    /// Values in the payload.
-    pub payload: Vec<PayloadValue>,
-}
-
-/// A value at a path of the payload.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PayloadValue {
-    /// Names of members, and numbers of elements from 0, with dots between them. A name may have dots itself: every way
-    /// to read the path is tried.
-    pub path: String,
-    /// A string's text, or a number, `true`, `false` or `null` as it is written.
-    pub value: String,
-}
+use crate::store::reader::{Matching, PayloadValue};
 
 /// A [`Matching`], made ready.
 pub(super) struct Matcher<'a> {

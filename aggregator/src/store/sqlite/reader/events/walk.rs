@@ -4,10 +4,13 @@ use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive};
 
 use rusqlite::{CachedStatement, Row, Transaction, params};
 
-use super::{Order, select};
-use crate::store::sqlite::{
-    gate::Inside,
-    marks::{Back, Chain},
+use super::select;
+use crate::store::{
+    reader::Order,
+    sqlite::{
+        gate::Inside,
+        marks::{Back, Chain},
+    },
 };
 
 /// Whether the walk goes on.
