@@ -166,7 +166,7 @@ choose_oldest_broker() {
 # The SDKs of other senders, generators of clients and axe-core, where Python is there: in the target directory, made once.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
-  local senders=tests/e2e/senders/requirements.txt clients=tests/e2e/clients/requirements.txt
+  local senders=tests/e2e/publish/senders/requirements.txt clients=tests/e2e/network/clients/requirements.txt
   local page=tests/e2e/page/requirements.txt python=$target/python
   local pip=("$python/bin/pip" install --quiet --disable-pip-version-check)
   cat "$senders" "$clients" "$page" >"$scratch/packages"

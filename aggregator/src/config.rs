@@ -11,7 +11,7 @@ use shared::{connection::Servers, stream, telemetry};
 
 pub use self::settings::Settings;
 use self::settings::jetstream_name;
-use crate::verify;
+use crate::commands::verify;
 
 #[derive(Debug, Parser)]
 #[command(

@@ -25,14 +25,11 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 pub use self::watchdog::PATIENCE;
-use self::{
-    session::{End, SessionError},
-    stores::Stores,
-};
+use self::{session::End, stores::Stores};
 use crate::{
     health::{Health, Part, WAITING},
     metrics::Metrics,
-    store::Writer,
+    store::{StoreError, Writer},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -126,6 +123,29 @@ impl Consumer {
     }
 }
 
+/// How a session failed.
+#[derive(Debug, thiserror::Error)]
+enum SessionError {
+    #[error(transparent)]
+    Stream(StreamError),
+    #[error("the store does not take the stream's state: {0}")]
+    Store(#[source] StoreError),
+    #[error("the store's writer has stopped")]
+    WriterStopped,
+    #[error("the durable consumer cannot be had: {0}")]
+    Durable(#[source] async_nats::Error),
+    #[error(
+        "durable consumer {durable} belongs to {owner}; start with that store's data directory, name another durable, or take it over with --take-over"
+    )]
+    Owned { durable: String, owner: String },
+    #[error("the broker gave sequence numbers out again; comparing stream and store anew")]
+    Epoch,
+    #[error("pulling messages failed: {0}")]
+    Pull(String),
+    #[error("messages wait and nothing was applied")]
+    Stalled,
+}
+
 impl SessionError {
     /// Whether the stream has a configuration that would lose events.
     fn is_unusable(&self) -> bool {
@@ -146,5 +166,14 @@ impl SessionError {
 impl From<StreamError> for SessionError {
     fn from(err: StreamError) -> Self {
         Self::Stream(err)
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(err: StoreError) -> Self {
+        match err {
+            StoreError::Stopped => Self::WriterStopped,
+            err => Self::Store(err),
+        }
     }
 }

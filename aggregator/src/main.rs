@@ -3,9 +3,8 @@
 use std::process::ExitCode;
 
 use aggregator::{
-    acknowledge, backup,
+    commands::{acknowledge_missing, backup, healthcheck, serve, verify},
     config::{self, Command, Exit, Settings},
-    healthcheck, serve, verify,
 };
 use shared::telemetry::{self, Export};
 
@@ -18,7 +17,7 @@ const WRONG_SETTINGS: u8 = 2;
 
 /// Threads for what blocks: queries, of which four run at once, large bodies that are parsed, names that are resolved. Each
 /// keeps memory for the largest answer that it has made, so there are no more than are of use.
-const BLOCKING_THREADS: usize = 8;
+const BLOCKING_THREADS: usize = 6;
 
 fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
@@ -57,7 +56,7 @@ fn main() -> ExitCode {
             backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
         }
         Command::AcknowledgeMissing(listen) => runtime
-            .block_on(acknowledge::acknowledge(listen))
+            .block_on(acknowledge_missing::acknowledge(listen))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };

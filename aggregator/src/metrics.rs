@@ -1,5 +1,7 @@
 //! What is measured while the service runs, for `GET /metrics`. Totals that the store keeps are read from it there.
 
+pub mod commits;
+
 use std::{sync::Arc, time::Duration};
 
 use prometheus::{
@@ -8,7 +10,8 @@ use prometheus::{
 };
 use shared::publish::Observer;
 
-use crate::{commits::Commits, store::Appended};
+use self::commits::Commits;
+use crate::store::Appended;
 
 /// The status of requests without an answer.
 pub const ABORTED: &str = "aborted";

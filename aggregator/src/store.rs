@@ -1,56 +1,29 @@
-//! The store: SQLite in WAL mode with `synchronous=FULL`, one writer, short readers.
+//! The store: its types and the ways in. What implements it is `sqlite`.
 //!
-//! [`Writer`] is the one way in: it hands batches to the thread that owns the only connection that can
-//! write. [`Reader`] answers queries from read-only connections.
+//! [`Writer`] is the one way in: it appends batches. [`Reader`] answers queries.
 
-mod append;
-pub mod backup;
-mod digest;
-mod duplicates;
-mod files;
-mod fingerprint;
-mod gate;
-mod incarnation;
-mod index;
-mod leaders;
-mod lookup;
-mod marks;
-mod migrate;
 mod opening;
-mod options;
+mod position;
 pub mod ranges;
 pub mod reader;
-mod schema;
-mod state;
-#[cfg(test)]
-mod tests;
-mod topics;
-mod trouble;
-pub mod verify;
+mod sqlite;
 mod waits;
-mod writer;
 
 use std::path::{Path, PathBuf};
 
 use shared::message::Arrivals;
 
-use self::{lookup::Slot, options::Options, writer::Place};
-
 pub use self::{
-    append::kept::Bounds,
-    incarnation::{Met, Position, Standing, Witness},
-    index::{FOLDER as INDEX_FOLDER, IndexError},
     opening::Opening,
-    reader::Reader,
+    position::{Met, Position, Standing, Witness},
+    sqlite::{
+        FILE, INDEX_FOLDER, IndexError, backup,
+        reader::{Reader, Scan},
+        verify,
+        writer::{Writer, WriterEnded},
+    },
     waits::{Outcome, Place as StreamPlace, Wait},
-    writer::{Writer, WriterEnded},
 };
-
-/// The file's name in the data directory.
-pub const FILE: &str = "aggregator.db";
-
-/// How long a connection waits for a lock that another one holds.
-const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A message as the durable consumer was given it, decoded.
 #[derive(Debug, Clone)]
@@ -82,13 +55,31 @@ pub struct Appended {
     pub epoch_begun: bool,
 }
 
+/// Bytes of rows kept for people; the latest row of each stays whatever its size.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Of rejected arrivals.
+    pub rejected: u64,
+    /// Of conflicts.
+    pub conflicts: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            rejected: 64 * 1024 * 1024,
+            conflicts: 64 * 1024 * 1024,
+        }
+    }
+}
+
 /// Why the store could not do something. Nothing was changed then, unless a COMMIT failed: whether that
 /// took effect is read from the file before the next write.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite reports it.
-    #[error("the database reports: {0}{advice}", advice = trouble::advice(.0))]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("the database reports: {0}{advice}", advice = sqlite::trouble::advice(.0))]
+    Sqlite(#[from] sqlite::DatabaseError),
     /// The file was made by a later version.
     #[error(
         "the database has schema version {found}, this program knows {known}; start the version that made it"
@@ -128,7 +119,7 @@ impl StoreError {
     /// Whether it goes away by itself within a moment, as a lock does that another program holds.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Sqlite(err) if trouble::is_passing(err))
+        matches!(self, Self::Sqlite(err) if sqlite::trouble::is_passing(err))
     }
 }
 
@@ -154,31 +145,5 @@ pub fn open_observed(
     bounds: Bounds,
     opening: Opening,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    let options = Options {
-        bounds,
-        opening,
-        ..Options::default()
-    };
-    open_with(directory, now, options)
-}
-
-fn open_with(
-    directory: &Path,
-    now: i64,
-    options: Options,
-) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    // A symbolic link that is pointed elsewhere must not have half of the store there.
-    let real = directory.canonicalize();
-    let real = real.unwrap_or_else(|_| directory.to_owned());
-    let place = Place {
-        file: real.join(FILE),
-        index: real.join(index::FOLDER),
-        directory: real,
-        given: directory.to_owned(),
-        options,
-    };
-    let file = place.file.clone();
-    let (writer, ended, memory) = writer::start(place, &Slot::default(), now)?;
-    let reader = Reader::open(&file, memory)?;
-    Ok((writer, ended, reader))
+    sqlite::open(directory, now, bounds, opening)
 }

@@ -22,7 +22,7 @@ pub use self::{
     flags::{Generate, Http, Latency, Send},
     reading::{Query, Tail},
 };
-use crate::pace::Rate;
+use crate::flow::pace::Rate;
 
 /// What is to be done, and how.
 pub struct Settings {

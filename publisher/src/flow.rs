@@ -3,6 +3,8 @@
 
 mod batch;
 mod delivery;
+pub mod http;
+pub mod pace;
 
 use std::{
     pin::pin,
@@ -25,10 +27,10 @@ pub use self::delivery::Refused;
 use self::{
     batch::{Batch, Batches},
     delivery::{Confirmed, Delivery},
+    pace::{Pace, Rate},
 };
 use crate::{
     broker::unusable,
-    pace::{Pace, Rate},
     progress::{Moment, Progress},
     sent::Sent,
 };

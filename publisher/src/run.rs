@@ -1,6 +1,7 @@
 //! The runs, from their settings to their exit codes: generate and send here, those over HTTP beside.
 
 mod comparison;
+mod latency;
 mod over_http;
 
 use std::{
@@ -22,9 +23,8 @@ use self::comparison::Comparison;
 use crate::{
     broker::Broker,
     config::{Generate, JetStream, Send, Settings, Task},
-    flow::Flow,
+    flow::{Flow, pace::Rate},
     input::{Feed, inspect},
-    pace::Rate,
     progress::{Progress, say},
     summary::Summary,
     terminal,

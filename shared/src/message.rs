@@ -3,18 +3,20 @@
 //! The body is a JSON array of events. A single object is read too, so that any NATS client can publish. An event may
 //! be a `CloudEvent` in the JSON format.
 
-use std::{borrow::Cow, fmt};
+mod elements;
+mod rejection;
+
+use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use serde::{
-    Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
 
+pub use self::{
+    elements::{BodyError, Elements, elements, wrapped},
+    rejection::{MAX_DETAIL_BYTES, Reason, Rejection},
+};
 use crate::{
     cloudevent,
-    event::{Event, Text, Topic, Violation},
+    event::{Event, Topic, Violation},
     subject,
 };
 
@@ -22,9 +24,6 @@ use crate::{
 /// largest size that brokers are given (8 MB) cannot hold more events; more elements are one rejection, for each
 /// would take many times its own bytes in memory.
 pub const MAX_ELEMENTS: usize = 100_000;
-
-/// Longest [`Rejection::detail`] in bytes; a longer one is cut.
-pub const MAX_DETAIL_BYTES: usize = 2_000;
 
 /// Bytes of details that are made for one message. Further rejections of it have [`NOT_DESCRIBED`] instead: a detail
 /// can be many times as long as its element.
@@ -34,201 +33,6 @@ const NOT_DESCRIBED: &str = "not described: the rejected elements before it in t
 
 /// What a body holds, in the order of its elements.
 pub type Arrivals = Vec<Result<Event, Rejection>>;
-
-/// An arrival that cannot be stored as an event: kept with its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejection {
-    /// Why, for programs.
-    pub reason: Reason,
-    /// Why, for people: at most [`MAX_DETAIL_BYTES`].
-    pub detail: Cow<'static, str>,
-    /// The element of the array, or the whole body where it has no elements.
-    pub body: Bytes,
-}
-
-impl Rejection {
-    /// The event that earlier versions stored for this arrival: they took any character between date and time, and
-    /// payloads of any depth. Their messages can be delivered again. `subject` and `time` are those of the message.
-    #[must_use]
-    pub fn earlier_event(&self, subject: &str, time: i64) -> Option<Event> {
-        let is_event = self.reason == Reason::InvalidEvent;
-        let event = is_event.then(|| Event::parse_earlier(&self.body, time))??;
-        (subject::topic(subject).as_ref() == Some(&event.topic)).then_some(event)
-    }
-}
-
-/// Why an arrival was rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// The body has no bytes.
-    Empty,
-    /// The body is not JSON.
-    NotJson,
-    /// The body is JSON, but neither an object nor an array with an element.
-    NotEvents,
-    /// The array has more than [`MAX_ELEMENTS`].
-    TooMany,
-    /// The element breaks the rules of an event.
-    InvalidEvent,
-    /// The event is of another topic than its subject says.
-    WrongSubject,
-    /// Its identity is new, but not to be told from another one that is stored.
-    Collision,
-}
-
-impl Reason {
-    /// As it is stored and shown.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::NotJson => "not_json",
-            Self::NotEvents => "not_events",
-            Self::TooMany => "too_many",
-            Self::InvalidEvent => "invalid_event",
-            Self::WrongSubject => "wrong_subject",
-            Self::Collision => "fingerprint_collision",
-        }
-    }
-}
-
-/// Why a body has no elements to look at.
-#[derive(Debug, thiserror::Error)]
-pub enum BodyError {
-    /// The bytes are not JSON; the error says where.
-    #[error(transparent)]
-    NotJson(#[from] serde_json::Error),
-    /// JSON, but neither an object nor an array.
-    #[error("the body is neither an event nor an array of events")]
-    NotEvents,
-}
-
-/// The elements of a body, each with its own bytes (no copy), not yet looked into.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Elements {
-    /// The first of them.
-    pub kept: Vec<Bytes>,
-    /// How many there are in all.
-    pub total: usize,
-}
-
-/// The elements of a JSON array, or the one object. At most `most` are kept.
-///
-/// # Errors
-/// Where the whole body is not JSON, or is a string, number, boolean or null.
-pub fn elements(body: &Bytes, most: usize) -> Result<Elements, BodyError> {
-    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
-    if first == Some(&b'[') {
-        return Ok(parse(body, Array { body, most })?);
-    }
-    let whole: &RawValue = serde_json::from_slice(body)?;
-    if first != Some(&b'{') {
-        return Err(BodyError::NotEvents);
-    }
-    Ok(Elements {
-        kept: vec![body.slice_ref(whole.get().as_bytes())],
-        total: 1,
-    })
-}
-
-/// The elements of `{"events":[…]}`, or none where `body`, an object, has no field of that name.
-///
-/// # Errors
-/// Where `events` is not an array or is not the only field.
-pub fn wrapped(body: &Bytes, most: usize) -> Result<Option<Elements>, serde_json::Error> {
-    parse(body, Wrapper { body, most })
-}
-
-fn parse<'a, S: DeserializeSeed<'a>>(
-    body: &'a Bytes,
-    seed: S,
-) -> Result<S::Value, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let value = seed.deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(value)
-}
-
-#[derive(Clone, Copy)]
-struct Array<'a> {
-    body: &'a Bytes,
-    most: usize,
-}
-
-impl<'a> DeserializeSeed<'a> for Array<'a> {
-    type Value = Elements;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Elements, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Array<'a> {
-    type Value = Elements;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an array of events")
-    }
-
-    /// The error that is made by itself would hold all of the text, escaped.
-    fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Elements, E> {
-        Err(E::custom("a string is no array of events"))
-    }
-
-    fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Elements, A::Error> {
-        let mut kept = Vec::new();
-        while kept.len() < self.most
-            && let Some(raw) = array.next_element::<&RawValue>()?
-        {
-            kept.push(self.body.slice_ref(raw.get().as_bytes()));
-        }
-        let mut total = kept.len();
-        while array.next_element::<IgnoredAny>()?.is_some() {
-            total += 1;
-        }
-        Ok(Elements { kept, total })
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Wrapper<'a> {
-    body: &'a Bytes,
-    most: usize,
-}
-
-impl<'a> DeserializeSeed<'a> for Wrapper<'a> {
-    type Value = Option<Elements>;
-
-    fn deserialize<D: Deserializer<'a>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'a> Visitor<'a> for Wrapper<'a> {
-    type Value = Option<Elements>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut events = None;
-        let mut others = 0;
-        while let Some(Text(name)) = map.next_key()? {
-            if name != "events" || events.is_some() {
-                map.next_value::<IgnoredAny>()?;
-                others += 1;
-                continue;
-            }
-            let Self { body, most } = self;
-            events = Some(map.next_value_seed(Array { body, most })?);
-        }
-        if events.is_some() && others > 0 {
-            return Err(serde::de::Error::custom("there is more beside events"));
-        }
-        Ok(events)
-    }
-}
 
 /// Decodes the body of a message that came on `subject` and that the stream took at `time`, in nanoseconds since 1970.
 /// Each element is judged by itself; a body without elements is one rejection.

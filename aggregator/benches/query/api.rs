@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use aggregator::{
     health::Health,
-    http::{self, Hosts, Live, MAX_PAGES, MAX_PIECES},
+    http::{self, Broker, Edge, Hosts, Process, Watch},
     metrics::Metrics,
     store::{Reader, Writer},
 };
@@ -21,7 +21,6 @@ use shared::{
     publish::{Options, Publisher},
     trace::Tracer,
 };
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -44,28 +43,30 @@ impl Api {
             tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        Ok(Self(http::router(Arc::new(http::Api {
-            reader,
-            writer,
-            publisher,
+        let broker = Broker {
             connection,
+            publisher,
             stream: "EVENTS".to_owned(),
             durable: "aggregator".to_owned(),
             stream_max_bytes: 1 << 30,
+        };
+        let process = Process {
             health: Health::starting(),
             metrics: Metrics::new(),
-            tracer: Tracer::off(),
-            pages: Arc::new(Semaphore::new(MAX_PAGES)),
-            pieces: Arc::new(Semaphore::new(MAX_PIECES)),
-            tails: Arc::new(Semaphore::new(1)),
             stopping: CancellationToken::new(),
-            otlp_topic: "service.name".to_owned(),
-            hosts: Hosts::default(),
-            live: Live::default(),
-            identified_by_digest: 0.into(),
             started: Instant::now(),
             started_at: now_micros(),
-        }))))
+        };
+        let edge = Edge {
+            hosts: Hosts::default(),
+            watch: Watch {
+                metrics: process.metrics.clone(),
+                tracer: Tracer::off(),
+            },
+        };
+        let store = (reader, writer);
+        let api = http::Api::new(store, broker, process, edge, "service.name".to_owned());
+        Ok(Self(http::router(Arc::new(api))))
     }
 
     /// Asks, and takes the whole answer.

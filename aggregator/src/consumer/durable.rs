@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 };
 use tracing::info;
 
-use super::session::SessionError;
+use super::SessionError;
 use crate::store::Position;
 
 /// After this time without an ack the broker delivers a message again.

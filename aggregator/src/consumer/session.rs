@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
-    Consumer,
+    Consumer, SessionError,
     batch::{Ackers, Batch},
     durable::{self, ACK_WAIT, Claim},
     stores::Stores,
@@ -59,38 +59,6 @@ pub(super) enum End {
     Stopped,
     /// The connection was lost, or lost and made again: the broker may be another than it was.
     LinkChanged,
-}
-
-/// How a session failed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
-    #[error(transparent)]
-    Stream(StreamError),
-    #[error("the store does not take the stream's state: {0}")]
-    Store(#[source] StoreError),
-    #[error("the store's writer has stopped")]
-    WriterStopped,
-    #[error("the durable consumer cannot be had: {0}")]
-    Durable(#[source] async_nats::Error),
-    #[error(
-        "durable consumer {durable} belongs to {owner}; start with that store's data directory, name another durable, or take it over with --take-over"
-    )]
-    Owned { durable: String, owner: String },
-    #[error("the broker gave sequence numbers out again; comparing stream and store anew")]
-    Epoch,
-    #[error("pulling messages failed: {0}")]
-    Pull(String),
-    #[error("messages wait and nothing was applied")]
-    Stalled,
-}
-
-impl From<StoreError> for SessionError {
-    fn from(err: StoreError) -> Self {
-        match err {
-            StoreError::Stopped => Self::WriterStopped,
-            err => Self::Store(err),
-        }
-    }
 }
 
 impl Consumer {

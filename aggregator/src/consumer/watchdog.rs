@@ -8,7 +8,7 @@ use shared::stream::StreamState;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
-use super::{Consumer, session::SessionError};
+use super::{Consumer, SessionError};
 use crate::health::Part;
 
 /// How long messages may wait. Less than [`super::durable::ACK_WAIT`], after which the broker delivers again what was lost

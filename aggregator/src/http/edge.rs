@@ -1,16 +1,24 @@
 //! Around every request, within one layer: each further one would cost every request a copy of what it is around.
 
+pub mod accept;
+pub mod body;
+pub mod guard;
+pub mod observe;
+pub mod paging;
+pub mod places;
+pub mod problem;
+pub mod query;
+pub mod server;
+pub mod starting;
+pub mod streaming;
+
 use axum::{
     extract::{Request, State},
     middleware::Next,
     response::Response,
 };
 
-use super::{
-    guard::{self, Hosts},
-    observe::{self, Watch},
-    page,
-};
+use self::{guard::Hosts, observe::Watch};
 
 /// What is around a request.
 #[derive(Debug, Clone)]
@@ -26,7 +34,7 @@ pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Res
     let answer = |request: Request| async {
         let version = request.version();
         let answer = guard::guard(&edge.hosts, request, next).await;
-        page::whole_over_http_1_0(version, answer)
+        streaming::whole_over_http_1_0(version, answer)
     };
     observe::observe(&edge.watch, request, answer).await
 }

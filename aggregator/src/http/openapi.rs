@@ -1,13 +1,12 @@
 //! `GET /openapi.json`: the API as OpenAPI 3.1.
 //!
-//! Each handler says where it is, and names the types of its parameters, its body and its answers. Answers have the types
-//! that are written; what is read by hand has a schema here, with the limits that are checked. Nothing is a route that is
-//! not in the document, for both are made of one list.
+//! Each handler says where it is, and names the types of its parameters, its body and its answers, which are beside it.
+//! Answers have the types that are written; what is read by hand has a schema, with the limits that are checked. Nothing is
+//! a route that is not in the document, for both are made of one list. What the parts are made of is in the files below.
 
-mod otlp;
-mod parameters;
-mod refusals;
-mod requests;
+pub mod parameters;
+pub mod refusals;
+pub mod schemas;
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use utoipa::{
     IntoResponses, PartialSchema, ToSchema,
     openapi::{
@@ -31,23 +30,34 @@ use utoipa::{
     },
 };
 
-use self::refusals::{Anywhere, Foreign};
-pub use self::{
-    otlp::{Logs, Message},
-    parameters::{
-        Attributes, Handshake, OfDuplicates, OfEvent, OfEvents, OfKept, OfTail, OfTopics, Packed,
-        Waiting,
+use super::{
+    counts,
+    edge::{
+        guard::{Anywhere, Foreign},
+        problem::Problem,
     },
-    refusals::{
-        Asked, AskedAll, AskedOnce, AskedOrStreamed, CloudEventing, Exporting, Finding, NoFile,
-        Noting, OtherSignal, Publishing, Requeueing, Tailing, Unasked,
-    },
-    requests::{CloudEvent, CloudEvents, Data, Events, Lines, Mended, Nothing, Sampled, Told},
+    events,
+    publish::{self, otlp::answer::Status},
+    review,
 };
-use super::{otlp::answer::Status, problem::Problem};
 
-/// Requests and answers, as they are: by method and path, then by what they are. The tests send and compare them.
-pub const EXAMPLES: &str = include_str!("openapi/examples.json");
+/// Requests and answers of all routes, as they are. The tests send and compare them.
+///
+/// # Panics
+/// Where one is not JSON, which the tests would tell.
+pub fn examples() -> Value {
+    let of = [
+        publish::EXAMPLES,
+        events::EXAMPLES,
+        counts::EXAMPLES,
+        review::EXAMPLES,
+    ];
+    let of = of.map(serde_json::from_str::<Map<String, Value>>);
+    let all = of
+        .into_iter()
+        .flat_map(|examples| examples.expect("it is JSON, as the tests know"));
+    Value::Object(all.collect())
+}
 
 const ABOUT: &str = "Takes events in at least once, stores each exactly once, and counts every one as stored, as a \
 duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
@@ -73,9 +83,6 @@ const TAGS: [(&str, &str); 5] = [
     ),
     ("service", "The service itself."),
 ];
-
-/// What takes a request without a body, too.
-const MAY_BE_EMPTY: [&str; 2] = ["/missing/acknowledge", "/rejected/{id}/requeue"];
 
 /// The document as it is served.
 #[derive(Debug, Clone)]
@@ -120,7 +127,7 @@ impl Document {
         components
             .responses
             .extend(everywhere.map(|(name, response)| (name, RefOr::T(response))));
-        let examples = serde_json::from_str(EXAMPLES).expect("it is JSON, as the tests know");
+        let examples = examples();
         for (path, item) in &mut api.paths.paths {
             for (method, operation) in operations(item) {
                 finish(method, path, operation, &examples);
@@ -217,7 +224,7 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
     }));
     let examples = &examples[format!("{method} {path}")];
     if let Some(body) = &mut operation.request_body {
-        if MAY_BE_EMPTY.contains(&path) {
+        if review::MAY_BE_EMPTY.contains(&path) {
             body.required = Some(Required::False);
         }
         add_examples(&mut body.content, &examples["request"]);

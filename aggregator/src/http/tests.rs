@@ -6,6 +6,8 @@ mod live;
 mod openapi;
 mod otlp;
 mod pages;
+mod publishing;
+mod review;
 mod starting;
 
 use std::{sync::Arc, time::Instant};
@@ -27,9 +29,10 @@ use shared::{
     stream::StreamState,
     trace::Tracer,
 };
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Api, Hosts, Live, router};
+use super::{Broker, Edge, Hosts, Places, Process, Watch, api::Api, router};
 use crate::{
     health::Health,
     metrics::Metrics,
@@ -60,28 +63,31 @@ impl Fixture {
             tracer: Tracer::off(),
         };
         let (publisher, _) = Publisher::new(connection.clone(), options);
-        let api = Arc::new(Api {
-            reader,
-            writer: writer.clone(),
-            publisher,
+        let broker = Broker {
             connection,
+            publisher,
             stream: "EVENTS".to_owned(),
             durable: "aggregator".to_owned(),
             stream_max_bytes: 1 << 30,
+        };
+        let process = Process {
             health: Health::starting(),
             metrics: Metrics::new(),
-            tracer: Tracer::off(),
-            pages: Arc::new(tokio::sync::Semaphore::new(1)),
-            pieces: Arc::new(tokio::sync::Semaphore::new(1)),
-            tails: Arc::new(tokio::sync::Semaphore::new(1)),
-            stopping: tokio_util::sync::CancellationToken::new(),
-            otlp_topic: "service.name".to_owned(),
-            hosts: Hosts::default(),
-            live: Live::default(),
-            identified_by_digest: 0.into(),
+            stopping: CancellationToken::new(),
             started: Instant::now(),
             started_at: 0,
-        });
+        };
+        let edge = Edge {
+            hosts: Hosts::default(),
+            watch: Watch {
+                metrics: process.metrics.clone(),
+                tracer: Tracer::off(),
+            },
+        };
+        let store = (reader, writer.clone());
+        let mut api = Api::new(store, broker, process, edge, "service.name".to_owned());
+        api.places = Places::new(1, 1, 1);
+        let api = Arc::new(api);
         Self {
             router: router(Arc::clone(&api)).layer(map_request(with_host)),
             api,
@@ -286,91 +292,6 @@ async fn a_request_that_its_sender_gives_up_is_counted() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_line_and_column() {
-    let api = Fixture::new().await;
-    assert_snapshot!(api.publish("[\n{]").await, @r#"
-    400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"key must be a string at line 2 column 2","line":2,"column":2,"request_id":"test"}
-    "#);
-    assert_snapshot!(api.publish("").await, @r#"
-    400 content-type: application/problem+json
-    {"type":"urn:problem:not-json","title":"Not JSON","status":400,"detail":"EOF while parsing a value at line 1 column 0","line":1,"column":0,"request_id":"test"}
-    "#);
-}
-
-#[tokio::test]
-async fn a_body_that_is_not_json_by_its_type_is_refused() {
-    let api = Fixture::new().await;
-    for kind in ["text/plain", "application/x-www-form-urlencoded"] {
-        let request = Request::post("/publish").header(header::CONTENT_TYPE, kind);
-        let answer = api.ask(request.body(event("1").into()).unwrap()).await;
-        assert!(answer.starts_with("415 "), "{answer}");
-    }
-    let request = Request::post("/publish").body(event("1").into()).unwrap();
-    assert_snapshot!(api.ask(request).await, @r#"
-    415 content-type: application/problem+json
-    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for an event on each line","request_id":"test"}
-    "#);
-}
-
-#[tokio::test]
-async fn every_invalid_event_is_named_with_its_place() {
-    let api = Fixture::new().await;
-    let body = format!(r#"{{"events":[{},{{"topic":""}},7]}}"#, event("1"));
-    assert_snapshot!(api.publish(body).await, @r#"
-    422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"topic","code":"empty","message":"must not be empty"},{"index":1,"field":"event_id","code":"missing","message":"is required"},{"index":1,"field":"timestamp","code":"missing","message":"is required"},{"index":1,"field":"source","code":"missing","message":"is required"},{"index":1,"field":"payload","code":"missing","message":"is required"},{"index":2,"field":null,"code":"wrong_type","message":"an event is a JSON object"}],"errors_total":6,"request_id":"test"}
-    "#);
-    let many = format!("[{}]", vec!["7"; 10_000].join(","));
-    let answer = api.publish(many).await;
-    assert_eq!(answer.matches("\"index\"").count(), 100);
-    assert!(
-        answer.contains("\"errors_total\":10000"),
-        "the rest is counted"
-    );
-}
-
-#[tokio::test]
-async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
-    let api = Fixture::new().await;
-    assert_snapshot!(api.publish("[]").await, @r#"
-    422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"there is no event in it","errors":[{"index":null,"field":null,"code":"empty","message":"there is no event in it"}],"errors_total":1,"request_id":"test"}
-    "#);
-    let answer = api
-        .publish(format!("[{}]", vec!["7"; 10_001].join(",")))
-        .await;
-    assert!(answer.contains("too_many"), "{answer}");
-    assert_snapshot!(api.publish(vec![b' '; 16 * 1024 * 1024 + 1]).await, @r#"
-    413 content-type: application/problem+json
-    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request has at most 16 MiB; send the events in several requests","request_id":"test"}
-    "#);
-    assert!(api.publish("\"text\"").await.starts_with("422 "));
-    assert!(
-        api.publish(r#"{"events":[],"more":1}"#)
-            .await
-            .starts_with("422 ")
-    );
-}
-
-#[tokio::test]
-async fn without_a_broker_publishing_is_refused_at_once_and_health_says_so() {
-    let api = Fixture::new().await;
-    assert_snapshot!(api.publish(event("1")).await, @r#"
-    503 content-type: application/problem+json retry-after: 5
-    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached; nothing was published, send all of it again later","request_id":"test"}
-    "#);
-    let health = api.get("/health").await;
-    assert!(
-        health.starts_with("503 content-type: application/json"),
-        "{health}"
-    );
-    for part in ["unhealthy", "\"broker\":", "\"consumer\":"] {
-        assert!(health.contains(part), "{health}");
-    }
-}
-
-#[tokio::test]
 async fn a_wrong_query_is_refused_by_name() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/events?limit=1001").await, @r#"
@@ -418,88 +339,4 @@ async fn topics_and_stats_add_up_and_pending_is_unknown_without_a_broker() {
     200 content-type: application/json
     {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"conflicts":0,"conflicts_evicted":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"identified_by_digest":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
     "#);
-}
-
-#[tokio::test]
-async fn what_was_rejected_is_shown_as_it_came() {
-    let api = Fixture::new().await;
-    let garbage = "[1,\"\u{0}\",";
-    api.append(&["7", garbage]).await;
-    assert_snapshot!(api.get("/rejected?limit=1").await, @r#"
-    200 content-type: application/json
-    {"rejected":[{"id":2,"reason":"not_json","detail":"control character (\\u0000-\\u001F) found while parsing a string at line 1 column 4","subject":"events.a","stream_sequence":2,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z","requeued_at":null,"body":"[1,\"\u0000\","}],"total":2,"evicted":0,"next_cursor":"2"}
-    "#);
-    assert_snapshot!(api.get("/rejected?cursor=2").await, @r#"
-    200 content-type: application/json
-    {"rejected":[{"id":1,"reason":"not_events","detail":"the body is neither an event nor an array of events","subject":"events.a","stream_sequence":1,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z","requeued_at":null,"body":"7"}],"total":2,"evicted":0,"next_cursor":null}
-    "#);
-    assert!(api.get("/rejected?cursor=x").await.starts_with("422 "));
-}
-
-#[tokio::test]
-async fn a_conflict_is_shown_beside_what_is_stored() {
-    let api = Fixture::new().await;
-    let other = event("1").replace("1e5", "2e5");
-    api.append(&[&event("1"), &other]).await;
-    assert_snapshot!(api.get("/conflicts").await, @r#"
-    200 content-type: application/json
-    {"conflicts":[{"id":1,"stored":{"topic":"a","event_id":"1","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"},"timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":2e5 },"subject":"events.a","stream_sequence":2,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"evicted":0,"next_cursor":null}
-    "#);
-}
-
-#[tokio::test]
-async fn a_rejected_body_is_sent_again_only_where_it_is_valid_now() {
-    let api = Fixture::new().await;
-    api.append(&["7", "8"]).await;
-    let requeue = async |id: &str, body: String| {
-        let request = Request::post(format!("/rejected/{id}/requeue"))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(body.into());
-        api.ask(request.unwrap()).await
-    };
-    let unchanged = requeue("1", String::new()).await;
-    assert!(unchanged.starts_with("422 "), "{unchanged}");
-    // The broker is not there: what is valid gets as far as that.
-    let changed = requeue("1", event("1")).await;
-    assert!(changed.starts_with("503 "), "{changed}");
-    for unknown in ["3", "x", "-1"] {
-        let answer = requeue(unknown, event("1")).await;
-        assert!(answer.starts_with("404 "), "{answer}");
-    }
-    let request = Request::post("/rejected/1/requeue").body(Body::empty());
-    let answer = api.ask(request.unwrap()).await;
-    assert!(answer.starts_with("415 "), "{answer}");
-    assert!(!api.get("/rejected").await.contains("requeued_at\":\""));
-}
-
-#[tokio::test]
-async fn missing_sequences_are_listed_until_and_after_they_are_acknowledged() {
-    let api = Fixture::new().await;
-    let stream = StreamState {
-        name: "EVENTS".to_owned(),
-        created: 1,
-        first: 4,
-        last: 9,
-        messages: 6,
-        bytes: 0,
-    };
-    api.writer.meet(stream.into(), 1_000_000).await.unwrap();
-    assert_snapshot!(api.get("/missing").await, @r#"
-    200 content-type: application/json
-    {"missing":[{"stream":"EVENTS","first":1,"last":3,"noticed_at":"1970-01-01T00:00:01.000000Z","acknowledged_at":null}]}
-    "#);
-    assert!(api.get("/health").await.contains("\"missing\":3"));
-    let request = Request::post("/missing/acknowledge")
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(Body::empty());
-    assert_snapshot!(api.ask(request.unwrap()).await, @r#"
-    200 content-type: application/json
-    {"acknowledged":3}
-    "#);
-    assert!(api.get("/stats").await.contains("\"missing\":0"));
-    assert!(
-        !api.get("/missing")
-            .await
-            .contains("\"acknowledged_at\":null")
-    );
 }

@@ -9,11 +9,11 @@ use shared::{stream, telemetry};
 
 use super::{
     help,
-    reading::{Address, Query, Tail},
+    reading::{Address, Query, Tail, parse_http_url},
 };
 use crate::{
+    flow::pace::Rate,
     input::Origin,
-    pace::Rate,
     traffic::{PAYLOAD_BYTES, Recipe, Share, fresh_run_id},
 };
 
@@ -336,12 +336,4 @@ fn plain_name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a name has 1 to 64 letters, digits, - and _".to_owned())
-}
-
-pub fn parse_http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|err| err.to_string())?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err("the aggregator is asked over http, as in http://127.0.0.1:8080".to_owned());
-    }
-    Ok(url)
 }

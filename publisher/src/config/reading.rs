@@ -4,8 +4,6 @@ use clap::{Args, ValueEnum};
 use reqwest::Url;
 use shared::event::{Source, Timestamp, Topic};
 
-use super::flags::parse_http_url;
-
 /// Where the aggregator is.
 #[derive(Args)]
 #[group(skip)]
@@ -65,6 +63,15 @@ pub struct Tail {
     /// Only events of this topic
     #[arg(long, value_name = "TOPIC", value_parser = topic)]
     pub topic: Option<String>,
+}
+
+/// Where the aggregator is, in every command that asks it.
+pub fn parse_http_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|err| err.to_string())?;
+    if url.scheme() != "http" || !url.has_host() {
+        return Err("the aggregator is asked over http, as in http://127.0.0.1:8080".to_owned());
+    }
+    Ok(url)
 }
 
 #[derive(Clone, Copy, ValueEnum)]

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use tokio::time::Instant;
 
-use super::{Comparison, Run, SAY_EVERY, exit_code, told, verifier};
+use super::{Comparison, Run, SAY_EVERY, exit_code, latency::Probe, told, verifier};
 use crate::{
     config::{Http, Latency},
-    http::HttpFlow,
-    latency::Probe,
+    flow::http::HttpFlow,
     progress::{Progress, say},
     summary::Summary,
     traffic::{Generator, Recipe, Share, Traffic, fresh_run_id},

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Code, Event, EventId, FIELDS, MAX_VIOLATIONS, Payload, Source, Timestamp, Topic, Violation,
+    rules::Rules,
 };
 
 /// The fields of an object that has all five, once each and of the right types, and no other: what almost every event
@@ -79,14 +80,6 @@ pub(super) struct RawFields<'a> {
     /// In the order of [`FIELDS`].
     values: [Option<&'a RawValue>; 5],
     violations: Vec<Violation>,
-}
-
-/// Which rules timestamps and payloads have to keep.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rules {
-    Current,
-    /// Those of earlier versions: any ASCII character between date and time, and any depth.
-    Earlier,
 }
 
 impl<'a> RawFields<'a> {

@@ -6,7 +6,7 @@
 use compact_str::CompactString;
 use time::{Date, Month, OffsetDateTime, UtcDateTime, format_description::well_known::Rfc3339};
 
-use super::{Code, MAX_NAME_BYTES, fields::Rules};
+use super::{Code, MAX_NAME_BYTES, rules::Rules};
 
 /// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]

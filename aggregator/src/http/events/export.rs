@@ -14,12 +14,14 @@ use bytes::Bytes;
 use futures::stream;
 use tracing::{Instrument, Span, error};
 
-use super::render_flat;
+use super::shown::render_flat;
 use crate::{
     http::{
-        Api,
-        page::{self, Piece, Room, Row, Rows, Text},
-        streaming::unbuffered,
+        api::Api,
+        edge::{
+            paging::{self, Room, Row, Rows},
+            streaming::{self, Piece, Text, unbuffered},
+        },
     },
     store::{
         StoreError,
@@ -58,7 +60,7 @@ pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: 
     // What goes wrong later is logged as of this request, too.
     let log = Span::current();
     let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
-    let mut answer = page::stream(pieces);
+    let mut answer = streaming::stream(pieces);
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/x-ndjson"),
@@ -74,9 +76,9 @@ impl Export {
             if begun.elapsed() >= SILENCE {
                 return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
-            let places = self.api.piece().await;
+            let places = self.api.places.piece().await;
             let scan = self.api.reader.scan(&self.question).await;
-            self.extent.limit = self.left.min(page::MAX_LIMIT);
+            self.extent.limit = self.left.min(paging::MAX_LIMIT);
             let rows = Rows::lines(Room::Piece, line);
             let reader = &self.api.reader;
             let page = reader.events(Arc::clone(&self.question), self.extent, scan, rows);

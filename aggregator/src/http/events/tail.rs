@@ -19,25 +19,29 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tracing::{Instrument, Span, error};
+use utoipa::openapi::schema::ObjectBuilder;
 
-use super::{question, render_flat};
+use super::{filter, shown::render_flat};
 use crate::{
     http::{
-        Api,
-        openapi::{OfTail, Tailing, Told},
-        page::{self, SMALL_BYTES},
-        problem::{Cannot, Problem},
-        query::Query,
-        streaming::unbuffered,
+        api::Api,
+        edge::{
+            paging::SMALL_BYTES,
+            problem::{Cannot, Problem},
+            query::{Query, unknown_parameter},
+            streaming::{self, unbuffered},
+        },
+        openapi::{
+            parameters::{self, number, parameters, whole},
+            refusals::{problems, refusals},
+            schemas::{schemas, text},
+        },
     },
     store::{
         StoreError,
         reader::{EventPage, Extent, Order, Question, Sink, StoredEvent},
     },
 };
-
-/// Clients that follow at once; further ones are refused with 503.
-pub const MAX_TAILS: usize = 256;
 
 /// A client that is more events behind is told that it missed them.
 const MAX_BEHIND: u64 = 10_000;
@@ -76,6 +80,41 @@ struct Tail {
     _place: OwnedSemaphorePermit,
 }
 
+parameters! {
+    /// Of `GET /events/tail`.
+    OfTail = [
+        filter::topic_parameter(),
+        parameters::query("latest", "Only so many of the latest events, twice a second; missed tells how many were passed.")
+            .schema(Some(number(1, whole(MAX_LATEST), None))),
+        parameters::header("Last-Event-ID", "The id of the last event that the client got; it goes on behind that. Where it is not known, the newest come.")
+            .schema(Some(text())),
+    ];
+}
+
+refusals! {
+    /// Of `GET /events/tail`.
+    Tailing = problems([
+        unknown_parameter(&["topic", "latest"]),
+        Problem::unavailable(Cannot::Follow),
+    ]);
+}
+
+schemas! {
+    /// What a tail sends.
+    Told() = ObjectBuilder::new()
+        .description(Some("One server-sent event."))
+        .property("id", text().description(Some("The sequence, for Last-Event-ID.")))
+        .required("id")
+        .property("event", text().enum_values(Some(["start", "missed", "message"])).description(Some(
+            "start comes first, missed where the client was too far behind. Left out, which is message, with an event of the store.",
+        )))
+        .property("data", text().description(Some(
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces; with start an object, in which unknown_last_event_id is true where Last-Event-ID is not known and the newest come instead; with missed the number of events.",
+        )))
+        .required("data")
+        .build();
+}
+
 /// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.
 ///
 /// Where that is none of its ids, as after the store was restored from a backup, it starts with the newest and says so in
@@ -97,11 +136,11 @@ pub async fn tail(
     })?;
     let latest = query.number("latest", MAX_LATEST)?;
     let question = Question {
-        topics: question::topics(&query)?,
+        topics: filter::topics(&query)?,
         order: Order::OldestFirst,
         ..Question::default()
     };
-    let place = Arc::clone(&api.tails).try_acquire_owned();
+    let place = Arc::clone(&api.places.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
@@ -123,7 +162,7 @@ pub async fn tail(
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(page::in_frames(None, answer)))
+    Ok(unbuffered(streaming::in_frames(None, answer)))
 }
 
 /// The sequence after which a client goes on, and whether it is what the client asked for: that of the last event that it got
@@ -157,7 +196,7 @@ impl Tail {
             }
             // The client has taken the last one.
             self.places.clear();
-            let stopping = self.api.stopping.clone();
+            let stopping = self.api.process.stopping.clone();
             let more = async {
                 self.last
                     .wait_for(|last| *last > self.position)
@@ -263,7 +302,7 @@ impl Tail {
                 return Ok((page, places));
             }
             drop(page);
-            places = self.api.piece().await;
+            places = self.api.places.piece().await;
         }
     }
 

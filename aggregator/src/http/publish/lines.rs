@@ -4,7 +4,17 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use shared::message::Elements;
 
-use crate::http::problem::Problem;
+use crate::http::{
+    edge::problem::Problem,
+    openapi::schemas::{schemas, text},
+};
+
+schemas! {
+    /// Lines of JSON.
+    Lines() = text()
+        .description(Some("An event on each line that is not blank, as JSON."))
+        .build();
+}
 
 /// The elements of a body, at most `most` of them kept.
 ///

@@ -7,7 +7,6 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use serde::Serialize;
 use shared::{
     event::{Code, Event},
     publish::Outgoing,
@@ -16,15 +15,23 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, timeout_at},
 };
-use utoipa::ToSchema;
 
-use super::{Accepted, PARSE_ASIDE_BYTES, put};
+use super::{
+    accepted::{Accepted, Said, Shown},
+    intake::{PARSE_ASIDE_BYTES, put},
+};
 use crate::{
     http::{
-        Api,
-        page::{Room, Whole},
-        problem::{Cannot, Problem},
-        query::Query,
+        api::Api,
+        edge::{
+            paging::{Room, Whole},
+            problem::{Cannot, Problem},
+            query::Query,
+        },
+        openapi::{
+            parameters::{self, number, parameters, whole},
+            schemas::text,
+        },
     },
     store::{Outcome, Wait},
 };
@@ -38,27 +45,17 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 /// The parameters that are read here. Others are left alone: senders put what they like there.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
 
-/// What became of an event.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = Outcome)]
-pub struct Shown {
-    outcome: Said,
-    /// Of the event that is stored under its identity.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false)]
-    sequence: Option<i64>,
-}
-
-/// [`Outcome`] in a word.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Said {
-    Stored,
-    Duplicate,
-    Conflict,
-    Rejected,
-    /// Not known in time: it is in the stream.
-    Pending,
+parameters! {
+    /// Of `POST /publish` and `POST /cloudevents`.
+    Waiting = [
+        parameters::query("wait", "stored: the answer comes after the COMMIT and says what became of each event.")
+            .schema(Some(text().enum_values(Some(["stored"])))),
+        parameters::query("wait_ms", "So many milliseconds it waits at most.").schema(Some(number(
+            1,
+            whole(LONGEST.as_millis()),
+            Some(whole(DEFAULT.as_millis())),
+        ))),
+    ];
 }
 
 /// How long the answer is to wait; none where it is not.
@@ -88,12 +85,22 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// Publishes events and answers when they are stored, or when the time is over.
+/// Puts valid events on the stream, and answers once all of them are there; where it is to wait, once they are stored.
 pub async fn deliver(
     api: &Api,
     events: Vec<Outgoing>,
-    time: Duration,
+    waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
+    if let Some(time) = waiting {
+        return stored(api, events, time).await;
+    }
+    let received = events.len();
+    put(api, events).await?;
+    Ok(Accepted::answer(received))
+}
+
+/// Publishes events and answers when they are stored, or when the time is over.
+async fn stored(api: &Api, events: Vec<Outgoing>, time: Duration) -> Result<Response, Problem> {
     let deadline = Instant::now() + time;
     let wait = begin(api, &events).await?;
     let places = put(api, events).await?;
@@ -101,7 +108,7 @@ pub async fn deliver(
         tokio::select! {
             () = wait.all(&places) => {}
             // Nothing more is applied then.
-            () = api.stopping.cancelled() => {}
+            () = api.process.stopping.cancelled() => {}
         }
     };
     // Whether in time or not, what is known is told.

@@ -1,10 +1,10 @@
 //! What is answered while the store is being opened.
 
-use super::{
-    super::{Edge, Watch, starting::Entrance},
-    *,
+use super::*;
+use crate::{
+    http::{Edge, Watch, edge::starting::Entrance},
+    store::Opening,
 };
-use crate::store::Opening;
 
 #[tokio::test]
 async fn every_route_answers_503_with_progress_until_the_store_is_open() {

@@ -97,7 +97,7 @@ async fn every_answer_and_every_body_has_an_example_that_fits_its_schema() {
 async fn the_examples_of_questions_are_what_is_answered() {
     let api = world().await;
     let document = Document::of(&api).await;
-    let examples: Value = serde_json::from_str(crate::http::openapi::EXAMPLES).unwrap();
+    let examples: Value = crate::http::openapi::examples();
     let mut compared = 0;
     for operation in document.operations() {
         let told = &examples[operation.name()];
@@ -128,7 +128,7 @@ async fn the_examples_of_questions_are_what_is_answered() {
 #[tokio::test]
 async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
     let api = world().await;
-    let examples: Value = serde_json::from_str(crate::http::openapi::EXAMPLES).unwrap();
+    let examples: Value = crate::http::openapi::examples();
     let lines = &examples["GET /events"]["200"]["application/x-ndjson"]["lines"];
     let request = Request::get("/events?topic=readme&format=ndjson");
     let (_, sent) = send(&api, request, Body::empty()).await;

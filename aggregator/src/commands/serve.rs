@@ -1,0 +1,260 @@
+//! The service, put together: what is opened, which tasks run, and in which order they end.
+
+use std::{
+    io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
+};
+
+use anyhow::Context;
+use shared::{
+    connection::Connection,
+    publish::{Options, Publisher},
+    service::{Service, Signals},
+    trace::Tracer,
+};
+use tokio::{
+    net::TcpListener,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    clock,
+    config::Settings,
+    consumer::{Consumer, PATIENCE},
+    data_dir::{DataDir, DataDirError},
+    health::{Health, Part},
+    http::{self, Api, Broker, Edge, Hosts, Process, Watch, starting::Entrance},
+    metrics::Metrics,
+    store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
+};
+
+/// Events that share a message when many requests come at once.
+const MESSAGE_EVENTS: usize = 1_000;
+
+/// How long a request's events wait for those of other requests while the broker is not busy: as long as its sync takes,
+/// about, and as short as the runtime's timer can tell.
+const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Serves until a signal comes or a task fails.
+///
+/// Tasks end from the outside to the inside: the HTTP server finishes its requests, which need the publisher;
+/// the consumer appends what is in hand, which needs the writer. Each inner task ends when the last of its
+/// users is gone. Spans are made by `tracer`.
+///
+/// # Errors
+/// Where the data directory, the store or the address cannot be had.
+pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
+    let (started, started_at) = (Instant::now(), clock::now_micros());
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let data_dir = hold(&settings.data_dir).await?;
+    let listener = listen(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let address = listener.local_addr().context("cannot tell the address")?;
+    let connection = Connection::open(&settings.servers(), "aggregator")
+        .await
+        .context("cannot use the NATS address")?;
+    let metrics = Metrics::new();
+    let service = Service::default();
+    let token = service.token();
+
+    let opening = Opening::default();
+    let edge = Edge {
+        hosts: Hosts::new(&settings.allowed_hosts),
+        watch: Watch {
+            metrics: metrics.clone(),
+            tracer: tracer.clone(),
+        },
+    };
+    let entrance = Entrance::new(opening.clone(), edge.clone());
+    answer(&service, listener, entrance.clone());
+    info!(
+        address = format!("http://{address}"),
+        "opening the store; until it is open all requests are answered 503"
+    );
+    let opened = open_store(&settings, started_at, opening, &mut signals)
+        .await
+        .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
+    let Some((writer, writer_ended, reader)) = opened else {
+        token.cancel();
+        return Ok(service.run_until(signals).await);
+    };
+
+    let health = Health::starting();
+    let options = Options {
+        stream: settings.stream.clone(),
+        max_events: MESSAGE_EVENTS,
+        linger: LINGER,
+        observer: Some(Arc::new(metrics.clone())),
+        tracer: tracer.clone(),
+    };
+    let (publisher, driver) = Publisher::new(connection.clone(), options);
+    let broker = Broker {
+        connection: connection.clone(),
+        publisher,
+        stream: settings.stream.clone(),
+        durable: settings.durable.clone(),
+        stream_max_bytes: settings.stream_max_bytes.as_u64(),
+    };
+    let process = Process {
+        health: health.clone(),
+        metrics: metrics.clone(),
+        stopping: token.clone(),
+        started,
+        started_at,
+    };
+    let store = (reader, writer.clone());
+    let api = Api::new(store, broker, process, edge, settings.otlp_topic.clone());
+    let api = Arc::new(api);
+    let consumer = Consumer {
+        connection: connection.clone(),
+        stream: settings.stream_settings(),
+        keep_bytes: settings.stream_keep_bytes.as_u64(),
+        durable: settings.durable.clone(),
+        take_over: settings.take_over,
+        place: data_dir.place(),
+        writer,
+        limits: settings.batch_limits(),
+        patience: PATIENCE,
+        health: health.clone(),
+        metrics,
+        tracer,
+    };
+    let checking = keep_checking_files(consumer.writer.clone(), health, token.clone());
+
+    service.spawn("writer", async { Ok(writer_ended.wait().await?) });
+    service.spawn("publisher", async {
+        driver.run().await;
+        Ok(())
+    });
+    service.spawn("consumer", consumer.run(token.clone()));
+    service.spawn("files", checking);
+    entrance.open(http::router(Arc::clone(&api)));
+    watch_counts(&service, api);
+    info!(
+        address = format!("http://{address}"),
+        data_dir = data_dir.path().display().to_string(),
+        "listening"
+    );
+    let code = service.run_until(signals).await;
+    // Acks are on their way through the client until it has written them.
+    let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
+    Ok(code)
+}
+
+/// Serves HTTP from now on: before the store is open, which takes minutes where its index is rebuilt.
+fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
+    let token = service.token();
+    service.spawn("http", async {
+        http::server::serve(listener, entrance, token).await;
+        Ok(())
+    });
+}
+
+/// Has at hand what the page asks for all the time: the topics that lead, and a sample of the counts each second.
+fn watch_counts(service: &Service, api: Arc<Api>) {
+    let (learner, token) = (Arc::clone(&api), service.token());
+    service.spawn("leaders", async {
+        http::keep_learning(learner, token).await;
+        Ok(())
+    });
+    let token = service.token();
+    service.spawn("live", async {
+        http::keep_sampling(api, token).await;
+        Ok(())
+    });
+}
+
+/// Opens the store on a thread of its own. None where a signal comes first; what is half done is begun again at the next
+/// start, as after a kill.
+async fn open_store(
+    settings: &Settings,
+    now: i64,
+    opening: Opening,
+    signals: &mut Signals,
+) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
+    let (directory, bounds) = (settings.data_dir.clone(), settings.bounds());
+    let opened = spawn_blocking(move || store::open_observed(&directory, now, bounds, opening));
+    tokio::select! {
+        opened = opened => Ok(Some(opened.context("opening it broke off")??)),
+        name = signals.next() => {
+            info!(signal = name, "stopping while the store is being opened");
+            Ok(None)
+        }
+    }
+}
+
+/// How long a predecessor that was just killed may take to be gone; the system frees its lock and its port a
+/// moment after its end.
+const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// How often it is looked at.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// How often the store's files are looked at while nothing is written.
+const CHECK: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// Says in the health when the store's files are deleted or replaced, also while nothing is written, and when they are back.
+async fn keep_checking_files(
+    writer: Writer,
+    health: Health,
+    token: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut ticks = interval(CHECK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_replaced = false;
+    let checking = async {
+        loop {
+            ticks.tick().await;
+            match writer.check_files().await {
+                Ok(()) if is_replaced => {
+                    is_replaced = false;
+                    health.works(Part::Store);
+                }
+                Ok(()) => {}
+                // The writer's own end is told by its task.
+                Err(StoreError::Stopped) => return,
+                Err(err) => {
+                    is_replaced = true;
+                    health.fails(Part::Store, err.to_string());
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = checking => {}
+        () = token.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// Holds the data directory, as soon as a predecessor that is just ending lets go of it.
+async fn hold(path: &Path) -> Result<DataDir, DataDirError> {
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match DataDir::hold(path) {
+            Err(DataDirError::Held { .. }) if Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            held => return held,
+        }
+    }
+}
+
+/// Listens, as soon as a predecessor that is just ending has let go of the port.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let deadline = Instant::now() + PREDECESSOR;
+    loop {
+        match TcpListener::bind(address).await {
+            Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
+                tokio::time::sleep(LOOK).await;
+            }
+            bound => return bound,
+        }
+    }
+}
+
+/// How long the last acks have to get out.
+const FLUSH: std::time::Duration = std::time::Duration::from_millis(500);

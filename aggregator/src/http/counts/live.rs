@@ -1,0 +1,195 @@
+//! `GET /live`: the counters and the state of the service, each second, as server-sent events. The page at `/` shows them.
+
+mod sample;
+pub mod samples;
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{RawQuery, State},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use bytes::Bytes;
+use futures::stream;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::MissedTickBehavior,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+use utoipa::openapi::schema::ObjectBuilder;
+
+use crate::http::{
+    api::Api,
+    edge::{
+        problem::{Cannot, Problem},
+        query::Query,
+        streaming::{self, Piece, unbuffered},
+    },
+    events::tail::Tailing,
+    openapi::schemas::{schemas, text},
+};
+
+/// A comment is sent where nothing else was for so long, so that a dead connection is found.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Takes samples until the token is cancelled.
+///
+/// # Panics
+/// Never: texts and numbers are JSON.
+pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
+    let sampling = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        // After a standstill samples are a second apart again at once.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut sampler = sample::Sampler::default();
+        loop {
+            ticks.tick().await;
+            let sample = sampler.take(&api).await;
+            let json = serde_json::to_string(&sample).expect("texts and numbers are JSON");
+            api.live.add(json.into());
+        }
+    };
+    tokio::select! {
+        () = sampling => {}
+        () = token.cancelled() => {}
+    }
+}
+
+/// Has the topics known that lead by their counts, until the token is cancelled.
+pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
+    let learning = async {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if let Err(err) = api.reader.learn_leaders().await {
+                debug!(error = %err, "the topics could not be read");
+            }
+        }
+    };
+    tokio::select! {
+        () = learning => {}
+        () = token.cancelled() => {}
+    }
+}
+
+struct Following {
+    api: Arc<Api>,
+    samples: watch::Receiver<VecDeque<Bytes>>,
+    _place: OwnedSemaphorePermit,
+}
+
+schemas! {
+    /// What the live page is sent.
+    Sampled() = ObjectBuilder::new()
+        .description(Some("One server-sent event."))
+        .property("event", text().enum_values(Some(["history", "sample"])))
+        .required("event")
+        .property("data", text().description(Some("JSON: a sample, or with history a list of them.")))
+        .required("data")
+        .build();
+}
+
+/// Sends the samples that are kept, as a list in the event `history`, then each new one in an event `sample`.
+///
+/// For the page at `/`, and of its version: what a sample has may change.
+#[utoipa::path(
+    get,
+    path = "/live",
+    tag = "service",
+    responses((status = OK, body = Sampled, content_type = "text/event-stream"), Tailing)
+)]
+pub async fn follow(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::parse(query.as_deref(), &[])?;
+    let place = Arc::clone(&api.places.tails).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let mut samples = api.live.subscribe();
+    let history = history(&samples.borrow_and_update());
+    let following = Following {
+        samples,
+        api,
+        _place: place,
+    };
+    let events = stream::unfold(following, Following::next);
+    let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
+    let answer = Sse::new(events).keep_alive(keep_alive).into_response();
+    Ok(unbuffered(streaming::in_frames(Some(history), answer)))
+}
+
+/// The event `history`, made of the samples as they are kept: all clients share them, so that one that reads slowly holds
+/// little memory of its own.
+fn history(kept: &VecDeque<Bytes>) -> Piece {
+    let mut frames = VecDeque::with_capacity(2 * kept.len() + 2);
+    frames.push_back(Bytes::from_static(b"event: history\ndata: ["));
+    for (at, sample) in kept.iter().enumerate() {
+        if at > 0 {
+            frames.push_back(Bytes::from_static(b","));
+        }
+        frames.push_back(sample.clone());
+    }
+    frames.push_back(Bytes::from_static(b"]\n\n"));
+    Piece::shared(frames)
+}
+
+impl Following {
+    async fn next(mut self) -> Option<(Result<Event, std::convert::Infallible>, Self)> {
+        let stopping = self.api.process.stopping.clone();
+        tokio::select! {
+            changed = self.samples.changed() => changed.ok()?,
+            () = stopping.cancelled() => return None,
+        }
+        let newest = self.samples.borrow_and_update().back().cloned()?;
+        let newest = std::str::from_utf8(&newest).expect("JSON is UTF-8");
+        let event = Event::default().event("sample").data(newest);
+        Some((Ok(event), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        samples::{KEPT, Live},
+        *,
+    };
+
+    #[test]
+    fn the_history_is_one_event_whose_samples_all_clients_share() {
+        let live = Live::default();
+        for kept in 0..KEPT + 2 {
+            live.add(format!("{{\"n\":{kept}}}").into());
+        }
+        let kept = live.subscribe().borrow().clone();
+        assert_eq!(kept.len(), KEPT);
+        let clients = [history(&kept), history(&kept)];
+        for piece in &clients {
+            for sample in &kept {
+                let shared = |frame: &&Bytes| frame.as_ptr() == sample.as_ptr();
+                assert_eq!(piece.frames().filter(shared).count(), 1);
+            }
+        }
+        let text: Vec<u8> = clients[0].frames().flatten().copied().collect();
+        let text = String::from_utf8(text).unwrap();
+        let list = text.strip_prefix("event: history\ndata: ").unwrap();
+        let list = list.strip_suffix("\n\n").unwrap();
+        let list: Vec<serde_json::Value> = serde_json::from_str(list).unwrap();
+        assert_eq!(list.len(), KEPT);
+        assert_eq!(list[0]["n"], 2);
+    }
+
+    #[test]
+    fn the_history_before_the_first_sample_is_an_empty_list() {
+        let text: Vec<u8> = history(&VecDeque::new())
+            .frames()
+            .flatten()
+            .copied()
+            .collect();
+        assert_eq!(text, b"event: history\ndata: []\n\n");
+    }
+}

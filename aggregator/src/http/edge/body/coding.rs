@@ -1,0 +1,151 @@
+//! Packed bodies: which `Content-Encoding` is read, and how.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use async_compression::{
+    tokio::bufread::{GzipDecoder, ZstdDecoder},
+    zstd::DParameter,
+};
+use axum::http::{HeaderMap, header};
+use tokio::io::{AsyncRead, ReadBuf};
+
+use crate::http::edge::problem::Problem;
+
+/// The base-2 logarithm of the largest window that a zstd frame may ask for: 8 MiB, which every decoder should take
+/// (RFC 8878, 3.1.1.1.2).
+const ZSTD_WINDOW_LOG: u32 = 23;
+
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coding {
+    Identity,
+    /// RFC 1952, of any number of members, zeros behind the last.
+    Gzip,
+    /// RFC 8878, of any number of frames.
+    Zstd,
+}
+
+impl Coding {
+    /// What the headers say.
+    ///
+    /// # Errors
+    /// 415 for any other coding, and for more than one.
+    pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut coding = Self::Identity;
+        for value in headers.get_all(header::CONTENT_ENCODING) {
+            let value = value.to_str().map_err(|_| Problem::unknown_coding())?;
+            for name in value.split(',').map(str::trim) {
+                // `x-gzip` is the same (RFC 9110, 8.4.1.3).
+                let next = match name.to_ascii_lowercase().as_str() {
+                    "" | "identity" => continue,
+                    "gzip" | "x-gzip" => Self::Gzip,
+                    "zstd" => Self::Zstd,
+                    _ => return Err(Problem::unknown_coding()),
+                };
+                if coding != Self::Identity {
+                    return Err(Problem::unknown_coding());
+                }
+                coding = next;
+            }
+        }
+        Ok(coding)
+    }
+
+    /// Unpacks a body, a piece whenever one is asked for.
+    pub fn unpacked(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
+        match self {
+            Self::Identity => Box::pin(body),
+            Self::Gzip => Box::pin(Members {
+                rest: body,
+                current: None,
+            }),
+            Self::Zstd => {
+                let window = DParameter::window_log_max(ZSTD_WINDOW_LOG);
+                let mut reader = ZstdDecoder::with_params(body, &[window]);
+                reader.multiple_members(true);
+                Box::pin(reader)
+            }
+        }
+    }
+}
+
+/// The bits of a member's flags that must be zero (RFC 1952, 2.3.1.2).
+const RESERVED_FLAGS: u8 = 0b1110_0000;
+
+/// The members of a gzip body, one after another. Zeros after the last are padding, which gzip(1) ignores, too.
+struct Members<'a> {
+    /// Where the current member begins, or the first will.
+    rest: &'a [u8],
+    current: Option<GzipDecoder<&'a [u8]>>,
+}
+
+impl Members<'_> {
+    fn begin(&mut self) -> io::Result<()> {
+        // The decoder does not look at them.
+        let flags = self.rest.get(3).copied().unwrap_or_default();
+        if flags & RESERVED_FLAGS != 0 {
+            let message = "the gzip header has reserved flags";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+        }
+        self.current = Some(GzipDecoder::new(self.rest));
+        Ok(())
+    }
+}
+
+impl AsyncRead for Members<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if let Some(member) = &mut self.current {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut *member).poll_read(context, buffer))?;
+            let rest = *member.get_ref();
+            if buffer.filled().len() > before || rest.iter().all(|byte| *byte == 0) {
+                return Poll::Ready(Ok(()));
+            }
+            self.rest = rest;
+        }
+        self.begin()?;
+        // A body may have many members with nothing in them; other requests go on meanwhile.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn of(values: &[&'static str]) -> Option<Coding> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(header::CONTENT_ENCODING, HeaderValue::from_static(value));
+        }
+        Coding::of(&headers).ok()
+    }
+
+    #[test]
+    fn one_known_coding_is_read_and_no_more() {
+        assert_eq!(of(&[]), Some(Coding::Identity));
+        assert_eq!(of(&["identity"]), Some(Coding::Identity));
+        assert_eq!(of(&["GZip"]), Some(Coding::Gzip));
+        assert_eq!(of(&["identity, x-gzip"]), Some(Coding::Gzip));
+        assert_eq!(of(&["zstd", "identity"]), Some(Coding::Zstd));
+        for wrong in [
+            &["br"][..],
+            &["gzip, gzip"],
+            &["gzip", "zstd"],
+            &["deflate"],
+        ] {
+            assert_eq!(of(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Problems of bodies: whole, unpacked, of a type that is taken, and in its format.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use super::Problem;
+
+/// Longest detail that may quote a request.
+const MAX_DETAIL_BYTES: usize = 500;
+
+impl Problem {
+    /// 400: the body is not JSON, with the place where it stops being it.
+    pub fn not_json(err: &serde_json::Error) -> Self {
+        Self {
+            line: Some(err.line()),
+            column: Some(err.column()),
+            ..Self::new(
+                "urn:problem:not-json",
+                "Not JSON",
+                StatusCode::BAD_REQUEST,
+                err.to_string(),
+            )
+        }
+    }
+
+    /// The same for a line of the body, counted from 1.
+    pub fn line_not_json(err: &serde_json::Error, line: usize) -> Self {
+        let place = |line| format!(" at line {line} column {}", err.column());
+        let text = err.to_string();
+        let reason = text.strip_suffix(&place(err.line())).unwrap_or(&text);
+        Self {
+            line: Some(line),
+            detail: format!("{reason}{}", place(line)),
+            ..Self::not_json(err)
+        }
+    }
+
+    /// 400: the body is no message of OTLP.
+    pub fn undecodable(mut detail: String) -> Self {
+        // It may hold a piece of the request.
+        detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
+        let kind = "urn:problem:undecodable";
+        Self::new(kind, "Undecodable", StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400: the body ended before it was whole.
+    pub fn body_incomplete() -> Self {
+        Self::new(
+            "urn:problem:body-incomplete",
+            "Body incomplete",
+            StatusCode::BAD_REQUEST,
+            "the body ended before it was whole; nothing was published".to_owned(),
+        )
+    }
+
+    /// 400: the body is not what its `Content-Encoding` says, or ends early.
+    pub fn body_corrupt(err: &std::io::Error) -> Self {
+        Self::new(
+            "urn:problem:body-corrupt",
+            "Body corrupt",
+            StatusCode::BAD_REQUEST,
+            format!(
+                "the body cannot be unpacked by its Content-Encoding: {err}; nothing was published"
+            ),
+        )
+    }
+
+    /// 408: the body came too slowly.
+    pub fn body_too_slow(limit: Duration) -> Self {
+        let seconds = limit.as_secs();
+        Self::new(
+            "urn:problem:body-too-slow",
+            "Body too slow",
+            StatusCode::REQUEST_TIMEOUT,
+            format!("the body was not there after {seconds} s; send less at once"),
+        )
+    }
+
+    /// 413.
+    pub fn body_too_large(limit: usize) -> Self {
+        let mebibytes = limit / (1024 * 1024);
+        Self::new(
+            "urn:problem:body-too-large",
+            "Body too large",
+            StatusCode::PAYLOAD_TOO_LARGE,
+            format!("a request has at most {mebibytes} MiB; send the events in several requests"),
+        )
+    }
+
+    /// 413: the events that are made of the body have more than `limit` bytes.
+    pub fn batch_too_large(limit: usize) -> Self {
+        let mebibytes = limit / (1024 * 1024);
+        Self {
+            detail: format!(
+                "the events of a request have at most {mebibytes} MiB, each with its resource and scope; nothing was published, send smaller batches"
+            ),
+            ..Self::body_too_large(limit)
+        }
+    }
+
+    /// 415: the body is packed in another way, or in several.
+    pub fn unknown_coding() -> Self {
+        Self {
+            accept_encoding: Some("gzip, zstd"),
+            ..Self::new(
+                "urn:problem:unknown-coding",
+                "Unknown Content-Encoding",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "send the body as it is, or with one Content-Encoding: gzip or zstd".to_owned(),
+            )
+        }
+    }
+
+    /// 501: the body is in a transfer coding that is not known.
+    pub fn unknown_transfer_coding() -> Self {
+        Self::new(
+            "urn:problem:unknown-transfer-coding",
+            "Unknown Transfer-Encoding",
+            StatusCode::NOT_IMPLEMENTED,
+            "the only Transfer-Encoding is chunked, once; for a compressed body send Content-Encoding: gzip or zstd".to_owned(),
+        )
+    }
+
+    /// 415, where JSON is all that is taken.
+    pub fn not_json_type() -> Self {
+        Self::new(
+            "urn:problem:not-json-type",
+            "Not JSON by its Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the header Content-Type: application/json".to_owned(),
+        )
+    }
+
+    /// 415, where events are taken.
+    pub fn not_events_type() -> Self {
+        Self {
+            detail: "send the header Content-Type: application/json, or application/x-ndjson for an event on each line"
+                .to_owned(),
+            ..Self::not_json_type()
+        }
+    }
+
+    /// 415, of `POST /cloudevents`.
+    pub fn not_cloudevents_type() -> Self {
+        Self::new(
+            "urn:problem:not-cloudevents-type",
+            "No CloudEvents by its headers",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type".to_owned(),
+        )
+    }
+
+    /// 415, where OTLP is taken.
+    pub fn not_otlp_type() -> Self {
+        Self::new(
+            "urn:problem:not-otlp-type",
+            "Not OTLP by its Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the header Content-Type: application/x-protobuf or application/json".to_owned(),
+        )
+    }
+}

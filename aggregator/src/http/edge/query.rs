@@ -1,0 +1,220 @@
+//! Query strings: each parameter known, once, and legal.
+
+use percent_encoding::percent_decode_str;
+use shared::event::{Code, Instant, Topic, Violation};
+
+use super::problem::{ItemErrors, Problem};
+use crate::http::openapi::refusals::{problems, refusals};
+
+/// The parameters of a request, each of the names that its route knows.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses the query of a route that knows the parameters `known`.
+    ///
+    /// # Errors
+    /// 422 that names every unknown or repeated parameter, and what is not UTF-8.
+    pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
+        Self::parse_many(query, known, |_| false)
+    }
+
+    /// The same where some parameters may stand there more than once: those that `is_many` knows by their names, which
+    /// `known` tells people.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_many(
+        query: Option<&str>,
+        known: &[&str],
+        is_many: impl Fn(&str) -> bool,
+    ) -> Result<Self, Problem> {
+        let mut pairs: Vec<(String, String)> = Vec::new();
+        let mut errors = Vec::new();
+        for pair in query
+            .unwrap_or("")
+            .split('&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name), decode(value));
+            let (Some(name), Some(value)) = (&name, value) else {
+                let message = "is not UTF-8 when percent-decoded".to_owned();
+                let name = name.unwrap_or_default();
+                errors.push(Violation::new(Some(&name), Code::WrongType, message));
+                continue;
+            };
+            if is_many(name) {
+                pairs.push((name.clone(), value));
+            } else if !known.contains(&name.as_str()) {
+                let there = if known.is_empty() {
+                    "there are none".to_owned()
+                } else {
+                    format!("there are: {}", known.join(", "))
+                };
+                let message = format!("is not a parameter here; {there}");
+                errors.push(Violation::new(Some(name), Code::Unknown, message));
+            } else if pairs.iter().any(|(seen, _)| seen == name) {
+                let message = "stands there twice".to_owned();
+                errors.push(Violation::new(Some(name), Code::Repeated, message));
+            } else {
+                pairs.push((name.clone(), value));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(Self(pairs));
+        }
+        let mut items = ItemErrors::default();
+        items.add(None, errors);
+        Err(Problem::invalid("the query is not valid".to_owned(), items))
+    }
+
+    /// The value of a parameter.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(known, _)| known == name);
+        pair.map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters whose names begin so, each with the rest of its name and its value.
+    pub fn all<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let pairs = self.0.iter();
+        pairs.filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+    }
+
+    /// A topic.
+    ///
+    /// # Errors
+    /// 422 where it is not one.
+    pub fn topic(&self) -> Result<Option<Topic>, Problem> {
+        self.text("topic").map(topic).transpose()
+    }
+
+    /// A text that must not be empty.
+    ///
+    /// # Errors
+    /// 422 where it is.
+    pub fn filled(&self, name: &str) -> Result<Option<String>, Problem> {
+        match self.text(name) {
+            Some("") => {
+                let message = "must not be empty".to_owned();
+                Err(Problem::invalid_query(name, Code::Empty, message))
+            }
+            text => Ok(text.map(str::to_owned)),
+        }
+    }
+
+    /// An RFC 3339 time, in microseconds since 1970, a part of one counted as a whole one.
+    ///
+    /// # Errors
+    /// 422 where it is none.
+    pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        Instant::parse(text)
+            .map(|instant| Some(instant.microseconds()))
+            .map_err(|(code, message)| Problem::invalid_query(name, code, message))
+    }
+
+    /// The parameter `order`: whether it is `desc`, or `default` where it is left out.
+    ///
+    /// # Errors
+    /// 422 where it is neither that nor `asc`.
+    pub fn is_descending(&self, default: bool) -> Result<bool, Problem> {
+        match self.text("order") {
+            None => Ok(default),
+            Some("desc") => Ok(true),
+            Some("asc") => Ok(false),
+            Some(_) => {
+                let message = "must be asc or desc".to_owned();
+                Err(Problem::invalid_query("order", Code::OutOfRange, message))
+            }
+        }
+    }
+
+    /// The parameter `limit`: 1 to `most`, or `default` where it is left out.
+    ///
+    /// # Errors
+    /// 422 where it is no such number.
+    pub fn limit(&self, default: usize, most: usize) -> Result<usize, Problem> {
+        Ok(self.number("limit", most)?.unwrap_or(default))
+    }
+
+    /// A whole number from 1 to `most`.
+    ///
+    /// # Errors
+    /// 422 where it is no such number.
+    pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
+        let Some(text) = self.text(name) else {
+            return Ok(None);
+        };
+        let number = text
+            .parse()
+            .ok()
+            .filter(|number| (1..=most).contains(number));
+        number.map(Some).ok_or_else(|| {
+            let message = format!("must be a whole number from 1 to {most}");
+            Problem::invalid_query(name, Code::OutOfRange, message)
+        })
+    }
+}
+
+/// A topic that the query names.
+///
+/// # Errors
+/// 422 where it is not one.
+pub fn topic(text: &str) -> Result<Topic, Problem> {
+    Topic::new(text).map_err(|(code, message)| Problem::invalid_query("topic", code, message))
+}
+
+/// A percent-decoded part of a query, in which `+` is a space; none where it is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let text = text.replace('+', " ");
+    let decoded = percent_decode_str(&text).decode_utf8();
+    decoded.ok().map(std::borrow::Cow::into_owned)
+}
+
+refusals! {
+    /// Of one without parameters.
+    AskedAll = problems([unknown_parameter(&[]), Problem::store_unreadable()]);
+
+    /// Of what has no parameters, and is answered whatever fails.
+    Unasked = problems([unknown_parameter(&[])]);
+}
+
+/// For the document.
+pub(in crate::http) fn unknown_parameter(known: &[&str]) -> Problem {
+    Query::parse(Some("topics=readme"), known).expect_err("it is not known")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_decoded_exactly() {
+        let query =
+            Query::parse(Some("topic=a%20b%2B+%C3%A4&limit=7"), &["topic", "limit"]).unwrap();
+        assert_eq!(query.text("topic"), Some("a b+ ä"));
+        assert_eq!(query.limit(1, 10).unwrap(), 7);
+    }
+
+    #[test]
+    fn what_is_unknown_repeated_or_out_of_range_is_refused() {
+        let known = ["topic", "limit"];
+        for wrong in ["topics=a", "topic=a&topic=b", "topic=%FF"] {
+            assert!(Query::parse(Some(wrong), &known).is_err(), "{wrong}");
+        }
+        for wrong in ["limit=0", "limit=11", "limit=-1", "limit=", "limit=1.5"] {
+            let query = Query::parse(Some(wrong), &known).unwrap();
+            assert!(query.limit(1, 10).is_err(), "{wrong}");
+        }
+        assert!(
+            Query::parse(Some("topic="), &known)
+                .unwrap()
+                .topic()
+                .is_err()
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! `GET /event`: one event by its identity, where it stands, and how often it came again.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use serde::Serialize;
+use shared::event::{Code, EventId};
+use utoipa::{ToSchema, openapi::Required};
+
+use super::shown::{self, Shown};
+use crate::{
+    clock,
+    http::{
+        api::Api,
+        edge::{
+            paging::{self, Whole},
+            problem::Problem,
+            query::{Query, unknown_parameter},
+        },
+        openapi::{
+            parameters::{self, parameters},
+            refusals::{problems, refusals},
+            schemas::name,
+        },
+    },
+    store::{IndexError, StoreError},
+};
+
+/// An event and what is known of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FoundEvent)]
+pub struct Found {
+    event: Shown,
+    /// Its place in the order of storing.
+    sequence: i64,
+    /// The sequence of its message in the stream.
+    stream_sequence: u64,
+    /// Its place in the message, from 0.
+    position: u64,
+    duplicates: Again,
+}
+
+/// How often an identity came again. Memory knows the identities that come again most often; of others, how often at most.
+#[derive(Debug, Serialize, ToSchema)]
+struct Again {
+    at_least: u64,
+    at_most: u64,
+    #[schema(format = DateTime)]
+    since: String,
+}
+
+parameters! {
+    /// Of `GET /event`.
+    OfEvent = [
+        parameters::query("topic", "Its topic.").required(Required::True).schema(Some(name())).example(Some("readme".into())),
+        parameters::query("event_id", "Its event_id.").required(Required::True).schema(Some(name())).example(Some("1".into())),
+    ];
+}
+
+refusals! {
+    /// Of `GET /event`.
+    Finding = problems([
+        Problem::not_found("topic readme has no event 7 stored".to_owned()),
+        unknown_parameter(&["topic", "event_id"]),
+        Problem::store_unreadable(),
+        Problem::index_away(),
+    ]);
+}
+
+/// Finds the event of a topic and an `event_id`.
+#[utoipa::path(
+    get,
+    path = "/event",
+    tag = "events",
+    params(OfEvent),
+    responses((status = OK, body = Found), Finding)
+)]
+pub async fn find(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), &["topic", "event_id"])?;
+    let required =
+        |name: &str| Problem::invalid_query(name, Code::Missing, "is required".to_owned());
+    let topic = query.topic()?.ok_or_else(|| required("topic"))?;
+    let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
+    let event_id = EventId::new(event_id)
+        .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
+    paging::answer(&api.places, async |room| {
+        let found = api.reader.event(topic.to_string(), event_id.to_string());
+        let found = match found.await {
+            Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),
+            found => found.map_err(|err| Problem::internal(&err))?,
+        };
+        let found = found.ok_or_else(|| {
+            Problem::not_found(format!("topic {topic} has no event {event_id} stored"))
+        })?;
+        let (at_least, at_most) = found.again;
+        let found = Found {
+            sequence: found.event.sequence,
+            stream_sequence: found.stream_sequence,
+            position: found.position,
+            duplicates: Again {
+                at_least,
+                at_most,
+                since: clock::rfc3339(api.process.started_at),
+            },
+            event: shown::shown(found.event).map_err(|err| Problem::internal(&err))?,
+        };
+        Ok(Whole::of(&found, room))
+    })
+    .await
+}

@@ -1,0 +1,67 @@
+//! Bodies that are read by hand, so that what came is kept: what their schemas are made of.
+
+use shared::event::MAX_NAME_BYTES;
+use utoipa::{
+    ToSchema,
+    openapi::{
+        KnownFormat, Ref, Schema, SchemaFormat,
+        schema::{AdditionalProperties, ObjectBuilder, Type},
+    },
+};
+
+/// Types that stand for a schema, and the types that it refers to.
+macro_rules! schemas {
+    ($($(#[$doc:meta])* $name:ident($($of:ty),*) = $schema:expr;)+) => {$(
+        $(#[$doc])*
+        pub enum $name {}
+
+        impl utoipa::PartialSchema for $name {
+            fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+                utoipa::openapi::Schema::from($schema).into()
+            }
+        }
+
+        impl utoipa::ToSchema for $name {
+            fn schemas(
+                all: &mut Vec<(String, utoipa::openapi::RefOr<utoipa::openapi::Schema>)>,
+            ) {
+                let _ = &all;
+                $(
+                    all.push((<$of as utoipa::ToSchema>::name().into(), <$of as utoipa::PartialSchema>::schema()));
+                    <$of as utoipa::ToSchema>::schemas(all);
+                )*
+            }
+        }
+    )+};
+}
+pub(in crate::http) use schemas;
+
+/// There are no properties but those that are named.
+pub const NO_OTHER: AdditionalProperties<Schema> = AdditionalProperties::FreeForm(false);
+
+/// The schema of a type, which is told elsewhere in the document.
+pub fn to<T: ToSchema>() -> Ref {
+    Ref::from_schema_name(T::name())
+}
+
+/// A string.
+pub fn text() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(Type::String)
+}
+
+/// A text that names something: the limit is of its bytes in UTF-8, which no keyword can say, and as many characters hold.
+pub fn name() -> ObjectBuilder {
+    text().min_length(Some(1)).max_length(Some(MAX_NAME_BYTES))
+}
+
+/// A time.
+pub fn time() -> ObjectBuilder {
+    text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+/// Bytes: base64 with padding, the bits behind the last byte zero.
+pub fn base64() -> ObjectBuilder {
+    let pattern =
+        "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+    text().content_encoding("base64").pattern(Some(pattern))
+}

@@ -1,0 +1,200 @@
+//! `GET /rejected` and `POST /rejected/{id}/requeue`: what could not be stored, and sending it again.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, RawQuery, Request, State as Extract},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use serde::Serialize;
+use shared::cloudevent;
+use utoipa::{ToSchema, openapi::schema::OneOfBuilder};
+
+use super::OfKept;
+use crate::{
+    clock,
+    http::{
+        api::Api,
+        edge::{
+            body::{Packed, is_json, not_json, of_a_body},
+            paging::{self, Asked, Rows},
+            problem::Problem,
+            query::Query,
+        },
+        openapi::{
+            refusals::{problems, refusals},
+            schemas::{schemas, to},
+        },
+        publish::{
+            accepted::Accepted,
+            cloudevents::{self, Mode, schema::CloudEvent},
+            intake,
+            native::{
+                self, Layout,
+                schema::{Event, events},
+            },
+            refusals::{invalid_events, on_the_way},
+        },
+    },
+    store::reader::Rejected,
+};
+
+/// A page of rejected arrivals.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RejectedPage)]
+struct Page {
+    rejected: Vec<Shown>,
+    /// That ever came.
+    total: u64,
+    /// Of these no body is kept any more.
+    evicted: u64,
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Rejected)]
+struct Shown {
+    id: i64,
+    reason: String,
+    detail: String,
+    subject: String,
+    stream_sequence: u64,
+    position: u64,
+    #[schema(format = DateTime)]
+    processed_at: String,
+    #[schema(required)]
+    #[schema(format = DateTime)]
+    requeued_at: Option<String>,
+    /// As it came, where it is UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body: Option<String>,
+    /// As it came, where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    body_base64: Option<String>,
+}
+
+/// Lists rejected arrivals that are kept, the latest first.
+#[utoipa::path(
+    get,
+    path = "/rejected",
+    tag = "kept",
+    params(OfKept),
+    responses((status = OK, body = Page), Asked)
+)]
+pub async fn list(
+    Extract(api): Extract<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
+    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let before = paging::cursor(&query)?;
+    paging::answer(&api.places, async |room| {
+        let rows = Rows::items(room, |row, to| {
+            serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
+            Ok(())
+        });
+        let rows = api.reader.rejected(before, limit, rows).await;
+        let rows = rows.map_err(|err| Problem::internal(&err))?;
+        rows.rows.page(&Page {
+            rejected: Vec::new(),
+            total: rows.total,
+            evicted: rows.evicted,
+            next_cursor: rows.next.map(|id| id.to_string()),
+        })
+    })
+    .await
+}
+
+fn shown(row: Rejected) -> Shown {
+    let (body, body_base64) = match String::from_utf8(row.body) {
+        Ok(text) => (Some(text), None),
+        Err(err) => (None, Some(BASE64.encode(err.as_bytes()))),
+    };
+    Shown {
+        id: row.id,
+        reason: row.reason,
+        detail: row.detail,
+        subject: row.subject,
+        stream_sequence: row.stream_sequence,
+        position: row.position,
+        processed_at: clock::rfc3339(row.processed_at),
+        requeued_at: row.requeued_at.map(clock::rfc3339),
+        body,
+        body_base64,
+    }
+}
+
+refusals! {
+    /// Of `POST /rejected/{id}/requeue`.
+    Requeueing = problems(of_a_body())
+        .problems(on_the_way())
+        .problems([
+            Problem::not_found("there is no rejected arrival 7 any more".to_owned()),
+            Problem::not_json_type(),
+            not_json(),
+            invalid_events(),
+            Problem::store_unreadable(),
+        ]);
+}
+
+schemas! {
+    /// What a rejected arrival is sent again as.
+    Mended(Event, CloudEvent) = OneOfBuilder::new()
+        .item(to::<Event>())
+        .item(events())
+        .item(to::<CloudEvent>())
+        .description(Some(
+            "What is sent in place of the body that was rejected. Where there is nothing that body is sent again.",
+        ))
+        .build();
+}
+
+/// Sends a rejected body again, or what the request has in its place, as `POST /publish` would, or `POST /cloudevents`
+/// where it is such an event. It is a new arrival; the old one stays, marked.
+#[utoipa::path(
+    post,
+    path = "/rejected/{id}/requeue",
+    tag = "kept",
+    params(("id" = i64, Path, description = "That of the rejected arrival.", example = 1), Packed),
+    request_body = Mended,
+    responses((status = OK, body = Accepted), Requeueing)
+)]
+pub async fn requeue(
+    Extract(state): Extract<intake::State>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::not_json_type());
+    }
+    let unknown = || Problem::not_found(format!("there is no rejected arrival {id} any more"));
+    let id: i64 = id.parse().map_err(|_| unknown())?;
+    let (head, body) = request.into_parts();
+    let sent = state.intake.take(&head.headers, body).await?;
+    let place = state.api.places.page().await;
+    let stored = state.api.reader.rejected_one(id).await;
+    let stored = stored.map_err(|err| Problem::internal(&err))?;
+    let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
+    // It is counted as a body that was sent from here on: publishing takes a while, and pages are not to wait for it.
+    let mut in_flight = state.intake.hold();
+    in_flight.add(stored.len())?;
+    drop(place);
+    let is_changed = !sent.bytes.trim_ascii().is_empty();
+    let body = if is_changed { &sent.bytes } else { &stored };
+    let accepted = if cloudevent::is_meant(body) {
+        cloudevents::send(&state, Mode::Structured, body, None).await?
+    } else {
+        native::send(&state.api, Layout::Json, body, None).await?
+    };
+    let marked = state.api.writer.requeued(id, clock::now_micros()).await;
+    // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.
+    if let Err(err) = marked {
+        tracing::warn!(rejected.id = id, error = %err, "sent again, and not marked as such");
+    }
+    Ok(accepted)
+}

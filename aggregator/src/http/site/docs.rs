@@ -1,0 +1,75 @@
+//! `GET /docs`: a reader for `GET /openapi.json` in which requests can be tried: Swagger UI, from a crate that carries it.
+
+use axum::{
+    extract::Path,
+    http::{HeaderValue, Uri, header},
+    response::{IntoResponse, Response},
+};
+use swagger_ui_redist::SwaggerUi;
+
+use super::NoFile;
+use crate::http::edge::problem::Problem;
+
+const PAGE: &str = include_str!("docs/page.html");
+
+/// What the page runs: nothing stands in the page itself, so that no inline script has to be allowed.
+const SCRIPT: (&str, &str) = ("reader.js", include_str!("docs/reader.js"));
+
+/// The guard's, and the pictures that Swagger UI's style sheet holds in itself.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Shows the document for people.
+#[utoipa::path(
+    get,
+    path = "/docs",
+    tag = "service",
+    responses((status = OK, body = String, content_type = "text/html"))
+)]
+pub async fn page() -> Response {
+    let mut page = of_type("text/html; charset=utf-8", PAGE.as_bytes());
+    let headers = page.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    page
+}
+
+/// A file of that page.
+#[utoipa::path(
+    get,
+    path = "/docs/{file}",
+    tag = "service",
+    params(("file" = String, Path, description = "Its name.", example = "reader.js")),
+    responses(
+        (status = OK, content(
+            (String = "text/javascript"),
+            (String = "text/css"),
+            (String = "image/png")
+        )),
+        NoFile
+    )
+)]
+pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    let kind = match name.rsplit_once('.') {
+        Some((_, "js")) => "text/javascript; charset=utf-8",
+        Some((_, "css")) => "text/css; charset=utf-8",
+        _ => "image/png",
+    };
+    if name == SCRIPT.0 {
+        return Ok(of_type(kind, SCRIPT.1.as_bytes()));
+    }
+    let found = SwaggerUi::static_files()
+        .iter()
+        .find(|(file, _)| file.file_name() == name);
+    let (_, bytes) =
+        found.ok_or_else(|| Problem::not_found(format!("there is nothing at {}", uri.path())))?;
+    Ok(of_type(kind, bytes))
+}
+
+fn of_type(kind: &'static str, bytes: &'static [u8]) -> Response {
+    (
+        [(header::CONTENT_TYPE, HeaderValue::from_static(kind))],
+        bytes,
+    )
+        .into_response()
+}

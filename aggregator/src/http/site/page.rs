@@ -1,0 +1,73 @@
+//! The live page at `/` and its files, which are a part of the program.
+
+use axum::{
+    extract::Path,
+    http::{Uri, header},
+    response::{Html, IntoResponse, Response},
+};
+
+use super::NoFile;
+use crate::http::{api::unknown_path, edge::problem::Problem};
+
+/// The files that the page loads, each with its type.
+const FILES: [(&str, &str, &str); 10] = [
+    ("page.css", CSS, include_str!("../../../page/page.css")),
+    (
+        "icon.svg",
+        "image/svg+xml",
+        include_str!("../../../page/icon.svg"),
+    ),
+    ("page.js", JS, include_str!("../../../page/page.js")),
+    ("address.js", JS, include_str!("../../../page/address.js")),
+    ("chart.js", JS, include_str!("../../../page/chart.js")),
+    ("dom.js", JS, include_str!("../../../page/dom.js")),
+    ("events.js", JS, include_str!("../../../page/events.js")),
+    ("json.js", JS, include_str!("../../../page/json.js")),
+    ("kept.js", JS, include_str!("../../../page/kept.js")),
+    ("topics.js", JS, include_str!("../../../page/topics.js")),
+];
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// The live page.
+#[utoipa::path(
+    get,
+    path = "/",
+    tag = "service",
+    responses((status = OK, body = String, content_type = "text/html"))
+)]
+pub async fn index() -> Html<&'static str> {
+    Html(include_str!("../../../page/index.html"))
+}
+
+/// A file of the live page. It is asked for again each time: after an update the page and its files are of one version.
+#[utoipa::path(
+    get,
+    path = "/page/{file}",
+    tag = "service",
+    params(("file" = String, Path, description = "Its name.", example = "page.js")),
+    responses(
+        (
+            status = OK,
+            content(
+                (String = "text/javascript"),
+                (String = "text/css"),
+                (String = "image/svg+xml")
+            ),
+            headers(("Cache-Control" = String, description = "Asked for again each time."))
+        ),
+        NoFile
+    )
+)]
+pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
+    let found = FILES.iter().find(|(file, ..)| *file == name);
+    let Some((_, kind, text)) = found else {
+        return Err(unknown_path(&uri));
+    };
+    let headers = [
+        (header::CONTENT_TYPE, *kind),
+        (header::CACHE_CONTROL, "no-cache"),
+    ];
+    Ok((headers, *text).into_response())
+}

@@ -1,0 +1,87 @@
+//! What people look at: rejected arrivals, conflicts and missing sequences.
+
+use super::*;
+
+#[tokio::test]
+async fn what_was_rejected_is_shown_as_it_came() {
+    let api = Fixture::new().await;
+    let garbage = "[1,\"\u{0}\",";
+    api.append(&["7", garbage]).await;
+    assert_snapshot!(api.get("/rejected?limit=1").await, @r#"
+    200 content-type: application/json
+    {"rejected":[{"id":2,"reason":"not_json","detail":"control character (\\u0000-\\u001F) found while parsing a string at line 1 column 4","subject":"events.a","stream_sequence":2,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z","requeued_at":null,"body":"[1,\"\u0000\","}],"total":2,"evicted":0,"next_cursor":"2"}
+    "#);
+    assert_snapshot!(api.get("/rejected?cursor=2").await, @r#"
+    200 content-type: application/json
+    {"rejected":[{"id":1,"reason":"not_events","detail":"the body is neither an event nor an array of events","subject":"events.a","stream_sequence":1,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z","requeued_at":null,"body":"7"}],"total":2,"evicted":0,"next_cursor":null}
+    "#);
+    assert!(api.get("/rejected?cursor=x").await.starts_with("422 "));
+}
+
+#[tokio::test]
+async fn a_conflict_is_shown_beside_what_is_stored() {
+    let api = Fixture::new().await;
+    let other = event("1").replace("1e5", "2e5");
+    api.append(&[&event("1"), &other]).await;
+    assert_snapshot!(api.get("/conflicts").await, @r#"
+    200 content-type: application/json
+    {"conflicts":[{"id":1,"stored":{"topic":"a","event_id":"1","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"},"timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":2e5 },"subject":"events.a","stream_sequence":2,"position":0,"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"evicted":0,"next_cursor":null}
+    "#);
+}
+
+#[tokio::test]
+async fn a_rejected_body_is_sent_again_only_where_it_is_valid_now() {
+    let api = Fixture::new().await;
+    api.append(&["7", "8"]).await;
+    let requeue = async |id: &str, body: String| {
+        let request = Request::post(format!("/rejected/{id}/requeue"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.into());
+        api.ask(request.unwrap()).await
+    };
+    let unchanged = requeue("1", String::new()).await;
+    assert!(unchanged.starts_with("422 "), "{unchanged}");
+    // The broker is not there: what is valid gets as far as that.
+    let changed = requeue("1", event("1")).await;
+    assert!(changed.starts_with("503 "), "{changed}");
+    for unknown in ["3", "x", "-1"] {
+        let answer = requeue(unknown, event("1")).await;
+        assert!(answer.starts_with("404 "), "{answer}");
+    }
+    let request = Request::post("/rejected/1/requeue").body(Body::empty());
+    let answer = api.ask(request.unwrap()).await;
+    assert!(answer.starts_with("415 "), "{answer}");
+    assert!(!api.get("/rejected").await.contains("requeued_at\":\""));
+}
+
+#[tokio::test]
+async fn missing_sequences_are_listed_until_and_after_they_are_acknowledged() {
+    let api = Fixture::new().await;
+    let stream = StreamState {
+        name: "EVENTS".to_owned(),
+        created: 1,
+        first: 4,
+        last: 9,
+        messages: 6,
+        bytes: 0,
+    };
+    api.writer.meet(stream.into(), 1_000_000).await.unwrap();
+    assert_snapshot!(api.get("/missing").await, @r#"
+    200 content-type: application/json
+    {"missing":[{"stream":"EVENTS","first":1,"last":3,"noticed_at":"1970-01-01T00:00:01.000000Z","acknowledged_at":null}]}
+    "#);
+    assert!(api.get("/health").await.contains("\"missing\":3"));
+    let request = Request::post("/missing/acknowledge")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Body::empty());
+    assert_snapshot!(api.ask(request.unwrap()).await, @r#"
+    200 content-type: application/json
+    {"acknowledged":3}
+    "#);
+    assert!(api.get("/stats").await.contains("\"missing\":0"));
+    assert!(
+        !api.get("/missing")
+            .await
+            .contains("\"acknowledged_at\":null")
+    );
+}

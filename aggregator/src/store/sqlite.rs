@@ -1,0 +1,75 @@
+//! The store in SQLite, in WAL mode with `synchronous=FULL`: one writer, short readers.
+//!
+//! The [`writer`] hands batches to the thread that owns the only connection that can write; [`dedup`] finds what is stored
+//! already. A [`reader`] answers queries from read-only connections.
+
+pub mod dedup;
+pub mod digest;
+pub mod file;
+pub mod gate;
+pub mod marks;
+pub mod memory;
+pub mod options;
+pub mod reader;
+#[cfg(test)]
+mod tests;
+pub mod trouble;
+pub mod verify;
+pub mod writer;
+
+use std::path::Path;
+
+pub use rusqlite::Error as DatabaseError;
+
+pub use self::{
+    dedup::index::{FOLDER as INDEX_FOLDER, IndexError},
+    file::backup,
+};
+use self::{
+    options::Options,
+    reader::Reader,
+    writer::{Place, Writer, WriterEnded},
+};
+use super::{Bounds, StoreError, opening::Opening};
+
+/// The file's name in the data directory.
+pub const FILE: &str = "aggregator.db";
+
+/// How long a connection waits for a lock that another one holds.
+const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Opens the store in `directory`, or makes it, and starts its writer.
+pub fn open(
+    directory: &Path,
+    now: i64,
+    bounds: Bounds,
+    opening: Opening,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let options = Options {
+        bounds,
+        opening,
+        ..Options::default()
+    };
+    open_with(directory, now, options)
+}
+
+fn open_with(
+    directory: &Path,
+    now: i64,
+    options: Options,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    // A symbolic link that is pointed elsewhere must not have half of the store there.
+    let real = directory.canonicalize();
+    let real = real.unwrap_or_else(|_| directory.to_owned());
+    let place = Place {
+        file: real.join(FILE),
+        index: real.join(INDEX_FOLDER),
+        directory: real,
+        given: directory.to_owned(),
+        options,
+    };
+    let file = place.file.clone();
+    let (writer, ended, memory) = writer::start(place, &dedup::lookup::Slot::default(), now)?;
+    let reader = Reader::open(&file, memory)?;
+    Ok((writer, ended, reader))
+}

@@ -1,0 +1,179 @@
+//! The index at a start and after a failure: trusted as far as the store knows its newest seal, then read again from
+//! the event rows.
+
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::{info, warn};
+
+use super::{Entry, Index, IndexError, Seal, Setup, Step};
+use crate::store::{
+    StoreError,
+    sqlite::dedup::fingerprint::{Fields, Key},
+};
+
+/// Progress is logged whenever so many rows more have been read.
+const SHOWN_EVERY: i64 = 1_000_000;
+
+/// The index of the store behind `connection`, whose last event is `last_event`. `previous` is used on where it is
+/// in order. One that is damaged, another store's, or knows more than the store does is discarded.
+pub(in crate::store) fn recover(
+    previous: Option<Index>,
+    folder: &Path,
+    connection: &Connection,
+    key: &Key,
+    last_event: i64,
+    setup: &Setup<'_>,
+) -> Result<Index, StoreError> {
+    let again = |index: Index| {
+        read_again(&index, connection, key, last_event, setup)?;
+        Ok(index)
+    };
+    let read = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
+        Some(index) => again(index),
+        None => open(folder, connection, last_event, setup).and_then(again),
+    };
+    match read {
+        // Met while the rows were read, when merging began where it had ended.
+        Err(StoreError::Index(err)) if err.is_damage() => again(make_anew(folder, &err, setup)?),
+        read => read,
+    }
+}
+
+/// Removes the folder, so that the next opening makes all of it anew. It goes under another name first, for half of it
+/// would be taken for a tree.
+pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
+    let aside = aside(folder);
+    remove(&aside)?;
+    match std::fs::rename(folder, &aside) {
+        Err(err) if err.kind() != ErrorKind::NotFound => return Err(err.into()),
+        _ => {}
+    }
+    Ok(remove(&aside)?)
+}
+
+fn aside(folder: &Path) -> PathBuf {
+    folder.with_extension("discarded")
+}
+
+fn remove(folder: &Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(err) if err.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+fn make_anew(
+    folder: &Path,
+    reason: &dyn std::fmt::Display,
+    setup: &Setup<'_>,
+) -> Result<Index, StoreError> {
+    warn!(%reason, "the dedup index cannot be used; making it anew");
+    discard(folder)?;
+    let (index, _) = Index::open(folder, setup)?;
+    Ok(index)
+}
+
+fn open(
+    folder: &Path,
+    connection: &Connection,
+    last_event: i64,
+    setup: &Setup<'_>,
+) -> Result<Index, StoreError> {
+    // What a kill in the middle of discarding left.
+    remove(&aside(folder)).map_err(IndexError::from)?;
+    let reason = match Index::open(folder, setup) {
+        Ok((index, None)) => return Ok(index),
+        Ok((index, Some(seal))) if is_known(connection, seal, last_event)? => return Ok(index),
+        Ok(_) => "its newest seal is none of this store".to_owned(),
+        Err(err) if err.is_damage() => err.to_string(),
+        Err(err) => return Err(err.into()),
+    };
+    make_anew(folder, &reason, setup)
+}
+
+/// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
+/// the store, as after a backup was restored, would take lost events for duplicates.
+pub(super) fn is_known(
+    connection: &Connection,
+    seal: Seal,
+    last_event: i64,
+) -> rusqlite::Result<bool> {
+    let registered: Option<i64> = connection
+        .query_row("SELECT reach FROM seals WHERE id = ?1", [seal.id], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    Ok(registered == Some(seal.reach) && seal.reach <= last_event)
+}
+
+/// Enters the events that the index does not know yet.
+fn read_again(
+    index: &Index,
+    connection: &Connection,
+    key: &Key,
+    last_event: i64,
+    setup: &Setup<'_>,
+) -> Result<(), StoreError> {
+    let first = index.known();
+    let mut shown = first;
+    while index.known() < last_event {
+        let step = "the dedup index is being rebuilt";
+        setup.opening.events(step, index.known(), last_event);
+        index.shared.faults.at(Step::Replay)?;
+        index.make_room()?;
+        let known = index.known();
+        let entries = read(connection, key, known, setup.replay_rows)?;
+        // Sequences have no gaps: a row that is not there would be an identity that is stored again.
+        let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
+        if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
+            let what = format!("events are missing after the {known}th");
+            return Err(StoreError::Foreign(what));
+        }
+        let last = known + i64::try_from(entries.len()).unwrap_or(i64::MAX);
+        let seal = index.fills_up(entries.len()).then(|| Seal::new(last));
+        if let Some(seal) = seal {
+            seal.register(connection)?;
+        }
+        index.enter_read(entries.into_iter().collect(), last, seal);
+        if last - shown >= SHOWN_EVERY {
+            shown = last;
+            info!(
+                events = last,
+                of = last_event,
+                "reading events again into the dedup index"
+            );
+        }
+    }
+    if shown > first {
+        info!(events = last_event - first, "the dedup index is complete");
+    }
+    Ok(())
+}
+
+fn read(
+    connection: &Connection,
+    key: &Key,
+    after: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<(u128, Entry)>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT e.sequence, t.name, e.event_id, iif(e.timestamp_filled, '', e.timestamp), e.source, e.payload \
+         FROM events e LEFT JOIN topics t ON t.id = e.topic_id \
+         WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, limit])?;
+    let mut entries = Vec::with_capacity(limit);
+    while let Some(row) = rows.next()? {
+        let print = key.print(&Fields::of_row(row, 1)?);
+        let entry = Entry {
+            sequence: row.get(0)?,
+            content: print.content,
+        };
+        entries.push((print.identity, entry));
+    }
+    Ok(entries)
+}

@@ -1,0 +1,220 @@
+//! Brings a store of an earlier schema version to the present one.
+//!
+//! Version 1 kept identities apart with `UNIQUE (topic_id, event_id)`, which SQLite cannot take off a table. So the
+//! rows are copied into a new table, in their order, a chunk a transaction. What is copied is on disk, so a kill costs
+//! only the chunk under way. The last transaction puts the new table in the place of the old one, and only it changes
+//! the version: until then the store is one of version 1. The file takes as much room on disk again as it has; what the
+//! old table had is used for later events.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use tracing::info;
+
+use crate::store::{
+    StoreError,
+    opening::Opening,
+    sqlite::{
+        dedup::fingerprint::{Fields, Key},
+        digest::Digest,
+        marks,
+        writer::kept::{CONFLICT_BYTES, REJECTED_BYTES},
+    },
+};
+
+/// Rows copied in one transaction, whose WAL is 5 GB if all of them are as large as an event may be.
+const CHUNK: i64 = 10_000;
+
+/// Progress is logged whenever so many rows more have been copied.
+const SHOWN_EVERY: i64 = 500_000;
+
+const BEGIN: &str = "
+CREATE TABLE IF NOT EXISTS copied_events (
+    sequence        INTEGER PRIMARY KEY,
+    topic_id        INTEGER NOT NULL,
+    previous        INTEGER NOT NULL,
+    event_id        TEXT NOT NULL,
+    timestamp       TEXT NOT NULL,
+    source          TEXT NOT NULL,
+    payload         TEXT NOT NULL,
+    processed_at    INTEGER NOT NULL,
+    incarnation     INTEGER NOT NULL,
+    stream_sequence INTEGER NOT NULL,
+    position        INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS copied_topics (
+    id            INTEGER PRIMARY KEY,
+    digest        BLOB NOT NULL,
+    last_sequence INTEGER NOT NULL
+);";
+
+const END: &str = "
+ALTER TABLE store RENAME COLUMN digest_key TO hash_key;
+ALTER TABLE topics ADD COLUMN last_sequence INTEGER NOT NULL DEFAULT 0;
+UPDATE topics SET digest = zeroblob(16);
+UPDATE topics SET digest = c.digest, last_sequence = c.last_sequence FROM copied_topics c WHERE c.id = topics.id;
+DROP TABLE copied_topics;
+DROP TABLE events;
+ALTER TABLE copied_events RENAME TO events;
+CREATE TABLE seals (
+    id    BLOB PRIMARY KEY,
+    reach INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 2;";
+
+/// What version 3 has more: what is kept is bounded, and a stream is known again by the last message applied.
+const VERSION_3: &str = "
+ALTER TABLE counters ADD COLUMN rejected_evicted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN rejected_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN conflicts_evicted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN conflicts_bytes INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN witness INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN witness_time INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE incarnations ADD COLUMN evicted_to INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE rejected ADD COLUMN requeued_at INTEGER;
+PRAGMA user_version = 3;";
+
+/// What version 4 has more: times that arrival filled in, and marks along the chains of topics.
+const VERSION_4: &str = "
+ALTER TABLE events ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE conflicts ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE marks (
+    topic_id INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    ordinal  INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, sequence)
+) WITHOUT ROWID;
+PRAGMA user_version = 4;";
+
+/// Migrates a store of version 3, in the caller's transaction: reads the events once.
+pub(in crate::store) fn from_version_3(
+    transaction: &Transaction<'_>,
+    opening: &Opening,
+) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_4)?;
+    let sql = "SELECT ifnull(max(sequence), 0) FROM events";
+    let end: i64 = transaction.query_row(sql, [], |row| row.get(0))?;
+    let mut ordinals: HashMap<i64, u64> = HashMap::new();
+    let mut select =
+        transaction.prepare("SELECT sequence, topic_id FROM events ORDER BY sequence")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
+        if sequence % CHUNK == 1 {
+            let step = "the store is being migrated from schema version 3 to 4";
+            opening.events(step, sequence - 1, end);
+        }
+        let ordinal = ordinals.entry(topic_id).or_default();
+        *ordinal += 1;
+        marks::mark(transaction, topic_id, sequence, *ordinal)?;
+    }
+    Ok(())
+}
+
+/// Migrates a store of version 2, in the caller's transaction.
+pub(in crate::store) fn from_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_3)?;
+    let sums = format!(
+        "UPDATE counters SET \
+         rejected_bytes = (SELECT ifnull(sum({REJECTED_BYTES}), 0) FROM rejected), \
+         conflicts_bytes = (SELECT ifnull(sum({CONFLICT_BYTES}), 0) FROM conflicts)"
+    );
+    transaction.execute(&sums, [])?;
+    Ok(())
+}
+
+/// Migrates a store of version 1 to version 2, from the beginning or from where it was interrupted.
+pub(in crate::store) fn from_version_1(
+    connection: &mut Connection,
+    opening: &Opening,
+) -> Result<(), StoreError> {
+    let last = "SELECT ifnull(max(sequence), 0) FROM ";
+    let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;
+    begin(connection)?;
+    let begun = connection.query_row(&format!("{last} copied_events"), [], |row| row.get(0))?;
+    info!(
+        events = end,
+        copied = begun,
+        "migrating the store from schema version 1 to 2"
+    );
+    let (mut copied, mut shown): (i64, i64) = (begun, begun);
+    while copied < end {
+        let step = "the store is being migrated from schema version 1 to 2";
+        opening.events(step, copied, end);
+        copied = copy(connection, copied, CHUNK)?;
+        if copied - shown >= SHOWN_EVERY {
+            shown = copied;
+            info!(events = end, copied, "migrating the store");
+        }
+    }
+    info!("putting the copied events in the place of the old ones");
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {END} COMMIT;"))?;
+    info!(events = end, "the store has schema version 2 now");
+    Ok(())
+}
+
+/// Makes the tables that are copied into, where they are not there yet.
+pub(in crate::store) fn begin(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {BEGIN} COMMIT;"))
+}
+
+/// Copies the next rows after the sequence `after`, at most `rows`; returns the last one copied.
+pub(in crate::store) fn copy(
+    connection: &mut Connection,
+    after: i64,
+    rows: i64,
+) -> Result<i64, StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let key = transaction.query_row("SELECT digest_key FROM store", [], |row| row.get(0))?;
+    let key = Key(key);
+    let mut last = after;
+    {
+        let mut topics: HashMap<i64, (Digest, i64)> = HashMap::new();
+        let mut select = transaction.prepare_cached(
+            "SELECT e.sequence, e.topic_id, t.name, e.event_id, e.timestamp, e.source, e.payload \
+             FROM events e LEFT JOIN topics t ON t.id = e.topic_id \
+             WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2",
+        )?;
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO copied_events SELECT sequence, topic_id, ?2, event_id, timestamp, source, \
+             payload, processed_at, incarnation, stream_sequence, position \
+             FROM events WHERE sequence = ?1",
+        )?;
+        let mut stored = transaction
+            .prepare_cached("SELECT digest, last_sequence FROM copied_topics WHERE id = ?1")?;
+        let mut rows = select.query(params![after, rows])?;
+        while let Some(row) = rows.next()? {
+            let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
+            // The old rows go at the end, so none may be left out here.
+            if sequence != last + 1 {
+                return Err(StoreError::Foreign(format!(
+                    "event {} is missing",
+                    last + 1
+                )));
+            }
+            let (digest, previous) = match topics.entry(topic_id) {
+                std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::hash_map::Entry::Vacant(entry) => {
+                    let stored = stored
+                        .query_row([topic_id], |row| {
+                            Ok((Digest::from_bytes(row.get(0)?), row.get(1)?))
+                        })
+                        .optional()?;
+                    entry.insert(stored.unwrap_or_default())
+                }
+            };
+            digest.add(&key, key.print(&Fields::of_row(row, 2)?));
+            insert.execute(params![sequence, *previous])?;
+            *previous = sequence;
+            last = sequence;
+        }
+        let mut save = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO copied_topics (id, digest, last_sequence) VALUES (?1, ?2, ?3)",
+        )?;
+        for (id, (digest, last_sequence)) in &topics {
+            save.execute(params![id, digest.to_bytes(), last_sequence])?;
+        }
+    }
+    transaction.commit()?;
+    Ok(last)
+}

@@ -1,0 +1,23 @@
+//! What the writer knows and readers look at, without a read of the file.
+
+pub mod duplicates;
+pub mod leaders;
+
+use tokio::sync::watch;
+
+use self::{duplicates::Duplicates, leaders::Leaders};
+use super::{dedup::lookup::Slot, file::files::Files, gate::Gate};
+
+/// What the writer knows and readers look at.
+#[derive(Debug, Clone)]
+pub(in crate::store) struct Memory {
+    pub index: Slot,
+    pub duplicates: Duplicates,
+    pub leaders: Leaders,
+    /// The sequence of the last event, as of the last commit.
+    pub last_event: watch::Receiver<i64>,
+    /// Stream sequences that are missing and not acknowledged, as of the last commit.
+    pub missing: watch::Receiver<u64>,
+    pub files: Files,
+    pub gate: Gate,
+}

@@ -1,0 +1,228 @@
+//! What an event has to have that no order of the store leads to: it is read to be known.
+
+use std::{borrow::Cow, fmt};
+
+use memchr::memmem::Finder;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::store::reader::{Matching, PayloadValue};
+
+/// A [`Matching`], made ready.
+pub(super) struct Matcher<'a> {
+    matching: &'a Matching,
+    contains: Option<Finder<'a>>,
+}
+
+impl Matching {
+    /// None where every event matches.
+    pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
+        let is_any = *self == Self::default();
+        let contains = self.contains.as_ref();
+        (!is_any).then(|| Matcher {
+            matching: self,
+            contains: contains.map(|text| Finder::new(text.as_bytes())),
+        })
+    }
+}
+
+impl Matcher<'_> {
+    pub fn is_match(&self, source: &str, payload: &str) -> bool {
+        let contains = |finder: &Finder<'_>| finder.find(payload.as_bytes()).is_some();
+        let Matching {
+            source: wanted,
+            payload: values,
+            ..
+        } = self.matching;
+        wanted.as_ref().is_none_or(|wanted| wanted == source)
+            && self.contains.as_ref().is_none_or(contains)
+            && values.iter().all(|value| value.is_in(payload))
+    }
+}
+
+impl PayloadValue {
+    fn is_in(&self, json: &str) -> bool {
+        self.is_at(json, &self.path)
+    }
+
+    /// Whether the value is at the rest of the path in a part of the payload; it is the part where nothing is left of it.
+    fn is_at(&self, json: &str, rest: &str) -> bool {
+        let mut deserializer = serde_json::Deserializer::from_str(json);
+        let parts = match (json.as_bytes().first(), rest) {
+            (Some(b'{' | b'['), "") => return false,
+            (Some(b'"'), "") => {
+                return serde_json::from_str::<Text<'_>>(json)
+                    .is_ok_and(|Text(text)| *text == *self.value.as_bytes());
+            }
+            (_, "") => return json == self.value,
+            (Some(b'{'), _) => deserializer.deserialize_map(Parts(rest)),
+            (Some(b'['), _) => deserializer.deserialize_seq(Parts(rest)),
+            _ => return false,
+        };
+        let mut parts = parts.into_iter().flatten();
+        parts.any(|(part, rest)| self.is_at(part.get(), rest))
+    }
+}
+
+/// The parts of an object or an array that a path leads to, each with the rest of the path.
+struct Parts<'p>(&'p str);
+
+impl<'p> Parts<'p> {
+    /// What is left of the path after `name`; none where it does not begin so.
+    fn after(&self, name: &[u8]) -> Option<&'p str> {
+        // Not UTF-8 only where it has half of a surrogate pair, which no path has.
+        let rest = self.0.strip_prefix(std::str::from_utf8(name).ok()?)?;
+        if rest.is_empty() {
+            return Some(rest);
+        }
+        rest.strip_prefix('.')
+    }
+}
+
+impl<'p, 'de> Visitor<'de> for Parts<'p> {
+    type Value = Vec<(&'de RawValue, &'p str)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut parts = Vec::new();
+        while let Some(Text(name)) = map.next_key()? {
+            match self.after(&name) {
+                Some(rest) => parts.push((map.next_value()?, rest)),
+                None => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+        let (number, rest) = self.0.split_once('.').unwrap_or((self.0, ""));
+        let Ok(number) = number.parse::<usize>() else {
+            return Ok(Vec::new());
+        };
+        for _ in 0..number {
+            if array.next_element::<IgnoredAny>()?.is_none() {
+                return Ok(Vec::new());
+            }
+        }
+        let part = array.next_element()?;
+        // The rest must be read, or it is an error.
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(part.map(|part| (part, rest)).into_iter().collect())
+    }
+}
+
+/// A string of JSON as bytes: it may have half of a surrogate pair, which UTF-8 does not have.
+struct Text<'a>(Cow<'a, [u8]>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_bytes<E>(self, text: &'de [u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_bytes<E>(self, text: &[u8]) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_bytes(TextVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAYLOAD: &str = r#"{ "a": {"b": 1.50, "c.d": "ä\n", "e": [true, {"f": null}]}, "a.b": "x",
+        "big": 1e999, "twice": 1, "twice": 2, "deep": {"text": "\u00e4"} }"#;
+
+    fn is_in(path: &str, value: &str) -> bool {
+        let value = PayloadValue {
+            path: path.to_owned(),
+            value: value.to_owned(),
+        };
+        value.is_in(PAYLOAD)
+    }
+
+    #[test]
+    fn a_path_leads_through_members_and_elements_whatever_dots_their_names_have() {
+        assert!(is_in("a.b", "1.50") && is_in("a.b", "x"));
+        assert!(is_in("a.c.d", "ä\n"));
+        assert!(is_in("a.e.0", "true") && is_in("a.e.1.f", "null"));
+        assert!(is_in("twice", "1") && is_in("twice", "2"));
+        for (path, value) in [
+            ("a", "1.50"),
+            ("b", "x"),
+            ("a.e.2", "null"),
+            ("a.e.x", "true"),
+        ] {
+            assert!(!is_in(path, value), "{path}={value}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_what_is_written_and_a_string_what_it_means() {
+        assert!(!is_in("a.b", "1.5"));
+        assert!(is_in("big", "1e999"));
+        assert!(is_in("deep.text", "ä"));
+        assert!(!is_in("a.e.1.f", ""));
+    }
+
+    #[test]
+    fn half_of_a_surrogate_pair_hides_nothing() {
+        for payload in [
+            r#"{"\ud800":1,"a":"b"}"#,
+            r#"{"a":"b","\ud800":1}"#,
+            r#"{"\udc00\ud800":{"\ud800":[]},"a":"b","x\ud83dy":2}"#,
+            r#"{"\ud800":1,"\ud800":2,"a":"\ud800","a":"b"}"#,
+            r#"{"z":"\ud800","a":"b"}"#,
+            r#"{"a\ud800":"c","\ud800a":"c","\u0061":"\u0062"}"#,
+            r#"{"a":{"\ud800":"b"},"a":"b"}"#,
+        ] {
+            let is_in = |path: &str, value: &str| {
+                let (path, value) = (path.to_owned(), value.to_owned());
+                PayloadValue { path, value }.is_in(payload)
+            };
+            assert!(is_in("a", "b"), "{payload}");
+            assert!(!is_in("a", "c") && !is_in("a", ""), "{payload}");
+        }
+        let nested = PayloadValue {
+            path: "data.items.1.name".to_owned(),
+            value: "tea".to_owned(),
+        };
+        assert!(nested.is_in(
+            r#"{"\udfff":0,"data":{"\ud800":{},"items":[{"\ud800":1},{"\udc00":"\ud800","name":"tea"}]}}"#
+        ));
+    }
+
+    #[test]
+    fn text_is_found_as_it_is_written() {
+        let matching = |contains: &str, source: Option<&str>| Matching {
+            contains: Some(contains.to_owned()),
+            source: source.map(str::to_owned),
+            payload: Vec::new(),
+        };
+        let is_match = |matching: &Matching| {
+            let matcher = matching.matcher().unwrap();
+            matcher.is_match("s", PAYLOAD)
+        };
+        assert!(is_match(&matching("\"b\": 1.50", None)));
+        assert!(is_match(&matching("\\u00e4", Some("s"))));
+        assert!(!is_match(&matching("absent", None)));
+        assert!(!is_match(&matching("big", Some("S"))));
+        assert!(Matching::default().matcher().is_none());
+    }
+}

@@ -1,0 +1,196 @@
+//! The way along the events: all of them in their order, or the chains of some topics at once.
+
+use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive};
+
+use rusqlite::{CachedStatement, Row, Transaction, params};
+
+use super::select;
+use crate::store::{
+    reader::Order,
+    sqlite::{
+        gate::Inside,
+        marks::{Back, Chain},
+    },
+};
+
+/// Whether the walk goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    On,
+    End,
+}
+
+/// How the walk ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walked {
+    /// There is nothing more, or the visitor ended it.
+    ToEnd,
+    /// There was no time for what comes next, if there is anything.
+    OutOfTime,
+}
+
+/// A walk. Where it begins in the chains is found first, in as many reads as that takes; the rest is one read.
+#[derive(Debug)]
+pub(super) struct Walk {
+    /// None for all events.
+    chains: Option<Vec<Chain>>,
+    order: Order,
+    range: RangeInclusive<i64>,
+    /// Where each of the first chains is entered: its latest event in the range, or its first ones, the latest of them first.
+    entries: Vec<Vec<i64>>,
+    /// The way to where the next one is.
+    back: Option<Back>,
+}
+
+impl Walk {
+    /// Along the chains, or all events, whose sequences are in the range.
+    pub fn new(chains: Option<Vec<Chain>>, order: Order, range: RangeInclusive<i64>) -> Self {
+        Self {
+            chains,
+            order,
+            range,
+            entries: Vec::new(),
+            back: None,
+        }
+    }
+
+    /// Visits the events. It can be called again where no event was visited because there was no time.
+    pub fn go(
+        &mut self,
+        read: &Transaction<'_>,
+        inside: &Inside,
+        visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+    ) -> rusqlite::Result<Walked> {
+        if self.range.is_empty() {
+            return Ok(Walked::ToEnd);
+        }
+        if self.chains.is_none() {
+            return self.all(read, visit);
+        }
+        if !self.enter(read, inside)? {
+            return Ok(Walked::OutOfTime);
+        }
+        match self.order {
+            Order::NewestFirst => self.backwards(read, visit),
+            Order::OldestFirst => self.forwards(read, inside, visit),
+        }
+    }
+
+    fn all(
+        &self,
+        read: &Transaction<'_>,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+    ) -> rusqlite::Result<Walked> {
+        let sql = select(match self.order {
+            Order::NewestFirst => "e.sequence BETWEEN ?1 AND ?2 ORDER BY e.sequence DESC",
+            Order::OldestFirst => "e.sequence BETWEEN ?1 AND ?2 ORDER BY e.sequence",
+        });
+        let mut statement = read.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![self.range.start(), self.range.end()])?;
+        while let Some(row) = rows.next()? {
+            if visit(row)? == Step::End {
+                break;
+            }
+        }
+        Ok(Walked::ToEnd)
+    }
+
+    /// Finds where the chains are entered; whether there was time for all.
+    fn enter(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
+        let (first, last) = (*self.range.start(), *self.range.end());
+        let chains = self.chains.as_deref().unwrap_or_default();
+        while let Some(chain) = chains.get(self.entries.len()) {
+            let back = match (&mut self.back, self.order) {
+                (Some(back), _) => back,
+                (None, Order::NewestFirst) if chain.last <= last => {
+                    self.entries.push(vec![chain.last]);
+                    continue;
+                }
+                (none, Order::NewestFirst) => {
+                    if !inside.has_time() {
+                        return Ok(false);
+                    }
+                    // Whoever reads on has an event of the chain before the bound, most often.
+                    if let Some(before) = chain.before(read, last.saturating_add(1))? {
+                        self.entries.push(vec![before]);
+                        continue;
+                    }
+                    none.insert(chain.back_to(last))
+                }
+                (none, Order::OldestFirst) => none.insert(chain.back_to(first - 1)),
+            };
+            if !back.go(read, inside)? {
+                return Ok(false);
+            }
+            let entry = match self.order {
+                Order::NewestFirst => vec![back.latest()],
+                Order::OldestFirst => back.following(),
+            };
+            self.entries.push(entry);
+            self.back = None;
+        }
+        Ok(true)
+    }
+
+    /// From event to event before it, the latest of all chains first: as many rows as are visited.
+    fn backwards(
+        &self,
+        read: &Transaction<'_>,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+    ) -> rusqlite::Result<Walked> {
+        let mut heads: BinaryHeap<i64> = self.entries.iter().flatten().copied().collect();
+        let mut statement = one(read)?;
+        while let Some(sequence) = heads.pop() {
+            if sequence < *self.range.start() {
+                break;
+            }
+            let mut rows = statement.query([sequence])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            if visit(row)? == Step::End {
+                break;
+            }
+            heads.push(row.get(7)?);
+        }
+        Ok(Walked::ToEnd)
+    }
+
+    /// Chains lead backwards only, so each is read a piece ahead, from mark to mark.
+    fn forwards(
+        &self,
+        read: &Transaction<'_>,
+        inside: &Inside,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+    ) -> rusqlite::Result<Walked> {
+        let chains = self.chains.as_deref().unwrap_or_default();
+        let mut pieces = self.entries.clone();
+        let mut heads = BinaryHeap::with_capacity(chains.len());
+        for (piece, index) in pieces.iter_mut().zip(0..) {
+            heads.extend(piece.pop().map(|first| Reverse((first, index))));
+        }
+        let mut statement = one(read)?;
+        while let Some(Reverse((sequence, index))) = heads.pop() {
+            if sequence > *self.range.end() {
+                break;
+            }
+            let mut rows = statement.query([sequence])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            if visit(row)? == Step::End {
+                break;
+            }
+            let (chain, piece): (&Chain, &mut Vec<i64>) = (&chains[index], &mut pieces[index]);
+            if piece.is_empty() {
+                let mut back = chain.back_to(sequence);
+                if !back.go(read, inside)? {
+                    return Ok(Walked::OutOfTime);
+                }
+                *piece = back.following();
+            }
+            heads.extend(piece.pop().map(|next| Reverse((next, index))));
+        }
+        Ok(Walked::ToEnd)
+    }
+}
+
+fn one<'a>(read: &'a Transaction<'_>) -> rusqlite::Result<CachedStatement<'a>> {
+    read.prepare_cached(&select("e.sequence = ?1"))
+}

@@ -1,0 +1,48 @@
+//! The store's bookkeeping at one commit.
+
+use rusqlite::Transaction;
+use tokio::sync::watch;
+
+use crate::store::{reader::Stats, sqlite::writer::incarnation::load_applied};
+
+pub(super) fn stats(
+    read: &Transaction<'_>,
+    names: usize,
+    missing: &watch::Receiver<u64>,
+) -> rusqlite::Result<Stats> {
+    let (mut stats, incarnation) = read
+        .prepare_cached(
+            "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
+                    redelivered, topics, incarnation, processed_at, rejected_evicted, \
+                    conflicts_evicted \
+             FROM counters",
+        )?
+        .query_row([], |row| {
+            let stats = Stats {
+                received: row.get(0)?,
+                unique_processed: row.get(1)?,
+                duplicate_dropped: row.get(2)?,
+                rejected: row.get(3)?,
+                conflicts: row.get(4)?,
+                redelivered: row.get(5)?,
+                topics_total: row.get(6)?,
+                processed_at: row.get(8)?,
+                rejected_evicted: row.get(9)?,
+                conflicts_evicted: row.get(10)?,
+                ..Stats::default()
+            };
+            Ok((stats, row.get::<_, Option<i64>>(7)?))
+        })?;
+    stats.missing = *missing.borrow();
+    stats.topics = read
+        .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
+        .query_map([names], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    if let Some(incarnation) = incarnation {
+        stats.stream = read
+            .prepare_cached("SELECT stream, created FROM incarnations WHERE id = ?1")?
+            .query_row([incarnation], |row| Ok(Some((row.get(0)?, row.get(1)?))))?;
+        stats.applied = load_applied(read, incarnation)?;
+    }
+    Ok(stats)
+}

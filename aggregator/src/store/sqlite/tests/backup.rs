@@ -1,0 +1,55 @@
+//! A copy of a store that is written to is a store of one commit, and a restored one takes in again what came since.
+
+use super::harness::{Store, delivery, event};
+use crate::store::sqlite::{
+    FILE,
+    file::backup::{BackupError, backup},
+};
+
+#[test]
+fn a_copy_that_is_put_in_place_of_the_store_is_the_store_of_then() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    for sequence in 1..=20_u8 {
+        let delivery = delivery(sequence.into(), &event(sequence));
+        store.append(&[delivery]).unwrap();
+    }
+    let copy = store.path().join("copy.db");
+    let mut steps = 0;
+    let copied = backup(store.path(), &copy, |_, _| steps += 1).unwrap();
+    assert_eq!(copied.events, 20);
+    assert!(copied.bytes > 0 && steps > 0);
+    store.append(&[delivery(21, &event(21))]).unwrap();
+    assert!(matches!(
+        backup(store.path(), &copy, |_, _| {}),
+        Err(BackupError::Exists(_))
+    ));
+
+    // As compose/README.md says: the copy alone, without the WAL of the store that it replaces.
+    store.close();
+    for file in [
+        FILE.to_owned(),
+        format!("{FILE}-wal"),
+        format!("{FILE}-shm"),
+    ] {
+        let _ = std::fs::remove_file(store.path().join(file));
+    }
+    std::fs::rename(&copy, store.path().join(FILE)).unwrap();
+    store.reopen();
+    assert_eq!(store.stats().unique_processed, 20);
+    assert_eq!(store.meet(1, 1, 21), 20);
+    let again = store.append(&[20, 21].map(|n| delivery(n.into(), &event(n))));
+    let again = again.unwrap();
+    assert_eq!((again.redelivered, again.unique), (1, 1));
+}
+
+#[test]
+fn no_store_is_no_backup_and_nothing_is_left_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy.db");
+    assert!(matches!(
+        backup(directory.path(), &copy, |_, _| {}),
+        Err(BackupError::NoStore(_))
+    ));
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}

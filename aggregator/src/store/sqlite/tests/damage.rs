@@ -1,0 +1,329 @@
+//! Damage: whatever is changed in a store by hand is found, and named.
+
+use super::{
+    harness::delivery,
+    verify::{compare, differences, event, messages, store, verify},
+};
+use crate::store::sqlite::verify::Report;
+
+/// What is found after these statements, without messages and with them.
+fn damaged(sql: &str) -> (Report, Report) {
+    let mut store = store();
+    store.close();
+    store.aside().execute_batch(sql).unwrap();
+    (verify(&store), compare(&store, &messages(), 6))
+}
+
+/// Each of these statements is found from the rows alone, and told in these words.
+fn are_found(damages: &[(&str, &str)]) {
+    for (sql, named) in damages {
+        let (report, _) = damaged(sql);
+        assert!(!report.is_consistent(), "{sql}");
+        let found = differences(&report);
+        assert!(found.contains(named), "{sql}: {found}");
+    }
+}
+
+#[test]
+fn a_change_to_the_events_is_found() {
+    let twice = "INSERT INTO events SELECT 6, topic_id, previous, event_id, timestamp, source, \
+                 payload, processed_at, incarnation, stream_sequence, position, timestamp_filled \
+                 FROM events WHERE sequence = 2";
+    are_found(&[
+        (
+            "DELETE FROM events WHERE sequence = 3",
+            "event 3 is not there",
+        ),
+        (
+            "DELETE FROM events WHERE sequence BETWEEN 2 AND 3",
+            "events 2 to 3 are not there",
+        ),
+        (
+            "DELETE FROM events WHERE sequence = 5",
+            "topic \"t1\": 1 events are stored, recorded 2",
+        ),
+        (
+            "UPDATE seals SET reach = 9",
+            "1 seals of the index reach beyond event 5, the last one",
+        ),
+        (
+            "UPDATE events SET sequence = 9223372036854775807 WHERE sequence = 5",
+            "events 5 to 9223372036854775806 are not there",
+        ),
+        ("DELETE FROM events", "events: recorded 5, found 0"),
+        (twice, "events 2 and 6 are one: \"2\" of topic \"t0\""),
+        (
+            "UPDATE events SET payload = '{}' WHERE sequence = 4",
+            "topic \"t1\": its events are not those",
+        ),
+        (
+            "UPDATE events SET payload = '{}' WHERE sequence = 4",
+            "event 4 has another timestamp, source or payload than the dedup index",
+        ),
+        (
+            "UPDATE events SET payload = x'ff' WHERE sequence = 2",
+            "event 2 cannot be read",
+        ),
+        (
+            "UPDATE events SET event_id = 'x' WHERE sequence = 1",
+            "event 1 is not in the dedup index",
+        ),
+        (
+            "UPDATE events SET event_id = 'x' WHERE sequence = 1",
+            "the dedup index has event 1, under an identity that is not stored",
+        ),
+        (
+            "UPDATE events SET topic_id = 2 WHERE sequence = 2",
+            "which is event 0",
+        ),
+        (
+            "UPDATE events SET previous = 1 WHERE sequence = 3",
+            "event 3 names event 1 as the one before it",
+        ),
+        (
+            "UPDATE events SET processed_at = 0 WHERE sequence = 5",
+            "event 5 was stored at 0, an earlier one at",
+        ),
+        (
+            "UPDATE events SET stream_sequence = 77 WHERE sequence = 5",
+            "message 77 of incarnation 1, which is not recorded as applied",
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_to_the_marks_is_found() {
+    let mut store = store();
+    let more: Vec<_> = (3..20).map(|id| event(1, id, 0)).collect();
+    store.append(&[delivery(7, &more)]).unwrap();
+    store.close();
+    let marks = store.aside();
+    let damages = [
+        ("", ""),
+        (
+            "DELETE FROM marks WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "UPDATE marks SET ordinal = 9 WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "UPDATE marks SET sequence = 4 WHERE ordinal = 8",
+            "has no mark that says it is the 8th",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 3, 3)",
+            "1 marks are of events that should have none",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 2, 4), (2, 5, 2)",
+            "2 marks are of events that should have none",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, 5, 4)",
+            "one is of event 5, which its topic does not have",
+        ),
+        (
+            "INSERT INTO marks VALUES (9, 5, 4)",
+            "one is of event 5, which its topic does not have",
+        ),
+        (
+            "INSERT INTO marks VALUES (1, -7, 4)",
+            "one is of event -7, which its topic does not have",
+        ),
+    ];
+    marks
+        .execute_batch("CREATE TABLE right AS SELECT * FROM marks")
+        .unwrap();
+    for (sql, named) in damages {
+        marks.execute_batch(sql).unwrap();
+        let report = verify(&store);
+        assert_eq!(report.is_consistent(), named.is_empty(), "{sql}");
+        let found = differences(&report);
+        assert!(found.contains(named), "{sql}: {found}");
+        marks
+            .execute_batch("DELETE FROM marks; INSERT INTO marks SELECT * FROM right")
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_change_to_the_counters_is_found() {
+    are_found(&[
+        (
+            "UPDATE counters SET received = received + 1",
+            "received = unique + duplicates",
+        ),
+        (
+            "UPDATE counters SET unique_processed = 6, received = 11",
+            "events: recorded 6, found 5",
+        ),
+        (
+            "UPDATE counters SET duplicate_dropped = 2, received = 9",
+            "duplicates, summed over topics: recorded 2, found 3",
+        ),
+        (
+            "UPDATE counters SET rejected = 1, received = 9",
+            "rejected rows and evicted: recorded 1, found 2",
+        ),
+        (
+            "UPDATE counters SET conflicts = 2",
+            "conflict rows and evicted: recorded 2, found 1",
+        ),
+        (
+            "UPDATE counters SET rejected_bytes = 1",
+            "bytes, recorded 1",
+        ),
+        (
+            "UPDATE counters SET topics = 3",
+            "there are 2 topics, recorded 3",
+        ),
+        (
+            "UPDATE counters SET processed_at = 1",
+            "later than the latest recorded",
+        ),
+        (
+            "UPDATE topics SET received = 9 WHERE id = 1",
+            "topic \"t0\": received 9 are not unique 3 + duplicates 2",
+        ),
+        (
+            "UPDATE topics SET unique_processed = 2, received = 4 WHERE id = 1",
+            "topic \"t0\": 3 events are stored, recorded 2",
+        ),
+        (
+            "UPDATE topics SET digest = zeroblob(16) WHERE id = 2",
+            "topic \"t1\": its events are not those",
+        ),
+        (
+            "UPDATE topics SET last_sequence = 4 WHERE id = 2",
+            "topic \"t1\": its last event is 5, recorded 4",
+        ),
+        (
+            "DELETE FROM topics WHERE id = 2",
+            "2 events are of topic number 2, which is not there",
+        ),
+    ]);
+}
+
+#[test]
+fn a_change_to_the_applied_sequences_or_to_what_is_kept_is_found() {
+    let split = "DELETE FROM applied; INSERT INTO applied VALUES (1, 1, 2), (1, 4, 6)";
+    are_found(&[
+        (
+            split,
+            "event 4 is of message 3 of incarnation 1, which is not recorded as applied",
+        ),
+        (
+            "UPDATE applied SET last = 5",
+            "message 6 is recorded as the latest applied, and is not among them",
+        ),
+        (
+            "INSERT INTO applied VALUES (1, 7, 9)",
+            "the applied range that ends at 6 meets the one that begins at 7",
+        ),
+        (
+            "INSERT INTO applied VALUES (1, 3, 3)",
+            "the applied range that ends at 6 meets the one that begins at 3",
+        ),
+        (
+            "INSERT INTO missing VALUES (1, 9, 9, 0, NULL)",
+            "9 to 9 are missing, and the floor does not pass them",
+        ),
+        (
+            "DELETE FROM rejected WHERE id = 1",
+            "rejected rows and evicted: recorded 2, found 1",
+        ),
+        (
+            "DELETE FROM rejected WHERE id = 2; UPDATE counters SET rejected_evicted = 1",
+            "the latest row has number 1, of 2 counted",
+        ),
+        (
+            "UPDATE rejected SET stream_sequence = 77 WHERE id = 1",
+            "rows are of messages that are not applied, row 1",
+        ),
+        (
+            "DELETE FROM conflicts",
+            "conflict rows and evicted: recorded 1, found 0",
+        ),
+    ]);
+}
+
+#[test]
+fn what_the_rows_do_not_tell_the_messages_do() {
+    for (sql, named) in [
+        (
+            "UPDATE events SET payload = '{}' WHERE sequence = 5",
+            "event 5 (\"2\" of topic \"t1\") has another payload than message 5 at position 0",
+        ),
+        (
+            "UPDATE events SET source = 'x' WHERE sequence = 1",
+            "another source than message 1",
+        ),
+        (
+            "UPDATE events SET timestamp = 'x' WHERE sequence = 1",
+            "another timestamp than message 1",
+        ),
+        (
+            "UPDATE events SET event_id = 'x' WHERE sequence = 1",
+            "message 1 is applied, and its event \"1\" of topic \"t0\" at position 0 is not stored",
+        ),
+        (
+            "UPDATE events SET event_id = 'x' WHERE sequence = 1",
+            "event 1 is not what message 1 has at position 0",
+        ),
+        (
+            "UPDATE events SET position = 7 WHERE sequence = 4",
+            "event 4 is not what message 3 has at position 7",
+        ),
+        (
+            "UPDATE events SET stream_sequence = 1 WHERE sequence = 4",
+            "event 4 is not what message 1 has at position 0",
+        ),
+        (
+            "DELETE FROM events WHERE sequence = 4",
+            "message 3 is applied, and its event",
+        ),
+        (
+            "DELETE FROM rejected WHERE id = 2",
+            "message 4 is applied, and what it has at position 1 (invalid_event) is not kept as rejected",
+        ),
+        (
+            "UPDATE rejected SET body = '4' WHERE id = 2",
+            "rejected row 2 is not what message 4 has at position 1",
+        ),
+        (
+            "UPDATE rejected SET position = 9 WHERE id = 2",
+            "rejected row 2 is of message 4, which has no such arrival at position 9",
+        ),
+        (
+            "DELETE FROM applied; INSERT INTO applied VALUES (1, 1, 5)",
+            "message 6 was acked, and is not recorded as applied",
+        ),
+        (
+            "UPDATE counters SET received = 11",
+            "received, from the messages: recorded 11, found 10",
+        ),
+        (
+            "UPDATE counters SET duplicate_dropped = 4, received = 11",
+            "duplicates, counted from the messages, are 3, recorded 4",
+        ),
+        (
+            "UPDATE counters SET conflicts = 2",
+            "conflicts, counted from the messages, are 1, recorded 2",
+        ),
+        (
+            "UPDATE topics SET received = 9, duplicate_dropped = 6 WHERE id = 1",
+            "topic \"t0\": received, counted from the messages, is 5, recorded 9",
+        ),
+        (
+            "UPDATE events SET position = 'x' WHERE sequence = 4",
+            "comparing broke off after message 3",
+        ),
+    ] {
+        let (_, report) = damaged(sql);
+        assert!(!report.is_consistent(), "{sql}");
+        let found = differences(&report);
+        assert!(found.contains(named), "{sql}: {found}");
+    }
+}

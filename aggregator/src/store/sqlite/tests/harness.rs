@@ -1,0 +1,217 @@
+//! A store that can be closed, opened again, looked at and broken.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rusqlite::Connection;
+use shared::{message, stream::StreamState};
+use tokio::runtime::Runtime;
+
+use crate::store::{
+    Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
+    reader::{EventPage, Extent, Question, Stats},
+    sqlite::{FILE, dedup::index::Index, open_with, options::Options},
+};
+
+/// What one arrival is made of: few identities and few contents, so that they meet.
+#[derive(Debug, Clone)]
+pub enum Arrival {
+    Event { topic: u8, id: u8, content: u8 },
+    Noise,
+}
+
+pub fn json(arrival: &Arrival) -> String {
+    match arrival {
+        Arrival::Noise => "3".to_owned(),
+        Arrival::Event { topic, id, content } => format!(
+            r#"{{"topic":"t{topic}","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{"content":{content}}}}}"#
+        ),
+    }
+}
+
+/// A message under a sequence, which is its time as well.
+pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
+    let topic = arrivals.iter().find_map(|arrival| match arrival {
+        Arrival::Event { topic, .. } => Some(*topic),
+        Arrival::Noise => None,
+    });
+    let subject = format!("events.t{}", topic.unwrap_or(0));
+    let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
+    let time = i64::try_from(sequence).unwrap();
+    Delivery {
+        arrivals: message::decode(&subject, &message::encode(&bodies, 0), time),
+        subject,
+        sequence,
+        time,
+    }
+}
+
+/// A store that can be closed, looked at, and opened again.
+pub struct Store {
+    pub runtime: Runtime,
+    directory: tempfile::TempDir,
+    open: Option<(Writer, WriterEnded, Reader)>,
+    pub options: Options,
+    pub now: i64,
+}
+
+impl Store {
+    pub fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    pub fn with(options: Options) -> Self {
+        let mut store = Self {
+            runtime: Runtime::new().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
+            open: None,
+            options,
+            now: 0,
+        };
+        store.reopen();
+        store
+    }
+
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn close(&mut self) {
+        if let Some((writer, ended, _)) = self.open.take() {
+            drop(writer);
+            self.runtime.block_on(ended.wait()).unwrap();
+        }
+    }
+
+    pub fn try_reopen(&mut self) -> Result<(), StoreError> {
+        self.close();
+        self.open = Some(open_with(self.path(), self.now, self.options.clone())?);
+        Ok(())
+    }
+
+    pub fn reopen(&mut self) {
+        self.try_reopen().unwrap();
+    }
+
+    pub fn writer(&self) -> &Writer {
+        &self.open.as_ref().unwrap().0
+    }
+
+    pub fn reader(&self) -> &Reader {
+        &self.open.as_ref().unwrap().2
+    }
+
+    pub fn meet(&self, created: i64, first: u64, last: u64) -> u64 {
+        let stream = StreamState {
+            name: "EVENTS".to_owned(),
+            created,
+            first,
+            last,
+            messages: last + 1 - first,
+            bytes: 0,
+        };
+        let met = self
+            .runtime
+            .block_on(self.writer().meet(stream.into(), self.now));
+        met.unwrap().standing.floor
+    }
+
+    pub fn append(&mut self, batch: &[Delivery]) -> Result<Appended, StoreError> {
+        self.now += 1;
+        let batch = Arc::new(batch.to_vec());
+        self.runtime.block_on(self.writer().append(batch, self.now))
+    }
+
+    pub fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
+        look(self.reader().memory.index.read().unwrap().as_ref().unwrap())
+    }
+
+    /// Waits until no full table waits to be sealed, or the index has failed.
+    pub fn settle(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let index = self.reader().memory.index.read().unwrap();
+        while index
+            .as_ref()
+            .is_some_and(|index| index.is_sound() && !index.is_settled())
+        {
+            assert!(Instant::now() < deadline, "a table is never sealed");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Another connection to the file, for looking and for breaking.
+    pub fn aside(&self) -> Connection {
+        Connection::open(self.path().join(FILE)).unwrap()
+    }
+
+    pub fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
+        let question = Question {
+            topics: topic.map(str::to_owned).into_iter().collect(),
+            ..Question::default()
+        };
+        self.ask(question, before, limit)
+    }
+
+    pub fn ask(&self, question: Question, from: Option<i64>, limit: usize) -> EventPage {
+        let extent = Extent {
+            from,
+            last: i64::MAX,
+            limit,
+        };
+        self.runtime.block_on(async {
+            let scan = self.reader().scan(&question).await;
+            let page = self
+                .reader()
+                .events(Arc::new(question), extent, scan, Vec::new());
+            page.await.unwrap()
+        })
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.runtime.block_on(self.reader().stats(1_000)).unwrap()
+    }
+}
+
+/// A message's one event, of topic `t0`.
+pub fn event(id: u8) -> Vec<Arrival> {
+    vec![Arrival::Event {
+        topic: 0,
+        id,
+        content: 0,
+    }]
+}
+
+/// Where a write is made to fail, from outside.
+#[derive(Debug, Clone, Copy)]
+pub enum Failure {
+    Middle,
+    Commit,
+}
+
+pub fn break_writes(file: &Connection, failure: Failure) {
+    let sql = match failure {
+        Failure::Middle => {
+            "CREATE TRIGGER broken BEFORE UPDATE ON counters \
+             BEGIN SELECT RAISE(ABORT, 'on purpose'); END"
+        }
+        // A deferred foreign key is looked at by COMMIT.
+        Failure::Commit => {
+            "CREATE TABLE parent (id INTEGER PRIMARY KEY); \
+             CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
+             CREATE TRIGGER broken BEFORE UPDATE ON counters \
+             BEGIN INSERT INTO child VALUES (7); END"
+        }
+    };
+    file.execute_batch(sql).unwrap();
+}
+
+pub fn mend_writes(file: &Connection) {
+    file.execute_batch(
+        "DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent",
+    )
+    .unwrap();
+}

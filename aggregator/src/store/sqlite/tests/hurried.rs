@@ -1,0 +1,233 @@
+//! Reads while the gate closes: each ends after its first row, and nothing is skipped by those that go on.
+
+use std::sync::Arc;
+
+use super::harness::{Arrival, Store, delivery};
+use crate::store::{
+    reader::{Matching, Order, Question, TopicPage, TopicQuestion, TopicSort},
+    sqlite::gate::Gate,
+};
+
+const TOPICS: u8 = 12;
+
+/// Events of many topics, duplicates, conflicts and rejected arrivals.
+fn filled() -> Store {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    let mut sequence = 0;
+    for id in 0..20 {
+        for topic in 0..TOPICS {
+            let event = |content| Arrival::Event { topic, id, content };
+            sequence += 1;
+            let arrivals = [event(0), event(0), event(1), Arrival::Noise];
+            store.append(&[delivery(sequence, &arrivals)]).unwrap();
+        }
+    }
+    store
+}
+
+fn gate(store: &Store) -> Gate {
+    store.reader().memory.gate.clone()
+}
+
+fn questions() -> Vec<Question> {
+    let some: Vec<String> = (0..TOPICS).map(|topic| format!("t{topic}")).collect();
+    let matching = Matching {
+        contains: Some("content".to_owned()),
+        ..Matching::default()
+    };
+    let mut questions = Vec::new();
+    for topics in [Vec::new(), vec!["t3".to_owned()], some] {
+        for order in [Order::NewestFirst, Order::OldestFirst] {
+            for matching in [Matching::default(), matching.clone()] {
+                for (since, until) in [(None, None), (Some(40), Some(200))] {
+                    questions.push(Question {
+                        topics: topics.clone(),
+                        since,
+                        until,
+                        order,
+                        matching: matching.clone(),
+                    });
+                }
+            }
+        }
+    }
+    questions
+}
+
+/// All events of a question, page by page, and the most that a page had.
+fn all(store: &Store, question: &Question) -> (Vec<i64>, usize) {
+    let (mut found, mut most, mut from) = (Vec::new(), 0, None);
+    loop {
+        let page = store.ask(question.clone(), from, 1_000);
+        most = most.max(page.events.len());
+        found.extend(page.events.iter().map(|event| event.sequence));
+        match page.next {
+            Some(next) => from = Some(next),
+            None => return (found, most),
+        }
+    }
+}
+
+#[test]
+fn a_page_of_events_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_goes_on() {
+    let store = filled();
+    let whole: Vec<_> = questions().iter().map(|q| all(&store, q).0).collect();
+    gate(&store).hurry();
+    for (question, whole) in questions().iter().zip(whole) {
+        let (found, most) = all(&store, question);
+        assert!(!found.is_empty(), "{question:?}");
+        assert_eq!(found, whole, "{question:?}");
+        assert_eq!(most, 1, "{question:?}");
+    }
+}
+
+#[test]
+fn the_way_to_the_first_event_of_many_topics_is_many_short_reads_while_the_gate_closes() {
+    let store = filled();
+    let gate = gate(&store);
+    gate.hurry();
+    let question = Question {
+        topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
+        order: Order::OldestFirst,
+        ..Question::default()
+    };
+    let before = gate.entered();
+    let page = store.ask(question, None, 1_000);
+    assert_eq!(page.events.len(), 1);
+    assert_eq!(page.total, Some(20 * u64::from(TOPICS)));
+    let reads = gate.entered() - before;
+    assert!(reads > 2 * u64::from(TOPICS), "{reads}");
+}
+
+#[test]
+fn events_are_counted_in_many_short_reads_while_the_gate_closes() {
+    let store = filled();
+    let gate = gate(&store);
+    let question = Arc::new(Question {
+        topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
+        ..Question::default()
+    });
+    let count = || {
+        let between = store
+            .reader()
+            .events_between(Arc::clone(&question), 17, 211);
+        store.runtime.block_on(between).unwrap()
+    };
+    assert_eq!(count(), 194);
+    gate.hurry();
+    let before = gate.entered();
+    assert_eq!(count(), 194);
+    let reads = gate.entered() - before;
+    assert!(reads > 2 * u64::from(TOPICS), "{reads}");
+}
+
+#[test]
+fn a_page_of_what_is_kept_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_goes_on()
+{
+    let store = filled();
+    let reader = store.reader();
+    gate(&store).hurry();
+    let (mut conflicts, mut rejected) = (Vec::new(), Vec::new());
+    store.runtime.block_on(async {
+        let mut before = None;
+        loop {
+            let page = reader.conflicts(before, 100, Vec::new()).await.unwrap();
+            assert_eq!(page.rows.len(), 1);
+            conflicts.extend(page.rows.iter().map(|row| row.id));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        loop {
+            let page = reader.rejected(before, 100, Vec::new()).await.unwrap();
+            assert_eq!(page.rows.len(), 1);
+            rejected.extend(page.rows.iter().map(|row| row.id));
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+    });
+    let ids: Vec<i64> = (1..=20 * i64::from(TOPICS)).rev().collect();
+    assert_eq!(conflicts, ids);
+    assert_eq!(rejected, ids);
+}
+
+#[test]
+fn duplicates_are_named_in_many_short_reads_while_the_gate_closes() {
+    let store = filled();
+    let gate = gate(&store);
+    let ask = |topic: Option<&str>| {
+        let duplicates = store.reader().duplicates(topic.map(str::to_owned), 100);
+        store.runtime.block_on(duplicates).unwrap()
+    };
+    let whole = [None, Some("t1"), Some("absent")].map(ask);
+    assert_eq!(whole[0].recent.len(), 100);
+    gate.hurry();
+    let before = gate.entered();
+    assert_eq!([None, Some("t1"), Some("absent")].map(ask), whole);
+    let reads = gate.entered() - before;
+    assert!(reads >= 200, "{reads}");
+}
+
+#[test]
+fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so() {
+    let store = filled();
+    let ask = |question: &TopicQuestion| -> TopicPage {
+        let page = store.reader().topics(question.clone(), 100);
+        store.runtime.block_on(page).unwrap()
+    };
+    let learn = store.reader().learn_leaders();
+    store.runtime.block_on(learn).unwrap();
+    gate(&store).hurry();
+    for contains in ["", "t"] {
+        let by_name = |is_descending| TopicQuestion {
+            contains: contains.to_owned(),
+            is_descending,
+            ..TopicQuestion::default()
+        };
+        let mut question = by_name(false);
+        let mut names = Vec::new();
+        loop {
+            let page = ask(&question);
+            assert_eq!(page.topics.len(), 1);
+            assert!(!page.is_partial);
+            names.extend(page.topics.into_iter().map(|topic| topic.name));
+            question.after = page.next;
+            if question.after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(names.len(), usize::from(TOPICS));
+        for question in [
+            by_name(true),
+            TopicQuestion {
+                sort: TopicSort::Received,
+                ..by_name(true)
+            },
+            TopicQuestion {
+                sort: TopicSort::DuplicateShare,
+                ..by_name(true)
+            },
+        ] {
+            let page = ask(&question);
+            assert_eq!(page.topics.len(), 1, "{question:?}");
+            assert!(page.is_partial, "{question:?}");
+        }
+    }
+}
+
+#[test]
+fn leaders_are_learned_a_topic_a_read_while_the_gate_closes() {
+    let mut store = filled();
+    store.reopen();
+    let gate = gate(&store);
+    gate.hurry();
+    let before = gate.entered();
+    let learn = store.reader().learn_leaders();
+    store.runtime.block_on(learn).unwrap();
+    let reads = gate.entered() - before;
+    assert!(reads >= u64::from(TOPICS), "{reads}");
+}

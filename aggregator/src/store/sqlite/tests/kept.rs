@@ -1,0 +1,79 @@
+//! What is kept for people: bounded, counted when it goes, and no longer a proof once it has gone.
+
+use super::harness::{Arrival, Store, delivery};
+use crate::store::{Appended, Bounds, sqlite::options::Options};
+
+fn noise(count: usize) -> Vec<Arrival> {
+    vec![Arrival::Noise; count]
+}
+
+/// Keeps the latest row of each kind, for one has more than 200 bytes.
+fn small() -> Store {
+    Store::with(Options {
+        bounds: Bounds {
+            rejected: 1,
+            conflicts: 1,
+        },
+        ..Options::default()
+    })
+}
+
+fn number(store: &Store, sql: &str) -> u64 {
+    store.aside().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn the_oldest_rows_go_and_are_counted() {
+    let mut store = small();
+    store.meet(1, 1, 0);
+    let event = |content| Arrival::Event {
+        topic: 0,
+        id: 0,
+        content,
+    };
+    store.append(&[delivery(1, &noise(3))]).unwrap();
+    store.append(&[delivery(2, &noise(2))]).unwrap();
+    let versions = [event(0), event(1), event(2), event(3)];
+    store.append(&[delivery(3, &versions)]).unwrap();
+
+    let stats = store.stats();
+    assert_eq!((stats.rejected, stats.rejected_evicted), (5, 4));
+    assert_eq!((stats.conflicts, stats.conflicts_evicted), (3, 2));
+    let kept = "SELECT id * 10 + stream_sequence FROM rejected";
+    assert_eq!(number(&store, kept), 52);
+    assert_eq!(number(&store, "SELECT id FROM conflicts"), 3);
+    for (table, columns) in [
+        ("rejected", "detail || subject || body"),
+        ("conflicts", "timestamp || source || payload || subject"),
+    ] {
+        let rows = format!("SELECT sum(200 + octet_length(cast({columns} AS BLOB))) FROM {table}");
+        let counted = format!("SELECT {table}_bytes FROM counters");
+        assert_eq!(number(&store, &rows), number(&store, &counted), "{table}");
+    }
+}
+
+#[test]
+fn a_redelivery_of_arrivals_that_were_evicted_is_known_as_one() {
+    let mut store = small();
+    store.meet(1, 1, 0);
+    let first = delivery(1, &noise(2));
+    store.append(std::slice::from_ref(&first)).unwrap();
+    store.append(&[delivery(2, &noise(2))]).unwrap();
+    store.reopen();
+    let again = store.append(std::slice::from_ref(&first)).unwrap();
+    let redelivered = Appended {
+        redelivered: 1,
+        ..Appended::default()
+    };
+    assert_eq!(again, redelivered);
+}
+
+#[test]
+fn what_is_within_the_bounds_stays() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    store.append(&[delivery(1, &noise(50))]).unwrap();
+    let stats = store.stats();
+    assert_eq!((stats.rejected, stats.rejected_evicted), (50, 0));
+    assert_eq!(number(&store, "SELECT count(*) FROM rejected"), 50);
+}

@@ -1,0 +1,137 @@
+//! A store of schema version 1 is brought to the present one, whole, also when that is interrupted.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Connection;
+
+use super::{
+    harness::{Arrival, Store, delivery},
+    model::{Model, check},
+};
+use crate::store::sqlite::{FILE, file::migrate};
+
+/// Fills tables of version 1 from a store of the present one.
+const COPY: &str = "
+INSERT INTO store SELECT only, store_id, hash_key, created_at FROM present.store;
+INSERT INTO counters SELECT only, received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered,
+    topics, processed_at, incarnation FROM present.counters;
+INSERT INTO incarnations SELECT id, stream, created, epoch, latest_time, begun_at FROM present.incarnations;
+INSERT INTO applied SELECT * FROM present.applied;
+INSERT INTO missing SELECT * FROM present.missing;
+INSERT INTO topics SELECT id, name, received, unique_processed, duplicate_dropped, randomblob(16), first_at, last_at
+    FROM present.topics;
+INSERT INTO events SELECT sequence, topic_id, event_id, timestamp, source, payload, processed_at, incarnation,
+    stream_sequence, position FROM present.events;
+INSERT INTO conflicts SELECT id, stored_sequence, timestamp, source, payload, processed_at, incarnation, stream_sequence,
+    position, subject FROM present.conflicts;
+INSERT INTO rejected SELECT id, reason, detail, subject, incarnation, stream_sequence, position, processed_at, body
+    FROM present.rejected;
+PRAGMA user_version = 1;";
+
+fn filled() -> (Store, Model) {
+    let mut store = Store::new();
+    let mut model = Model::default();
+    store.meet(1, 1, 0);
+    for sequence in 1..=30_u8 {
+        let arrivals = vec![
+            Arrival::Event {
+                topic: sequence % 3,
+                id: sequence / 2,
+                content: sequence % 2,
+            },
+            Arrival::Noise,
+        ];
+        store
+            .append(&[delivery(sequence.into(), &arrivals)])
+            .unwrap();
+        model.append(sequence.into(), &arrivals);
+    }
+    (store, model)
+}
+
+/// Puts a store of version 1 with the same rows in its place.
+fn to_version_1(store: &mut Store) -> Connection {
+    store.close();
+    std::fs::remove_dir_all(store.path().join("index")).unwrap();
+    let present = store.path().join("present.db");
+    std::fs::rename(store.path().join(FILE), &present).unwrap();
+    let old = store.aside();
+    old.execute_batch(include_str!("version_1.sql")).unwrap();
+    old.execute("ATTACH ?1 AS present", [present.to_str()])
+        .unwrap();
+    old.execute_batch(COPY).unwrap();
+    old.execute_batch("DETACH present").unwrap();
+    old
+}
+
+/// Each table with the names, types and constraints of its columns.
+fn tables(store: &Store) -> BTreeMap<String, Vec<(String, String, bool, i64)>> {
+    let file = store.aside();
+    let sql = "SELECT m.name, c.name, c.type, c.\"notnull\", c.pk FROM sqlite_schema m \
+               JOIN pragma_table_info(m.name) c WHERE m.type IN ('table', 'index') ORDER BY m.name, c.cid";
+    let mut statement = file.prepare(sql).unwrap();
+    let rows = statement.query_map([], |row| {
+        let column = (row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?);
+        Ok((row.get(0)?, column))
+    });
+    let mut tables = BTreeMap::<_, Vec<_>>::new();
+    for row in rows.unwrap() {
+        let (table, column) = row.unwrap();
+        tables.entry(table).or_default().push(column);
+    }
+    tables
+}
+
+#[test]
+fn a_store_of_version_1_becomes_one_of_the_present_version() {
+    let (mut store, mut model) = filled();
+    to_version_1(&mut store);
+    store.reopen();
+    check(&store, &model);
+    assert_eq!(tables(&store), tables(&Store::new()));
+    let again = vec![Arrival::Event {
+        topic: 1,
+        id: 2,
+        content: 0,
+    }];
+    store.append(&[delivery(31, &again)]).unwrap();
+    model.append(31, &again);
+    check(&store, &model);
+}
+
+#[test]
+fn a_migration_that_was_killed_goes_on_where_it_was() {
+    for chunks in 0..4 {
+        let (mut store, model) = filled();
+        let mut file = to_version_1(&mut store);
+        migrate::begin(&file).unwrap();
+        let mut copied = 0;
+        for _ in 0..chunks {
+            copied = migrate::copy(&mut file, copied, 5).unwrap();
+        }
+        drop(file);
+        store.reopen();
+        check(&store, &model);
+    }
+}
+
+#[test]
+fn a_store_of_version_1_with_no_event_migrates_too() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    to_version_1(&mut store);
+    store.reopen();
+    check(&store, &Model::default());
+}
+
+#[test]
+fn a_store_of_version_1_that_lacks_a_row_is_refused_and_kept() {
+    let (mut store, _) = filled();
+    let file = to_version_1(&mut store);
+    file.execute("DELETE FROM events WHERE sequence = 7", [])
+        .unwrap();
+    assert!(store.try_reopen().is_err());
+    let left = "SELECT count(*) FROM events";
+    let left: i64 = file.query_row(left, [], |row| row.get(0)).unwrap();
+    assert!(left > 7);
+}

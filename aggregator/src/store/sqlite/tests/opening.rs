@@ -1,0 +1,26 @@
+//! What is said of a store that is being opened.
+
+use std::fs;
+
+use super::trial::Trial;
+use crate::store::sqlite::{dedup::index::Step, open_with};
+
+#[test]
+fn how_far_the_index_is_rebuilt_is_said_while_it_is() {
+    let mut trial = Trial::new();
+    trial.fill(0..30);
+    trial.store.close();
+    fs::remove_dir_all(trial.index()).unwrap();
+    let options = trial.store.options.clone();
+    assert_eq!(options.opening.step(), "the store is being opened");
+    options.faults.hold(Step::Replay);
+    let path = trial.store.path().to_owned();
+    let (opening, faults) = (options.opening.clone(), options.faults.clone());
+    let opened = std::thread::spawn(move || open_with(&path, 0, options).map(drop));
+    faults.wait_until_met(Step::Replay);
+    let stored = trial.model.stored.len();
+    let step = format!("the dedup index is being rebuilt: 0 of {stored} events");
+    assert_eq!(opening.step(), step);
+    faults.clear_all();
+    opened.join().unwrap().unwrap();
+}

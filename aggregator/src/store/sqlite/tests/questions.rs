@@ -1,0 +1,266 @@
+//! Every combination of filters, order and cursor against a model in memory, while events come in.
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use shared::{event::Topic, message, subject};
+
+use super::harness::Store;
+use crate::store::{
+    Delivery,
+    reader::{Matching, Order, PayloadValue, Question},
+    sqlite::reader::SCAN_ROWS,
+};
+
+/// An event, as the model keeps it: its sequence is its place in the list.
+#[derive(Debug, Clone)]
+struct Known {
+    topic: u8,
+    source: u8,
+    content: u8,
+    processed_at: i64,
+}
+
+impl Known {
+    fn payload(&self) -> String {
+        let Self { content, .. } = self;
+        format!(r#"{{"text":"c{content}","deep":{{"n":{content}}}}}"#)
+    }
+}
+
+/// Events that arrive together, and by how much the clock goes on before them.
+type Arrived = (Vec<(u8, u8, u8)>, i64);
+
+fn arrived() -> impl Strategy<Value = Arrived> {
+    // Topic 0 has most of the events, so that its chain has many marks.
+    let topic = prop_oneof![6 => Just(0u8), 2 => Just(1u8), 1 => Just(2u8)];
+    (
+        prop::collection::vec((topic, 0u8..2, 0u8..3), 1..12),
+        0i64..3,
+    )
+}
+
+fn question() -> impl Strategy<Value = Question> {
+    let topics = prop::sample::subsequence(vec!["t0", "t1", "t2", "absent"], 0..=4);
+    let time = || prop::option::of(0i64..30);
+    let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
+    let source = prop::option::weighted(0.3, (0u8..3).prop_map(|source| format!("s{source}")));
+    let contains = prop::option::weighted(0.3, (0u8..4).prop_map(|n| format!("\"c{n}\"")));
+    let payload = prop::option::weighted(
+        0.3,
+        (0u8..4).prop_map(|n| PayloadValue {
+            path: "deep.n".to_owned(),
+            value: n.to_string(),
+        }),
+    );
+    (topics, time(), time(), order, source, contains, payload).prop_map(
+        |(topics, since, until, order, source, contains, payload)| Question {
+            topics: topics.into_iter().map(str::to_owned).collect(),
+            since,
+            until,
+            order,
+            matching: Matching {
+                source,
+                contains,
+                payload: payload.into_iter().collect(),
+            },
+        },
+    )
+}
+
+/// The plain way: every event is looked at.
+fn expected(known: &[Known], question: &Question) -> Vec<i64> {
+    let Question {
+        topics,
+        since,
+        until,
+        order,
+        matching,
+    } = question;
+    let is_match = |event: &&(i64, &Known)| {
+        let (_, event) = event;
+        let topic = format!("t{}", event.topic);
+        (topics.is_empty() || topics.contains(&topic))
+            && since.is_none_or(|since| event.processed_at >= since)
+            && until.is_none_or(|until| event.processed_at < until)
+            && matching
+                .source
+                .as_ref()
+                .is_none_or(|source| *source == format!("s{}", event.source))
+            && matching
+                .contains
+                .as_ref()
+                .is_none_or(|text| event.payload().contains(text))
+            && matching
+                .payload
+                .iter()
+                .all(|part| part.value == event.content.to_string())
+    };
+    let all: Vec<_> = (1..).zip(known).collect();
+    let mut found: Vec<i64> = all
+        .iter()
+        .filter(is_match)
+        .map(|(sequence, _)| *sequence)
+        .collect();
+    if *order == Order::NewestFirst {
+        found.reverse();
+    }
+    found
+}
+
+/// A store and all that it was given.
+struct Trial {
+    store: Store,
+    known: Vec<Known>,
+    messages: u64,
+}
+
+impl Trial {
+    fn new() -> Self {
+        let store = Store::new();
+        store.meet(1, 1, 0);
+        Self {
+            store,
+            known: Vec::new(),
+            messages: 0,
+        }
+    }
+
+    /// One batch, with a message for each run of events of one topic.
+    fn arrive(&mut self, (events, pause): &Arrived) {
+        self.store.now += pause;
+        let mut batch = Vec::new();
+        for (topic, source, content) in events {
+            let known = Known {
+                topic: *topic,
+                source: *source,
+                content: *content,
+                // The harness lets the clock go on by one for each batch.
+                processed_at: self.store.now + 1,
+            };
+            self.messages += 1;
+            let json = format!(
+                r#"{{"topic":"t{topic}","event_id":"{}","timestamp":"2026-01-31T12:00:00Z","source":"s{source}","payload":{}}}"#,
+                self.messages,
+                known.payload()
+            );
+            let subject = subject::of(&Topic::new(&format!("t{topic}")).unwrap());
+            batch.push(Delivery {
+                arrivals: message::decode(&subject, &Bytes::from(json), 0),
+                subject,
+                sequence: self.messages,
+                time: i64::try_from(self.messages).unwrap(),
+            });
+            self.known.push(known);
+        }
+        self.store.append(&batch).unwrap();
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    /// What is there when the first page is asked for comes exactly once, whatever comes in between the pages.
+    #[test]
+    fn every_question_is_answered_with_nothing_twice_and_nothing_missing(
+        before in prop::collection::vec(arrived(), 1..8),
+        questions in prop::collection::vec((question(), 1usize..7), 1..6),
+        between in prop::collection::vec(arrived(), 1..6),
+    ) {
+        let mut trial = Trial::new();
+        for arrived in &before {
+            trial.arrive(arrived);
+        }
+        let mut between = between.iter().cycle();
+        for (question, limit) in questions {
+            let at_first = trial.known.len();
+            let mut found = Vec::new();
+            let mut from = None;
+            loop {
+                let page = trial.store.ask(question.clone(), from, limit);
+                prop_assert!(page.events.len() <= limit);
+                let is_plain = Question { topics: Vec::new(), order: Order::NewestFirst, ..question.clone() }
+                    == Question::default();
+                let all = Question { matching: Matching::default(), ..question.clone() };
+                let total = is_plain.then(|| expected(&trial.known, &all).len() as u64);
+                prop_assert_eq!(page.total, total);
+                found.extend(page.events.iter().map(|event| event.sequence));
+                from = page.next;
+                if from.is_none() {
+                    break;
+                }
+                // An ascending walk would follow what comes in for ever.
+                if trial.known.len() < at_first + 60 {
+                    trial.arrive(between.next().unwrap());
+                }
+            }
+            let now = expected(&trial.known, &question);
+            let then = expected(&trial.known[..at_first], &question);
+            let last_at_first = i64::try_from(at_first).unwrap();
+            let late = found.iter().filter(|sequence| **sequence > last_at_first).count();
+            prop_assert_eq!(
+                found.iter().copied().filter(|sequence| *sequence <= last_at_first).collect::<Vec<_>>(),
+                then
+            );
+            match question.order {
+                // What came later is before the first page.
+                Order::NewestFirst => prop_assert_eq!(late, 0),
+                Order::OldestFirst => prop_assert_eq!(found, now),
+            }
+        }
+    }
+
+    /// The number of events between any two sequences, of topics or of all.
+    #[test]
+    fn events_between_two_sequences_are_counted_exactly(
+        events in prop::collection::vec(arrived(), 1..8),
+        topics in prop::sample::subsequence(vec!["t0", "t1", "t2"], 0..=3),
+        bounds in (0i64..90, 0i64..90),
+    ) {
+        let mut trial = Trial::new();
+        for arrived in &events {
+            trial.arrive(arrived);
+        }
+        let last = i64::try_from(trial.known.len()).unwrap();
+        let (first, second) = (bounds.0.min(last), bounds.1.min(last));
+        let (after, upto) = (first.min(second), first.max(second));
+        let question = Question {
+            topics: topics.into_iter().map(str::to_owned).collect(),
+            ..Question::default()
+        };
+        let inside = |sequence: &i64| *sequence > after && *sequence <= upto;
+        let exact = expected(&trial.known, &question).into_iter().filter(inside).count();
+        let counted = trial.store.reader().events_between(
+            std::sync::Arc::new(question), after, upto);
+        prop_assert_eq!(trial.store.runtime.block_on(counted).unwrap(), exact as u64);
+    }
+}
+
+#[test]
+fn a_question_about_much_ends_within_its_budget_and_goes_on() {
+    let mut trial = Trial::new();
+    let events = (vec![(0, 0, 0); 11], 0);
+    for _ in 0..20 {
+        trial.arrive(&events);
+    }
+    for topics in [vec![], vec!["t0".to_owned()]] {
+        let question = Question {
+            topics,
+            matching: Matching {
+                contains: Some("nowhere".to_owned()),
+                ..Matching::default()
+            },
+            ..Question::default()
+        };
+        let (mut from, mut pages) = (None, 0);
+        loop {
+            let page = trial.store.ask(question.clone(), from, 10);
+            assert_eq!((page.events.len(), page.total), (0, None));
+            pages += 1;
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
+        }
+        let rows = trial.known.len() as u64;
+        assert!(pages >= rows.div_ceil(SCAN_ROWS), "{pages} pages");
+    }
+}

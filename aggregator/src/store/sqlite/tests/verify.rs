@@ -1,0 +1,290 @@
+//! The verification of stores that nobody damaged: whatever the store does itself is in order.
+
+use shared::stream::StreamState;
+
+use super::harness::{Arrival, Failure, Store, break_writes, delivery, mend_writes};
+use crate::store::{
+    Bounds, Delivery,
+    sqlite::{
+        options::Options,
+        verify::{Access, Check, Progress, Report, Verdict, Verification},
+    },
+};
+
+struct Nobody;
+
+impl Progress for Nobody {
+    fn at(&self, _: &'static str, _: u64, _: u64) {}
+}
+
+pub fn event(topic: u8, id: u8, content: u8) -> Arrival {
+    Arrival::Event { topic, id, content }
+}
+
+/// Five events in two topics, two duplicates, of which one is a conflict, and two rejected arrivals.
+pub fn messages() -> Vec<Delivery> {
+    vec![
+        delivery(1, &[event(0, 1, 0), event(0, 2, 0)]),
+        delivery(2, &[event(0, 3, 0), Arrival::Noise, event(0, 1, 0)]),
+        delivery(3, &[event(1, 1, 0)]),
+        delivery(4, &[event(0, 2, 9), Arrival::Noise]),
+        delivery(5, &[event(1, 2, 0)]),
+        delivery(6, &[event(1, 2, 0)]),
+    ]
+}
+
+/// They are applied, and the first four events are sealed in the dedup index.
+pub fn store() -> Store {
+    let mut store = Store::with(Options {
+        table_entries: 4,
+        ..Options::default()
+    });
+    store.meet(1, 1, 6);
+    for message in messages() {
+        store.append(&[message]).unwrap();
+    }
+    store.settle();
+    store
+}
+
+pub fn stream() -> StreamState {
+    StreamState {
+        name: "EVENTS".to_owned(),
+        created: 1,
+        first: 1,
+        last: 6,
+        messages: 6,
+        bytes: 0,
+    }
+}
+
+pub fn verify(store: &Store) -> Report {
+    let verification = Verification::begin(store.path(), Access::Alone, None).unwrap();
+    verification.run(&Nobody).unwrap().report()
+}
+
+pub fn compare(store: &Store, messages: &[Delivery], acked: u64) -> Report {
+    let verification = Verification::begin(store.path(), Access::Alone, Some(stream())).unwrap();
+    compare_with(verification, messages, acked)
+}
+
+pub fn compare_with(verification: Verification, messages: &[Delivery], acked: u64) -> Report {
+    let verified = verification.run(&Nobody).unwrap();
+    let mut retained = match verified.compare(acked) {
+        Ok(retained) => retained,
+        Err(report) => return report,
+    };
+    let mut windows = messages.chunks(2);
+    let broken = windows.find_map(|window| retained.take(window).err());
+    retained.finish(broken.as_ref().map(|err| err as _))
+}
+
+pub fn differences(report: &Report) -> String {
+    let named: Vec<_> = report
+        .checks
+        .iter()
+        .flat_map(|c| &c.named)
+        .cloned()
+        .collect();
+    named.join("\n")
+}
+
+pub fn check<'a>(report: &'a Report, name: &str) -> &'a Check {
+    let found = report
+        .checks
+        .iter()
+        .find(|check| check.name.starts_with(name));
+    found.unwrap_or_else(|| panic!("there is no check {name}"))
+}
+
+#[test]
+fn a_store_that_nobody_touched_is_consistent_in_every_check() {
+    let mut store = store();
+    store.close();
+    let report = compare(&store, &messages(), 6);
+    assert_eq!(differences(&report), "");
+    for check in &report.checks {
+        assert_eq!(check.verdict, Verdict::Ok, "{check:?}");
+        assert_eq!(check.expected, check.found, "{check:?}");
+    }
+    assert_eq!(check(&report, "dedup index").found, Some(4));
+    assert_eq!(check(&report, "received, from").found, Some(10));
+    assert_eq!(check(&report, "events, each").found, Some(5));
+    assert_eq!(check(&report, "identities").found, Some(5));
+}
+
+#[test]
+fn a_store_that_is_new_is_consistent() {
+    let mut store = Store::new();
+    store.close();
+    assert_eq!(differences(&verify(&store)), "");
+    let report = compare(&store, &[], 0);
+    assert_eq!(check(&report, "arrivals").verdict, Verdict::LeftOut);
+}
+
+#[test]
+fn a_damaged_file_is_a_difference_and_no_end() {
+    let mut store = store();
+    store.close();
+    let file = store.path().join(crate::store::sqlite::FILE);
+    let root: usize = {
+        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'";
+        store.aside().query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[(root - 1) * 4096..][..4096].fill(0x55);
+    std::fs::write(&file, bytes).unwrap();
+    // The last event is asked for with the record, so there may be no report at all.
+    let Ok(verification) = Verification::begin(store.path(), Access::Alone, None) else {
+        return;
+    };
+    let report = verification.run(&Nobody).unwrap().report();
+    assert_eq!(check(&report, "SQLite file").verdict, Verdict::Differs);
+    assert!(!report.is_consistent());
+}
+
+#[test]
+fn a_running_store_is_verified_without_its_index() {
+    let store = store();
+    let verification = Verification::begin(store.path(), Access::InUse, Some(stream())).unwrap();
+    let verified = verification.run(&Nobody).unwrap();
+    let mut retained = verified.compare(6).unwrap();
+    retained.take(&messages()).unwrap();
+    let report = retained.finish(None);
+    assert_eq!(differences(&report), "");
+    let left_out = report
+        .checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::LeftOut);
+    let left_out: Vec<_> = left_out.map(|check| check.name).collect();
+    assert_eq!(left_out, ["dedup index, both ways"]);
+}
+
+#[test]
+fn events_that_come_after_the_beginning_are_not_counted() {
+    let mut store = store();
+    let verification = Verification::begin(store.path(), Access::InUse, None).unwrap();
+    store
+        .append(&[delivery(7, &[event(3, 1, 0), Arrival::Noise])])
+        .unwrap();
+    let report = verification.run(&Nobody).unwrap().report();
+    assert_eq!(differences(&report), "");
+    assert_eq!(check(&report, "events").found, Some(5));
+}
+
+#[test]
+fn messages_that_a_failed_write_left_behind_are_told_and_no_difference() {
+    let mut store = store();
+    let file = store.aside();
+    break_writes(&file, Failure::Middle);
+    store.append(&[delivery(7, &[event(0, 7, 0)])]).unwrap_err();
+    mend_writes(&file);
+    store.append(&[delivery(8, &[event(0, 8, 0)])]).unwrap();
+    drop(file);
+    store.close();
+    let report = verify(&store);
+    assert_eq!(differences(&report), "");
+    let notes = &check(&report, "applied").notes;
+    assert!(
+        notes[0].contains("1 messages") && notes[0].contains("7 to 7"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn what_was_evicted_is_no_difference() {
+    let mut store = Store::with(Options {
+        bounds: Bounds {
+            rejected: 1,
+            conflicts: 1,
+        },
+        ..Options::default()
+    });
+    store.meet(1, 1, 6);
+    for message in messages() {
+        store.append(&[message]).unwrap();
+    }
+    store.close();
+    let report = compare(&store, &messages(), 6);
+    assert_eq!(differences(&report), "");
+    assert_eq!(check(&report, "rejected").found, Some(2));
+}
+
+#[test]
+fn a_stream_that_was_trimmed_is_compared_as_far_as_it_goes() {
+    let mut store = store();
+    store.close();
+    let report = compare(&store, &messages()[3..], 6);
+    assert_eq!(differences(&report), "");
+    assert_eq!(check(&report, "arrivals").found, Some(4));
+    assert_eq!(check(&report, "received, from").verdict, Verdict::LeftOut);
+}
+
+#[test]
+fn a_number_that_was_given_out_again_is_compared_with_its_own_epoch() {
+    let mut store = store();
+    // The broker lost messages 5 and 6, and gives 5 out again.
+    let again = Delivery {
+        time: 50,
+        ..delivery(5, &[event(0, 5, 0)])
+    };
+    store.append(std::slice::from_ref(&again)).unwrap();
+    store.close();
+    let mut retained = messages();
+    retained.truncate(4);
+    retained.push(again);
+    let report = compare(&store, &retained, 0);
+    assert_eq!(differences(&report), "");
+    assert_eq!(check(&report, "events, each").found, Some(5));
+    let recount = check(&report, "received, from");
+    assert_eq!(recount.verdict, Verdict::LeftOut, "{recount:?}");
+}
+
+#[test]
+fn an_index_that_is_not_this_stores_is_made_anew_and_no_difference() {
+    let mut store = store();
+    store.close();
+    store.aside().execute_batch("DELETE FROM seals").unwrap();
+    let report = verify(&store);
+    let index = check(&report, "dedup index");
+    assert_eq!(index.verdict, Verdict::LeftOut);
+    assert!(index.notes[0].contains("none of this store"), "{index:?}");
+    std::fs::remove_dir_all(store.path().join(crate::store::sqlite::INDEX_FOLDER)).unwrap();
+    let report = verify(&store);
+    assert!(report.is_consistent());
+    assert!(check(&report, "dedup index").notes[0].contains("made anew"));
+}
+
+#[test]
+fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
+    let store = store();
+    // The database and its WAL, as a kill leaves them.
+    let killed = tempfile::tempdir().unwrap();
+    for name in ["aggregator.db", "aggregator.db-wal"] {
+        std::fs::copy(store.path().join(name), killed.path().join(name)).unwrap();
+    }
+    let contents = || {
+        ["aggregator.db", "aggregator.db-wal"]
+            .map(|name| std::fs::read(killed.path().join(name)).unwrap())
+    };
+    let before = contents();
+    assert!(!before[1].is_empty());
+    let verification = Verification::begin(killed.path(), Access::Alone, None).unwrap();
+    let report = verification.run(&Nobody).unwrap().report();
+    assert_eq!(differences(&report), "");
+    assert!(contents() == before);
+    let mut names: Vec<_> = std::fs::read_dir(killed.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.ends_with("-shm"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["aggregator.db", "aggregator.db-wal"]);
+}
+
+#[test]
+fn a_directory_without_a_store_gets_none() {
+    let directory = tempfile::tempdir().unwrap();
+    Verification::begin(directory.path(), Access::Alone, None).unwrap_err();
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+}

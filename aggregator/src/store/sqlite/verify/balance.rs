@@ -1,0 +1,105 @@
+//! The sums: what is recorded must add up by itself, and with the rows that are kept for people.
+
+use super::{
+    place::TemporaryError,
+    report::{Check, Report},
+    snapshot::{KeptRows, Snapshot},
+    topics::Topics,
+};
+use crate::store::sqlite::writer::state::Kept;
+
+/// Adds the checks that need nothing but the record.
+pub(super) fn check(
+    snapshot: &Snapshot,
+    topics: &mut Topics,
+    report: &mut Report,
+) -> Result<(), TemporaryError> {
+    let counters = &snapshot.counters;
+    let sum = counters.unique_processed + counters.duplicate_dropped + counters.rejected;
+    let mut received = Check::new("received = unique + duplicates + rejected");
+    received.compare(counters.received, sum);
+    report.add(received);
+    report.add(by_topic(snapshot, topics)?);
+    report.add(kept(
+        "rejected rows and evicted",
+        counters.rejected,
+        counters.rejected_kept,
+        snapshot.rejected,
+    ));
+    report.add(kept(
+        "conflict rows and evicted",
+        counters.conflicts,
+        counters.conflicts_kept,
+        snapshot.conflicts,
+    ));
+    Ok(())
+}
+
+fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, TemporaryError> {
+    let counters = &snapshot.counters;
+    let mut check = Check::new("duplicates, summed over topics");
+    let (mut unique, mut duplicates) = (0, 0);
+    topics.each(|topic, _| {
+        unique += topic.unique;
+        duplicates += topic.duplicates;
+        if topic.received != topic.unique + topic.duplicates {
+            check.differs(|| {
+                format!(
+                    "topic {:?}: received {} are not unique {} + duplicates {}",
+                    topic.name, topic.received, topic.unique, topic.duplicates
+                )
+            });
+        }
+    })?;
+    check.compare(counters.duplicate_dropped, duplicates);
+    if unique != counters.unique_processed {
+        check.differs(|| {
+            format!(
+                "unique events, summed over topics, are {unique}, recorded {}",
+                counters.unique_processed
+            )
+        });
+    }
+    let topics = topics.recorded();
+    if u64::try_from(counters.topics) != Ok(topics) {
+        check.differs(|| format!("there are {topics} topics, recorded {}", counters.topics));
+    }
+    if counters.conflicts > counters.duplicate_dropped {
+        check.differs(|| {
+            format!(
+                "{} conflicts are more than the {} duplicates of which they are a part",
+                counters.conflicts, counters.duplicate_dropped
+            )
+        });
+    }
+    Ok(check)
+}
+
+fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Check {
+    let mut check = Check::equal(name, counted, rows.rows + recorded.evicted);
+    if rows.bytes != recorded.bytes {
+        check.differs(|| {
+            format!(
+                "{name}: the rows have {} bytes, recorded {}",
+                rows.bytes, recorded.bytes
+            )
+        });
+    }
+    if rows.rows > 0 && rows.latest != counted {
+        check.differs(|| {
+            format!(
+                "{name}: the latest row has number {}, of {counted} counted",
+                rows.latest
+            )
+        });
+    }
+    if let Some(first) = rows.first_stray {
+        let count = rows.stray;
+        check.differs(|| {
+            format!(
+                "{name}: {count} rows are of messages that are not applied, row {first} is the first"
+            )
+        });
+    }
+    check
+}

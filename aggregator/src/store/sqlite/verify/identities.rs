@@ -1,0 +1,170 @@
+//! Identities: none is stored twice, and the dedup index has exactly those of the events.
+
+use std::iter::Peekable;
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{VerifyError, prints::Record, report::Check, topics::Topics};
+use crate::store::sqlite::dedup::index::{Audit, Entry, IndexError};
+
+/// Whether an identity is stored twice. Is given the records in order.
+pub(super) struct Twice<'a> {
+    connection: &'a Connection,
+    topics: &'a mut Topics,
+    last: Option<Record>,
+    events: u64,
+    identities: u64,
+    check: Check,
+}
+
+impl<'a> Twice<'a> {
+    pub fn new(connection: &'a Connection, topics: &'a mut Topics) -> Self {
+        Self {
+            connection,
+            topics,
+            last: None,
+            events: 0,
+            identities: 0,
+            check: Check::new("identities, each stored once"),
+        }
+    }
+
+    /// Takes in the next one.
+    pub fn record(&mut self, record: Record) -> Result<(), VerifyError> {
+        self.events += 1;
+        let before = self.last.replace(record);
+        let Some(before) = before.filter(|before| before.identity == record.identity) else {
+            self.identities += 1;
+            return Ok(());
+        };
+        let (one, other) = (self.identity(before)?, self.identity(record)?);
+        // Two identities with one fingerprint are no difference.
+        if one != other {
+            self.identities += 1;
+            return Ok(());
+        }
+        if let Some((topic, event_id)) = one {
+            let topic = self.topics.get(topic)?.label(topic);
+            let (before, sequence) = (before.sequence, record.sequence);
+            self.check.differs(|| {
+                format!("events {before} and {sequence} are one: {event_id:?} of topic {topic}")
+            });
+        }
+        Ok(())
+    }
+
+    fn identity(&self, record: Record) -> rusqlite::Result<Option<(i64, String)>> {
+        self.connection
+            .prepare_cached("SELECT topic_id, event_id FROM events WHERE sequence = ?1")?
+            .query_row([record.sequence], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()
+    }
+
+    pub fn finish(mut self) -> Check {
+        self.check.show(self.events, self.identities);
+        self.check
+    }
+}
+
+type Entries = Box<dyn Iterator<Item = Result<(u128, Entry), IndexError>>>;
+
+/// The dedup index against the events, both ways: both come in the order of their fingerprints.
+pub(super) struct Indexed {
+    entries: Peekable<Entries>,
+    reach: i64,
+    last: Option<u128>,
+    wanted: u64,
+    found: u64,
+    /// Why it cannot be read any further.
+    damage: Option<IndexError>,
+    check: Check,
+}
+
+impl Indexed {
+    pub fn new(audit: &Audit) -> Self {
+        let entries: Entries = Box::new(audit.entries());
+        Self {
+            entries: entries.peekable(),
+            reach: audit.reach,
+            last: None,
+            wanted: 0,
+            found: 0,
+            damage: None,
+            check: Check::new(INDEX),
+        }
+    }
+
+    /// Takes in the next event.
+    pub fn record(&mut self, record: Record) {
+        // One that is stored twice is told elsewhere.
+        if self.last.replace(record.identity) == Some(record.identity) {
+            return;
+        }
+        while let Some(entry) = self.next_if(|identity| identity < record.identity) {
+            self.stray(entry);
+        }
+        // What is not sealed yet is read again at every start.
+        let is_sealed = record.sequence <= self.reach;
+        self.wanted += u64::from(is_sealed);
+        let sequence = record.sequence;
+        let entry = self.next_if(|identity| identity == record.identity);
+        let check = &mut self.check;
+        match entry {
+            None if is_sealed && self.damage.is_none() => {
+                check.differs(|| format!("event {sequence} is not in the dedup index"));
+            }
+            Some(entry) if entry.sequence != sequence => check.differs(|| {
+                format!("event {sequence} is event {} in the dedup index", entry.sequence)
+            }),
+            Some(entry) if entry.content != record.content => check.differs(|| {
+                format!(
+                    "event {sequence} has another timestamp, source or payload than the dedup index has of it"
+                )
+            }),
+            None | Some(_) => {}
+        }
+    }
+
+    fn next_if(&mut self, is_wanted: impl Fn(u128) -> bool) -> Option<Entry> {
+        if self.damage.is_some() {
+            return None;
+        }
+        let matches = |item: &Result<(u128, Entry), IndexError>| match item {
+            Ok((identity, _)) => is_wanted(*identity),
+            Err(_) => true,
+        };
+        match self.entries.next_if(matches)? {
+            Ok((_, entry)) => {
+                self.found += 1;
+                Some(entry)
+            }
+            Err(err) => {
+                self.damage = Some(err);
+                None
+            }
+        }
+    }
+
+    fn stray(&mut self, entry: Entry) {
+        let sequence = entry.sequence;
+        self.check.differs(|| {
+            format!("the dedup index has event {sequence}, under an identity that is not stored")
+        });
+    }
+
+    pub fn finish(mut self) -> Check {
+        while let Some(entry) = self.next_if(|_| true) {
+            self.stray(entry);
+        }
+        if let Some(err) = self.damage {
+            self.check
+                .leave_out(format!("{err}; it is made anew when it is met"));
+        } else {
+            self.check.show(self.wanted, self.found);
+        }
+        self.check
+    }
+}
+
+/// The check's name, also where it is left out.
+pub(super) const INDEX: &str = "dedup index, both ways";

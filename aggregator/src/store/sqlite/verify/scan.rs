@@ -1,0 +1,306 @@
+//! The rows of `events`, read once, in their order and in short reads.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
+
+use super::{
+    StoreError, TemporaryError, VerifyError,
+    report::{Check, Report, Verdict},
+    snapshot::Snapshot,
+    topics::{Topic, Topics},
+};
+use crate::store::{
+    ranges::Ranges,
+    sqlite::{
+        dedup::fingerprint::{Fields, Print},
+        marks,
+    },
+};
+
+/// Rows of one read. Each is a read transaction of its own, so that a running store's WAL can start anew in between.
+const CHUNK: usize = 10_000;
+
+const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
+     iif(timestamp_filled, '', timestamp), source, payload, \
+     processed_at, incarnation, stream_sequence, position FROM events \
+     WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3";
+
+/// The mark of an event. Those of the events that the snapshot has never change after it.
+const MARK: &str = "SELECT ordinal FROM marks WHERE topic_id = ?1 AND sequence = ?2";
+
+/// A row as far as others need it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub sequence: i64,
+    pub print: Print,
+    pub incarnation: i64,
+    pub stream_sequence: u64,
+}
+
+/// The scan, as far as it has come.
+pub(super) struct Scan<'a> {
+    snapshot: &'a Snapshot,
+    topics: &'a mut Topics,
+    applied: HashMap<i64, &'a Ranges>,
+    rows: u64,
+    last: i64,
+    processed_at: i64,
+    readable: Check,
+    order: Check,
+    chain: Check,
+    origins: Check,
+    /// Marks of events that must have one.
+    marks: u64,
+    marked: Check,
+}
+
+impl<'a> Scan<'a> {
+    pub fn new(snapshot: &'a Snapshot, topics: &'a mut Topics) -> Self {
+        let lives = snapshot.lives.iter();
+        Self {
+            snapshot,
+            topics,
+            applied: lives.map(|life| (life.id, &life.applied)).collect(),
+            rows: 0,
+            last: 0,
+            processed_at: 0,
+            readable: Check::new("events"),
+            order: Check::new("order of sequences and times"),
+            chain: Check::new("chains of topics"),
+            origins: Check::new("events of applied messages"),
+            marks: 0,
+            marked: Check::new("marks along the chains"),
+        }
+    }
+
+    /// Reads the next rows and hands on what others need of them; false where there are no more.
+    pub fn read(
+        &mut self,
+        connection: &Connection,
+        after: &mut i64,
+        mut each: impl FnMut(&Seen) -> Result<(), TemporaryError>,
+    ) -> Result<bool, VerifyError> {
+        let mut statement = connection.prepare_cached(SELECT)?;
+        let mut mark = connection.prepare_cached(MARK)?;
+        let mut rows = statement.query(params![*after, self.snapshot.last_event, CHUNK])?;
+        let mut read = 0;
+        while let Some(row) = rows.next()? {
+            read += 1;
+            *after = row.get(0)?;
+            match self.row(*after, row, &mut mark) {
+                Ok(seen) => each(&seen)?,
+                Err(VerifyError::Store(StoreError::Sqlite(err))) => {
+                    let sequence = *after;
+                    self.readable
+                        .differs(|| format!("event {sequence} cannot be read: {err}"));
+                }
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(read == CHUNK)
+    }
+
+    /// The reading ended before its end.
+    pub fn breaks_off(&mut self, err: &rusqlite::Error) {
+        let last = self.last;
+        self.readable
+            .differs(|| format!("nothing can be read after event {last}: {err}"));
+    }
+
+    /// Rows read until now.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn row(
+        &mut self,
+        sequence: i64,
+        row: &Row<'_>,
+        mark: &mut Statement<'_>,
+    ) -> Result<Seen, VerifyError> {
+        self.rows += 1;
+        self.follow(sequence, row.get(7)?);
+        let topic_id = row.get(1)?;
+        let topic = self.topics.get(topic_id)?;
+        let seen = Seen {
+            sequence,
+            print: self.snapshot.key.print(&fields(topic, row)?),
+            incarnation: row.get(8)?,
+            stream_sequence: row.get(9)?,
+        };
+        let previous: i64 = row.get(2)?;
+        let counted = topic.count();
+        counted.unique += 1;
+        counted.digest.add(&self.snapshot.key, seen.print);
+        let ordinal = counted.unique;
+        let last = std::mem::replace(&mut counted.last_sequence, sequence);
+        if marks::is_marked(ordinal) {
+            let marked = mark.query_row(params![topic_id, sequence], |row| row.get(0));
+            let marked: Option<u64> = marked.optional()?;
+            self.marks += u64::from(marked.is_some());
+            if marked != Some(ordinal) {
+                self.marked.differs(|| {
+                    format!(
+                        "event {sequence} has no mark that says it is the {ordinal}th of its topic"
+                    )
+                });
+            }
+        }
+        if previous != last {
+            self.chain.differs(|| {
+                format!(
+                    "event {sequence} names event {previous} as the one before it in topic {}, which is event {last}",
+                    topic.label(topic_id)
+                )
+            });
+        }
+        let applied = self.applied.get(&seen.incarnation);
+        if !applied.is_some_and(|applied| applied.contains(seen.stream_sequence)) {
+            self.origins.differs(|| {
+                format!(
+                    "event {sequence} is of message {} of incarnation {}, which is not recorded as applied",
+                    seen.stream_sequence, seen.incarnation
+                )
+            });
+        }
+        Ok(seen)
+    }
+
+    /// Sequences have no gaps, and times follow them.
+    fn follow(&mut self, sequence: i64, processed_at: i64) {
+        let expected = self.last + 1;
+        if sequence != expected {
+            let last = sequence - 1;
+            self.order.differs(|| match (sequence, last) {
+                (..=0, _) => format!("event {sequence} stands before the first"),
+                (_, last) if last == expected => format!("event {expected} is not there"),
+                _ => format!("events {expected} to {last} are not there"),
+            });
+        }
+        self.last = sequence;
+        if processed_at < self.processed_at {
+            let before = self.processed_at;
+            self.order.differs(|| {
+                format!("event {sequence} was stored at {processed_at}, an earlier one at {before}")
+            });
+        }
+        self.processed_at = self.processed_at.max(processed_at);
+    }
+
+    /// Looks for marks that no event should have, once all rows were read.
+    fn stray_marks(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let last = self.snapshot.last_event;
+        let all: u64 = connection.query_row(
+            "SELECT count(*) FROM marks WHERE sequence <= ?1",
+            [last],
+            |row| row.get(0),
+        )?;
+        let stray = all.saturating_sub(self.marks);
+        if stray == 0 {
+            return Ok(());
+        }
+        let sql = "SELECT sequence FROM marks WHERE sequence <= ?1 AND NOT EXISTS (SELECT 1 FROM events \
+                   WHERE events.sequence = marks.sequence AND events.topic_id = marks.topic_id) LIMIT 1";
+        let foreign: Option<i64> = connection
+            .query_row(sql, [last], |row| row.get(0))
+            .optional()?;
+        self.marked.differs(|| match foreign {
+            Some(sequence) => {
+                format!("{stray} marks are too many; one is of event {sequence}, which its topic does not have")
+            }
+            None => format!("{stray} marks are of events that should have none"),
+        });
+        Ok(())
+    }
+
+    /// Adds what the rows come to, against the record.
+    pub fn finish(
+        mut self,
+        connection: &Connection,
+        report: &mut Report,
+    ) -> Result<(), VerifyError> {
+        // Rows that cannot be read take their marks with them.
+        if self.readable.verdict == Verdict::Ok {
+            self.stray_marks(connection)?;
+        }
+        let counters = &self.snapshot.counters;
+        self.readable.compare(counters.unique_processed, self.rows);
+        if self.processed_at > counters.processed_at {
+            let (found, recorded) = (self.processed_at, counters.processed_at);
+            self.order.differs(|| {
+                format!(
+                    "an event was stored at {found}, later than the latest recorded, {recorded}"
+                )
+            });
+        }
+        let (unique, digests) = self.by_topic()?;
+        report.add(self.readable);
+        report.add(unique);
+        report.add(digests);
+        report.add(self.order);
+        report.add(self.chain);
+        report.add(self.marked);
+        report.add(self.origins);
+        Ok(())
+    }
+
+    fn by_topic(&mut self) -> Result<(Check, Check), TemporaryError> {
+        let mut unique = Check::new("topics whose events are counted right");
+        let mut digests = Check::new("topics whose digest is that of their events");
+        let (mut counts_agree, mut digests_agree) = (0, 0);
+        let chain = &mut self.chain;
+        self.topics.each(|recorded, found| {
+            if found.unique == recorded.unique {
+                counts_agree += 1;
+            } else {
+                unique.differs(|| {
+                    format!(
+                        "topic {:?}: {} events are stored, recorded {}",
+                        recorded.name, found.unique, recorded.unique
+                    )
+                });
+            }
+            if found.digest == recorded.digest {
+                digests_agree += 1;
+            } else {
+                digests.differs(|| {
+                    format!(
+                        "topic {:?}: its events are not those that were stored, by their digest",
+                        recorded.name
+                    )
+                });
+            }
+            if found.last_sequence != recorded.last_sequence {
+                let (name, found, recorded) =
+                    (&recorded.name, found.last_sequence, recorded.last_sequence);
+                chain.differs(|| {
+                    format!("topic {name:?}: its last event is {found}, recorded {recorded}")
+                });
+            }
+        })?;
+        self.topics.each_absent(|id, found| {
+            unique.differs(|| {
+                format!(
+                    "{} events are of topic number {id}, which is not there",
+                    found.unique
+                )
+            });
+        })?;
+        let topics = self.topics.recorded();
+        unique.show(topics, counts_agree);
+        digests.show(topics, digests_agree);
+        Ok((unique, digests))
+    }
+}
+
+fn fields<'r>(topic: &'r Topic, row: &'r Row<'_>) -> rusqlite::Result<Fields<'r>> {
+    let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+    Ok(Fields {
+        topic: topic.name().unwrap_or(""),
+        event_id: text(3)?,
+        timestamp: text(4)?,
+        source: text(5)?,
+        payload: text(6)?.as_bytes(),
+    })
+}

@@ -1,0 +1,340 @@
+//! The append: one batch, one transaction. Event rows, applied sequences, counters, digests and rejected rows
+//! change together or not at all.
+
+mod seen;
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use rusqlite::{
+    CachedStatement, Transaction, params,
+    types::{ToSqlOutput, ValueRef},
+};
+use shared::{
+    event::{Event, Topic},
+    message::Rejection,
+};
+
+use self::seen::Seen;
+use super::{
+    incarnation::{Incarnation, was_applied},
+    kept::{self, Origin},
+    state::State,
+    topics::{TopicRow, Topics},
+};
+use crate::store::{
+    Appended, Bounds, Delivery, StoreError,
+    sqlite::{
+        dedup::{
+            index::{Entry, Index, Seal, Table},
+            lookup::{Looked, LookedEvent},
+        },
+        digest::Digest,
+        marks,
+        memory::duplicates::Again,
+    },
+    waits::{Outcome, Told, Waits},
+};
+
+/// What an append works on: changed in the transaction, or read.
+pub(super) struct Ground<'a> {
+    pub transaction: &'a Transaction<'a>,
+    pub index: &'a Index,
+    pub topics: &'a Topics,
+    pub waits: &'a Waits,
+    pub bounds: &'a Bounds,
+}
+
+/// What memory has to learn of an append, once it has committed.
+pub(super) struct Fresh {
+    pub entries: Table,
+    /// The sequence of the last event.
+    pub last: i64,
+    /// Registered, where the index's table is full with these entries.
+    pub seal: Option<Seal>,
+    pub topics: HashMap<Topic, TopicRow>,
+    /// When their latest events were applied.
+    pub processed_at: i64,
+    /// The duplicates in it.
+    pub again: Vec<Again>,
+    /// What became of the events that somebody waits for.
+    pub told: Vec<Told>,
+}
+
+/// Appends a batch. Changes `next`; the caller saves it and commits.
+pub(super) fn append(
+    ground: &Ground<'_>,
+    next: &mut State,
+    looked: &Looked,
+    now: i64,
+) -> Result<(Appended, Fresh), StoreError> {
+    // Never earlier than what is stored, so that the order of sequences is an order of times.
+    let processed_at = now.max(next.counters.processed_at);
+    let identities = looked.events.iter().map(|looked| looked.print.identity);
+    let mut append = Append {
+        ground,
+        insert: ground.transaction.prepare_cached(INSERT)?,
+        next,
+        later: looked
+            .asked
+            .and_then(|asked| ground.index.entered_after(asked)),
+        entries: Table::default(),
+        topics: HashMap::new(),
+        again: Vec::new(),
+        wanted: ground.waits.wanted_of(identities),
+        told: Vec::new(),
+        done: Appended::default(),
+        processed_at,
+    };
+    let mut events = looked.events.iter();
+    for delivery in looked.batch.iter() {
+        append.delivery(delivery, &mut events)?;
+    }
+    append.finish()
+}
+
+const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id, timestamp, \
+     source, payload, processed_at, incarnation, stream_sequence, position, timestamp_filled) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+struct Append<'a> {
+    ground: &'a Ground<'a>,
+    insert: CachedStatement<'a>,
+    next: &'a mut State,
+    /// The entries that came in after the batch was looked up; none where its answers are not to be used.
+    later: Option<Vec<Arc<Table>>>,
+    /// The entries of this batch: memory knows them only after COMMIT.
+    entries: Table,
+    topics: HashMap<&'a Topic, TopicRow>,
+    again: Vec<Again>,
+    /// The identities in it that somebody waits for.
+    wanted: HashSet<u128>,
+    told: Vec<Told>,
+    done: Appended,
+    processed_at: i64,
+}
+
+impl<'a> Append<'a> {
+    fn delivery(
+        &mut self,
+        delivery: &'a Delivery,
+        looked: &mut std::slice::Iter<'_, LookedEvent>,
+    ) -> Result<(), StoreError> {
+        let events = delivery.arrivals.iter().flatten().count();
+        let (looked_here, rest) = looked.as_slice().split_at(events);
+        *looked = rest.iter();
+        if was_applied(&self.next.lives, delivery) && self.is_stored(delivery, looked_here)? {
+            self.done.redelivered += 1;
+        } else {
+            let (transaction, now) = (self.ground.transaction, self.processed_at);
+            let mut current = self.current()?;
+            // The number was applied with another message: the broker gave it out again.
+            if current.applied.contains(delivery.sequence) {
+                let epoch = current.next_epoch(transaction, now)?;
+                self.next.lives.push(epoch);
+                self.done.epoch_begun = true;
+                current = self.current()?;
+            }
+            let incarnation = current.id;
+            let mut looked = looked_here.iter();
+            for (position, arrival) in delivery.arrivals.iter().enumerate() {
+                let origin = Origin {
+                    delivery,
+                    incarnation,
+                    position,
+                    processed_at: now,
+                };
+                match arrival {
+                    Ok(event) => {
+                        let looked = looked.next().expect("each event was looked up");
+                        self.event(event, *looked, origin)?;
+                    }
+                    Err(rejection) => self.rejection(rejection, origin)?,
+                }
+            }
+        }
+        self.current()?.apply(delivery);
+        Ok(())
+    }
+
+    fn current(&mut self) -> Result<&mut Incarnation, StoreError> {
+        let none = || StoreError::Foreign("a message came before its stream was met".to_owned());
+        self.next.lives.last_mut().ok_or_else(none)
+    }
+
+    fn event(
+        &mut self,
+        event: &'a Event,
+        looked: LookedEvent,
+        origin: Origin<'_>,
+    ) -> Result<(), StoreError> {
+        let outcome = match self.see(event, looked)? {
+            Seen::Never => {
+                self.insert(event, looked, origin)?;
+                Outcome::Stored(self.next.last_event)
+            }
+            Seen::Same(stored) => {
+                self.duplicate(event, stored, origin, false)?;
+                Outcome::Duplicate(stored)
+            }
+            Seen::Other(stored) => {
+                self.duplicate(event, stored, origin, true)?;
+                self.done.conflicts += 1;
+                let kept = &mut self.next.counters.conflicts_kept;
+                kept::conflict(self.ground.transaction, kept, event, stored, origin)?;
+                Outcome::Conflict(stored)
+            }
+            Seen::Collision(stored) => {
+                self.rejection(&kept::collision(event, stored), origin)?;
+                Outcome::Rejected
+            }
+        };
+        if self.wanted.contains(&looked.print.identity) {
+            self.told.push(Told {
+                identity: looked.print.identity,
+                place: (origin.delivery.sequence, origin.position),
+                outcome,
+            });
+        }
+        Ok(())
+    }
+
+    fn duplicate(
+        &mut self,
+        event: &'a Event,
+        stored: i64,
+        origin: Origin<'_>,
+        is_conflict: bool,
+    ) -> Result<(), StoreError> {
+        let topic = self.topic(&event.topic)?;
+        topic.received += 1;
+        let topic_id = topic.id;
+        self.done.duplicates += 1;
+        self.again.push(Again {
+            stored,
+            topic_id,
+            source: event.source.clone(),
+            stream_sequence: origin.delivery.sequence,
+            position: origin.position,
+            processed_at: origin.processed_at,
+            is_conflict,
+        });
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        event: &'a Event,
+        looked: LookedEvent,
+        origin: Origin<'_>,
+    ) -> Result<(), StoreError> {
+        let (processed_at, key) = (self.processed_at, self.next.key);
+        let sequence = self.next.last_event + 1;
+        let topic = self.topic(&event.topic)?;
+        let (topic_id, previous, ordinal) = (topic.id, topic.last_sequence, topic.unique + 1);
+        topic.received += 1;
+        topic.unique += 1;
+        topic.last_sequence = sequence;
+        topic.digest.add(&key, looked.print);
+        self.insert.execute(params![
+            sequence,
+            topic_id,
+            previous,
+            event.event_id.as_str(),
+            event.timestamp.as_str(),
+            event.source.as_str(),
+            ToSqlOutput::Borrowed(ValueRef::Text(event.payload.as_bytes())),
+            processed_at,
+            origin.incarnation,
+            origin.delivery.sequence,
+            origin.position,
+            event.timestamp.is_filled(),
+        ])?;
+        marks::mark(self.ground.transaction, topic_id, sequence, ordinal)?;
+        let entry = Entry {
+            sequence,
+            content: looked.print.content,
+        };
+        self.entries.insert(looked.print.identity, entry);
+        self.next.last_event = sequence;
+        self.done.unique += 1;
+        Ok(())
+    }
+
+    fn rejection(&mut self, rejection: &Rejection, origin: Origin<'_>) -> Result<(), StoreError> {
+        self.done.rejected += 1;
+        let kept = &mut self.next.counters.rejected_kept;
+        kept::rejection(self.ground.transaction, kept, rejection, origin)?;
+        Ok(())
+    }
+
+    /// The topic's row as it is to be; it is written once, at the end of the batch.
+    fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicRow, StoreError> {
+        use std::collections::hash_map::Entry;
+        let entry = match self.topics.entry(topic) {
+            Entry::Occupied(entry) => return Ok(entry.into_mut()),
+            Entry::Vacant(entry) => entry,
+        };
+        let Ground {
+            transaction,
+            topics,
+            ..
+        } = self.ground;
+        let row = if let Some(row) = topics.get(transaction, topic)? {
+            row
+        } else {
+            // Topics are never deleted, so their ids are their numbers.
+            self.next.counters.topics += 1;
+            TopicRow {
+                is_new: true,
+                id: self.next.counters.topics,
+                received: 0,
+                unique: 0,
+                digest: Digest::default(),
+                first_at: self.processed_at,
+                last_sequence: 0,
+            }
+        };
+        Ok(entry.insert(row))
+    }
+
+    fn finish(self) -> Result<(Appended, Fresh), StoreError> {
+        let Ground {
+            transaction,
+            index,
+            bounds,
+            ..
+        } = self.ground;
+        let mut topics: Vec<_> = self.topics.into_iter().collect();
+        // In the order in which they lie on their pages.
+        topics.sort_unstable_by_key(|(_, row)| row.id);
+        for (topic, row) in &topics {
+            row.save(transaction, topic, self.processed_at)?;
+        }
+        let last = self.next.last_event;
+        let seal = index.fills_up(self.entries.len()).then(|| Seal::new(last));
+        if let Some(seal) = seal {
+            seal.register(transaction)?;
+        }
+        self.next.counters.add(&self.done);
+        kept::evict(transaction, self.next, bounds)?;
+        if self.done.unique + self.done.duplicates + self.done.rejected > 0 {
+            self.next.counters.processed_at = self.processed_at;
+        }
+        let fresh = Fresh {
+            entries: self.entries,
+            last,
+            seal,
+            topics: topics
+                .into_iter()
+                .map(|(topic, row)| (topic.clone(), row.saved()))
+                .collect(),
+            processed_at: self.processed_at,
+            again: self.again,
+            told: self.told,
+        };
+        Ok((self.done, fresh))
+    }
+}

@@ -1,0 +1,137 @@
+//! What the store has of arrivals already: of one event's identity, and of all that a message holds.
+
+use rusqlite::params;
+use shared::{
+    event::{Event, Topic},
+    message::Rejection,
+};
+
+use super::Append;
+use crate::store::{
+    Delivery, StoreError,
+    sqlite::dedup::{
+        fingerprint::Fields,
+        index::{Entry, IndexError},
+        lookup::{Compared, LookedEvent},
+    },
+};
+
+/// What the store has of an event's identity.
+pub(super) enum Seen {
+    Never,
+    /// The event of this sequence is the same.
+    Same(i64),
+    /// The event of this sequence has the identity, and other content.
+    Other(i64),
+    /// The event of this sequence has the fingerprint, and another identity.
+    Collision(i64),
+}
+
+impl<'a> Append<'a> {
+    /// Whether all that a message holds is in the store already.
+    pub(super) fn is_stored(
+        &mut self,
+        delivery: &'a Delivery,
+        looked: &[LookedEvent],
+    ) -> Result<bool, StoreError> {
+        let mut rejections = delivery.arrivals.len() - looked.len();
+        for (event, looked) in delivery.arrivals.iter().flatten().zip(looked) {
+            match self.see(event, *looked)? {
+                Seen::Never => return Ok(false),
+                Seen::Same(_) | Seen::Other(_) => {}
+                Seen::Collision(_) => rejections += 1,
+            }
+        }
+        for rejection in delivery
+            .arrivals
+            .iter()
+            .filter_map(|arrival| arrival.as_ref().err())
+        {
+            if self.was_event(rejection, delivery)? {
+                rejections -= 1;
+            }
+        }
+        let mut kept = 0;
+        for life in self.next.lives.iter().filter(|_| rejections > 0) {
+            // Their rows are not there any more, or may not be.
+            if delivery.sequence <= life.evicted_to && life.applied.contains(delivery.sequence) {
+                return Ok(true);
+            }
+            kept += self
+                .ground
+                .transaction
+                .prepare_cached(
+                    "SELECT count(*) FROM rejected WHERE incarnation = ?1 AND stream_sequence = ?2",
+                )?
+                .query_row(params![life.id, delivery.sequence], |row| {
+                    row.get::<_, usize>(0)
+                })?;
+        }
+        Ok(kept >= rejections)
+    }
+
+    /// Whether an earlier version, which accepted more, stored this rejection as an event.
+    fn was_event(&self, rejection: &Rejection, delivery: &Delivery) -> Result<bool, StoreError> {
+        let Some(event) = rejection.earlier_event(&delivery.subject, delivery.time) else {
+            return Ok(false);
+        };
+        let print = self.next.key.print(&Fields::from(&event));
+        let found = self.ground.index.find(print.identity)?;
+        let looked = LookedEvent {
+            print,
+            found,
+            compared: None,
+        };
+        let seen = self.see(&event, looked)?;
+        Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
+    }
+
+    /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ, and here only
+    /// where it was not read ahead: it is of this batch, or was appended since the batch was looked up.
+    pub(super) fn see(&self, event: &Event, looked: LookedEvent) -> Result<Seen, StoreError> {
+        let LookedEvent {
+            print,
+            found,
+            compared,
+        } = looked;
+        let entry = match (self.entries.get(&print.identity), &self.later) {
+            (Some(entry), _) => Some(*entry),
+            (None, Some(later)) => {
+                let mut later = later.iter();
+                found.or_else(|| later.find_map(|table| table.get(&print.identity)).copied())
+            }
+            (None, None) => self.ground.index.find(print.identity)?,
+        };
+        let Some(Entry { sequence, content }) = entry else {
+            return Ok(Seen::Never);
+        };
+        if content == print.content {
+            return Ok(Seen::Same(sequence));
+        }
+        let compared = match compared.filter(|compared| compared.sequence == sequence) {
+            Some(compared) => Some(compared),
+            None => Compared::read(self.ground.transaction, sequence, event)?,
+        };
+        let Compared {
+            topic_id,
+            is_event_id,
+            is_same,
+            ..
+        } = compared.ok_or(IndexError::Wrong("an entry has no row"))?;
+        let is_identity = is_event_id && self.topic_id(&event.topic)? == Some(topic_id);
+        Ok(match (is_identity, is_same) {
+            (true, true) => Seen::Same(sequence),
+            (true, false) => Seen::Other(sequence),
+            (false, _) => Seen::Collision(sequence),
+        })
+    }
+
+    /// The topic's id, where it has events.
+    fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
+        let row = match self.topics.get(topic) {
+            Some(row) => return Ok(Some(row.id)),
+            None => self.ground.topics.get(self.ground.transaction, topic)?,
+        };
+        Ok(row.map(|row| row.id))
+    }
+}

@@ -1,0 +1,108 @@
+//! The summary for people.
+
+use std::fmt;
+
+use super::{Counted, Percentiles, Requests, Summary, Verification};
+
+impl fmt::Display for Percentiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "p50 {:.1} ms, p99 {:.1} ms", self.p50, self.p99)
+    }
+}
+
+impl fmt::Display for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            connections,
+            per_second,
+            answer_ms,
+            ..
+        } = self;
+        write!(
+            f,
+            "{per_second:.0} requests/s over {connections} connections, answers {answer_ms}"
+        )
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            sent,
+            unique,
+            duplicates,
+            seconds,
+            ..
+        } = self;
+        let stopped = if self.complete { "" } else { "stopped: " };
+        write!(
+            f,
+            "{stopped}sent {sent} events ({unique} unique, {duplicates} duplicates) in {seconds:.2} s: "
+        )?;
+        write!(f, "{:.0} events/s", self.events_per_second)?;
+        if let Some(puback_ms) = &self.puback_ms {
+            write!(f, ", PubAck {puback_ms}")?;
+        }
+        if let Some(requests) = &self.requests {
+            write!(f, ", {requests}")?;
+        }
+        if self.unconfirmed > 0 {
+            let unconfirmed = self.unconfirmed;
+            write!(
+                f,
+                "\n{unconfirmed} more are not confirmed: they may be in the stream or not"
+            )?;
+        }
+        if let Some(error) = &self.error {
+            write!(f, "\nerror: {error}")?;
+        }
+        if let Some(skipped @ 1..) = self.skipped_invalid {
+            write!(f, "\nskipped {skipped} that are not valid")?;
+        }
+        if self.possibly_doubled > 0 {
+            let doubled = self.possibly_doubled;
+            write!(
+                f,
+                "\nthe stream may hold up to {doubled} copies in addition: no confirmation came in time, and the events were sent again"
+            )?;
+        }
+        match &self.verification {
+            Some(verification) => write!(f, "\n{verification}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.verified {
+            "verified"
+        } else {
+            "NOT VERIFIED"
+        })?;
+        if let Some(counted) = &self.counted {
+            let Counted {
+                received,
+                unique_processed,
+                duplicate_dropped,
+                stored_before,
+                ..
+            } = counted;
+            write!(
+                f,
+                ": received {received}, unique {unique_processed}, duplicates {duplicate_dropped}"
+            )?;
+            if *stored_before > 0 && self.verified {
+                write!(f, " ({stored_before} stored before)")?;
+            }
+            write!(
+                f,
+                "; {:.0} events/s until all was applied",
+                counted.processed_per_second
+            )?;
+        }
+        self.problems
+            .iter()
+            .try_for_each(|problem| write!(f, "\n  {problem}"))
+    }
+}

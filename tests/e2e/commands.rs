@@ -1,0 +1,6 @@
+//! The programs as people start them.
+
+mod command_lines;
+mod compose;
+mod lifecycle;
+mod reading;
