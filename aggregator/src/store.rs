@@ -4,8 +4,8 @@
 
 mod opening;
 mod position;
+pub mod query;
 pub mod ranges;
-pub mod reader;
 mod sqlite;
 mod waits;
 

@@ -28,7 +28,7 @@ use crate::{
             query::{Query, Unasked},
         },
     },
-    store::reader::{Figures, Sizes, Stats},
+    store::query::{Figures, Sizes, Stats},
 };
 
 /// How long the broker is asked, and the store; Prometheus itself gives up after 10 s.

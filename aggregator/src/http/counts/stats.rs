@@ -21,7 +21,7 @@ use crate::{
             query::{AskedAll, Query},
         },
     },
-    store::reader,
+    store::query,
 };
 
 /// Topic names shown in `/stats`; `topics_total` counts all.
@@ -109,7 +109,7 @@ pub async fn stream_state(api: &Api) -> Option<StreamState> {
 }
 
 /// Messages that the stream has and the store has not applied.
-pub fn pending(stream: &StreamState, stats: &reader::Stats) -> u64 {
+pub fn pending(stream: &StreamState, stats: &query::Stats) -> u64 {
     match &stats.stream {
         Some((name, created)) if *name == stream.name && *created == stream.created => stats
             .applied

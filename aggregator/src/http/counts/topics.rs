@@ -24,7 +24,7 @@ use crate::{
             schemas::text,
         },
     },
-    store::reader::{TopicCounts, TopicQuestion, TopicSort},
+    store::query::{TopicCounts, TopicQuestion, TopicSort},
 };
 
 /// A page of topics.

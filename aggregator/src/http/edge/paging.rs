@@ -28,7 +28,7 @@ use crate::{
         parameters::{self, number, whole},
         refusals::{problems, refusals},
     },
-    store::{StoreError, reader::Sink},
+    store::{StoreError, query::Sink},
 };
 
 /// Rows of a page where no limit is given.

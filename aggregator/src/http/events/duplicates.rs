@@ -23,7 +23,7 @@ use crate::{
             schemas::name,
         },
     },
-    store::reader,
+    store::query,
 };
 
 /// What is known of duplicates.
@@ -127,7 +127,7 @@ fn within<T: Serialize>(bytes: usize, items: impl Iterator<Item = T>) -> (Vec<T>
     (taken, false)
 }
 
-fn recent(duplicate: reader::Duplicate) -> Recent {
+fn recent(duplicate: query::Duplicate) -> Recent {
     Recent {
         topic: duplicate.topic,
         event_id: duplicate.event_id,
@@ -140,7 +140,7 @@ fn recent(duplicate: reader::Duplicate) -> Recent {
     }
 }
 
-fn often(often: reader::Often) -> Often {
+fn often(often: query::Often) -> Often {
     Often {
         topic: often.topic,
         event_id: often.event_id,

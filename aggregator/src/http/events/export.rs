@@ -25,7 +25,7 @@ use crate::{
     },
     store::{
         StoreError,
-        reader::{EventPage, Extent, Question, StoredEvent},
+        query::{EventPage, Extent, Question, StoredEvent},
     },
 };
 

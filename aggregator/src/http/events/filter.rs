@@ -21,7 +21,7 @@ use crate::{
             schemas::{name, text, time},
         },
     },
-    store::reader::{Matching, Order, PayloadValue, Question},
+    store::query::{Matching, Order, PayloadValue, Question},
 };
 
 /// Most topics of one question.

@@ -26,7 +26,7 @@ use crate::{
         openapi::refusals::{problems, refusals},
         publish::lines::Lines,
     },
-    store::reader::Extent,
+    store::query::Extent,
 };
 
 /// A page of events.

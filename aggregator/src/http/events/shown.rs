@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::{
     clock,
-    store::{StoreError, reader::StoredEvent},
+    store::{StoreError, query::StoredEvent},
 };
 
 /// An event as it came, with the time of its storing.

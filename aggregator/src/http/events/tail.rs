@@ -39,7 +39,7 @@ use crate::{
     },
     store::{
         StoreError,
-        reader::{EventPage, Extent, Order, Question, Sink, StoredEvent},
+        query::{EventPage, Extent, Order, Question, Sink, StoredEvent},
     },
 };
 

@@ -22,7 +22,7 @@ use crate::{
         },
         events::shown::{self, Shown as Event},
     },
-    store::{StoreError, reader::Conflict},
+    store::{StoreError, query::Conflict},
 };
 
 /// A page of conflicts.

@@ -28,7 +28,7 @@ use crate::{
             schemas::schemas,
         },
     },
-    store::reader::Missing,
+    store::query::Missing,
 };
 
 /// The latest ranges.

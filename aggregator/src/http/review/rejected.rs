@@ -38,7 +38,7 @@ use crate::{
             refusals::{invalid_events, on_the_way},
         },
     },
-    store::reader::Rejected,
+    store::query::Rejected,
 };
 
 /// A page of rejected arrivals.

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::store::{
     StoreError,
-    reader::{
+    query::{
         Conflict, Duplicates, EventPage, Extent, Figures, FoundEvent, KeptPage, Matching, Missing,
         Question, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuestion,
     },

@@ -13,7 +13,7 @@ use crate::{
         counts::{health, stats},
     },
     metrics::commits::Taken,
-    store::reader,
+    store::query,
 };
 
 /// How long the broker is waited for; then the sample goes without what it knows.
@@ -141,7 +141,7 @@ impl Sampler {
     }
 }
 
-fn counts(stats: &reader::Stats) -> Counts {
+fn counts(stats: &query::Stats) -> Counts {
     Counts {
         received: stats.received,
         unique_processed: stats.unique_processed,

@@ -5,7 +5,7 @@ use std::vec;
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::store::{
-    reader::{Duplicate, Duplicates, Often},
+    query::{Duplicate, Duplicates, Often},
     sqlite::{gate::Inside, memory::duplicates},
 };
 

@@ -15,7 +15,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use self::walk::{Step, Walk, Walked};
 use crate::store::{
-    reader::{EventPage, Extent, Matching, Order, Question, Sink, StoredEvent},
+    query::{EventPage, Extent, Matching, Order, Question, Sink, StoredEvent},
     sqlite::{
         gate::Inside,
         marks::{Back, Chain},

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::stats::stats;
 use crate::store::{
-    reader::{Figures, Sizes},
+    query::{Figures, Sizes},
     sqlite::INDEX_FOLDER,
 };
 

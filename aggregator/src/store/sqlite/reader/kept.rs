@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::events;
 use crate::store::{
-    reader::{Conflict, KeptPage, Missing, Rejected, Sink},
+    query::{Conflict, KeptPage, Missing, Rejected, Sink},
     sqlite::gate::Inside,
 };
 

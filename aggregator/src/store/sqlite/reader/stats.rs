@@ -3,7 +3,7 @@
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use crate::store::{reader::Stats, sqlite::writer::incarnation::load_applied};
+use crate::store::{query::Stats, sqlite::writer::incarnation::load_applied};
 
 pub(super) fn stats(
     read: &Transaction<'_>,

@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::SCAN_ROWS;
 use crate::store::{
-    reader::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    query::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
     sqlite::{
         gate::Inside,
         memory::leaders::{Counts, Lead, Leaders},

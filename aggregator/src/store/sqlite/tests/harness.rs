@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::store::{
     Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
-    reader::{EventPage, Extent, Question, Stats},
+    query::{EventPage, Extent, Question, Stats},
     sqlite::{FILE, dedup::index::Index, open_with, options::Options},
 };
 

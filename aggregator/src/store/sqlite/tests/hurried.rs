@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    reader::{Matching, Order, Question, TopicPage, TopicQuestion, TopicSort},
+    query::{Matching, Order, Question, TopicPage, TopicQuestion, TopicSort},
     sqlite::gate::Gate,
 };
 

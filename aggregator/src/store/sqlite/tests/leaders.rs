@@ -2,7 +2,7 @@
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    reader::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    query::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
     sqlite::reader::SCAN_ROWS,
 };
 

@@ -7,7 +7,7 @@ use shared::event::Event;
 
 use super::harness::{Arrival, Store, json};
 use crate::store::{
-    reader::TopicQuestion,
+    query::TopicQuestion,
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,

@@ -7,7 +7,7 @@ use shared::{event::Topic, message, subject};
 use super::harness::Store;
 use crate::store::{
     Delivery,
-    reader::{Matching, Order, PayloadValue, Question},
+    query::{Matching, Order, PayloadValue, Question},
     sqlite::reader::SCAN_ROWS,
 };
 

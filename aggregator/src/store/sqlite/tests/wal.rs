@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::harness::{Store, delivery, event};
 use crate::store::{
-    reader::{Extent, Matching, Question},
+    query::{Extent, Matching, Question},
     sqlite::{FILE, options::Options},
 };
 

@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::store::reader::{Matching, PayloadValue};
+use crate::store::query::{Matching, PayloadValue};
 
 /// A [`Matching`], made ready.
 pub(super) struct Matcher<'a> {

@@ -6,7 +6,7 @@ use rusqlite::{CachedStatement, Row, Transaction, params};
 
 use super::select;
 use crate::store::{
-    reader::Order,
+    query::Order,
     sqlite::{
         gate::Inside,
         marks::{Back, Chain},
