@@ -15,7 +15,7 @@ use shared::message::Arrivals;
 
 pub use self::{
     opening::Opening,
-    position::{Met, Position, Standing, Witness},
+    position::{ObservedStream, Position, Standing, Witness},
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, backup,
         reader::{Reader, Scan},
@@ -78,7 +78,7 @@ impl Default for Bounds {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// SQLite reports it.
-    #[error("the database reports: {0}{advice}", advice = sqlite::trouble::advice(.0))]
+    #[error("the database reports: {0}{advice}", advice = sqlite::error_class::advice(.0))]
     Sqlite(#[from] sqlite::DatabaseError),
     /// The file was made by a later version.
     #[error(
@@ -119,7 +119,7 @@ impl StoreError {
     /// Whether it goes away by itself within a moment, as a lock does that another program holds.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Sqlite(err) if sqlite::trouble::is_passing(err))
+        matches!(self, Self::Sqlite(err) if sqlite::error_class::is_passing(err))
     }
 }
 

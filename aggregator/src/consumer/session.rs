@@ -28,7 +28,7 @@ use crate::{
     clock,
     health::Part,
     metrics::Committed,
-    store::{Met, Position, StoreError, ranges::Ranges},
+    store::{ObservedStream, Position, StoreError, ranges::Ranges},
 };
 
 /// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
@@ -137,7 +137,7 @@ impl Consumer {
         for sequence in stream::deleted(stream).await? {
             deleted.insert(sequence, sequence);
         }
-        let mut met = Met {
+        let mut met = ObservedStream {
             stream: state,
             deleted,
             is_other: false,

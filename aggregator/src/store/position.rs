@@ -35,7 +35,7 @@ pub struct Position {
 
 /// The stream as it was met.
 #[derive(Debug, Clone)]
-pub struct Met {
+pub struct ObservedStream {
     /// Its state.
     pub stream: StreamState,
     /// Sequences between its first and its last that it does not have.
@@ -46,7 +46,7 @@ pub struct Met {
     pub begins: u64,
 }
 
-impl From<StreamState> for Met {
+impl From<StreamState> for ObservedStream {
     fn from(stream: StreamState) -> Self {
         Self {
             stream,

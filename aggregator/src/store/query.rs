@@ -8,10 +8,12 @@ mod topics;
 
 pub use self::{
     duplicates::{Duplicate, Duplicates, Often},
-    events::{EventPage, Extent, FoundEvent, Matching, Order, PayloadValue, Question, StoredEvent},
+    events::{
+        EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
+    },
     kept::{Conflict, KeptPage, Missing, Rejected},
     stats::{Figures, Sizes, Stats},
-    topics::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };
 
 /// Takes the rows of a page, one by one as they are read.

@@ -5,15 +5,15 @@
 
 pub mod dedup;
 pub mod digest;
+pub mod error_class;
 pub mod file;
 pub mod gate;
-pub mod marks;
 pub mod memory;
 pub mod options;
 pub mod reader;
 #[cfg(test)]
 mod tests;
-pub mod trouble;
+pub mod topic_chain;
 pub mod verify;
 pub mod writer;
 

@@ -38,7 +38,7 @@ pub enum Outcome {
 
 /// What became of one arrival.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told {
+pub(super) struct OutcomeNotice {
     pub identity: u128,
     pub place: Place,
     pub outcome: Outcome,
@@ -110,13 +110,13 @@ impl Waits {
     }
 
     /// Tells what has committed.
-    pub fn tell(&self, told: &[Told]) {
+    pub fn tell(&self, told: &[OutcomeNotice]) {
         if told.is_empty() {
             return;
         }
         let mut touched = HashMap::new();
         let wanted = self.wanted();
-        for Told {
+        for OutcomeNotice {
             identity,
             place,
             outcome,
@@ -192,8 +192,8 @@ impl Drop for Wait {
 mod tests {
     use super::*;
 
-    fn told(identity: u128, place: Place, outcome: Outcome) -> Told {
-        Told {
+    fn told(identity: u128, place: Place, outcome: Outcome) -> OutcomeNotice {
+        OutcomeNotice {
             identity,
             place,
             outcome,

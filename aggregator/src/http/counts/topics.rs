@@ -24,7 +24,7 @@ use crate::{
             schemas::text,
         },
     },
-    store::query::{TopicCounts, TopicQuestion, TopicSort},
+    store::query::{TopicCounts, TopicQuery, TopicSort},
 };
 
 /// A page of topics.
@@ -111,7 +111,7 @@ pub const SORTS: [(&str, TopicSort); 7] = [
     ("last_at", TopicSort::Last),
 ];
 
-fn question(query: &Query) -> Result<TopicQuestion, Problem> {
+fn question(query: &Query) -> Result<TopicQuery, Problem> {
     let sort = match query.text("sort") {
         None => TopicSort::Name,
         Some(text) => {
@@ -123,7 +123,7 @@ fn question(query: &Query) -> Result<TopicQuestion, Problem> {
             })?
         }
     };
-    let question = TopicQuestion {
+    let question = TopicQuery {
         contains: query.filled("contains")?.unwrap_or_default(),
         sort,
         // The largest counts are what people look for.

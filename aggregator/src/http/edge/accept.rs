@@ -19,11 +19,11 @@ pub fn preferred(headers: &HeaderMap, available: &[&str]) -> Option<usize> {
     }
     let weighed = available.iter().enumerate().filter_map(|(place, kind)| {
         // The most exact range decides over a type, whatever the others say.
-        let matching = ranges.iter().enumerate().filter_map(|(order, range)| {
+        let filter = ranges.iter().enumerate().filter_map(|(order, range)| {
             let exactness = range.exactness(kind)?;
             Some((exactness, range.quality, Reverse(order)))
         });
-        let (exactness, quality, order) = matching.max()?;
+        let (exactness, quality, order) = filter.max()?;
         (quality > 0).then_some((quality, exactness, order, Reverse(place)))
     });
     weighed.max().map(|(.., Reverse(place))| place)

@@ -25,7 +25,7 @@ use crate::{
     },
     store::{
         StoreError,
-        query::{EventPage, Extent, Question, StoredEvent},
+        query::{EventPage, EventQuery, PageBounds, StoredEvent},
     },
 };
 
@@ -35,8 +35,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// An export, as far as it has come.
 struct Export {
     api: Arc<Api>,
-    question: Arc<Question>,
-    extent: Extent,
+    question: Arc<EventQuery>,
+    extent: PageBounds,
     /// So many events are still wanted.
     left: usize,
     is_at_end: bool,
@@ -44,12 +44,17 @@ struct Export {
 
 /// The events behind `from`, at most `limit`, as they are stored by now: what comes later is not in it. Where the store
 /// fails in the middle the connection is closed, so that a client sees that the end is missing.
-pub fn answer(api: Arc<Api>, question: Arc<Question>, from: Option<i64>, limit: usize) -> Response {
+pub fn answer(
+    api: Arc<Api>,
+    question: Arc<EventQuery>,
+    from: Option<i64>,
+    limit: usize,
+) -> Response {
     let last = *api.reader.last_event().borrow();
     let export = Export {
         api,
         question,
-        extent: Extent {
+        extent: PageBounds {
             from,
             last,
             limit: 0,

@@ -21,7 +21,7 @@ use crate::{
             schemas::{name, text, time},
         },
     },
-    store::query::{Matching, Order, PayloadValue, Question},
+    store::query::{EventQuery, Filter, Order, PayloadValue},
 };
 
 /// Most topics of one question.
@@ -55,7 +55,7 @@ pub enum Format {
 /// What is asked for.
 #[derive(Debug)]
 pub struct Asked {
-    pub question: Question,
+    pub question: EventQuery,
     /// The page before ended at this sequence.
     pub from: Option<i64>,
     pub limit: usize,
@@ -70,7 +70,7 @@ impl Asked {
     pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
         let is_many = |name: &str| name == "topic" || name.starts_with("payload.");
         let query = Query::parse_many(query, &KNOWN, is_many)?;
-        let question = Question {
+        let question = EventQuery {
             topics: topics(&query)?,
             since: query.time("since")?,
             until: query.time("until")?,
@@ -79,7 +79,7 @@ impl Asked {
             } else {
                 Order::OldestFirst
             },
-            matching: Matching {
+            filter: Filter {
                 source: source(&query)?,
                 contains: query.filled("contains")?,
                 payload: payload(&query)?,
@@ -168,37 +168,37 @@ fn format(query: &Query, headers: &HeaderMap) -> Result<Format, Problem> {
 
 /// The cursor that goes on behind a sequence: which question it belongs to, and the sequence. Rows are never deleted, so it
 /// is good for ever.
-pub fn cursor(sequence: i64, question: &Question) -> String {
-    let mut bytes = print(question).to_le_bytes().to_vec();
+pub fn cursor(sequence: i64, question: &EventQuery) -> String {
+    let mut bytes = hash(question).to_le_bytes().to_vec();
     bytes.extend(sequence.to_le_bytes());
     BASE64.encode(bytes)
 }
 
-fn read_cursor(text: &str, question: &Question) -> Option<i64> {
+fn read_cursor(text: &str, question: &EventQuery) -> Option<i64> {
     let bytes: [u8; 12] = BASE64.decode(text).ok()?.try_into().ok()?;
-    let (print_of, sequence) = bytes.split_at(4);
+    let (hash_of, sequence) = bytes.split_at(4);
     let sequence = i64::from_le_bytes(sequence.try_into().ok()?);
-    (print_of == print(question).to_le_bytes() && sequence > 0).then_some(sequence)
+    (hash_of == hash(question).to_le_bytes() && sequence > 0).then_some(sequence)
 }
 
 /// Tells a question from others, in every version of this program. The text of a list cannot be that of another one.
-fn print(question: &Question) -> u32 {
-    let Question {
+fn hash(question: &EventQuery) -> u32 {
+    let EventQuery {
         topics,
         since,
         until,
         order,
-        matching,
+        filter,
     } = question;
     let is_oldest_first = *order == Order::OldestFirst;
-    let payload = matching.payload.iter();
+    let payload = filter.payload.iter();
     let payload: Vec<_> = payload.map(|part| (&part.path, &part.value)).collect();
     let all = (
         topics,
         since,
         until,
         is_oldest_first,
-        (&matching.source, &matching.contains, payload),
+        (&filter.source, &filter.contains, payload),
     );
     let text = serde_json::to_vec(&all).expect("texts and numbers are JSON");
     u32::try_from(xxh3_64(&text) >> 32).expect("32 bits are left")

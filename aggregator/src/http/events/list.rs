@@ -26,7 +26,7 @@ use crate::{
         openapi::refusals::{problems, refusals},
         publish::lines::Lines,
     },
-    store::query::Extent,
+    store::query::PageBounds,
 };
 
 /// A page of events.
@@ -85,7 +85,7 @@ pub async fn list(
         let answer = export::answer(api, question, from, limit);
         return Ok((vary, answer).into_response());
     }
-    let extent = Extent {
+    let extent = PageBounds {
         from,
         last: i64::MAX,
         limit,

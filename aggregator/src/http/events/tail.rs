@@ -39,7 +39,7 @@ use crate::{
     },
     store::{
         StoreError,
-        query::{EventPage, Extent, Order, Question, Sink, StoredEvent},
+        query::{EventPage, EventQuery, Order, PageBounds, Sink, StoredEvent},
     },
 };
 
@@ -67,7 +67,7 @@ const UNKNOWN: &str = r#"{"unknown_last_event_id":true}"#;
 
 struct Tail {
     api: Arc<Api>,
-    question: Arc<Question>,
+    question: Arc<EventQuery>,
     /// Most events at once, where only the latest are wanted.
     latest: Option<usize>,
     /// All up to this sequence is sent or missed.
@@ -135,10 +135,10 @@ pub async fn tail(
         name == "topic"
     })?;
     let latest = query.number("latest", MAX_LATEST)?;
-    let question = Question {
+    let question = EventQuery {
         topics: filter::topics(&query)?,
         order: Order::OldestFirst,
-        ..Question::default()
+        ..EventQuery::default()
     };
     let place = Arc::clone(&api.places.tails).try_acquire_owned();
     let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
@@ -222,11 +222,11 @@ impl Tail {
     async fn read_latest(&mut self, most: usize) -> Result<(), StoreError> {
         let reader = &self.api.reader;
         let last = *self.last.borrow();
-        let question = Arc::new(Question {
+        let question = Arc::new(EventQuery {
             order: Order::NewestFirst,
-            ..Question::clone(&self.question)
+            ..EventQuery::clone(&self.question)
         });
-        let extent = Extent {
+        let extent = PageBounds {
             from: None,
             last,
             limit: most,
@@ -262,7 +262,7 @@ impl Tail {
                 return Ok(());
             }
         }
-        let extent = Extent {
+        let extent = PageBounds {
             from: Some(self.position),
             last,
             limit: PIECE,
@@ -281,8 +281,8 @@ impl Tail {
     /// A page of as many events as are a small answer, or of one that is larger, with its places.
     async fn page(
         &self,
-        question: Arc<Question>,
-        extent: Extent,
+        question: Arc<EventQuery>,
+        extent: PageBounds,
     ) -> Result<(EventPage<Lines>, Vec<OwnedSemaphorePermit>), StoreError> {
         let mut places = Vec::new();
         loop {

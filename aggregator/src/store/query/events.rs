@@ -36,7 +36,7 @@ pub struct FoundEvent {
 
 /// Which events, and in which order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Question {
+pub struct EventQuery {
     /// Of these topics, each named once; of all where none is named.
     pub topics: Vec<String>,
     /// Stored then or later, in microseconds since 1970.
@@ -46,7 +46,7 @@ pub struct Question {
     /// The order of their sequences.
     pub order: Order,
     /// What has to be read to be known.
-    pub matching: Matching,
+    pub filter: Filter,
 }
 
 /// The order of the events' sequences.
@@ -61,7 +61,7 @@ pub enum Order {
 
 /// What the source and the payload have to be. Each that is there must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Matching {
+pub struct Filter {
     /// The source, exactly.
     pub source: Option<String>,
     /// Text in the payload, as its JSON is written.
@@ -82,7 +82,7 @@ pub struct PayloadValue {
 
 /// How much of the events a page takes.
 #[derive(Debug, Clone, Copy)]
-pub struct Extent {
+pub struct PageBounds {
     /// The page before ended at this sequence.
     pub from: Option<i64>,
     /// No event after this sequence.

@@ -32,7 +32,7 @@ pub struct TopicPage {
 
 /// Which topics, and in which order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TopicQuestion {
+pub struct TopicQuery {
     /// With this text in their names, whatever the case of ASCII letters; all where it is empty.
     pub contains: String,
     /// What they are sorted by.
@@ -63,7 +63,7 @@ pub enum TopicSort {
     Last,
 }
 
-impl TopicQuestion {
+impl TopicQuery {
     /// Whether the next page can go on behind a name.
     #[must_use]
     pub fn is_paged(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The digest of a topic: proves, without a row by row comparison, that the right events are there.
 
-use super::dedup::fingerprint::{Key, Print};
+use super::dedup::fingerprint::{Fingerprint, Key};
 
 /// A sum modulo 2^128 over the events of a topic, so their order does not matter. The summands are keyed hashes, so
 /// nobody who sends events can choose ones that cancel out.
@@ -9,8 +9,8 @@ pub(in crate::store) struct Digest(u128);
 
 impl Digest {
     /// Adds one event.
-    pub fn add(&mut self, key: &Key, print: Print) {
-        self.0 = self.0.wrapping_add(key.summand(print));
+    pub fn add(&mut self, key: &Key, fingerprint: Fingerprint) {
+        self.0 = self.0.wrapping_add(key.summand(fingerprint));
     }
 
     /// As it is stored: 16 bytes, little-endian.
@@ -28,10 +28,10 @@ impl Digest {
 mod tests {
     use super::*;
 
-    fn digest(prints: &[(u128, u64)]) -> Digest {
+    fn digest(fingerprints: &[(u128, u64)]) -> Digest {
         let mut digest = Digest::default();
-        for &(identity, content) in prints {
-            digest.add(&Key([7; 16]), Print { identity, content });
+        for &(identity, content) in fingerprints {
+            digest.add(&Key([7; 16]), Fingerprint { identity, content });
         }
         digest
     }

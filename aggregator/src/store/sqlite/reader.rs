@@ -34,8 +34,8 @@ use super::{
 use crate::store::{
     StoreError,
     query::{
-        Conflict, Duplicates, EventPage, Extent, Figures, FoundEvent, KeptPage, Matching, Missing,
-        Question, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuestion,
+        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, KeptPage,
+        Missing, PageBounds, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
     },
 };
 
@@ -97,8 +97,8 @@ impl Reader {
 
     /// A place for what looks at many rows, once there is one: such questions leave connections to others. Whoever waits for
     /// it may have its place among the answers already; it must have none of the connections.
-    pub async fn scan(&self, question: &Question) -> Scan {
-        if question.matching == Matching::default() {
+    pub async fn scan(&self, question: &EventQuery) -> Scan {
+        if question.filter == Filter::default() {
             return Scan { _permit: None };
         }
         let permit = Arc::clone(&self.scans).acquire_owned().await;
@@ -113,8 +113,8 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn events<S: Sink<StoredEvent>>(
         &self,
-        question: Arc<Question>,
-        extent: Extent,
+        question: Arc<EventQuery>,
+        extent: PageBounds,
         scan: Scan,
         sink: S,
     ) -> Result<EventPage<S>, StoreError> {
@@ -139,7 +139,7 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn events_between(
         &self,
-        question: Arc<Question>,
+        question: Arc<EventQuery>,
         after: i64,
         upto: i64,
     ) -> Result<u64, StoreError> {
@@ -208,7 +208,7 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn topics(
         &self,
-        question: TopicQuestion,
+        question: TopicQuery,
         limit: usize,
     ) -> Result<TopicPage, StoreError> {
         let leaders = self.memory.leaders.clone();

@@ -7,10 +7,10 @@
 mod applied;
 mod balance;
 mod bits;
+mod fingerprints;
 mod identities;
 mod integrity;
 mod place;
-mod prints;
 mod recount;
 mod report;
 mod retained;
@@ -25,9 +25,9 @@ use shared::stream::StreamState;
 
 use self::{
     bits::Bits,
+    fingerprints::{Record, Sorted, Unsorted},
     identities::{INDEX, Indexed, Twice},
     place::Place,
-    prints::{Record, Sorted, Unsorted},
     scan::Scan,
     snapshot::Snapshot,
     topics::Topics,
@@ -203,9 +203,9 @@ fn count(
                 candidates.set(seen.sequence);
             }
             unsorted.push(Record {
-                identity: seen.print.identity,
+                identity: seen.fingerprint.identity,
                 sequence: seen.sequence,
-                content: seen.print.content,
+                content: seen.fingerprint.content,
             })
         });
         match read {

@@ -16,14 +16,14 @@ use self::owner::Owner;
 use super::{
     dedup::{
         fingerprint::Key,
-        lookup::{self, LookFailed, Looked, Rows, Slot},
+        lookup::{self, LookupBatch, LookupError, Rows, Slot},
     },
     file::schema,
     memory::Memory,
     options::Options,
 };
 use crate::store::{
-    Appended, Delivery, Met, Position, Standing, StoreError,
+    Appended, Delivery, ObservedStream, Position, Standing, StoreError,
     waits::{Wait, Waits},
 };
 
@@ -53,13 +53,13 @@ enum Command {
 
 /// The same for the writer's own thread.
 enum Work {
-    Append(Result<Looked, LookFailed>, i64, Reply<Appended>),
+    Append(Result<LookupBatch, LookupError>, i64, Reply<Appended>),
     Other(Task),
 }
 
 /// What needs no lookup.
 enum Task {
-    Meet(Met, i64, Reply<Position>),
+    Meet(ObservedStream, i64, Reply<Position>),
     AcknowledgeMissing(i64, Reply<u64>),
     Requeued(i64, i64, Reply<bool>),
     CheckFiles(Reply<()>),
@@ -84,7 +84,7 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    pub async fn meet(&self, met: Met, now: i64) -> Result<Position, StoreError> {
+    pub async fn meet(&self, met: ObservedStream, now: i64) -> Result<Position, StoreError> {
         self.task(|reply| Task::Meet(met, now, reply)).await
     }
 

@@ -55,7 +55,7 @@ pub(in crate::store) struct Key(pub [u8; 16]);
 
 /// An event's fingerprint and digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Print {
+pub(in crate::store) struct Fingerprint {
     /// Of topic and `event_id`: 128 bits, so that two identities do not meet by chance.
     pub identity: u128,
     /// Of timestamp, source and payload: equal for a duplicate that is the same byte for byte.
@@ -68,19 +68,22 @@ impl Key {
         SipHasher24::new_with_key(&self.0).hash(&text).as_u128()
     }
 
-    pub fn print(&self, fields: &Fields<'_>) -> Print {
+    pub fn fingerprint(&self, fields: &Fields<'_>) -> Fingerprint {
         let (timestamp, source) = (fields.timestamp.as_bytes(), fields.source.as_bytes());
         let text = framed(2, [timestamp, source, fields.payload]);
         let content = SipHasher13::new_with_key(&self.0).hash(&text);
-        Print {
+        Fingerprint {
             identity: self.identity(fields.topic, fields.event_id),
             content: content.h1,
         }
     }
 
     /// What an event adds to its topic's digest.
-    pub fn summand(&self, print: Print) -> u128 {
-        let (identity, content) = (print.identity.to_le_bytes(), print.content.to_le_bytes());
+    pub fn summand(&self, fingerprint: Fingerprint) -> u128 {
+        let (identity, content) = (
+            fingerprint.identity.to_le_bytes(),
+            fingerprint.content.to_le_bytes(),
+        );
         let text = framed(3, [&identity, &content]);
         SipHasher24::new_with_key(&self.0).hash(&text).as_u128()
     }
@@ -120,13 +123,21 @@ mod tests {
     #[test]
     fn identity_and_content_depend_on_each_of_their_fields_and_on_no_other() {
         let base = ["t", "1", "2026-01-31T12:00:00Z", "s", "{}"];
-        let print = KEY.print(&fields(base));
+        let fingerprint = KEY.fingerprint(&fields(base));
         for (changed, is_identity) in [(0, true), (1, true), (2, false), (3, false), (4, false)] {
             let mut other = base;
             other[changed] = "x";
-            let other = KEY.print(&fields(other));
-            assert_eq!(other.identity != print.identity, is_identity, "{changed}");
-            assert_eq!(other.content != print.content, !is_identity, "{changed}");
+            let other = KEY.fingerprint(&fields(other));
+            assert_eq!(
+                other.identity != fingerprint.identity,
+                is_identity,
+                "{changed}"
+            );
+            assert_eq!(
+                other.content != fingerprint.content,
+                !is_identity,
+                "{changed}"
+            );
         }
     }
 

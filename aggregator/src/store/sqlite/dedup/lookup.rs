@@ -12,7 +12,7 @@ use shared::event::Event;
 
 pub(in crate::store) use self::rows::{Compared, Rows};
 use super::{
-    fingerprint::{Fields, Key, Print},
+    fingerprint::{Fields, Fingerprint, Key},
     index::{Asked, Entry, Index, IndexError, Looking},
 };
 use crate::store::Delivery;
@@ -22,18 +22,18 @@ pub(in crate::store) type Slot = Arc<RwLock<Option<Index>>>;
 
 /// A batch, and what is known of its events before its transaction.
 #[derive(Debug)]
-pub(in crate::store) struct Looked {
+pub(in crate::store) struct LookupBatch {
     pub batch: Arc<Vec<Delivery>>,
     /// For each event of the batch, in order; rejections have none.
-    pub events: Vec<LookedEvent>,
+    pub events: Vec<LookupEvent>,
     /// What the answers of the index are worth; none where it was not asked.
     pub asked: Option<Asked>,
 }
 
 /// What is known of one event.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct LookedEvent {
-    pub print: Print,
+pub(in crate::store) struct LookupEvent {
+    pub fingerprint: Fingerprint,
     /// What the index said of its identity.
     pub found: Option<Entry>,
     /// The row of that entry, where its content is another one and the row could be read.
@@ -42,7 +42,7 @@ pub(in crate::store) struct LookedEvent {
 
 /// Why a batch could not be looked up.
 #[derive(Debug)]
-pub(in crate::store) struct LookFailed {
+pub(in crate::store) struct LookupError {
     pub error: IndexError,
     /// Which index failed.
     pub asked: Option<Asked>,
@@ -55,7 +55,7 @@ pub(in crate::store) fn look(
     rows: &mut Rows,
     batch: Arc<Vec<Delivery>>,
     split: usize,
-) -> Result<Looked, LookFailed> {
+) -> Result<LookupBatch, LookupError> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
     let looking = slot.as_ref().map(Index::looking);
     let asked = looking.as_ref().map(Looking::asked);
@@ -82,12 +82,12 @@ pub(in crate::store) fn look(
     } else {
         look(&events)
     };
-    let mut looked = looked.map_err(|error| LookFailed { error, asked })?;
+    let mut looked = looked.map_err(|error| LookupError { error, asked })?;
     drop(looking);
     drop(slot);
     rows.compare(&events, &mut looked);
     drop(events);
-    Ok(Looked {
+    Ok(LookupBatch {
         batch,
         events: looked,
         asked,
@@ -98,18 +98,23 @@ fn look_at(
     looking: Option<&Looking<'_>>,
     key: &Key,
     events: &[&Event],
-) -> Result<Vec<LookedEvent>, IndexError> {
-    let prints = events.iter().map(|event| key.print(&Fields::from(*event)));
-    let prints: Vec<Print> = prints.collect();
-    let identities: Vec<u128> = prints.iter().map(|print| print.identity).collect();
+) -> Result<Vec<LookupEvent>, IndexError> {
+    let fingerprints = events
+        .iter()
+        .map(|event| key.fingerprint(&Fields::from(*event)));
+    let fingerprints: Vec<Fingerprint> = fingerprints.collect();
+    let identities: Vec<u128> = fingerprints
+        .iter()
+        .map(|fingerprint| fingerprint.identity)
+        .collect();
     let found = match looking {
         Some(looking) => looking.find(&identities)?,
         None => vec![None; identities.len()],
     };
-    let looked = prints.into_iter().zip(found);
+    let looked = fingerprints.into_iter().zip(found);
     Ok(looked
-        .map(|(print, found)| LookedEvent {
-            print,
+        .map(|(fingerprint, found)| LookupEvent {
+            fingerprint,
             found,
             compared: None,
         })

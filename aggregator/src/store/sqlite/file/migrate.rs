@@ -17,7 +17,7 @@ use crate::store::{
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,
-        marks,
+        topic_chain,
         writer::kept::{CONFLICT_BYTES, REJECTED_BYTES},
     },
 };
@@ -106,7 +106,7 @@ pub(in crate::store) fn from_version_3(
         }
         let ordinal = ordinals.entry(topic_id).or_default();
         *ordinal += 1;
-        marks::mark(transaction, topic_id, sequence, *ordinal)?;
+        topic_chain::mark(transaction, topic_id, sequence, *ordinal)?;
     }
     Ok(())
 }
@@ -203,7 +203,7 @@ pub(in crate::store) fn copy(
                     entry.insert(stored.unwrap_or_default())
                 }
             };
-            digest.add(&key, key.print(&Fields::of_row(row, 2)?));
+            digest.add(&key, key.fingerprint(&Fields::of_row(row, 2)?));
             insert.execute(params![sequence, *previous])?;
             *previous = sequence;
             last = sequence;

@@ -1,6 +1,6 @@
 //! Pages of events, and one event.
 
-mod matching;
+mod filter;
 mod walk;
 
 use std::{
@@ -15,10 +15,10 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use self::walk::{Step, Walk, Walked};
 use crate::store::{
-    query::{EventPage, Extent, Matching, Order, Question, Sink, StoredEvent},
+    query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     sqlite::{
         gate::Inside,
-        marks::{Back, Chain},
+        topic_chain::{Back, Chain},
     },
 };
 
@@ -50,8 +50,8 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 /// it has looked for long or the gate closes, and where nobody waits for it any more. Where it has no event by then, it
 /// is read on: committed events stay as they are, and it has those of the commit at which it was begun.
 pub(super) struct Paging<S> {
-    question: Arc<Question>,
-    extent: Extent,
+    question: Arc<EventQuery>,
+    extent: PageBounds,
     is_gone: Arc<AtomicBool>,
     walk: Option<Walk>,
     looked: u64,
@@ -59,7 +59,12 @@ pub(super) struct Paging<S> {
 }
 
 impl<S: Sink<StoredEvent>> Paging<S> {
-    pub fn new(question: Arc<Question>, extent: Extent, sink: S, is_gone: Arc<AtomicBool>) -> Self {
+    pub fn new(
+        question: Arc<EventQuery>,
+        extent: PageBounds,
+        sink: S,
+        is_gone: Arc<AtomicBool>,
+    ) -> Self {
         Self {
             question,
             extent,
@@ -89,7 +94,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                 none.insert(Walk::new(chains, self.question.order, range))
             }
         };
-        let matcher = self.question.matching.matcher();
+        let matcher = self.question.filter.matcher();
         let (page, looked) = (&mut self.page, &mut self.looked);
         let (mut found, mut last, mut is_late) = (0, None, false);
         let walked = walk.go(read, inside, |row| {
@@ -149,8 +154,8 @@ fn count_all(read: &Transaction<'_>) -> rusqlite::Result<u64> {
 /// The sequences that a page may be of.
 fn range(
     read: &Transaction<'_>,
-    question: &Question,
-    extent: &Extent,
+    question: &EventQuery,
+    extent: &PageBounds,
 ) -> rusqlite::Result<RangeInclusive<i64>> {
     let last: i64 = read
         .prepare_cached("SELECT ifnull(max(sequence), 0) FROM events")?
@@ -189,7 +194,7 @@ fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i6
 /// How many events of the topics, or of all, lie between two sequences: after the first, and not after the second.
 #[derive(Debug)]
 pub(super) struct Between {
-    question: Arc<Question>,
+    question: Arc<EventQuery>,
     after: i64,
     upto: i64,
     /// For each of the topics the ways to both.
@@ -197,7 +202,7 @@ pub(super) struct Between {
 }
 
 impl Between {
-    pub fn new(question: Arc<Question>, after: i64, upto: i64) -> Self {
+    pub fn new(question: Arc<EventQuery>, after: i64, upto: i64) -> Self {
         Self {
             question,
             after,
@@ -251,9 +256,9 @@ pub(super) fn at(
         .optional()
 }
 
-impl Question {
+impl EventQuery {
     /// Whether the store knows how many events it is about.
     fn is_counted(&self) -> bool {
-        self.since.is_none() && self.until.is_none() && self.matching == Matching::default()
+        self.since.is_none() && self.until.is_none() && self.filter == Filter::default()
     }
 }

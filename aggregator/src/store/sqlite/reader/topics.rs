@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::SCAN_ROWS;
 use crate::store::{
-    query::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     sqlite::{
         gate::Inside,
         memory::leaders::{Counts, Lead, Leaders},
@@ -24,7 +24,7 @@ const SLACK: usize = 100;
 /// Columns of [`counts`].
 const COLUMNS: &str = "name, received, unique_processed, duplicate_dropped, first_at, last_at";
 
-impl TopicQuestion {
+impl TopicQuery {
     /// Whether topics are looked at that are not shown.
     pub(super) fn is_scan(&self) -> bool {
         !self.contains.is_empty() || self.sort != TopicSort::Name && self.lead().is_none()
@@ -95,7 +95,7 @@ impl<'a> Budget<'a> {
 /// have to contain something, it looks at topics until its budget is spent.
 pub(super) fn page(
     read: &Transaction<'_>,
-    question: &TopicQuestion,
+    question: &TopicQuery,
     limit: usize,
     leaders: &Leaders,
     (inside, is_gone): (&Inside, &AtomicBool),
@@ -117,13 +117,13 @@ pub(super) fn page(
 
 /// The topics with the largest values, of those that were looked at.
 struct Best<'a> {
-    question: &'a TopicQuestion,
+    question: &'a TopicQuery,
     limit: usize,
     topics: Vec<TopicCounts>,
 }
 
 impl<'a> Best<'a> {
-    fn new(question: &'a TopicQuestion, limit: usize) -> Self {
+    fn new(question: &'a TopicQuery, limit: usize) -> Self {
         Self {
             question,
             limit,
@@ -159,7 +159,7 @@ impl<'a> Best<'a> {
 /// Along the names, which have an index of their own: rows are read of those only that contain the text.
 fn by_name(
     read: &Transaction<'_>,
-    question: &TopicQuestion,
+    question: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
@@ -203,7 +203,7 @@ fn by_name(
 /// The leaders that memory knows, as they are at this commit.
 fn led(
     read: &Transaction<'_>,
-    question: &TopicQuestion,
+    question: &TopicQuery,
     limit: usize,
     (lead, leaders): (Lead, &Leaders),
     inside: &Inside,
@@ -261,7 +261,7 @@ pub(super) fn learn(
 /// All topics in the order in which they are stored.
 fn scanned(
     read: &Transaction<'_>,
-    question: &TopicQuestion,
+    question: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
@@ -305,7 +305,7 @@ mod tests {
         for id in 1..30 {
             read.execute(sql, [id]).unwrap();
         }
-        let ask = |question: &TopicQuestion, is_gone: bool| {
+        let ask = |question: &TopicQuery, is_gone: bool| {
             let leaders = Leaders::default();
             let gate = Gate::default();
             assert!(learn(&read, &leaders, &gate.enter()).unwrap());
@@ -317,7 +317,7 @@ mod tests {
             ("t", TopicSort::Received),
             ("", TopicSort::DuplicateShare),
         ] {
-            let question = TopicQuestion {
+            let question = TopicQuery {
                 contains: contains.to_owned(),
                 sort,
                 is_descending: sort != TopicSort::Name,

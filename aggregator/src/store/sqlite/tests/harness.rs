@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 
 use crate::store::{
     Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
-    query::{EventPage, Extent, Question, Stats},
+    query::{EventPage, EventQuery, PageBounds, Stats},
     sqlite::{FILE, dedup::index::Index, open_with, options::Options},
 };
 
@@ -149,15 +149,15 @@ impl Store {
     }
 
     pub fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
-        let question = Question {
+        let question = EventQuery {
             topics: topic.map(str::to_owned).into_iter().collect(),
-            ..Question::default()
+            ..EventQuery::default()
         };
         self.ask(question, before, limit)
     }
 
-    pub fn ask(&self, question: Question, from: Option<i64>, limit: usize) -> EventPage {
-        let extent = Extent {
+    pub fn ask(&self, question: EventQuery, from: Option<i64>, limit: usize) -> EventPage {
+        let extent = PageBounds {
             from,
             last: i64::MAX,
             limit,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    query::{Matching, Order, Question, TopicPage, TopicQuestion, TopicSort},
+    query::{EventQuery, Filter, Order, TopicPage, TopicQuery, TopicSort},
     sqlite::gate::Gate,
 };
 
@@ -30,23 +30,23 @@ fn gate(store: &Store) -> Gate {
     store.reader().memory.gate.clone()
 }
 
-fn questions() -> Vec<Question> {
+fn questions() -> Vec<EventQuery> {
     let some: Vec<String> = (0..TOPICS).map(|topic| format!("t{topic}")).collect();
-    let matching = Matching {
+    let filter = Filter {
         contains: Some("content".to_owned()),
-        ..Matching::default()
+        ..Filter::default()
     };
     let mut questions = Vec::new();
     for topics in [Vec::new(), vec!["t3".to_owned()], some] {
         for order in [Order::NewestFirst, Order::OldestFirst] {
-            for matching in [Matching::default(), matching.clone()] {
+            for filter in [Filter::default(), filter.clone()] {
                 for (since, until) in [(None, None), (Some(40), Some(200))] {
-                    questions.push(Question {
+                    questions.push(EventQuery {
                         topics: topics.clone(),
                         since,
                         until,
                         order,
-                        matching: matching.clone(),
+                        filter: filter.clone(),
                     });
                 }
             }
@@ -56,7 +56,7 @@ fn questions() -> Vec<Question> {
 }
 
 /// All events of a question, page by page, and the most that a page had.
-fn all(store: &Store, question: &Question) -> (Vec<i64>, usize) {
+fn all(store: &Store, question: &EventQuery) -> (Vec<i64>, usize) {
     let (mut found, mut most, mut from) = (Vec::new(), 0, None);
     loop {
         let page = store.ask(question.clone(), from, 1_000);
@@ -87,10 +87,10 @@ fn the_way_to_the_first_event_of_many_topics_is_many_short_reads_while_the_gate_
     let store = filled();
     let gate = gate(&store);
     gate.hurry();
-    let question = Question {
+    let question = EventQuery {
         topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
         order: Order::OldestFirst,
-        ..Question::default()
+        ..EventQuery::default()
     };
     let before = gate.entered();
     let page = store.ask(question, None, 1_000);
@@ -104,9 +104,9 @@ fn the_way_to_the_first_event_of_many_topics_is_many_short_reads_while_the_gate_
 fn events_are_counted_in_many_short_reads_while_the_gate_closes() {
     let store = filled();
     let gate = gate(&store);
-    let question = Arc::new(Question {
+    let question = Arc::new(EventQuery {
         topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
-        ..Question::default()
+        ..EventQuery::default()
     });
     let count = || {
         let between = store
@@ -175,7 +175,7 @@ fn duplicates_are_named_in_many_short_reads_while_the_gate_closes() {
 #[test]
 fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so() {
     let store = filled();
-    let ask = |question: &TopicQuestion| -> TopicPage {
+    let ask = |question: &TopicQuery| -> TopicPage {
         let page = store.reader().topics(question.clone(), 100);
         store.runtime.block_on(page).unwrap()
     };
@@ -183,10 +183,10 @@ fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so(
     store.runtime.block_on(learn).unwrap();
     gate(&store).hurry();
     for contains in ["", "t"] {
-        let by_name = |is_descending| TopicQuestion {
+        let by_name = |is_descending| TopicQuery {
             contains: contains.to_owned(),
             is_descending,
-            ..TopicQuestion::default()
+            ..TopicQuery::default()
         };
         let mut question = by_name(false);
         let mut names = Vec::new();
@@ -203,11 +203,11 @@ fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so(
         assert_eq!(names.len(), usize::from(TOPICS));
         for question in [
             by_name(true),
-            TopicQuestion {
+            TopicQuery {
                 sort: TopicSort::Received,
                 ..by_name(true)
             },
-            TopicQuestion {
+            TopicQuery {
                 sort: TopicSort::DuplicateShare,
                 ..by_name(true)
             },

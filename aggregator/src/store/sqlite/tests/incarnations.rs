@@ -4,7 +4,7 @@ use rusqlite::Connection;
 use shared::stream::StreamState;
 
 use super::harness::{Failure, Store, break_writes, delivery, event, mend_writes};
-use crate::store::{Met, Position, Witness, ranges::Ranges};
+use crate::store::{ObservedStream, Position, Witness, ranges::Ranges};
 
 fn stream(first: u64, last: u64) -> StreamState {
     StreamState {
@@ -17,7 +17,7 @@ fn stream(first: u64, last: u64) -> StreamState {
     }
 }
 
-fn meet(store: &Store, met: impl Into<Met>) -> Position {
+fn meet(store: &Store, met: impl Into<ObservedStream>) -> Position {
     let met = store.writer().meet(met.into(), store.now);
     store.runtime.block_on(met).unwrap()
 }
@@ -51,7 +51,7 @@ fn the_witness_is_the_applied_message_with_the_highest_sequence() {
 fn a_tail_that_was_lost_and_given_out_again_before_the_stream_was_met_is_applied() {
     let mut store = filled(5);
     // The broker lost 3 to 5 and has had five messages since.
-    let met = Met {
+    let met = ObservedStream {
         is_other: true,
         ..stream(1, 8).into()
     };
@@ -81,7 +81,7 @@ fn what_was_deleted_from_the_middle_before_it_was_applied_is_missing() {
     let mut deleted = Ranges::default();
     deleted.insert(2, 2);
     deleted.insert(5, 6);
-    let met = Met {
+    let met = ObservedStream {
         deleted,
         ..stream(1, 7).into()
     };
@@ -101,7 +101,7 @@ fn what_was_deleted_from_the_middle_before_it_was_applied_is_missing() {
 #[test]
 fn numbers_before_the_streams_first_one_are_not_missing() {
     let mut store = Store::new();
-    let met = Met {
+    let met = ObservedStream {
         begins: 1_000,
         ..stream(1_000, 1_001).into()
     };
@@ -109,7 +109,7 @@ fn numbers_before_the_streams_first_one_are_not_missing() {
     assert_eq!((position.standing.floor, position.missing), (999, 0));
     store.append(&[delivery(1_000, &event(1))]).unwrap();
     // What was given out and trimmed is.
-    let met = Met {
+    let met = ObservedStream {
         stream: stream(1_003, 1_003),
         ..met
     };
@@ -127,12 +127,12 @@ fn ranges(file: &Connection) -> Vec<(u64, u64)> {
 }
 
 /// Every second message was deleted before it was applied.
-fn with_holes(last: u64) -> Met {
+fn with_holes(last: u64) -> ObservedStream {
     let mut deleted = Ranges::default();
     for sequence in (2..last).step_by(2) {
         deleted.insert(sequence, sequence);
     }
-    Met {
+    ObservedStream {
         deleted,
         ..stream(1, last).into()
     }

@@ -233,14 +233,14 @@ fn what_leaves_memory_after_a_batch_was_looked_up_is_found() {
     trial.send((0..5).map(event).collect());
     faults.wait_until_met(Step::Ingest);
     // Looked up while the table is in memory, and not in the tree.
-    faults.hold(Step::Looked);
+    faults.hold(Step::LookedUp);
     let writer = trial.store.writer().clone();
     let batch = std::sync::Arc::new(vec![delivery(6, &event(3))]);
     let append = trial
         .store
         .runtime
         .spawn(async move { writer.append(batch, 9).await });
-    faults.wait_until_met(Step::Looked);
+    faults.wait_until_met(Step::LookedUp);
     faults.clear(Step::Ingest);
     trial.store.settle();
     faults.clear_all();
@@ -258,13 +258,13 @@ fn the_writer_waits_while_full_tables_take_all_their_memory() {
     }
     let writer = trial.store.writer().clone();
     let batch = std::sync::Arc::new(vec![delivery(16, &event(3)), delivery(17, &event(90))]);
-    faults.hold(Step::Looked);
+    faults.hold(Step::LookedUp);
     let append = trial
         .store
         .runtime
         .spawn(async move { writer.append(batch, 9).await });
-    faults.wait_until_met(Step::Looked);
-    faults.clear(Step::Looked);
+    faults.wait_until_met(Step::LookedUp);
+    faults.clear(Step::LookedUp);
     assert!(!append.is_finished());
     faults.clear_all();
     let appended = trial.store.runtime.block_on(append).unwrap().unwrap();
@@ -281,13 +281,19 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
     let key = store
         .aside()
         .query_row("SELECT hash_key FROM store", [], |row| row.get(0));
-    let print = Key(key.unwrap()).print(&Fields::from(&parse(&second)));
+    let fingerprint = Key(key.unwrap()).fingerprint(&Fields::from(&parse(&second)));
     // As if the second event's fingerprint were that of the first, which is stored.
     let entry = Entry {
         sequence: 1,
-        content: print.content ^ 1,
+        content: fingerprint.content ^ 1,
     };
-    store.with_index(|index| index.enter([(print.identity, entry)].into_iter().collect(), 1, None));
+    store.with_index(|index| {
+        index.enter(
+            [(fingerprint.identity, entry)].into_iter().collect(),
+            1,
+            None,
+        )
+    });
     let appended = store.append(&[delivery(2, &second)]).unwrap();
     assert_eq!((appended.unique, appended.rejected), (0, 1));
     let (reason, body): (String, Vec<u8>) = store

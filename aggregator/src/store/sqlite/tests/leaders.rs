@@ -2,7 +2,7 @@
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    query::{TopicCounts, TopicPage, TopicQuestion, TopicSort},
+    query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     sqlite::reader::SCAN_ROWS,
 };
 
@@ -19,7 +19,7 @@ const LED: [(TopicSort, bool); 6] = [
     (TopicSort::Last, true),
 ];
 
-fn ask(store: &Store, question: TopicQuestion, limit: usize) -> TopicPage {
+fn ask(store: &Store, question: TopicQuery, limit: usize) -> TopicPage {
     let page = store.reader().topics(question, limit);
     store.runtime.block_on(page).unwrap()
 }
@@ -31,11 +31,11 @@ fn learn(store: &Store) {
         .unwrap();
 }
 
-fn sorted(sort: TopicSort, is_descending: bool) -> TopicQuestion {
-    TopicQuestion {
+fn sorted(sort: TopicSort, is_descending: bool) -> TopicQuery {
+    TopicQuery {
         sort,
         is_descending,
-        ..TopicQuestion::default()
+        ..TopicQuery::default()
     }
 }
 
@@ -64,7 +64,7 @@ fn filled() -> Store {
 
 /// What the order has to be, from the rows.
 fn expected(store: &Store, sort: TopicSort, is_descending: bool, limit: usize) -> Vec<TopicCounts> {
-    let mut all = ask(store, TopicQuestion::default(), 1_000).topics;
+    let mut all = ask(store, TopicQuery::default(), 1_000).topics;
     assert!(all.len() >= usize::from(TOPICS));
     let key = |topic: &TopicCounts| match sort {
         TopicSort::Received => i64::try_from(topic.received).unwrap(),
@@ -146,9 +146,9 @@ fn a_scan_of_topics_ends_with_its_budget() {
         assert_eq!(page.topics.len() as u64, SCAN_ROWS, "{sort:?}");
         assert_eq!(page.total, u64::from(TOPICS));
     }
-    let with = |contains: &str| TopicQuestion {
+    let with = |contains: &str| TopicQuery {
         contains: contains.to_owned(),
-        ..TopicQuestion::default()
+        ..TopicQuery::default()
     };
     // By name a cursor goes on, also where nothing was found.
     let mut question = with("T17");
@@ -169,7 +169,7 @@ fn a_scan_of_topics_ends_with_its_budget() {
         .collect();
     assert_eq!(found, expected);
     assert_eq!(pages, u64::from(TOPICS).div_ceil(SCAN_ROWS));
-    let by_count = TopicQuestion {
+    let by_count = TopicQuery {
         sort: TopicSort::Received,
         is_descending: true,
         ..with("t")

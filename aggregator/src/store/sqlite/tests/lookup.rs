@@ -9,7 +9,7 @@ use crate::store::{
         FILE,
         dedup::{
             fingerprint::Key,
-            lookup::{Compared, LookedEvent, Rows, look},
+            lookup::{Compared, LookupEvent, Rows, look},
         },
         writer::state::State,
     },
@@ -39,13 +39,13 @@ fn rows(store: &Store) -> Rows {
 }
 
 /// What is known of a batch when the writer gets it.
-fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookedEvent> {
+fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
     let key = State::load(&store.aside()).unwrap().key;
     looked_with(store, &key, rows, batch)
 }
 
 /// The same without a connection of its own to what is at the path.
-fn looked_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookedEvent> {
+fn looked_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
     let slot = &store.reader().memory.index;
     let looked = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
     looked.unwrap().events
@@ -80,7 +80,7 @@ fn read_ahead(store: &Store) -> u64 {
     for (looked, arrival) in found.iter().zip(&batch[0].arrivals) {
         let entry = looked
             .found
-            .filter(|entry| entry.content != looked.print.content);
+            .filter(|entry| entry.content != looked.fingerprint.content);
         let expected = entry.and_then(|entry| {
             let event = arrival.as_ref().unwrap();
             Compared::read(&aside, entry.sequence, event).unwrap()
@@ -130,7 +130,7 @@ fn rows_are_never_read_from_another_store_that_was_in_the_place_of_this_one_for_
         let mut rows = rows(&store);
         let conflict = [delivery(2, &[event(3, 1)])];
         let key = State::load(&store.aside()).unwrap().key;
-        let is_same = |looked: &[LookedEvent]| looked[0].compared.map(|compared| compared.is_same);
+        let is_same = |looked: &[LookupEvent]| looked[0].compared.map(|compared| compared.is_same);
         if were_read {
             let before = looked_with(&store, &key, &mut rows, &conflict);
             assert_eq!(is_same(&before), Some(false));

@@ -7,7 +7,7 @@ use shared::event::Event;
 
 use super::harness::{Arrival, Store, json};
 use crate::store::{
-    query::TopicQuestion,
+    query::TopicQuery,
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,
@@ -121,7 +121,7 @@ pub fn check(store: &Store, model: &Model) {
     assert_eq!(shown, expected);
     let topics = store
         .runtime
-        .block_on(store.reader().topics(TopicQuestion::default(), 1_000));
+        .block_on(store.reader().topics(TopicQuery::default(), 1_000));
     let counted: BTreeMap<_, _> = topics
         .unwrap()
         .topics
@@ -188,7 +188,7 @@ fn check_digests(store: &Store, model: &Model) {
                 let (topic, id, content) = (*topic, *id, *content);
                 let json = json(&Arrival::Event { topic, id, content });
                 let event = Event::parse(&Bytes::from(json)).unwrap();
-                digest.add(&key, key.print(&Fields::from(&event)));
+                digest.add(&key, key.fingerprint(&Fields::from(&event)));
             }
         }
         let sql = "SELECT digest FROM topics WHERE name = ?1";

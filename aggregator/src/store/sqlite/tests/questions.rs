@@ -7,7 +7,7 @@ use shared::{event::Topic, message, subject};
 use super::harness::Store;
 use crate::store::{
     Delivery,
-    query::{Matching, Order, PayloadValue, Question},
+    query::{EventQuery, Filter, Order, PayloadValue},
     sqlite::reader::SCAN_ROWS,
 };
 
@@ -39,7 +39,7 @@ fn arrived() -> impl Strategy<Value = Arrived> {
     )
 }
 
-fn question() -> impl Strategy<Value = Question> {
+fn question() -> impl Strategy<Value = EventQuery> {
     let topics = prop::sample::subsequence(vec!["t0", "t1", "t2", "absent"], 0..=4);
     let time = || prop::option::of(0i64..30);
     let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
@@ -53,12 +53,12 @@ fn question() -> impl Strategy<Value = Question> {
         }),
     );
     (topics, time(), time(), order, source, contains, payload).prop_map(
-        |(topics, since, until, order, source, contains, payload)| Question {
+        |(topics, since, until, order, source, contains, payload)| EventQuery {
             topics: topics.into_iter().map(str::to_owned).collect(),
             since,
             until,
             order,
-            matching: Matching {
+            filter: Filter {
                 source,
                 contains,
                 payload: payload.into_iter().collect(),
@@ -68,13 +68,13 @@ fn question() -> impl Strategy<Value = Question> {
 }
 
 /// The plain way: every event is looked at.
-fn expected(known: &[Known], question: &Question) -> Vec<i64> {
-    let Question {
+fn expected(known: &[Known], question: &EventQuery) -> Vec<i64> {
+    let EventQuery {
         topics,
         since,
         until,
         order,
-        matching,
+        filter,
     } = question;
     let is_match = |event: &&(i64, &Known)| {
         let (_, event) = event;
@@ -82,15 +82,15 @@ fn expected(known: &[Known], question: &Question) -> Vec<i64> {
         (topics.is_empty() || topics.contains(&topic))
             && since.is_none_or(|since| event.processed_at >= since)
             && until.is_none_or(|until| event.processed_at < until)
-            && matching
+            && filter
                 .source
                 .as_ref()
                 .is_none_or(|source| *source == format!("s{}", event.source))
-            && matching
+            && filter
                 .contains
                 .as_ref()
                 .is_none_or(|text| event.payload().contains(text))
-            && matching
+            && filter
                 .payload
                 .iter()
                 .all(|part| part.value == event.content.to_string())
@@ -177,9 +177,9 @@ proptest! {
             loop {
                 let page = trial.store.ask(question.clone(), from, limit);
                 prop_assert!(page.events.len() <= limit);
-                let is_plain = Question { topics: Vec::new(), order: Order::NewestFirst, ..question.clone() }
-                    == Question::default();
-                let all = Question { matching: Matching::default(), ..question.clone() };
+                let is_plain = EventQuery { topics: Vec::new(), order: Order::NewestFirst, ..question.clone() }
+                    == EventQuery::default();
+                let all = EventQuery { filter: Filter::default(), ..question.clone() };
                 let total = is_plain.then(|| expected(&trial.known, &all).len() as u64);
                 prop_assert_eq!(page.total, total);
                 found.extend(page.events.iter().map(|event| event.sequence));
@@ -222,9 +222,9 @@ proptest! {
         let last = i64::try_from(trial.known.len()).unwrap();
         let (first, second) = (bounds.0.min(last), bounds.1.min(last));
         let (after, upto) = (first.min(second), first.max(second));
-        let question = Question {
+        let question = EventQuery {
             topics: topics.into_iter().map(str::to_owned).collect(),
-            ..Question::default()
+            ..EventQuery::default()
         };
         let inside = |sequence: &i64| *sequence > after && *sequence <= upto;
         let exact = expected(&trial.known, &question).into_iter().filter(inside).count();
@@ -242,13 +242,13 @@ fn a_question_about_much_ends_within_its_budget_and_goes_on() {
         trial.arrive(&events);
     }
     for topics in [vec![], vec!["t0".to_owned()]] {
-        let question = Question {
+        let question = EventQuery {
             topics,
-            matching: Matching {
+            filter: Filter {
                 contains: Some("nowhere".to_owned()),
-                ..Matching::default()
+                ..Filter::default()
             },
-            ..Question::default()
+            ..EventQuery::default()
         };
         let (mut from, mut pages) = (None, 0);
         loop {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use super::harness::{Store, delivery, event};
 use crate::store::{
-    query::{Extent, Matching, Question},
+    query::{EventQuery, Filter, PageBounds},
     sqlite::{FILE, options::Options},
 };
 
@@ -54,14 +54,14 @@ fn reads_that_overlap_keep_the_wal_below_twice_its_bound_and_none_is_refused() {
             Arc::clone(&pages),
         );
         store.runtime.spawn(async move {
-            let question = Arc::new(Question {
-                matching: Matching {
+            let question = Arc::new(EventQuery {
+                filter: Filter {
                     contains: Some("zzz".to_owned()),
-                    ..Matching::default()
+                    ..Filter::default()
                 },
-                ..Question::default()
+                ..EventQuery::default()
             });
-            let extent = Extent {
+            let extent = PageBounds {
                 from: None,
                 last: i64::MAX,
                 limit: 10,

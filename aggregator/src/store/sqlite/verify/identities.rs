@@ -4,7 +4,7 @@ use std::iter::Peekable;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{VerifyError, prints::Record, report::Check, topics::Topics};
+use super::{VerifyError, fingerprints::Record, report::Check, topics::Topics};
 use crate::store::sqlite::dedup::index::{Audit, Entry, IndexError};
 
 /// Whether an identity is stored twice. Is given the records in order.

@@ -15,7 +15,7 @@ use shared::{
 use self::{rejected::RejectedRow, stored::Stored};
 use super::{
     Bits, TemporaryError, Verification, Verified, VerifyError,
-    prints::Sorted,
+    fingerprints::Sorted,
     recount::Recount,
     report::{Check, Report},
 };

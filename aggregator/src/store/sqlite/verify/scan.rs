@@ -13,8 +13,8 @@ use super::{
 use crate::store::{
     ranges::Ranges,
     sqlite::{
-        dedup::fingerprint::{Fields, Print},
-        marks,
+        dedup::fingerprint::{Fields, Fingerprint},
+        topic_chain,
     },
 };
 
@@ -33,7 +33,7 @@ const MARK: &str = "SELECT ordinal FROM marks WHERE topic_id = ?1 AND sequence =
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     pub sequence: i64,
-    pub print: Print,
+    pub fingerprint: Fingerprint,
     pub incarnation: i64,
     pub stream_sequence: u64,
 }
@@ -125,17 +125,17 @@ impl<'a> Scan<'a> {
         let topic = self.topics.get(topic_id)?;
         let seen = Seen {
             sequence,
-            print: self.snapshot.key.print(&fields(topic, row)?),
+            fingerprint: self.snapshot.key.fingerprint(&fields(topic, row)?),
             incarnation: row.get(8)?,
             stream_sequence: row.get(9)?,
         };
         let previous: i64 = row.get(2)?;
         let counted = topic.count();
         counted.unique += 1;
-        counted.digest.add(&self.snapshot.key, seen.print);
+        counted.digest.add(&self.snapshot.key, seen.fingerprint);
         let ordinal = counted.unique;
         let last = std::mem::replace(&mut counted.last_sequence, sequence);
-        if marks::is_marked(ordinal) {
+        if topic_chain::is_marked(ordinal) {
             let marked = mark.query_row(params![topic_id, sequence], |row| row.get(0));
             let marked: Option<u64> = marked.optional()?;
             self.marks += u64::from(marked.is_some());

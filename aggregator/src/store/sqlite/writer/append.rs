@@ -29,17 +29,17 @@ use crate::store::{
     sqlite::{
         dedup::{
             index::{Entry, Index, Seal, Table},
-            lookup::{Looked, LookedEvent},
+            lookup::{LookupBatch, LookupEvent},
         },
         digest::Digest,
-        marks,
         memory::duplicates::Again,
+        topic_chain,
     },
-    waits::{Outcome, Told, Waits},
+    waits::{Outcome, OutcomeNotice, Waits},
 };
 
 /// What an append works on: changed in the transaction, or read.
-pub(super) struct Ground<'a> {
+pub(super) struct AppendContext<'a> {
     pub transaction: &'a Transaction<'a>,
     pub index: &'a Index,
     pub topics: &'a Topics,
@@ -48,7 +48,7 @@ pub(super) struct Ground<'a> {
 }
 
 /// What memory has to learn of an append, once it has committed.
-pub(super) struct Fresh {
+pub(super) struct CommittedChanges {
     pub entries: Table,
     /// The sequence of the last event.
     pub last: i64,
@@ -60,30 +60,33 @@ pub(super) struct Fresh {
     /// The duplicates in it.
     pub again: Vec<Again>,
     /// What became of the events that somebody waits for.
-    pub told: Vec<Told>,
+    pub told: Vec<OutcomeNotice>,
 }
 
 /// Appends a batch. Changes `next`; the caller saves it and commits.
 pub(super) fn append(
-    ground: &Ground<'_>,
+    context: &AppendContext<'_>,
     next: &mut State,
-    looked: &Looked,
+    looked: &LookupBatch,
     now: i64,
-) -> Result<(Appended, Fresh), StoreError> {
+) -> Result<(Appended, CommittedChanges), StoreError> {
     // Never earlier than what is stored, so that the order of sequences is an order of times.
     let processed_at = now.max(next.counters.processed_at);
-    let identities = looked.events.iter().map(|looked| looked.print.identity);
+    let identities = looked
+        .events
+        .iter()
+        .map(|looked| looked.fingerprint.identity);
     let mut append = Append {
-        ground,
-        insert: ground.transaction.prepare_cached(INSERT)?,
+        context,
+        insert: context.transaction.prepare_cached(INSERT)?,
         next,
         later: looked
             .asked
-            .and_then(|asked| ground.index.entered_after(asked)),
+            .and_then(|asked| context.index.entered_after(asked)),
         entries: Table::default(),
         topics: HashMap::new(),
         again: Vec::new(),
-        wanted: ground.waits.wanted_of(identities),
+        wanted: context.waits.wanted_of(identities),
         told: Vec::new(),
         done: Appended::default(),
         processed_at,
@@ -100,7 +103,7 @@ const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
 struct Append<'a> {
-    ground: &'a Ground<'a>,
+    context: &'a AppendContext<'a>,
     insert: CachedStatement<'a>,
     next: &'a mut State,
     /// The entries that came in after the batch was looked up; none where its answers are not to be used.
@@ -111,7 +114,7 @@ struct Append<'a> {
     again: Vec<Again>,
     /// The identities in it that somebody waits for.
     wanted: HashSet<u128>,
-    told: Vec<Told>,
+    told: Vec<OutcomeNotice>,
     done: Appended,
     processed_at: i64,
 }
@@ -120,7 +123,7 @@ impl<'a> Append<'a> {
     fn delivery(
         &mut self,
         delivery: &'a Delivery,
-        looked: &mut std::slice::Iter<'_, LookedEvent>,
+        looked: &mut std::slice::Iter<'_, LookupEvent>,
     ) -> Result<(), StoreError> {
         let events = delivery.arrivals.iter().flatten().count();
         let (looked_here, rest) = looked.as_slice().split_at(events);
@@ -128,7 +131,7 @@ impl<'a> Append<'a> {
         if was_applied(&self.next.lives, delivery) && self.is_stored(delivery, looked_here)? {
             self.done.redelivered += 1;
         } else {
-            let (transaction, now) = (self.ground.transaction, self.processed_at);
+            let (transaction, now) = (self.context.transaction, self.processed_at);
             let mut current = self.current()?;
             // The number was applied with another message: the broker gave it out again.
             if current.applied.contains(delivery.sequence) {
@@ -167,7 +170,7 @@ impl<'a> Append<'a> {
     fn event(
         &mut self,
         event: &'a Event,
-        looked: LookedEvent,
+        looked: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
         let outcome = match self.see(event, looked)? {
@@ -183,7 +186,7 @@ impl<'a> Append<'a> {
                 self.duplicate(event, stored, origin, true)?;
                 self.done.conflicts += 1;
                 let kept = &mut self.next.counters.conflicts_kept;
-                kept::conflict(self.ground.transaction, kept, event, stored, origin)?;
+                kept::conflict(self.context.transaction, kept, event, stored, origin)?;
                 Outcome::Conflict(stored)
             }
             Seen::Collision(stored) => {
@@ -191,9 +194,9 @@ impl<'a> Append<'a> {
                 Outcome::Rejected
             }
         };
-        if self.wanted.contains(&looked.print.identity) {
-            self.told.push(Told {
-                identity: looked.print.identity,
+        if self.wanted.contains(&looked.fingerprint.identity) {
+            self.told.push(OutcomeNotice {
+                identity: looked.fingerprint.identity,
                 place: (origin.delivery.sequence, origin.position),
                 outcome,
             });
@@ -227,7 +230,7 @@ impl<'a> Append<'a> {
     fn insert(
         &mut self,
         event: &'a Event,
-        looked: LookedEvent,
+        looked: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
         let (processed_at, key) = (self.processed_at, self.next.key);
@@ -237,7 +240,7 @@ impl<'a> Append<'a> {
         topic.received += 1;
         topic.unique += 1;
         topic.last_sequence = sequence;
-        topic.digest.add(&key, looked.print);
+        topic.digest.add(&key, looked.fingerprint);
         self.insert.execute(params![
             sequence,
             topic_id,
@@ -252,12 +255,12 @@ impl<'a> Append<'a> {
             origin.position,
             event.timestamp.is_filled(),
         ])?;
-        marks::mark(self.ground.transaction, topic_id, sequence, ordinal)?;
+        topic_chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
         let entry = Entry {
             sequence,
-            content: looked.print.content,
+            content: looked.fingerprint.content,
         };
-        self.entries.insert(looked.print.identity, entry);
+        self.entries.insert(looked.fingerprint.identity, entry);
         self.next.last_event = sequence;
         self.done.unique += 1;
         Ok(())
@@ -266,7 +269,7 @@ impl<'a> Append<'a> {
     fn rejection(&mut self, rejection: &Rejection, origin: Origin<'_>) -> Result<(), StoreError> {
         self.done.rejected += 1;
         let kept = &mut self.next.counters.rejected_kept;
-        kept::rejection(self.ground.transaction, kept, rejection, origin)?;
+        kept::rejection(self.context.transaction, kept, rejection, origin)?;
         Ok(())
     }
 
@@ -277,11 +280,11 @@ impl<'a> Append<'a> {
             Entry::Occupied(entry) => return Ok(entry.into_mut()),
             Entry::Vacant(entry) => entry,
         };
-        let Ground {
+        let AppendContext {
             transaction,
             topics,
             ..
-        } = self.ground;
+        } = self.context;
         let row = if let Some(row) = topics.get(transaction, topic)? {
             row
         } else {
@@ -300,13 +303,13 @@ impl<'a> Append<'a> {
         Ok(entry.insert(row))
     }
 
-    fn finish(self) -> Result<(Appended, Fresh), StoreError> {
-        let Ground {
+    fn finish(self) -> Result<(Appended, CommittedChanges), StoreError> {
+        let AppendContext {
             transaction,
             index,
             bounds,
             ..
-        } = self.ground;
+        } = self.context;
         let mut topics: Vec<_> = self.topics.into_iter().collect();
         // In the order in which they lie on their pages.
         topics.sort_unstable_by_key(|(_, row)| row.id);
@@ -323,7 +326,7 @@ impl<'a> Append<'a> {
         if self.done.unique + self.done.duplicates + self.done.rejected > 0 {
             self.next.counters.processed_at = self.processed_at;
         }
-        let fresh = Fresh {
+        let changes = CommittedChanges {
             entries: self.entries,
             last,
             seal,
@@ -335,6 +338,6 @@ impl<'a> Append<'a> {
             again: self.again,
             told: self.told,
         };
-        Ok((self.done, fresh))
+        Ok((self.done, changes))
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tracing::warn;
 
 use crate::store::{
-    Delivery, Met, StoreError, Witness,
+    Delivery, ObservedStream, StoreError, Witness,
     ranges::{Ranges, Tracked},
 };
 
@@ -122,7 +122,7 @@ impl Incarnation {
 pub(in crate::store) fn meet(
     transaction: &Transaction<'_>,
     lives: &mut Vec<Incarnation>,
-    met: &Met,
+    met: &ObservedStream,
     now: i64,
 ) -> Result<u64, StoreError> {
     let stream = &met.stream;
@@ -154,7 +154,7 @@ pub(in crate::store) fn meet(
 fn note_missing(
     transaction: &Transaction<'_>,
     lives: &mut [Incarnation],
-    met: &Met,
+    met: &ObservedStream,
     now: i64,
 ) -> Result<u64, StoreError> {
     let Some((current, earlier)) = lives.split_last_mut() else {

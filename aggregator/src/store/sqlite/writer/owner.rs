@@ -8,19 +8,19 @@ use tracing::{debug, warn};
 
 use super::{
     Place, Task, Work,
-    append::{self, Fresh, Ground},
+    append::{self, AppendContext, CommittedChanges},
     incarnation, kept,
     state::State,
     topics::Topics,
     wal::Wal,
 };
 use crate::store::{
-    Appended, Met, Position, Standing, StoreError,
+    Appended, ObservedStream, Position, Standing, StoreError,
     sqlite::{
         dedup::{
             fingerprint::Key,
             index::{self, Asked, Index, Step},
-            lookup::{LookFailed, Looked, Slot},
+            lookup::{LookupBatch, LookupError, Slot},
         },
         file::{files::Files, schema},
         gate::Gate,
@@ -112,16 +112,15 @@ impl Owner {
                     let _ = reply.send(self.meet(&met, now));
                 }
                 Work::Other(Task::AcknowledgeMissing(now, reply)) => {
-                    let _ = reply.send(self.write(|ground, next| {
-                        incarnation::acknowledge_missing(ground.transaction, now)?;
+                    let _ = reply.send(self.write(|context, next| {
+                        incarnation::acknowledge_missing(context.transaction, now)?;
                         Ok(std::mem::take(&mut next.missing))
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
-                    let _ =
-                        reply.send(self.write(|ground, _| {
-                            Ok(kept::mark_requeued(ground.transaction, id, now)?)
-                        }));
+                    let _ = reply.send(self.write(|context, _| {
+                        Ok(kept::mark_requeued(context.transaction, id, now)?)
+                    }));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
                     let _ = reply.send(self.look());
@@ -137,41 +136,41 @@ impl Owner {
 
     fn append(
         &mut self,
-        looked: Result<Looked, LookFailed>,
+        looked: Result<LookupBatch, LookupError>,
         now: i64,
     ) -> Result<Appended, StoreError> {
         let looked = match looked {
             Ok(looked) => looked,
-            Err(LookFailed { error, asked }) if self.is_in_use(asked) => {
+            Err(LookupError { error, asked }) if self.is_in_use(asked) => {
                 // The index may be gone with the whole directory, which is what there is to say then.
                 self.check_files()?;
                 return self.fail(error.into());
             }
             // That index is gone already, and what is in its place has not failed.
-            Err(LookFailed { error, .. }) => return Err(error.into()),
+            Err(LookupError { error, .. }) => return Err(error.into()),
         };
-        if let Err(err) = self.place.options.faults.at(Step::Looked) {
+        if let Err(err) = self.place.options.faults.at(Step::LookedUp) {
             return self.fail(err.into());
         }
-        let (done, mut fresh) =
-            self.write(|ground, next| append::append(ground, next, &looked, now))?;
+        let (done, mut changes) =
+            self.write(|context, next| append::append(context, next, &looked, now))?;
         let committed = self.place.options.faults.at(Step::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
         }
-        self.duplicates.enter(std::mem::take(&mut fresh.again));
-        let told = std::mem::take(&mut fresh.told);
-        let last = fresh.last;
-        self.enter(fresh);
+        self.duplicates.enter(std::mem::take(&mut changes.again));
+        let told = std::mem::take(&mut changes.told);
+        let last = changes.last;
+        self.enter(changes);
         self.tell_last(last);
         // At last: whoever is told asks at once, and finds it.
         self.waits.tell(&told);
         Ok(done)
     }
 
-    fn meet(&mut self, met: &Met, now: i64) -> Result<Position, StoreError> {
-        self.write(|ground, next| {
-            next.missing += incarnation::meet(ground.transaction, &mut next.lives, met, now)?;
+    fn meet(&mut self, met: &ObservedStream, now: i64) -> Result<Position, StoreError> {
+        self.write(|context, next| {
+            next.missing += incarnation::meet(context.transaction, &mut next.lives, met, now)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
                 standing: next.standing(),
@@ -184,7 +183,7 @@ impl Owner {
     /// connection, and read again from the file. Others learn of a change only after COMMIT.
     fn write<T>(
         &mut self,
-        change: impl FnOnce(&Ground<'_>, &mut State) -> Result<T, StoreError>,
+        change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
@@ -246,7 +245,7 @@ impl Owner {
     fn transact<T>(
         &self,
         mut open: Open,
-        change: impl FnOnce(&Ground<'_>, &mut State) -> Result<T, StoreError>,
+        change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
     ) -> Result<(Open, T), StoreError> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let index = slot
@@ -259,26 +258,26 @@ impl Owner {
             topics,
         } = &mut open;
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let ground = Ground {
+        let context = AppendContext {
             transaction: &transaction,
             index,
             topics,
             waits: &self.waits,
             bounds: &self.place.options.bounds,
         };
-        let done = change(&ground, state)?;
+        let done = change(&context, state)?;
         state.save(&transaction)?;
         transaction.commit()?;
         Ok((open, done))
     }
 
     /// Tells memory what has committed.
-    fn enter(&mut self, fresh: Fresh) {
+    fn enter(&mut self, changes: CommittedChanges) {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         if let (Some(open), Some(index)) = (&mut self.open, slot.as_ref()) {
-            index.enter(fresh.entries, fresh.last, fresh.seal);
-            self.leaders.enter(&fresh.topics, fresh.processed_at);
-            open.topics.remember(fresh.topics);
+            index.enter(changes.entries, changes.last, changes.seal);
+            self.leaders.enter(&changes.topics, changes.processed_at);
+            open.topics.remember(changes.topics);
         }
     }
 
@@ -419,7 +418,7 @@ mod tests {
         let fails = |owner: &mut Owner, asked| {
             let error = IndexError::Wrong("a test wants it so");
             owner
-                .append(Err(LookFailed { error, asked }), 0)
+                .append(Err(LookupError { error, asked }), 0)
                 .unwrap_err();
         };
         let first = asked();

@@ -6,7 +6,7 @@ use super::IndexError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::store) enum Step {
     /// The writer is given a batch that was looked up.
-    Looked,
+    LookedUp,
     /// A transaction has committed; the index does not know its events yet.
     Committed,
     /// A full table is about to be sorted.

@@ -168,12 +168,12 @@ fn read(
     let mut rows = statement.query(params![after, limit])?;
     let mut entries = Vec::with_capacity(limit);
     while let Some(row) = rows.next()? {
-        let print = key.print(&Fields::of_row(row, 1)?);
+        let fingerprint = key.fingerprint(&Fields::of_row(row, 1)?);
         let entry = Entry {
             sequence: row.get(0)?,
-            content: print.content,
+            content: fingerprint.content,
         };
-        entries.push((print.identity, entry));
+        entries.push((fingerprint.identity, entry));
     }
     Ok(entries)
 }

@@ -96,7 +96,7 @@ impl Sealed {
         identities: &[u128],
         answers: &mut [Option<Entry>],
     ) -> Result<(), IndexError> {
-        let mut open = Question::all(identities, answers);
+        let mut open = PendingLookup::all(identities, answers);
         if open.is_empty() {
             return Ok(());
         }
@@ -192,7 +192,7 @@ impl Sealed {
 }
 
 /// An identity that is looked up.
-struct Question {
+struct PendingLookup {
     key: [u8; 16],
     /// As the filters want it.
     hash: u64,
@@ -200,7 +200,7 @@ struct Question {
     place: usize,
 }
 
-impl Question {
+impl PendingLookup {
     /// Those without an answer, in the order of their keys.
     fn all(identities: &[u128], answers: &[Option<Entry>]) -> Vec<Self> {
         let places = 0..identities.len();

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension};
 use shared::event::{Content, Event};
 use tracing::debug;
 
-use super::LookedEvent;
+use super::LookupEvent;
 use crate::store::{
     StoreError,
     sqlite::{
@@ -92,7 +92,7 @@ impl Rows {
     }
 
     /// Reads the rows of events that have another content than the index knows of them.
-    pub(super) fn compare(&mut self, events: &[&Event], looked: &mut [LookedEvent]) {
+    pub(super) fn compare(&mut self, events: &[&Event], looked: &mut [LookupEvent]) {
         // The writer opens the file anew then, too.
         let replaced = self.files.replaced();
         if std::mem::replace(&mut self.replaced, replaced) != replaced {
@@ -101,10 +101,17 @@ impl Rows {
         let mut wanted: Vec<(i64, usize)> = looked
             .iter()
             .enumerate()
-            .filter_map(|(index, LookedEvent { print, found, .. })| {
-                let entry = found.filter(|entry| entry.content != print.content)?;
-                Some((entry.sequence, index))
-            })
+            .filter_map(
+                |(
+                    index,
+                    LookupEvent {
+                        fingerprint, found, ..
+                    },
+                )| {
+                    let entry = found.filter(|entry| entry.content != fingerprint.content)?;
+                    Some((entry.sequence, index))
+                },
+            )
             .collect();
         if wanted.is_empty() {
             return;

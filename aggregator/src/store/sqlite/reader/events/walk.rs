@@ -9,7 +9,7 @@ use crate::store::{
     query::Order,
     sqlite::{
         gate::Inside,
-        marks::{Back, Chain},
+        topic_chain::{Back, Chain},
     },
 };
 

@@ -4,7 +4,7 @@ use rusqlite::Row;
 use shared::event::{Content, Event};
 
 use super::column;
-use crate::store::sqlite::verify::{Verification, VerifyError, prints::Sorted};
+use crate::store::sqlite::verify::{Verification, VerifyError, fingerprints::Sorted};
 
 /// As its row has it, in whatever type somebody may have left there.
 pub(super) struct Stored {

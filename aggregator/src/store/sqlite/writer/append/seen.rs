@@ -12,7 +12,7 @@ use crate::store::{
     sqlite::dedup::{
         fingerprint::Fields,
         index::{Entry, IndexError},
-        lookup::{Compared, LookedEvent},
+        lookup::{Compared, LookupEvent},
     },
 };
 
@@ -32,7 +32,7 @@ impl<'a> Append<'a> {
     pub(super) fn is_stored(
         &mut self,
         delivery: &'a Delivery,
-        looked: &[LookedEvent],
+        looked: &[LookupEvent],
     ) -> Result<bool, StoreError> {
         let mut rejections = delivery.arrivals.len() - looked.len();
         for (event, looked) in delivery.arrivals.iter().flatten().zip(looked) {
@@ -58,7 +58,7 @@ impl<'a> Append<'a> {
                 return Ok(true);
             }
             kept += self
-                .ground
+                .context
                 .transaction
                 .prepare_cached(
                     "SELECT count(*) FROM rejected WHERE incarnation = ?1 AND stream_sequence = ?2",
@@ -75,10 +75,10 @@ impl<'a> Append<'a> {
         let Some(event) = rejection.earlier_event(&delivery.subject, delivery.time) else {
             return Ok(false);
         };
-        let print = self.next.key.print(&Fields::from(&event));
-        let found = self.ground.index.find(print.identity)?;
-        let looked = LookedEvent {
-            print,
+        let fingerprint = self.next.key.fingerprint(&Fields::from(&event));
+        let found = self.context.index.find(fingerprint.identity)?;
+        let looked = LookupEvent {
+            fingerprint,
             found,
             compared: None,
         };
@@ -88,29 +88,33 @@ impl<'a> Append<'a> {
 
     /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ, and here only
     /// where it was not read ahead: it is of this batch, or was appended since the batch was looked up.
-    pub(super) fn see(&self, event: &Event, looked: LookedEvent) -> Result<Seen, StoreError> {
-        let LookedEvent {
-            print,
+    pub(super) fn see(&self, event: &Event, looked: LookupEvent) -> Result<Seen, StoreError> {
+        let LookupEvent {
+            fingerprint,
             found,
             compared,
         } = looked;
-        let entry = match (self.entries.get(&print.identity), &self.later) {
+        let entry = match (self.entries.get(&fingerprint.identity), &self.later) {
             (Some(entry), _) => Some(*entry),
             (None, Some(later)) => {
                 let mut later = later.iter();
-                found.or_else(|| later.find_map(|table| table.get(&print.identity)).copied())
+                found.or_else(|| {
+                    later
+                        .find_map(|table| table.get(&fingerprint.identity))
+                        .copied()
+                })
             }
-            (None, None) => self.ground.index.find(print.identity)?,
+            (None, None) => self.context.index.find(fingerprint.identity)?,
         };
         let Some(Entry { sequence, content }) = entry else {
             return Ok(Seen::Never);
         };
-        if content == print.content {
+        if content == fingerprint.content {
             return Ok(Seen::Same(sequence));
         }
         let compared = match compared.filter(|compared| compared.sequence == sequence) {
             Some(compared) => Some(compared),
-            None => Compared::read(self.ground.transaction, sequence, event)?,
+            None => Compared::read(self.context.transaction, sequence, event)?,
         };
         let Compared {
             topic_id,
@@ -130,7 +134,7 @@ impl<'a> Append<'a> {
     fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
         let row = match self.topics.get(topic) {
             Some(row) => return Ok(Some(row.id)),
-            None => self.ground.topics.get(self.ground.transaction, topic)?,
+            None => self.context.topics.get(self.context.transaction, topic)?,
         };
         Ok(row.map(|row| row.id))
     }

@@ -9,21 +9,21 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::store::query::{Matching, PayloadValue};
+use crate::store::query::{Filter, PayloadValue};
 
 /// A [`Matching`], made ready.
 pub(super) struct Matcher<'a> {
-    matching: &'a Matching,
+    filter: &'a Filter,
     contains: Option<Finder<'a>>,
 }
 
-impl Matching {
+impl Filter {
     /// None where every event matches.
     pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
         let is_any = *self == Self::default();
         let contains = self.contains.as_ref();
         (!is_any).then(|| Matcher {
-            matching: self,
+            filter: self,
             contains: contains.map(|text| Finder::new(text.as_bytes())),
         })
     }
@@ -32,11 +32,11 @@ impl Matching {
 impl Matcher<'_> {
     pub fn is_match(&self, source: &str, payload: &str) -> bool {
         let contains = |finder: &Finder<'_>| finder.find(payload.as_bytes()).is_some();
-        let Matching {
+        let Filter {
             source: wanted,
             payload: values,
             ..
-        } = self.matching;
+        } = self.filter;
         wanted.as_ref().is_none_or(|wanted| wanted == source)
             && self.contains.as_ref().is_none_or(contains)
             && values.iter().all(|value| value.is_in(payload))
@@ -210,19 +210,19 @@ mod tests {
 
     #[test]
     fn text_is_found_as_it_is_written() {
-        let matching = |contains: &str, source: Option<&str>| Matching {
+        let filter = |contains: &str, source: Option<&str>| Filter {
             contains: Some(contains.to_owned()),
             source: source.map(str::to_owned),
             payload: Vec::new(),
         };
-        let is_match = |matching: &Matching| {
-            let matcher = matching.matcher().unwrap();
+        let is_match = |filter: &Filter| {
+            let matcher = filter.matcher().unwrap();
             matcher.is_match("s", PAYLOAD)
         };
-        assert!(is_match(&matching("\"b\": 1.50", None)));
-        assert!(is_match(&matching("\\u00e4", Some("s"))));
-        assert!(!is_match(&matching("absent", None)));
-        assert!(!is_match(&matching("big", Some("S"))));
-        assert!(Matching::default().matcher().is_none());
+        assert!(is_match(&filter("\"b\": 1.50", None)));
+        assert!(is_match(&filter("\\u00e4", Some("s"))));
+        assert!(!is_match(&filter("absent", None)));
+        assert!(!is_match(&filter("big", Some("S"))));
+        assert!(Filter::default().matcher().is_none());
     }
 }
