@@ -178,6 +178,13 @@ impl Index {
         self.shared.memory().sealing.is_empty()
     }
 
+    /// Whether nothing is sealed or merged either.
+    #[cfg(test)]
+    pub fn is_idle(&self) -> bool {
+        let memory = self.shared.memory();
+        memory.sealing.is_empty() && memory.merged == Some(memory.sealed)
+    }
+
     /// Looks an identity up.
     pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
         let found = self.looking().find(&[identity])?;

@@ -132,13 +132,22 @@ impl Store {
 
     /// Waits until no full table waits to be sealed, or the index has failed.
     pub fn settle(&self) {
+        self.wait_for_index(Index::is_settled);
+    }
+
+    /// Waits until the index writes no file, or has failed.
+    pub fn idle(&self) {
+        self.wait_for_index(Index::is_idle);
+    }
+
+    fn wait_for_index(&self, is_done: impl Fn(&Index) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(60);
         let index = self.reader().memory.index.read().unwrap();
         while index
             .as_ref()
-            .is_some_and(|index| index.is_sound() && !index.is_settled())
+            .is_some_and(|index| index.is_sound() && !is_done(index))
         {
-            assert!(Instant::now() < deadline, "a table is never sealed");
+            assert!(Instant::now() < deadline, "the index never comes to rest");
             std::thread::yield_now();
         }
     }

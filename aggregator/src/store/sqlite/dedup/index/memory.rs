@@ -37,6 +37,8 @@ pub(super) struct Memory {
     pub sealed: i64,
     /// Tables of the tree that were not merged with others yet.
     pub unmerged: usize,
+    /// What was sealed when the last merge began; none before the first.
+    pub merged: Option<i64>,
     /// Why sealing or merging has ended early.
     pub failure: Option<IndexError>,
     /// The threads are to end.
@@ -85,6 +87,7 @@ impl Memory {
             sealing: VecDeque::new(),
             sealed: reach,
             unmerged: 0,
+            merged: None,
             failure: None,
             stop: false,
         }

@@ -117,7 +117,6 @@ fn next_full(shared: &Shared) -> Option<Arc<Sealing>> {
 
 /// Merges whenever the tree has grown.
 fn merge(shared: &Shared) -> Result<(), IndexError> {
-    let mut merged_to = None;
     loop {
         let reach = {
             let mut memory = shared.memory();
@@ -125,7 +124,7 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
                 if memory.stop || memory.failure.is_some() {
                     return Ok(());
                 }
-                if merged_to != Some(memory.sealed) {
+                if memory.merged != Some(memory.sealed) {
                     break memory.sealed;
                 }
                 memory = shared.wait(memory);
@@ -144,6 +143,6 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
                 break;
             }
         }
-        merged_to = Some(reach);
+        shared.memory().merged = Some(reach);
     }
 }
