@@ -99,7 +99,8 @@ pub fn data_member(media_type: Option<&str>, body: &[u8]) -> Option<(&'static st
 /// The violation of an event larger than [`MAX_EVENT_BYTES`].
 #[must_use]
 pub fn too_large(bytes: usize) -> Violation {
-    let message = format!("the event has {bytes} bytes as JSON; the maximum is {MAX_EVENT_BYTES}");
+    let message =
+        format!("the event has {bytes} bytes as JSON, at most {MAX_EVENT_BYTES} are accepted");
     Violation::new(None, Code::TooLarge, message)
 }
 

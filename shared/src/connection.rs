@@ -1,9 +1,9 @@
 //! The connection to NATS: opened once, reconnected after every loss, with an observable state.
 //!
-//! A server's version is checked on every connect before the server is used: a reconnect may reach another server, and
-//! the client sends queued messages before the version can be checked. Work that depends on the server therefore gets the
-//! number of the connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the
-//! same connection carried it.
+//! The version of the server is checked after every connect, because a reconnect may reach another server. The client sends
+//! its queued messages before that check can finish. Work that depends on the server therefore gets the number of the
+//! connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same connection
+//! carried it.
 
 mod servers;
 #[cfg(test)]
@@ -144,7 +144,7 @@ impl Connection {
             && self.client.connection_state() == ConnectionState::Connected
     }
 
-    /// Whether the connection with this number is still the client's last one, so that everything received so far came from
+    /// Whether the connection with this number is still the client's last one, so that everything received so far was sent by
     /// the server that was checked then.
     #[must_use]
     pub fn is_still(&self, connects: u64) -> bool {

@@ -1,7 +1,7 @@
 //! The event, parsed at the edge into a type that cannot be invalid.
 //!
-//! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload is kept
-//! as the bytes received: it is checked to be a JSON object and never reserialized from parsed values.
+//! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload is kept as
+//! the bytes received: it is checked to be a JSON object and never reserialized from parsed values.
 //!
 //! In a message the timestamp may be `null` when the producer has no clock. The time at which the stream stored the message
 //! is used instead; it is marked as filled in and never compared with another timestamp.
@@ -62,8 +62,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// Parses one event from its JSON, which must already be syntactically valid, as the elements
-    /// returned by [`crate::message::elements`] are.
+    /// Parses one event from its JSON, which must already be syntactically valid, as the elements returned by
+    /// [`crate::message::elements`] are.
     ///
     /// # Errors
     /// All violations of the rules, at most [`MAX_VIOLATIONS`].
@@ -83,7 +83,7 @@ impl Event {
     fn parse_with(json: &Bytes, arrival: Option<i64>) -> Result<Self, Vec<Violation>> {
         if json.len() > MAX_EVENT_BYTES {
             let message = format!(
-                "the event has {} bytes; the maximum is {MAX_EVENT_BYTES}",
+                "the event has {} bytes, at most {MAX_EVENT_BYTES} are accepted",
                 json.len()
             );
             return Err(vec![Violation::new(None, Code::TooLarge, message)]);
@@ -176,7 +176,7 @@ macro_rules! name {
                     1..=MAX_NAME_BYTES => Ok(Self(text.into())),
                     bytes => Err((
                         Code::TooLong,
-                        format!("has {bytes} bytes; the maximum is {MAX_NAME_BYTES}"),
+                        format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are accepted"),
                     )),
                 }
             }
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_filled_in_only_on_arrival_and_only_where_it_is_null() {
+    fn a_timestamp_is_filled_in_only_on_arrival_and_only_if_null() {
         let json = |timestamp: &str| {
             Bytes::from(format!(
                 r#"{{"topic":"t","event_id":"1","timestamp":{timestamp},"source":"s","payload":{{}}}}"#

@@ -62,7 +62,8 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
             return whole(Reason::NotEvents, "the array is empty".into());
         }
         Ok(Elements { total, .. }) if total > MAX_ELEMENTS => {
-            let detail = format!("the array has {total} elements; the maximum is {MAX_ELEMENTS}");
+            let detail =
+                format!("the array has {total} elements, at most {MAX_ELEMENTS} are accepted");
             return whole(Reason::TooMany, detail.into());
         }
         Ok(elements) => elements.kept,

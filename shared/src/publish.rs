@@ -205,7 +205,7 @@ impl Publisher {
     /// the order of messages is not guaranteed.
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] where the driver has ended.
+    /// [`PublishError::Stopped`] if the driver has ended.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
         let (split, positions) = split(events, self.max_events);
         let origin = Origin::current();
@@ -220,7 +220,7 @@ impl Publisher {
     /// The caller must respect [`Options::max_events`] and, for more than one event, [`MESSAGE_BYTES`].
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] where the driver has ended.
+    /// [`PublishError::Stopped`] if the driver has ended.
     pub async fn submit_chunk(
         &self,
         topic: Topic,

@@ -31,7 +31,7 @@ pub struct Elements {
     pub total: usize,
 }
 
-/// Splits a JSON array into its elements; a single object is one element. At max `max` are kept.
+/// Splits a JSON array into its elements; a single object is one element. At most `max` are kept.
 ///
 /// # Errors
 /// If the body is not JSON, or is a string, number, boolean or null.

@@ -4,7 +4,8 @@ use super::gather::Message;
 use crate::trace::{Kind, Span, TraceContext, Tracer};
 
 /// Starts a span that covers the time from the first attempt to the `PubAck`. It belongs to the trace of the first request
-/// with events in the message and is linked to the first 128 others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
+/// with events in the message and is linked to the first 128 others
+/// (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
 pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -> Span {
     let mut contexts = contexts(message);
     let first = contexts.next();

@@ -135,7 +135,7 @@ impl Export {
         }
     }
 
-    /// Sends the queued spans, for at most one second. Must not be called on the only thread of the runtime, which it blocks.
+    /// Sends the queued spans, for at most one second. Blocks the calling thread, so the runtime must run on other threads.
     pub fn end(self) {
         if let Some((provider, _)) = self.0 {
             // A failure to send was logged by the collector.
