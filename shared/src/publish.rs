@@ -59,12 +59,12 @@ pub struct Options {
     pub tracer: Tracer,
 }
 
-/// A valid event, as the JSON received.
+/// An event that is valid, as the JSON that came.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// The topic, which determines the subject.
     pub topic: Topic,
-    /// The JSON of the event, at most [`crate::event::MAX_EVENT_BYTES`].
+    /// Its JSON, at most [`crate::event::MAX_EVENT_BYTES`].
     pub json: Bytes,
 }
 
