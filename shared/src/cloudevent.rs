@@ -1,33 +1,34 @@
-//! `CloudEvents` 1.0 as events of ours: the JSON format of the specification (version 1.0.2), nothing lost.
+//! The lossless mapping of `CloudEvents` 1.0 to events: the JSON format of the specification (version 1.0.2).
 //!
-//! | of a `CloudEvent` | becomes |
+//! | `CloudEvent` | event |
 //! |---|---|
 //! | `type` | topic |
-//! | `source` and `id` | `event_id`, as the JSON array `["source","id"]`: no two pairs have the same text |
+//! | `source` and `id` | `event_id`, the JSON array `["source","id"]`, unique for each pair |
 //! | `source` | source |
-//! | `time` | timestamp; without one it is the time of arrival, marked as such |
-//! | the rest | payload |
+//! | `time` | timestamp; if missing, the time of arrival, marked as filled in |
+//! | everything else | payload |
 //!
-//! Names go through [`fitted`]; `type`, `source` and `id` stand in the payload too where a digest took their place.
+//! Names go through [`bounded_name`]; if a digest replaces `type`, `source` or `id`, the payload contains the original.
 //!
-//! The payload is a canonical form, so that an event sent again in another mode is no conflict:
+//! The payload has a canonical form, so that an event sent again in another mode does not conflict:
 //!
-//! - `specversion` comes first, then the attributes by name, then `data` or `data_base64`.
-//! - Attributes are strings: an integer and a boolean as their canonical string, which is all that headers have.
-//! - Data without a type is JSON and says so, as the JSON format implies. `application/json` with the parameter
-//!   `charset=utf-8` is `application/json`; without data it says nothing and is left out.
-//! - Data is `data` where it is JSON or text in UTF-8 by its type, otherwise `data_base64`, however it was sent. Empty
-//!   data is no data, for the binary mode cannot tell them apart.
-//! - Strings, those within the data too, are written in one way. All else within JSON data stays byte for byte.
+//! - `specversion` is first, then the attributes sorted by name, then `data` or `data_base64`.
+//! - Attributes are strings: an integer or a boolean becomes its canonical string, since headers carry strings only.
+//! - Data without a type is JSON, as the JSON format implies, and gets `datacontenttype` `application/json`.
+//!   `application/json` with the parameter `charset=utf-8` is `application/json`; without data it is omitted.
+//! - Data is stored as `data` if its type is JSON or UTF-8 text, otherwise as `data_base64`, however it was sent. Empty
+//!   data is treated as absent, because the binary mode cannot distinguish the two.
+//! - Strings, including those within data, have one canonical spelling. Everything else within JSON data is kept byte
+//!   for byte.
 //!
-//! What the specification leaves open stays as it came: JSON other than a string where the type is not JSON, strings in
-//! a character set other than UTF-8, and media types that only look different. `null` is data.
+//! Anything the specification leaves undefined is kept as received: JSON values other than strings if the type is not
+//! JSON, strings in a character set other than UTF-8, and equivalent spellings of media types. `null` is data.
 //!
-//! White space within JSON data is stored as it came and not compared ([`is_same_payload`]), for libraries that embed
-//! data in the structured mode leave it out.
+//! White space within JSON data is stored as received but not compared ([`is_same_payload`]), because libraries that
+//! embed data in the structured mode drop it.
 //!
-//! The crate `cloudevents-sdk` is not used: it parses data into numbers and prints it again, so that `1.50` comes back
-//! as `1.5`, and the integers beyond 64 bits as something else.
+//! The crate `cloudevents-sdk` is not used: it parses data into numbers and serializes them again, which turns `1.50`
+//! into `1.5` and alters integers beyond 64 bits.
 
 mod data;
 mod members;
@@ -47,26 +48,26 @@ pub use self::data::is_json;
 use self::members::Members;
 use crate::event::{
     Code, Event, EventId, MAX_DEPTH, MAX_EVENT_BYTES, MAX_NAME_BYTES, Payload, Source, Text,
-    Timestamp, Topic, Violation, fitted,
+    Timestamp, Topic, Violation, bounded_name,
 };
 
-/// The only version taken.
+/// The only supported version.
 const VERSION: &str = "1.0";
 
-/// What each payload begins with.
+/// The beginning of every payload.
 const PAYLOAD_HEAD: &str = r#"{"specversion":"1.0""#;
 
-/// More than all of an event's JSON but its payload: three names and a time, each byte escaped as six, and the fields'
-/// own names.
+/// Upper bound on the bytes of an event's JSON without its payload: three names and a timestamp, with each byte escaped
+/// as six, and the names of the fields.
 const MAX_FRAME_BYTES: usize = 4 * 6 * MAX_NAME_BYTES + 256;
 
-/// The event of a `CloudEvent` in the JSON format, which must be syntactically valid already. `arrival`, in nanoseconds
-/// since 1970, is its timestamp where it has no `time`; [`Event::to_json`] writes that as `null`.
+/// Converts a `CloudEvent` in the JSON format, which must already be syntactically valid JSON, to an event. Without a
+/// `time` its timestamp is `arrival`, in nanoseconds since 1970; [`Event::to_json`] writes that as `null`.
 ///
 /// # Errors
-/// The violations of the rules, as [`Event::parse`] tells them, by the names that the `CloudEvent` has for its parts.
-/// Of a version other than 1.0 only that it is one. Its JSON, and the JSON of the event that it becomes, have at most
-/// [`MAX_EVENT_BYTES`] each.
+/// The violations of the rules, as for [`Event::parse`], with the names of the `CloudEvent`'s own members. For a version
+/// other than 1.0 the version is the only violation. The JSON of the `CloudEvent` and that of the resulting event are
+/// limited to [`MAX_EVENT_BYTES`] each.
 pub fn parse(json: &Bytes, arrival: i64) -> Result<Event, Vec<Violation>> {
     let whole = |code, message| vec![Violation::new(None, code, message)];
     if json.len() > MAX_EVENT_BYTES {
@@ -88,30 +89,30 @@ pub fn parse(json: &Bytes, arrival: i64) -> Result<Event, Vec<Violation>> {
     Ok(event)
 }
 
-/// The member of a structured event that says the same as a body of the binary mode: its name, and its value as JSON.
-/// None for an empty body.
+/// The member of a structured event that is equivalent to a body in the binary mode: its name, and its value as JSON.
+/// `None` for an empty body.
 #[must_use]
 pub fn data_member(media_type: Option<&str>, body: &[u8]) -> Option<(&'static str, String)> {
     data::of_bytes(media_type, body).map(|(name, value)| (name, value.into_owned()))
 }
 
-/// What an event of more than [`MAX_EVENT_BYTES`] is told.
+/// The violation of an event larger than [`MAX_EVENT_BYTES`].
 #[must_use]
 pub fn too_large(bytes: usize) -> Violation {
     let message =
-        format!("the event has {bytes} bytes as JSON, at most {MAX_EVENT_BYTES} are taken");
+        format!("the event has {bytes} bytes as JSON, at most {MAX_EVENT_BYTES} are accepted");
     Violation::new(None, Code::TooLarge, message)
 }
 
-/// Whether this JSON is an object with a `specversion`: meant as a `CloudEvent`, of whatever version. Events of ours
-/// have no such field.
+/// Whether this JSON is an object with a member `specversion`, and so a `CloudEvent` of any version. An event in this
+/// project's own format never has that field.
 #[must_use]
-pub fn is_meant(json: &Bytes) -> bool {
+pub fn has_specversion(json: &Bytes) -> bool {
     json.trim_ascii_start().first() == Some(&b'{')
-        && serde_json::from_slice::<Meant>(json).is_ok_and(|Meant(is_meant)| is_meant)
+        && serde_json::from_slice::<HasSpecversion>(json).is_ok_and(|HasSpecversion(found)| found)
 }
 
-/// What a `CloudEvent` says, checked.
+/// The members of a `CloudEvent`, checked.
 struct Parts<'a> {
     kind: Cow<'a, str>,
     source: Cow<'a, str>,
@@ -125,7 +126,7 @@ impl<'a> Parts<'a> {
         let version = members.required("specversion");
         if let Some(version) = version.filter(|version| version != VERSION) {
             let shown: String = version.chars().take(20).collect();
-            let message = format!("is {shown:?}; only CloudEvents of version 1.0 are taken");
+            let message = format!("is {shown:?}; only CloudEvents 1.0 is supported");
             let violation = Violation::new(Some("specversion"), Code::Unsupported, message);
             return Err(vec![violation]);
         }
@@ -154,8 +155,13 @@ impl<'a> Parts<'a> {
             time,
             mut members,
         } = self;
-        let pair = serde_json::to_string(&[&source, &id]).expect("texts are always JSON");
-        let (topic, event_id, origin) = (fitted(&kind), fitted(&pair), fitted(&source));
+        let pair =
+            serde_json::to_string(&[&source, &id]).expect("strings always serialize to JSON");
+        let (topic, event_id, origin) = (
+            bounded_name(&kind),
+            bounded_name(&pair),
+            bounded_name(&source),
+        );
         let [is_pair_hashed, is_source_hashed] =
             [&event_id, &origin].map(|name| matches!(name, Cow::Owned(_)));
         if matches!(topic, Cow::Owned(_)) {
@@ -167,7 +173,7 @@ impl<'a> Parts<'a> {
         if is_pair_hashed {
             members.keep("id", &id);
         }
-        let fits = "neither empty nor too long: a required text, and fitted";
+        let fits = "a required text is not empty, and bounded_name limits its length";
         Ok(Event {
             topic: Topic::new(&topic).expect(fits),
             event_id: EventId::new(&event_id).expect(fits),
@@ -180,32 +186,32 @@ impl<'a> Parts<'a> {
 
 fn payload(members: &Members<'_>) -> Result<Payload, Vec<Violation>> {
     Payload::parse(&payload_text(members).into()).map_err(|(code, _)| {
-        // It is an object whose members are JSON each, so only its data can be at fault.
-        let most = MAX_DEPTH - 1;
-        let message = format!("is nested more than {most} levels deep");
+        // The payload is an object of valid JSON values, so only the data can be nested too deep.
+        let max = MAX_DEPTH - 1;
+        let message = format!("is nested more than {max} levels deep");
         vec![Violation::new(Some("data"), code, message)]
     })
 }
 
 fn payload_text(members: &Members<'_>) -> String {
     let mut text = PAYLOAD_HEAD.to_owned();
-    let attributes = members.kept.iter();
+    let attributes = members.attributes.iter();
     let attributes = attributes.map(|(name, value)| (name.as_ref(), value.as_ref()));
     let data = members
         .data
         .iter()
         .map(|(name, value)| (*name, value.as_ref()));
     for (name, value) in attributes.chain(data) {
-        // Names need no escapes: they were checked.
-        write!(text, r#","{name}":{value}"#).expect("a string takes all text");
+        // Names were checked and need no escapes.
+        write!(text, r#","{name}":{value}"#).expect("writing to a string never fails");
     }
     text.push('}');
     text
 }
 
-/// Whether two payloads of one identity are those of the same `CloudEvent`: white space within its data does not matter,
-/// nor whether an earlier version of this program wrote one of them, whose canonical form was another. False where one is
-/// not the payload of a `CloudEvent`.
+/// Whether two payloads with the same identity are of the same `CloudEvent`, ignoring white space within its data and
+/// differences in the canonical form of earlier versions of this program. False if one is not the payload of a
+/// `CloudEvent`.
 #[must_use]
 pub fn is_same_payload(event_id: &EventId, one: &[u8], other: &[u8]) -> bool {
     let id = event_id.as_str();
@@ -216,7 +222,7 @@ pub fn is_same_payload(event_id: &EventId, one: &[u8], other: &[u8]) -> bool {
         && canonical(one).is_some_and(|one| canonical(other) == Some(one))
 }
 
-/// A payload's canonical form, without white space.
+/// The canonical form of a payload, without white space.
 fn canonical(payload: &[u8]) -> Option<String> {
     let mut members: Members<'_> = serde_json::from_slice(payload).ok()?;
     members.required("specversion")?;
@@ -226,27 +232,27 @@ fn canonical(payload: &[u8]) -> Option<String> {
 }
 
 /// Whether an object has a member `specversion`.
-struct Meant(bool);
+struct HasSpecversion(bool);
 
-impl<'de> Deserialize<'de> for Meant {
+impl<'de> Deserialize<'de> for HasSpecversion {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MeantVisitor;
-        impl<'de> Visitor<'de> for MeantVisitor {
-            type Value = Meant;
+        struct SpecversionVisitor;
+        impl<'de> Visitor<'de> for SpecversionVisitor {
+            type Value = HasSpecversion;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Meant, A::Error> {
-                let mut is_meant = false;
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<HasSpecversion, A::Error> {
+                let mut found = false;
                 while let Some(Text(name)) = map.next_key()? {
-                    is_meant |= name == "specversion";
+                    found |= name == "specversion";
                     map.next_value::<IgnoredAny>()?;
                 }
-                Ok(Meant(is_meant))
+                Ok(HasSpecversion(found))
             }
         }
-        deserializer.deserialize_map(MeantVisitor)
+        deserializer.deserialize_map(SpecversionVisitor)
     }
 }

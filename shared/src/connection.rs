@@ -1,8 +1,8 @@
-//! The connection to NATS: made once, kept for ever, its state watched by those who depend on it.
+//! The connection to NATS: opened once, reconnected after every loss, with an observable state.
 //!
-//! A server is used only after its version was checked, on every connect: a reconnect may reach another server, and the
-//! client sends what it has queued before anybody can look. So what depends on the server takes the number of the
-//! connection from [`Connection::connected`], and after the work asks [`Connection::is_still`] whether that connection
+//! The version of the server is checked after every connect, because a reconnect may reach another server. The client sends
+//! its queued messages before that check can finish. Work that depends on the server therefore gets the number of the
+//! connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same connection
 //! carried it.
 
 mod servers;
@@ -23,29 +23,28 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
+use self::servers::HostPort;
 pub use self::servers::Servers;
-use self::servers::Shown;
 
-/// How long a JetStream request, a `PubAck` included, may take before it counts as unanswered.
+/// Timeout of a JetStream request, including the wait for a `PubAck`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest pause between two attempts to connect.
+/// Longest delay between two attempts to connect.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 
-/// A silent broker is noticed after about three of these.
+/// Interval between pings. An unresponsive broker is detected after about three.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is known of the link to the broker.
+/// The state of the link to the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Link {
-    /// Whether the broker can be talked to now.
+    /// Whether the broker is reachable now.
     pub connected: bool,
-    /// The number of the last connection to a server that can be used; a change means that the broker may be another
-    /// than before.
+    /// The number of the last connection to a usable server. After a change the broker may be a different one.
     pub connects: u64,
     /// Why there is no connection, for people.
     pub last_error: Option<String>,
-    /// How many connections were lost. The one with the number n is up from when it is accepted to the n-th loss.
+    /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
 }
 
@@ -56,25 +55,28 @@ pub struct Connection {
     jetstream: jetstream::Context,
     link: watch::Receiver<Link>,
     statistics: Arc<Statistics>,
-    /// Ends with the last of these.
+    /// Aborted when the last clone is dropped.
     _checks: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Connection {
-    /// Starts to connect and returns at once; attempts go on, with a growing pause, until one succeeds,
-    /// and again after every loss.
+    /// Starts to connect and returns immediately. Attempts are repeated with increasing delays until one succeeds, and
+    /// again after every loss.
     ///
     /// # Errors
-    /// Where the options themselves are unusable; never because the broker is away.
+    /// If the options are invalid; never because the broker is unreachable.
     pub async fn open(servers: &Servers, name: &str) -> Result<Self, async_nats::ConnectError> {
         let (sender, link) = watch::channel(Link::default());
-        let state = State {
+        let state = LinkState {
             link: sender,
             servers: servers.clone(),
         };
-        let (state, arrived) = (Arc::new(state), Arc::new(Notify::new()));
-        let (seen, failed, arrival) =
-            (Arc::clone(&state), Arc::clone(&state), Arc::clone(&arrived));
+        let (state, connected) = (Arc::new(state), Arc::new(Notify::new()));
+        let (observer, recorder, on_connect) = (
+            Arc::clone(&state),
+            Arc::clone(&state),
+            Arc::clone(&connected),
+        );
         let client = servers
             .options()
             .name(name)
@@ -85,12 +87,12 @@ impl Connection {
             .ping_interval(PING_INTERVAL)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                seen.observe(&event, &arrival);
+                observer.on_event(&event, &on_connect);
                 std::future::ready(())
             })
-            // Asked before each attempt, with what became of those before; the choice is left to the client.
+            // Called before each attempt with the results of the previous ones; the client chooses the server.
             .reconnect_to_server_callback(move |servers, _| {
-                failed.explain(&servers);
+                recorder.record_attempts(&servers);
                 std::future::ready(None)
             })
             .connect(servers.addresses())
@@ -98,7 +100,7 @@ impl Connection {
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .build(client.clone());
-        let checks = check(client.clone(), state, arrived);
+        let checks = check(client.clone(), state, connected);
         Ok(Self {
             statistics: client.statistics(),
             client,
@@ -108,7 +110,7 @@ impl Connection {
         })
     }
 
-    /// The client, for flushing and for what the broker said of itself.
+    /// The client, for flushing and for the server's information.
     #[must_use]
     pub fn client(&self) -> &Client {
         &self.client
@@ -120,7 +122,7 @@ impl Connection {
         &self.jetstream
     }
 
-    /// The state of the link now.
+    /// The current state of the link.
     #[must_use]
     pub fn link(&self) -> Link {
         let mut link = self.link.borrow().clone();
@@ -128,33 +130,33 @@ impl Connection {
         link
     }
 
-    /// Whether the broker can be talked to now.
+    /// Whether the broker is reachable now.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.is_up(&self.link.borrow())
     }
 
-    /// The client drops its events while too many wait to be seen, also that a connection was lost; its own state is right
-    /// even then.
+    /// The client drops events when too many are pending, even the loss of a connection, so its own state is checked
+    /// too.
     fn is_up(&self, link: &Link) -> bool {
         link.connected
             && self.is_still(link.connects)
             && self.client.connection_state() == ConnectionState::Connected
     }
 
-    /// Whether the client has made no other connection since the one with this number: what came until now came
-    /// from the server that was checked then.
+    /// Whether the connection with this number is still the client's last one, so that everything received so far was sent by
+    /// the server that was checked then.
     #[must_use]
     pub fn is_still(&self, connects: u64) -> bool {
         self.statistics.connects.load(Ordering::Acquire) == connects
     }
 
-    /// Waits until the broker can be talked to and returns the number of the connection.
+    /// Waits until the broker is reachable and returns the number of the connection.
     pub async fn connected(&self) -> u64 {
         self.wait_for(|link| link.connected).await
     }
 
-    /// Waits until the connection with this number was lost.
+    /// Waits until the connection with this number is lost or replaced.
     pub async fn changed_since(&self, connects: u64) {
         if self.is_still(connects) {
             self.wait_for(|link| !link.connected || link.connects != connects)
@@ -167,7 +169,7 @@ impl Connection {
         let connects = link.wait_for(holds).await.map(|link| link.connects).ok();
         match connects {
             Some(connects) => connects,
-            // The client is gone, and with it any change; it goes only with this connection.
+            // The client was dropped and nothing will change; it is dropped only together with this connection.
             None => std::future::pending().await,
         }
     }
@@ -179,52 +181,52 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::random_range(0.5..1.0))
 }
 
-/// Checks the server of each connection before it is used. One that cannot be used is left after a pause: another server
-/// of the broker may be a later version, or the same one later.
-async fn check(client: Client, state: Arc<State>, arrived: Arc<Notify>) {
+/// Checks the server of each connection before it is used. An unusable server is disconnected after a delay, because
+/// another server of the cluster may have a newer version, or the same one may be upgraded.
+async fn check(client: Client, state: Arc<LinkState>, connected: Arc<Notify>) {
     let statistics = client.statistics();
     let connects = || statistics.connects.load(Ordering::Acquire);
     loop {
-        arrived.notified().await;
+        connected.notified().await;
         let number = connects();
-        // The client takes commands again only after it has noted what the new server states of itself.
+        // The client accepts commands again only after it has recorded the new server's information.
         if client.flush().await.is_err() {
             return;
         }
         let server = client.server_info();
         if connects() != number {
-            // It is yet another one, whose arrival is still to come or was the one just seen.
-            arrived.notify_one();
+            // Another connection was made meanwhile; its notification is pending or was the one just received.
+            connected.notify_one();
             continue;
         }
         match version::check(&server.version) {
             Ok(()) => state.accept(number, &server.version),
             Err(reason) => {
-                state.fails(reason);
+                state.record_failure(reason);
                 tokio::select! {
                     () = tokio::time::sleep(MAX_RECONNECT_DELAY) => {
-                        // Where it is lost already, the client would leave the next server for it.
+                        // If the connection is lost already, this would disconnect the next server instead.
                         if client.connection_state() == ConnectionState::Connected
                             && client.force_reconnect().await.is_err()
                         {
                             return;
                         }
                     }
-                    () = arrived.notified() => arrived.notify_one(),
+                    () = connected.notified() => connected.notify_one(),
                 }
             }
         }
     }
 }
 
-/// What the client's callbacks and the check write.
+/// The state that the client's callbacks and the version check update.
 #[derive(Debug)]
-struct State {
+struct LinkState {
     link: watch::Sender<Link>,
     servers: Servers,
 }
 
-impl State {
+impl LinkState {
     fn accept(&self, number: u64, version: &str) {
         self.link.send_if_modified(|link| {
             if link.connects == number {
@@ -242,8 +244,8 @@ impl State {
         });
     }
 
-    /// Keeps why there is no connection, and says it where it is another reason than before.
-    fn fails(&self, reason: String) {
+    /// Records why there is no connection, and logs the reason if it has changed.
+    fn record_failure(&self, reason: String) {
         self.link.send_if_modified(|link| {
             if link.last_error.as_ref() == Some(&reason) {
                 return false;
@@ -258,9 +260,9 @@ impl State {
         });
     }
 
-    fn observe(&self, event: &Event, arrived: &Notify) {
+    fn on_event(&self, event: &Event, connected: &Notify) {
         match event {
-            Event::Connected => arrived.notify_one(),
+            Event::Connected => connected.notify_one(),
             Event::Disconnected | Event::Closed => {
                 self.link.send_modify(|link| {
                     if link.connected {
@@ -270,18 +272,18 @@ impl State {
                     link.connected = link.connected && link.connects > link.losses;
                 });
             }
-            // Most come with more detail to `explain`, which leaves this for a name that cannot be resolved.
+            // `record_attempts` gets most of these with more detail, but not a name that cannot be resolved.
             Event::ClientError(ClientError::Other(kind)) => {
                 if self.link.borrow().last_error.is_none() {
-                    self.fails(kind.clone());
+                    self.record_failure(kind.clone());
                 }
             }
             other => warn!(nats.address = %self.servers, event = %other, "notice from the broker"),
         }
     }
 
-    /// Takes note of why the attempts to connect to these servers failed.
-    fn explain(&self, servers: &[Server]) {
+    /// Records why the attempts to connect to these servers failed.
+    fn record_attempts(&self, servers: &[Server]) {
         let refusal = ConnectErrorKind::AuthorizationViolation.to_string();
         let mut reasons = Vec::new();
         for server in servers {
@@ -292,14 +294,14 @@ impl State {
             if error.starts_with(&refusal) {
                 reason = self.servers.advice_on_login();
             }
-            let shown = Shown(&server.addr);
+            let address = HostPort(&server.addr);
             reasons.push(match servers.len() {
                 1 => reason.to_owned(),
-                _ => format!("{shown}: {reason}"),
+                _ => format!("{address}: {reason}"),
             });
         }
         if !reasons.is_empty() {
-            self.fails(reasons.join("; "));
+            self.record_failure(reasons.join("; "));
         }
     }
 }

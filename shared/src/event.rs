@@ -1,15 +1,15 @@
-//! The event, parsed at the edge into a type that cannot be wrong.
+//! The event, parsed at the edge into a type that cannot be invalid.
 //!
-//! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload stays
-//! the bytes that came: it is checked to be a JSON object and never printed again from parsed values.
+//! An event is a JSON object with exactly the five fields of [`FIELDS`], each once. Its payload is kept as
+//! the bytes received: it is checked to be a JSON object and never reserialized from parsed values.
 //!
-//! In a message the timestamp may be `null`: its producer knew none. Then it is the time at which the stream took the
-//! message, marked as such, and never compared with another.
+//! In a message the timestamp may be `null` when the producer has no clock. The time at which the stream stored the message
+//! is used instead; it is marked as filled in and never compared with another timestamp.
 
+mod bounded_name;
 mod content;
 mod depth;
 mod fields;
-mod fitted;
 mod rules;
 mod timestamp;
 mod violation;
@@ -22,9 +22,9 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 pub use self::{
+    bounded_name::bounded_name,
     content::Content,
     depth::MAX_DEPTH,
-    fitted::fitted,
     timestamp::{Instant, Timestamp},
     violation::{Code, Violation},
 };
@@ -34,45 +34,45 @@ use self::{
     rules::Rules,
 };
 
-/// Largest event in bytes of JSON, white space around it left out.
+/// Largest event in bytes of JSON, without surrounding white space.
 pub const MAX_EVENT_BYTES: usize = 512 * 1024;
 
 /// Longest topic, `event_id` and source in bytes of UTF-8.
 pub const MAX_NAME_BYTES: usize = 255;
 
-/// Violations told of one event; it can have hundreds of thousands.
+/// Most violations reported for one event; it can have hundreds of thousands.
 pub const MAX_VIOLATIONS: usize = 100;
 
-/// The fields of an event. All are required, once each, and no other is taken.
+/// The fields of an event. Each is required exactly once; no other field is allowed.
 pub const FIELDS: [&str; 5] = ["topic", "event_id", "timestamp", "source", "payload"];
 
 /// One event, valid by construction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Names the series that the event belongs to; the first half of its identity.
+    /// The series that the event belongs to; the first half of its identity.
     pub topic: Topic,
-    /// Names the event within its topic; the second half of its identity.
+    /// The event's id within its topic; the second half of its identity.
     pub event_id: EventId,
-    /// When it happened, as its producer wrote it.
+    /// When the event happened, as its producer wrote it.
     pub timestamp: Timestamp,
-    /// Who produced it.
+    /// The producer of the event.
     pub source: Source,
-    /// The JSON object that it carries, byte for byte.
+    /// The event's data: a JSON object, kept byte for byte.
     pub payload: Payload,
 }
 
 impl Event {
-    /// Parses one event from its JSON, which must be syntactically valid already (as what
-    /// [`crate::message::elements`] returns is).
+    /// Parses one event from its JSON, which must already be syntactically valid, as the elements returned by
+    /// [`crate::message::elements`] are.
     ///
     /// # Errors
-    /// The violations of the rules: not only the first, but at most [`MAX_VIOLATIONS`].
+    /// All violations of the rules, at most [`MAX_VIOLATIONS`].
     pub fn parse(json: &Bytes) -> Result<Self, Vec<Violation>> {
         Self::parse_with(json, None)
     }
 
-    /// The same for an event in a message that the stream took at `arrival`, in nanoseconds since 1970: that is its
-    /// timestamp where it has `null` in its place.
+    /// Parses one event of a message that the stream stored at `arrival`, in nanoseconds since 1970, which replaces a
+    /// timestamp of `null`.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -83,7 +83,7 @@ impl Event {
     fn parse_with(json: &Bytes, arrival: Option<i64>) -> Result<Self, Vec<Violation>> {
         if json.len() > MAX_EVENT_BYTES {
             let message = format!(
-                "the event has {} bytes, at most {MAX_EVENT_BYTES} are taken",
+                "the event has {} bytes, at most {MAX_EVENT_BYTES} are accepted",
                 json.len()
             );
             return Err(vec![Violation::new(None, Code::TooLarge, message)]);
@@ -102,7 +102,7 @@ impl Event {
         fields.check(json, arrival, Rules::Current)
     }
 
-    /// As [`Self::parse_arrived`], by the rules of earlier versions, which stored what is refused now.
+    /// As [`Self::parse_arrived`], by the rules of earlier versions, which stored events that are now refused.
     pub(crate) fn parse_earlier(json: &Bytes, arrival: i64) -> Option<Self> {
         if json.len() > MAX_EVENT_BYTES || json.first() != Some(&b'{') {
             return None;
@@ -111,8 +111,8 @@ impl Event {
         fields.check(json, Some(arrival), Rules::Earlier).ok()
     }
 
-    /// Parses a JSON array that holds events and nothing else, in one pass. None for anything else, which
-    /// [`Self::parse`] has then to look into; also for an array that could hold an event of more than
+    /// Parses a JSON array of valid events in one pass. Returns `None` for anything else, whose elements
+    /// [`Self::parse`] must then examine one by one, and for an array large enough to hold an event of more than
     /// [`MAX_EVENT_BYTES`].
     pub(crate) fn parse_all(array: &Bytes) -> Option<Vec<Self>> {
         if array.len() > MAX_EVENT_BYTES {
@@ -122,7 +122,7 @@ impl Event {
         all.into_iter().map(|plain| plain.check(array)).collect()
     }
 
-    /// Bytes of memory that it holds beyond its own size and slices of `body`, which it was parsed from.
+    /// Bytes of heap memory that the event owns, not counting slices of `body`, from which it was parsed.
     pub(crate) fn own_bytes(&self, body: &Bytes) -> usize {
         let Self {
             topic,
@@ -138,7 +138,7 @@ impl Event {
         texts.map(CompactString::capacity).sum::<usize>() + payload
     }
 
-    /// The event as JSON, its payload byte for byte as it came, its timestamp `null` where arrival filled it in.
+    /// The event as JSON: the payload byte for byte, the timestamp `null` if it was filled in on arrival.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
         let text = |text: &str| serde_json::Value::from(text).to_string();
@@ -166,7 +166,7 @@ macro_rules! name {
         pub struct $name(CompactString);
 
         impl $name {
-            /// Takes 1 to [`MAX_NAME_BYTES`] bytes of UTF-8, of any characters.
+            /// Checks that the text has 1 to [`MAX_NAME_BYTES`] bytes. Any characters are allowed.
             ///
             /// # Errors
             /// [`Code::Empty`] or [`Code::TooLong`], with a message for people.
@@ -176,12 +176,12 @@ macro_rules! name {
                     1..=MAX_NAME_BYTES => Ok(Self(text.into())),
                     bytes => Err((
                         Code::TooLong,
-                        format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken"),
+                        format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are accepted"),
                     )),
                 }
             }
 
-            /// The text as it came.
+            /// The text as received.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -197,37 +197,37 @@ macro_rules! name {
 }
 
 name!(
-    /// Names a series of events.
+    /// The name of a series of events.
     Topic
 );
 name!(
-    /// Names an event within its topic.
+    /// The id of an event within its topic.
     EventId
 );
 name!(
-    /// Who produced an event.
+    /// The producer of an event.
     Source
 );
 
-/// A JSON object as the bytes that came, nested at most [`MAX_DEPTH`] levels deep. They are valid JSON and so valid
-/// UTF-8.
+/// A JSON object, kept as the bytes received and nested at most [`MAX_DEPTH`] levels deep. The bytes are valid JSON and
+/// therefore valid UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payload(Bytes);
 
 impl Payload {
-    /// Takes the text of a JSON object.
+    /// Parses the text of a JSON object.
     ///
     /// # Errors
-    /// [`Code::WrongType`] or [`Code::TooDeep`] with a message for people.
+    /// [`Code::WrongType`] or [`Code::TooDeep`], with a message for people.
     pub fn parse(text: &Bytes) -> Result<Self, (Code, String)> {
-        let raw: &RawValue = serde_json::from_slice(text).map_err(|_| no_object())?;
+        let raw: &RawValue = serde_json::from_slice(text).map_err(|_| not_an_object())?;
         Self::new(raw.get(), text, Rules::Current)
     }
 
-    /// Takes `text`, valid JSON within `json`.
+    /// Checks `text`, which is valid JSON within `json`.
     fn new(text: &str, json: &Bytes, rules: Rules) -> Result<Self, (Code, String)> {
         if !text.starts_with('{') {
-            return Err(no_object());
+            return Err(not_an_object());
         }
         if rules == Rules::Current && is_deeper(text.as_bytes(), MAX_DEPTH) {
             let message =
@@ -237,13 +237,13 @@ impl Payload {
         Ok(Self(json.slice_ref(text.as_bytes())))
     }
 
-    /// The object's text, from its `{` to its `}`: UTF-8, which need not be checked again.
+    /// The object's text, from its `{` to its `}`. It is valid UTF-8.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// The same as a string.
+    /// The object's text as a string.
     ///
     /// # Panics
     /// Never: only text that was parsed as JSON becomes a payload.
@@ -253,7 +253,7 @@ impl Payload {
     }
 }
 
-fn no_object() -> (Code, String) {
+fn not_an_object() -> (Code, String) {
     (Code::WrongType, "must be a JSON object".to_owned())
 }
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_payload_and_the_timestamp_stay_as_they_came() {
+    fn the_payload_and_the_timestamp_are_kept_unchanged() {
         let payload = r#"{ "n": 1.0e5, "n": 123456789012345678901234567890, "s": "\u00e4\/ä" }"#;
         let event = parse(&format!(
             r#"{{"payload":{payload},"topic":"a\u0062c","event_id":"1","source":"s","timestamp":"2026-01-31t12:00:00.120+02:00"}}"#
@@ -285,13 +285,13 @@ mod tests {
     }
 
     #[test]
-    fn an_event_as_json_is_the_event() {
+    fn an_event_survives_a_round_trip_through_json() {
         let event = parse(r#"{"payload":{ "a": 1.0 },"topic":"\"ä","event_id":"1","source":"s","timestamp":"2026-01-31T12:00:00Z"}"#).unwrap();
         assert_eq!(Event::parse(&event.to_json()).unwrap(), event);
     }
 
     #[test]
-    fn a_name_is_its_text_with_and_without_escapes() {
+    fn a_name_with_escapes_equals_the_same_name_without() {
         let id = |json: &str| {
             let event = format!(
                 r#"{{"payload":{{}},"topic":"t","event_id":{json},"source":"s","timestamp":"2026-01-31T12:00:00Z"}}"#
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn every_violation_is_named_not_only_the_first() {
+    fn every_violation_is_reported_not_only_the_first() {
         let result = parse(r#"{"topic":"","event_id":7,"timestamp":"yesterday","payload":[]}"#);
         let field = |name: &str, code| (Some(name.to_owned()), code);
         assert_eq!(
@@ -358,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_has_at_most_128_levels_and_is_the_first_of_them() {
+    fn a_payload_has_at_most_128_levels_counting_itself() {
         let event = |levels: usize| {
             let (open, close) = (r#"{"a":["#.repeat(levels / 2), "]}".repeat(levels / 2));
             let inner = if levels % 2 == 1 { "{}" } else { "" };
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_is_filled_in_only_on_arrival_and_only_where_it_is_null() {
+    fn a_timestamp_is_filled_in_only_on_arrival_and_only_if_null() {
         let json = |timestamp: &str| {
             Bytes::from(format!(
                 r#"{{"topic":"t","event_id":"1","timestamp":{timestamp},"source":"s","payload":{{}}}}"#
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_is_no_text() {
+    fn an_unpaired_surrogate_is_refused() {
         let json = r#"{"topic":"\ud800","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{}}"#;
         assert_eq!(parse(json), one("topic", Code::WrongType));
     }

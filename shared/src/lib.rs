@@ -1,6 +1,21 @@
-//! What the aggregator and the publisher must agree on: the event, the message that carries events,
-//! the stream contract, and the publisher that gathers events into messages and waits for their
-//! `PubAck`; with the telemetry and the shutdown that both services start with.
+//! What the aggregator and the publisher must agree on: the event, the message that carries events, the stream contract,
+//! and the publisher that batches events into messages and waits for each `PubAck`; plus the telemetry and the task
+//! lifecycle that both services share.
+//!
+//! # Layout
+//!
+//! The modules in reading order:
+//!
+//! - [`event`]: the event, parsed into types that cannot be invalid; identity, content and the rules of each field.
+//! - [`cloudevent`]: the mapping of a `CloudEvent` to an event.
+//! - [`subject`]: the reversible mapping between a topic and its NATS subject.
+//! - [`message`]: the body of a message: encoding, and decoding into events and rejections.
+//! - [`connection`]: the connection to NATS, its credentials, and the check of the server's version.
+//! - [`stream`]: the stream's configuration, its size, and its state.
+//! - [`publish`]: the publishing client: batches, retries, receipts.
+//! - [`trace`]: the W3C trace context and spans.
+//! - [`telemetry`]: logs, and the export of spans.
+//! - [`service`]: tasks that start and stop together; signals.
 
 pub mod cloudevent;
 pub mod connection;

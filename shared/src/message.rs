@@ -1,7 +1,7 @@
-//! The message: what NATS carries, a subject and a body with the events of one topic.
+//! The message that NATS carries: a subject, and a body with events of one topic.
 //!
-//! The body is a JSON array of events. A single object is read too, so that any NATS client can publish. An event may
-//! be a `CloudEvent` in the JSON format.
+//! The body is a JSON array of events, or a single event, so that any NATS client can publish. An event may also be a
+//! `CloudEvent` in the JSON format.
 
 mod elements;
 mod rejection;
@@ -20,22 +20,22 @@ use crate::{
     subject,
 };
 
-/// Elements of a message that are looked at one by one. An event has at least 80 bytes, so a message of the
-/// largest size that brokers are given (8 MB) cannot hold more events; more elements are one rejection, for each
-/// would take many times its own bytes in memory.
+/// Most elements of a message that are decoded one by one. An event has at least 80 bytes, so a message of the largest
+/// size configured for brokers (8 MB) cannot hold more events. More elements become a single rejection, because each would
+/// take many times its own size in memory.
 pub const MAX_ELEMENTS: usize = 100_000;
 
-/// Bytes of details that are made for one message. Further rejections of it have [`NOT_DESCRIBED`] instead: a detail
-/// can be many times as long as its element.
+/// Bound on the total bytes of rejection details for one message. Further rejections have [`NOT_DESCRIBED`] instead, because
+/// a detail can be many times as long as its element.
 const MAX_DETAILS_BYTES: usize = 4 * 1024 * 1024;
 
-const NOT_DESCRIBED: &str = "not described: the rejected elements before it in the same message have used the room for details";
+const NOT_DESCRIBED: &str = "not described: the details of earlier rejected elements in this message reached the size limit";
 
-/// What a body holds, in the order of its elements.
+/// The decoded elements of a body, in their order.
 pub type Arrivals = Vec<Result<Event, Rejection>>;
 
-/// Decodes the body of a message that came on `subject` and that the stream took at `time`, in nanoseconds since 1970.
-/// Each element is judged by itself; a body without elements is one rejection.
+/// Decodes the body of a message that was published on `subject` and stored by the stream at `time`, in nanoseconds since
+/// 1970. Each element is decoded on its own; a body without elements is one rejection.
 #[must_use]
 pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     let whole = |reason, detail| {
@@ -46,7 +46,7 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
         })]
     };
     if body.is_empty() {
-        return whole(Reason::Empty, "the body has no bytes".into());
+        return whole(Reason::Empty, "the body is empty".into());
     }
     let topic = subject::topic(subject);
     if let Some(events) = Event::parse_all(body)
@@ -59,11 +59,11 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     }
     let elements = match elements(body, MAX_ELEMENTS) {
         Ok(Elements { total: 0, .. }) => {
-            return whole(Reason::NotEvents, "the array has no element".into());
+            return whole(Reason::NotEvents, "the array is empty".into());
         }
         Ok(Elements { total, .. }) if total > MAX_ELEMENTS => {
             let detail =
-                format!("the array has {total} elements, at most {MAX_ELEMENTS} are taken");
+                format!("the array has {total} elements, at most {MAX_ELEMENTS} are accepted");
             return whole(Reason::TooMany, detail.into());
         }
         Ok(elements) => elements.kept,
@@ -76,7 +76,7 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     elements
         .into_iter()
         .map(|json| {
-            let mut arrival = judge(subject, topic.as_ref(), json, time);
+            let mut arrival = decode_element(subject, topic.as_ref(), json, time);
             if let Err(rejection) = &mut arrival {
                 bound(&mut rejection.detail, &mut details);
             }
@@ -85,19 +85,19 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
         .collect()
 }
 
-/// Bounds a detail, and with `made` those of its message.
-fn bound(detail: &mut Cow<'static, str>, made: &mut usize) {
+/// Bounds one detail, and with `total` all details of its message.
+fn bound(detail: &mut Cow<'static, str>, total: &mut usize) {
     let Cow::Owned(text) = detail else { return };
-    if *made >= MAX_DETAILS_BYTES {
+    if *total >= MAX_DETAILS_BYTES {
         *detail = NOT_DESCRIBED.into();
         return;
     }
     text.truncate(text.floor_char_boundary(MAX_DETAIL_BYTES));
     text.shrink_to_fit();
-    *made += text.len();
+    *total += text.len();
 }
 
-/// Bytes of memory that [`decode`] made of `body`: the arrivals, and all that they hold and that is not a slice of it.
+/// Bytes of memory that [`decode`] allocated for `body`: the arrivals and everything they own except slices of `body`.
 #[must_use]
 pub fn decoded_bytes(arrivals: &Arrivals, body: &Bytes) -> usize {
     let held = |arrival: &Result<Event, Rejection>| match arrival {
@@ -111,9 +111,14 @@ pub fn decoded_bytes(arrivals: &Arrivals, body: &Bytes) -> usize {
         + arrivals.iter().map(held).sum::<usize>()
 }
 
-fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result<Event, Rejection> {
+fn decode_element(
+    subject: &str,
+    topic: Option<&Topic>,
+    json: Bytes,
+    time: i64,
+) -> Result<Event, Rejection> {
     let event = Event::parse_arrived(&json, time).or_else(|violations| {
-        if cloudevent::is_meant(&json) {
+        if cloudevent::has_specversion(&json) {
             cloudevent::parse(&json, time)
         } else {
             Err(violations)
@@ -130,7 +135,7 @@ fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result
     Err(Rejection {
         reason: Reason::WrongSubject,
         detail: format!(
-            "its topic belongs on {}, it came on {subject}",
+            "its topic must be published on {}, not on {subject}",
             subject::of(&event.topic)
         )
         .into(),
@@ -138,7 +143,7 @@ fn judge(subject: &str, topic: Option<&Topic>, json: Bytes, time: i64) -> Result
     })
 }
 
-/// All violations in one line, bounded. The one that noise has is not written anew for each.
+/// All violations on one line, bounded. The single violation of a malformed element keeps its text without a copy.
 fn describe(mut violations: Vec<Violation>) -> Cow<'static, str> {
     const SHOWN: usize = 5;
     if let [
@@ -162,7 +167,7 @@ fn describe(mut violations: Vec<Violation>) -> Cow<'static, str> {
     lines.join("; ").into()
 }
 
-/// The body that carries `events`, each the JSON of one event.
+/// Encodes a body of `events`, each the JSON of one event.
 #[must_use]
 pub fn encode<'a>(events: impl IntoIterator<Item = &'a Bytes>, capacity: usize) -> Bytes {
     let mut body = BytesMut::with_capacity(capacity);
@@ -194,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_and_a_single_object_are_read() {
+    fn an_array_and_a_single_object_are_decoded() {
         let (a, b) = (event("t", "1"), event("t", "2"));
         assert_eq!(reasons("events.t", &format!(" [{a} ,{b}] ")), [None, None]);
         assert_eq!(reasons("events.t", &a), [None]);
@@ -213,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn more_elements_than_events_can_be_are_one_rejection() {
+    fn more_elements_than_a_message_can_have_events_are_one_rejection() {
         let noise = |count| format!("[{}]", vec!["1"; count].join(","));
         assert_eq!(
             reasons("events.t", &noise(MAX_ELEMENTS)).len(),
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rejected_element_leaves_its_neighbours_alone() {
+    fn a_rejected_element_does_not_affect_its_neighbours() {
         let body = format!("[{},3,{},{{}}]", event("t", "1"), event("other", "1"));
         assert_eq!(
             reasons("events.t", &body),
@@ -240,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_details_of_one_message_are_bounded_however_many_elements_are_wrong() {
+    fn the_details_of_one_message_are_bounded_for_any_number_of_rejections() {
         let other = event(&"é".repeat(120), "1");
         let body = format!("[{}]", vec![other.as_str(); 20_000].join(","));
         let subject = format!("events.{}", "s".repeat(4_000));
@@ -249,29 +254,29 @@ mod tests {
             .iter()
             .map(|arrival| &arrival.as_ref().unwrap_err().detail)
             .collect();
-        assert!(details[0].starts_with("its topic belongs on "));
+        assert!(details[0].starts_with("its topic must be published on "));
         assert!(
             details
                 .iter()
                 .all(|detail| detail.len() <= MAX_DETAIL_BYTES)
         );
         assert_eq!(details[19_999], NOT_DESCRIBED);
-        let made = details
+        let owned = details
             .iter()
             .filter(|detail| matches!(detail, Cow::Owned(_)));
-        let made: usize = made.map(|detail| detail.len()).sum();
-        assert!(made <= MAX_DETAILS_BYTES + MAX_DETAIL_BYTES, "{made}");
+        let total: usize = owned.map(|detail| detail.len()).sum();
+        assert!(total <= MAX_DETAILS_BYTES + MAX_DETAIL_BYTES, "{total}");
     }
 
     proptest! {
-        /// Bodies of nothing but events are decoded in one pass, others element by element.
+        /// A body of valid events is decoded in one pass, any other body element by element.
         #[test]
-        fn an_element_is_judged_the_same_in_any_company(
+        fn an_element_is_decoded_the_same_among_any_others(
             elements in proptest::collection::vec(element(), 1..6),
         ) {
             let body = Bytes::from(format!("[{}]", elements.join(" , ")));
             let each = elements.iter().flat_map(|element| {
-                // In a company that the one pass does not take.
+                // Among others that rule out the single pass.
                 let body = Bytes::from(format!("[0,{element}]"));
                 decode("events.t", &body, 0).into_iter().skip(1)
             });
@@ -280,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cloudevent_is_an_event_of_its_type_and_arrives_like_one() {
+    fn a_cloudevent_is_decoded_as_an_event_of_its_type() {
         let cloud = |more: &str| format!(r#"{{"specversion":"1.0","source":"s","id":"1"{more}}}"#);
         let right = cloud(r#","type":"t""#);
         let body = Bytes::from(format!("[{},{right}]", event("t", "1")));
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn what_earlier_versions_stored_is_known_by_their_rules_and_rejected_by_todays() {
+    fn events_of_earlier_versions_are_recognized_by_their_rules_and_rejected_by_the_current_ones() {
         let deep = format!(
             "{}{}",
             r#"{"a":"#.repeat(200),
@@ -348,14 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn an_encoded_body_decodes_to_its_events() {
         let events = [Bytes::from(event("t", "1")), Bytes::from(event("t", "2"))];
         let body = encode(&events, 0);
         assert_eq!(elements(&body, 9).unwrap().kept, events);
     }
 
     #[test]
-    fn a_wrapper_holds_events_and_nothing_else() {
+    fn a_wrapper_has_events_as_its_only_member() {
         let wrapped = |body: &str| wrapped(&Bytes::copy_from_slice(body.as_bytes()), 1);
         assert_eq!(wrapped(&event("t", "1")).unwrap(), None);
         let elements = wrapped(r#"{"events":[1,{}]}"#).unwrap().unwrap();

@@ -1,8 +1,8 @@
-//! The publishing client: gathers events of a topic into messages and learns of each message's `PubAck`.
+//! The publishing client: batches events of a topic into messages and waits for each message's `PubAck`.
 //!
-//! A call's events are cut into pieces of one topic. Pieces of many callers become one message, so that the
-//! broker's sync is paid once for all of them. A piece waits for a short time, or longer while enough messages are
-//! under way to keep the broker busy: the wait grows with the load by itself, and with it the messages.
+//! The events of a call are split into chunks of one topic. Chunks of many callers are combined into one message, so that
+//! they share one sync of the broker. A chunk waits for a short time, or longer while enough messages are in flight to
+//! keep the broker busy: the wait and the size of messages adapt to the load.
 
 mod delivery;
 mod gather;
@@ -26,43 +26,43 @@ use crate::{
     trace::{TraceContext, Tracer},
 };
 
-/// Bytes of events that may wait for their `PubAck` in one process; further callers wait.
+/// Most bytes of events that may await their `PubAck` in one process; further callers wait.
 pub const MAX_UNCONFIRMED_BYTES: usize = 32 * 1024 * 1024;
 
-/// A message is not filled beyond this many bytes, unless by a single larger event.
+/// Largest message in bytes of events, unless a single event is larger.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
 
-/// Pieces between callers and driver. They are bounded in bytes by [`MAX_UNCONFIRMED_BYTES`] already.
+/// Capacity, in chunks, of the channel from callers to the driver. Their bytes are bounded by [`MAX_UNCONFIRMED_BYTES`].
 const CHANNEL: usize = 1024;
 
-/// How long messages under way are waited for after the last caller has gone.
+/// How long the driver waits for messages in flight after the last [`Publisher`] is dropped.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// Told of every message that was confirmed.
+/// Notified of every confirmed message.
 pub trait Observer: std::fmt::Debug + Send + Sync {
-    /// A message's `PubAck` came, so long after it was first sent.
+    /// A message was confirmed, `latency` after it was first sent.
     fn confirmed(&self, latency: Duration);
 }
 
-/// What callers decide about publishing.
+/// Options of the publishing client.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The stream that must confirm.
+    /// The stream that must confirm the messages.
     pub stream: String,
     /// Most events in one message.
     pub max_events: usize,
-    /// How long a piece waits for company while the broker is not busy.
+    /// How long a chunk waits for others of its topic while the broker is not busy.
     pub linger: Duration,
-    /// Who measures.
+    /// Receives the measurements.
     pub observer: Option<Arc<dyn Observer>>,
-    /// Makes a span of each message.
+    /// Creates a span for each message.
     pub tracer: Tracer,
 }
 
 /// An event that is valid, as the JSON that came.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// Its topic, which decides its subject.
+    /// The topic, which determines the subject.
     pub topic: Topic,
     /// Its JSON, at most [`crate::event::MAX_EVENT_BYTES`].
     pub json: Bytes,
@@ -71,47 +71,47 @@ pub struct Outgoing {
 /// Why events were not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
-    /// The stream has no room. Nothing of the piece is in it.
+    /// The stream is full. None of the chunk's events are in it.
     #[error("the stream is full: {0}")]
     StreamFull(String),
-    /// The broker will never take it as it is. Nothing of the piece is in the stream.
-    #[error("the broker refuses it: {0}")]
+    /// The broker rejected the message, and retrying cannot help. None of the chunk's events are in the stream.
+    #[error("the broker rejected the message: {0}")]
     Refused(String),
-    /// No `PubAck` came while the broker would know the message again. It may be in the stream or not.
+    /// No `PubAck` arrived while the broker would still recognize a duplicate. The events may or may not be in the stream.
     #[error("unconfirmed: {0}")]
     Unconfirmed(String),
-    /// The process is stopping. It may be in the stream or not.
+    /// The process is stopping. The events may or may not be in the stream.
     #[error("the publishing client has stopped")]
     Stopped,
 }
 
-/// Hands events to the driver. Cheap to clone; the driver ends when the last clone is dropped.
+/// Passes events to the driver. Cheap to clone; the driver ends when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Publisher {
-    pieces: mpsc::Sender<Piece>,
+    chunks: mpsc::Sender<Chunk>,
     budget: Arc<Semaphore>,
     max_events: usize,
     obstacle: watch::Receiver<Option<String>>,
 }
 
-/// Events of one topic from one call: confirmed, or not, as a whole.
+/// Events of one topic from one call, confirmed as a whole or not at all.
 #[derive(Debug)]
-struct Piece {
+struct Chunk {
     topic: Topic,
     events: Vec<Bytes>,
     bytes: usize,
     origin: Origin,
     done: oneshot::Sender<Outcome>,
-    /// Returned when the piece is confirmed or given up.
+    /// Released when the chunk is confirmed or given up.
     _permit: OwnedSemaphorePermit,
 }
 
-/// Where a piece comes from.
+/// The request that a chunk belongs to.
 #[derive(Debug, Clone)]
 struct Origin {
-    /// The trace of its request.
+    /// The trace context of the request.
     context: Option<TraceContext>,
-    /// What log lines on its request have in common.
+    /// The log span of the request.
     log: Span,
 }
 
@@ -124,77 +124,76 @@ impl Origin {
     }
 }
 
-/// What became of a piece: the `PubAck` of its message, and its first event's place in it.
+/// The outcome for a chunk: the `PubAck` of its message, and the position of its first event in the message.
 type Outcome = Result<(PubAck, usize), PublishError>;
 
-/// A message is in the stream.
+/// Confirmation that a message is in the stream.
 #[derive(Debug, Clone, Copy)]
 struct PubAck {
     sequence: u64,
-    /// From sending to `PubAck`.
+    /// Time from the first attempt to the `PubAck`.
     latency: Duration,
 }
 
-/// What tells a caller that its events are in the stream.
+/// Resolves once the events of a call are in the stream.
 #[derive(Debug)]
-#[must_use = "events are in the stream only once the receipt says so"]
+#[must_use = "events are in the stream only once the receipt resolves"]
 pub struct Receipt {
-    pieces: Vec<oneshot::Receiver<Outcome>>,
-    /// Of each event of the call: its piece, and its place there.
-    places: Vec<(usize, usize)>,
+    chunks: Vec<oneshot::Receiver<Outcome>>,
+    /// For each event of the call, its chunk and its position in the chunk.
+    positions: Vec<(usize, usize)>,
 }
 
 /// Events that are in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confirmed {
-    /// The longest time from sending to `PubAck`.
+    /// The longest time from the first attempt to the `PubAck`.
     pub latency: Duration,
-    /// The place of each event of the call, in their order: the stream sequence of its message, and its place in the
-    /// message from 0.
-    pub places: Vec<(u64, usize)>,
+    /// For each event of the call, in order, the stream sequence of its message and its position in the message, from 0.
+    pub positions: Vec<(u64, usize)>,
 }
 
 impl Receipt {
     /// Waits for every `PubAck`.
     ///
     /// # Errors
-    /// The first of the pieces' errors; the other pieces may be in the stream.
+    /// The first error of a chunk; the other chunks may be in the stream.
     pub async fn confirmed(self) -> Result<Confirmed, PublishError> {
-        let mut acks = Vec::with_capacity(self.pieces.len());
+        let mut acks = Vec::with_capacity(self.chunks.len());
         let mut outcome = Ok(());
-        for piece in self.pieces {
-            match piece.await.unwrap_or(Err(PublishError::Stopped)) {
+        for chunk in self.chunks {
+            match chunk.await.unwrap_or(Err(PublishError::Stopped)) {
                 Ok(ack) => acks.push(ack),
                 Err(err) => outcome = outcome.and(Err(err)),
             }
         }
         outcome?;
-        let place = |(piece, within): (usize, usize)| {
-            let (ack, first) = acks[piece];
+        let position = |(chunk, within): (usize, usize)| {
+            let (ack, first) = acks[chunk];
             (ack.sequence, first + within)
         };
         let latencies = acks.iter().map(|(ack, _)| ack.latency);
         Ok(Confirmed {
             latency: latencies.max().unwrap_or_default(),
-            places: self.places.into_iter().map(place).collect(),
+            positions: self.positions.into_iter().map(position).collect(),
         })
     }
 }
 
 impl Publisher {
-    /// A publisher, and the driver that must run for it to do anything.
+    /// Creates a publisher and its driver, which must run for the publisher to make progress.
     #[must_use]
     pub fn new(connection: Connection, options: Options) -> (Self, Driver) {
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (obstacle_sender, obstacle) = watch::channel(None);
         let publisher = Self {
-            pieces: sender,
+            chunks: sender,
             budget: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)),
             max_events: options.max_events,
             obstacle,
         };
         let driver = Driver {
-            pieces: receiver,
+            chunks: receiver,
             connection,
             options,
             obstacle: obstacle_sender,
@@ -202,51 +201,50 @@ impl Publisher {
         (publisher, driver)
     }
 
-    /// Hands over events, waiting while too many bytes are unconfirmed. Events of one topic keep their
-    /// order within a message; order between messages is not promised.
+    /// Submits events, waiting while too many bytes are unconfirmed. Events of one topic keep their order within a message;
+    /// the order of messages is not guaranteed.
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] where the driver has ended.
+    /// [`PublishError::Stopped`] if the driver has ended.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
-        let (split, places) = split(events, self.max_events);
+        let (split, positions) = split(events, self.max_events);
         let origin = Origin::current();
-        let mut pieces = Vec::with_capacity(split.len());
+        let mut chunks = Vec::with_capacity(split.len());
         for (topic, events) in split {
-            pieces.push(self.hand_over(topic, events, origin.clone()).await?);
+            chunks.push(self.enqueue(topic, events, origin.clone()).await?);
         }
-        Ok(Receipt { pieces, places })
+        Ok(Receipt { chunks, positions })
     }
 
-    /// Hands over events of one topic in one piece: all of them travel in one message, so that they are confirmed or
-    /// not as a whole. The caller keeps within [`Options::max_events`] and, with more than one event,
-    /// [`MESSAGE_BYTES`].
+    /// Submits events of one topic as one chunk, which is sent in one message and so confirmed as a whole or not at all.
+    /// The caller must respect [`Options::max_events`] and, for more than one event, [`MESSAGE_BYTES`].
     ///
     /// # Errors
-    /// [`PublishError::Stopped`] where the driver has ended.
-    pub async fn submit_piece(
+    /// [`PublishError::Stopped`] if the driver has ended.
+    pub async fn submit_chunk(
         &self,
         topic: Topic,
         events: Vec<Bytes>,
     ) -> Result<Receipt, PublishError> {
-        let places = (0..events.len()).map(|within| (0, within)).collect();
-        let pieces = vec![self.hand_over(topic, events, Origin::current()).await?];
-        Ok(Receipt { pieces, places })
+        let positions = (0..events.len()).map(|within| (0, within)).collect();
+        let chunks = vec![self.enqueue(topic, events, Origin::current()).await?];
+        Ok(Receipt { chunks, positions })
     }
 
-    /// Why the broker did not confirm a message that is being tried again, for people. None once it has confirmed one
+    /// Why the broker did not confirm a message that is being retried, for people. `None` once it has confirmed a message
     /// since.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {
         self.obstacle.borrow().clone()
     }
 
-    /// Bytes of events that were handed over and are not confirmed, of at most [`MAX_UNCONFIRMED_BYTES`].
+    /// Bytes of submitted events that are not confirmed yet, at most [`MAX_UNCONFIRMED_BYTES`].
     #[must_use]
     pub fn unconfirmed_bytes(&self) -> usize {
         MAX_UNCONFIRMED_BYTES - self.budget.available_permits()
     }
 
-    async fn hand_over(
+    async fn enqueue(
         &self,
         topic: Topic,
         events: Vec<Bytes>,
@@ -260,7 +258,7 @@ impl Publisher {
             .await
             .expect("the budget is never closed");
         let (done, receipt) = oneshot::channel();
-        let piece = Piece {
+        let chunk = Chunk {
             topic,
             events,
             bytes,
@@ -268,50 +266,50 @@ impl Publisher {
             done,
             _permit: permit,
         };
-        match self.pieces.send(piece).await {
+        match self.chunks.send(chunk).await {
             Ok(()) => Ok(receipt),
             Err(_) => Err(PublishError::Stopped),
         }
     }
 }
 
-/// Pieces of one topic each.
-type Pieces = Vec<(Topic, Vec<Bytes>)>;
+/// Chunks of one topic each.
+type Chunks = Vec<(Topic, Vec<Bytes>)>;
 
-/// Cuts a call's events into pieces of one topic that each fit a message. Returns where each event went, too: its piece,
-/// and its place there.
-fn split(events: Vec<Outgoing>, max_events: usize) -> (Pieces, Vec<(usize, usize)>) {
-    let mut pieces = Pieces::new();
-    let mut places = Vec::with_capacity(events.len());
+/// Splits the events of a call into chunks of one topic that each fit in a message. Also returns, for each event, its chunk
+/// and its position in the chunk.
+fn split(events: Vec<Outgoing>, max_events: usize) -> (Chunks, Vec<(usize, usize)>) {
+    let mut chunks = Chunks::new();
+    let mut positions = Vec::with_capacity(events.len());
     let mut open: HashMap<Topic, (usize, usize)> = HashMap::new();
     for Outgoing { topic, json } in events {
         if let Some((index, bytes)) = open.get_mut(&topic) {
-            let piece = &mut pieces[*index].1;
-            if piece.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
+            let chunk = &mut chunks[*index].1;
+            if chunk.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
                 *bytes += json.len();
-                places.push((*index, piece.len()));
-                piece.push(json);
+                positions.push((*index, chunk.len()));
+                chunk.push(json);
                 continue;
             }
         }
-        open.insert(topic.clone(), (pieces.len(), json.len()));
-        places.push((pieces.len(), 0));
-        pieces.push((topic, vec![json]));
+        open.insert(topic.clone(), (chunks.len(), json.len()));
+        positions.push((chunks.len(), 0));
+        chunks.push((topic, vec![json]));
     }
-    (pieces, places)
+    (chunks, positions)
 }
 
-/// Gathers pieces into messages and sends them.
+/// Combines chunks into messages and sends them.
 #[derive(Debug)]
 pub struct Driver {
-    pieces: mpsc::Receiver<Piece>,
+    chunks: mpsc::Receiver<Chunk>,
     connection: Connection,
     options: Options,
     obstacle: watch::Sender<Option<String>>,
 }
 
 impl Driver {
-    /// Runs until every [`Publisher`] is dropped, then waits a little for what is under way.
+    /// Runs until every [`Publisher`] is dropped, then waits up to one second for messages in flight.
     pub async fn run(mut self) {
         let delivery = Delivery {
             connection: &self.connection,
@@ -329,8 +327,8 @@ impl Driver {
             }
             let due = gather.next_due(in_flight.len());
             tokio::select! {
-                piece = self.pieces.recv() => match piece {
-                    Some(piece) => gather.add(piece, Instant::now()),
+                chunk = self.chunks.recv() => match chunk {
+                    Some(chunk) => gather.add(chunk, Instant::now()),
                     None => break,
                 },
                 Some(()) = in_flight.next() => {}
@@ -339,7 +337,7 @@ impl Driver {
         }
         in_flight.extend(gather.into_messages().map(send));
         let drained = async { while in_flight.next().await.is_some() {} };
-        // What is left then has nobody who waits for it.
+        // No caller waits for the messages that remain.
         let _ = timeout_at(Instant::now() + DRAIN, drained).await;
     }
 }
@@ -356,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_cut_into_pieces_of_one_topic() {
+    fn a_call_is_split_into_chunks_of_one_topic() {
         let events = vec![
             outgoing("a", 1),
             outgoing("b", 1),
@@ -364,9 +362,9 @@ mod tests {
             outgoing("a", MESSAGE_BYTES),
             outgoing("a", 3),
         ];
-        let (pieces, places) = split(events, 100);
-        assert_eq!(places, [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0)]);
-        let shape: Vec<_> = pieces
+        let (chunks, positions) = split(events, 100);
+        assert_eq!(positions, [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0)]);
+        let shape: Vec<_> = chunks
             .into_iter()
             .map(|(topic, events)| {
                 let sizes: Vec<_> = events.iter().map(Bytes::len).collect();
@@ -383,10 +381,10 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_never_has_more_events_than_a_message() {
+    fn a_chunk_never_has_more_events_than_a_message() {
         let events = (0..250).map(|_| outgoing("a", 1)).collect();
-        let (pieces, _) = split(events, 100);
-        let sizes: Vec<_> = pieces.into_iter().map(|(_, e)| e.len()).collect();
+        let (chunks, _) = split(events, 100);
+        let sizes: Vec<_> = chunks.into_iter().map(|(_, e)| e.len()).collect();
         assert_eq!(sizes, [100, 100, 50]);
     }
 }

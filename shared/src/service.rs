@@ -1,4 +1,4 @@
-//! The life of a service: its tasks start together, are told to stop together, and none dies unnoticed.
+//! The lifecycle of a service: its tasks run and stop together, and no failure goes unnoticed.
 
 use std::{
     process::ExitCode,
@@ -13,10 +13,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, info, warn};
 
-/// How long tasks have to end after they were told to.
+/// How long tasks may take to end after the service begins to stop.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
-/// Tasks that live and end together.
+/// Tasks that run and stop together.
 #[derive(Debug, Default)]
 pub struct Service {
     token: CancellationToken,
@@ -25,43 +25,43 @@ pub struct Service {
 }
 
 impl Service {
-    /// Cancelled when the service is to stop.
+    /// A token that is cancelled when the service must stop.
     #[must_use]
     pub fn token(&self) -> CancellationToken {
         self.token.clone()
     }
 
-    /// Starts a task. When it ends, for whatever reason, the whole service stops; when it ends with an
-    /// error or a panic, the process fails.
+    /// Starts a task. When it ends for any reason, the whole service stops; if it ends with an error or a panic, the exit
+    /// code is a failure.
     pub fn spawn<F>(&self, name: &'static str, task: F)
     where
         F: Future<Output = anyhow::Result<()>> + Send + 'static,
     {
         let stop_all = self.token.clone().drop_guard();
-        let mut outcome = Outcome {
+        let mut guard = FailureGuard {
             failed: Arc::clone(&self.failed),
-            ended_well: false,
+            succeeded: false,
         };
         self.tasks.spawn(async move {
             let _stop_all = stop_all;
             match task.await {
-                Ok(()) => outcome.ended_well = true,
-                Err(err) => error!(task = name, "stopping because of a failure: {err:#}"),
+                Ok(()) => guard.succeeded = true,
+                Err(err) => error!(task = name, "stopping because a task failed: {err:#}"),
             }
-            drop(outcome);
+            drop(guard);
         });
     }
 
     /// Waits for SIGTERM, SIGINT or the end of a task, then for all tasks to end. A second signal, or
-    /// [`STOP_DEADLINE`], ends the wait at once.
+    /// [`STOP_DEADLINE`], ends the wait immediately.
     ///
     /// # Errors
-    /// Where the signals cannot be listened to.
+    /// If the signal handlers cannot be installed.
     pub async fn run(self) -> std::io::Result<ExitCode> {
         Ok(self.run_until(Signals::new()?).await)
     }
 
-    /// As [`Self::run`], for who listens to the signals already.
+    /// As [`Self::run`], for callers that have installed the signal handlers already.
     pub async fn run_until(self, mut signals: Signals) -> ExitCode {
         tokio::select! {
             name = signals.next() => info!(signal = name, "stopping"),
@@ -72,11 +72,11 @@ impl Service {
         tokio::select! {
             () = self.tasks.wait() => {}
             name = signals.next() => {
-                warn!(signal = name, "stopping at once");
+                warn!(signal = name, "stopping immediately");
                 return ExitCode::FAILURE;
             }
             () = tokio::time::sleep(STOP_DEADLINE) => {
-                error!("tasks did not end in time; stopping without them");
+                error!("tasks did not end before the deadline; exiting without them");
                 return ExitCode::FAILURE;
             }
         }
@@ -88,15 +88,15 @@ impl Service {
     }
 }
 
-/// Marks the process as failed unless its task came to a good end; a panic comes to none.
-struct Outcome {
+/// Marks the service as failed when dropped, unless the task ended without an error or a panic.
+struct FailureGuard {
     failed: Arc<AtomicBool>,
-    ended_well: bool,
+    succeeded: bool,
 }
 
-impl Drop for Outcome {
+impl Drop for FailureGuard {
     fn drop(&mut self) {
-        if !self.ended_well {
+        if !self.succeeded {
             self.failed.store(true, Ordering::Relaxed);
         }
     }
@@ -110,10 +110,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Listens from now on.
+    /// Installs the signal handlers.
     ///
     /// # Errors
-    /// Where the system does not let it.
+    /// If the system refuses.
     pub fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -121,7 +121,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of them and names it.
+    /// Waits for the next signal and returns its name.
     pub async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn tasks_that_end_well_end_the_process_well() {
+    async fn tasks_that_succeed_end_the_process_with_success() {
         let service = Service::default();
         service.spawn("ends", async { Ok(()) });
         let code = service.run().await.unwrap();

@@ -1,4 +1,4 @@
-//! The stream contract: how the stream is configured, who creates it, and what must be so for it to be used.
+//! The stream contract: the configuration of the stream, its creation, and the conditions under which it can be used.
 
 mod contract;
 mod size;
@@ -17,27 +17,27 @@ use std::{error::Error, time::Duration};
 pub use self::size::{is_above, is_below, most_held, resize};
 use crate::connection::Connection;
 
-/// The stream's name, unless settings say otherwise.
+/// The default name of the stream.
 pub const DEFAULT_NAME: &str = "EVENTS";
 
-/// All subjects of the stream.
+/// The subjects of the stream.
 pub const SUBJECTS: &str = "events.>";
 
 /// How long the broker remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// The largest message that the stream must have room for, in bytes: the broker's own default limit, `max_payload`. The
-/// services send at most one event of 512 KiB with its headers; other NATS clients may send larger messages.
+/// The largest message that the stream must accept, in bytes: the broker's default limit, `max_payload`. The services send
+/// at most one event of 512 KiB with its headers; other NATS clients may send larger messages.
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 
-/// What settings decide about the stream.
+/// The configurable settings of the stream.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
-    /// Its largest size in bytes; when it is full, publishing is refused.
+    /// The largest size in bytes; when the stream is full, publishing is refused.
     pub max_bytes: i64,
-    /// How many servers keep a copy.
+    /// The number of servers that keep a copy.
     pub replicas: usize,
 }
 
@@ -60,25 +60,25 @@ impl Settings {
     }
 }
 
-/// What the broker says of the stream at one moment.
+/// The state of the stream at one moment, as the broker reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamState {
-    /// Its name.
+    /// The name of the stream.
     pub name: String,
-    /// When it was created, in nanoseconds since 1970.
+    /// The time of creation, in nanoseconds since 1970.
     pub created: i64,
-    /// The first sequence that it still has; one more than the last where it has none.
+    /// The first sequence still in the stream; one more than the last if the stream is empty.
     pub first: u64,
-    /// The last sequence that it gave out.
+    /// The last sequence assigned.
     pub last: u64,
-    /// Messages that it has.
+    /// Number of messages in the stream.
     pub messages: u64,
-    /// Bytes that they take on disk.
+    /// Bytes of the messages on disk.
     pub bytes: u64,
 }
 
 impl StreamState {
-    /// In the words of this crate.
+    /// Converts the client's information.
     #[must_use]
     pub fn of(info: &Info) -> Self {
         let created = info.created.unix_timestamp_nanos();
@@ -93,8 +93,8 @@ impl StreamState {
     }
 }
 
-/// The sequences between the stream's first and its last that it does not have, in rising order: messages that were
-/// deleted one by one, by hand, or by subject.
+/// The sequences between the stream's first and last that are missing, in ascending order: messages deleted individually
+/// or by subject.
 ///
 /// # Errors
 /// [`StreamError::Broker`].
@@ -107,7 +107,8 @@ pub async fn deleted(stream: &Stream<Info>) -> Result<Vec<u64>, StreamError> {
     Ok(info.info.state.deleted.unwrap_or_default())
 }
 
-/// When the stream took the message of a sequence, in nanoseconds since 1970; none where it does not have it.
+/// The time at which the stream stored the message with this sequence, in nanoseconds since 1970; `None` if the stream does
+/// not have it.
 ///
 /// # Errors
 /// [`StreamError::Broker`].
@@ -125,45 +126,46 @@ pub async fn time_of(stream: &Stream<Info>, sequence: u64) -> Result<Option<i64>
 /// Why the stream cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// Nobody has created it yet.
+    /// The stream has not been created yet.
     #[error("stream {0} does not exist yet; the aggregator creates it")]
     Missing(String),
-    /// It exists with a configuration that would lose events.
+    /// The stream exists with a configuration that would lose events.
     #[error(
-        "stream {stream} has {field} {found}, which must be {wanted}; change it, or name another stream"
+        "stream {stream} has {field} {found}, but it must be {wanted}; change it or use another stream"
     )]
     Unusable {
-        /// Its name.
+        /// The name of the stream.
         stream: String,
-        /// What of its configuration.
+        /// The field of the configuration.
         field: &'static str,
-        /// As the broker has it.
+        /// The configured value.
         found: String,
-        /// As it must be.
+        /// The required value.
         wanted: String,
     },
-    /// The broker is there, and its JetStream is not.
+    /// The broker is reachable, but JetStream does not respond.
     #[error(
-        "the broker does not answer for JetStream: it is switched off, starting, without room on its disk, or out of reach for this user"
+        "JetStream does not respond: it is disabled, still starting, out of disk space, or not permitted for this user"
     )]
     NoJetStream,
-    /// The broker did not do what was asked; it may later.
-    #[error("the stream cannot be had from the broker: {0}")]
+    /// The request failed; a retry may succeed.
+    #[error("a stream request to the broker failed: {0}")]
     Broker(#[source] async_nats::Error),
 }
 
 impl StreamError {
-    /// Whether only a person can mend it.
+    /// Whether the error persists until an operator changes the configuration.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Unusable { .. })
     }
 }
 
-/// The stream, created where it does not exist, and checked. Its size and replicas stay as they are; see [`resize`].
+/// Gets the stream, creates it if it does not exist, and checks it. The size and replicas of an existing stream are not
+/// changed; see [`resize`].
 ///
 /// # Errors
-/// As [`StreamError`] tells.
+/// Any [`StreamError`].
 pub async fn ensure(
     jetstream: &jetstream::Context,
     settings: &Settings,
@@ -179,7 +181,7 @@ pub async fn ensure(
     }
 }
 
-/// Checks the configuration of a stream: that no confirmed event is lost or changed.
+/// Checks that the configuration of a stream never loses or changes a confirmed event.
 ///
 /// # Errors
 /// [`StreamError::Unusable`].
@@ -187,10 +189,10 @@ pub fn check(info: &Info) -> Result<(), StreamError> {
     contract::check(&info.config)
 }
 
-/// The stream as it is now, checked.
+/// Gets the stream and checks it.
 ///
 /// # Errors
-/// As [`StreamError`] tells.
+/// Any [`StreamError`].
 pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<Info>, StreamError> {
     match jetstream.get_stream(name).await {
         Ok(stream) => {
@@ -198,43 +200,43 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
             Ok(stream)
         }
         Err(err) if is_missing(&err) => Err(StreamError::Missing(name.to_owned())),
-        Err(err) => Err(not_had(err)),
+        Err(err) => Err(stream_error(err)),
     }
 }
 
-/// The state of the stream now.
+/// Gets the current state of the stream.
 ///
 /// # Errors
-/// As [`StreamError`] tells.
+/// Any [`StreamError`].
 pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, StreamError> {
     let stream = get(connection.jetstream(), name).await?;
     Ok(StreamState::of(stream.cached_info()))
 }
 
-/// What the broker says of a durable consumer at one moment.
+/// The state of a durable consumer at one moment, as the broker reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DurableState {
-    /// The stream sequence up to which it has all acks.
+    /// The stream sequence up to which all messages are acked.
     pub ack_floor: u64,
-    /// Messages that it has given out and that were not acked.
+    /// Messages delivered but not acked.
     pub unacked: u64,
-    /// Messages that it has not given out.
+    /// Messages not delivered yet.
     pub undelivered: u64,
 }
 
-/// How far a stream and its consumer are.
+/// The state of a stream and of one of its consumers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// The stream.
     pub stream: StreamState,
-    /// The durable consumer; none where the stream has none of that name.
+    /// The durable consumer; `None` if the stream has no consumer of that name.
     pub durable: Option<DurableState>,
 }
 
-/// The state of the stream and of one of its durable consumers now.
+/// Gets the current state of the stream and of one of its durable consumers.
 ///
 /// # Errors
-/// As [`StreamError`] tells.
+/// Any [`StreamError`].
 pub async fn standing(
     connection: &Connection,
     name: &str,
@@ -256,7 +258,7 @@ pub async fn standing(
     })
 }
 
-fn not_had(err: GetStreamError) -> StreamError {
+fn stream_error(err: GetStreamError) -> StreamError {
     let cause = err
         .source()
         .and_then(|cause| cause.downcast_ref::<RequestError>());

@@ -1,9 +1,8 @@
 //! The reversible mapping between a topic and its subject.
 //!
-//! Dots separate the tokens of a subject as they separate the parts of a topic, so `user.login` is
-//! `events.user.login` and a permission or a subscription on `events.user.>` means what it says.
-//! Every other character outside ASCII letters, digits, `-` and `_` is percent-encoded, and so is a dot
-//! that would leave a token empty.
+//! Dots separate the tokens of a subject as they separate the parts of a topic: `user.login` maps to
+//! `events.user.login`, so permissions and subscriptions on `events.user.>` work as expected. All other characters except
+//! ASCII letters, digits, `-` and `_` are percent-encoded, and so is a dot that would leave a token empty.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
@@ -14,7 +13,7 @@ pub const PREFIX: &str = "events.";
 
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
-/// The subject that carries the events of `topic`: at most 772 bytes, for a topic has at most 255.
+/// The subject that carries the events of `topic`: at most 772 bytes, since a topic has at most 255.
 #[must_use]
 pub fn of(topic: &Topic) -> String {
     let text = topic.as_str();
@@ -36,7 +35,7 @@ pub fn of(topic: &Topic) -> String {
     subject
 }
 
-/// The topic of a subject, or none where no topic has that subject.
+/// The topic of a subject, or `None` if no topic maps to it.
 #[must_use]
 pub fn topic(subject: &str) -> Option<Topic> {
     let text = percent_decode_str(subject.strip_prefix(PREFIX)?)
@@ -57,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_separate_tokens_where_none_is_left_empty() {
+    fn a_dot_separates_tokens_unless_it_would_leave_one_empty() {
         assert_eq!(subject("user.login"), "events.user.login");
         assert_eq!(subject(".a"), "events.%2Ea");
         assert_eq!(subject("a."), "events.a%2E");
@@ -67,13 +66,13 @@ mod tests {
     }
 
     #[test]
-    fn what_a_subject_may_not_hold_is_percent_encoded() {
+    fn characters_not_allowed_in_a_subject_are_percent_encoded() {
         assert_eq!(subject("a b>*ä%"), "events.a%20b%3E%2A%C3%A4%25");
         assert_eq!(subject("a-b_C9"), "events.a-b_C9");
     }
 
     #[test]
-    fn a_subject_that_no_topic_maps_to_has_no_topic() {
+    fn a_subject_to_which_no_topic_maps_has_no_topic() {
         for foreign in [
             "other.a",
             "events.",
@@ -85,7 +84,7 @@ mod tests {
         }
     }
 
-    /// As nats-server takes it for a publish: tokens not empty, no wildcard, no white space or control.
+    /// Whether nats-server accepts it for publishing: no empty token, wildcard, white space or control character.
     fn is_legal(subject: &str) -> bool {
         subject.split('.').all(|token| {
             !token.is_empty()
@@ -97,7 +96,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_topic_comes_back_from_a_legal_subject(text in "(?s).{1,60}|[.a]{1,9}") {
+        fn any_topic_maps_to_a_legal_subject_and_back(text in "(?s).{1,60}|[.a]{1,9}") {
             let topic_in = Topic::new(&text).unwrap();
             let subject = of(&topic_in);
             prop_assert!(is_legal(&subject), "{}", subject);

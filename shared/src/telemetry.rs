@@ -1,4 +1,4 @@
-//! Logs: one line an occurrence on standard error, as text or JSON. And the export of spans.
+//! Logs, one line per event on standard error, as text or JSON; and the export of spans.
 
 mod export;
 
@@ -11,56 +11,58 @@ use tracing_subscriber::{
 
 pub use self::export::{Export, ExportError, check_endpoint};
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// For people.
+    /// Text for people.
     Text,
-    /// For programs: one JSON object a line.
+    /// One JSON object per line, for programs.
     Json,
 }
 
-/// Checks a filter as settings give it: `info`, or `warn,aggregator=debug`.
+/// Checks a log filter from the settings, such as `info` or `warn,aggregator=debug`.
 ///
 /// # Errors
-/// A sentence for people where it is no filter.
+/// A message for people if the filter is not valid.
 pub fn parse_filter(text: &str) -> Result<String, String> {
     EnvFilter::builder()
         .parse(text)
         .map(|_| text.to_owned())
-        .map_err(|err| format!("no log filter ({err}); one is info, or warn,aggregator=debug"))
+        .map_err(|err| {
+            format!("not a log filter ({err}); expected for example info or warn,aggregator=debug")
+        })
 }
 
-/// Installs the process's log. Call it once, first.
+/// Installs the logger of the process. Must be called once, before anything is logged.
 ///
 /// # Panics
-/// Where the filter was not checked by [`parse_filter`], or a log is installed already.
+/// If the filter was not checked by [`parse_filter`], or a logger is already installed.
 pub fn init(filter: &str, format: Format) {
-    // What the NATS client says of the link is said by `connection` in the words of this project, and what the LSM
-    // tree says of its files by the store.
+    // `connection` logs the state of the link in place of the NATS client, and the store logs the state of its files in
+    // place of the LSM tree.
     let filter = EnvFilter::builder()
         .parse(format!("async_nats=off,lsm_tree=off,{filter}"))
-        .expect("the filter was checked where settings were read");
+        .expect("the filter was checked when the settings were parsed");
     let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
         Format::Text => log
             .with_ansi(shows_colours(&std::io::stderr()))
             .finish()
-            .with(filter_fn(is_told))
+            .with(filter_fn(is_logged))
             .init(),
         Format::Json => log
             .json()
             .flatten_event(true)
             .with_span_list(false)
             .finish()
-            .with(filter_fn(is_told))
+            .with(filter_fn(is_logged))
             .init(),
     }
 }
 
-/// What OpenTelemetry says of itself is said by `export` in the words of this project, but for the spans that it drops
-/// because too many wait: it says that once, and at the end how many they were.
-fn is_told(metadata: &Metadata<'_>) -> bool {
+/// Whether an event is logged. `export` logs failures in place of OpenTelemetry, except for spans dropped because too many
+/// are queued: OpenTelemetry logs that once, and their number at the end.
+fn is_logged(metadata: &Metadata<'_>) -> bool {
     let drops = [
         "BatchSpanProcessor.SpanDroppingStarted",
         "BatchSpanProcessor.SpansDropped",
@@ -68,18 +70,18 @@ fn is_told(metadata: &Metadata<'_>) -> bool {
     !metadata.target().starts_with("opentelemetry") || drops.contains(&metadata.name())
 }
 
-/// Prints what a person asked the program for, in colours where standard output takes them.
+/// Prints requested output, in colour if standard output supports it.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// If it cannot be written.
 pub fn print(plain: &str, coloured: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     let text = if shows_colours(&out) { coloured } else { plain };
     out.write_all(text.as_bytes())
 }
 
-/// Whether a stream takes colours: a terminal does, unless its person has set `NO_COLOR` (<https://no-color.org>) or
-/// says that it can do nothing.
+/// Whether a stream supports colours: it is a terminal, `NO_COLOR` (<https://no-color.org>) is not set, and `TERM` is not
+/// `dumb`.
 #[must_use]
 pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -87,7 +89,7 @@ pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !refuses && !is_dumb
 }
 
-/// The message of a command line error without its usage hints, on one line.
+/// The message of a command-line error on one line, without the usage hints.
 #[must_use]
 pub fn one_line(message: &str) -> String {
     let mut lines = message.lines().map(str::trim);
@@ -112,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// Exports nothing until the other end of its channel is gone.
+    /// Blocks until the other end of its channel is dropped.
     #[derive(Debug)]
     struct Stuck(Mutex<mpsc::Receiver<()>>);
 
@@ -137,11 +139,11 @@ mod tests {
     }
 
     #[test]
-    fn of_what_opentelemetry_says_only_dropped_spans_are_told_and_once() {
+    fn of_the_events_of_opentelemetry_only_dropped_spans_are_logged_and_once() {
         let (release, stuck) = mpsc::channel();
-        let waiting = BatchConfigBuilder::default().with_max_queue_size(1).build();
+        let config = BatchConfigBuilder::default().with_max_queue_size(1).build();
         let processor = BatchSpanProcessor::builder(Stuck(Mutex::new(stuck)))
-            .with_batch_config(waiting)
+            .with_batch_config(config)
             .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(processor)
@@ -149,18 +151,18 @@ mod tests {
         let log = Log::default();
         let writer = log.clone();
         let subscriber = fmt().with_writer(move || writer.clone()).finish();
-        tracing::subscriber::with_default(subscriber.with(filter_fn(is_told)), || {
+        tracing::subscriber::with_default(subscriber.with(filter_fn(is_logged)), || {
             tracing::warn!(target: "opentelemetry_sdk", "noise");
             let tracer = provider.tracer("test");
-            // One is with the exporter, and one waits.
+            // One span is with the exporter, and one is queued.
             for _ in 0..10 {
                 drop(tracer.start("span"));
             }
         });
         drop(release);
         provider.shutdown().unwrap();
-        let told = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-        assert!(told.contains("dropped a Span"), "{told}");
-        assert_eq!(told.lines().count(), 1, "{told}");
+        let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        assert!(logged.contains("dropped a Span"), "{logged}");
+        assert_eq!(logged.lines().count(), 1, "{logged}");
     }
 }

@@ -1,8 +1,7 @@
-//! Traces: spans from a request or a message to its commit, held together by the W3C trace context that travels in the
-//! headers of both.
+//! Traces: spans from a request or a message to its commit, connected by the W3C trace context in the headers of both.
 //!
-//! A [`Tracer`] is handed to those who make spans. One that is off makes none, and costs a look at an option. A trace
-//! context that a sender gave travels on all the same.
+//! Components that make spans get a [`Tracer`]. A tracer that is off makes none, at the cost of checking an option. The trace
+//! context of a sender is propagated in either case.
 
 mod header;
 
@@ -21,20 +20,20 @@ use opentelemetry_sdk::{
     trace::{SdkTracer, Span as SdkSpan},
 };
 
-/// Makes spans, or none where it is off. Cheap to clone.
+/// Makes spans, or none if it is off. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Tracer(Option<SdkTracer>);
 
-/// What a span is of, as OpenTelemetry tells them apart.
+/// The kind of a span, as OpenTelemetry defines it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A request that is answered.
+    /// The handling of a request.
     Server,
-    /// A message that is sent.
+    /// The sending of a message.
     Producer,
-    /// A message that is worked on.
+    /// The processing of a message.
     Consumer,
-    /// Something else.
+    /// Any other operation.
     Internal,
 }
 
@@ -50,24 +49,24 @@ impl Kind {
 }
 
 impl Tracer {
-    /// That of an exporter.
+    /// A tracer that makes spans.
     pub(crate) fn on(tracer: SdkTracer) -> Self {
         Self(Some(tracer))
     }
 
-    /// Makes no spans.
+    /// A tracer that makes no spans.
     #[must_use]
     pub fn off() -> Self {
         Self(None)
     }
 
-    /// Whether it makes spans.
+    /// Whether the tracer makes spans.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Starts a span under `parent`, or a trace of its own without one. Its name is asked for only where it is on.
+    /// Starts a span as a child of `parent`, or of a new trace without one. `name` is called only if the tracer is on.
     pub fn start<N: Into<Cow<'static, str>>>(
         &self,
         name: impl FnOnce() -> N,
@@ -78,65 +77,65 @@ impl Tracer {
             return Span::default();
         };
         let builder = SpanBuilder::from_name(name()).with_kind(kind.of());
-        let around = parent.map_or_else(Context::new, TraceContext::as_context);
+        let context = parent.map_or_else(Context::new, TraceContext::as_context);
         Span {
-            span: Some(tracer.build_with_context(builder, &around)),
-            around: parent.cloned(),
+            span: Some(tracer.build_with_context(builder, &context)),
+            parent: parent.cloned(),
         }
     }
 }
 
-/// A span, until it is dropped; none where the tracer was off, and by default.
+/// A span, which ends when it is dropped. Empty by default and if the tracer is off.
 #[derive(Debug, Default)]
 pub struct Span {
     span: Option<SdkSpan>,
-    /// What it was started under, whose state goes on with what comes of it.
-    around: Option<TraceContext>,
+    /// The parent context, whose `tracestate` is passed on to children.
+    parent: Option<TraceContext>,
 }
 
 impl Span {
-    /// The context for what comes of it.
+    /// The context for children of the span.
     #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
         let context = self.span.as_ref()?.span_context();
-        let around = self.around.as_ref().map(|around| &around.0.state);
+        let state = self.parent.as_ref().map(|parent| &parent.0.state);
         context.is_valid().then(|| {
-            TraceContext(Arc::new(Carried {
-                place: context.clone(),
-                state: around.cloned().unwrap_or_default(),
+            TraceContext(Arc::new(Inner {
+                span_context: context.clone(),
+                state: state.cloned().unwrap_or_default(),
             }))
         })
     }
 
-    /// Whether it is kept: attributes of another one need not be made.
+    /// Whether the span is recorded; if not, its attributes need not be computed.
     #[must_use]
     pub fn is_recording(&self) -> bool {
         self.span.as_ref().is_some_and(SdkSpan::is_recording)
     }
 
-    /// Gives it an attribute.
+    /// Sets an attribute.
     pub fn set(&mut self, name: &'static str, value: impl Into<Value>) {
         if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new(name, value));
         }
     }
 
-    /// Links it to what has another trace, or another place in the same; the SDK keeps the first 128 links. The other's
-    /// state is left out: a span would have each of them again.
+    /// Links the span to another span, of the same trace or another one. The SDK keeps the first 128 links. The other's
+    /// `tracestate` is omitted, because it would be repeated for each link.
     pub fn link(&mut self, other: &TraceContext) {
         if let Some(span) = &mut self.span {
             let other = SpanContext::new(
-                other.0.place.trace_id(),
-                other.0.place.span_id(),
-                other.0.place.trace_flags(),
-                other.0.place.is_remote(),
+                other.0.span_context.trace_id(),
+                other.0.span_context.span_id(),
+                other.0.span_context.trace_flags(),
+                other.0.span_context.is_remote(),
                 TraceState::NONE,
             );
             span.add_link(other, Vec::new());
         }
     }
 
-    /// What it is of has failed.
+    /// Marks the operation as failed.
     pub fn fail(&mut self, reason: String) {
         if let Some(span) = &mut self.span {
             span.set_attribute(KeyValue::new("error.type", reason.clone()));
@@ -145,28 +144,28 @@ impl Span {
     }
 }
 
-/// The place in a trace at which something happens (<https://www.w3.org/TR/trace-context/>). Cheap to clone: each piece of
-/// a request has it.
+/// The trace context: identifies a span within a trace (<https://www.w3.org/TR/trace-context/>). Cheap to clone, because
+/// each chunk of a request has it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct TraceContext(Arc<Carried>);
+pub struct TraceContext(Arc<Inner>);
 
 #[derive(Debug, PartialEq)]
-struct Carried {
-    place: SpanContext,
-    /// It goes on as it came; spans have what OpenTelemetry takes of it.
-    state: Arc<header::State>,
+struct Inner {
+    span_context: SpanContext,
+    /// Passed on as received; spans have the part that OpenTelemetry accepts.
+    state: Arc<header::Tracestate>,
 }
 
 impl TraceContext {
     /// The header that names trace and span.
     pub const PARENT: &str = "traceparent";
 
-    /// The header with what tracing systems add.
+    /// The header with data of tracing systems.
     pub const STATE: &str = "tracestate";
 
-    /// Reads all values of the two headers, as W3C Trace Context, level 1, wants it: a `traceparent` that is not valid, or
-    /// is given more than once, is discarded with its state, so that a new trace begins. A `tracestate` that is not valid,
-    /// or is too large, is discarded alone.
+    /// Parses all values of the two headers, as W3C Trace Context, level 1, requires: a `traceparent` that is invalid or given
+    /// more than once is discarded together with its `tracestate`, so that a new trace begins. A `tracestate` that is invalid
+    /// or too large is discarded on its own.
     #[must_use]
     pub fn parse<'a>(
         parents: impl IntoIterator<Item = &'a [u8]>,
@@ -179,34 +178,37 @@ impl TraceContext {
         let parent = header::parent(parent)?;
         let state = header::state(states).unwrap_or_default();
         let spans = state.of_spans();
-        let place = SpanContext::new(parent.trace, parent.span, parent.flags, true, spans);
+        let span_context = SpanContext::new(parent.trace, parent.span, parent.flags, true, spans);
         let state = Arc::new(state);
-        Some(Self(Arc::new(Carried { place, state })))
+        Some(Self(Arc::new(Inner {
+            span_context,
+            state,
+        })))
     }
 
-    /// That of what runs now within [`Self::around`].
+    /// The context of the current task, set by [`Self::around`].
     #[must_use]
     pub fn current() -> Option<Self> {
         Context::map_current(|current| current.get::<Self>().cloned())
     }
 
-    /// What is done within `work` has this context.
+    /// Runs `work` with this context as the current one.
     pub fn around<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
         work.with_context(self.as_context())
     }
 
-    /// Names the trace.
+    /// The id of the trace.
     #[must_use]
     pub fn trace_id(&self) -> TraceId {
-        self.0.place.trace_id()
+        self.0.span_context.trace_id()
     }
 
-    /// The headers that carry it on, each with its value.
+    /// The headers that propagate the context, each with its value.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
-        let mut parent = Parent(Vec::new());
+        let mut parent = ParentInjector(Vec::new());
         TraceContextPropagator::new().inject_context(&self.as_context(), &mut parent);
-        let Parent(mut headers) = parent;
+        let ParentInjector(mut headers) = parent;
         let state = self.0.state.text();
         if !state.is_empty() {
             headers.push((Self::STATE, state.to_owned()));
@@ -215,15 +217,15 @@ impl TraceContext {
     }
 
     fn as_context(&self) -> Context {
-        let context = Context::new().with_remote_span_context(self.0.place.clone());
+        let context = Context::new().with_remote_span_context(self.0.span_context.clone());
         context.with_value(self.clone())
     }
 }
 
-/// Takes the header that names trace and span, as OpenTelemetry writes it.
-struct Parent(Vec<(&'static str, String)>);
+/// Collects the `traceparent` header that OpenTelemetry writes.
+struct ParentInjector(Vec<(&'static str, String)>);
 
-impl Injector for Parent {
+impl Injector for ParentInjector {
     fn set(&mut self, key: &str, value: String) {
         if key == TraceContext::PARENT {
             self.0.push((TraceContext::PARENT, value));
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_context_goes_on_as_it_came() {
+    fn a_context_is_propagated_unchanged() {
         let state = "vendor=opaque,other=1";
         let context = parse(&[PARENT], &[state]).unwrap();
         let expected = [
@@ -258,14 +260,14 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_that_is_given_more_than_once_is_no_context() {
+    fn a_traceparent_given_more_than_once_is_discarded() {
         assert_eq!(parse(&[], &["a=1"]), None);
         assert_eq!(parse(&[PARENT, PARENT], &[]), None);
         assert_eq!(parse(&[PARENT, "noise"], &[]), None);
     }
 
     #[test]
-    fn a_tracestate_that_is_not_valid_is_discarded_and_its_traceparent_kept() {
+    fn an_invalid_tracestate_is_discarded_and_its_traceparent_kept() {
         for wrong in ["foo=,bar=3", "foo", "a=1,a=2", "\u{e4}=1"] {
             let context = parse(&[PARENT], &[wrong]).unwrap();
             let expected = [(TraceContext::PARENT, PARENT.to_owned())];
@@ -274,22 +276,22 @@ mod tests {
     }
 
     #[test]
-    fn a_link_has_no_state() {
+    fn a_link_has_no_tracestate() {
         let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
         let tracer = Tracer::on(opentelemetry::trace::TracerProvider::tracer(
             &provider, "test",
         ));
         let mut span = tracer.start(|| "test", Kind::Internal, None);
         span.link(&parse(&[PARENT], &["a=1"]).unwrap());
-        let told = span.span.unwrap().exported_data().unwrap();
-        let [link] = told.links.links.as_slice() else {
-            panic!("{:?}", told.links)
+        let data = span.span.unwrap().exported_data().unwrap();
+        let [link] = data.links.links.as_slice() else {
+            panic!("{:?}", data.links)
         };
         assert_eq!(link.span_context.trace_state(), &TraceState::NONE);
     }
 
     #[tokio::test]
-    async fn a_state_that_opentelemetry_refuses_goes_on_through_spans_as_it_came() {
+    async fn a_tracestate_that_opentelemetry_refuses_is_propagated_through_spans() {
         let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
         let tracer = opentelemetry::trace::TracerProvider::tracer(&provider, "test");
         let longest = format!("{}@{}=1,other=2", "t".repeat(241), "v".repeat(14));
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_context_is_current_within_its_work_and_nowhere_else() {
+    async fn a_context_is_current_only_within_its_work() {
         let context = parse(&[PARENT], &[]).unwrap();
         let seen = context.around(async { TraceContext::current() }).await;
         assert_eq!(seen.as_ref(), Some(&context));
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tracer_that_is_off_makes_nothing() {
+    fn a_tracer_that_is_off_makes_no_spans() {
         let span = Tracer::off().start(
             || -> &str { panic!("no name is needed") },
             Kind::Server,

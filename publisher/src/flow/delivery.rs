@@ -71,7 +71,7 @@ impl Delivery<'_> {
         loop {
             let submitted = self
                 .publisher
-                .submit_piece(topic.clone(), batch.events.clone());
+                .submit_chunk(topic.clone(), batch.events.clone());
             let outcome = match submitted.await {
                 Ok(receipt) => receipt.confirmed().await,
                 Err(err) => Err(err),

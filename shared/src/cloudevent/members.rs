@@ -17,32 +17,32 @@ use serde_json::value::RawValue;
 use super::data::{self, Member};
 use crate::event::{Code, MAX_VIOLATIONS, Text, Violation};
 
-/// Attributes of the specification that are optional texts, not empty where they stand. The type of the data is one, too.
+/// Optional string attributes of the specification that must not be empty if given. `datacontenttype` is another one.
 const OPTIONAL_TEXTS: [&str; 2] = ["dataschema", "subject"];
 
-/// What an object has, sorted; its attributes move from `raw` to `kept` as they are checked.
+/// The members of an object, sorted. Attributes move from `raw` to `attributes` as they are checked.
 #[derive(Default)]
 pub(super) struct Members<'a> {
     raw: BTreeMap<Cow<'a, str>, &'a RawValue>,
-    /// What the payload keeps: attributes by name, their values as JSON.
-    pub kept: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-    /// `null` is data, too: it says that there is some, and that it is null.
+    /// The attributes of the payload by name, with their values as JSON.
+    pub attributes: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    /// `null` counts as data: it differs from absent data.
     pub data: Option<Member<'a>>,
     pub violations: Vec<Violation>,
 }
 
 impl<'a> Members<'a> {
-    /// Takes out a text that has to be there.
+    /// Removes and checks a required string.
     pub fn required(&mut self, name: &'static str) -> Option<Cow<'a, str>> {
         let Some(raw) = self.take(name) else {
-            self.tell(name, Code::Missing, "is required");
+            self.report(name, Code::Missing, "is required");
             return None;
         };
         let text = not_empty(raw);
         self.check(name, text)
     }
 
-    /// Takes out what `parse` makes of a text, if there is one.
+    /// Removes an optional string and parses it.
     pub fn optional<T>(
         &mut self,
         name: &'static str,
@@ -53,7 +53,7 @@ impl<'a> Members<'a> {
         self.check(name, parsed)
     }
 
-    /// Checks what has not been taken out, and keeps it.
+    /// Checks and keeps all members that have not been removed.
     pub fn check_rest(&mut self) {
         let kind = self.optional("datacontenttype", |text| match text {
             "" => Err(empty()),
@@ -70,22 +70,22 @@ impl<'a> Members<'a> {
                 value(raw)
             };
             if let Some(value) = self.check(&name, value) {
-                self.kept.insert(name, value);
+                self.attributes.insert(name, value);
             }
         }
     }
 
-    /// Keeps a text for the payload.
+    /// Adds a string attribute to the payload.
     pub fn keep(&mut self, name: &'static str, text: &str) {
-        self.kept.insert(name.into(), as_json(text).into());
+        self.attributes.insert(name.into(), as_json(text).into());
     }
 
-    /// Keeps the data, and its type: the one that is implied, too, and none that says nothing.
+    /// Checks and keeps the data and its media type. An implied type is added; one without effect is omitted.
     fn check_data(&mut self, mut kind: Option<String>) {
         let (json, base64) = (self.raw.remove("data"), self.take("data_base64"));
         if json.is_some() && base64.is_some() {
             let message = "is given in addition to data; an event has at most one of the two";
-            self.tell("data_base64", Code::Repeated, message);
+            self.report("data_base64", Code::Repeated, message);
         }
         let base64 = base64.and_then(|raw| {
             let decoded = text(raw).and_then(|text| {
@@ -109,18 +109,18 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Takes out a member; `null` is as good as none.
+    /// Removes a member; `null` is the same as absent.
     fn take(&mut self, name: &str) -> Option<&'a RawValue> {
         self.raw.remove(name).filter(|raw| raw.get() != "null")
     }
 
     fn check<T>(&mut self, name: &str, checked: Result<T, (Code, String)>) -> Option<T> {
         checked
-            .map_err(|(code, message)| self.tell(name, code, message))
+            .map_err(|(code, message)| self.report(name, code, message))
             .ok()
     }
 
-    fn tell(&mut self, name: &str, code: Code, message: impl Into<Cow<'static, str>>) {
+    fn report(&mut self, name: &str, code: Code, message: impl Into<Cow<'static, str>>) {
         if self.violations.len() < MAX_VIOLATIONS {
             self.violations
                 .push(Violation::new(Some(name), code, message));
@@ -128,8 +128,8 @@ impl<'a> Members<'a> {
     }
 }
 
-/// The value of an attribute as a JSON string, written in one way. Integers and booleans become their canonical strings
-/// (section "Type System" of the specification): the binary mode has no other.
+/// The value of an attribute as a JSON string in canonical form. Integers and booleans become their canonical strings
+/// (section "Type System" of the specification), because the binary mode carries strings only.
 fn value(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
     let json = raw.get();
     match json.as_bytes()[0] {
@@ -143,7 +143,7 @@ fn value(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
             Err((Code::OutOfRange, message))
         }
         _ => {
-            let message = "an attribute is a string, a boolean or an integer; what else there is belongs into data";
+            let message = "must be a string, a boolean or an integer; put any other value in data";
             Err((Code::WrongType, message.to_owned()))
         }
     }
@@ -160,25 +160,25 @@ fn empty() -> (Code, String) {
     (Code::Empty, "must not be empty".to_owned())
 }
 
-/// The text of a string, of characters that the specification allows.
+/// The text of a JSON string; it must contain only characters that the specification allows.
 fn text(raw: &RawValue) -> Result<Cow<'_, str>, (Code, String)> {
     let wrong = |message| (Code::WrongType, message);
     if !raw.get().starts_with('"') {
         return Err(wrong("must be a string".to_owned()));
     }
-    // JSON allows strings that Unicode does not: a surrogate without its other half.
+    // JSON allows an unpaired surrogate; Unicode does not.
     let Text(text) = serde_json::from_str(raw.get())
-        .map_err(|err| wrong(format!("is no Unicode text: {err}")))?;
+        .map_err(|err| wrong(format!("is not valid Unicode: {err}")))?;
     match text.chars().find(|char| !is_allowed(*char)) {
         Some(char) => Err(wrong(format!(
-            "has the character U+{:04X}, which CloudEvents do not allow",
+            "contains the character U+{:04X}, which CloudEvents do not allow",
             u32::from(char)
         ))),
         None => Ok(text),
     }
 }
 
-/// Neither a control character nor one of the 66 that Unicode says are none.
+/// Whether it is neither a control character nor one of the 66 noncharacters of Unicode.
 fn is_allowed(char: char) -> bool {
     let point = u32::from(char);
     !char.is_control() && !(0xFDD0..=0xFDEF).contains(&point) && point & 0xFFFE != 0xFFFE
@@ -215,17 +215,17 @@ impl<'de> Visitor<'de> for MembersVisitor {
         while let Some(Text(name)) = map.next_key()? {
             let value = map.next_value()?;
             if name != "data_base64" && !is_name(&name) {
-                let message = "is no name of an attribute: they have a to z and 0 to 9 only";
-                members.tell(&name, Code::Unknown, message);
+                let message = "is not a valid attribute name; use only a to z and 0 to 9";
+                members.report(&name, Code::Unknown, message);
                 continue;
             }
             match members.raw.entry(name) {
-                Entry::Vacant(place) => {
-                    place.insert(value);
+                Entry::Vacant(entry) => {
+                    entry.insert(value);
                 }
-                Entry::Occupied(place) => {
-                    let name = place.key().clone();
-                    members.tell(&name, Code::Repeated, "stands there twice");
+                Entry::Occupied(entry) => {
+                    let name = entry.key().clone();
+                    members.report(&name, Code::Repeated, "is given more than once");
                 }
             }
         }

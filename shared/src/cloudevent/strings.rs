@@ -1,37 +1,37 @@
-//! JSON with its strings written in one way, whatever escapes they came with.
+//! The canonical spelling of strings within JSON, whatever escapes they were sent with.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Valid JSON in which no character is escaped that need not be, and the others in one way. All else stays byte for
-/// byte: numbers, the order of members, white space.
-pub(super) fn respelled(json: &str) -> Cow<'_, str> {
+/// Rewrites valid JSON so that only characters that must be escaped are, each in one way. Everything else is kept byte
+/// for byte: numbers, the order of members, white space.
+pub(super) fn canonical(json: &str) -> Cow<'_, str> {
     if json.contains('\\') {
-        Cow::Owned(rewritten(json, false))
+        Cow::Owned(rewrite(json, false))
     } else {
         Cow::Borrowed(json)
     }
 }
 
-/// The same without white space between tokens.
+/// As [`canonical`], without white space between tokens.
 pub(super) fn compact(json: &str) -> String {
-    rewritten(json, true)
+    rewrite(json, true)
 }
 
-fn rewritten(json: &str, is_compact: bool) -> String {
+fn rewrite(json: &str, is_compact: bool) -> String {
     let mut out = String::with_capacity(json.len());
     let mut rest = json;
     while let Some(quote) = rest.find('"') {
         let (between, string) = rest.split_at(quote);
-        put_between(&mut out, between, is_compact);
+        push_between(&mut out, between, is_compact);
         out.push('"');
-        rest = put_string(&mut out, &string[1..]);
+        rest = push_string(&mut out, &string[1..]);
         out.push('"');
     }
-    put_between(&mut out, rest, is_compact);
+    push_between(&mut out, rest, is_compact);
     out
 }
 
-fn put_between(out: &mut String, text: &str, is_compact: bool) {
+fn push_between(out: &mut String, text: &str, is_compact: bool) {
     if is_compact {
         out.extend(text.split_ascii_whitespace());
     } else {
@@ -39,8 +39,8 @@ fn put_between(out: &mut String, text: &str, is_compact: bool) {
     }
 }
 
-/// Writes the string that `text` begins with, without quotes; returns what follows its closing quote.
-fn put_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
+/// Writes the string at the start of `text`, without quotes; returns the text after its closing quote.
+fn push_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
     while let Some(at) = text.find(['"', '\\']) {
         out.push_str(&text[..at]);
         let is_end = text.as_bytes()[at] == b'"';
@@ -48,14 +48,14 @@ fn put_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
         if is_end {
             return text;
         }
-        text = put_escape(out, text);
+        text = push_escape(out, text);
     }
-    // Not valid JSON, which has been checked.
+    // Unreachable for valid JSON.
     text
 }
 
-/// Writes the character of an escape; `text` begins behind its backslash.
-fn put_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
+/// Writes the character of an escape; `text` begins after the backslash.
+fn push_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
     let (escape, rest) = text.split_at(text.len().min(1));
     if escape != "u" {
         if escape != "/" {
@@ -83,13 +83,13 @@ fn put_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
         Some('\r') => out.push_str("\\r"),
         Some('\t') => out.push_str("\\t"),
         Some(char) if char >= ' ' => out.push(char),
-        // A control character, or half of a surrogate pair, which UTF-8 does not have.
-        _ => write!(out, "\\u{point:04x}").expect("a string takes all text"),
+        // A control character, or an unpaired surrogate, which UTF-8 cannot encode.
+        _ => write!(out, "\\u{point:04x}").expect("writing to a string never fails"),
     }
     rest
 }
 
-/// The number of four hexadecimal digits.
+/// The UTF-16 code unit of four hexadecimal digits.
 fn unit(text: &str) -> (u32, &str) {
     let (digits, rest) = text.split_at(text.floor_char_boundary(4));
     (u32::from_str_radix(digits, 16).unwrap_or(0), rest)
@@ -102,8 +102,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_string_is_written_in_one_way_and_all_else_stays() {
-        for (came, is) in [
+    fn strings_are_canonicalized_and_everything_else_is_kept() {
+        for (received, expected) in [
             (r#""h\u00e4llo""#, "\"hällo\""),
             (r#""\u003ca\/>""#, r#""<a/>""#),
             (r#""\uD83D\uDE00\u2028""#, "\"😀\u{2028}\""),
@@ -121,8 +121,8 @@ mod tests {
                 r#" { "a" : [ 1.50 , "\\u0061" , 1E+5 ] } "#,
             ),
         ] {
-            assert_eq!(respelled(came), is, "{came}");
-            assert_eq!(respelled(is), is);
+            assert_eq!(canonical(received), expected, "{received}");
+            assert_eq!(canonical(expected), expected);
         }
         assert_eq!(
             compact("\r\n{ \"a b\" :\t[ 1 , -2.0, \"\\u0020\" ] }\n"),
@@ -132,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_meaning_stays_and_every_spelling_has_the_same_result(
+        fn every_spelling_has_the_same_result_and_the_same_meaning(
             text in "\\PC{0,12}|[\\x00-\\x7f]{0,12}", escaped in prop::collection::vec(any::<bool>(), 48),
         ) {
             let plain = serde_json::to_string(&text).unwrap();
@@ -149,9 +149,9 @@ mod tests {
                 }
             }
             other.push('"');
-            prop_assert_eq!(respelled(&other), respelled(&plain));
-            prop_assert_eq!(serde_json::from_str::<String>(&respelled(&other)).unwrap(), text);
-            prop_assert_eq!(respelled(&plain), plain.as_str());
+            prop_assert_eq!(canonical(&other), canonical(&plain));
+            prop_assert_eq!(serde_json::from_str::<String>(&canonical(&other)).unwrap(), text);
+            prop_assert_eq!(canonical(&plain), plain.as_str());
         }
     }
 }

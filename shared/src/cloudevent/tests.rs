@@ -1,4 +1,4 @@
-//! The rules of `CloudEvents`, by example and for any text.
+//! The rules of `CloudEvents`, by examples and as properties.
 
 mod refusals;
 
@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// The attributes that every event has.
+/// The required attributes.
 const CORE: &str = r#""specversion":"1.0","type":"order.placed","source":"/shop","id":"7""#;
 
 fn parse(json: &str) -> Result<Event, Vec<Violation>> {
     super::parse(&Bytes::copy_from_slice(json.as_bytes()), 0)
 }
 
-/// An event of the usual core, and more.
+/// Parses an event of the required attributes and further members.
 fn with(more: &str) -> Result<Event, Vec<Violation>> {
     parse(&format!("{{{CORE},{more}}}"))
 }
@@ -22,9 +22,9 @@ fn payload_with(more: &str) -> String {
     with(more).unwrap().payload.as_str().to_owned()
 }
 
-/// Field and code of everything that is wrong.
+/// Field and code of each violation.
 fn wrong(event: Result<Event, Vec<Violation>>) -> Vec<(String, Code)> {
-    let violations = event.expect_err("it is wrong").into_iter();
+    let violations = event.expect_err("the event is not valid").into_iter();
     violations
         .map(|violation| (violation.field.unwrap_or_default(), violation.code))
         .collect()
@@ -61,7 +61,7 @@ fn the_order_of_members_and_the_spelling_of_strings_change_nothing() {
 }
 
 #[test]
-fn data_of_any_kind_stays_as_it_came_but_for_escapes() {
+fn data_of_any_kind_is_kept_except_for_escapes() {
     for data in [
         "1.50",
         "123456789012345678901234567890",
@@ -90,9 +90,9 @@ fn data_of_any_kind_stays_as_it_came_but_for_escapes() {
     );
 }
 
-/// Members that say the same, the first of each list as it is kept.
+/// Equivalent members; the first of each list is the canonical form.
 #[test]
-fn the_same_event_has_one_form_however_it_is_written() {
+fn equivalent_events_have_one_canonical_form() {
     let json = r#""datacontenttype":"application/json""#;
     let text = r#""datacontenttype":"text/plain""#;
     for (kept, others) in [
@@ -164,7 +164,7 @@ fn the_same_event_has_one_form_however_it_is_written() {
 }
 
 #[test]
-fn what_the_specification_leaves_open_stays_as_it_came() {
+fn what_the_specification_leaves_undefined_is_kept_as_received() {
     for open in [
         r#""datacontenttype":"text/plain","data":{"a":1}"#,
         r#""datacontenttype":"application/xml","data":5"#,
@@ -185,8 +185,8 @@ fn what_the_specification_leaves_open_stays_as_it_came() {
 }
 
 #[test]
-fn a_media_type_has_one_form_whatever_its_case_and_without_the_character_set_of_json_and_text() {
-    for (came, kept, data) in [
+fn a_media_type_is_in_lower_case_and_without_the_character_set_of_json_and_text() {
+    for (received, kept, data) in [
         ("Text/Plain", "text/plain", r#""data":"Hi""#),
         ("text/plain; charset=utf-8", "text/plain", r#""data":"Hi""#),
         (
@@ -227,18 +227,21 @@ fn a_media_type_has_one_form_whatever_its_case_and_without_the_character_set_of_
             r#""data_base64":"AA==""#,
         ),
     ] {
-        let event = with(&format!(r#""datacontenttype":"{came}",{data}"#)).unwrap();
+        let event = with(&format!(r#""datacontenttype":"{received}",{data}"#)).unwrap();
         let payload = format!(r#"{{"specversion":"1.0","datacontenttype":"{kept}",{data}}}"#);
-        assert_eq!(event.payload.as_str(), payload, "{came}");
-        // As earlier versions stored it.
-        let stored = format!(r#"{{"specversion":"1.0","datacontenttype":"{came}",{data}}}"#);
+        assert_eq!(event.payload.as_str(), payload, "{received}");
+        // The form stored by earlier versions.
+        let stored = format!(r#"{{"specversion":"1.0","datacontenttype":"{received}",{data}}}"#);
         let (payload, stored) = (payload.as_bytes(), stored.as_bytes());
-        assert!(is_same_payload(&event.event_id, payload, stored), "{came}");
+        assert!(
+            is_same_payload(&event.event_id, payload, stored),
+            "{received}"
+        );
     }
 }
 
 #[test]
-fn data_has_one_level_less_than_a_payload() {
+fn data_may_have_one_level_less_than_a_payload() {
     let data = |levels: usize| {
         let data = format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         (with(&format!("\"data\":{data}")), data)
@@ -254,7 +257,7 @@ fn data_has_one_level_less_than_a_payload() {
 }
 
 #[test]
-fn payloads_of_earlier_versions_and_other_white_space_are_the_same_content() {
+fn payloads_of_earlier_versions_or_with_other_white_space_are_the_same_content() {
     let event = with(r#""attempt":5,"data":{"a": "h\u00e4", "n":1.50}"#).unwrap();
     let is_same = |stored: &str| {
         is_same_payload(&event.event_id, event.payload.as_bytes(), stored.as_bytes())
@@ -287,7 +290,7 @@ fn payloads_of_earlier_versions_and_other_white_space_are_the_same_content() {
 }
 
 #[test]
-fn without_a_time_it_is_arrival_and_a_second_sending_is_the_same() {
+fn without_a_time_arrival_is_used_and_sending_it_again_is_the_same_event() {
     let json = Bytes::from(format!("{{{CORE}}}"));
     let event = super::parse(&json, 1_000_000_001).unwrap();
     assert_eq!(event.timestamp.as_str(), "1970-01-01T00:00:01.000000001Z");
@@ -300,7 +303,7 @@ fn without_a_time_it_is_arrival_and_a_second_sending_is_the_same() {
 }
 
 #[test]
-fn long_names_are_hashed_and_stand_in_the_payload() {
+fn long_names_are_hashed_and_kept_in_the_payload() {
     let long = "x".repeat(256);
     let event = |kind: &str, source: &str, id: &str| {
         let json =
@@ -341,7 +344,7 @@ fn long_names_are_hashed_and_stand_in_the_payload() {
 }
 
 #[test]
-fn the_event_is_no_larger_than_events_of_ours_before_and_after() {
+fn the_size_limit_applies_before_and_after_the_conversion() {
     let sized = |bytes: usize| {
         let head = format!("{{{CORE},\"data\":\"");
         format!("{head}{}\"}}", "x".repeat(bytes - head.len() - 2))
@@ -350,7 +353,7 @@ fn the_event_is_no_larger_than_events_of_ours_before_and_after() {
         wrong(parse(&sized(MAX_EVENT_BYTES + 1))),
         one("", Code::TooLarge)
     );
-    // As an event of ours it is longer, for its source stands there twice.
+    // The converted event is longer, because it contains the source twice.
     assert_eq!(
         wrong(parse(&sized(MAX_EVENT_BYTES))),
         one("", Code::TooLarge)
@@ -360,20 +363,21 @@ fn the_event_is_no_larger_than_events_of_ours_before_and_after() {
 }
 
 #[test]
-fn what_has_a_specversion_is_meant_as_a_cloudevent() {
-    let is_meant = |json: &'static str| is_meant(&Bytes::from_static(json.as_bytes()));
-    assert!(is_meant(r#"{"a":1,"\u0073pecversion":null}"#));
+fn json_with_a_specversion_is_a_cloudevent() {
+    let has_specversion =
+        |json: &'static str| has_specversion(&Bytes::from_static(json.as_bytes()));
+    assert!(has_specversion(r#"{"a":1,"\u0073pecversion":null}"#));
     for other in [
         r#"{"a":"specversion"}"#,
         "[]",
         "7",
         r#"{"SpecVersion":"1.0"}"#,
     ] {
-        assert!(!is_meant(other), "{other}");
+        assert!(!has_specversion(other), "{other}");
     }
 }
 
-/// Text that `CloudEvents` allow.
+/// Text allowed in `CloudEvents`.
 fn allowed() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[^\\p{Cc}\\p{Cn}]{1,12}",
@@ -394,12 +398,12 @@ proptest! {
         };
         let is_same = (&source, &id) == (&other_source, &other_id);
         prop_assert_eq!(event_id(&source, &id) == event_id(&other_source, &other_id), is_same);
-        // What moves from one to the other makes another pair.
+        // Moving text from source to id makes another pair.
         prop_assert_ne!(event_id(&format!("{source}{id}"), "1"), event_id(&source, &format!("{id}1")));
     }
 
     #[test]
-    fn a_cloudevent_can_be_made_again_from_its_event(
+    fn a_cloudevent_can_be_reconstructed_from_its_event(
         (kind, source, id) in (allowed(), allowed(), allowed()),
         attributes in proptest::collection::btree_map("x[a-z0-9]{0,9}", attribute(), 0..6),
     ) {
@@ -418,7 +422,7 @@ proptest! {
             let [_, id]: [String; 2] = serde_json::from_str(event.event_id.as_str()).unwrap();
             made.insert("id".to_owned(), id.into());
         }
-        // Integers and booleans are their canonical strings.
+        // Integers and booleans became their canonical strings.
         for value in sent.values_mut().filter(|value| !value.is_string()) {
             *value = value.to_string().into();
         }

@@ -1,14 +1,14 @@
-//! The addresses of a broker, as settings give them, and the credentials in them.
+//! The addresses of a broker as given in settings, and the credentials in them.
 
 use std::{fmt, str::FromStr};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
-/// The servers of one broker, with the credentials for them. Neither its `Debug` nor its `Display` shows those.
+/// The servers of one broker and the credentials for them. Neither `Debug` nor `Display` reveals the credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
-    /// Without credentials, for the client logs its addresses.
+    /// Without credentials, because the client logs its addresses.
     addresses: Vec<ServerAddr>,
     credentials: Option<Credentials>,
 }
@@ -19,19 +19,19 @@ enum Credentials {
     Token(String),
 }
 
-/// How an address looks, for messages on one that does not.
+/// Example addresses for error messages.
 const EXAMPLE: &str = "nats://127.0.0.1:4222 or tls://USER:PASSWORD@HOST";
 
 impl Servers {
     /// Reads addresses such as `nats://127.0.0.1:4222`, `nats://USER:PASSWORD@HOST`, `nats://TOKEN@HOST` or
-    /// `tls://HOST`; each text may hold several, with commas between them.
+    /// `tls://HOST`; each text may contain several, separated by commas.
     ///
-    /// The client logs in to every server with the same credentials, also to those that the broker names later. So an
-    /// address without any takes those of the others, and different ones are refused. In the same way one `tls://`
-    /// demands TLS of every server.
+    /// The client uses the same credentials for every server, including those that the broker announces later. Addresses
+    /// without credentials therefore use those of the others, and different credentials are refused. Likewise one `tls://`
+    /// address requires TLS of every server.
     ///
     /// # Errors
-    /// A sentence for people, which repeats no part of an address but its host.
+    /// A message for people that contains no part of an address except its host.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, String> {
         let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
         let mut addresses = Vec::new();
@@ -42,7 +42,7 @@ impl Servers {
             let has_scheme = text.contains("://");
             if found.is_some() && !has_scheme && is_bare_before {
                 return Err(
-                    "an address with credentials and without nats:// or tls:// follows one without credentials: write a comma in a user, password or token as %2C, or give each address its scheme"
+                    "an address with credentials but without nats:// or tls:// follows an address without credentials: write a comma in a user, password or token as %2C, or give every address a scheme"
                         .to_owned(),
                 );
             }
@@ -53,7 +53,7 @@ impl Servers {
                 (Some(known), Some(found)) if *known == found => {}
                 _ => {
                     return Err(
-                        "the addresses have different credentials; one login is used for all servers of the broker"
+                        "the addresses have different credentials; all servers of the broker use the same login"
                             .to_owned(),
                     );
                 }
@@ -61,7 +61,7 @@ impl Servers {
             addresses.push(address);
         }
         if addresses.is_empty() {
-            return Err(format!("no NATS address; one is {EXAMPLE}"));
+            return Err(format!("a NATS address is required, for example {EXAMPLE}"));
         }
         Ok(Self {
             addresses,
@@ -73,7 +73,7 @@ impl Servers {
         self.addresses.clone()
     }
 
-    /// Options with the credentials, and with TLS where it is demanded.
+    /// Options with the credentials, and with TLS if it is required.
     pub(super) fn options(&self) -> ConnectOptions {
         let options = match self.credentials.clone() {
             Some(Credentials::Password { user, password }) => {
@@ -85,37 +85,39 @@ impl Servers {
         options.require_tls(self.addresses.iter().any(ServerAddr::tls_required))
     }
 
-    /// What to do about a broker that does not let this client in.
+    /// The error text for a broker that refuses the login, with the remedy.
     pub(super) fn advice_on_login(&self) -> &'static str {
         match self.credentials {
             Some(Credentials::Password { .. }) => {
-                "the broker refuses the user and password of --nats-url: correct them (special characters are percent-encoded, @ is %40)"
+                "the broker refuses the user and password in --nats-url: correct them (special characters must be percent-encoded, @ as %40)"
             }
             Some(Credentials::Token(_)) => {
-                "the broker refuses the token of --nats-url: correct it, or give nats://USER:PASSWORD@HOST (special characters are percent-encoded)"
+                "the broker refuses the token in --nats-url: correct it, or use nats://USER:PASSWORD@HOST (special characters must be percent-encoded)"
             }
             None => {
-                "the broker demands credentials: give them as --nats-url nats://USER:PASSWORD@HOST or nats://TOKEN@HOST"
+                "the broker requires credentials: use --nats-url nats://USER:PASSWORD@HOST or nats://TOKEN@HOST"
             }
         }
     }
 }
 
-/// Reads one address, and takes the credentials out of it.
+/// Parses one address and separates the credentials from it.
 fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
-    let unusable = |why: &dyn fmt::Display| format!("no NATS address ({why}); one is {EXAMPLE}");
+    let unusable = |why: &dyn fmt::Display| {
+        format!("not a NATS address ({why}); expected for example {EXAMPLE}")
+    };
     let address: ServerAddr = text.parse().map_err(|err| unusable(&err))?;
     if !["nats", "tls"].contains(&address.scheme()) {
-        return Err(unusable(&"the scheme is nats or tls"));
+        return Err(unusable(&"the scheme must be nats or tls"));
     }
     let mut url = address.into_inner();
     if url.host_str().unwrap_or_default().is_empty() {
-        return Err(unusable(&"no host"));
+        return Err(unusable(&"the host is missing"));
     }
-    // Most likely the end of a password: the host would be a part of it, and shown.
+    // Most likely the rest of a password: its beginning would be taken for the host and shown.
     if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
         return Err(unusable(
-            &"nothing may follow the port, and / ? # in a password are percent-encoded",
+            &"nothing may follow the port; / ? # in a password must be percent-encoded",
         ));
     }
     let decoded = |part: &str| {
@@ -148,21 +150,21 @@ impl FromStr for Servers {
     }
 }
 
-/// The hosts and ports.
+/// Writes the hosts and ports.
 impl fmt::Display for Servers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, address) in self.addresses.iter().enumerate() {
             let separator = if at == 0 { "" } else { ", " };
-            write!(f, "{separator}{}", Shown(address))?;
+            write!(f, "{separator}{}", HostPort(address))?;
         }
         Ok(())
     }
 }
 
-/// The host and the port of an address.
-pub(super) struct Shown<'a>(pub &'a ServerAddr);
+/// Displays the host and port of an address.
+pub(super) struct HostPort<'a>(pub &'a ServerAddr);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for HostPort<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (host, port) = (self.0.host(), self.0.port());
         if host.contains(':') {
@@ -196,7 +198,7 @@ mod tests {
         Credentials::Token(token.to_owned())
     }
 
-    /// `assert_eq` would need them to be shown.
+    /// `assert_eq` would require `Debug`, which must not exist.
     fn assert_credentials(text: &str, wanted: Option<&Credentials>) {
         assert!(servers(text).credentials.as_ref() == wanted, "{text}");
     }
@@ -225,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn several_addresses_come_with_commas_and_again() {
+    fn several_addresses_are_separated_by_commas_or_given_separately() {
         let several = Servers::parse(&["nats://a:1, tls://b:2,", "c", "nats://[::1]:3"]).unwrap();
         assert_eq!(several.to_string(), "a:1, b:2, c:4222, [::1]:3");
     }
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comma_in_credentials_is_refused_with_how_it_is_written() {
+    fn a_comma_in_credentials_is_refused_with_the_correct_spelling() {
         for text in [
             "nats://user:12,secret@host",
             "tls://user:12,secret@host:4222",
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_and_not_repeated() {
+    fn an_invalid_address_is_refused_and_not_repeated() {
         for text in [
             "",
             " , ",

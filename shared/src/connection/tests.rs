@@ -1,4 +1,4 @@
-//! Servers of all versions, scripted, and what comes of what they say.
+//! The connection against scripted servers of various versions.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,44 +16,44 @@ use crate::{
     trace::Tracer,
 };
 
-/// Only what never happens takes as long.
+/// Reached only if the test fails.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// One connection to the fake server.
+/// How the fake server handles one connection.
 #[derive(Clone, Copy)]
-struct Life {
+struct Script {
     version: &'static str,
     act: Act,
 }
 
-/// What it does with a message.
+/// What the fake server does with a message.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Act {
-    /// Ends the connection.
+    /// Closes the connection.
     Cut,
-    /// Confirms the one that came over the connection before, under this sequence number, and takes none.
+    /// Confirms the message of the previous connection with this sequence number; ignores new ones.
     ConfirmEarlier(u64),
-    /// Confirms it, under this sequence number.
+    /// Confirms the message with this sequence number.
     Confirm(u64),
 }
 
-/// What has come: the reply subject and the headers of each message.
-type Seen = Arc<Mutex<Vec<(String, String)>>>;
+/// The reply subject and the headers of each message received.
+type Received = Arc<Mutex<Vec<(String, String)>>>;
 
-/// A server whose connections go as `lives` say, the last of them for ever.
-async fn fake(lives: Vec<Life>) -> (Servers, Seen, AbortOnDropHandle<()>) {
+/// A server that follows one script for each connection, and the last one for all further connections.
+async fn fake(scripts: Vec<Script>) -> (Servers, Received, AbortOnDropHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let seen = Seen::default();
-    let messages = Arc::clone(&seen);
+    let received = Received::default();
+    let messages = Arc::clone(&received);
     let serving = tokio::spawn(async move {
-        let mut lives = lives.into_iter().peekable();
-        while let Some(life) = lives.next() {
+        let mut scripts = scripts.into_iter().peekable();
+        while let Some(script) = scripts.next() {
             loop {
                 let (socket, _) = listener.accept().await.unwrap();
-                // Ends when the client ends it, or as the act says.
-                let _ = live(socket, life, &messages).await;
-                if lives.peek().is_some() {
+                // Ends when the client closes the connection, or as scripted.
+                let _ = serve(socket, script, &messages).await;
+                if scripts.peek().is_some() {
                     break;
                 }
             }
@@ -61,16 +61,16 @@ async fn fake(lives: Vec<Life>) -> (Servers, Seen, AbortOnDropHandle<()>) {
     });
     (
         address.parse().unwrap(),
-        seen,
+        received,
         AbortOnDropHandle::new(serving),
     )
 }
 
-async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()> {
+async fn serve(socket: TcpStream, script: Script, received: &Received) -> std::io::Result<()> {
     let mut socket = BufReader::new(socket);
     let info = format!(
         r#"INFO {{"server_id":"FAKE","version":"{}","proto":1,"headers":true,"max_payload":1048576}}"#,
-        life.version
+        script.version
     );
     socket.write_all(format!("{info}\r\n").as_bytes()).await?;
     let mut inboxes: Vec<(String, String)> = Vec::new();
@@ -86,8 +86,8 @@ async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()>
             ["PING"] => socket.write_all(b"PONG\r\n").await?,
             ["SUB", inbox, sid] => {
                 inboxes.push((inbox.trim_end_matches('*').to_owned(), sid.to_owned()));
-                let earlier = seen.lock().unwrap().last().cloned();
-                if let (Act::ConfirmEarlier(sequence), Some((reply, _))) = (life.act, earlier) {
+                let earlier = received.lock().unwrap().last().cloned();
+                if let (Act::ConfirmEarlier(sequence), Some((reply, _))) = (script.act, earlier) {
                     confirm = Some((reply, sequence));
                 }
             }
@@ -98,8 +98,8 @@ async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()>
                 let mut body = vec![0; total + 2];
                 socket.read_exact(&mut body).await?;
                 let headers = String::from_utf8(body[..headers].to_vec()).unwrap();
-                seen.lock().unwrap().push((reply.clone(), headers));
-                match life.act {
+                received.lock().unwrap().push((reply.clone(), headers));
+                match script.act {
                     Act::Cut => return Ok(()),
                     Act::ConfirmEarlier(_) => {}
                     Act::Confirm(sequence) => confirm = Some((reply, sequence)),
@@ -117,7 +117,7 @@ async fn live(socket: TcpStream, life: Life, seen: &Seen) -> std::io::Result<()>
     }
 }
 
-/// Waits until there is no connection, for this reason.
+/// Waits until the connection is down for this reason.
 async fn refused(connection: &Connection, reason: &str) {
     let mut link = connection.link.clone();
     let is_refused = |link: &Link| {
@@ -128,16 +128,18 @@ async fn refused(connection: &Connection, reason: &str) {
                 .is_some_and(|err| err.contains(reason))
     };
     let waited = timeout(DEADLINE, link.wait_for(is_refused)).await;
-    waited.expect("it is refused").expect("it is open");
+    waited
+        .expect("the server is refused")
+        .expect("the channel is open");
 }
 
 #[tokio::test]
-async fn a_server_that_is_too_old_is_left_for_another_one() {
-    let lives = ["2.9.10", "unknown", "2.10.6"].map(|version| Life {
+async fn a_server_that_is_too_old_is_replaced_by_another_one() {
+    let scripts = ["2.9.10", "unknown", "2.10.6"].map(|version| Script {
         version,
         act: Act::Confirm(1),
     });
-    let (servers, _, _serving) = fake(lives.to_vec()).await;
+    let (servers, _, _serving) = fake(scripts.to_vec()).await;
     let connection = Connection::open(&servers, "test").await.unwrap();
     for version in ["2.9.10", "unknown"] {
         refused(&connection, version).await;
@@ -150,36 +152,36 @@ async fn a_server_that_is_too_old_is_left_for_another_one() {
 }
 
 #[tokio::test]
-async fn a_loss_whose_event_was_dropped_is_seen_all_the_same() {
-    let life = Life {
+async fn a_loss_is_detected_even_if_its_event_was_dropped() {
+    let script = Script {
         version: "2.14.6",
         act: Act::Confirm(1),
     };
-    let (servers, _, serving) = fake(vec![life]).await;
+    let (servers, _, serving) = fake(vec![script]).await;
     let mut connection = Connection::open(&servers, "test").await.unwrap();
     timeout(DEADLINE, connection.connected()).await.unwrap();
     assert!(connection.is_connected());
-    // Nothing is seen of what becomes of it from here on.
+    // From here on the connection gets no further events.
     let stale = connection.link.borrow().clone();
-    let (_unseen, link) = watch::channel(stale);
-    let mut seen = std::mem::replace(&mut connection.link, link);
+    let (_sender, link) = watch::channel(stale);
+    let mut live = std::mem::replace(&mut connection.link, link);
     drop(serving);
-    let lost = seen.wait_for(|link| !link.connected);
+    let lost = live.wait_for(|link| !link.connected);
     timeout(DEADLINE, lost).await.unwrap().unwrap();
     assert!(connection.link.borrow().connected);
     assert!(!connection.is_connected());
     assert!(!connection.link().connected);
 }
 
-/// A message goes out over a good connection, which is lost. The next server is too old and confirms it, before anybody
-/// had the time to look at its version; its word counts for nothing, and the message is published again.
+/// A message is sent over a usable connection, which is lost. The next server is too old and confirms the message before
+/// its version has been checked; that confirmation is ignored, and the message is published again.
 #[tokio::test]
-async fn a_puback_of_a_server_that_is_too_old_confirms_nothing() {
-    let life = |version, act| Life { version, act };
-    let (servers, seen, _serving) = fake(vec![
-        life("2.14.6", Act::Cut),
-        life("2.9.10", Act::ConfirmEarlier(5)),
-        life("2.14.6", Act::Confirm(7)),
+async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
+    let script = |version, act| Script { version, act };
+    let (servers, received, _serving) = fake(vec![
+        script("2.14.6", Act::Cut),
+        script("2.9.10", Act::ConfirmEarlier(5)),
+        script("2.14.6", Act::Confirm(7)),
     ])
     .await;
     let connection = Connection::open(&servers, "test").await.unwrap();
@@ -198,12 +200,12 @@ async fn a_puback_of_a_server_that_is_too_old_confirms_nothing() {
     };
     let receipt = publisher.submit(vec![event]).await.unwrap();
     let confirmed = timeout(DEADLINE, receipt.confirmed()).await.unwrap();
-    assert_eq!(confirmed.unwrap().places, [(7, 0)]);
-    let messages = seen.lock().unwrap().clone();
+    assert_eq!(confirmed.unwrap().positions, [(7, 0)]);
+    let messages = received.lock().unwrap().clone();
     let [(_, first), (_, again)] = &messages[..] else {
         panic!("{messages:?}")
     };
-    assert_eq!(first, again, "under the same id");
+    assert_eq!(first, again, "both have the same id");
     drop(publisher);
     driving.await.unwrap();
 }

@@ -1,25 +1,25 @@
-//! Which versions of nats-server can be used.
+//! The versions of nats-server that can be used.
 
-/// The oldest version that keeps what it confirms. Earlier ones admit a message to a full stream by its length, account
-/// about 39 bytes more, and make up for it by deleting the oldest messages, confirmed or not.
+/// The oldest version that never deletes confirmed messages. Earlier versions admit a message to a full stream by its
+/// length, account for about 39 bytes more, and compensate by deleting the oldest messages, confirmed or not.
 pub const OLDEST: (u64, u64, u64) = (2, 10, 6);
 
-/// Checks the version that a server states of itself.
+/// Checks the version that a server reports.
 ///
 /// # Errors
-/// Why the server cannot be used, and what to do.
+/// The reason why the server cannot be used, and the remedy.
 pub fn check(version: &str) -> Result<(), String> {
     let (major, minor, patch) = OLDEST;
     let wanted = format!("{major}.{minor}.{patch} or later is required");
     let remedy = "upgrade each server of the broker, see https://nats.io/download";
     match parse(version) {
-        // A pre-release comes before the release that it is named after.
+        // A pre-release precedes the release that it is named after.
         Some(found) if (found.numbers, !found.is_prerelease) >= (OLDEST, true) => Ok(()),
         Some(_) => Err(format!(
             "the broker is nats-server {version}, which deletes confirmed messages when the stream is full; {wanted}: {remedy}"
         )),
         None => Err(format!(
-            "the broker states {version:?} as its version, which cannot be compared; nats-server {wanted}: {remedy}"
+            "the broker reports the version {version:?}, which cannot be compared; nats-server {wanted}: {remedy}"
         )),
     }
 }
@@ -30,7 +30,7 @@ struct Version {
     is_prerelease: bool,
 }
 
-/// Reads `2.10.6`, `v2.11.0-RC.1` or `2.12.0+build`; a patch number that is left out is 0.
+/// Parses `2.10.6`, `v2.11.0-RC.1` or `2.12.0+build`; a missing patch number is 0.
 fn parse(version: &str) -> Option<Version> {
     let version = version.strip_prefix('v').unwrap_or(version);
     let release = version
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_that_keep_what_they_confirm_are_accepted() {
+    fn versions_that_keep_confirmed_messages_are_accepted() {
         for version in [
             "2.10.6",
             "v2.10.6",
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn versions_that_lose_what_they_confirm_are_refused_with_what_to_do() {
+    fn versions_that_delete_confirmed_messages_are_refused_with_a_remedy() {
         for version in [
             "2.10.5",
             "v2.10.5",
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_that_cannot_be_compared_is_refused_with_what_to_do() {
+    fn a_version_that_cannot_be_compared_is_refused_with_a_remedy() {
         for version in [
             "",
             "v",

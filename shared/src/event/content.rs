@@ -1,24 +1,24 @@
-//! What is compared of two events with one identity.
+//! Comparison of two events with the same identity.
 
 use super::{Event, Instant};
 use crate::cloudevent;
 
-/// What an event says, without its identity, as it is stored: in a row that was damaged it may be any bytes.
+/// The stored content of an event, without its identity. In a damaged row it may be any bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Content<'a> {
-    /// None where arrival filled it in: it says nothing of the event then.
+    /// `None` if it was filled in on arrival and therefore is not part of the content.
     pub timestamp: Option<&'a [u8]>,
-    /// Who produced it.
+    /// The producer of the event.
     pub source: &'a [u8],
-    /// The JSON object that it carries.
+    /// The event's data, a JSON object.
     pub payload: &'a [u8],
 }
 
 impl Event {
-    /// The first field that differs from what is stored under the same identity.
+    /// Returns the first field that differs from the content stored under the same identity.
     ///
-    /// Timestamps are compared as instants, and not where arrival filled one in. Source and payload are compared byte
-    /// for byte, except for the payloads of `CloudEvents`: see [`cloudevent::is_same_payload`].
+    /// Timestamps are compared as instants, unless one of them was filled in on arrival. Source and payload are compared
+    /// byte for byte, except for the payloads of `CloudEvents`: see [`cloudevent::is_same_payload`].
     #[must_use]
     pub fn differing(&self, stored: &Content<'_>) -> Option<&'static str> {
         let is_payload = self.payload.as_bytes() == stored.payload
@@ -75,7 +75,7 @@ mod tests {
             "2026-01-31t12:00:42.5800000+00:00",
             "2026-01-31T13:00:42.58+01:00",
             "2026-02-01T00:00:42.58000000000000000000+12:00",
-            // As an earlier version accepted it.
+            // Accepted by an earlier version.
             "2026-01-31 12:00:42.58Z",
         ] {
             assert_eq!(event.differing(&stored(same)), None, "{same}");
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_arrival_filled_in_is_not_compared() {
+    fn a_timestamp_filled_in_on_arrival_is_not_compared() {
         let filled = event("null");
         assert_eq!(filled.differing(&stored("2026-01-31T12:00:00Z")), None);
         let given = event(r#""2026-01-31T12:00:00Z""#);

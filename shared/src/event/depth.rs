@@ -1,33 +1,33 @@
-//! How deep JSON is nested, without recursion.
+//! The nesting depth of JSON, measured without recursion.
 
-/// Most levels of a payload: the object itself is the first, and each object or array within another one is a level
-/// deeper. Many parsers recurse and stop not far beyond.
+/// Most levels of a payload. The payload itself is level 1; each object or array inside another one is one level deeper.
+/// Many recursive parsers have a limit not far above this.
 pub const MAX_DEPTH: usize = 128;
 
-/// Whether valid JSON has more than `most` levels.
-pub(crate) fn is_deeper(json: &[u8], most: usize) -> bool {
-    // Two brackets for each level, and few payloads have as many.
-    json.len() > 2 * most && openings(json) > most && exceeds(json, most)
+/// Whether valid JSON is nested more than `max` levels deep.
+pub(crate) fn is_deeper(json: &[u8], max: usize) -> bool {
+    // Each level takes two brackets; few payloads have that many.
+    json.len() > 2 * max && openings(json) > max && exceeds(json, max)
 }
 
-/// Brackets that open, those within strings included: never fewer than there are levels. In sums of bytes, which the
-/// compiler makes vectors of.
+/// Counts opening brackets, including those within strings: an upper bound on the number of levels. It sums bytes in
+/// chunks, which the compiler vectorizes.
 fn openings(json: &[u8]) -> usize {
-    let in_part =
-        |part: &[u8]| -> u8 { part.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum() };
+    let in_chunk =
+        |chunk: &[u8]| -> u8 { chunk.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum() };
     json.chunks(255)
-        .map(|part| usize::from(in_part(part)))
+        .map(|chunk| usize::from(in_chunk(chunk)))
         .sum()
 }
 
-fn exceeds(json: &[u8], most: usize) -> bool {
+fn exceeds(json: &[u8], max: usize) -> bool {
     let mut depth = 0;
     let mut bytes = json.iter();
     while let Some(byte) = bytes.next() {
         match byte {
             b'{' | b'[' => {
                 depth += 1;
-                if depth > most {
+                if depth > max {
                     return true;
                 }
             }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_are_counted_outside_strings_and_exactly() {
+    fn levels_are_counted_exactly_and_outside_strings_only() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(!is_deeper(nested(128).as_bytes(), 128));
         assert!(is_deeper(nested(129).as_bytes(), 128));
@@ -76,8 +76,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_depth_of_any_value_is_that_of_its_tree(value in value(), most in 0usize..6) {
-            prop_assert_eq!(is_deeper(value.to_string().as_bytes(), most), depth(&value) > most);
+        fn the_depth_of_any_value_equals_that_of_its_tree(value in value(), max in 0usize..6) {
+            prop_assert_eq!(is_deeper(value.to_string().as_bytes(), max), depth(&value) > max);
         }
     }
 

@@ -1,5 +1,5 @@
-//! The five fields of an event as they stand in JSON, in one pass where all is well, and with all that is wrong
-//! where it is not.
+//! The five fields of an event in JSON: parsed in one pass if the event is valid, otherwise with every violation
+//! reported.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,8 +15,8 @@ use super::{
     rules::Rules,
 };
 
-/// The fields of an object that has all five, once each and of the right types, and no other: what almost every event
-/// is. Of any other object it is only told that it is none.
+/// The fields of an object with exactly the five fields, each of the right type: the common case. Any other object is
+/// refused without details.
 pub(super) struct Plain<'a> {
     /// In the order of [`FIELDS`], without the payload.
     texts: [Text<'a>; 4],
@@ -24,7 +24,7 @@ pub(super) struct Plain<'a> {
 }
 
 impl Plain<'_> {
-    /// The event, where its fields keep the rules. `json` is what it was parsed from.
+    /// Returns the event if its fields obey the rules. `json` is the text it was parsed from.
     pub fn check(self, json: &Bytes) -> Option<Event> {
         let [topic, event_id, timestamp, source] = &self.texts;
         let payload = self.payload.get();
@@ -56,13 +56,13 @@ impl<'de> Deserialize<'de> for Plain<'de> {
                         Some(index @ 0..4) if texts[index].is_none() => {
                             texts[index] = Some(map.next_value()?);
                         }
-                        _ => return Err(serde::de::Error::custom("a field too many")),
+                        _ => return Err(serde::de::Error::custom("too many fields")),
                     }
                 }
                 let ([Some(topic), Some(event_id), Some(timestamp), Some(source)], Some(payload)) =
                     (texts, payload)
                 else {
-                    return Err(serde::de::Error::custom("a field too few"));
+                    return Err(serde::de::Error::custom("too few fields"));
                 };
                 Ok(Plain {
                     texts: [topic, event_id, timestamp, source],
@@ -74,7 +74,7 @@ impl<'de> Deserialize<'de> for Plain<'de> {
     }
 }
 
-/// The fields as they stand in the JSON, before any rule but that of their names is checked.
+/// The fields as received; only their names have been checked.
 #[derive(Default)]
 pub(super) struct RawFields<'a> {
     /// In the order of [`FIELDS`].
@@ -94,7 +94,7 @@ impl<'a> RawFields<'a> {
         let is_null = self.values[2].is_some_and(|value| value.get() == "null");
         let timestamp = match arrival.filter(|_| is_null) {
             Some(arrival) => Some(Timestamp::of_arrival(arrival)),
-            None => self.text(2, |text| Timestamp::by(text, rules)),
+            None => self.text(2, |text| Timestamp::with_rules(text, rules)),
         };
         let source = self.text(3, Source::new);
         let payload = self.payload(json, rules);
@@ -131,8 +131,8 @@ impl<'a> RawFields<'a> {
         let parsed = if raw.starts_with('"') {
             match serde_json::from_str::<Text<'_>>(raw) {
                 Ok(Text(text)) => parse(&text),
-                // A string that JSON allows and Unicode does not: a surrogate without its other half.
-                Err(err) => Err((Code::WrongType, format!("is no Unicode text: {err}"))),
+                // JSON allows an unpaired surrogate; Unicode does not.
+                Err(err) => Err((Code::WrongType, format!("is not valid Unicode: {err}"))),
             }
         } else {
             Err((Code::WrongType, "must be a string".to_owned()))
@@ -149,10 +149,10 @@ impl<'a> RawFields<'a> {
     }
 
     fn add(&mut self, index: usize, code: Code, message: String) {
-        self.tell(FIELDS[index], code, message);
+        self.report(FIELDS[index], code, message);
     }
 
-    fn tell(&mut self, field: &str, code: Code, message: impl Into<Cow<'static, str>>) {
+    fn report(&mut self, field: &str, code: Code, message: impl Into<Cow<'static, str>>) {
         if self.violations.len() < MAX_VIOLATIONS {
             let violation = Violation::new(Some(field), code, message);
             self.violations.push(violation);
@@ -181,13 +181,13 @@ impl<'de> Visitor<'de> for FieldsVisitor {
             let value: &RawValue = map.next_value()?;
             match FIELDS.iter().position(|field| *field == name) {
                 Some(index) if fields.values[index].is_some() => {
-                    fields.add(index, Code::Repeated, "stands there twice".to_owned());
+                    fields.add(index, Code::Repeated, "is given more than once".to_owned());
                 }
                 Some(index) => fields.values[index] = Some(value),
-                None => fields.tell(
+                None => fields.report(
                     &name,
                     Code::Unknown,
-                    "is not a field of an event; what else there is belongs into the payload",
+                    "is not a field of an event; put any additional data in the payload",
                 ),
             }
         }
@@ -195,7 +195,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-/// A JSON string, borrowed where it has no escapes.
+/// A JSON string, borrowed if it has no escapes.
 pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {

@@ -1,9 +1,9 @@
-//! The rules that an event is read by.
+//! The rules by which an event is parsed.
 
-/// Which rules timestamps and payloads have to keep.
+/// The rules for timestamps and payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rules {
     Current,
-    /// Those of earlier versions: any ASCII character between date and time, and any depth.
+    /// The rules of earlier versions: any ASCII character between date and time, and payloads of any depth.
     Earlier,
 }

@@ -1,14 +1,14 @@
-//! Times of RFC 3339, by the grammar of its section 5.6.
+//! RFC 3339 timestamps, parsed by the grammar of section 5.6.
 //!
-//! The parser of the crate `time` accepts any byte between date and time, and keeps nine digits of a fraction. This one
-//! accepts `T` and `t`, as the grammar does, and compares all digits.
+//! The parser of the crate `time` accepts any byte between date and time and keeps nine digits of the fraction. This parser
+//! accepts only `T` and `t`, as the grammar does, and compares all digits.
 
 use compact_str::CompactString;
 use time::{Date, Month, OffsetDateTime, UtcDateTime, format_description::well_known::Rfc3339};
 
 use super::{Code, MAX_NAME_BYTES, rules::Rules};
 
-/// An RFC 3339 time with an offset, kept as the text that came, or filled in on arrival.
+/// An RFC 3339 time with an offset, kept as received or filled in on arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timestamp {
     pub(super) text: CompactString,
@@ -16,29 +16,29 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// Checks the text and keeps it. RFC 3339 has no bound on the digits of a fraction; here the text has at most
+    /// Checks the text and keeps it. RFC 3339 does not limit the digits of the fraction; here the whole text has at most
     /// [`MAX_NAME_BYTES`].
     ///
     /// A leap second, `:60`, is accepted at the end of any month in UTC, as the specification of UTC permits.
     ///
     /// # Errors
-    /// [`Code::NotRfc3339`] or [`Code::TooLong`] with a message for people.
+    /// [`Code::NotRfc3339`] or [`Code::TooLong`], with a message for people.
     pub fn new(text: &str) -> Result<Self, (Code, String)> {
-        Self::by(text, Rules::Current)
+        Self::with_rules(text, Rules::Current)
     }
 
-    pub(super) fn by(text: &str, rules: Rules) -> Result<Self, (Code, String)> {
-        Instant::by(text, rules)?;
+    pub(super) fn with_rules(text: &str, rules: Rules) -> Result<Self, (Code, String)> {
+        Instant::with_rules(text, rules)?;
         Ok(Self {
             text: text.into(),
             is_filled: false,
         })
     }
 
-    /// What an event without one gets: the time at which the stream took its message, in nanoseconds since 1970.
+    /// The timestamp of an event without one: the time at which the stream stored its message, in nanoseconds since 1970.
     ///
     /// # Panics
-    /// Never: the times that 64 bits of nanoseconds can tell, from 1677 to 2262, are all of RFC 3339.
+    /// Never: 64 bits of nanoseconds cover the years 1677 to 2262, which RFC 3339 can express.
     #[must_use]
     pub fn of_arrival(nanoseconds: i64) -> Self {
         let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into());
@@ -50,30 +50,30 @@ impl Timestamp {
         }
     }
 
-    /// The text as it came, or as it was filled in.
+    /// The text as received or as filled in.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Whether its producer knew none, so that it says nothing of what the event is.
+    /// Whether it was filled in on arrival; it is then not part of the event's content.
     #[must_use]
     pub fn is_filled(&self) -> bool {
         self.is_filled
     }
 }
 
-/// The instant that a text names: equal for `…:42.58Z` and `…:42.5800000+00:00`, and exact whatever number of digits
-/// the fraction has.
+/// The instant that a timestamp denotes: equal for `…:42.58Z` and `…:42.5800000+00:00`, and exact for any number of
+/// digits in the fraction.
 ///
-/// A leap second is an instant of its own: later than all of second 59, earlier than the next minute.
+/// A leap second is a separate instant: later than all of second 59, earlier than the next minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant<'a> {
     /// Since 1970-01-01T00:00Z.
     minutes: i64,
     /// 0 to 60.
     second: u8,
-    /// Digits, without zeros at the end: their order is the order of the fractions.
+    /// Digits without trailing zeros: their lexicographic order is the order of the fractions.
     fraction: &'a [u8],
 }
 
@@ -83,13 +83,13 @@ impl<'a> Instant<'a> {
     /// # Errors
     /// As [`Timestamp::new`].
     pub fn parse(text: &'a str) -> Result<Self, (Code, String)> {
-        Self::by(text, Rules::Current)
+        Self::with_rules(text, Rules::Current)
     }
 
-    fn by(text: &'a str, rules: Rules) -> Result<Self, (Code, String)> {
+    fn with_rules(text: &'a str, rules: Rules) -> Result<Self, (Code, String)> {
         if text.len() > MAX_NAME_BYTES {
             let bytes = text.len();
-            let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are taken");
+            let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are accepted");
             return Err((Code::TooLong, message));
         }
         match read(text.as_bytes()) {
@@ -110,8 +110,8 @@ impl<'a> Instant<'a> {
         read(text).map(|(_, instant)| instant)
     }
 
-    /// The first whole microsecond that is not earlier, counted from 1970. A leap second is the first of the next
-    /// minute, for this scale has none.
+    /// Microseconds since 1970, rounded up. A leap second maps to the first microsecond of the next minute, because this
+    /// scale has no leap seconds.
     #[must_use]
     pub fn microseconds(&self) -> i64 {
         let seconds = self.minutes * 60 + i64::from(self.second);
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_keeps_the_grammar_of_rfc_3339() {
+    fn a_timestamp_follows_the_grammar_of_rfc_3339() {
         for right in [
             "2026-01-31T12:00:00Z",
             "2026-01-31t12:00:00z",
@@ -279,7 +279,7 @@ mod tests {
             "2026-01-31T12:00:00.5.5Z",
             "2026-01-31T12:00:00.-5Z",
             "2026-01-31T12:00:00.5eZ",
-            // Numbers outside their ranges, and dates that there are not.
+            // Numbers out of range, and dates that do not exist.
             "2026-00-31T12:00:00Z",
             "2026-13-01T12:00:00Z",
             "2026-01-00T12:00:00Z",
@@ -290,11 +290,11 @@ mod tests {
             "2026-01-31T24:00:00Z",
             "2026-01-31T12:60:00Z",
             "2026-01-31T12:00:61Z",
-            // Leap seconds that cannot be.
+            // Impossible leap seconds.
             "2026-01-31T12:00:60Z",
             "2026-01-30T23:59:60Z",
             "2026-01-31T23:59:60+01:00",
-            // Too few digits, too many, and digits that are none.
+            // Too few digits, too many, and characters that are not ASCII digits.
             "26-01-31T12:00:00Z",
             "12026-01-31T12:00:00Z",
             "+2026-01-31T12:00:00Z",
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_is_the_same_in_all_its_spellings() {
+    fn equal_instants_compare_equal_in_any_notation() {
         for same in [
             [
                 "2026-01-31T12:00:42.58Z",
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_microsecond_counts_as_a_whole_one() {
+    fn a_fraction_of_a_microsecond_is_rounded_up() {
         let micros = |text: &str| instant(text).microseconds();
         assert_eq!(micros("1970-01-01T00:00:00.0000005Z"), 1);
         assert_eq!(micros("1970-01-01T00:00:00.000001Z"), 1);
@@ -372,16 +372,16 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_earlier_versions_stored_have_instants_too() {
+    fn timestamps_stored_by_earlier_versions_have_instants_too() {
         let stored = Instant::of_stored(b"2026-01-31 12:00:00Z");
         assert_eq!(stored, Some(instant("2026-01-31T12:00:00Z")));
         assert_eq!(Instant::of_stored(b"yesterday"), None);
     }
 
     proptest! {
-        /// The crate `time` is the model: but for the separator it keeps the grammar.
+        /// The crate `time` is the model: except for the separator it follows the grammar.
         #[test]
-        fn what_is_accepted_and_which_instant_it_is_agrees_with_another_parser(
+        fn acceptance_and_instants_agree_with_another_parser(
             text in "[0-9]{2}[0-9]{2}-[01][0-9]-[0-3][0-9][Tt][0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,9})?(Z|z|[+-][0-2][0-9]:[0-6][0-9]|)",
         ) {
             let model = OffsetDateTime::parse(&text, &Rfc3339);

@@ -1,4 +1,4 @@
-//! How an event breaks the rules.
+//! Violations of the rules for events.
 
 use std::{borrow::Cow, fmt};
 
@@ -6,20 +6,20 @@ use serde::Serialize;
 
 use super::MAX_NAME_BYTES;
 
-/// One way in which an event breaks the rules.
+/// One violation of the rules for events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Violation {
-    /// The field concerned, or none where it is the event as a whole.
+    /// The field at fault, or null if the event as a whole is at fault.
     pub field: Option<String>,
-    /// The rule, for programs.
+    /// The rule that was broken, for programs.
     pub code: Code,
     /// What is wrong, for people.
     pub message: Cow<'static, str>,
 }
 
 impl Violation {
-    /// A violation of `field`, or of the whole event. Of a field's name at most [`MAX_NAME_BYTES`] are kept.
+    /// A violation by `field`, or by the whole event. The field's name is truncated to [`MAX_NAME_BYTES`].
     #[must_use]
     pub fn new(field: Option<&str>, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
@@ -44,28 +44,28 @@ impl fmt::Display for Violation {
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Code {
-    /// A required field is not there.
+    /// A required field is missing.
     Missing,
-    /// A field stands there twice.
+    /// A field is given more than once.
     Repeated,
-    /// A field that events do not have.
+    /// The field is not a field of an event.
     Unknown,
-    /// Not the JSON type that belongs there.
+    /// The value has the wrong JSON type.
     WrongType,
     /// An empty string, or an empty list of events.
     Empty,
     /// A string of more than [`MAX_NAME_BYTES`] bytes.
     TooLong,
-    /// Not a time of RFC 3339 with an offset.
+    /// Not an RFC 3339 time with an offset.
     NotRfc3339,
-    /// A payload of more than [`MAX_DEPTH`](super::MAX_DEPTH) levels.
+    /// A payload nested more than [`MAX_DEPTH`](super::MAX_DEPTH) levels deep.
     TooDeep,
     /// More bytes than [`MAX_EVENT_BYTES`](super::MAX_EVENT_BYTES).
     TooLarge,
-    /// More events than one request may have.
+    /// More events than one request may contain.
     TooMany,
-    /// A number outside its range, or no number.
+    /// A number out of range, or not a number.
     OutOfRange,
-    /// A version of another format that is not taken.
+    /// An unsupported version of another format.
     Unsupported,
 }

@@ -1,4 +1,4 @@
-//! The elements of a body, before they are looked into.
+//! The elements of a body, before they are parsed.
 
 use std::fmt;
 
@@ -11,34 +11,34 @@ use serde_json::value::RawValue;
 
 use crate::event::Text;
 
-/// Why a body has no elements to look at.
+/// Why a body has no elements.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
-    /// The bytes are not JSON; the error says where.
+    /// The body is not JSON; the error gives the position.
     #[error(transparent)]
     NotJson(#[from] serde_json::Error),
-    /// JSON, but neither an object nor an array.
+    /// The body is JSON, but neither an object nor an array.
     #[error("the body is neither an event nor an array of events")]
     NotEvents,
 }
 
-/// The elements of a body, each with its own bytes (no copy), not yet looked into.
+/// The elements of a body as slices of it, not yet parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Elements {
-    /// The first of them.
+    /// The first elements, up to the limit.
     pub kept: Vec<Bytes>,
-    /// How many there are in all.
+    /// The number of elements in the body.
     pub total: usize,
 }
 
-/// The elements of a JSON array, or the one object. At most `most` are kept.
+/// Splits a JSON array into its elements; a single object is one element. At most `max` are kept.
 ///
 /// # Errors
-/// Where the whole body is not JSON, or is a string, number, boolean or null.
-pub fn elements(body: &Bytes, most: usize) -> Result<Elements, BodyError> {
+/// If the body is not JSON, or is a string, number, boolean or null.
+pub fn elements(body: &Bytes, max: usize) -> Result<Elements, BodyError> {
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     if first == Some(&b'[') {
-        return Ok(parse(body, Array { body, most })?);
+        return Ok(parse(body, Array { body, max })?);
     }
     let whole: &RawValue = serde_json::from_slice(body)?;
     if first != Some(&b'{') {
@@ -50,12 +50,12 @@ pub fn elements(body: &Bytes, most: usize) -> Result<Elements, BodyError> {
     })
 }
 
-/// The elements of `{"events":[…]}`, or none where `body`, an object, has no field of that name.
+/// The elements of `{"events":[…]}`, or `None` if the object `body` has no member `events`.
 ///
 /// # Errors
-/// Where `events` is not an array or is not the only field.
-pub fn wrapped(body: &Bytes, most: usize) -> Result<Option<Elements>, serde_json::Error> {
-    parse(body, Wrapper { body, most })
+/// If `events` is not an array or not the only member.
+pub fn wrapped(body: &Bytes, max: usize) -> Result<Option<Elements>, serde_json::Error> {
+    parse(body, Wrapper { body, max })
 }
 
 fn parse<'a, S: DeserializeSeed<'a>>(
@@ -71,7 +71,7 @@ fn parse<'a, S: DeserializeSeed<'a>>(
 #[derive(Clone, Copy)]
 struct Array<'a> {
     body: &'a Bytes,
-    most: usize,
+    max: usize,
 }
 
 impl<'a> DeserializeSeed<'a> for Array<'a> {
@@ -89,14 +89,14 @@ impl<'a> Visitor<'a> for Array<'a> {
         f.write_str("an array of events")
     }
 
-    /// The error that is made by itself would hold all of the text, escaped.
+    /// The default error would contain the whole text, escaped.
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Elements, E> {
-        Err(E::custom("a string is no array of events"))
+        Err(E::custom("expected an array of events, not a string"))
     }
 
     fn visit_seq<A: SeqAccess<'a>>(self, mut array: A) -> Result<Elements, A::Error> {
         let mut kept = Vec::new();
-        while kept.len() < self.most
+        while kept.len() < self.max
             && let Some(raw) = array.next_element::<&RawValue>()?
         {
             kept.push(self.body.slice_ref(raw.get().as_bytes()));
@@ -112,7 +112,7 @@ impl<'a> Visitor<'a> for Array<'a> {
 #[derive(Clone, Copy)]
 struct Wrapper<'a> {
     body: &'a Bytes,
-    most: usize,
+    max: usize,
 }
 
 impl<'a> DeserializeSeed<'a> for Wrapper<'a> {
@@ -139,11 +139,11 @@ impl<'a> Visitor<'a> for Wrapper<'a> {
                 others += 1;
                 continue;
             }
-            let Self { body, most } = self;
-            events = Some(map.next_value_seed(Array { body, most })?);
+            let Self { body, max } = self;
+            events = Some(map.next_value_seed(Array { body, max })?);
         }
         if events.is_some() && others > 0 {
-            return Err(serde::de::Error::custom("there is more beside events"));
+            return Err(serde::de::Error::custom("events must be the only member"));
         }
         Ok(events)
     }

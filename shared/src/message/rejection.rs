@@ -1,4 +1,4 @@
-//! Arrivals that cannot be stored as events.
+//! Elements of a message that cannot be stored as events.
 
 use std::borrow::Cow;
 
@@ -6,23 +6,24 @@ use bytes::Bytes;
 
 use crate::{event::Event, subject};
 
-/// Longest [`Rejection::detail`] in bytes; a longer one is cut.
+/// Longest [`Rejection::detail`] in bytes; a longer one is truncated.
 pub const MAX_DETAIL_BYTES: usize = 2_000;
 
-/// An arrival that cannot be stored as an event: kept with its reason.
+/// An arrival that cannot be stored as an event, kept with the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// Why, for programs.
+    /// The reason, for programs.
     pub reason: Reason,
-    /// Why, for people: at most [`MAX_DETAIL_BYTES`].
+    /// The reason, for people: at most [`MAX_DETAIL_BYTES`].
     pub detail: Cow<'static, str>,
-    /// The element of the array, or the whole body where it has no elements.
+    /// The element of the array, or the whole body if it has no elements.
     pub body: Bytes,
 }
 
 impl Rejection {
-    /// The event that earlier versions stored for this arrival: they took any character between date and time, and
-    /// payloads of any depth. Their messages can be delivered again. `subject` and `time` are those of the message.
+    /// The event that an earlier version stored for this arrival, if any. Earlier versions accepted any character between
+    /// date and time and payloads of any depth, and their messages can be redelivered. `subject` and `time` are those of
+    /// the message.
     #[must_use]
     pub fn earlier_event(&self, subject: &str, time: i64) -> Option<Event> {
         let is_event = self.reason == Reason::InvalidEvent;
@@ -34,24 +35,24 @@ impl Rejection {
 /// Why an arrival was rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// The body has no bytes.
+    /// The body is empty.
     Empty,
     /// The body is not JSON.
     NotJson,
-    /// The body is JSON, but neither an object nor an array with an element.
+    /// The body is JSON, but neither an object nor a non-empty array.
     NotEvents,
-    /// The array has more than [`MAX_ELEMENTS`](super::MAX_ELEMENTS).
+    /// The array has more than [`MAX_ELEMENTS`](super::MAX_ELEMENTS) elements.
     TooMany,
     /// The element breaks the rules of an event.
     InvalidEvent,
-    /// The event is of another topic than its subject says.
+    /// The event's topic does not match the subject.
     WrongSubject,
-    /// Its identity is new, but not to be told from another one that is stored.
+    /// The identity is new, but its fingerprint equals that of another stored identity.
     Collision,
 }
 
 impl Reason {
-    /// As it is stored and shown.
+    /// The name as stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

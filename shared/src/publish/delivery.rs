@@ -1,4 +1,4 @@
-//! The delivery of one message to the stream: tried again, under one id, until its `PubAck` comes.
+//! The delivery of one message to the stream: retried with the same id until its `PubAck` arrives.
 
 use std::time::Duration;
 
@@ -25,31 +25,31 @@ use crate::{
     trace::{TraceContext, Tracer},
 };
 
-/// How long a message is tried again after an attempt whose outcome is unknown. The broker knows its id
-/// for [`crate::stream::DUPLICATE_WINDOW`] (120 s) from when it stored it; the last attempt must end well before. A stream
-/// with a window shorter than this is refused.
+/// How long a message is retried after an attempt with an unknown outcome. The broker remembers the message's id for
+/// [`crate::stream::DUPLICATE_WINDOW`] (120 s) after storing it, and the last attempt must end well before. A stream whose
+/// window is shorter than this is refused.
 pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// What deliveries need and share.
+/// What all deliveries share.
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
     pub connection: &'a Connection,
     pub stream: &'a str,
-    /// Why a message is being tried again; cleared by the next confirmation.
+    /// Why a message is being retried; cleared by the next confirmation.
     pub obstacle: &'a watch::Sender<Option<String>>,
     pub observer: Option<&'a dyn Observer>,
     pub tracer: &'a Tracer,
 }
 
 impl Delivery<'_> {
-    /// Sends a message until it is confirmed, refused or given up, and tells its callers.
+    /// Sends a message until it is confirmed, rejected or given up, and notifies its callers.
     pub async fn run(&self, mut message: Message) {
         let id = nuid::next();
         let mut span = span(self.tracer, self.stream, &message, &id);
-        // The context that the message has in the stream: that of its span, or what the first of its requests brought.
+        // The message carries the context of its span, or else that of its first request.
         let context = span.context();
         let context = context.or_else(|| contexts(&message).next().cloned());
         let outcome = self.confirm(&mut message, &id, context.as_ref()).await;
@@ -66,10 +66,10 @@ impl Delivery<'_> {
                 .send_if_modified(|obstacle| obstacle.take().is_some());
         }
         let mut first = 0;
-        for piece in message.pieces {
-            // A caller that no longer waits does not want to know.
-            let _ = piece.done.send(outcome.clone().map(|ack| (ack, first)));
-            first += piece.events.len();
+        for chunk in message.chunks {
+            // The caller may have stopped waiting.
+            let _ = chunk.done.send(outcome.clone().map(|ack| (ack, first)));
+            first += chunk.events.len();
         }
     }
 
@@ -85,12 +85,12 @@ impl Delivery<'_> {
         let subject = subject::of(&message.topic);
         let mut body: Option<Bytes> = None;
         let mut started: Option<Instant> = None;
-        // When the first attempt began whose outcome is unknown.
+        // Start of the first attempt with an unknown outcome.
         let mut unsure_since: Option<Instant> = None;
         let mut pause = FIRST_PAUSE;
         let mut last_error = "the connection was lost".to_owned();
         loop {
-            // The client would queue a publish while it is disconnected and send it at some later time.
+            // A disconnected client would queue the message and send it at an arbitrary later time.
             let give_up = unsure_since.map(|since| since + UNCONFIRMED_AFTER);
             let connects = match give_up {
                 None => connection.connected().await,
@@ -99,22 +99,22 @@ impl Delivery<'_> {
                     _ => return Err(PublishError::Unconfirmed(last_error)),
                 },
             };
-            // What nobody waits for any more, and was never sent, need not be sent.
+            // Chunks without a waiting caller need not be sent, unless they were sent before.
             if body.is_none() {
-                message.pieces.retain(|piece| !piece.done.is_closed());
+                message.chunks.retain(|chunk| !chunk.done.is_closed());
             }
-            if message.pieces.iter().all(|piece| piece.done.is_closed()) {
+            if message.chunks.iter().all(|chunk| chunk.done.is_closed()) {
                 return Err(PublishError::Unconfirmed(
-                    "its callers have gone".to_owned(),
+                    "all callers stopped waiting".to_owned(),
                 ));
             }
             let body = body.get_or_insert_with(|| encode(message)).clone();
             let attempt = Instant::now();
             let started = *started.get_or_insert(attempt);
             match publish(connection, stream, &subject, id, context, body).await {
-                // Another server may have taken it from the client's queue, and that one is not checked yet.
+                // Another server, not checked yet, may have received the message from the client's queue.
                 Attempt::Confirmed { .. } if !connection.is_still(connects) => {
-                    "the connection changed before the PubAck came".clone_into(&mut last_error);
+                    "the connection changed before the PubAck arrived".clone_into(&mut last_error);
                     unsure_since.get_or_insert(attempt);
                 }
                 Attempt::Confirmed { sequence } => {
@@ -124,7 +124,7 @@ impl Delivery<'_> {
                     });
                 }
                 Attempt::Final(err) if unsure_since.is_none() => return Err(err),
-                // Replicated streams judge room before they look for the id, so an earlier attempt may be stored.
+                // Replicated streams check their limits before the id, so an earlier attempt may be stored.
                 Attempt::Final(err) => return Err(PublishError::Unconfirmed(err.to_string())),
                 Attempt::NotStored(err) => last_error = err,
                 Attempt::Unknown(err) => {
@@ -133,34 +133,34 @@ impl Delivery<'_> {
                 }
             }
             self.obstacle.send_replace(Some(last_error.clone()));
-            tell(message, &last_error);
+            log_retry(message, &last_error);
             tokio::time::sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
-/// Says that a message is tried again, for each of the requests that it has events of.
-fn tell(message: &Message, error: &str) {
-    let mut told: Option<Option<tracing::Id>> = None;
-    for piece in &message.pieces {
-        let request = piece.origin.log.id();
-        // Pieces of one request stand beside each other.
-        if told.as_ref() == Some(&request) {
+/// Logs that a message is being retried, once for each request with events in it.
+fn log_retry(message: &Message, error: &str) {
+    let mut logged: Option<Option<tracing::Id>> = None;
+    for chunk in &message.chunks {
+        let request = chunk.origin.log.id();
+        // Chunks of the same request are adjacent.
+        if logged.as_ref() == Some(&request) {
             continue;
         }
         debug!(
-            parent: &piece.origin.log,
+            parent: &chunk.origin.log,
             event.topic = message.topic.as_str(),
             error,
-            "a message is not confirmed yet; trying it again under the same id"
+            "message not confirmed; retrying with the same id"
         );
-        told = Some(request);
+        logged = Some(request);
     }
 }
 
 fn encode(message: &Message) -> Bytes {
-    let events = || message.pieces.iter().flat_map(|piece| &piece.events);
+    let events = || message.chunks.iter().flat_map(|chunk| &chunk.events);
     let capacity = events().map(|event| event.len() + 1).sum::<usize>() + 1;
     message::encode(events(), capacity)
 }
@@ -171,11 +171,11 @@ enum Attempt {
     Confirmed {
         sequence: u64,
     },
-    /// Trying again is of no use.
+    /// Retrying cannot help.
     Final(PublishError),
-    /// The broker did not store it; it may at another time.
+    /// The broker did not store the message; a retry may succeed.
     NotStored(String),
-    /// No answer: it may be stored.
+    /// No response: the message may be stored.
     Unknown(String),
 }
 
@@ -204,21 +204,21 @@ async fn publish(
             sequence: ack.sequence,
         },
         Ok(ack) => Attempt::Final(PublishError::Refused(format!(
-            "stream {} takes {subject}, which belongs to {stream}",
+            "the subject {subject} is bound to stream {}, not {stream}",
             ack.stream
         ))),
-        Err(err) => judge(&err),
+        Err(err) => classify(&err),
     }
 }
 
-fn judge(err: &NatsError) -> Attempt {
+fn classify(err: &NatsError) -> Attempt {
     let text = match std::error::Error::source(err) {
         Some(source) => format!("{err}: {source}"),
         None => err.to_string(),
     };
     match err.kind() {
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Attempt::Unknown(text),
-        // Nobody answers for the stream: JetStream is starting, or the stream is not there.
+        // No responders: JetStream is starting, or the stream does not exist.
         PublishErrorKind::StreamNotFound | PublishErrorKind::MaxAckPending => {
             Attempt::NotStored(text)
         }
@@ -228,24 +228,24 @@ fn judge(err: &NatsError) -> Attempt {
         PublishErrorKind::Other => {
             let source = std::error::Error::source(err);
             match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-                Some(answer) => judge_answer(answer.code(), answer.error_code(), text),
+                Some(error) => classify_response(error.code(), error.error_code(), text),
                 None => Attempt::Unknown(text),
             }
         }
     }
 }
 
-/// Judges an answer in which the broker says that it did not store the message.
-fn judge_answer(status: usize, code: ErrorCode, text: String) -> Attempt {
+/// Classifies an error response, which means that the broker did not store the message.
+fn classify_response(status: usize, code: ErrorCode, text: String) -> Attempt {
     let full = match code {
-        // The text tells a full stream from a disk that fails; the code is the same.
+        // A full stream and a failing disk have the same code and differ only in the text.
         ErrorCode::STREAM_STORE_FAILED => text.contains("maximum"),
         ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => true,
         _ => false,
     };
     match status {
         _ if full => Attempt::Final(PublishError::StreamFull(text)),
-        // 429, "too many requests": the broker's intake is full. Back-pressure, not a refusal.
+        // 429, "too many requests", means that the broker's intake queue is full: back-pressure, not a rejection.
         408 | 429 | 500.. => Attempt::NotStored(text),
         _ => Attempt::Final(PublishError::Refused(text)),
     }
@@ -262,7 +262,7 @@ mod tests {
 
     use super::{super::trace::tests::message_of, *};
 
-    /// What was logged.
+    /// Collects the log.
     #[derive(Debug, Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn every_request_of_a_message_that_is_tried_again_is_told_so_once() {
+    fn a_retry_is_logged_once_for_each_request_of_the_message() {
         let log = Log::default();
         let sink = log.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -289,7 +289,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             let [one, two] = ["one", "two"].map(|id| error_span!("request", request.id = id));
             let origins = [&one, &one, &two].map(|log| (None, log.clone()));
-            tell(&message_of(origins), "an error");
+            log_retry(&message_of(origins), "an error");
         });
         let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<_> = log.lines().collect();
@@ -301,10 +301,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_stream_is_told_from_a_broker_that_cannot_now() {
-        let judged = |status, code, text: &str| judge_answer(status, code, text.to_owned());
+    fn a_full_stream_is_distinguished_from_a_temporary_failure() {
+        let classified =
+            |status, code, text: &str| classify_response(status, code, text.to_owned());
         assert!(matches!(
-            judged(
+            classified(
                 503,
                 ErrorCode::STREAM_STORE_FAILED,
                 "maximum bytes exceeded"
@@ -312,7 +313,7 @@ mod tests {
             Attempt::Final(PublishError::StreamFull(_))
         ));
         assert!(matches!(
-            judged(
+            classified(
                 503,
                 ErrorCode::STREAM_STORE_FAILED,
                 "no space left on device"
@@ -320,20 +321,20 @@ mod tests {
             Attempt::NotStored(_)
         ));
         assert!(matches!(
-            judged(429, ErrorCode::INSUFFICIENT_RESOURCES, "too many requests"),
+            classified(429, ErrorCode::INSUFFICIENT_RESOURCES, "too many requests"),
             Attempt::NotStored(_)
         ));
         assert!(matches!(
-            judged(400, ErrorCode::STREAM_SEALED, "sealed stream"),
+            classified(400, ErrorCode::STREAM_SEALED, "sealed stream"),
             Attempt::Final(PublishError::Refused(_))
         ));
     }
 
     #[test]
-    fn no_answer_is_not_taken_for_a_refusal() {
-        let unknown = judge(&NatsError::new(PublishErrorKind::TimedOut));
+    fn a_missing_response_is_not_a_rejection() {
+        let unknown = classify(&NatsError::new(PublishErrorKind::TimedOut));
         assert!(matches!(unknown, Attempt::Unknown(_)));
-        let nobody = judge(&NatsError::new(PublishErrorKind::StreamNotFound));
-        assert!(matches!(nobody, Attempt::NotStored(_)));
+        let no_responders = classify(&NatsError::new(PublishErrorKind::StreamNotFound));
+        assert!(matches!(no_responders, Attempt::NotStored(_)));
     }
 }

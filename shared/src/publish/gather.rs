@@ -1,4 +1,4 @@
-//! Gathers pieces of one topic into messages, by size, by age and by how busy the broker is.
+//! Combines chunks of one topic into messages, by size, by age and by how busy the broker is.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,38 +7,38 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{MESSAGE_BYTES, Piece};
+use super::{Chunk, MESSAGE_BYTES};
 use crate::event::Topic;
 
-/// Messages under way that keep the broker's disk busy. It syncs one after the other, so that more of them would wait
-/// there, where nothing can be added to them any more; here they are filled meanwhile. Measured with 64 callers of single
-/// events of 10 topics: 12,000 to 16,000 events/s, with 16 under way 9,000 to 11,000.
+/// Messages in flight that keep the broker's disk busy. The broker syncs them one after the other, so more messages would
+/// wait there, where nothing can be added to them; here they keep filling. Measured with 64 callers sending single events
+/// of 10 topics: 12,000 to 16,000 events/s, compared with 9,000 to 11,000 with 16 in flight.
 const BUSY: usize = 4;
 
-/// What has waited so long goes all the same: then it is the way to the broker that takes the time, not its disk.
-const PATIENCE: Duration = Duration::from_millis(25);
+/// Longest extra wait while the broker is busy. Beyond it, the latency is due to the network rather than the broker's disk.
+const MAX_EXTRA_WAIT: Duration = Duration::from_millis(25);
 
-/// Messages under way at once, whatever they have waited.
+/// Most messages in flight, regardless of waiting time.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// Pieces of one topic that travel together.
+/// Chunks of one topic that are sent together.
 #[derive(Debug)]
 pub(super) struct Message {
     pub topic: Topic,
-    pub pieces: Vec<Piece>,
+    pub chunks: Vec<Chunk>,
     bytes: usize,
     pub events: usize,
     due: Instant,
 }
 
-/// Messages that are being filled, and those that are full.
+/// Messages being filled, and full messages not sent yet.
 #[derive(Debug)]
 pub(super) struct Gather {
     max_events: usize,
     linger: Duration,
     open: HashMap<Topic, Message>,
-    /// When which topic's message is due, in the order of time. A message that was full before leaves its
-    /// entry behind, which no message matches then.
+    /// Due times of the open messages, in order. A message that becomes full earlier leaves a stale entry, which matches no
+    /// open message.
     order: VecDeque<(Instant, Topic)>,
     full: VecDeque<Message>,
 }
@@ -54,45 +54,45 @@ impl Gather {
         }
     }
 
-    pub fn add(&mut self, piece: Piece, now: Instant) {
+    pub fn add(&mut self, chunk: Chunk, now: Instant) {
         let fits = |message: &Message| {
-            message.events + piece.events.len() <= self.max_events
-                && message.bytes + piece.bytes <= MESSAGE_BYTES
+            message.events + chunk.events.len() <= self.max_events
+                && message.bytes + chunk.bytes <= MESSAGE_BYTES
         };
-        if self.open.get(&piece.topic).is_some_and(|open| !fits(open)) {
-            self.full.extend(self.open.remove(&piece.topic));
+        if self.open.get(&chunk.topic).is_some_and(|open| !fits(open)) {
+            self.full.extend(self.open.remove(&chunk.topic));
         }
         let due = now + self.linger;
-        let message = self.open.entry(piece.topic.clone()).or_insert_with(|| {
-            self.order.push_back((due, piece.topic.clone()));
+        let message = self.open.entry(chunk.topic.clone()).or_insert_with(|| {
+            self.order.push_back((due, chunk.topic.clone()));
             Message {
-                topic: piece.topic.clone(),
-                pieces: Vec::new(),
+                topic: chunk.topic.clone(),
+                chunks: Vec::new(),
                 bytes: 0,
                 events: 0,
                 due,
             }
         });
-        message.bytes += piece.bytes;
-        message.events += piece.events.len();
+        message.bytes += chunk.bytes;
+        message.events += chunk.events.len();
         let is_full = message.events >= self.max_events || message.bytes >= MESSAGE_BYTES;
-        let topic = is_full.then(|| piece.topic.clone());
-        message.pieces.push(piece);
+        let topic = is_full.then(|| chunk.topic.clone());
+        message.chunks.push(chunk);
         if let Some(topic) = topic {
             self.full.extend(self.open.remove(&topic));
         }
     }
 
-    /// The next message that is full or due, and may go while so many are under way.
+    /// The next message that is full or due and may be sent with `in_flight` messages in flight.
     pub fn pop(&mut self, in_flight: usize, now: Instant) -> Option<Message> {
-        let patience = patience(in_flight)?;
-        let is_due = |due: &Instant| *due + patience <= now;
-        self.forget_closed();
+        let extra_wait = extra_wait(in_flight)?;
+        let is_due = |due: &Instant| *due + extra_wait <= now;
+        self.remove_stale();
         let full = self.full.front().map(|message| message.due);
-        let full = full.filter(|due| patience.is_zero() || is_due(due));
+        let full = full.filter(|due| extra_wait.is_zero() || is_due(due));
         let open = self.order.front().map(|(due, _)| *due).filter(is_due);
         match (full, open) {
-            // The older one first, or a busy topic would keep a quiet one waiting for ever.
+            // The older one first; otherwise a busy topic would starve a quiet one.
             (Some(full), open) if open.is_none_or(|open| full <= open) => self.full.pop_front(),
             (_, Some(_)) => {
                 let (_, topic) = self.order.pop_front()?;
@@ -102,8 +102,8 @@ impl Gather {
         }
     }
 
-    /// Takes away what stands first in the order for messages that were full before.
-    fn forget_closed(&mut self) {
+    /// Removes stale entries from the front of `order`.
+    fn remove_stale(&mut self) {
         while let Some((due, topic)) = self.order.front() {
             let open = self.open.get(topic);
             if open.is_some_and(|open| open.due == *due) {
@@ -113,26 +113,26 @@ impl Gather {
         }
     }
 
-    /// When [`Self::pop`] has to be asked again, if nothing is added meanwhile and as many stay under way.
+    /// When to call [`Self::pop`] again, if nothing is added and the number in flight does not change.
     pub fn next_due(&self, in_flight: usize) -> Option<Instant> {
-        let patience = patience(in_flight)?;
+        let extra_wait = extra_wait(in_flight)?;
         let full = self.full.front().map(|message| message.due);
         let open = self.order.front().map(|(due, _)| *due);
         let first = full.into_iter().chain(open).min()?;
-        Some(first + patience)
+        Some(first + extra_wait)
     }
 
-    /// All that is left, full or not.
+    /// All remaining messages, full or not.
     pub fn into_messages(self) -> impl Iterator<Item = Message> {
         self.full.into_iter().chain(self.open.into_values())
     }
 }
 
-/// How long beyond its time a message waits while so many are under way; none where nothing may go.
-fn patience(in_flight: usize) -> Option<Duration> {
+/// How long a message waits beyond its due time with `in_flight` messages in flight; `None` if nothing may be sent.
+fn extra_wait(in_flight: usize) -> Option<Duration> {
     match in_flight {
         0..BUSY => Some(Duration::ZERO),
-        BUSY..MAX_IN_FLIGHT => Some(PATIENCE),
+        BUSY..MAX_IN_FLIGHT => Some(MAX_EXTRA_WAIT),
         _ => None,
     }
 }
@@ -148,9 +148,9 @@ mod tests {
 
     const LINGER: Duration = Duration::from_millis(2);
 
-    fn piece(topic: &str, events: usize, bytes: usize) -> Piece {
+    fn chunk(topic: &str, events: usize, bytes: usize) -> Chunk {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        Piece {
+        Chunk {
             topic: Topic::new(topic).unwrap(),
             events: vec![Bytes::new(); events],
             bytes,
@@ -165,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn pieces_of_a_topic_travel_together_once_they_are_due() {
+    fn chunks_of_a_topic_are_sent_together_once_they_are_due() {
         let start = Instant::now();
         let mut gather = Gather::new(100, LINGER);
-        gather.add(piece("a", 1, 1), start);
-        gather.add(piece("b", 1, 1), start);
-        gather.add(piece("a", 2, 1), start + LINGER / 2);
+        gather.add(chunk("a", 1, 1), start);
+        gather.add(chunk("b", 1, 1), start);
+        gather.add(chunk("a", 2, 1), start + LINGER / 2);
         assert_eq!(shape(gather.pop(0, start)), None);
         assert_eq!(gather.next_due(0), Some(start + LINGER));
         assert_eq!(
@@ -186,11 +186,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_message_does_not_wait_and_the_next_one_is_due_by_itself() {
+    fn a_full_message_does_not_wait_and_the_next_one_has_its_own_due_time() {
         let start = Instant::now();
         let mut gather = Gather::new(3, LINGER);
-        gather.add(piece("a", 2, 1), start);
-        gather.add(piece("a", 2, 1), start + LINGER / 2);
+        gather.add(chunk("a", 2, 1), start);
+        gather.add(chunk("a", 2, 1), start + LINGER / 2);
         assert_eq!(shape(gather.pop(0, start)), Some(("a".to_owned(), 2)));
         assert_eq!(shape(gather.pop(0, start + LINGER)), None);
         let later = start + LINGER / 2 + LINGER;
@@ -198,42 +198,42 @@ mod tests {
     }
 
     #[test]
-    fn while_the_broker_is_busy_messages_wait_and_fill() {
+    fn messages_wait_and_fill_while_the_broker_is_busy() {
         let start = Instant::now();
         let mut gather = Gather::new(3, LINGER);
-        gather.add(piece("a", 1, 1), start);
-        gather.add(piece("b", 3, 1), start);
+        gather.add(chunk("a", 1, 1), start);
+        gather.add(chunk("b", 3, 1), start);
         let due = start + LINGER;
         assert_eq!(shape(gather.pop(BUSY, due)), None);
-        assert_eq!(gather.next_due(BUSY), Some(due + PATIENCE));
-        gather.add(piece("a", 1, 1), due);
-        assert_eq!(shape(gather.pop(MAX_IN_FLIGHT, due + PATIENCE)), None);
+        assert_eq!(gather.next_due(BUSY), Some(due + MAX_EXTRA_WAIT));
+        gather.add(chunk("a", 1, 1), due);
+        assert_eq!(shape(gather.pop(MAX_IN_FLIGHT, due + MAX_EXTRA_WAIT)), None);
         assert_eq!(gather.next_due(MAX_IN_FLIGHT), None);
-        let late = due + PATIENCE;
+        let late = due + MAX_EXTRA_WAIT;
         assert_eq!(shape(gather.pop(BUSY, late)), Some(("b".to_owned(), 3)));
         assert_eq!(shape(gather.pop(BUSY - 1, due)), Some(("a".to_owned(), 2)));
     }
 
     #[test]
-    fn a_busy_topic_does_not_keep_a_quiet_one_waiting() {
+    fn a_busy_topic_does_not_starve_a_quiet_one() {
         let start = Instant::now();
         let mut gather = Gather::new(2, LINGER);
-        gather.add(piece("quiet", 1, 1), start);
+        gather.add(chunk("quiet", 1, 1), start);
         let later = start + LINGER;
         for _ in 0..3 {
-            gather.add(piece("busy", 2, 1), later);
+            gather.add(chunk("busy", 2, 1), later);
         }
         assert_eq!(shape(gather.pop(0, later)), Some(("quiet".to_owned(), 1)));
         assert_eq!(shape(gather.pop(0, later)), Some(("busy".to_owned(), 2)));
     }
 
     #[test]
-    fn bytes_fill_a_message_as_well() {
+    fn a_message_is_also_limited_in_bytes() {
         let start = Instant::now();
         let mut gather = Gather::new(100, LINGER);
-        gather.add(piece("a", 1, MESSAGE_BYTES - 1), start);
-        gather.add(piece("a", 1, 2), start);
-        gather.add(piece("a", 1, 2 * MESSAGE_BYTES), start);
+        gather.add(chunk("a", 1, MESSAGE_BYTES - 1), start);
+        gather.add(chunk("a", 1, 2), start);
+        gather.add(chunk("a", 1, 2 * MESSAGE_BYTES), start);
         let left: Vec<_> = gather.into_messages().map(|m| m.bytes).collect();
         assert_eq!(left, [MESSAGE_BYTES - 1, 2, 2 * MESSAGE_BYTES]);
     }

@@ -1,10 +1,11 @@
-//! The span of a message: in whose trace it is, and what it is linked to.
+//! The span of a message: its parent and its links.
 
 use super::gather::Message;
 use crate::trace::{Kind, Span, TraceContext, Tracer};
 
-/// A span from the first sending to the `PubAck`, in the trace of the first request that the message has events of,
-/// with links to the first 128 of the others (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
+/// Starts a span that covers the time from the first attempt to the `PubAck`. It belongs to the trace of the first request
+/// with events in the message and is linked to the first 128 others
+/// (<https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/>).
 pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -> Span {
     let mut contexts = contexts(message);
     let first = contexts.next();
@@ -13,7 +14,7 @@ pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -
     if span.is_recording() {
         let mut last = first;
         for context in contexts.filter(|context| Some(*context) != first) {
-            // Pieces of one request stand beside each other.
+            // Chunks of the same request are adjacent.
             if last != Some(context) {
                 span.link(context);
             }
@@ -29,13 +30,13 @@ pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -
     span
 }
 
-/// The traces of the requests that a message has events of, in their order.
+/// The trace contexts of the requests with events in the message, in order.
 pub(super) fn contexts(message: &Message) -> impl Iterator<Item = &TraceContext> {
-    let pieces = message.pieces.iter();
-    pieces.filter_map(|piece| piece.origin.context.as_ref())
+    let chunks = message.chunks.iter();
+    chunks.filter_map(|chunk| chunk.origin.context.as_ref())
 }
 
-/// A number as spans have them.
+/// A number as a span attribute.
 pub(super) fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -59,12 +60,12 @@ pub(super) mod tests {
     };
 
     use super::{
-        super::{Origin, Piece, gather::Gather},
+        super::{Chunk, Origin, gather::Gather},
         *,
     };
     use crate::event::Topic;
 
-    /// Keeps the spans that have ended.
+    /// Collects the spans that have ended.
     #[derive(Debug, Clone, Default)]
     struct Ended(Arc<Mutex<Vec<SpanData>>>);
 
@@ -75,7 +76,7 @@ pub(super) mod tests {
         }
     }
 
-    /// A message with an event of each of these requests: its trace, and its span in the log.
+    /// A message with one event of each request, given by its trace and its log span.
     pub fn message_of(requests: impl IntoIterator<Item = (Option<u8>, tracing::Span)>) -> Message {
         let mut gather = Gather::new(100, Duration::ZERO);
         let now = Instant::now();
@@ -83,7 +84,7 @@ pub(super) mod tests {
             let parent = trace.map(|trace| format!("00-{trace:032x}-{trace:016x}-01"));
             let context = parent.and_then(|parent| TraceContext::parse([parent.as_bytes()], None));
             let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-            let piece = Piece {
+            let chunk = Chunk {
                 topic: Topic::new("a").unwrap(),
                 events: vec![Bytes::from_static(b"{}")],
                 bytes: 2,
@@ -91,7 +92,7 @@ pub(super) mod tests {
                 done: oneshot::channel().0,
                 _permit: permit,
             };
-            gather.add(piece, now);
+            gather.add(chunk, now);
         }
         gather.pop(0, now).unwrap()
     }

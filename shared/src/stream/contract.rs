@@ -1,7 +1,7 @@
-//! What the configuration of a stream must be so that no confirmed event is lost or changed.
+//! The rules for the configuration of a stream, which ensure that no confirmed event is lost or changed.
 //!
-//! Every field that the client knows is named once, in [`check`]: as a rule, or as harmless with the reason. A field that a
-//! later version of the client adds does not compile until it is here, too.
+//! Every field known to the client is listed once, in [`check`]: with a rule, or as harmless with the reason. If a later
+//! version of the client adds a field, this does not compile until the field is listed.
 
 use std::fmt::Debug;
 
@@ -12,31 +12,31 @@ use async_nats::jetstream::stream::{
 use super::{LARGEST_MESSAGE, SUBJECTS, StreamError};
 use crate::publish::UNCONFIRMED_AFTER;
 
-/// A field that is not as it must be.
-struct Broken {
+/// A field that breaks its rule.
+struct Mismatch {
     field: &'static str,
     found: String,
     wanted: String,
 }
 
-type Rule = Result<(), Broken>;
+type Rule = Result<(), Mismatch>;
 
-/// Checks a configuration. Servers fill in some fields differently, so configurations are not compared as a whole.
+/// Checks a configuration field by field: servers fill in some fields differently, so comparing it as a whole would fail.
 ///
 /// # Errors
 /// [`StreamError::Unusable`], with the first field that breaks a rule.
 pub(super) fn check(config: &Config) -> Result<(), StreamError> {
-    rules(config).map_err(|broken| StreamError::Unusable {
+    rules(config).map_err(|mismatch| StreamError::Unusable {
         stream: config.name.clone(),
-        field: broken.field,
-        found: broken.found,
-        wanted: broken.wanted,
+        field: mismatch.field,
+        found: mismatch.found,
+        wanted: mismatch.wanted,
     })
 }
 
 fn rules(config: &Config) -> Rule {
     let Config {
-        // What is asked for; nothing else has the name.
+        // The stream was requested by name.
         name: _,
         subjects,
         retention,
@@ -61,37 +61,37 @@ fn rules(config: &Config) -> Rule {
         subject_delete_marker_ttl,
         allow_message_counter,
         allow_message_schedules,
-        // Set by the aggregator, which never lowers it below what the stream holds.
+        // Set by the aggregator, which never lowers it below the current size of the stream.
         max_bytes: _,
-        // Set by the aggregator. A message is confirmed when a majority of the copies has it.
+        // Set by the aggregator. A message is confirmed once a majority of the replicas has it.
         num_replicas: _,
-        // Where it is too small, the durable cannot be created, which `/health` reports.
+        // If it is too small, the durable consumer cannot be created, which `/health` reports.
         max_consumers: _,
-        // Texts, which nothing depends on.
+        // Informational only.
         description: _,
         metadata: _,
-        // A remnant of stream templates, which servers of 2.10 and later do not have.
+        // A remnant of stream templates, which nats-server 2.10 and later do not have.
         template_owner: _,
-        // The services delete no single message; that others cannot is welcome.
+        // The services never delete single messages, and it is safer if others cannot.
         deny_delete: _,
-        // Sends copies of stored messages elsewhere. The stored ones stay as they are.
+        // Sends copies of stored messages elsewhere; the stored messages do not change.
         republish: _,
-        // The services ask the stream's leader, never a copy that may be behind.
+        // The services read from the stream's leader, never from a replica that may lag behind.
         allow_direct: _,
-        // Means something for mirrors only, and this stream is not one.
+        // Applies to mirrors only, and this stream is not one.
         mirror_direct: _,
-        // Lossless, and the sizes that the broker reports are those before it.
+        // Lossless, and the broker reports sizes before compression.
         compression: _,
-        // Numbers begin later. What comes before was never given out, so it is not missing.
+        // Sequences start at a later number. Lower ones were never assigned, so they do not count as missing.
         first_sequence: _,
-        // Which servers keep the copies.
+        // Selects the servers that keep the replicas.
         placement: _,
-        // Of consumers; a stream does nothing with it.
+        // Applies to consumers only.
         pause_until: _,
-        // For publishers that ask for it: their messages are stored together or not at all, and confirmed together. Each is
-        // an ordinary message of the stream then.
+        // Opt-in for publishers: their messages are stored and confirmed together or not at all, and are then ordinary
+        // messages of the stream.
         allow_atomic_publish: _,
-        // For publishers that ask for it: they get fewer PubAcks, none of them before the messages are stored.
+        // Opt-in for publishers: they get fewer PubAcks, but none before the messages are stored.
         allow_batch_publish: _,
     } = config;
 
@@ -109,14 +109,14 @@ fn rules(config: &Config) -> Rule {
         *max_messages_per_subject <= 0,
         || unlimited(max_messages_per_subject),
     )?;
-    // A smaller one takes single events and refuses full messages, for ever.
-    let takes_all = *max_message_size <= 0
+    // With a smaller limit single events would be accepted, but full messages refused on every retry.
+    let accepts_all = *max_message_size <= 0
         || usize::try_from(*max_message_size).is_ok_and(|size| size >= LARGEST_MESSAGE);
-    holds("max_msg_size", takes_all, || {
+    holds("max_msg_size", accepts_all, || {
         let wanted = format!("unlimited or at least {LARGEST_MESSAGE}");
         (max_message_size.to_string(), wanted)
     })?;
-    // A message that is tried again after it would be stored twice.
+    // A message retried after the window would be stored twice.
     holds(
         "duplicate_window",
         *duplicate_window >= UNCONFIRMED_AFTER,
@@ -133,15 +133,15 @@ fn rules(config: &Config) -> Rule {
     holds("mirror", mirror.is_none(), || absent("another stream"))?;
     let has_sources = sources.as_ref().is_some_and(|sources| !sources.is_empty());
     holds("sources", !has_sources, || absent("other streams"))?;
-    // One message with the header Nats-Rollup purges all before it.
+    // A message with the header Nats-Rollup purges all earlier messages.
     is("allow_rollup_hdrs", allow_rollup, &false)?;
-    // It would never be trimmed.
+    // The aggregator could not trim the stream.
     is("deny_purge", deny_purge, &false)?;
     holds("subject_transform", subject_transform.is_none(), || {
         absent("another subject")
     })?;
-    // The broker would delete the durable of a store that is stopped for longer, and with it what holds trimming back. A
-    // limit of max_ack_pending is harmless: where it is too small, the durable cannot be created.
+    // The broker would delete the durable consumer of a store that is stopped for longer, and with it the position that holds
+    // back trimming. A limit on max_ack_pending is harmless: if it is too small, the durable consumer cannot be created.
     if let Some(ConsumerLimits {
         inactive_threshold,
         max_ack_pending: _,
@@ -171,7 +171,7 @@ fn holds(
         return Ok(());
     }
     let (found, wanted) = found_and_wanted();
-    Err(Broken {
+    Err(Mismatch {
         field,
         found,
         wanted,
@@ -214,8 +214,8 @@ mod tests {
 
     type Change = fn(&mut Config);
 
-    /// Changes that would lose, expire, alter or re-time messages, or weaken their `PubAck`: the field as the client
-    /// calls it, as the broker calls it, and the change.
+    /// Changes that would lose, expire, alter or re-time messages, or weaken their `PubAck`: the client's name of the field,
+    /// the broker's name, and the change.
     const REFUSED: &[(&str, &str, Change)] = &[
         ("subjects", "subjects", |c| {
             c.subjects.push("more".to_owned());
@@ -294,7 +294,7 @@ mod tests {
         }),
     ];
 
-    /// Changes that do no harm.
+    /// Harmless changes.
     const ACCEPTED: &[(&str, Change)] = &[
         ("name", |c| c.name = "OTHER".to_owned()),
         ("max_bytes", |c| c.max_bytes = -1),
@@ -324,7 +324,7 @@ mod tests {
         ("pause_until", |c| c.pause_until = None),
         ("allow_atomic_publish", |c| c.allow_atomic_publish = true),
         ("allow_batch_publish", |c| c.allow_batch_publish = true),
-        // As some servers fill in what is not set.
+        // Values that some servers fill in for unset fields.
         ("max_messages", |c| c.max_messages = 0),
         ("max_message_size", |c| c.max_message_size = -1),
         ("max_message_size", |c| c.max_message_size = 1024 * 1024),
@@ -350,12 +350,12 @@ mod tests {
     ];
 
     #[test]
-    fn the_configuration_it_creates_passes_its_own_check() {
+    fn the_created_configuration_passes_the_check() {
         assert!(check(&usable()).is_ok());
     }
 
     #[test]
-    fn what_would_lose_events_is_refused_by_name() {
+    fn a_configuration_that_would_lose_events_is_refused_with_the_field() {
         for (_, name, change) in REFUSED {
             let mut config = usable();
             change(&mut config);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_no_harm_is_accepted() {
+    fn a_harmless_configuration_is_accepted() {
         for (name, change) in ACCEPTED {
             let mut config = usable();
             change(&mut config);
@@ -376,10 +376,10 @@ mod tests {
     }
 
     #[test]
-    fn every_field_of_a_configuration_is_tried() {
-        let shown = format!("{:#?}", Config::default());
-        // The fields of the struct itself, not those of what they hold.
-        let fields = shown.lines().filter_map(|line| {
+    fn every_field_of_a_configuration_is_tested() {
+        let debug = format!("{:#?}", Config::default());
+        // The fields of the struct itself, not of nested structs.
+        let fields = debug.lines().filter_map(|line| {
             let line = line.strip_prefix("    ")?;
             let (field, _) = line.split_once(':')?;
             (!field.starts_with(' ')).then_some(field)
@@ -387,7 +387,7 @@ mod tests {
         let fields: BTreeSet<_> = fields.collect();
         assert!(fields.len() > 30, "{fields:?}");
         let refused = REFUSED.iter().map(|(field, ..)| *field);
-        let tried: BTreeSet<_> = refused.chain(ACCEPTED.iter().map(|(f, _)| *f)).collect();
-        assert_eq!(tried, fields);
+        let tested: BTreeSet<_> = refused.chain(ACCEPTED.iter().map(|(f, _)| *f)).collect();
+        assert_eq!(tested, fields);
     }
 }

@@ -1,7 +1,7 @@
-//! The stream's largest size and its replicas, brought to what settings say without losing a message.
+//! Updates of the stream's maximum size and replicas to the settings, without losing a message.
 //!
-//! Two aggregators may share the stream with different settings. Each raises what is too small for it; only one that is alone on
-//! the stream lowers it, so the larger settings stay and nothing changes back and forth.
+//! Two aggregators may share the stream with different settings. Each raises values that are too small for it, but lowers
+//! them only if it does not share the stream. So the larger settings win, and the values do not alternate.
 
 use async_nats::jetstream::{
     self,
@@ -11,35 +11,36 @@ use tracing::info;
 
 use super::{LARGEST_MESSAGE, Settings, StreamError, get};
 
-/// The part of the wanted size that has to be free before the stream is lowered to it.
+/// Divisor for the share of the new size that must be free before the stream's size is lowered to it.
 const ROOM_SHARE: u64 = 8;
 
-/// Whether settings ask for less than the stream has; [`resize`] has to know then who shares the stream.
+/// Whether the settings are below the stream's values; [`resize`] then needs to know who shares the stream.
 #[must_use]
 pub fn is_above(info: &Info, settings: &Settings) -> bool {
     limit(info.config.max_bytes) > settings.max_bytes
         || info.config.num_replicas > settings.replicas
 }
 
-/// Whether settings ask for more than the stream has.
+/// Whether the settings are above the stream's values.
 #[must_use]
 pub fn is_below(info: &Info, settings: &Settings) -> bool {
     limit(info.config.max_bytes) < settings.max_bytes
         || info.config.num_replicas < settings.replicas
 }
 
-/// The most bytes that a stream may hold when it is lowered to the size of settings: messages come while it is updated.
+/// The most bytes that the stream may hold when its size is lowered to the settings. The rest is reserved for messages that
+/// arrive during the update.
 #[must_use]
 pub fn most_held(settings: &Settings) -> u64 {
     let wanted = u64::try_from(settings.max_bytes).unwrap_or(0);
     wanted.saturating_sub((wanted / ROOM_SHARE).max(LARGEST_MESSAGE as u64))
 }
 
-/// Updates the stream's largest size and replicas where that is possible now. Returns what could not be lowered yet and why, for
-/// people. `sharer` names another store on the stream.
+/// Updates the stream's maximum size and replicas as far as possible now. Returns a notice for people about any value that
+/// could not be lowered yet, with the reason. `sharer` names another store that uses the stream.
 ///
 /// # Errors
-/// As [`StreamError`] tells.
+/// Any [`StreamError`].
 pub async fn resize(
     jetstream: &jetstream::Context,
     info: &Info,
@@ -50,14 +51,14 @@ pub async fn resize(
     if is_same(&info.config, &planned) {
         return Ok(planned.notice);
     }
-    // Messages came since the stream was looked at, and its configuration may be another one.
+    // Messages may have arrived and the configuration may have changed since `info` was read.
     let stream = get(jetstream, &settings.name).await?;
     let info = stream.cached_info();
     let found = &info.config;
     let planned = plan(found, info.state.bytes, settings, sharer);
     if !is_same(found, &planned) {
         let wanted = Config {
-            // Unlimited is written in several ways.
+            // Unlimited has several representations.
             max_bytes: if limit(found.max_bytes) == planned.max_bytes {
                 found.max_bytes
             } else {
@@ -107,9 +108,9 @@ fn plan(found: &Config, held: u64, settings: &Settings, sharer: Option<&str>) ->
                 "{size}: {sharer} shares the stream; start all aggregators with the same --stream-max-bytes"
             ));
         } else if held > most {
-            // Some brokers would delete the oldest messages to fit.
+            // Some brokers would delete the oldest messages to make it fit.
             plan.notice = Some(format!(
-                "{size}: it holds too much; the maximum is lowered once enough is applied and trimmed"
+                "{size}: it holds too much; the maximum will be lowered once enough messages are applied and trimmed"
             ));
         }
         if plan.notice.is_some() {
@@ -130,7 +131,7 @@ fn plan(found: &Config, held: u64, settings: &Settings, sharer: Option<&str>) ->
     plan
 }
 
-/// A size as the broker has it; 0 and less is unlimited.
+/// Normalizes a size limit of the broker, in which 0 or less means unlimited.
 fn limit(max_bytes: i64) -> i64 {
     if max_bytes > 0 { max_bytes } else { i64::MAX }
 }
@@ -150,7 +151,7 @@ mod tests {
         }
     }
 
-    /// Of a stream that two settings were made for, one after the other: its size and replicas, and whether there is a notice.
+    /// The size and replicas of a stream configured for `found` and then planned for `wanted`, and whether there is a notice.
     fn planned(
         found: (i64, usize),
         wanted: (i64, usize),
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_limit_leaves_room_for_what_comes_while_the_stream_is_updated() {
+    fn a_lowered_limit_leaves_room_for_messages_that_arrive_during_the_update() {
         for (wanted, most) in [(4, 3), (8, 7), (16, 14), (64, 56)] {
             let (wanted, most) = (wanted * MEBIBYTE, most * MEBIBYTE);
             let lowered = |held| planned((90 * MEBIBYTE, 1), (wanted, 1), held, None);
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_raised_whoever_shares_the_stream() {
+    fn a_limit_is_raised_even_if_the_stream_is_shared() {
         for sharer in [None, Some("another store")] {
             let raised = planned((10 * MEBIBYTE, 1), (90 * MEBIBYTE, 3), MEBIBYTE, sharer);
             assert_eq!(raised, (90 * MEBIBYTE, 3, false));
@@ -202,7 +203,7 @@ mod tests {
             found = (max_bytes, replicas);
         }
         assert_eq!((found, updates), (large, 1));
-        // And the one that is left brings it to its own.
+        // An aggregator that is alone again lowers it to its own settings.
         assert_eq!(planned(found, small, 0, None), (10 * MEBIBYTE, 1, false));
     }
 }

@@ -1,4 +1,5 @@
-//! The export of spans by OTLP over HTTP, beside the work: what cannot be sent is dropped, and said once.
+//! The export of spans by OTLP over HTTP, in the background. Spans that cannot be sent are dropped, and the failure is
+//! logged once.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -21,64 +22,64 @@ use tracing::{info, warn};
 
 use crate::trace::Tracer;
 
-/// What is appended to the endpoint (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
+/// The path appended to the endpoint (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
 const TRACES: &str = "v1/traces";
 
-/// Spans that wait to be sent, unless the environment says otherwise; more are dropped. Those of a batch's messages end at
-/// once, and a few batches have to fit.
+/// Default capacity of the queue of spans to be sent; further spans are dropped. The spans of all messages of a batch end at
+/// the same time, and a few batches must fit.
 const QUEUE: usize = 16_384;
 
-/// Where OpenTelemetry says otherwise.
+/// The environment variable of OpenTelemetry that overrides [`QUEUE`].
 const QUEUE_IN_ENVIRONMENT: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
 
-/// How long one request may take.
+/// Timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the last spans have to get out at the end of the process.
+/// Timeout for sending the last spans when the process ends.
 const FLUSH: Duration = Duration::from_secs(1);
 
-/// Why spans cannot be exported at all.
+/// Why the export cannot be started.
 #[derive(Debug, thiserror::Error)]
 #[error("spans cannot be exported: {0}")]
 pub enum ExportError {
-    /// The exporter does not take its settings, those in the environment included.
+    /// The exporter refuses its settings, including those from the environment.
     Exporter(#[from] ExporterBuildError),
-    /// There is no HTTP client.
+    /// The HTTP client cannot be created.
     Client(#[from] reqwest::Error),
 }
 
-/// The export, or none.
+/// The export of spans, or nothing if it is disabled.
 #[derive(Debug)]
 pub struct Export(Option<(SdkTracerProvider, &'static str)>);
 
-/// Checks an endpoint as settings give it: `http://127.0.0.1:4318`, or nothing. It has no secrets, for what the log says of
-/// it is not hidden.
+/// Checks an endpoint from the settings: `http://127.0.0.1:4318`, for example, or an empty text. It must not contain
+/// secrets, because it is logged.
 ///
 /// # Errors
-/// What is wrong with it, without the endpoint itself.
+/// A message that does not contain the endpoint itself.
 pub fn check_endpoint(text: &str) -> Result<(), String> {
     if text.is_empty() {
         return Ok(());
     }
     match reqwest::Url::parse(text) {
         Ok(url) if url.scheme() != "http" || !url.has_host() => {
-            Err("not an address that begins with http://".to_owned())
+            Err("must be an address that begins with http://".to_owned())
         }
         Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(
-            "an address with a user or a password; OTEL_EXPORTER_OTLP_HEADERS is for them, as in authorization=…"
+            "must not contain a user or a password; set OTEL_EXPORTER_OTLP_HEADERS instead, as in authorization=…"
                 .to_owned(),
         ),
         Ok(_) => Ok(()),
-        Err(err) => Err(format!("no address ({err}); one is http://127.0.0.1:4318")),
+        Err(err) => Err(format!("not an address ({err}); expected for example http://127.0.0.1:4318")),
     }
 }
 
 impl Export {
-    /// Exports the spans of a service to an endpoint that [`check_endpoint`] took; without one there are none. Spans are
-    /// gathered on a thread of their own and sent on the runtime, which has to be there until the end.
+    /// Exports the spans of a service to an endpoint accepted by [`check_endpoint`]; without one no spans are made. Spans are
+    /// batched on a dedicated thread and sent on the runtime, which must outlive the export.
     ///
     /// # Errors
-    /// [`ExportError`]; never because nobody is there to take them.
+    /// [`ExportError`]; never because the collector is unreachable.
     pub fn start(
         endpoint: Option<&str>,
         service: &'static str,
@@ -89,9 +90,9 @@ impl Export {
             return Ok(Self(None));
         };
         let endpoint = format!("{}/{TRACES}", endpoint.trim_end_matches('/'));
-        let shown = host_and_port(&endpoint);
+        let host_port = host_and_port(&endpoint);
         let collector = Collector {
-            shown: shown.clone(),
+            host_port: host_port.clone(),
             client: reqwest::Client::builder()
                 .no_proxy()
                 .timeout(TIMEOUT)
@@ -110,22 +111,22 @@ impl Export {
             .with_service_name(service)
             .with_attribute(KeyValue::new("service.version", version))
             .build();
-        let mut waiting = BatchConfigBuilder::default();
+        let mut config = BatchConfigBuilder::default();
         if std::env::var_os(QUEUE_IN_ENVIRONMENT).is_none() {
-            waiting = waiting.with_max_queue_size(QUEUE);
+            config = config.with_max_queue_size(QUEUE);
         }
         let processor = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(waiting.build())
+            .with_batch_config(config.build())
             .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(processor)
             .with_resource(resource)
             .build();
-        info!(endpoint = shown, "exporting spans");
+        info!(endpoint = host_port, "exporting spans");
         Ok(Self(Some((provider, service))))
     }
 
-    /// Makes spans that are exported; off where nothing is.
+    /// A tracer whose spans are exported, or one that is off if the export is disabled.
     #[must_use]
     pub fn tracer(&self) -> Tracer {
         match &self.0 {
@@ -134,74 +135,74 @@ impl Export {
         }
     }
 
-    /// Sends what is there, for at most a second. The runtime must not be waited for by this thread.
+    /// Sends the queued spans, for at most one second. Blocks the calling thread, so the runtime must run on other threads.
     pub fn end(self) {
         if let Some((provider, _)) = self.0 {
-            // That spans do not get out was said where they were sent.
+            // A failure to send was logged by the collector.
             let _ = provider.shutdown_with_timeout(FLUSH);
         }
     }
 }
 
-/// Of an address, what the log says: a path or a query may hold a secret.
+/// The part of an address that is logged: the path and the query may contain a secret.
 fn host_and_port(address: &str) -> String {
     let address = reqwest::Url::parse(address).ok();
-    let shown = address.and_then(|address| {
+    let host_port = address.and_then(|address| {
         let port = address.port_or_known_default()?;
         Some(format!("{}:{port}", address.host_str()?))
     });
-    shown.unwrap_or_default()
+    host_port.unwrap_or_default()
 }
 
 /// An error with its causes, on one line.
-fn told(err: &dyn std::error::Error) -> String {
+fn with_causes(err: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(err.source(), |cause| cause.source());
-    causes.fold(err.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(err.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// Who takes the spans.
+/// The collector that receives the spans.
 #[derive(Debug)]
 struct Collector {
-    /// Its host and port, for the log.
-    shown: String,
+    /// Host and port, for the log.
+    host_port: String,
     client: reqwest::Client,
     runtime: Handle,
-    /// Whether the last request failed: it is said once, and once that it is over.
+    /// Whether the last request failed: a failure and the recovery are logged once each.
     is_failing: AtomicBool,
 }
 
 #[async_trait]
 impl HttpClient for Collector {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let endpoint = &self.shown;
+        let endpoint = &self.host_port;
         let request = reqwest::Request::try_from(request)?;
         let client = self.client.clone();
-        // The thread that calls has no runtime, and the client needs one from the beginning.
+        // The calling thread has no runtime, which the client needs from the start.
         let sending = async move { client.execute(request).await };
         let sent = self.runtime.spawn(sending).await?;
         let sent = sent.map_err(reqwest::Error::without_url);
         let failure = match &sent {
-            Ok(answer) if answer.status().is_success() => None,
-            Ok(answer) => Some(format!("it answers {}", answer.status())),
-            Err(err) => Some(told(err)),
+            Ok(response) if response.status().is_success() => None,
+            Ok(response) => Some(format!("the collector responded {}", response.status())),
+            Err(err) => Some(with_causes(err)),
         };
         match failure {
             Some(error) if !self.is_failing.swap(true, Ordering::Relaxed) => warn!(
                 endpoint,
-                error, "spans cannot be exported; they are dropped until they can"
+                error, "spans cannot be exported; dropping them until they can"
             ),
             None if self.is_failing.swap(false, Ordering::Relaxed) => {
                 info!(endpoint, "spans are exported again");
             }
             _ => {}
         }
-        let answer = sent?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        // What the collector says beside its status is of no use here.
-        let mut told = Response::new(Bytes::new());
-        *told.status_mut() = status;
-        *told.headers_mut() = headers;
-        Ok(told)
+        let received = sent?;
+        let (status, headers) = (received.status(), received.headers().clone());
+        // The body of the collector's response is not needed.
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        Ok(response)
     }
 }
 
@@ -211,8 +212,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_http_address_or_nothing() {
-        for taken in ["", "http://127.0.0.1:4318", "http://collector/base/"] {
-            assert_eq!(check_endpoint(taken), Ok(()), "{taken}");
+        for accepted in ["", "http://127.0.0.1:4318", "http://collector/base/"] {
+            assert_eq!(check_endpoint(accepted), Ok(()), "{accepted}");
         }
         for wrong in [
             "127.0.0.1:4318",
@@ -222,8 +223,8 @@ mod tests {
             "http://user@collector",
             "http://:sesame@collector",
         ] {
-            let said = check_endpoint(wrong).unwrap_err();
-            assert!(!said.contains("sesame"), "{said}");
+            let message = check_endpoint(wrong).unwrap_err();
+            assert!(!message.contains("sesame"), "{message}");
         }
     }
 

@@ -1,22 +1,22 @@
-//! The headers `traceparent` and `tracestate`, read by their grammar (<https://www.w3.org/TR/trace-context-1/>).
+//! The headers `traceparent` and `tracestate`, parsed by their grammar (<https://www.w3.org/TR/trace-context-1/>).
 //!
-//! OpenTelemetry's own propagator repairs what the recommendation wants to be discarded: ids with too few digits, a sign
-//! before them, members of a state without a value.
+//! OpenTelemetry's own propagator repairs values that the recommendation requires to be discarded: ids with too few digits
+//! or with a sign, and `tracestate` members without a value.
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 
-/// A valid `tracestate`, as it is carried on.
+/// A valid `tracestate`, as it is propagated.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct State(String);
+pub(super) struct Tracestate(String);
 
-impl State {
-    /// The members as they came, without empty ones.
+impl Tracestate {
+    /// The members as received, without empty ones.
     pub(super) fn text(&self) -> &str {
         &self.0
     }
 
-    /// What OpenTelemetry makes of it for spans: nothing where it refuses it. Of a key with a tenant it takes 13
-    /// characters of the system, one less than the recommendation allows.
+    /// The state in OpenTelemetry's form, for spans; empty if OpenTelemetry refuses it. In a key with a tenant it accepts 13
+    /// characters for the system, one less than the recommendation allows.
     pub(super) fn of_spans(&self) -> TraceState {
         let members = self
             .0
@@ -26,25 +26,25 @@ impl State {
     }
 }
 
-/// Most bytes of a state that is carried on. W3C asks for at least 512, and each message carries them again.
+/// Most bytes of a `tracestate` that is propagated. W3C requires at least 512; every message repeats them.
 const MAX_STATE_BYTES: usize = 512;
 
-/// Most members of a state (section 3.3.1.1).
+/// Most members of a `tracestate` (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
 
-/// Length of a `traceparent` of version 00; later versions begin with the same.
+/// Length of a `traceparent` of version 00; later versions start with the same fields.
 const PARENT_BYTES: usize = 55;
 
-/// What a `traceparent` says.
+/// A valid `traceparent`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Parent {
+pub(super) struct Traceparent {
     pub(super) trace: TraceId,
     pub(super) span: SpanId,
     pub(super) flags: TraceFlags,
 }
 
-/// Reads a `traceparent`; none where it is not valid. Later versions may add to it after a dash (section 4.3).
-pub(super) fn parent(value: &[u8]) -> Option<Parent> {
+/// Parses a `traceparent`; `None` if it is invalid. Later versions may append to it after a dash (section 4.3).
+pub(super) fn parent(value: &[u8]) -> Option<Traceparent> {
     let value = trim(value);
     let (known, more) = value.split_at_checked(PARENT_BYTES)?;
     let mut fields = known.split(|byte| *byte == b'-');
@@ -58,15 +58,15 @@ pub(super) fn parent(value: &[u8]) -> Option<Parent> {
         _ => more.first().is_none_or(|byte| *byte == b'-'),
     };
     let is_valid = is_known && trace != TraceId::INVALID && span != SpanId::INVALID;
-    is_valid.then_some(Parent {
+    is_valid.then_some(Traceparent {
         trace,
         span,
-        // Others have no meaning yet.
+        // Other flags are not defined yet.
         flags: TraceFlags::new(flags) & TraceFlags::SAMPLED,
     })
 }
 
-/// A number of so many digits, in lower case, as the grammar has them.
+/// A hexadecimal number of exactly `count` digits, in lower case as the grammar requires.
 fn hex(digits: &[u8], count: usize) -> Option<u128> {
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     if digits.len() != count || !digits.iter().all(is_digit) {
@@ -75,8 +75,8 @@ fn hex(digits: &[u8], count: usize) -> Option<u128> {
     u128::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// Reads the lines of a `tracestate` as one list; none where one of its members is not valid, or it is too large.
-pub(super) fn state<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<State> {
+/// Parses the lines of a `tracestate` as one list; `None` if a member is invalid or the list is too large.
+pub(super) fn state<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Tracestate> {
     let mut keys: Vec<&str> = Vec::new();
     let mut text = String::new();
     for line in lines {
@@ -101,10 +101,10 @@ pub(super) fn state<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Sta
             }
         }
     }
-    Some(State(text))
+    Some(Tracestate(text))
 }
 
-/// A key: a name, or a tenant and its system with `@` between them (section 3.3.1.3.1).
+/// A key: a name, or a tenant and its system separated by `@` (section 3.3.1.3.1).
 fn is_key(key: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase();
     let is_start = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -114,18 +114,18 @@ fn is_key(key: &str) -> bool {
     }
 }
 
-fn is_name(name: &str, most: usize, is_start: impl Fn(u8) -> bool) -> bool {
+fn is_name(name: &str, max: usize, is_start: impl Fn(u8) -> bool) -> bool {
     let is_part = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'*' | b'/');
-    name.bytes().next().is_some_and(is_start) && name.len() <= most && name.bytes().all(is_part)
+    name.bytes().next().is_some_and(is_start) && name.len() <= max && name.bytes().all(is_part)
 }
 
-/// A value: 1 to 256 printable characters (section 3.3.1.3.2). Spaces at its end are gone already.
+/// A value: 1 to 256 printable characters (section 3.3.1.3.2). Trailing spaces were removed before.
 fn is_value(value: &str) -> bool {
     let is_part = |byte| matches!(byte, b' '..=b'~' if byte != b',' && byte != b'=');
     (1..=256).contains(&value.len()) && value.bytes().all(is_part)
 }
 
-/// Without the optional white space of HTTP around it.
+/// Removes the optional white space of HTTP at both ends.
 fn trim(value: &[u8]) -> &[u8] {
     let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = value.iter().position(|byte| !is_space(byte));
@@ -146,13 +146,13 @@ mod tests {
         parent(value.as_bytes()).is_some()
     }
 
-    /// The state as it is carried on.
-    fn carried(lines: &[&str]) -> Option<String> {
+    /// The `tracestate` as it is propagated.
+    fn propagated(lines: &[&str]) -> Option<String> {
         state(lines.iter().map(|line| line.as_bytes())).map(|state| state.0)
     }
 
     #[test]
-    fn a_traceparent_that_is_not_valid_is_discarded_and_not_repaired() {
+    fn an_invalid_traceparent_is_discarded_and_not_repaired() {
         let zeros = "0".repeat(32);
         for wrong in [
             "",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_traceparent_is_read_also_one_of_a_later_version() {
+    fn a_valid_traceparent_is_parsed_even_of_a_later_version() {
         for (value, is_sampled) in [
             (format!("00-{TRACE}-{SPAN}-01"), true),
             (format!("00-{TRACE}-{SPAN}-00"), false),
@@ -203,15 +203,15 @@ mod tests {
             (format!("cc-{TRACE}-{SPAN}-00-what-comes-later"), false),
             (format!("01-{TRACE}-{SPAN}-01-"), true),
         ] {
-            let read = parent(value.as_bytes()).expect(&value);
-            assert_eq!(read.trace.to_string(), TRACE, "{value}");
-            assert_eq!(read.span.to_string(), SPAN, "{value}");
-            assert_eq!(read.flags.is_sampled(), is_sampled, "{value}");
+            let parsed = parent(value.as_bytes()).expect(&value);
+            assert_eq!(parsed.trace.to_string(), TRACE, "{value}");
+            assert_eq!(parsed.span.to_string(), SPAN, "{value}");
+            assert_eq!(parsed.flags.is_sampled(), is_sampled, "{value}");
         }
     }
 
     #[test]
-    fn a_tracestate_with_a_member_that_is_not_valid_is_discarded() {
+    fn a_tracestate_with_an_invalid_member_is_discarded() {
         let long = |count| "t".repeat(count);
         for wrong in [
             "foo=,bar=3",
@@ -235,13 +235,13 @@ mod tests {
             &format!("t@{}=1", long(15)),
             &format!("foo={}", long(257)),
         ] {
-            assert_eq!(carried(&[wrong]), None, "{wrong}");
+            assert_eq!(propagated(&[wrong]), None, "{wrong}");
         }
-        assert_eq!(carried(&["foo=1", "bar=2", "foo=3"]), None);
+        assert_eq!(propagated(&["foo=1", "bar=2", "foo=3"]), None);
     }
 
     #[test]
-    fn a_valid_tracestate_is_carried_on_as_it_is() {
+    fn a_valid_tracestate_is_propagated_unchanged() {
         let key = "abcdefghijklmnopqrstuvwxyz0123456789_-*/";
         let value: String = (b' '..=b'~')
             .map(char::from)
@@ -254,25 +254,25 @@ mod tests {
             format!("{}@{}=1", "t".repeat(241), "v".repeat(14)),
         ];
         for valid in &all {
-            assert_eq!(carried(&[valid]).as_ref(), Some(valid));
+            assert_eq!(propagated(&[valid]).as_ref(), Some(valid));
         }
-        assert_eq!(carried(&[]).as_deref(), Some(""));
-        assert_eq!(carried(&["", " , "]).as_deref(), Some(""));
+        assert_eq!(propagated(&[]).as_deref(), Some(""));
+        assert_eq!(propagated(&["", " , "]).as_deref(), Some(""));
         let lines = ["a=1", "", " b=2 ,\tc=3", ","];
-        assert_eq!(carried(&lines).as_deref(), Some("a=1,b=2,c=3"));
+        assert_eq!(propagated(&lines).as_deref(), Some("a=1,b=2,c=3"));
     }
 
     #[test]
-    fn a_tracestate_of_too_many_members_or_bytes_is_discarded() {
+    fn a_tracestate_with_too_many_members_or_bytes_is_discarded() {
         let members = |count| (0..count).map(|number| format!("k{number}=1"));
         let joined = |count| members(count).collect::<Vec<_>>().join(",");
-        assert_eq!(carried(&[&joined(32)]), Some(joined(32)));
-        assert_eq!(carried(&[&joined(33)]), None);
-        assert_eq!(carried(&[&joined(32), "more=1"]), None);
+        assert_eq!(propagated(&[&joined(32)]), Some(joined(32)));
+        assert_eq!(propagated(&[&joined(33)]), None);
+        assert_eq!(propagated(&[&joined(32), "more=1"]), None);
         let largest = format!("a={},b={}", "x".repeat(254), "x".repeat(253));
         assert_eq!(largest.len(), MAX_STATE_BYTES);
-        assert_eq!(carried(&[&largest]).as_ref(), Some(&largest));
-        assert_eq!(carried(&["c=3", &largest]), None);
-        assert_eq!(carried(&[&format!("{largest}x")]), None);
+        assert_eq!(propagated(&[&largest]).as_ref(), Some(&largest));
+        assert_eq!(propagated(&["c=3", &largest]), None);
+        assert_eq!(propagated(&[&format!("{largest}x")]), None);
     }
 }

@@ -107,7 +107,7 @@ async fn a_login_that_the_broker_refuses_is_said_with_what_to_do() {
     for (credentials, wanted) in [
         ("us%3Aer:wrong-secret", "refuses the user and password"),
         ("wrong-secret", "refuses the token"),
-        ("", "demands credentials"),
+        ("", "requires credentials"),
     ] {
         let url = with(credentials, &broker);
         let data = tempfile::tempdir().unwrap();

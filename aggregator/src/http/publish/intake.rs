@@ -64,7 +64,7 @@ pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, P
     }
     let confirmed = async { api.broker.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
-        Ok(Ok(confirmed)) => Ok(confirmed.places),
+        Ok(Ok(confirmed)) => Ok(confirmed.positions),
         Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Cannot::Take)),
         Ok(Err(err @ PublishError::Refused(_))) => {
             error!(error = %err, events = received, "the broker will never take a request's events");

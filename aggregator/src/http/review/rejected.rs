@@ -186,7 +186,7 @@ pub async fn requeue(
     drop(place);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
-    let accepted = if cloudevent::is_meant(body) {
+    let accepted = if cloudevent::has_specversion(body) {
         cloudevents::send(&state, Mode::Structured, body, None).await?
     } else {
         native::send(&state.api, Layout::Json, body, None).await?

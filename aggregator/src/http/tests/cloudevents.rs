@@ -90,7 +90,7 @@ async fn every_invalid_event_of_a_batch_is_named_with_its_place() {
     );
     assert_snapshot!(api.typed(BATCHED, body).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"},{"index":2,"field":null,"code":"wrong_type","message":"a CloudEvent is a JSON object"},{"index":3,"field":"Type","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"},{"index":3,"field":"type","code":"missing","message":"is required"},{"index":3,"field":"source","code":"missing","message":"is required"},{"index":3,"field":"id","code":"missing","message":"is required"}],"errors_total":6,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":1,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents 1.0 is supported"},{"index":2,"field":null,"code":"wrong_type","message":"a CloudEvent is a JSON object"},{"index":3,"field":"Type","code":"unknown","message":"is not a valid attribute name; use only a to z and 0 to 9"},{"index":3,"field":"type","code":"missing","message":"is required"},{"index":3,"field":"source","code":"missing","message":"is required"},{"index":3,"field":"id","code":"missing","message":"is required"}],"errors_total":6,"request_id":"test"}
     "#);
     let many = format!("[{}]", vec!["7"; 10_001].join(","));
     assert!(api.typed(BATCHED, many).await.contains("too_many"));
@@ -136,11 +136,11 @@ async fn headers_that_cannot_be_read_are_named() {
     let twice = api.binary(&[("ce-id", "2"), ("ce-my-own", "3")], "").await;
     assert_snapshot!(twice, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"id","code":"repeated","message":"stands there twice"},{"index":0,"field":"my-own","code":"unknown","message":"is no name of an attribute: they have a to z and 0 to 9 only"}],"errors_total":2,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"id","code":"repeated","message":"is given more than once"},{"index":0,"field":"my-own","code":"unknown","message":"is not a valid attribute name; use only a to z and 0 to 9"}],"errors_total":2,"request_id":"test"}
     "#);
     assert_snapshot!(api.cloud(&[("ce-specversion", "0.3")], "").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents of version 1.0 are taken"}],"errors_total":1,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"events of this request are not valid; nothing was published","errors":[{"index":0,"field":"specversion","code":"unsupported","message":"is \"0.3\"; only CloudEvents 1.0 is supported"}],"errors_total":1,"request_id":"test"}
     "#);
 }
 

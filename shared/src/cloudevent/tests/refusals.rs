@@ -1,4 +1,4 @@
-//! What is no `CloudEvent`, by every rule.
+//! Refused `CloudEvents`, one test for each rule.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn data_and_data_base64_exclude_each_other() {
 }
 
 #[test]
-fn only_version_1_0_is_taken_and_of_another_only_that_is_told() {
+fn another_version_is_refused_and_is_the_only_violation() {
     let version = |version| {
         wrong(parse(&format!(
             r#"{{"specversion":{version},"type":7,"A":{{}}}}"#
@@ -40,12 +40,12 @@ fn only_version_1_0_is_taken_and_of_another_only_that_is_told() {
     let message = parse(r#"{"specversion":"0.3"}"#).unwrap_err().remove(0);
     assert_eq!(
         message.to_string(),
-        r#"specversion: is "0.3"; only CloudEvents of version 1.0 are taken"#
+        r#"specversion: is "0.3"; only CloudEvents 1.0 is supported"#
     );
 }
 
 #[test]
-fn every_broken_rule_is_named_not_only_the_first() {
+fn every_violation_is_reported_not_only_the_first() {
     let event = parse(
         r#"{"id":"","source":7,"specversion":null,"time":"now","my-name":1,"Up":1,"":1,"id":"2","subject":""}"#,
     );

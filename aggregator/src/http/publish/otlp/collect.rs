@@ -5,7 +5,7 @@ use std::fmt::Write;
 use bytes::Bytes;
 use serde::Serialize;
 use shared::{
-    event::{Event, MAX_EVENT_BYTES, fitted},
+    event::{Event, MAX_EVENT_BYTES, bounded_name},
     publish::Outgoing,
 };
 use time::{OffsetDateTime, format_description::BorrowedFormatItem, macros::format_description};
@@ -138,7 +138,8 @@ impl<'a> Collector<'a> {
             return Err(Unusable::TooLarge(least).to_string());
         }
         let timestamp = timestamp(&record);
-        let uid = text(&record.attributes, "log.record.uid").map(|uid| fitted(uid).into_owned());
+        let uid =
+            text(&record.attributes, "log.record.uid").map(|uid| bounded_name(uid).into_owned());
         let is_digest = uid.is_none();
         let event_id = uid.unwrap_or_else(|| scope.digest.id(&record));
         let names = [
@@ -173,8 +174,8 @@ impl Visit for Collector<'_> {
             let topic = named(self.topic_attribute).unwrap_or(UNKNOWN_TOPIC);
             let source = named("service.instance.id").or_else(|| named("host.name"));
             OfResource {
-                topic: fitted(topic).into_owned(),
-                source: fitted(source.unwrap_or(UNKNOWN_SOURCE)).into_owned(),
+                topic: bounded_name(topic).into_owned(),
+                source: bounded_name(source.unwrap_or(UNKNOWN_SOURCE)).into_owned(),
                 payload: members(
                     ["resource", "resourceSchemaUrl"],
                     resource.as_ref(),
