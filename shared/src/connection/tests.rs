@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::{
-    event::Topic,
+    event::{EventId, Topic},
     publish::{Options, Outgoing, Publisher},
     trace::Tracer,
 };
@@ -194,6 +194,7 @@ async fn a_puback_of_a_server_that_is_too_old_confirms_nothing() {
     let driving = tokio::spawn(driver.run());
     let event = Outgoing {
         topic: Topic::new("topic").unwrap(),
+        event_id: EventId::new("id").unwrap(),
         json: "{}".into(),
     };
     let receipt = publisher.submit(vec![event]).await.unwrap();
