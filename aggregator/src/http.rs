@@ -27,7 +27,9 @@ use utoipa_axum::{
 pub use self::{
     api::{Api, Broker, Process},
     counts::live::{keep_learning, keep_sampling},
-    edge::{Edge, guard::Hosts, observe::Watch, places::Places, query, server, starting},
+    edge::{
+        Edge, guard::Hosts, instrument::Instruments, permits::Permits, query, server, starting,
+    },
 };
 use self::{
     counts::{health, live, metrics, stats, topics},

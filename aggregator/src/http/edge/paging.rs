@@ -99,7 +99,7 @@ pub struct Rows<T> {
     room: Room,
     between: &'static str,
     render: fn(T, &mut Row) -> Result<(), StoreError>,
-    /// Rows taken.
+    /// Rows rendered.
     pub count: usize,
     /// Whether a row did not fit.
     pub is_full: bool,

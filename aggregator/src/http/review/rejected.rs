@@ -30,7 +30,7 @@ use crate::{
         publish::{
             accepted::Accepted,
             cloudevents::{self, Mode, schema::CloudEvent},
-            intake::{self, IntakeState},
+            intake::IntakeState,
             native::{
                 self, Layout,
                 schema::{Event, events},

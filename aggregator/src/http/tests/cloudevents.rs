@@ -1,4 +1,4 @@
-//! `POST /cloudevents` without a broker: what is valid gets as far as 503.
+//! `POST /cloudevents` without a broker: valid events get as far as 503.
 
 use super::*;
 

@@ -132,15 +132,15 @@ async fn only_logs_are_supported() {
 #[tokio::test]
 async fn a_compressed_request_is_decompressed() {
     let api = Fixture::new().await;
-    let mut packed = Vec::new();
-    let mut gzip = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::default());
+    let mut compressed = Vec::new();
+    let mut gzip = flate2::write::GzEncoder::new(&mut compressed, flate2::Compression::default());
     gzip.write_all(RECORD.as_bytes()).unwrap();
     gzip.finish().unwrap();
     let headers = [("content-type", JSON), ("content-encoding", "gzip")];
-    let (status, ..) = post(&api, "/v1/logs", &headers, packed.clone()).await;
+    let (status, ..) = post(&api, "/v1/logs", &headers, compressed.clone()).await;
     assert_eq!(status, 503, "it gets as far as the broker");
-    packed.truncate(packed.len() - 1);
-    let (status, _, body) = post(&api, "/v1/logs", &headers, packed).await;
+    compressed.truncate(compressed.len() - 1);
+    let (status, _, body) = post(&api, "/v1/logs", &headers, compressed).await;
     assert_eq!(status, 400);
     assert!(body.starts_with(b"{\"code\":3,\"message\":\"the body cannot be decompressed"));
     let headers = [("content-type", JSON), ("content-encoding", "br")];

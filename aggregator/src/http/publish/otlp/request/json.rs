@@ -1,4 +1,5 @@
-//! The walk over JSON. Each member of OTLP's JSON may occur at most once; others are ignored and reported to the visitor.
+//! The walk over JSON. It knows the names of OTLP's JSON (camel case) only, each at most once; other members are ignored and
+//! reported to the visitor.
 
 use std::{borrow::Cow, fmt};
 

@@ -147,7 +147,7 @@ fn values_nest_thirty_levels_in_both_encodings_and_only_a_deeper_record_is_rejec
     let in_attribute = |value: Value| json!({"logRecords": [{}, {"attributes": [{"key": "a", "value": value}]}, {}]});
     for kind in [&array as &dyn Fn(Value) -> Value, &map] {
         for place in [&in_body as &dyn Fn(Value) -> Value, &in_attribute] {
-            for (levels, rejected, taken) in
+            for (levels, rejected, accepted) in
                 [(30, 0, 3), (31, 1, 2), (32, 1, 2), (49, 1, 2), (60, 1, 2)]
             {
                 let body = json!({"resourceLogs": [{"scopeLogs": [place(nested(levels, kind))]}]});
@@ -159,7 +159,7 @@ fn values_nest_thirty_levels_in_both_encodings_and_only_a_deeper_record_is_rejec
                 for (encoding, body) in bodies {
                     let collected = collected(encoding, body).unwrap();
                     let counts = (collected.rejected, collected.events.len());
-                    assert_eq!(counts, (rejected, taken), "{levels} {encoding:?}");
+                    assert_eq!(counts, (rejected, accepted), "{levels} {encoding:?}");
                     for reason in collected.reasons {
                         assert!(reason.contains("nested 30 levels deep"), "{reason}");
                     }

@@ -245,7 +245,7 @@ fn invalid_utf8_in_protobuf_rejects_the_records_that_it_belongs_to() {
         field(1, &field(1, b"\xff")),
         field(1, b"\xff"),
     );
-    for (body, taken, rejected) in [
+    for (body, accepted, rejected) in [
         (request(b"", b"", b"", &[&text, b""]), 2, 1),
         (request(&attribute, b"", b"", &[b"", b""]), 1, 2),
         (request(b"", b"\xff", b"", &[b"", b""]), 1, 2),
@@ -256,7 +256,7 @@ fn invalid_utf8_in_protobuf_rejects_the_records_that_it_belongs_to() {
         let collected = collected(Encoding::Protobuf, body).unwrap();
         assert_eq!(
             (collected.events.len(), collected.rejected),
-            (taken, rejected)
+            (accepted, rejected)
         );
         assert!(
             collected.reasons[0].contains("not a valid "),
@@ -268,7 +268,7 @@ fn invalid_utf8_in_protobuf_rejects_the_records_that_it_belongs_to() {
 
 #[test]
 fn members_that_otlp_does_not_define_are_named_and_the_rest_is_accepted() {
-    for (body, taken, unknown) in [
+    for (body, accepted, unknown) in [
         (
             r#"{"resource_logs":[{}]}"#.to_owned(),
             0,
@@ -320,7 +320,7 @@ fn members_that_otlp_does_not_define_are_named_and_the_rest_is_accepted() {
         let collected = collected(Encoding::Json, body.clone()).unwrap();
         assert_eq!(
             (collected.events.len(), collected.rejected),
-            (taken, 0),
+            (accepted, 0),
             "{body}"
         );
         assert_eq!(collected.unknown, [unknown], "{body}");
