@@ -27,27 +27,29 @@ use utoipa_axum::{
 pub use self::{
     api::{Api, Broker, Process},
     counts::live::{keep_learning, keep_sampling},
-    edge::{Edge, guard::Hosts, observe::Watch, places::Places, query, server, starting},
+    edge::{
+        Edge, guard::Hosts, instrument::Instruments, permits::Permits, query, server, starting,
+    },
 };
 use self::{
     counts::{health, live, metrics, stats, topics},
     edge::{body::Intake, problem::Problem},
     events::{duplicates, event, list, tail},
     openapi::Document,
-    publish::{cloudevents, intake, native, otlp},
+    publish::{cloudevents, intake::IntakeState, native, otlp},
     review::{conflicts, missing, rejected},
     site::{docs, page},
 };
 
-/// The API's routes, each with what it says of itself in `GET /openapi.json`. Unknown paths and methods are answered as
-/// problem documents, too.
+/// The API's routes, each with its operation in `GET /openapi.json`. Unknown paths and methods are answered with problem
+/// documents too.
 pub fn router(api: Arc<Api>) -> Router {
     let edge = api.edge.clone();
-    let publish = intake::State {
+    let publish = IntakeState {
         api: Arc::clone(&api),
         intake: Intake::default(),
     };
-    let otlp = otlp::State::new(publish.clone());
+    let otlp = otlp::OtlpState::new(publish.clone());
     let (router, document) = OpenApiRouter::default()
         .routes(routes!(live::follow))
         .routes(routes!(list::list))
@@ -82,7 +84,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(middleware::from_fn_with_state(edge, edge::pass))
 }
 
-/// `OPTIONS *` asks about the service as a whole (RFC 9110, 9.3.7).
+/// `OPTIONS *` applies to the service as a whole (RFC 9110, 9.3.7).
 async fn unrouted(method: Method, uri: Uri) -> Result<Response, Problem> {
     if method == Method::OPTIONS && uri.path() == "*" {
         let allow = [(header::ALLOW, "GET,HEAD,POST,OPTIONS")];
@@ -91,14 +93,14 @@ async fn unrouted(method: Method, uri: Uri) -> Result<Response, Problem> {
     Err(api::unknown_path(&uri))
 }
 
-/// Every path takes OPTIONS, which balancers probe with. Answers have no header of CORS, so it permits nothing to pages of
-/// other sites. The router adds `Allow`.
+/// Every path supports OPTIONS, which load balancers probe with. Responses have no CORS headers, so pages of other sites
+/// gain nothing from it. The router adds `Allow`.
 async fn unknown_method(method: Method, uri: Uri) -> Result<StatusCode, Problem> {
     if method == Method::OPTIONS {
         return Ok(StatusCode::NO_CONTENT);
     }
     Err(Problem::method_not_allowed(format!(
-        "{} does not take {method}",
+        "{} does not support {method}",
         uri.path()
     )))
 }

@@ -22,7 +22,7 @@ pub use self::delivery::UNCONFIRMED_AFTER;
 use self::{delivery::Delivery, gather::Gather};
 use crate::{
     connection::Connection,
-    event::Topic,
+    event::{EventId, Topic},
     trace::{TraceContext, Tracer},
 };
 
@@ -59,11 +59,13 @@ pub struct Options {
     pub tracer: Tracer,
 }
 
-/// An event that is valid, as the JSON that came.
+/// A valid event: its identity, and the JSON to publish.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     /// The topic, which determines the subject.
     pub topic: Topic,
+    /// Its identity within the topic. It is not sent by itself; callers use it to wait for the event's outcome.
+    pub event_id: EventId,
     /// Its JSON, at most [`crate::event::MAX_EVENT_BYTES`].
     pub json: Bytes,
 }
@@ -282,7 +284,12 @@ fn split(events: Vec<Outgoing>, max_events: usize) -> (Chunks, Vec<(usize, usize
     let mut chunks = Chunks::new();
     let mut positions = Vec::with_capacity(events.len());
     let mut open: HashMap<Topic, (usize, usize)> = HashMap::new();
-    for Outgoing { topic, json } in events {
+    for event in events {
+        let Outgoing {
+            topic,
+            event_id: _,
+            json,
+        } = event;
         if let Some((index, bytes)) = open.get_mut(&topic) {
             let chunk = &mut chunks[*index].1;
             if chunk.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
@@ -349,6 +356,7 @@ mod tests {
     fn outgoing(topic: &str, bytes: usize) -> Outgoing {
         Outgoing {
             topic: Topic::new(topic).unwrap(),
+            event_id: EventId::new("id").unwrap(),
             json: Bytes::from(vec![b'x'; bytes]),
         }
     }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use aggregator::{
     health::Health,
-    http::{self, Broker, Edge, Hosts, Process, Watch},
+    http::{self, Broker, Edge, Hosts, Instruments, Process},
     metrics::Metrics,
     store::{Reader, Writer},
 };
@@ -59,7 +59,7 @@ impl Api {
         };
         let edge = Edge {
             hosts: Hosts::default(),
-            watch: Watch {
+            instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),
             },

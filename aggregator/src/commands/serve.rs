@@ -25,7 +25,7 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{self, Api, Broker, Edge, Hosts, Process, Watch, starting::Entrance},
+    http::{self, Api, Broker, Edge, Hosts, Instruments, Process, starting::Entrance},
     metrics::Metrics,
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
@@ -63,7 +63,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let opening = Opening::default();
     let edge = Edge {
         hosts: Hosts::new(&settings.allowed_hosts),
-        watch: Watch {
+        instruments: Instruments {
             metrics: metrics.clone(),
             tracer: tracer.clone(),
         },

@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that handlers share.
 
 use std::{sync::atomic::AtomicU64, time::Instant};
 
@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     counts::live::samples::Live,
-    edge::{Edge, places::Places, problem::Problem},
+    edge::{Edge, permits::Permits, problem::Problem},
 };
 use crate::{
     health::Health,
@@ -16,33 +16,33 @@ use crate::{
     store::{Reader, Writer},
 };
 
-/// What the handlers work with.
+/// The state of the handlers.
 #[derive(Debug)]
 pub struct Api {
     /// Queries of the store.
     pub reader: Reader,
-    /// For marking what people have seen to; events come in by the stream only.
+    /// For operator requests and waits; events reach the store through the stream only.
     pub writer: Writer,
-    /// The broker and the stream there.
+    /// The broker and its stream.
     pub broker: Broker,
-    /// What the process knows of itself.
+    /// The state of the process.
     pub process: Process,
-    /// What is around every request.
+    /// What wraps every request.
     pub edge: Edge,
-    /// The places that answers take.
-    pub places: Places,
-    /// What OTLP needs.
+    /// The permits that responses need.
+    pub permits: Permits,
+    /// The state of the OTLP routes.
     pub otlp: Otlp,
-    /// What the live page shows.
+    /// The samples of the live page.
     pub live: Live,
 }
 
-/// The broker, and the stream there.
+/// The broker and its stream.
 #[derive(Debug)]
 pub struct Broker {
-    /// To the broker.
+    /// The connection to the broker.
     pub connection: Connection,
-    /// The way onto the stream.
+    /// Publishes to the stream.
     pub publisher: Publisher,
     /// The stream's name.
     pub stream: String,
@@ -52,14 +52,14 @@ pub struct Broker {
     pub stream_max_bytes: u64,
 }
 
-/// What the process knows of itself.
+/// The state of the process.
 #[derive(Debug)]
 pub struct Process {
-    /// What the parts of the service say of themselves.
+    /// The health of the parts of the service.
     pub health: Health,
-    /// What is measured.
+    /// Its metrics.
     pub metrics: Metrics,
-    /// Cancelled when the service stops: what has no end of its own ends then.
+    /// Cancelled when the service stops: ends responses that have no end of their own.
     pub stopping: CancellationToken,
     /// When the process started, on the monotonic clock.
     pub started: Instant,
@@ -67,17 +67,18 @@ pub struct Process {
     pub started_at: i64,
 }
 
-/// What OTLP needs.
+/// The state of the OTLP routes.
 #[derive(Debug)]
 pub struct Otlp {
-    /// The attribute of a resource that is the topic of its records.
+    /// The resource attribute that gives the topic of its records.
     pub topic: String,
-    /// Records on the stream that have a digest for an id, since the start.
+    /// Records put on the stream with a digest as their id, since the start.
     pub identified_by_digest: AtomicU64,
 }
 
 impl Api {
-    /// Of a service that has these parts. The attribute `otlp_topic` of an OTLP resource is the topic of its records.
+    /// The state of a service with these parts. `otlp_topic` is the attribute of an OTLP resource that gives the topic of its
+    /// records.
     #[must_use]
     pub fn new(
         (reader, writer): (Reader, Writer),
@@ -92,7 +93,7 @@ impl Api {
             broker,
             process,
             edge,
-            places: Places::default(),
+            permits: Permits::default(),
             otlp: Otlp {
                 topic: otlp_topic,
                 identified_by_digest: AtomicU64::default(),
@@ -102,10 +103,10 @@ impl Api {
     }
 }
 
-/// What is answered to a path that no route has.
+/// 404: no route has this path.
 pub fn unknown_path(uri: &Uri) -> Problem {
     Problem::not_found(format!(
-        "there is nothing at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
+        "nothing is served at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
         uri.path()
     ))
 }

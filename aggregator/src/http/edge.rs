@@ -1,11 +1,11 @@
-//! Around every request, within one layer: each further one would cost every request a copy of what it is around.
+//! What wraps every request, in a single layer: each further layer would cost every request a clone of the routes.
 
 pub mod accept;
 pub mod body;
 pub mod guard;
-pub mod observe;
+pub mod instrument;
 pub mod paging;
-pub mod places;
+pub mod permits;
 pub mod problem;
 pub mod query;
 pub mod server;
@@ -18,23 +18,23 @@ use axum::{
     response::Response,
 };
 
-use self::{guard::Hosts, observe::Watch};
+use self::{guard::Hosts, instrument::Instruments};
 
-/// What is around a request.
+/// The state of the layer around every request.
 #[derive(Debug, Clone)]
 pub struct Edge {
-    /// The names by which the service may be asked.
+    /// The allowed host names.
     pub hosts: Hosts,
-    /// Where it is measured.
-    pub watch: Watch,
+    /// Metrics and traces.
+    pub instruments: Instruments,
 }
 
-/// Answers a request. Whatever refuses it is within what observes it.
+/// Answers a request. The guard runs inside the instrumentation, so refused requests are counted too.
 pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let answer = |request: Request| async {
         let version = request.version();
         let answer = guard::guard(&edge.hosts, request, next).await;
         streaming::whole_over_http_1_0(version, answer)
     };
-    observe::observe(&edge.watch, request, answer).await
+    instrument::instrument(&edge.instruments, request, answer).await
 }

@@ -1,8 +1,9 @@
 //! `GET /openapi.json`: the API as OpenAPI 3.1.
 //!
-//! Each handler says where it is, and names the types of its parameters, its body and its answers, which are beside it.
-//! Answers have the types that are written; what is read by hand has a schema, with the limits that are checked. Nothing is
-//! a route that is not in the document, for both are made of one list. What the parts are made of is in the files below.
+//! Each handler declares its path and the types of its parameters, body and responses, which are defined next to it. The
+//! schemas of responses are derived from the types that are serialized; bodies that are parsed by hand have a hand-written
+//! schema with the limits that are checked. Routes and document are built from one list, so every route is in the document.
+//! The modules below build the parts.
 
 pub mod parameters;
 pub mod refusals;
@@ -33,7 +34,7 @@ use utoipa::{
 use super::{
     counts,
     edge::{
-        guard::{Anywhere, Foreign},
+        guard::{HostRefusals, OriginRefusals},
         problem::Problem,
     },
     events,
@@ -41,10 +42,10 @@ use super::{
     review,
 };
 
-/// Requests and answers of all routes, as they are. The tests send and compare them.
+/// Example requests and responses of all routes. The tests send and compare them.
 ///
 /// # Panics
-/// Where one is not JSON, which the tests would tell.
+/// If one is not JSON, which the tests rule out.
 pub fn examples() -> Value {
     let of = [
         publish::EXAMPLES,
@@ -55,31 +56,31 @@ pub fn examples() -> Value {
     let of = of.map(serde_json::from_str::<Map<String, Value>>);
     let all = of
         .into_iter()
-        .flat_map(|examples| examples.expect("it is JSON, as the tests know"));
+        .flat_map(|examples| examples.expect("the tests check that it is JSON"));
     Value::Object(all.collect())
 }
 
-const ABOUT: &str = "Takes events in at least once, stores each exactly once, and counts every one as stored, as a \
-duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). Beside what is told here, an unknown path is answered \
-with 404, another method with 405 and the header Allow, HEAD as GET is, without the body, and OPTIONS with 204 and Allow. A request of HTTP/1.1 without \
-exactly one valid Host is refused with 400, and a Transfer-Encoding other than chunked with 501. A head of more than 32 KiB or \
-100 header fields is refused with 431. Doubled slashes in a path and one at its end are ignored. While the service opens its store every operation is answered with \
-503, a problem document of the type urn:problem:starting and Retry-After; /health then has the status starting and says how far it is.\n\nWho sends X-Request-Id names the request by it; of requests without one, or with one of other characters than \
-letters, digits and -_.:, the answer tells the name that they were given. A traceparent (and tracestate) of W3C is carried on to \
-the COMMIT.\n\nEvery answer has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
+const ABOUT: &str = "Receives events at least once, stores each exactly once, and counts every arrival as stored, as a \
+duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). In addition to the responses listed here, an unknown path is answered \
+with 404, an unsupported method with 405 and the header Allow, HEAD like GET without the body, and OPTIONS with 204 and Allow. An HTTP/1.1 request without \
+exactly one valid Host is refused with 400, and a Transfer-Encoding other than chunked with 501. A request head of more than 32 KiB or \
+100 header fields is refused with 431. Repeated slashes in a path and a trailing slash are ignored. While the service opens its store, every operation is answered with \
+503, a problem document of the type urn:problem:starting and Retry-After; /health then has the status starting and reports the progress.\n\nA valid X-Request-Id is kept; \
+otherwise one is generated. The response returns it. A valid id has 1 to 128 letters, digits and the characters -_.: only. A W3C traceparent (and tracestate) is propagated to \
+the COMMIT.\n\nEvery response has the headers Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, \
 X-Content-Type-Options and X-Frame-Options, for browsers.";
 
 /// The groups of operations, in their order.
 const TAGS: [(&str, &str); 5] = [
     (
         "publish",
-        "Events in: everything is valid, or nothing is published.",
+        "Publish events: nothing is published unless every event is valid.",
     ),
-    ("events", "What is stored, and what came again."),
-    ("counts", "The bookkeeping."),
+    ("events", "Stored events and their duplicates."),
+    ("counts", "Counts, health and metrics."),
     (
         "kept",
-        "What people should look at: rejected arrivals, conflicts, and what the stream lost.",
+        "What needs an operator's attention: rejected arrivals, conflicts, and what the stream lost.",
     ),
     ("service", "The service itself."),
 ];
@@ -89,7 +90,7 @@ const TAGS: [(&str, &str); 5] = [
 pub struct Document(Bytes);
 
 impl Document {
-    /// Of what the routes say.
+    /// The document of these routes.
     pub fn of(mut api: OpenApi) -> Self {
         api.info = InfoBuilder::new()
             .title("Event aggregator")
@@ -133,12 +134,12 @@ impl Document {
                 finish(method, path, operation, &examples);
             }
         }
-        let json = api.to_json().expect("its keys are texts");
+        let json = api.to_json().expect("its keys are strings");
         Self(json.into())
     }
 }
 
-/// Tells this document.
+/// Returns this document.
 #[utoipa::path(
     get,
     path = "/openapi.json",
@@ -152,34 +153,37 @@ pub async fn show(State(Document(json)): State<Document>) -> Response {
 
 const REQUEST_ID: &str = "X-Request-Id";
 
-/// What every request may carry. Nothing is refused for what stands there.
+/// Headers that every request may carry. A request is never refused because of their values.
 const HEADERS: [(&str, &str); 3] = [
     (
         REQUEST_ID,
-        "What the log calls the request: 1 to 128 letters, digits, -, _, . and :. It gets another name otherwise.",
+        "The id of the request in the log: 1 to 128 letters, digits, -, _, . and :. Any other value is replaced by a generated id.",
     ),
     (
         "traceparent",
-        "The trace that the request is a part of (W3C Trace Context); it is carried on to the COMMIT.",
+        "The trace that the request is part of (W3C Trace Context); it is propagated to the COMMIT.",
     ),
-    ("tracestate", "What tracing systems add to it."),
+    (
+        "tracestate",
+        "Vendor-specific trace data (W3C Trace Context).",
+    ),
 ];
 
 fn request_id() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
-        .description(Some("What the log calls the request."))
+        .description(Some("The id of the request in the log."))
         .build()
 }
 
-/// A type's schema, and those that it refers to.
+/// A type's schema, and the schemas that it refers to.
 fn schemas<T: ToSchema + PartialSchema>() -> Vec<(String, RefOr<Schema>)> {
     let mut all = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut all);
     all
 }
 
-/// What no operation answers.
+/// A response that no operation declares: to an unknown path or method.
 fn anywhere(status: StatusCode) -> Answer {
     let schema = Ref::from_schema_name(Problem::name());
     let response = ResponseBuilder::new()
@@ -190,7 +194,7 @@ fn anywhere(status: StatusCode) -> Answer {
     }
     let allow = HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
-        .description(Some("The methods that the path takes."));
+        .description(Some("The methods that the path supports."));
     response.header("Allow", allow.build()).build()
 }
 
@@ -204,7 +208,7 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Adds what is the same for all operations, and the examples.
+/// Adds what all operations have in common, and the examples.
 fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value) {
     let words = path
         .split(['/', '{', '}', '.'])
@@ -230,8 +234,8 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         add_examples(&mut body.content, &examples["request"]);
     }
     let responses = &mut operation.responses.responses;
-    responses.extend(Anywhere::responses());
-    responses.extend(Foreign::responses());
+    responses.extend(HostRefusals::responses());
+    responses.extend(OriginRefusals::responses());
     for (status, response) in responses {
         let RefOr::T(response) = response else {
             continue;
@@ -246,7 +250,7 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         }
         add_examples(&mut response.content, &examples[status.as_str()]);
     }
-    // By the connection, before anything else looks at the request.
+    // Sent by the connection, before any other check of the request.
     let too_large = ResponseBuilder::new().description(
         "The head of the request has more than 32 KiB or 100 header fields; there is no body",
     );

@@ -1,4 +1,4 @@
-//! All ways in: each makes events of a request, and puts them on the stream by the shared intake.
+//! The publishing routes: each turns a request into events, and puts them on the stream through the shared intake.
 
 pub mod accepted;
 pub mod cloudevents;
@@ -9,5 +9,5 @@ pub mod otlp;
 pub mod refusals;
 pub mod waiting;
 
-/// Requests and answers, as they are: by method and path, then by what they are.
+/// Example requests and responses: by method and path, then by `request` or status, media type and name.
 pub const EXAMPLES: &str = include_str!("publish/examples.json");

@@ -1,4 +1,4 @@
-//! The API on its router, without a broker: every refusal, and what is read from the store.
+//! The API on its router, without a broker: every error response, and what is read from the store.
 
 mod cloudevents;
 mod lines;
@@ -32,14 +32,14 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Broker, Edge, Hosts, Places, Process, Watch, api::Api, router};
+use super::{Broker, Edge, Hosts, Instruments, Permits, Process, api::Api, router};
 use crate::{
     health::Health,
     metrics::Metrics,
     store::{self, Delivery, Writer},
 };
 
-/// An API over a store of its own, and a broker that is never there.
+/// An API with its own store and an unreachable broker.
 struct Fixture {
     router: Router,
     api: Arc<Api>,
@@ -79,14 +79,14 @@ impl Fixture {
         };
         let edge = Edge {
             hosts: Hosts::default(),
-            watch: Watch {
+            instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),
             },
         };
         let store = (reader, writer.clone());
         let mut api = Api::new(store, broker, process, edge, "service.name".to_owned());
-        api.places = Places::new(1, 1, 1);
+        api.permits = Permits::new(1, 1, 1);
         let api = Arc::new(api);
         Self {
             router: router(Arc::clone(&api)).layer(map_request(with_host)),
@@ -102,7 +102,7 @@ impl Fixture {
         self.append_on(events.iter().map(on_a).collect()).await;
     }
 
-    /// The same, each on its subject.
+    /// Like [`Self::append`], with each message on the given subject.
     async fn append_on(&self, messages: Vec<(String, impl Into<Bytes>)>) {
         let stream = StreamState {
             name: "EVENTS".to_owned(),
@@ -125,7 +125,7 @@ impl Fixture {
         self.writer.append(batch, 1_000_000).await.unwrap();
     }
 
-    /// The status, the headers that say something, and the body.
+    /// The status, the relevant headers, and the body.
     async fn ask(&self, mut request: Request<Body>) -> String {
         let id = header::HeaderValue::from_static("test");
         request.headers_mut().insert("x-request-id", id);
@@ -157,7 +157,7 @@ impl Fixture {
     }
 }
 
-/// As clients of HTTP/1.1 send it.
+/// Adds the `Host` header that HTTP/1.1 clients send.
 async fn with_host(mut request: Request<Body>) -> Request<Body> {
     let localhost = header::HeaderValue::from_static("localhost");
     let host = request.headers_mut().entry(header::HOST);
@@ -176,11 +176,11 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"there is nothing at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs","request_id":"test"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"nothing is served at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs","request_id":"test"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST
-    {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not take GET","request_id":"test"}
+    {"type":"urn:problem:method-not-allowed","title":"Method not allowed","status":405,"detail":"/publish does not support GET","request_id":"test"}
     "#);
 }
 
@@ -216,7 +216,7 @@ async fn options_is_answered_without_a_problem_and_permits_nothing_to_other_site
 }
 
 #[tokio::test]
-async fn every_answer_has_the_id_of_its_request() {
+async fn every_response_has_the_id_of_its_request() {
     let api = Fixture::new().await;
     let answer = async |path: &str, id: Option<&str>| {
         let request = Request::get(path).body(Body::empty());
@@ -226,32 +226,32 @@ async fn every_answer_has_the_id_of_its_request() {
             request.headers_mut().insert("x-request-id", id);
         }
         let answer = api.router.clone().oneshot(request).await.unwrap();
-        let told = answer.headers()["x-request-id"]
+        let id = answer.headers()["x-request-id"]
             .to_str()
             .unwrap()
             .to_owned();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (told, String::from_utf8(body.to_vec()).unwrap())
+        (id, String::from_utf8(body.to_vec()).unwrap())
     };
     for path in ["/stats", "/nothing", "/publish", "/events?limit=0"] {
         assert_eq!(answer(path, Some("mine:1")).await.0, "mine:1", "{path}");
         let (fresh, body) = answer(path, None).await;
         assert_eq!(fresh.len(), 32, "{path}");
-        let told = format!(",\"request_id\":\"{fresh}\"}}");
-        assert_eq!(body.ends_with(&told), path != "/stats", "{body}");
-        let (replaced, _) = answer(path, Some("not sane")).await;
-        assert_ne!(replaced, "not sane");
+        let member = format!(",\"request_id\":\"{fresh}\"}}");
+        assert_eq!(body.ends_with(&member), path != "/stats", "{body}");
+        let (replaced, _) = answer(path, Some("not valid")).await;
+        assert_ne!(replaced, "not valid");
     }
 }
 
 #[tokio::test]
-async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
+async fn metrics_of_the_broker_are_omitted_while_it_cannot_be_reached() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("1"), "noise"]).await;
-    let told = api.get("/metrics").await;
+    let metrics = api.get("/metrics").await;
     assert!(
-        told.starts_with("200 content-type: text/plain; version=0.0.4"),
-        "{told}"
+        metrics.starts_with("200 content-type: text/plain; version=0.0.4"),
+        "{metrics}"
     );
     for line in [
         "aggregator_events_total{outcome=\"stored\"} 1",
@@ -261,18 +261,19 @@ async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
         "aggregator_part_healthy{part=\"broker\"} 0",
         "aggregator_part_healthy{part=\"store\"} 1",
     ] {
-        assert!(told.lines().any(|told| told == line), "{line} in {told}");
+        let is_exposed = metrics.lines().any(|exposed| exposed == line);
+        assert!(is_exposed, "{line} in {metrics}");
     }
     for unknown in ["aggregator_stream_bytes", "aggregator_pending_messages"] {
-        assert!(!told.contains(unknown), "{told}");
+        assert!(!metrics.contains(unknown), "{metrics}");
     }
     let counted = "aggregator_http_requests_total{route=\"/metrics\",status=\"200\"} 1";
-    let told = api.get("/metrics").await;
-    assert!(told.contains(counted), "{told}");
+    let metrics = api.get("/metrics").await;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
-async fn a_request_that_its_sender_gives_up_is_counted() {
+async fn a_request_that_its_client_aborts_is_counted() {
     let api = Fixture::new().await;
     let body = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
     let request = Request::post("/publish")
@@ -282,8 +283,8 @@ async fn a_request_that_its_sender_gives_up_is_counted() {
     let answer = api.router.clone().oneshot(request).now_or_never();
     assert!(answer.is_none(), "its body never ends");
     let counted = "aggregator_http_requests_total{route=\"/publish\",status=\"aborted\"} 1";
-    let told = api.get("/metrics").await;
-    assert!(told.lines().any(|line| line == counted), "{told}");
+    let metrics = api.get("/metrics").await;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     let answered = "{route=\"/metrics\",status=\"aborted\"}";
     assert!(
         !api.get("/metrics").await.contains(answered),
@@ -292,7 +293,7 @@ async fn a_request_that_its_sender_gives_up_is_counted() {
 }
 
 #[tokio::test]
-async fn a_wrong_query_is_refused_by_name() {
+async fn an_invalid_query_parameter_is_named() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/events?limit=1001").await, @r#"
     422 content-type: application/problem+json
@@ -310,7 +311,7 @@ async fn a_wrong_query_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn events_come_back_as_they_came_newest_first() {
+async fn events_are_returned_as_sent_newest_first() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("2"), &event("1")]).await;
     assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"

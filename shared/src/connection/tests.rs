@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
 use crate::{
-    event::Topic,
+    event::{EventId, Topic},
     publish::{Options, Outgoing, Publisher},
     trace::Tracer,
 };
@@ -196,6 +196,7 @@ async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
     let driving = tokio::spawn(driver.run());
     let event = Outgoing {
         topic: Topic::new("topic").unwrap(),
+        event_id: EventId::new("id").unwrap(),
         json: "{}".into(),
     };
     let receipt = publisher.submit(vec![event]).await.unwrap();

@@ -17,7 +17,7 @@ use crate::{
         api::Api,
         edge::{
             problem::{Problem, STARTING_PAUSE},
-            query::{Query, Unasked},
+            query::{ParameterRefusals, Query},
         },
     },
     store::Opening,
@@ -61,7 +61,7 @@ fn is_zero(count: &u64) -> bool {
     responses(
         (status = OK, body = Health),
         (status = SERVICE_UNAVAILABLE, body = Health),
-        Unasked
+        ParameterRefusals
     )
 )]
 pub async fn health(

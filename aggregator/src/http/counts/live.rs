@@ -25,9 +25,9 @@ use utoipa::openapi::schema::ObjectBuilder;
 use crate::http::{
     api::Api,
     edge::{
-        problem::{Cannot, Problem},
+        problem::{Problem, Unavailable},
         query::Query,
-        streaming::{self, Piece, unbuffered},
+        streaming::{self, Chunk, unbuffered},
     },
     events::tail::Tailing,
     openapi::schemas::{schemas, text},
@@ -108,8 +108,8 @@ pub async fn follow(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let place = Arc::clone(&api.places.tails).try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let place = Arc::clone(&api.permits.tails).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let mut samples = api.live.subscribe();
     let history = history(&samples.borrow_and_update());
     let following = Following {
@@ -125,7 +125,7 @@ pub async fn follow(
 
 /// The event `history`, made of the samples as they are kept: all clients share them, so that one that reads slowly holds
 /// little memory of its own.
-fn history(kept: &VecDeque<Bytes>) -> Piece {
+fn history(kept: &VecDeque<Bytes>) -> Chunk {
     let mut frames = VecDeque::with_capacity(2 * kept.len() + 2);
     frames.push_back(Bytes::from_static(b"event: history\ndata: ["));
     for (at, sample) in kept.iter().enumerate() {
@@ -135,7 +135,7 @@ fn history(kept: &VecDeque<Bytes>) -> Piece {
         frames.push_back(sample.clone());
     }
     frames.push_back(Bytes::from_static(b"]\n\n"));
-    Piece::shared(frames)
+    Chunk::shared(frames)
 }
 
 impl Following {

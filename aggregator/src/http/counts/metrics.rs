@@ -25,7 +25,7 @@ use crate::{
         api::Api,
         edge::{
             problem::Problem,
-            query::{Query, Unasked},
+            query::{ParameterRefusals, Query},
         },
     },
     store::query::{Figures, Sizes, Stats},
@@ -42,7 +42,7 @@ const PARTS: [&str; 5] = ["broker", "consumer", "progress", "store", "stream"];
     get,
     path = "/metrics",
     tag = "service",
-    responses((status = OK, body = String, content_type = "text/plain"), Unasked)
+    responses((status = OK, body = String, content_type = "text/plain"), ParameterRefusals)
 )]
 pub async fn metrics(
     State(api): State<Arc<Api>>,

@@ -18,7 +18,7 @@ use crate::{
         edge::{
             paging::{self, Whole},
             problem::Problem,
-            query::{AskedAll, Query},
+            query::{Query, UnpagedRefusals},
         },
     },
     store::query,
@@ -61,14 +61,14 @@ pub struct Stats {
     get,
     path = "/stats",
     tag = "counts",
-    responses((status = OK, body = Stats), AskedAll)
+    responses((status = OK, body = Stats), UnpagedRefusals)
 )]
 pub async fn stats(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         // The stream first: what is in it then is either counted below or pending.
         let stream = stream_state(&api).await;
         let stats = api.reader.stats(MAX_TOPICS).await;

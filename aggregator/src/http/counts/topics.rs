@@ -15,7 +15,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, Asked, Whole, limit},
+            paging::{self, PagedRefusals, Whole, limit},
             problem::Problem,
             query::Query,
         },
@@ -76,7 +76,7 @@ parameters! {
     path = "/topics",
     tag = "counts",
     params(OfTopics),
-    responses((status = OK, body = Page), Asked)
+    responses((status = OK, body = Page), PagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -86,7 +86,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let question = question(&query)?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let page = api.reader.topics(question.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
         let page = Page {

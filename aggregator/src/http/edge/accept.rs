@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 
 use axum::http::{HeaderMap, header};
 
-/// The place in `available` of the type that a client prefers: that of the highest quality, then the one that is named
-/// more exactly, then the one that is named first. The first of all where the client has no preference; none where it
-/// accepts none of them. What is not valid in the header is left out.
+/// The index in `available` of the type that a client prefers: the one of the highest quality, then the most exactly named,
+/// then the first named. The first available type if the client has no preference; `None` if it accepts none of them.
+/// Invalid parts of the header are ignored.
 pub fn preferred(headers: &HeaderMap, available: &[&str]) -> Option<usize> {
     let values = headers.get_all(header::ACCEPT).iter();
     let ranges: Vec<_> = values
@@ -17,16 +17,16 @@ pub fn preferred(headers: &HeaderMap, available: &[&str]) -> Option<usize> {
     if ranges.is_empty() {
         return Some(0);
     }
-    let weighed = available.iter().enumerate().filter_map(|(place, kind)| {
-        // The most exact range decides over a type, whatever the others say.
+    let weighted = available.iter().enumerate().filter_map(|(index, kind)| {
+        // The most exact range decides about a type, whatever the other ranges say.
         let filter = ranges.iter().enumerate().filter_map(|(order, range)| {
             let exactness = range.exactness(kind)?;
             Some((exactness, range.quality, Reverse(order)))
         });
         let (exactness, quality, order) = filter.max()?;
-        (quality > 0).then_some((quality, exactness, order, Reverse(place)))
+        (quality > 0).then_some((quality, exactness, order, Reverse(index)))
     });
-    weighed.max().map(|(.., Reverse(place))| place)
+    weighted.max().map(|(.., Reverse(index))| index)
 }
 
 /// A range of media types.
@@ -38,7 +38,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// None where it is not valid, or has parameters: no type here has any.
+    /// `None` if it is not valid or has parameters: the available types have none.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parameters = parts(text, ';');
         let (kind, subtype) = parameters.next()?.trim().split_once('/')?;
@@ -53,7 +53,7 @@ impl<'a> Range<'a> {
                 quality = thousandths(value)?;
                 break;
             }
-            // It changes nothing about JSON (RFC 8259, 11), and some clients add it.
+            // charset has no meaning for JSON (RFC 8259, 11), but some clients add it.
             let is_charset = name.eq_ignore_ascii_case("charset");
             if !(is_charset && value.trim_matches('"').eq_ignore_ascii_case("utf-8")) {
                 return None;
@@ -66,7 +66,7 @@ impl<'a> Range<'a> {
         })
     }
 
-    /// How exactly it names a type; none where it does not.
+    /// How exactly it matches a type; `None` if it does not.
     fn exactness(&self, of: &str) -> Option<u8> {
         let (kind, subtype) = of.split_once('/')?;
         match (self.kind, self.subtype) {
@@ -81,7 +81,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// The parts of a text between separators that are not in quotes.
+/// Splits a text at separators outside of quoted strings.
 fn parts(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     text.split(move |character| {
@@ -101,7 +101,7 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(is_part)
 }
 
-/// A quality: from 0 to 1, with at most three digits behind the point (RFC 9110, 12.4.2).
+/// A quality in thousandths: from 0 to 1, with at most three decimal places (RFC 9110, 12.4.2).
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_legal = matches!(whole, "0" | "1")
@@ -123,7 +123,7 @@ mod tests {
             headers.append(header::ACCEPT, HeaderValue::from_str(value).unwrap());
         }
         let types = ["application/json", "application/x-ndjson"];
-        preferred(&headers, &types).map(|place| ["page", "lines"][place])
+        preferred(&headers, &types).map(|index| ["page", "lines"][index])
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_exact_range_decides_and_of_equals_the_more_exact_and_then_the_first() {
+    fn the_most_exact_range_decides_and_ties_go_to_the_more_exact_then_the_first() {
         for (accept, expected) in [
             ("*/*", Some("page")),
             ("application/*", Some("page")),
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn several_headers_are_one_list_and_names_have_no_case() {
+    fn several_headers_are_one_list_and_names_are_case_insensitive() {
         assert_eq!(of(&[]), Some("page"));
         assert_eq!(
             of(&["application/json;q=0.1", "APPLICATION/X-NDJSON"]),
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_of_other_types_and_what_is_not_valid_is_left_out() {
+    fn ranges_with_parameters_or_errors_are_ignored() {
         for (accept, expected) in [
             ("application/x-ndjson;charset=utf-8", Some("lines")),
             (

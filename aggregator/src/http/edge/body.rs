@@ -1,4 +1,4 @@
-//! Request bodies: whole, unpacked, in bounded memory, in bounded time.
+//! Request bodies: read completely and decompressed, in bounded memory and time.
 
 mod coding;
 #[cfg(test)]
@@ -19,33 +19,33 @@ use tokio::{
 };
 
 use self::coding::Coding;
-use super::problem::{Cannot, Problem};
+use super::problem::{Problem, Unavailable};
 use crate::http::openapi::{
     parameters::{header as in_header, parameters},
     schemas::text,
 };
 
-/// Largest body, as it is sent and unpacked.
+/// Largest body, both as sent and decompressed.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of bodies that may be in flight at once; beyond, requests are refused with 503.
+/// Most bytes of bodies in flight; requests beyond this are refused with 503.
 const MAX_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 
-/// A body that is not whole after this time is refused with 408 and its connection closed.
+/// A body that is not complete after this time is refused with 408, and its connection is closed.
 pub const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// So much of a packed body is unpacked at a time.
-const PIECE_BYTES: usize = 64 * 1024;
+/// Bytes that are decompressed at a time.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Bodies that are unpacked at once; further ones wait. Each takes the window of its packing beside its bytes, up to 8 MiB,
-/// and it is there when this begins, so that no sender can make others wait.
-const UNPACKING: usize = 4;
+/// Bodies that are decompressed concurrently; further ones wait. Each takes a window of up to 8 MiB in addition to its
+/// bytes. Decompression starts only when the body has arrived completely, so a slow sender cannot make others wait.
+const MAX_DECOMPRESSING: usize = 4;
 
 /// The bytes of all bodies in flight.
 #[derive(Debug, Clone)]
 pub struct Intake {
     bytes: Arc<Semaphore>,
-    unpacking: Arc<Semaphore>,
+    decompressing: Arc<Semaphore>,
 }
 
 impl Default for Intake {
@@ -54,31 +54,31 @@ impl Default for Intake {
     }
 }
 
-/// A whole body, unpacked, counted as in flight until it is dropped.
+/// A complete, decompressed body, which counts as in flight until it is dropped.
 #[derive(Debug)]
-pub struct Taken {
+pub struct ReceivedBody {
     /// Its bytes.
     pub bytes: Bytes,
-    _held: Held,
+    _held: HeldBytes,
 }
 
-/// Bytes that are counted as in flight until it is dropped.
+/// Bytes that count as in flight until this is dropped.
 #[derive(Debug)]
-pub struct Held {
+pub struct HeldBytes {
     intake: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Held {
-    /// Counts so many bytes more.
+impl HeldBytes {
+    /// Counts `bytes` more.
     ///
     /// # Errors
-    /// 503 where too many are in flight.
+    /// 503 if too many are in flight.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = u32::try_from(bytes)
             .ok()
             .and_then(|more| Arc::clone(&self.intake).try_acquire_many_owned(more).ok())
-            .ok_or_else(|| Problem::unavailable(Cannot::Hold))?;
+            .ok_or_else(|| Problem::unavailable(Unavailable::TooManyBytes))?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             None => self.permit = Some(more),
@@ -91,55 +91,57 @@ impl Intake {
     fn of(bytes: usize) -> Self {
         Self {
             bytes: Arc::new(Semaphore::new(bytes)),
-            unpacking: Arc::new(Semaphore::new(UNPACKING)),
+            decompressing: Arc::new(Semaphore::new(MAX_DECOMPRESSING)),
         }
     }
 
-    /// Counts bytes that are no body, but come from one.
-    pub fn hold(&self) -> Held {
-        Held {
+    /// Starts a count of bytes that are not a body but derived from one.
+    pub fn hold(&self) -> HeldBytes {
+        HeldBytes {
             intake: Arc::clone(&self.bytes),
             permit: None,
         }
     }
 
-    /// Reads a body, and unpacks it where the headers say that it is packed.
+    /// Reads a body, and decompresses it as the headers say.
     ///
     /// # Errors
-    /// 413, 408, 415, 503, or 400 where the sender stopped in the middle or it cannot be unpacked.
-    pub async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Taken, Problem> {
+    /// 408, 413, 415, 503, or 400 if the body ends early or cannot be decompressed.
+    pub async fn take(&self, headers: &HeaderMap, body: Body) -> Result<ReceivedBody, Problem> {
         let coding = Coding::of(headers)?;
         if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
             return Err(Problem::body_too_large(MAX_BODY_BYTES));
         }
-        let mut sent = Growing::new(self.hold());
+        let mut sent = PartialBody::new(self.hold());
         match timeout(BODY_TIMEOUT, sent.read(body)).await {
             Ok(read) => read?,
             Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
         }
         if coding == Coding::Identity {
-            return Ok(sent.taken());
+            return Ok(sent.finish());
         }
-        let taken = async {
-            let _place = self.unpacking.acquire().await;
-            let mut unpacked = Growing::new(self.hold());
-            unpacked.unpack(coding.unpacked(&sent.bytes)).await?;
-            Ok(unpacked.taken())
+        let decompressed = async {
+            let _permit = self.decompressing.acquire().await;
+            let mut decompressed = PartialBody::new(self.hold());
+            decompressed
+                .decompress(coding.decompressed(&sent.bytes))
+                .await?;
+            Ok(decompressed.finish())
         };
-        let taken = timeout(BODY_TIMEOUT, taken).await;
-        // It is this service that is slow then.
-        taken.unwrap_or_else(|_| Err(Problem::unavailable(Cannot::Hold)))
+        let decompressed = timeout(BODY_TIMEOUT, decompressed).await;
+        // A timeout here is the service's fault, not the sender's: hence 503, not 408.
+        decompressed.unwrap_or_else(|_| Err(Problem::unavailable(Unavailable::TooManyBytes)))
     }
 }
 
-/// What is there of a body.
-struct Growing {
+/// The part of a body that was read so far.
+struct PartialBody {
     bytes: BytesMut,
-    held: Held,
+    held: HeldBytes,
 }
 
-impl Growing {
-    fn new(held: Held) -> Self {
+impl PartialBody {
+    fn new(held: HeldBytes) -> Self {
         Self {
             bytes: BytesMut::new(),
             held,
@@ -156,21 +158,24 @@ impl Growing {
         Ok(())
     }
 
-    async fn unpack(&mut self, mut unpacked: impl AsyncRead + Unpin) -> Result<(), Problem> {
-        let mut piece = vec![0; PIECE_BYTES];
+    async fn decompress(
+        &mut self,
+        mut decompressed: impl AsyncRead + Unpin,
+    ) -> Result<(), Problem> {
+        let mut chunk = vec![0; CHUNK_BYTES];
         loop {
-            let read = unpacked.read(&mut piece).await;
+            let read = decompressed.read(&mut chunk).await;
             match read.map_err(|err| Problem::body_corrupt(&err))? {
                 0 => return Ok(()),
-                bytes => self.add(&piece[..bytes])?,
+                bytes => self.add(&chunk[..bytes])?,
             }
-            // A few bytes can unpack to all that is taken; other requests go on meanwhile.
+            // A few bytes can decompress to 16 MiB: yield to let other requests proceed.
             yield_now().await;
         }
     }
 
-    fn taken(self) -> Taken {
-        Taken {
+    fn finish(self) -> ReceivedBody {
+        ReceivedBody {
             bytes: self.bytes.freeze(),
             _held: self.held,
         }
@@ -186,27 +191,27 @@ impl Growing {
     }
 }
 
-/// The media type that the headers say, without its parameters.
+/// The media type of `Content-Type`, without its parameters.
 pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or("").trim())
 }
 
-/// Whether the headers say that the body is JSON.
+/// Whether `Content-Type` is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
     media_type(headers).is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"))
 }
 
 parameters! {
-    /// Of whatever has a body.
-    Packed = [
-        in_header("Content-Encoding", "How the body is packed. The limit of 16 MiB is that of the unpacked one.")
+    /// Of every operation with a body.
+    ContentEncoding = [
+        in_header("Content-Encoding", "How the body is compressed. The limit of 16 MiB also applies to the decompressed body.")
             .schema(Some(text().enum_values(Some(["identity", "gzip", "zstd"])))),
     ];
 }
 
-/// Refusals of reading a body, for the document.
-pub fn of_a_body() -> [Problem; 6] {
+/// The errors of reading a body, for the OpenAPI document.
+pub fn body_problems() -> [Problem; 6] {
     let corrupt = std::io::Error::other("invalid gzip header");
     [
         Problem::body_incomplete(),
@@ -214,12 +219,12 @@ pub fn of_a_body() -> [Problem; 6] {
         Problem::body_too_slow(BODY_TIMEOUT),
         Problem::body_too_large(MAX_BODY_BYTES),
         Problem::unknown_coding(),
-        Problem::unavailable(Cannot::Hold),
+        Problem::unavailable(Unavailable::TooManyBytes),
     ]
 }
 
-/// That of a body that is not JSON, for the document.
+/// The error for a body that is not JSON, for the OpenAPI document.
 pub fn not_json() -> Problem {
     let parsed = serde_json::from_str::<IgnoredAny>("[\n{]");
-    Problem::not_json(&parsed.expect_err("its braces are not closed"))
+    Problem::not_json(&parsed.expect_err("the brackets do not match"))
 }

@@ -1,5 +1,5 @@
-//! What protects people whose browser is open on another site: under which names the service is asked, that requests
-//! which change something come from its own pages, and what its pages may do.
+//! Protects users whose browser is open on another site: only allowed host names are served, only the service's own pages may
+//! send requests that change something, and a content security policy restricts these pages.
 
 mod hosts;
 
@@ -14,17 +14,17 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use self::hosts::HostPort;
 pub use self::hosts::Hosts;
-use self::hosts::Place;
 use super::problem::Problem;
 use crate::http::openapi::refusals::{problems, refusals};
 
-/// A page loads and asks nothing but what comes from here, runs no script that stands in it, and cannot be framed.
+/// Pages load and request same-origin resources only, run no inline scripts, and cannot be framed.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// What else every answer says. An answer that has the policy already keeps its own.
+/// The other headers of every response.
 const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
@@ -41,7 +41,8 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-/// Refuses what another site's page may have sent and what is ambiguous, and tells browsers what pages from here may do.
+/// Refuses requests that another site's page may have sent and ambiguous ones, and adds the security headers to every
+/// response. A response that already has a policy keeps it.
 pub async fn guard(hosts: &Hosts, request: Request, next: Next) -> Response {
     let mut response = match check(hosts, &request) {
         Ok(()) => next.run(request).await,
@@ -58,13 +59,13 @@ pub async fn guard(hosts: &Hosts, request: Request, next: Next) -> Response {
 fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     let headers = request.headers();
     check_coding(headers)?;
-    let asked = asked(request.uri(), request.version(), headers)?;
-    if let Some(asked) = &asked
-        && !hosts.has(&asked.name)
+    let requested = requested(request.uri(), request.version(), headers)?;
+    if let Some(requested) = &requested
+        && !hosts.has(&requested.name)
     {
-        return Err(Problem::unknown_host(&told_host(request)));
+        return Err(Problem::unknown_host(&requested_host(request)));
     }
-    if is_from_elsewhere(headers) {
+    if is_cross_site(headers) {
         return Err(Problem::foreign_page());
     }
     let is_change = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
@@ -72,20 +73,20 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     // Programs send no `Origin`.
     let foreign = origins.find(|origin| {
         let origin = origin.to_str().unwrap_or_default();
-        !asked
+        !requested
             .as_ref()
-            .is_some_and(|asked| asked.is_of_origin(origin))
+            .is_some_and(|requested| requested.is_of_origin(origin))
     });
     match foreign {
         Some(origin) if is_change => Err(Problem::foreign_origin(
             &String::from_utf8_lossy(origin.as_bytes()),
-            &told_host(request),
+            &requested_host(request),
         )),
         _ => Ok(()),
     }
 }
 
-/// A body in another coding than `chunked` cannot be read (RFC 9112, 6.1). hyper sees to it that `chunked` is the last.
+/// A body in a transfer coding other than `chunked` cannot be read (RFC 9112, 6.1). hyper ensures that `chunked` is the last.
 fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     let lines = headers.get_all(header::TRANSFER_ENCODING).into_iter();
     let codings = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
@@ -100,52 +101,56 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
     Err(Problem::unknown_transfer_coding())
 }
 
-/// The place that a request names. That in its target goes before that in its `Host`, which has to be there all the
-/// same (RFC 9112, 3.2); HTTP/1.0 does not know it.
-fn asked(uri: &Uri, version: Version, headers: &HeaderMap) -> Result<Option<Place>, Problem> {
+/// The host and port that a request names. Those of its target take precedence over `Host`, which is required nevertheless
+/// (RFC 9112, 3.2), except with HTTP/1.0.
+fn requested(
+    uri: &Uri,
+    version: Version,
+    headers: &HeaderMap,
+) -> Result<Option<HostPort>, Problem> {
     let mut named = headers.get_all(header::HOST).into_iter();
     let host = match (named.next(), named.next()) {
         (None, _) if version < Version::HTTP_11 => None,
         (None, _) => return Err(Problem::invalid_host("is missing")),
         (Some(_), Some(_)) => return Err(Problem::invalid_host("is given more than once")),
         (Some(host), None) => {
-            let place = host.to_str().ok().and_then(Place::parse);
-            Some(place.ok_or_else(|| Problem::invalid_host("is not a host name"))?)
+            let host = host.to_str().ok().and_then(HostPort::parse);
+            Some(host.ok_or_else(|| Problem::invalid_host("is not a host name"))?)
         }
     };
     match uri.authority() {
         Some(target) => {
-            let place = Place::parse(target.as_str());
-            let place = place.ok_or_else(|| Problem::invalid_host("is not a host name"))?;
-            Ok(Some(place))
+            let target = HostPort::parse(target.as_str());
+            let target = target.ok_or_else(|| Problem::invalid_host("is not a host name"))?;
+            Ok(Some(target))
         }
         None => Ok(host),
     }
 }
 
-/// The host that a request names, as it is written.
-fn told_host(request: &Request) -> String {
+/// The host that a request names, as written.
+fn requested_host(request: &Request) -> String {
     let host = request.headers().get(header::HOST);
     let target = request.uri().authority();
-    let told = target
+    let named = target
         .map(|target| target.as_str().as_bytes())
         .or_else(|| host.map(HeaderValue::as_bytes));
-    String::from_utf8_lossy(told.unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(named.unwrap_or_default()).into_owned()
 }
 
-/// Whether another site's page asks, as browsers tell (<https://www.w3.org/TR/fetch-metadata/>): it could not read the
-/// answer, but have the service work. A link from there may be followed.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let is = |name, value: &str| headers.get(name).is_some_and(|told| told == value);
+/// Whether the browser says that another site's page sent the request (<https://www.w3.org/TR/fetch-metadata/>). Such a page
+/// could not read the response, but it could put load on the service. Following a link from another site is allowed.
+fn is_cross_site(headers: &HeaderMap) -> bool {
+    let is = |name, value: &str| headers.get(name).is_some_and(|given| given == value);
     is("sec-fetch-site", "cross-site") && !is("sec-fetch-mode", "navigate")
 }
 
 refusals! {
-    /// Of whatever is asked by a name that is not configured.
-    Anywhere = problems([Problem::unknown_host("evil.example")]);
+    /// Of a request for a host name that is not allowed.
+    HostRefusals = problems([Problem::unknown_host("evil.example")]);
 
-    /// Of whatever a page of another site asks.
-    Foreign = problems([
+    /// Of a request from a page of another site.
+    OriginRefusals = problems([
         Problem::foreign_origin("http://evil.example", "127.0.0.1:8080"),
         Problem::foreign_page(),
     ]);
@@ -174,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_asked_by_address_as_localhost_or_by_a_name_that_is_configured() {
+    fn addresses_localhost_and_configured_names_are_allowed() {
         for host in [
             "127.0.0.1:8080",
             "[::1]:8080",
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn http_1_1_has_exactly_one_host_that_can_be_read() {
+    fn http_1_1_requires_exactly_one_valid_host() {
         let status = |version, headers: &[_]| {
             problem(Method::GET, version, headers).map(|problem| problem.status().as_u16())
         };
@@ -244,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn the_host_in_the_target_goes_before_the_other() {
+    fn the_host_of_the_target_takes_precedence() {
         let status = |target: &str, host: Option<&str>| {
             let request = Request::get(target);
             let request = match host {
@@ -352,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_origin_names_both_and_what_a_proxy_has_to_pass_on() {
+    fn a_refused_origin_names_both_and_what_a_proxy_must_forward() {
         let headers = [
             ("host", "127.0.0.1:8080"),
             ("origin", "https://logs.example"),

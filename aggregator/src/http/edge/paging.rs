@@ -1,7 +1,7 @@
-//! Pages: where they begin and end, and how rows become one while they are read.
+//! Pages: where they start and end, and how rows are rendered while they are read.
 //!
-//! A large answer has a place from before it is read until its last frame is taken. A small one needs none, so it never waits
-//! for clients that read slowly.
+//! A large response holds a permit from before it is read until its last frame is sent. A small one needs none, so it never
+//! waits for clients that read slowly.
 
 use std::{
     io::{self, Write},
@@ -18,10 +18,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use utoipa::openapi::path::ParameterBuilder;
 
 use super::{
-    places::Places,
+    permits::Permits,
     problem::Problem,
     query::{Query, unknown_parameter},
-    streaming::{self, Piece, Text},
+    streaming::{self, Chunk, Text},
 };
 use crate::{
     http::openapi::{
@@ -31,30 +31,30 @@ use crate::{
     store::{StoreError, query::Sink},
 };
 
-/// Rows of a page where no limit is given.
+/// Rows of a page if no limit is given.
 pub const DEFAULT_LIMIT: usize = 100;
 
 /// Most rows of a page.
 pub const MAX_LIMIT: usize = 1_000;
 
-/// A page ends before the row with which it would have more bytes, as they are written. One row may be larger.
+/// Most bytes of a page as sent: it ends before the row that would exceed this. A single row may be larger.
 pub const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The same for a piece of an export.
-pub const PIECE_BYTES: usize = 1024 * 1024;
+/// The same for a chunk of an export.
+pub const CHUNK_BYTES: usize = 1024 * 1024;
 
-/// An answer of at most this many bytes needs no place: of all connections they are within what memory may take.
+/// A response of at most this many bytes needs no permit: even one for each connection fits the memory budget.
 pub const SMALL_BYTES: usize = 64 * 1024;
 
-/// How much an answer may hold.
+/// How much a response may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Room {
-    /// [`SMALL_BYTES`], without a place.
+    /// [`SMALL_BYTES`], without a permit.
     Small,
     /// [`PAGE_BYTES`], or one row.
     Page,
-    /// [`PIECE_BYTES`], or one row.
-    Piece,
+    /// [`CHUNK_BYTES`], or one row.
+    Chunk,
 }
 
 impl Room {
@@ -63,12 +63,12 @@ impl Room {
         match self {
             Self::Small => SMALL_BYTES,
             Self::Page => PAGE_BYTES,
-            Self::Piece => PIECE_BYTES,
+            Self::Chunk => CHUNK_BYTES,
         }
     }
 }
 
-/// A row that is rendered. Where it has more bytes than may be sent they are counted, and not kept.
+/// A rendered row. If it exceeds the room for it, its bytes are counted but not kept.
 #[derive(Default)]
 pub struct Row {
     text: Text,
@@ -92,14 +92,14 @@ impl Write for Row {
     }
 }
 
-/// Renders rows while they are read from the store, so that its bytes are counted as they are sent.
+/// Renders rows while they are read from the store, so that the room is measured in bytes as sent.
 pub struct Rows<T> {
     text: Text,
     row: Row,
     room: Room,
     between: &'static str,
     render: fn(T, &mut Row) -> Result<(), StoreError>,
-    /// Rows taken.
+    /// Rows rendered.
     pub count: usize,
     /// Whether a row did not fit.
     pub is_full: bool,
@@ -107,12 +107,12 @@ pub struct Rows<T> {
 }
 
 impl<T> Rows<T> {
-    /// The items of a list in JSON, each of which `shown` makes of a row.
+    /// The items of a JSON list, each rendered from a row by `render`.
     pub fn items(room: Room, render: fn(T, &mut Row) -> Result<(), StoreError>) -> Self {
         Self::new(room, ",", render)
     }
 
-    /// Rows that end themselves, such as lines.
+    /// Rows that include their own terminator, such as lines.
     pub fn lines(room: Room, render: fn(T, &mut Row) -> Result<(), StoreError>) -> Self {
         Self::new(room, "", render)
     }
@@ -134,10 +134,10 @@ impl<T> Rows<T> {
         }
     }
 
-    /// What was rendered.
+    /// The rendered text.
     ///
     /// # Errors
-    /// That a row could not be.
+    /// The error of a row that could not be rendered.
     pub fn text(self) -> Result<Text, StoreError> {
         match self.failed {
             Some(err) => Err(err),
@@ -145,15 +145,17 @@ impl<T> Rows<T> {
         }
     }
 
-    /// The page that the rows are in: `page` with its empty list, its first member, filled.
+    /// The page of these rows: `page` with its empty list, which must be its first member, filled.
     ///
     /// # Errors
-    /// 500 where a row could not be rendered.
+    /// 500 if a row could not be rendered.
     pub fn page(self, page: &impl Serialize) -> Result<Whole, Problem> {
         let is_cut = self.is_full;
         let rows = self.text().map_err(|err| Problem::internal(&err))?;
-        let around = serde_json::to_string(page).expect("texts and numbers are JSON");
-        let (head, tail) = around.split_once("[]").expect("the list comes first");
+        let around = serde_json::to_string(page).expect("strings and numbers serialize as JSON");
+        let (head, tail) = around
+            .split_once("[]")
+            .expect("the first member is an empty list");
         let text = rows.between(format!("{head}["), format!("]{tail}"));
         Ok(Whole { text, is_cut })
     }
@@ -179,30 +181,30 @@ impl<T: 'static> Sink<T> for Rows<T> {
             return false;
         }
         let between = self.text.write_all(between.as_bytes());
-        between.expect("memory takes all of it");
+        between.expect("writing to memory cannot fail");
         self.text.append(&mut self.row.text);
         self.count += 1;
         true
     }
 }
 
-/// An answer as JSON, whole in memory.
+/// A JSON response that is complete in memory.
 pub struct Whole {
     text: Text,
-    /// Whether there would have been more, had there been more room.
+    /// Whether it was cut for lack of room.
     is_cut: bool,
 }
 
 impl Whole {
-    /// What is bounded by itself, but may be more than a small answer.
+    /// A response of bounded size, which may exceed that of a small one.
     pub fn of(answer: &impl Serialize, room: Room) -> Self {
         let mut text = Text::default();
-        serde_json::to_writer(&mut text, answer).expect("texts and numbers are JSON");
+        serde_json::to_writer(&mut text, answer).expect("strings and numbers serialize as JSON");
         let is_cut = text.len() > room.bytes();
         Self { text, is_cut }
     }
 
-    /// Marks it as one that would have had more with more room.
+    /// Marks it as cut for lack of room if `is_cut`.
     pub fn cut(self, is_cut: bool) -> Self {
         Self {
             is_cut: is_cut || self.is_cut,
@@ -210,54 +212,54 @@ impl Whole {
         }
     }
 
-    /// The answer, which has its place until the last frame is taken. A small one gives it back at once.
-    pub fn answer(self, place: Option<OwnedSemaphorePermit>) -> Response {
-        let place = place.filter(|_| self.text.len() > SMALL_BYTES);
-        Self::sent(Piece::new(self.text, place.into_iter().collect()))
+    /// The response, which holds its permit until the last frame is sent. A small one releases it immediately.
+    pub fn answer(self, permit: Option<OwnedSemaphorePermit>) -> Response {
+        let permit = permit.filter(|_| self.text.len() > SMALL_BYTES);
+        Self::response(Chunk::new(self.text, permit.into_iter().collect()))
     }
 
-    /// The answer, which needs no place, for it is bounded by `held`: that is kept until the last frame is taken, but not by
-    /// a small one.
+    /// The response, which needs no permit because `held` bounds it: a large response keeps `held` until its last frame is
+    /// sent, a small one drops it immediately.
     pub fn answer_within(self, held: impl Send + 'static) -> Response {
         let is_large = self.text.len() > SMALL_BYTES;
-        let piece = Piece::new(self.text, Vec::new());
-        Self::sent(if is_large { piece.holding(held) } else { piece })
+        let chunk = Chunk::new(self.text, Vec::new());
+        Self::response(if is_large { chunk.holding(held) } else { chunk })
     }
 
-    fn sent(piece: Piece) -> Response {
-        let mut answer = streaming::whole(piece);
+    fn response(chunk: Chunk) -> Response {
+        let mut answer = streaming::whole(chunk);
         let json = HeaderValue::from_static("application/json");
         answer.headers_mut().insert(header::CONTENT_TYPE, json);
         answer
     }
 }
 
-/// Answers with what `read` reads and renders. While all places are taken it is tried as a small answer first; what is
-/// larger is read again once there is a place, so that what waits is not in memory.
+/// Responds with what `read` reads and renders. If no permit is free, it is read as a small response first; a larger one is
+/// read again once a permit is free, so that waiting responses take no memory.
 ///
 /// # Errors
 /// Those of `read`.
-pub async fn answer<F>(places: &Places, read: impl Fn(Room) -> F) -> Result<Response, Problem>
+pub async fn answer<F>(permits: &Permits, read: impl Fn(Room) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = Result<Whole, Problem>>,
 {
-    let place = if let Ok(place) = Arc::clone(&places.pages).try_acquire_owned() {
-        place
+    let permit = if let Ok(permit) = Arc::clone(&permits.pages).try_acquire_owned() {
+        permit
     } else {
         let small = read(Room::Small).await?;
         if !small.is_cut {
             return Ok(small.answer(None));
         }
         drop(small);
-        places.page().await
+        permits.page().await
     };
-    Ok(read(Room::Page).await?.answer(Some(place)))
+    Ok(read(Room::Page).await?.answer(Some(permit)))
 }
 
-/// The number in the parameter `cursor`: that of the last row shown. To those who use the API it is opaque.
+/// The number in the parameter `cursor`: that of the last row of the previous page. To clients it is opaque.
 ///
 /// # Errors
-/// 422 where it is none.
+/// 422 if it is not a valid cursor.
 pub fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
     let parse = |text: &str| {
         let number = text.parse().ok().filter(|number| *number > 0);
@@ -266,30 +268,30 @@ pub fn cursor(query: &Query) -> Result<Option<i64>, Problem> {
     query.text("cursor").map(parse).transpose()
 }
 
-/// 422: the cursor is none of these rows.
+/// 422: the cursor does not belong to these rows.
 pub fn wrong_cursor() -> Problem {
-    let message = "is not one that was given out as next_cursor for these rows".to_owned();
+    let message = "is not a next_cursor that was returned for these rows".to_owned();
     Problem::invalid_query("cursor", Code::WrongType, message)
 }
 
 refusals! {
-    /// Of a question that the store answers, a page at a time.
-    Asked = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable()]);
+    /// Of a query of the store that is answered page by page.
+    PagedRefusals = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable()]);
 
-    /// Of one whose answer is a single page.
-    AskedOnce = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
+    /// Of a query whose result is a single page.
+    SinglePageRefusals = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
 }
 
-/// For the document.
+/// The error for a limit that is out of range, for the OpenAPI document.
 pub fn wrong_limit() -> Problem {
     let query = Query::parse(Some("limit=0"), &["limit"]);
     let limit = query.and_then(|query| query.limit(1, MAX_LIMIT));
-    limit.expect_err("it is too small")
+    limit.expect_err("0 is below the minimum")
 }
 
 /// The parameter `limit`.
 pub fn limit() -> ParameterBuilder {
-    parameters::query("limit", "Most rows.").schema(Some(number(
+    parameters::query("limit", "Most rows to return.").schema(Some(number(
         1,
         whole(MAX_LIMIT),
         Some(whole(DEFAULT_LIMIT)),
@@ -314,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_follow_each_other_in_whole_frames() {
+    fn rows_are_packed_into_full_frames() {
         let mut rows = Rows::items(Room::Page, |row: &'static str, to| {
             to.write_all(row.as_bytes()).unwrap();
             Ok(())
@@ -323,8 +325,8 @@ mod tests {
         for row in ["1", long, "2"] {
             assert!(rows.take(row));
         }
-        let piece = Piece::new(rows.text().unwrap(), Vec::new());
-        let frames: Vec<_> = piece.frames().cloned().collect();
+        let chunk = Chunk::new(rows.text().unwrap(), Vec::new());
+        let frames: Vec<_> = chunk.frames().cloned().collect();
         let lengths: Vec<_> = frames.iter().map(bytes::Bytes::len).collect();
         assert_eq!(lengths, [16_384, 16_384, 16_384, 4]);
         assert_eq!(frames.concat(), format!("1,{long},2").into_bytes());

@@ -18,9 +18,9 @@ use shared::event::{Code, Violation};
 use utoipa::ToSchema;
 
 use self::items::ItemError;
-pub use self::{items::ItemErrors, store::STARTING_PAUSE, unavailable::Cannot};
+pub use self::{items::ItemErrors, store::STARTING_PAUSE, unavailable::Unavailable};
 
-/// An error as its document tells it.
+/// A problem document.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
@@ -42,13 +42,13 @@ pub struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     errors_total: Option<usize>,
-    /// By which its request is found in the log. It is put in where the request is observed.
+    /// The id of the request, which its log lines carry. The layer around the request fills it in.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required)]
     request_id: Option<Box<str>>,
     #[serde(skip)]
     retry_after: Option<Duration>,
-    /// What would be taken instead (RFC 9110, 12.5.3).
+    /// The supported codings (RFC 9110, 12.5.3).
     #[serde(skip)]
     accept_encoding: Option<&'static str>,
 }
@@ -78,31 +78,31 @@ impl Problem {
         }
     }
 
-    /// What kind of problem it is, for programs.
+    /// The kind of problem, for programs.
     pub fn kind(&self) -> &'static str {
         self.kind
     }
 
-    /// The same for people.
+    /// The kind of problem, for people.
     pub fn title(&self) -> &'static str {
         self.title
     }
 
-    /// The status of its answer.
+    /// The status of the response.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The same with the id of its request.
+    /// Adds the id of the request.
     pub fn of_request(mut self, request_id: &str) -> Self {
         self.request_id = Some(request_id.into());
         self
     }
 
-    /// The document with the id of its request.
-    pub fn told_with(self, request_id: &str) -> Body {
+    /// The document, with the id of the request.
+    pub fn into_body(self, request_id: &str) -> Body {
         let document = serde_json::to_vec(&self.of_request(request_id));
-        Body::from(document.expect("its keys are strings, and memory takes all of it"))
+        Body::from(document.expect("its keys are strings, and writing to memory cannot fail"))
     }
 
     /// What is wrong, for people.
@@ -110,7 +110,7 @@ impl Problem {
         &self.detail
     }
 
-    /// The same, where `applies` with a hint at what would be taken.
+    /// Appends a hint to the detail if `applies`.
     pub fn with_hint_if(mut self, applies: bool, hint: &str) -> Self {
         if applies {
             self.detail = format!("{}; {hint}", self.detail);
@@ -118,14 +118,14 @@ impl Problem {
         self
     }
 
-    /// 426: an answer without a length, over a version of HTTP in which one that was cut off looks whole.
+    /// 426: the response has no length, and over HTTP/1.0 a truncated one would look complete.
     pub fn needs_http_1_1() -> Self {
         Self::new(
             "urn:problem:needs-http-1-1",
             "HTTP/1.1 needed",
             StatusCode::UPGRADE_REQUIRED,
-            "this answer has no length, and over HTTP/1.0 nobody could tell whether it is whole: ask with HTTP/1.1; \
-                 nginx does with the line proxy_http_version 1.1"
+            "this response has no length, so over HTTP/1.0 a client could not tell whether it is complete: use HTTP/1.1; \
+                 in nginx: proxy_http_version 1.1"
                 .to_owned(),
         )
     }
@@ -152,10 +152,10 @@ impl Problem {
         Self::invalid(detail, errors)
     }
 
-    /// 422, with everything that was found wrong.
+    /// 422, with the errors that were found.
     pub fn invalid(detail: String, errors: ItemErrors) -> Self {
         Self {
-            errors: errors.shown,
+            errors: errors.listed,
             errors_total: Some(errors.total),
             ..Self::new(
                 "urn:problem:invalid",
@@ -180,7 +180,7 @@ impl IntoResponse for Problem {
         let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
         let needs_upgrade = self.status == StatusCode::UPGRADE_REQUIRED;
         let mut response = (self.status, axum::Json(&self)).into_response();
-        // Who observes the request makes the document anew, with the request's id.
+        // The layer around the request renders the document again, with the request's id.
         response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         headers.insert(

@@ -1,4 +1,4 @@
-//! Query strings: each parameter known, once, and legal.
+//! Query strings: each parameter known, given once, and valid.
 
 use percent_encoding::percent_decode_str;
 use shared::event::{Code, Instant, Topic, Violation};
@@ -6,7 +6,7 @@ use shared::event::{Code, Instant, Topic, Violation};
 use super::problem::{ItemErrors, Problem};
 use crate::http::openapi::refusals::{problems, refusals};
 
-/// The parameters of a request, each of the names that its route knows.
+/// The parameters of a request, all of which its route knows.
 #[derive(Debug, Default)]
 pub struct Query(Vec<(String, String)>);
 
@@ -14,13 +14,13 @@ impl Query {
     /// Parses the query of a route that knows the parameters `known`.
     ///
     /// # Errors
-    /// 422 that names every unknown or repeated parameter, and what is not UTF-8.
+    /// 422 that names every parameter that is unknown, repeated or not UTF-8.
     pub fn parse(query: Option<&str>, known: &[&str]) -> Result<Self, Problem> {
         Self::parse_many(query, known, |_| false)
     }
 
-    /// The same where some parameters may stand there more than once: those that `is_many` knows by their names, which
-    /// `known` tells people.
+    /// Like [`Self::parse`], but parameters whose names `is_many` accepts may be given more than once. `known` names them for
+    /// error messages.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -47,15 +47,15 @@ impl Query {
             if is_many(name) {
                 pairs.push((name.clone(), value));
             } else if !known.contains(&name.as_str()) {
-                let there = if known.is_empty() {
-                    "there are none".to_owned()
+                let expected = if known.is_empty() {
+                    "none is accepted".to_owned()
                 } else {
-                    format!("there are: {}", known.join(", "))
+                    format!("expected one of: {}", known.join(", "))
                 };
-                let message = format!("is not a parameter here; {there}");
+                let message = format!("is not a known parameter; {expected}");
                 errors.push(Violation::new(Some(name), Code::Unknown, message));
             } else if pairs.iter().any(|(seen, _)| seen == name) {
-                let message = "stands there twice".to_owned();
+                let message = "is given more than once".to_owned();
                 errors.push(Violation::new(Some(name), Code::Repeated, message));
             } else {
                 pairs.push((name.clone(), value));
@@ -76,16 +76,16 @@ impl Query {
         pair.map(|(_, value)| value.as_str())
     }
 
-    /// All parameters whose names begin so, each with the rest of its name and its value.
+    /// All parameters whose names start with `prefix`: the rest of each name, and its value.
     pub fn all<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let pairs = self.0.iter();
         pairs.filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
-    /// A topic.
+    /// The parameter `topic`.
     ///
     /// # Errors
-    /// 422 where it is not one.
+    /// 422 if it is not a valid topic.
     pub fn topic(&self) -> Result<Option<Topic>, Problem> {
         self.text("topic").map(topic).transpose()
     }
@@ -93,7 +93,7 @@ impl Query {
     /// A text that must not be empty.
     ///
     /// # Errors
-    /// 422 where it is.
+    /// 422 if it is empty.
     pub fn filled(&self, name: &str) -> Result<Option<String>, Problem> {
         match self.text(name) {
             Some("") => {
@@ -104,10 +104,10 @@ impl Query {
         }
     }
 
-    /// An RFC 3339 time, in microseconds since 1970, a part of one counted as a whole one.
+    /// An RFC 3339 time, in microseconds since 1970, rounded up.
     ///
     /// # Errors
-    /// 422 where it is none.
+    /// 422 if it is not a valid time.
     pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -117,10 +117,10 @@ impl Query {
             .map_err(|(code, message)| Problem::invalid_query(name, code, message))
     }
 
-    /// The parameter `order`: whether it is `desc`, or `default` where it is left out.
+    /// The parameter `order`: whether it is `desc`, or `default` if it is missing.
     ///
     /// # Errors
-    /// 422 where it is neither that nor `asc`.
+    /// 422 if it is neither `asc` nor `desc`.
     pub fn is_descending(&self, default: bool) -> Result<bool, Problem> {
         match self.text("order") {
             None => Ok(default),
@@ -133,10 +133,10 @@ impl Query {
         }
     }
 
-    /// The parameter `limit`: 1 to `most`, or `default` where it is left out.
+    /// The parameter `limit`: 1 to `most`, or `default` if it is missing.
     ///
     /// # Errors
-    /// 422 where it is no such number.
+    /// 422 if it is not such a number.
     pub fn limit(&self, default: usize, most: usize) -> Result<usize, Problem> {
         Ok(self.number("limit", most)?.unwrap_or(default))
     }
@@ -144,7 +144,7 @@ impl Query {
     /// A whole number from 1 to `most`.
     ///
     /// # Errors
-    /// 422 where it is no such number.
+    /// 422 if it is not such a number.
     pub fn number(&self, name: &str, most: usize) -> Result<Option<usize>, Problem> {
         let Some(text) = self.text(name) else {
             return Ok(None);
@@ -160,15 +160,15 @@ impl Query {
     }
 }
 
-/// A topic that the query names.
+/// A topic from a query parameter.
 ///
 /// # Errors
-/// 422 where it is not one.
+/// 422 if it is not a valid topic.
 pub fn topic(text: &str) -> Result<Topic, Problem> {
     Topic::new(text).map_err(|(code, message)| Problem::invalid_query("topic", code, message))
 }
 
-/// A percent-decoded part of a query, in which `+` is a space; none where it is not UTF-8.
+/// Percent-decodes a part of a query, in which `+` is a space; `None` if it is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let text = text.replace('+', " ");
     let decoded = percent_decode_str(&text).decode_utf8();
@@ -176,16 +176,16 @@ fn decode(text: &str) -> Option<String> {
 }
 
 refusals! {
-    /// Of one without parameters.
-    AskedAll = problems([unknown_parameter(&[]), Problem::store_unreadable()]);
+    /// Of a query of the store without parameters.
+    UnpagedRefusals = problems([unknown_parameter(&[]), Problem::store_unreadable()]);
 
-    /// Of what has no parameters, and is answered whatever fails.
-    Unasked = problems([unknown_parameter(&[])]);
+    /// Of a route without parameters that does not depend on the store.
+    ParameterRefusals = problems([unknown_parameter(&[])]);
 }
 
-/// For the document.
+/// The error for an unknown parameter, for the OpenAPI document.
 pub(in crate::http) fn unknown_parameter(known: &[&str]) -> Problem {
-    Query::parse(Some("topics=readme"), known).expect_err("it is not known")
+    Query::parse(Some("topics=readme"), known).expect_err("topics is not a known parameter")
 }
 
 #[cfg(test)]
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_repeated_or_out_of_range_is_refused() {
+    fn unknown_repeated_and_out_of_range_parameters_are_refused() {
         let known = ["topic", "limit"];
         for wrong in ["topics=a", "topic=a&topic=b", "topic=%FF"] {
             assert!(Query::parse(Some(wrong), &known).is_err(), "{wrong}");

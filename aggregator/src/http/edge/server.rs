@@ -1,4 +1,4 @@
-//! The server: connections in bounded number and time, open requests finished at the end.
+//! The server: bounds the number and time of connections, and finishes open requests on shutdown.
 
 pub mod deadline;
 mod exchange;
@@ -31,41 +31,41 @@ use self::{
     stream::Stream,
 };
 
-/// Connections at once; further ones wait to be accepted.
+/// Concurrent connections; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2_048;
 
-/// Largest head of a request: its first line and its header fields. hyper answers a larger one with 431, and so one
-/// with more than 100 fields.
+/// Largest head of a request: its request line and header fields. hyper answers a larger one with 431, as it does one with
+/// more than 100 fields.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// A connection is closed when its peer takes none of an answer for this time.
+/// A connection is closed when its peer reads nothing of a response for this time.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long open requests have to be finished when the service stops.
+/// How long open requests may take to finish when the service stops.
 const DRAIN: Duration = Duration::from_secs(7);
 
-/// Pause after the system had no more room for a connection.
+/// Pause after the system failed to accept a connection, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until the token is cancelled, then finishes open requests.
 pub async fn serve(listener: TcpListener, routes: impl Routes, token: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut http = protocol();
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
+            let permit = Arc::clone(&permits).acquire_owned().await;
+            (listener.accept().await, permit)
         };
         tokio::select! {
-            (accepted, place) = accepted => match accepted {
+            (accepted, permit) = accepted => match accepted {
                 Ok((stream, _)) => {
                     undelayed(&stream);
                     let connection = connection(&mut http, routes.clone(), stream);
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
-                        let _place = place;
+                        let _permit = permit;
                         if let Err(err) = connection.await {
                             debug!(error = %err, "a connection ended early");
                         }
@@ -89,7 +89,7 @@ pub async fn serve(listener: TcpListener, routes: impl Routes, token: Cancellati
     }
 }
 
-/// A connection over these bytes, to be polled.
+/// The future of a connection over this byte stream.
 fn connection(
     http: &mut http1::Builder,
     routes: impl Routes,
@@ -114,8 +114,8 @@ fn protocol() -> http1::Builder {
 }
 
 fn undelayed(stream: &TcpStream) {
-    // Answers are written at once; waiting to fill a packet only delays them.
+    // Responses are written in one go; waiting to fill a packet only delays them.
     if let Err(err) = stream.set_nodelay(true) {
-        debug!(error = %err, "a connection keeps its delay");
+        debug!(error = %err, "TCP_NODELAY could not be set on a connection");
     }
 }

@@ -1,4 +1,4 @@
-//! While the store is being opened: the service listens already, and answers every request with how far it is.
+//! While the store is being opened: the service already listens, and answers every request with its progress.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use crate::{
     store::Opening,
 };
 
-/// The way in: to the routes, once they are there.
+/// Dispatches requests: to the routes once the store is open, before that to the starting answers.
 #[derive(Debug, Clone)]
 pub struct Entrance {
     starting: Router,
@@ -29,7 +29,7 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// Of a service whose store is being opened.
+    /// The entrance of a service whose store is being opened.
     #[must_use]
     pub fn new(opening: Opening, edge: Edge) -> Self {
         let starting = Router::new()
@@ -43,14 +43,15 @@ impl Entrance {
         }
     }
 
-    /// The store is open: from now on these routes answer. What they work with ends with the server, so none of it stays here.
+    /// The store is open: from now on these routes answer. The caller's handle is consumed, so the state of the routes is
+    /// dropped with the server.
     pub fn open(self, routes: Router) {
-        // It is opened once.
+        // `open` is called once.
         let _ = self.routes.set(routes);
     }
 }
 
-/// What the server serves, before and after.
+/// The service of the server, before and after the store is open.
 impl Service<Request> for Entrance {
     type Response = Response;
     type Error = Infallible;

@@ -1,4 +1,4 @@
-//! Answers in small frames, held to a deadline; those that come bit by bit are passed on at once.
+//! Responses in small frames, each with a deadline for the client to read it; incremental ones are passed on immediately.
 
 use std::{
     collections::VecDeque,
@@ -24,10 +24,10 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// What the connection gets at once. It asks for more when it has written most of what it has, so it never holds much.
+/// What the connection gets at a time. It asks for more when it has written most of this, so it never buffers much.
 const FRAME_BYTES: usize = 16 * 1024;
 
-/// Text in frames of one size, each with memory of its own: what is sent is free again.
+/// Text in frames of one size, each in its own allocation, so that memory is freed as frames are sent.
 #[derive(Debug, Default)]
 pub struct Text {
     frames: VecDeque<Bytes>,
@@ -36,12 +36,12 @@ pub struct Text {
 }
 
 impl Text {
-    /// How many bytes there are.
+    /// Its length in bytes.
     pub fn len(&self) -> usize {
         self.bytes
     }
 
-    /// The same between two others.
+    /// This text with `head` before and `tail` after it.
     #[must_use]
     pub fn between(self, head: String, tail: String) -> Self {
         let bytes = self.bytes + head.len() + tail.len();
@@ -55,12 +55,14 @@ impl Text {
         }
     }
 
-    /// Moves the other text behind this one.
+    /// Moves the other text to the end of this one.
     pub fn append(&mut self, other: &mut Self) {
         for frame in other.frames.drain(..) {
-            self.write_all(&frame).expect("memory takes all of it");
+            self.write_all(&frame)
+                .expect("writing to memory cannot fail");
         }
-        self.write_all(&other.open).expect("memory takes all of it");
+        self.write_all(&other.open)
+            .expect("writing to memory cannot fail");
         other.open.clear();
         other.bytes = 0;
     }
@@ -75,7 +77,7 @@ impl Text {
 
 impl Write for Text {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Growing by doubling would take up to twice as much as is in it.
+        // Growth by doubling could take twice the memory that the text needs.
         self.open.reserve_exact(FRAME_BYTES - self.open.len());
         let taken = bytes.len().min(FRAME_BYTES - self.open.len());
         self.open.extend_from_slice(&bytes[..taken]);
@@ -91,45 +93,45 @@ impl Write for Text {
     }
 }
 
-/// A part of an answer, with the places that it has until its last frame is taken.
-pub struct Piece {
+/// A part of a response, with the permits that it holds until its last frame is sent.
+pub struct Chunk {
     frames: VecDeque<Bytes>,
-    places: Vec<OwnedSemaphorePermit>,
-    /// What else counts it as long as it is in memory.
+    permits: Vec<OwnedSemaphorePermit>,
+    /// Anything else that must be kept as long as the chunk is in memory.
     held: Option<Box<dyn Send>>,
     deadline: Instant,
 }
 
-impl Piece {
-    /// It has to be taken in a time that grows with its size, from now.
-    pub fn new(text: Text, places: Vec<OwnedSemaphorePermit>) -> Self {
+impl Chunk {
+    /// The client must read it within a time that starts now and grows with its size.
+    pub fn new(text: Text, permits: Vec<OwnedSemaphorePermit>) -> Self {
         Self {
             deadline: deadline::of(text.len()),
             frames: text.into_frames(),
-            places,
+            permits,
             held: None,
         }
     }
 
-    /// The same, and `held` is kept until its last frame is taken.
+    /// Keeps `held` until the last frame is sent.
     #[must_use]
     pub fn holding(mut self, held: impl Send + 'static) -> Self {
         self.held = Some(Box::new(held));
         self
     }
 
-    /// Frames that are in memory once however many answers have them.
+    /// A chunk of frames that several responses share in memory.
     pub fn shared(frames: VecDeque<Bytes>) -> Self {
         let bytes = frames.iter().map(Bytes::len).sum();
         Self {
             deadline: deadline::of(bytes),
             frames,
-            places: Vec::new(),
+            permits: Vec::new(),
             held: None,
         }
     }
 
-    /// What is left of it.
+    /// The frames that are not sent yet.
     #[cfg(test)]
     pub fn frames(&self) -> impl Iterator<Item = &Bytes> {
         self.frames.iter()
@@ -140,53 +142,54 @@ impl Piece {
             return Ok(None);
         }
         if Instant::now() > self.deadline {
-            let late = "the client did not take the answer in time";
+            let late = "the client did not read the response in time";
             return Err(io::Error::new(io::ErrorKind::TimedOut, late).into());
         }
         let frame = self.frames.pop_front();
         if self.frames.is_empty() {
-            self.places.clear();
+            self.permits.clear();
             self.held = None;
         }
         Ok(frame)
     }
 }
 
-impl From<Bytes> for Piece {
+impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Self {
         let mut text = Text::default();
         if bytes.len() <= FRAME_BYTES {
             text.bytes = bytes.len();
             text.frames.push_back(bytes);
         } else {
-            text.write_all(&bytes).expect("memory takes all of it");
+            text.write_all(&bytes)
+                .expect("writing to memory cannot fail");
         }
         Self::new(text, Vec::new())
     }
 }
 
-/// Pieces in small frames. A client that is late for a piece is cut off, so that it holds no place for ever; the
-/// server sees to a client that takes nothing at all.
+/// Chunks in small frames. A client that misses the deadline of a chunk is disconnected, so that it does not hold a permit
+/// for ever; the server handles a client that reads nothing at all.
 struct Framed {
-    piece: Option<Piece>,
-    /// Bytes to come, where they are known.
+    chunk: Option<Chunk>,
+    /// Bytes left to send, if known.
     left: Option<u64>,
-    pieces: BoxStream<'static, Result<Piece, BoxError>>,
-    /// That of the piece.
+    chunks: BoxStream<'static, Result<Chunk, BoxError>>,
+    /// The deadline of the current chunk.
     deadline: Deadline,
 }
 
 impl Framed {
-    fn new(pieces: BoxStream<'static, Result<Piece, BoxError>>) -> Self {
+    fn new(chunks: BoxStream<'static, Result<Chunk, BoxError>>) -> Self {
         Self {
-            piece: None,
+            chunk: None,
             left: None,
-            pieces,
+            chunks,
             deadline: Deadline::default(),
         }
     }
 
-    /// The answer, of so many bytes where they are known.
+    /// The response, with its length if known.
     fn answer(mut self, length: Option<u64>) -> Response {
         self.left = length;
         let deadline = self.deadline.clone();
@@ -205,20 +208,20 @@ impl HttpBody for Framed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         loop {
-            let frame = match &mut self.piece {
-                Some(piece) => piece.next()?,
+            let frame = match &mut self.chunk {
+                Some(chunk) => chunk.next()?,
                 None => None,
             };
             if let Some(frame) = frame {
                 self.left = self.left.map(|left| left - frame.len() as u64);
                 return Poll::Ready(Some(Ok(Frame::data(frame))));
             }
-            self.piece = None;
-            match ready!(self.pieces.poll_next_unpin(cx)) {
-                Some(piece) => {
-                    let piece = piece?;
-                    self.deadline.set(piece.deadline);
-                    self.piece = Some(piece);
+            self.chunk = None;
+            match ready!(self.chunks.poll_next_unpin(cx)) {
+                Some(chunk) => {
+                    let chunk = chunk?;
+                    self.deadline.set(chunk.deadline);
+                    self.chunk = Some(chunk);
                 }
                 None => return Poll::Ready(None),
             }
@@ -234,36 +237,36 @@ impl HttpBody for Framed {
     }
 }
 
-/// An answer of one piece.
-pub fn whole(piece: Piece) -> Response {
-    let length: usize = piece.frames.iter().map(Bytes::len).sum();
-    let framed = Framed::new(futures::stream::iter([Ok(piece)]).boxed());
+/// A response of a single chunk.
+pub fn whole(chunk: Chunk) -> Response {
+    let length: usize = chunk.frames.iter().map(Bytes::len).sum();
+    let framed = Framed::new(futures::stream::iter([Ok(chunk)]).boxed());
     framed.answer(Some(length as u64))
 }
 
-/// An answer of pieces, whose length nobody knows before its end.
-pub fn stream(pieces: impl Stream<Item = Result<Piece, StoreError>> + Send + 'static) -> Response {
-    let pieces = pieces.map(|piece| piece.map_err(Into::into));
-    Framed::new(pieces.boxed()).answer(None)
+/// A response of chunks, whose length is not known in advance.
+pub fn stream(chunks: impl Stream<Item = Result<Chunk, StoreError>> + Send + 'static) -> Response {
+    let chunks = chunks.map(|chunk| chunk.map_err(Into::into));
+    Framed::new(chunks.boxed()).answer(None)
 }
 
-/// The same answer in small frames, each of its own to be taken by the deadline, after a piece that comes first.
-pub fn in_frames(first: Option<Piece>, answer: Response) -> Response {
+/// The same response in small frames, after an optional first chunk. Each part of its body gets its own deadline.
+pub fn in_frames(first: Option<Chunk>, answer: Response) -> Response {
     let (head, body) = answer.into_parts();
-    let pieces = body.into_data_stream().map(|data| match data {
-        Ok(bytes) => Ok(Piece::from(bytes)),
+    let chunks = body.into_data_stream().map(|data| match data {
+        Ok(bytes) => Ok(Chunk::from(bytes)),
         Err(err) => Err(err.into()),
     });
-    let pieces = futures::stream::iter(first.map(Ok)).chain(pieces);
-    let mut framed = Framed::new(pieces.boxed()).answer(None);
+    let chunks = futures::stream::iter(first.map(Ok)).chain(chunks);
+    let mut framed = Framed::new(chunks.boxed()).answer(None);
     *framed.status_mut() = head.status;
     *framed.headers_mut() = head.headers;
     framed
 }
 
-/// Refuses answers without a length over HTTP/1.0, where the end of the connection is the end of the answer: one that was
-/// cut off would look whole. Server-sent events have no end that a client could take for the whole: it connects again and
-/// goes on where it was, so they are sent, to nginx too, which asks with HTTP/1.0 unless it is told otherwise.
+/// Refuses responses without a length over HTTP/1.0, where closing the connection ends the response: a truncated one would
+/// look complete. Server-sent events are exempt: they have no end to mistake, and a client reconnects and resumes. This
+/// lets nginx proxy them, which uses HTTP/1.0 unless configured otherwise.
 pub fn whole_over_http_1_0(version: Version, answer: Response) -> Response {
     let is_endless = answer.headers().get(header::CONTENT_TYPE)
         == Some(&HeaderValue::from_static("text/event-stream"));
@@ -273,10 +276,10 @@ pub fn whole_over_http_1_0(version: Version, answer: Response) -> Response {
     Problem::needs_http_1_1().into_response()
 }
 
-/// By which nginx, and others after its example, are told whether to hold an answer back until their buffers are full.
+/// Tells nginx, and proxies that follow its example, whether to buffer the response.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// The answer with a header that asks proxies to pass on each part of it at once.
+/// Adds a header that asks proxies to pass on each part of the response immediately.
 pub fn unbuffered(mut answer: Response) -> Response {
     let headers = answer.headers_mut();
     headers.insert(BUFFERING, HeaderValue::from_static("no"));

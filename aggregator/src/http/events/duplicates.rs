@@ -14,7 +14,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, AskedOnce, Whole, limit},
+            paging::{self, SinglePageRefusals, Whole, limit},
             problem::Problem,
             query::Query,
         },
@@ -84,7 +84,7 @@ parameters! {
     path = "/duplicates",
     tag = "events",
     params(OfDuplicates),
-    responses((status = OK, body = Duplicates), AskedOnce)
+    responses((status = OK, body = Duplicates), SinglePageRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -93,7 +93,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let known = api.reader.duplicates(topic.clone(), limit).await;
         let known = known.map_err(|err| Problem::internal(&err))?;
         let share = room.bytes() / 2;

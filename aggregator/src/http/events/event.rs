@@ -89,7 +89,7 @@ pub async fn find(
     let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
     let event_id = EventId::new(event_id)
         .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let found = api.reader.event(topic.to_string(), event_id.to_string());
         let found = match found.await {
             Err(StoreError::Index(IndexError::Away)) => return Err(Problem::index_away()),

@@ -20,7 +20,7 @@ use crate::{
         api::Api,
         edge::{
             paging::{self, Room, Row, Rows},
-            streaming::{self, Piece, Text, unbuffered},
+            streaming::{self, Chunk, Text, unbuffered},
         },
     },
     store::{
@@ -75,22 +75,22 @@ pub fn answer(
 
 impl Export {
     /// The lines of the next page that has any, and what follows.
-    async fn next(mut self) -> Result<Option<(Piece, Self)>, StoreError> {
+    async fn next(mut self) -> Result<Option<(Chunk, Self)>, StoreError> {
         let begun = Instant::now();
         while !self.is_at_end && self.left > 0 {
             if begun.elapsed() >= SILENCE {
                 return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
-            let places = self.api.places.piece().await;
+            let places = self.api.permits.chunk().await;
             let scan = self.api.reader.scan(&self.question).await;
             self.extent.limit = self.left.min(paging::MAX_LIMIT);
-            let rows = Rows::lines(Room::Piece, line);
+            let rows = Rows::lines(Room::Chunk, line);
             let reader = &self.api.reader;
             let page = reader.events(Arc::clone(&self.question), self.extent, scan, rows);
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
             if lines.len() > 0 {
-                return Ok(Some((Piece::new(lines, places), self)));
+                return Ok(Some((Chunk::new(lines, places), self)));
             }
         }
         Ok(None)

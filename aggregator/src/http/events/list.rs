@@ -90,7 +90,7 @@ pub async fn list(
         last: i64::MAX,
         limit,
     };
-    let answer = paging::answer(&api.places, async |room| {
+    let answer = paging::answer(&api.permits, async |room| {
         // After the place: a query that waits for a slow client must not hold up other scans.
         let scan = api.reader.scan(&question).await;
         let rows = Rows::items(room, render);

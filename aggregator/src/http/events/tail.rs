@@ -27,7 +27,7 @@ use crate::{
         api::Api,
         edge::{
             paging::SMALL_BYTES,
-            problem::{Cannot, Problem},
+            problem::{Problem, Unavailable},
             query::{Query, unknown_parameter},
             streaming::{self, unbuffered},
         },
@@ -95,7 +95,7 @@ refusals! {
     /// Of `GET /events/tail`.
     Tailing = problems([
         unknown_parameter(&["topic", "latest"]),
-        Problem::unavailable(Cannot::Follow),
+        Problem::unavailable(Unavailable::TooManyTails),
     ]);
 }
 
@@ -140,8 +140,8 @@ pub async fn tail(
         order: Order::OldestFirst,
         ..EventQuery::default()
     };
-    let place = Arc::clone(&api.places.tails).try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable(Cannot::Follow))?;
+    let place = Arc::clone(&api.permits.tails).try_acquire_owned();
+    let place = place.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
     let (position, is_known) = position(&headers, newest);
@@ -302,7 +302,7 @@ impl Tail {
                 return Ok((page, places));
             }
             drop(page);
-            places = self.api.places.piece().await;
+            places = self.api.permits.chunk().await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! Parameters of requests: what their documentation is made of.
+//! Builders for the documentation of request parameters.
 
 use utoipa::openapi::{
     Required,
@@ -6,7 +6,7 @@ use utoipa::openapi::{
     schema::{ObjectBuilder, Type},
 };
 
-/// Types that stand for parameters.
+/// Defines types that represent parameters.
 macro_rules! parameters {
     ($($(#[$doc:meta])* $name:ident = [$($parameter:expr),+ $(,)?];)+) => {$(
         $(#[$doc])*
@@ -23,7 +23,7 @@ macro_rules! parameters {
 }
 pub(in crate::http) use parameters;
 
-/// One in the query.
+/// A query parameter.
 pub fn query(name: &str, description: &str) -> ParameterBuilder {
     ParameterBuilder::new()
         .name(name)
@@ -32,7 +32,7 @@ pub fn query(name: &str, description: &str) -> ParameterBuilder {
         .description(Some(description))
 }
 
-/// One in the head of the request.
+/// A header parameter.
 pub fn header(name: &str, description: &str) -> ParameterBuilder {
     query(name, description).parameter_in(ParameterIn::Header)
 }
@@ -46,7 +46,7 @@ pub fn number(least: u64, most: u64, default: Option<u64>) -> ObjectBuilder {
         .default(default.map(Into::into))
 }
 
-/// A limit as a number of the document.
+/// A limit as a number in the document.
 pub fn whole(number: impl TryInto<u64>) -> u64 {
-    number.try_into().ok().expect("limits are small")
+    number.try_into().ok().expect("limits fit 64 bits")
 }

@@ -1,5 +1,4 @@
-//! What operations are refused with. The examples are what the functions make that make the answers, and headers are told
-//! where these have them.
+//! The error responses of operations. Examples and headers are taken from the problems that the service responds with.
 
 use std::collections::BTreeMap;
 
@@ -15,10 +14,10 @@ use utoipa::{
 
 use crate::http::edge::problem::Problem;
 
-/// As the service makes them.
+/// A request id as the service generates them.
 const REQUEST_ID: &str = "711a0c1a438f30044d1e3a8084ce60b2";
 
-/// Types that stand for answers.
+/// Defines types that represent responses.
 macro_rules! refusals {
     ($($(#[$doc:meta])* $name:ident = $refusals:expr;)+) => {$(
         $(#[$doc])*
@@ -36,11 +35,11 @@ macro_rules! refusals {
 }
 pub(in crate::http) use refusals;
 
-/// Answers by status.
+/// Error responses by status.
 #[derive(Default)]
 pub struct Refusals(BTreeMap<u16, Response>);
 
-/// Refusals with problem documents.
+/// Error responses with problem documents.
 pub fn problems(problems: impl IntoIterator<Item = Problem>) -> Refusals {
     Refusals::default().problems(problems)
 }
@@ -57,7 +56,7 @@ impl Refusals {
         self
     }
 
-    /// Adds one, with its body as an example.
+    /// Adds a problem, with its body as an example.
     pub fn add(
         &mut self,
         problem: Problem,
@@ -100,7 +99,7 @@ impl Refusals {
         response
     }
 
-    /// The answers, as the document has them.
+    /// The responses for the document.
     pub fn responses(self) -> BTreeMap<String, RefOr<Response>> {
         let by_status = self.0.into_iter();
         by_status
@@ -116,13 +115,13 @@ pub fn reference<T: ToSchema>() -> Ref {
 
 /// A body as an example.
 pub fn as_json(body: impl serde::Serialize) -> Value {
-    serde_json::to_value(body).expect("its keys are texts")
+    serde_json::to_value(body).expect("its keys are strings")
 }
 
 fn retry_after() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::Integer))
-        .description(Some("In so many seconds it can be tried again."))
+        .description(Some("Seconds after which to try again."))
         .build()
 }
 
@@ -130,7 +129,7 @@ fn accept_encoding() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
         .description(Some(
-            "How a body may be packed; with an unknown Content-Encoding only.",
+            "The supported codings; only sent for an unknown Content-Encoding.",
         ))
         .build()
 }
@@ -138,11 +137,11 @@ fn accept_encoding() -> Header {
 fn upgrade() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
-        .description(Some("The version of HTTP that is needed."))
+        .description(Some("The version of HTTP that is required."))
         .build()
 }
 
-/// A header's name as it is written for people.
+/// A header's name in its usual case.
 fn canonical(name: &str) -> String {
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at(1);

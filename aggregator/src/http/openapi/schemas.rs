@@ -1,4 +1,4 @@
-//! Bodies that are read by hand, so that what came is kept: what their schemas are made of.
+//! Schemas for bodies that are parsed by hand, so that their bytes are kept as received.
 
 use shared::event::MAX_NAME_BYTES;
 use utoipa::{
@@ -9,7 +9,7 @@ use utoipa::{
     },
 };
 
-/// Types that stand for a schema, and the types that it refers to.
+/// Defines types that represent a schema, each with the types that it refers to.
 macro_rules! schemas {
     ($($(#[$doc:meta])* $name:ident($($of:ty),*) = $schema:expr;)+) => {$(
         $(#[$doc])*
@@ -36,10 +36,10 @@ macro_rules! schemas {
 }
 pub(in crate::http) use schemas;
 
-/// There are no properties but those that are named.
+/// No other properties than the declared ones.
 pub const NO_OTHER: AdditionalProperties<Schema> = AdditionalProperties::FreeForm(false);
 
-/// The schema of a type, which is told elsewhere in the document.
+/// A reference to the schema of a type.
 pub fn to<T: ToSchema>() -> Ref {
     Ref::from_schema_name(T::name())
 }
@@ -49,7 +49,7 @@ pub fn text() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
 }
 
-/// A text that names something: the limit is of its bytes in UTF-8, which no keyword can say, and as many characters hold.
+/// A name. Its limit is in bytes of UTF-8, which no keyword can express, so the schema limits the characters to that number.
 pub fn name() -> ObjectBuilder {
     text().min_length(Some(1)).max_length(Some(MAX_NAME_BYTES))
 }
@@ -59,7 +59,7 @@ pub fn time() -> ObjectBuilder {
     text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
 }
 
-/// Bytes: base64 with padding, the bits behind the last byte zero.
+/// Bytes: base64 with padding, with the unused bits of the last character zero.
 pub fn base64() -> ObjectBuilder {
     let pattern =
         "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";

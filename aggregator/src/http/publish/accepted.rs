@@ -1,4 +1,4 @@
-//! What the sender of accepted events is told.
+//! The response to a request whose events were accepted.
 
 use axum::{
     Json,
@@ -7,9 +7,9 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What the sender of accepted events is told: with wait=stored also outcome and sequence for one event, or outcomes for
-/// several.
-// One flat object: generators of clients lose members of what is put together by allOf or oneOf.
+/// The response to a request whose events were accepted. With wait=stored it also has outcome and sequence for one event,
+/// or outcomes for several.
+// One flat object: client generators lose members of schemas that are composed by allOf or oneOf.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Accepted {
@@ -18,13 +18,13 @@ pub struct Accepted {
     message: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub outcome: Option<Said>,
+    pub outcome: Option<OutcomeKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub sequence: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub outcomes: Option<Vec<Shown>>,
+    pub outcomes: Option<Vec<EventOutcome>>,
 }
 
 impl Accepted {
@@ -39,31 +39,31 @@ impl Accepted {
         }
     }
 
-    /// The answer, once all of `received` events are in the stream.
+    /// The response once all of the `received` events are in the stream.
     pub fn answer(received: usize) -> Response {
         Json(Self::of(received, "Events queued for processing")).into_response()
     }
 }
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Outcome)]
-pub struct Shown {
-    pub outcome: Said,
-    /// Of the event that is stored under its identity.
+pub struct EventOutcome {
+    pub outcome: OutcomeKind,
+    /// The sequence of the event that is stored with its identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub sequence: Option<i64>,
 }
 
-/// [`Outcome`](crate::store::Outcome) in a word.
+/// The kind of an outcome.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Said {
+pub enum OutcomeKind {
     Stored,
     Duplicate,
     Conflict,
     Rejected,
-    /// Not known in time: it is in the stream.
+    /// Not known in time; the event is in the stream.
     Pending,
 }

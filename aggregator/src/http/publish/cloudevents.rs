@@ -1,5 +1,5 @@
-//! `POST /cloudevents`: `CloudEvents` 1.0 by their HTTP binding, in all three of its modes. Everything is valid, or
-//! nothing is published.
+//! `POST /cloudevents`: `CloudEvents` 1.0 over their HTTP binding, in all three modes. Nothing is published unless every
+//! event is valid.
 
 mod binary;
 pub mod schema;
@@ -7,7 +7,7 @@ pub mod schema;
 use std::time::Duration;
 
 use axum::{
-    extract::{Request, State as Extract},
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -24,13 +24,13 @@ use utoipa::openapi::SchemaFormat;
 use self::schema::{CloudEvent, CloudEvents, Data};
 use super::{
     accepted::Accepted,
-    intake::{self, MAX_EVENTS, refused},
-    refusals::publishing,
-    waiting::{self, Waiting},
+    intake::{self, IntakeState, MAX_EVENTS, refused},
+    refusals::event_refusals,
+    waiting::{self, WaitParameters},
 };
 use crate::http::{
     edge::{
-        body::Packed,
+        body::ContentEncoding,
         problem::{ItemErrors, Problem},
     },
     openapi::{
@@ -52,7 +52,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// None where the request says of no mode that it has it, or of another format than JSON.
+    /// `None` if the headers name none of the modes, or a format other than JSON.
     fn of(headers: &HeaderMap) -> Option<Self> {
         let kind = headers.get(header::CONTENT_TYPE);
         let kind = String::from_utf8_lossy(kind.map_or(b"", |kind| kind.as_bytes()));
@@ -65,7 +65,7 @@ impl Mode {
         }
     }
 
-    /// The events' JSON, not yet looked into.
+    /// The JSON of the events, which is not validated yet.
     fn elements(&self, body: &Bytes) -> Result<Vec<Bytes>, Problem> {
         match self {
             Self::Structured => {
@@ -82,36 +82,36 @@ impl Mode {
 parameters! {
     /// Of `POST /cloudevents` in the binary mode.
     Attributes = [
-        parameters::header("ce-specversion", "In the binary mode 1.0.").schema(Some(text().enum_values(Some(["1.0"])))),
-        parameters::header("ce-type", "In the binary mode the topic.").schema(Some(text().min_length(Some(1)))),
-        parameters::header("ce-source", "In the binary mode the source.").schema(Some(text().min_length(Some(1)))),
-        parameters::header("ce-id", "In the binary mode, with the source, the event_id.").schema(Some(text().min_length(Some(1)))),
-        // Of a format of its own: a generator that makes a type of date-time cannot put it into a header.
-        parameters::header("ce-time", "In the binary mode the timestamp: RFC 3339 with an offset.")
+        parameters::header("ce-specversion", "Binary mode: 1.0.").schema(Some(text().enum_values(Some(["1.0"])))),
+        parameters::header("ce-type", "Binary mode: the topic.").schema(Some(text().min_length(Some(1)))),
+        parameters::header("ce-source", "Binary mode: the source.").schema(Some(text().min_length(Some(1)))),
+        parameters::header("ce-id", "Binary mode: with the source, the event_id.").schema(Some(text().min_length(Some(1)))),
+        // Not date-time: client generators that map that to a type of their own cannot write it as a header.
+        parameters::header("ce-time", "Binary mode: the timestamp, RFC 3339 with an offset.")
             .schema(Some(text().format(Some(SchemaFormat::Custom("rfc3339".to_owned()))))),
     ];
 }
 
 refusals! {
     /// Of `POST /cloudevents`.
-    CloudEventing = publishing().problems([Problem::not_cloudevents_type()]);
+    CloudEventRefusals = event_refusals().problems([Problem::not_cloudevents_type()]);
 }
 
-/// Takes `CloudEvents` 1.0: one, an array of them, or one in headers and body.
+/// Publishes `CloudEvents` 1.0: one, an array of them, or one in headers and body.
 #[utoipa::path(
     post,
     path = "/cloudevents",
     tag = "publish",
-    params(Waiting, Packed, Attributes),
+    params(WaitParameters, ContentEncoding, Attributes),
     request_body(content(
         (CloudEvent = "application/cloudevents+json"),
         (CloudEvents = "application/cloudevents-batch+json"),
         (Data = "application/json")
     )),
-    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), CloudEventing)
+    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), CloudEventRefusals)
 )]
 pub async fn publish(
-    Extract(state): Extract<intake::State>,
+    State(state): State<IntakeState>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -121,7 +121,7 @@ pub async fn publish(
     send(&state, mode, &body.bytes, waiting).await
 }
 
-/// By which a sender names itself, as `HTTP 1.1 Web Hooks for Event Delivery`, section 4, has it.
+/// The sender's name, by `HTTP 1.1 Web Hooks for Event Delivery`, section 4.
 const REQUEST_ORIGIN: HeaderName = HeaderName::from_static("webhook-request-origin");
 const ALLOWED_ORIGIN: HeaderName = HeaderName::from_static("webhook-allowed-origin");
 const ALLOWED_RATE: HeaderName = HeaderName::from_static("webhook-allowed-rate");
@@ -136,8 +136,8 @@ parameters! {
 
 /// Agrees to the delivery of `CloudEvents` by web hook.
 ///
-/// A sender asks before its first delivery, with WebHook-Request-Origin. Without that header it is answered with 204, as
-/// OPTIONS is everywhere.
+/// A sender asks for permission before its first delivery, with the header WebHook-Request-Origin. Without it the response is
+/// 204, as for OPTIONS on every other path.
 #[utoipa::path(
     options,
     path = "/cloudevents",
@@ -147,10 +147,10 @@ parameters! {
         (status = OK, description = "Any sender may deliver at any rate", headers(
             ("WebHook-Allowed-Origin" = String, description = "The sender's own WebHook-Request-Origin."),
             ("WebHook-Allowed-Rate" = String, description = "`*`: there is no limit."),
-            ("Allow" = String, description = "The methods that the path takes.")
+            ("Allow" = String, description = "The methods that the path supports.")
         )),
         (status = NO_CONTENT, description = "Without WebHook-Request-Origin", headers(
-            ("Allow" = String, description = "The methods that the path takes.")
+            ("Allow" = String, description = "The methods that the path supports.")
         ))
     )
 )]
@@ -166,18 +166,18 @@ pub async fn handshake(headers: HeaderMap) -> Response {
     (allow, agreed).into_response()
 }
 
-/// Publishes what a body holds, which has to be whole and valid.
+/// Publishes the events of a complete body.
 pub async fn send(
-    state: &intake::State,
+    state: &IntakeState,
     mode: Mode,
     body: &Bytes,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let events = intake::parse_aside(body, move |body| parse(&mode, body)).await?;
+    let events = intake::parse_body(body, move |body| parse(&mode, body)).await?;
     if events.is_empty() {
         return Ok(Accepted::answer(0));
     }
-    // They are no pieces of the body, and can be several times its bytes.
+    // The JSON of the events is not a slice of the body, and can be several times its size.
     let mut held = state.intake.hold();
     held.add(events.iter().map(|event| event.json.len()).sum())?;
     waiting::deliver(&state.api, events, waiting).await
@@ -188,11 +188,12 @@ fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     let mut events = Vec::with_capacity(elements.len());
     let mut errors = ItemErrors::default();
     for (index, json) in elements.into_iter().enumerate() {
-        // Arrival fills in the time that an event does not have: the stream's, when the message is taken from it.
+        // An event without a time is written with a null timestamp; the consumer fills in the stream's time of arrival.
         match cloudevent::parse(&json, 0) {
             Ok(event) => events.push(Outgoing {
                 json: event.to_json(),
                 topic: event.topic,
+                event_id: event.event_id,
             }),
             Err(violations) => errors.add(Some(index), violations),
         }

@@ -1,4 +1,4 @@
-//! The intake that all ways in share: it reads a body aside where that takes long, and puts events on the stream.
+//! What all publishing routes share: parsing large bodies off the async threads, and putting events on the stream.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
         api::Api,
         edge::{
             body::Intake,
-            problem::{Cannot, ItemErrors, Problem},
+            problem::{ItemErrors, Problem, Unavailable},
         },
     },
     store::StreamPlace,
@@ -28,22 +28,22 @@ pub const MAX_EVENTS: usize = 10_000;
 /// How long a request waits for its `PubAck`s.
 const CONFIRM_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A body of more bytes is parsed on a thread of its own, so that other requests go on.
-pub const PARSE_ASIDE_BYTES: usize = 128 * 1024;
+/// A larger body is parsed on a blocking thread, so that it does not hold up other requests.
+const PARSE_INLINE_BYTES: usize = 128 * 1024;
 
-/// What the handler works with.
+/// The state of the handlers that publish.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct IntakeState {
     pub api: Arc<Api>,
     pub intake: Intake,
 }
 
-/// What `parse` makes of a body, on a thread of its own where that takes long.
-pub async fn parse_aside(
+/// Parses a body with `parse`: inline up to [`PARSE_INLINE_BYTES`], otherwise on a blocking thread.
+pub async fn parse_body(
     body: &Bytes,
     parse: impl FnOnce(&Bytes) -> Result<Vec<Outgoing>, Problem> + Send + 'static,
 ) -> Result<Vec<Outgoing>, Problem> {
-    if body.len() <= PARSE_ASIDE_BYTES {
+    if body.len() <= PARSE_INLINE_BYTES {
         return parse(body);
     }
     let body = body.clone();
@@ -51,43 +51,43 @@ pub async fn parse_aside(
     parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
-/// Puts valid events on the stream. Returns the place of each there.
+/// Puts valid events on the stream. Returns the position of each in it.
 pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, Problem> {
     let received = events.len();
-    // The client would keep what is published now and send it at some later time.
+    // The NATS client would buffer what is published now and send it at some later time.
     if !api.broker.connection.is_connected() {
-        return Err(Problem::unavailable(Cannot::Reach));
+        return Err(Problem::unavailable(Unavailable::BrokerUnreachable));
     }
-    // The stream may lose it, or its PubAck may come too early.
+    // The stream may lose events, or acknowledge them before they are durable.
     if api.process.health.is_failing(Part::Stream) {
-        return Err(Problem::unavailable(Cannot::Agree));
+        return Err(Problem::unavailable(Unavailable::BrokerRefuses));
     }
     let confirmed = async { api.broker.publisher.submit(events).await?.confirmed().await };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
         Ok(Ok(confirmed)) => Ok(confirmed.positions),
-        Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Cannot::Take)),
+        Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Unavailable::StreamFull)),
         Ok(Err(err @ PublishError::Refused(_))) => {
-            error!(error = %err, events = received, "the broker will never take a request's events");
-            Err(Problem::unavailable(Cannot::Agree))
+            error!(error = %err, events = received, "the broker refuses a request's events");
+            Err(Problem::unavailable(Unavailable::BrokerRefuses))
         }
         Ok(Err(err)) => {
             warn!(error = %err, events = received, "a request was not confirmed");
-            Err(Problem::unavailable(Cannot::Confirm))
+            Err(Problem::unavailable(Unavailable::Unconfirmed))
         }
         Err(_) => {
             warn!(events = received, "a request was not confirmed in time");
-            Err(Problem::unavailable(Cannot::Confirm))
+            Err(Problem::unavailable(Unavailable::Unconfirmed))
         }
     }
 }
 
-/// The request has more than [`MAX_EVENTS`].
+/// 422: the request has more than [`MAX_EVENTS`].
 pub fn too_many(total: usize) -> Problem {
-    let message = format!("there are {total} events in it, at most {MAX_EVENTS} are taken");
+    let message = format!("the request has {total} events, at most {MAX_EVENTS} are accepted");
     refused(Code::TooMany, message)
 }
 
-/// The request as a whole is not valid.
+/// 422: the request as a whole is not valid.
 pub fn refused(code: Code, message: String) -> Problem {
     let mut errors = ItemErrors::default();
     errors.add(None, vec![Violation::new(None, code, message.clone())]);

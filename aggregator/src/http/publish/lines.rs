@@ -1,4 +1,4 @@
-//! Newline-delimited JSON: each line that is not blank is an element.
+//! Newline-delimited JSON: each non-blank line is an element.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -12,14 +12,14 @@ use crate::http::{
 schemas! {
     /// Lines of JSON.
     Lines() = text()
-        .description(Some("An event on each line that is not blank, as JSON."))
+        .description(Some("One event per line, as JSON. Blank lines are skipped."))
         .build();
 }
 
-/// The elements of a body, at most `most` of them kept.
+/// The elements of a body: the first `most` are kept, all are counted.
 ///
 /// # Errors
-/// 400 for the first line that is not JSON.
+/// 400 at the first line that is not JSON.
 pub fn elements(body: &Bytes, most: usize) -> Result<Elements, Problem> {
     let mut kept = Vec::new();
     let mut total = 0;
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blank_lines_and_carriage_returns_are_no_elements() {
+    fn blank_lines_and_carriage_returns_are_not_elements() {
         let body = Bytes::from_static(b"\n{\"a\":1}\r\n \t\r\n  7 \n[2]");
         let Elements { kept, total } = elements(&body, 2).unwrap();
         assert_eq!(kept, ["{\"a\":1}", "7"]);
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_holds_one_value_and_all_of_it() {
+    fn a_line_holds_exactly_one_complete_value() {
         for wrong in ["{} {}", "{\n}", "[1,\n2]", "\"a"] {
             assert!(elements(&Bytes::from(wrong), 2).is_err(), "{wrong}");
         }

@@ -1,11 +1,11 @@
-//! `POST /publish`: everything is valid, or nothing is published; success means that all of it is in the stream.
+//! `POST /publish`: nothing is published unless every event is valid; success means that all events are in the stream.
 
 pub mod schema;
 
 use std::time::Duration;
 
 use axum::{
-    extract::{Request, State as Extract},
+    extract::{Request, State},
     http::StatusCode,
     response::Response,
 };
@@ -21,26 +21,26 @@ use shared::{
 use self::schema::Events;
 use super::{
     accepted::Accepted,
-    intake::{MAX_EVENTS, State, parse_aside, refused, too_many},
+    intake::{IntakeState, MAX_EVENTS, parse_body, refused, too_many},
     lines::{self, Lines},
-    refusals::publishing,
-    waiting::{self, Waiting, deliver},
+    refusals::event_refusals,
+    waiting::{self, WaitParameters, deliver},
 };
 use crate::http::{
     api::Api,
     edge::{
-        body::{Packed, media_type},
+        body::{ContentEncoding, media_type},
         problem::{ItemErrors, Problem},
     },
     openapi::refusals::refusals,
 };
 
-/// How the events of a body are told apart.
+/// How a body holds events.
 #[derive(Debug, Clone, Copy)]
 pub enum Layout {
     /// One event, an array of events, or `{"events":[…]}`.
     Json,
-    /// An event on each line that has one (<https://github.com/ndjson/ndjson-spec>).
+    /// One event per line; blank lines are skipped (<https://github.com/ndjson/ndjson-spec>).
     Lines,
 }
 
@@ -58,23 +58,23 @@ impl Layout {
 
 refusals! {
     /// Of `POST /publish`.
-    Publishing = publishing().problems([Problem::not_events_type()]);
+    PublishRefusals = event_refusals().problems([Problem::not_events_type()]);
 }
 
-/// Takes one event, an array of events, `{"events":[…]}`, or an event on each line.
+/// Publishes one event, an array of events, `{"events":[…]}`, or one event per line.
 ///
-/// All of them are valid, or nothing is published. Success means that every event is in the stream; with `wait=stored` the
-/// answer says what became of each.
+/// Nothing is published unless every event is valid. Success means that every event is in the stream; with `wait=stored`
+/// the response gives the outcome of each.
 #[utoipa::path(
     post,
     path = "/publish",
     tag = "publish",
-    params(Waiting, Packed),
+    params(WaitParameters, ContentEncoding),
     request_body(content((Events = "application/json"), (Lines = "application/x-ndjson"))),
-    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), Publishing)
+    responses((status = OK, body = Accepted), (status = ACCEPTED, body = Accepted), PublishRefusals)
 )]
 pub async fn publish(
-    Extract(state): Extract<State>,
+    State(state): State<IntakeState>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -85,21 +85,21 @@ pub async fn publish(
     send(&state.api, layout, &body.bytes, waiting).await
 }
 
-/// Publishes what a body holds, which has to be whole and valid.
+/// Publishes the events of a complete body.
 pub async fn send(
     api: &Api,
     layout: Layout,
     body: &Bytes,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let events = parse_aside(body, move |body| parse(layout, body)).await?;
+    let events = parse_body(body, move |body| parse(layout, body)).await?;
     deliver(api, events, waiting).await
 }
 
 fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     let Elements { kept, total } = match layout {
         Layout::Json => elements(body).map_err(|problem| {
-            let hint = "for an event on each line send Content-Type: application/x-ndjson";
+            let hint = "for one event per line send Content-Type: application/x-ndjson";
             let is_several = problem.status() == StatusCode::BAD_REQUEST && is_several(body);
             problem.with_hint_if(is_several, hint)
         })?,
@@ -107,12 +107,12 @@ fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
             .map_err(|problem| problem.with_hint_if(is_one(body), AS_JSON))?,
     };
     if total == 0 {
-        return Err(refused(Code::Empty, "there is no event in it".to_owned()));
+        return Err(refused(Code::Empty, "the request has no events".to_owned()));
     }
     if total > MAX_EVENTS {
         return Err(too_many(total));
     }
-    // Events are slices of the body: few of them would hold all of it in memory after the request is gone.
+    // Events are slices of the body: a few small ones would keep all of it in memory after the request has ended.
     let is_sparse = kept.iter().map(Bytes::len).sum::<usize>() < body.len() / 2;
     let mut events = Vec::with_capacity(total);
     let mut errors = ItemErrors::default();
@@ -120,6 +120,7 @@ fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
         match Event::parse(&json) {
             Ok(event) => events.push(Outgoing {
                 topic: event.topic,
+                event_id: event.event_id,
                 json: if is_sparse {
                     Bytes::copy_from_slice(&json)
                 } else {
@@ -137,10 +138,10 @@ fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {
     Err(Problem::invalid_events(errors).with_hint_if(is_array, AS_JSON))
 }
 
-/// What the sender of one JSON document as lines is told.
+/// The hint for a single JSON document that was sent as lines.
 const AS_JSON: &str = "send an array of events with Content-Type: application/json";
 
-/// Whether a body begins with a whole JSON value and has something after it.
+/// Whether a body begins with a complete JSON value that is followed by anything but white space.
 fn is_several(body: &[u8]) -> bool {
     let mut values = Deserializer::from_slice(body).into_iter::<IgnoredAny>();
     matches!(values.next(), Some(Ok(_))) && !body[values.byte_offset()..].trim_ascii().is_empty()
@@ -157,8 +158,9 @@ fn elements(body: &Bytes) -> Result<Elements, Problem> {
             Ok(Some(elements)) => return Ok(elements),
             Ok(None) => {}
             Err(err) if err.is_data() => {
-                let message =
-                    format!("an object with events has a list there and nothing else: {err}");
+                let message = format!(
+                    "an object with the member events must hold an array in it and no other member: {err}"
+                );
                 return Err(refused(Code::WrongType, message));
             }
             Err(err) => return Err(Problem::not_json(&err)),

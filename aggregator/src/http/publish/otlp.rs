@@ -1,7 +1,7 @@
 //! `POST /v1/logs`: OTLP/HTTP (<https://opentelemetry.io/docs/specs/otlp/#otlphttp>). Each log record is an event.
 //!
-//! Records that cannot be events are reported as rejected, and the others are accepted; success means that these are in the
-//! stream. Senders try again after 429, 502, 503 and 504 only: with any other error they drop the request.
+//! Records that cannot become events are reported as rejected, and the others are accepted; success means that these are in
+//! the stream. Senders retry after 429, 502, 503 and 504 only: after any other error they drop the request.
 
 pub mod answer;
 mod collect;
@@ -17,7 +17,7 @@ mod value;
 use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
-    extract::{Request, State as Extract},
+    extract::{Request, State},
     http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
@@ -29,31 +29,34 @@ use self::{
     request::Encoding,
     schema::{Logs, Message},
 };
-use super::{intake, refusals::on_the_way};
+use super::{
+    intake::{self, IntakeState},
+    refusals::stream_problems,
+};
 use crate::http::{
     edge::{
-        body::{Held, Packed, Taken, media_type, not_json, of_a_body},
+        body::{ContentEncoding, HeldBytes, ReceivedBody, body_problems, media_type, not_json},
         problem::Problem,
     },
     openapi::refusals::{Refusals, problems, refusals},
 };
 
-/// Requests that are decoded at once. The record at hand can take some sixty times its bytes, up to 30 MiB.
-const MAX_DECODED: usize = 4;
+/// Requests that are decoded concurrently. The current record of each can take about sixty times its bytes, up to 30 MiB.
+const MAX_DECODING: usize = 4;
 
-/// What the handler works with.
+/// The state of the handler.
 #[derive(Debug, Clone)]
-pub struct State {
-    publish: intake::State,
-    places: Arc<Semaphore>,
+pub struct OtlpState {
+    publish: IntakeState,
+    permits: Arc<Semaphore>,
 }
 
-impl State {
-    /// The same service and intake as for other events.
-    pub fn new(publish: intake::State) -> Self {
+impl OtlpState {
+    /// Uses the intake that the other publishing routes use.
+    pub fn new(publish: IntakeState) -> Self {
         Self {
             publish,
-            places: Arc::new(Semaphore::new(MAX_DECODED)),
+            permits: Arc::new(Semaphore::new(MAX_DECODING)),
         }
     }
 }
@@ -70,56 +73,66 @@ impl Encoding {
 
 refusals! {
     /// Of `POST /v1/logs`.
-    Exporting = Refusals::default()
-        .otlp(of_a_body())
-        .otlp(on_the_way())
-        .otlp([Problem::undecodable("ExportLogsServiceRequest in JSON is an object".to_owned()), not_json()])
+    LogsRefusals = Refusals::default()
+        .otlp(body_problems())
+        .otlp(stream_problems())
+        .otlp([Problem::undecodable("ExportLogsServiceRequest in JSON must be an object".to_owned()), not_json()])
         .problems([Problem::not_otlp_type()]);
 }
 
-/// Takes log records of OpenTelemetry, each as an event.
+/// Publishes OpenTelemetry log records, each as an event.
 ///
-/// Answers are in the encoding of the request. `partialSuccess` reports records that cannot be events, and names members that
-/// OTLP does not define, which are ignored. Arrays and maps may be nested 30 levels deep.
+/// The response has the encoding of the request. `partialSuccess` reports records that cannot become events, and names members
+/// that OTLP does not define, which are ignored. Arrays and maps may be nested at most 30 levels deep.
 #[utoipa::path(
     post,
     path = "/v1/logs",
     tag = "publish",
-    params(Packed),
+    params(ContentEncoding),
     request_body(content((Logs = "application/json"), (Message = "application/x-protobuf"))),
     responses(
         (status = OK, content((Exported = "application/json"), (Message = "application/x-protobuf"))),
-        Exporting
+        LogsRefusals
     )
 )]
-pub async fn logs(Extract(state): Extract<State>, request: Request) -> Response {
+pub async fn logs(State(state): State<OtlpState>, request: Request) -> Response {
     let Some(encoding) = Encoding::of(request.headers()) else {
         return Problem::not_otlp_type().into_response();
     };
-    match take(&state, encoding, request).await {
+    match export(&state, encoding, request).await {
         Ok(exported) => answer(encoding, &exported),
         Err(problem) => refusal(encoding, problem),
     }
 }
 
 refusals! {
-    /// Of what else OTLP has.
-    OtherSignal = problems([not_logs("/v1/traces")]).otlp([not_logs("/v1/traces")]);
+    /// Of the OTLP signals other than logs.
+    OtherSignalRefusals = problems([not_logs("/v1/traces")]).otlp([not_logs("/v1/traces")]);
 }
 
-/// Says that traces are not taken, only logs are.
-#[utoipa::path(post, path = "/v1/traces", tag = "publish", responses(OtherSignal))]
+/// Refuses traces: only logs are supported.
+#[utoipa::path(
+    post,
+    path = "/v1/traces",
+    tag = "publish",
+    responses(OtherSignalRefusals)
+)]
 pub async fn traces(uri: Uri, headers: HeaderMap) -> Response {
-    not_taken(&uri, &headers)
+    unsupported(&uri, &headers)
 }
 
-/// Says that metrics are not taken, only logs are.
-#[utoipa::path(post, path = "/v1/metrics", tag = "publish", responses(OtherSignal))]
+/// Refuses metrics: only logs are supported.
+#[utoipa::path(
+    post,
+    path = "/v1/metrics",
+    tag = "publish",
+    responses(OtherSignalRefusals)
+)]
 pub async fn metrics(uri: Uri, headers: HeaderMap) -> Response {
-    not_taken(&uri, &headers)
+    unsupported(&uri, &headers)
 }
 
-fn not_taken(uri: &Uri, headers: &HeaderMap) -> Response {
+fn unsupported(uri: &Uri, headers: &HeaderMap) -> Response {
     let problem = not_logs(uri.path());
     match Encoding::of(headers) {
         Some(encoding) => refusal(encoding, problem),
@@ -127,25 +140,29 @@ fn not_taken(uri: &Uri, headers: &HeaderMap) -> Response {
     }
 }
 
-/// 404 for what OTLP has beside logs.
+/// 404 for the OTLP signals other than logs.
 pub fn not_logs(path: &str) -> Problem {
     Problem::not_found(format!(
-        "{path} is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address"
+        "{path} is not supported, only logs are, at /v1/logs: do not export traces and metrics to this address"
     ))
 }
 
-async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exported, Problem> {
-    let intake::State { api, intake } = &state.publish;
+async fn export(
+    state: &OtlpState,
+    encoding: Encoding,
+    request: Request,
+) -> Result<Exported, Problem> {
+    let IntakeState { api, intake } = &state.publish;
     let (head, body) = request.into_parts();
     let body = intake.take(&head.headers, body).await?;
-    let counted = intake.hold();
-    let place = Arc::clone(&state.places).acquire_owned().await;
-    let place = place.expect("the semaphore is never closed");
+    let held = intake.hold();
+    let permit = Arc::clone(&state.permits).acquire_owned().await;
+    let permit = permit.expect("the semaphore is never closed");
     let topic = api.otlp.topic.clone();
-    // The body and the place go with it: it goes on where the sender does not wait for its end.
+    // The task owns the body and the permit, because it continues if the sender disconnects.
     let collecting = spawn_blocking(move || {
-        let _place = place;
-        collect(encoding, &body, counted, &topic)
+        let _permit = permit;
+        collect(encoding, &body, held, &topic)
     });
     let collected = collecting.await;
     let mut collected =
@@ -165,8 +182,8 @@ async fn take(state: &State, encoding: Encoding, request: Request) -> Result<Exp
 /// The events of a body.
 fn collect(
     encoding: Encoding,
-    body: &Taken,
-    held: Held,
+    body: &ReceivedBody,
+    held: HeldBytes,
     topic_attribute: &str,
 ) -> Result<Collected, Problem> {
     let mut collector = Collector::new(topic_attribute, held);
@@ -174,7 +191,7 @@ fn collect(
     Ok(collector.finish())
 }
 
-/// What the sender is told: records that were rejected, and members that were ignored, which OTLP calls a warning.
+/// The response: records that were rejected, and members that were ignored, which OTLP calls a warning.
 fn exported(collected: &Collected) -> Exported {
     let rejected = collected.rejected;
     let mut reasons = collected.reasons.clone();
@@ -184,7 +201,7 @@ fn exported(collected: &Collected) -> Exported {
     }
     if !collected.unknown.is_empty() {
         reasons.push(format!(
-            "ignored what OTLP does not define: {}; names in its JSON are written as in resourceLogs, not as in resource_logs",
+            "ignored members that OTLP does not define: {}; member names in its JSON are in camel case: resourceLogs, not resource_logs",
             collected.unknown.join(", ")
         ));
     }

@@ -1,4 +1,4 @@
-//! `?wait=stored`: the answer comes after the COMMIT and says what became of each event.
+//! `?wait=stored`: the response is sent after the COMMIT and gives the outcome of each event.
 
 use std::time::Duration;
 
@@ -6,26 +6,19 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
-use shared::{
-    event::{Code, Event},
-    publish::Outgoing,
-};
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, timeout_at},
-};
+use shared::{event::Code, publish::Outgoing};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
-    accepted::{Accepted, Said, Shown},
-    intake::{PARSE_ASIDE_BYTES, put},
+    accepted::{Accepted, EventOutcome, OutcomeKind},
+    intake::put,
 };
 use crate::{
     http::{
         api::Api,
         edge::{
             paging::{Room, Whole},
-            problem::{Cannot, Problem},
+            problem::{Problem, Unavailable},
             query::Query,
         },
         openapi::{
@@ -36,21 +29,21 @@ use crate::{
     store::{Outcome, Wait},
 };
 
-/// How long an answer waits where the request does not say.
+/// How long a response waits if the request does not set `wait_ms`.
 pub const DEFAULT: Duration = Duration::from_secs(5);
 
-/// How long a request may have it wait.
+/// Longest wait that a request may ask for.
 pub const LONGEST: Duration = Duration::from_secs(30);
 
-/// The parameters that are read here. Others are left alone: senders put what they like there.
+/// The parameters that are read here. Others are ignored: senders may add their own.
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
 
 parameters! {
     /// Of `POST /publish` and `POST /cloudevents`.
-    Waiting = [
-        parameters::query("wait", "stored: the answer comes after the COMMIT and says what became of each event.")
+    WaitParameters = [
+        parameters::query("wait", "stored: the response is sent after the COMMIT and gives the outcome of each event.")
             .schema(Some(text().enum_values(Some(["stored"])))),
-        parameters::query("wait_ms", "So many milliseconds it waits at most.").schema(Some(number(
+        parameters::query("wait_ms", "Longest wait in milliseconds.").schema(Some(number(
             1,
             whole(LONGEST.as_millis()),
             Some(whole(DEFAULT.as_millis())),
@@ -58,10 +51,10 @@ parameters! {
     ];
 }
 
-/// How long the answer is to wait; none where it is not.
+/// How long the response has to wait, or `None` if it does not.
 ///
 /// # Errors
-/// 422 where the query says it wrong.
+/// 422 if `wait` or `wait_ms` is not valid.
 pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     let query = Query::parse_many(query, &KNOWN, |name| !KNOWN.contains(&name))?;
     let time = match query.text("wait_ms") {
@@ -85,60 +78,54 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     }
 }
 
-/// Puts valid events on the stream, and answers once all of them are there; where it is to wait, once they are stored.
+/// Puts valid events on the stream and responds once all of them are in it, or with `waiting`, once they are stored.
 pub async fn deliver(
     api: &Api,
     events: Vec<Outgoing>,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
     if let Some(time) = waiting {
-        return stored(api, events, time).await;
+        return deliver_and_wait(api, events, time).await;
     }
     let received = events.len();
     put(api, events).await?;
     Ok(Accepted::answer(received))
 }
 
-/// Publishes events and answers when they are stored, or when the time is over.
-async fn stored(api: &Api, events: Vec<Outgoing>, time: Duration) -> Result<Response, Problem> {
+/// Publishes events and responds when they are stored or the time is up.
+async fn deliver_and_wait(
+    api: &Api,
+    events: Vec<Outgoing>,
+    time: Duration,
+) -> Result<Response, Problem> {
     let deadline = Instant::now() + time;
-    let wait = begin(api, &events).await?;
+    let wait = begin(api, &events)?;
     let places = put(api, events).await?;
     let known = async {
         tokio::select! {
             () = wait.all(&places) => {}
-            // Nothing more is applied then.
+            // After that, nothing more is applied.
             () = api.process.stopping.cancelled() => {}
         }
     };
-    // Whether in time or not, what is known is told.
+    // Outcomes that are not known in time are reported as pending.
     let _ = timeout_at(deadline, known).await;
     let known = wait.known(&places);
     answer(&known, wait)
 }
 
-/// Registers the wait before the events are published, for the commit can come before the `PubAck`.
-async fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
-    let bodies: Vec<_> = events.iter().map(|event| event.json.clone()).collect();
-    let bytes = bodies.iter().map(Bytes::len).sum::<usize>();
-    let writer = api.writer.clone();
-    let begin = move || {
-        let parse = |json: &Bytes| Event::parse_arrived(json, 0).ok();
-        let parsed: Vec<_> = bodies.iter().filter_map(parse).collect();
-        let identities = parsed.iter();
-        writer.wait(identities.map(|event| (event.topic.as_str(), event.event_id.as_str())))
-    };
-    let wait = if bytes > PARSE_ASIDE_BYTES {
-        let waiting = spawn_blocking(begin).await;
-        waiting.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
-    } else {
-        begin()
-    };
-    wait.ok_or_else(|| Problem::unavailable(Cannot::Wait))
+/// Registers the wait. This must happen before the events are published: the commit can precede the `PubAck`.
+fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
+    let identities = events
+        .iter()
+        .map(|event| (event.topic.as_str(), event.event_id.as_str()));
+    let wait = api.writer.wait(identities);
+    wait.ok_or_else(|| Problem::unavailable(Unavailable::TooManyWaits))
 }
 
-/// The answer. It waits for no place, which clients that read slowly could make longer than the sender wants to wait: as
-/// many events as can be waited for bound what such answers take, and a large one keeps its wait until it is taken.
+/// The response. It does not wait for a permit: clients that read slowly could delay that beyond the wait that the sender
+/// asked for. The limit on events that are waited for bounds the memory of such responses instead, and a large one keeps its
+/// `wait` until it is sent.
 fn answer(known: &[Option<Outcome>], wait: impl Send + 'static) -> Result<Response, Problem> {
     let (status, message) = match known {
         [Some(Outcome::Conflict(stored))] => return Err(Problem::conflict(*stored)),
@@ -149,29 +136,29 @@ fn answer(known: &[Option<Outcome>], wait: impl Send + 'static) -> Result<Respon
         all if all.contains(&None) => (StatusCode::OK, "Events queued for processing"),
         _ => (StatusCode::OK, "Events processed"),
     };
-    let mut shown: Vec<_> = known.iter().copied().map(shown).collect();
+    let mut outcomes: Vec<_> = known.iter().copied().map(event_outcome).collect();
     let mut answer = Accepted::of(known.len(), message);
-    if let [_] = shown.as_slice()
-        && let Some(one) = shown.pop()
+    if let [_] = outcomes.as_slice()
+        && let Some(one) = outcomes.pop()
     {
         answer.outcome = Some(one.outcome);
         answer.sequence = one.sequence;
     } else {
-        answer.outcomes = Some(shown);
+        answer.outcomes = Some(outcomes);
     }
     let answer = Whole::of(&answer, Room::Page).answer_within(wait);
     Ok((status, answer).into_response())
 }
 
-fn shown(known: Option<Outcome>) -> Shown {
+fn event_outcome(known: Option<Outcome>) -> EventOutcome {
     let (outcome, sequence) = match known {
-        Some(Outcome::Stored(sequence)) => (Said::Stored, Some(sequence)),
-        Some(Outcome::Duplicate(stored)) => (Said::Duplicate, Some(stored)),
-        Some(Outcome::Conflict(stored)) => (Said::Conflict, Some(stored)),
-        Some(Outcome::Rejected) => (Said::Rejected, None),
-        None => (Said::Pending, None),
+        Some(Outcome::Stored(sequence)) => (OutcomeKind::Stored, Some(sequence)),
+        Some(Outcome::Duplicate(stored)) => (OutcomeKind::Duplicate, Some(stored)),
+        Some(Outcome::Conflict(stored)) => (OutcomeKind::Conflict, Some(stored)),
+        Some(Outcome::Rejected) => (OutcomeKind::Rejected, None),
+        None => (OutcomeKind::Pending, None),
     };
-    Shown { outcome, sequence }
+    EventOutcome { outcome, sequence }
 }
 
 #[cfg(test)]
@@ -182,7 +169,7 @@ mod tests {
 
     use super::*;
 
-    async fn told(known: &[Option<Outcome>]) -> (u16, String) {
+    async fn response(known: &[Option<Outcome>]) -> (u16, String) {
         let answer = answer(known, ()).unwrap_or_else(IntoResponse::into_response);
         let status = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
@@ -190,24 +177,24 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_event_is_answered_by_its_status_and_several_by_a_list() {
-        let (status, body) = told(&[Some(Outcome::Stored(7))]).await;
+    async fn one_outcome_sets_the_status_and_several_are_listed() {
+        let (status, body) = response(&[Some(Outcome::Stored(7))]).await;
         assert_eq!(status, 200);
         assert_eq!(
             body,
             r#"{"status":"success","received":1,"message":"Event stored","outcome":"stored","sequence":7}"#
         );
-        let (status, body) = told(&[Some(Outcome::Duplicate(7))]).await;
+        let (status, body) = response(&[Some(Outcome::Duplicate(7))]).await;
         assert_eq!(status, 200);
         assert!(
             body.ends_with(r#""outcome":"duplicate","sequence":7}"#),
             "{body}"
         );
-        let (status, body) = told(&[Some(Outcome::Conflict(7))]).await;
+        let (status, body) = response(&[Some(Outcome::Conflict(7))]).await;
         assert_eq!(status, 422);
         assert!(body.contains(r#""type":"urn:problem:conflict""#), "{body}");
-        assert_eq!(told(&[None]).await.0, 202);
-        let (status, body) = told(&[Some(Outcome::Conflict(7)), None]).await;
+        assert_eq!(response(&[None]).await.0, 202);
+        let (status, body) = response(&[Some(Outcome::Conflict(7)), None]).await;
         assert_eq!(status, 200);
         assert_eq!(
             body,
@@ -216,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_answer_keeps_its_wait_until_it_is_taken_and_a_small_one_does_not() {
+    async fn a_large_response_keeps_its_wait_until_it_is_sent_and_a_small_one_does_not() {
         for (events, is_kept) in [(2, false), (10_000, true)] {
             let wait = Arc::new(());
             let known = vec![Some(Outcome::Stored(i64::MAX)); events];
@@ -228,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_known_here_is_read_of_the_query() {
+    fn only_the_known_parameters_are_read_from_the_query() {
         assert_eq!(parse(None).unwrap(), None);
         assert_eq!(parse(Some("key=a&key=b")).unwrap(), None);
         assert_eq!(parse(Some("wait=stored")).unwrap(), Some(DEFAULT));

@@ -16,7 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            paging::{self, Asked, Rows},
+            paging::{self, PagedRefusals, Rows},
             problem::Problem,
             query::Query,
         },
@@ -66,7 +66,7 @@ struct Shown {
     path = "/conflicts",
     tag = "kept",
     params(OfKept),
-    responses((status = OK, body = Page), Asked)
+    responses((status = OK, body = Page), PagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -75,7 +75,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let before = paging::cursor(&query)?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &shown(row)?).expect("texts and JSON are JSON");
             Ok(())

@@ -21,7 +21,7 @@ use crate::{
             body::is_json,
             paging::{self, MAX_LIMIT, Whole},
             problem::Problem,
-            query::{AskedAll, Query},
+            query::{Query, UnpagedRefusals},
         },
         openapi::{
             refusals::{problems, refusals},
@@ -56,14 +56,14 @@ struct Shown {
     get,
     path = "/missing",
     tag = "kept",
-    responses((status = OK, body = List), AskedAll)
+    responses((status = OK, body = List), UnpagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let missing = api.reader.missing(MAX_LIMIT).await;
         let missing = missing.map_err(|err| Problem::internal(&err))?;
         let missing = missing.into_iter().map(shown).collect();

@@ -18,8 +18,8 @@ use crate::{
     http::{
         api::Api,
         edge::{
-            body::{Packed, is_json, not_json, of_a_body},
-            paging::{self, Asked, Rows},
+            body::{ContentEncoding, body_problems, is_json, not_json},
+            paging::{self, PagedRefusals, Rows},
             problem::Problem,
             query::Query,
         },
@@ -30,12 +30,12 @@ use crate::{
         publish::{
             accepted::Accepted,
             cloudevents::{self, Mode, schema::CloudEvent},
-            intake,
+            intake::IntakeState,
             native::{
                 self, Layout,
                 schema::{Event, events},
             },
-            refusals::{invalid_events, on_the_way},
+            refusals::{invalid_events, stream_problems},
         },
     },
     store::query::Rejected,
@@ -84,7 +84,7 @@ struct Shown {
     path = "/rejected",
     tag = "kept",
     params(OfKept),
-    responses((status = OK, body = Page), Asked)
+    responses((status = OK, body = Page), PagedRefusals)
 )]
 pub async fn list(
     Extract(api): Extract<Arc<Api>>,
@@ -93,7 +93,7 @@ pub async fn list(
     let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let before = paging::cursor(&query)?;
-    paging::answer(&api.places, async |room| {
+    paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
             Ok(())
@@ -131,8 +131,8 @@ fn shown(row: Rejected) -> Shown {
 
 refusals! {
     /// Of `POST /rejected/{id}/requeue`.
-    Requeueing = problems(of_a_body())
-        .problems(on_the_way())
+    Requeueing = problems(body_problems())
+        .problems(stream_problems())
         .problems([
             Problem::not_found("there is no rejected arrival 7 any more".to_owned()),
             Problem::not_json_type(),
@@ -160,12 +160,12 @@ schemas! {
     post,
     path = "/rejected/{id}/requeue",
     tag = "kept",
-    params(("id" = i64, Path, description = "That of the rejected arrival.", example = 1), Packed),
+    params(("id" = i64, Path, description = "That of the rejected arrival.", example = 1), ContentEncoding),
     request_body = Mended,
     responses((status = OK, body = Accepted), Requeueing)
 )]
 pub async fn requeue(
-    Extract(state): Extract<intake::State>,
+    Extract(state): Extract<IntakeState>,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -176,7 +176,7 @@ pub async fn requeue(
     let id: i64 = id.parse().map_err(|_| unknown())?;
     let (head, body) = request.into_parts();
     let sent = state.intake.take(&head.headers, body).await?;
-    let place = state.api.places.page().await;
+    let place = state.api.permits.page().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);

@@ -87,7 +87,7 @@ async fn another_site_neither_asks_nor_changes_anything() {
     let request = Request::get("/stats").header("host", "other.example:8080");
     assert_snapshot!(api.ask(request.body(Body::empty()).unwrap()).await, @r#"
     421 content-type: application/problem+json
-    {"type":"urn:problem:unknown-host","title":"Unknown host","status":421,"detail":"\"other.example:8080\" is not an allowed host name: use an IP address or localhost, or start the aggregator with --allowed-hosts and that name. If this is not the name that you asked for, a proxy in front of the service has replaced it: have it pass on the header Host, as in nginx with: proxy_set_header Host $http_host","request_id":"test"}
+    {"type":"urn:problem:unknown-host","title":"Unknown host","status":421,"detail":"\"other.example:8080\" is not an allowed host name: use an IP address or localhost, or start the aggregator with --allowed-hosts and that name. If this is not the name that you requested, a proxy in front of the service has replaced it: configure it to forward the Host header; in nginx: proxy_set_header Host $http_host","request_id":"test"}
     "#);
 }
 

@@ -35,7 +35,7 @@ async fn logs(api: &Fixture, kind: &str, body: impl Into<Body>) -> String {
 }
 
 #[tokio::test]
-async fn an_empty_request_is_taken_in_both_encodings() {
+async fn an_empty_request_is_accepted_in_both_encodings() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, "application/json; charset=utf-8", "{}").await, @r#"
     200 content-type: application/json
@@ -47,7 +47,7 @@ async fn an_empty_request_is_taken_in_both_encodings() {
 }
 
 #[tokio::test]
-async fn without_a_broker_a_sender_is_told_to_try_again() {
+async fn without_a_broker_a_sender_is_asked_to_retry() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, RECORD).await, @r#"
     503 content-type: application/json retry-after: 5
@@ -72,11 +72,11 @@ async fn without_a_broker_a_sender_is_told_to_try_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_refused_in_its_encoding() {
+async fn an_undecodable_request_is_refused_in_its_encoding() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, "[]").await, @r#"
     400 content-type: application/json
-    {"code":3,"message":"ExportLogsServiceRequest in JSON is an object"}
+    {"code":3,"message":"ExportLogsServiceRequest in JSON must be an object"}
     "#);
     let kind = [("content-type", PROTOBUF)];
     let (status, headers, body) = post(&api, "/v1/logs", &kind, "{}").await;
@@ -97,7 +97,7 @@ async fn another_type_is_refused_as_a_problem() {
 }
 
 #[tokio::test]
-async fn records_that_are_too_large_are_told() {
+async fn records_that_are_too_large_are_reported() {
     let api = Fixture::new().await;
     let text = "x".repeat(512 * 1024);
     let record = RECORD.replace(
@@ -111,17 +111,17 @@ async fn records_that_are_too_large_are_told() {
 }
 
 #[tokio::test]
-async fn only_logs_are_taken() {
+async fn only_logs_are_supported() {
     let api = Fixture::new().await;
     let traces = Request::post("/v1/traces").header(header::CONTENT_TYPE, JSON);
     assert_snapshot!(api.ask(traces.body("{}".into()).unwrap()).await, @r#"
     404 content-type: application/json
-    {"code":12,"message":"/v1/traces is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address"}
+    {"code":12,"message":"/v1/traces is not supported, only logs are, at /v1/logs: do not export traces and metrics to this address"}
     "#);
     let metrics = Request::post("/v1/metrics").body(Body::empty()).unwrap();
     assert_snapshot!(api.ask(metrics).await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"/v1/metrics is not taken here, only logs are, at /v1/logs: export no traces and metrics to this address","request_id":"test"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"/v1/metrics is not supported, only logs are, at /v1/logs: do not export traces and metrics to this address","request_id":"test"}
     "#);
     let kind = [("content-type", PROTOBUF)];
     let (status, _, body) = post(&api, "/v1/metrics", &kind, "").await;
@@ -130,19 +130,19 @@ async fn only_logs_are_taken() {
 }
 
 #[tokio::test]
-async fn a_packed_request_is_unpacked() {
+async fn a_compressed_request_is_decompressed() {
     let api = Fixture::new().await;
-    let mut packed = Vec::new();
-    let mut gzip = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::default());
+    let mut compressed = Vec::new();
+    let mut gzip = flate2::write::GzEncoder::new(&mut compressed, flate2::Compression::default());
     gzip.write_all(RECORD.as_bytes()).unwrap();
     gzip.finish().unwrap();
     let headers = [("content-type", JSON), ("content-encoding", "gzip")];
-    let (status, ..) = post(&api, "/v1/logs", &headers, packed.clone()).await;
+    let (status, ..) = post(&api, "/v1/logs", &headers, compressed.clone()).await;
     assert_eq!(status, 503, "it gets as far as the broker");
-    packed.truncate(packed.len() - 1);
-    let (status, _, body) = post(&api, "/v1/logs", &headers, packed).await;
+    compressed.truncate(compressed.len() - 1);
+    let (status, _, body) = post(&api, "/v1/logs", &headers, compressed).await;
     assert_eq!(status, 400);
-    assert!(body.starts_with(b"{\"code\":3,\"message\":\"the body cannot be unpacked"));
+    assert!(body.starts_with(b"{\"code\":3,\"message\":\"the body cannot be decompressed"));
     let headers = [("content-type", JSON), ("content-encoding", "br")];
     let (status, headers, _) = post(&api, "/v1/logs", &headers, RECORD).await;
     assert_eq!(
@@ -152,11 +152,11 @@ async fn a_packed_request_is_unpacked() {
 }
 
 #[tokio::test]
-async fn a_request_in_foreign_names_is_answered_with_what_was_ignored_and_counted() {
+async fn ignored_members_of_a_request_are_reported_and_counted() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, r#"{"resource_logs":[{"scope_logs":[]}]}"#).await, @r#"
     200 content-type: application/json
-    {"partialSuccess":{"rejectedLogRecords":"0","errorMessage":"ignored what OTLP does not define: resource_logs in ExportLogsServiceRequest; names in its JSON are written as in resourceLogs, not as in resource_logs"}}
+    {"partialSuccess":{"rejectedLogRecords":"0","errorMessage":"ignored members that OTLP does not define: resource_logs in ExportLogsServiceRequest; member names in its JSON are in camel case: resourceLogs, not resource_logs"}}
     "#);
     let metrics = api.get("/metrics").await;
     assert!(

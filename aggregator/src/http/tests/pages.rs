@@ -78,7 +78,7 @@ async fn answer(api: &Fixture, path: &str) -> axum::response::Response {
 async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
     let api = filled().await;
     for path in LARGE {
-        assert_eq!(api.api.places.pages.available_permits(), 1, "{path}");
+        assert_eq!(api.api.permits.pages.available_permits(), 1, "{path}");
         let answer = answer(&api, path).await;
         let length = answer.headers().get(header::CONTENT_LENGTH);
         let length: Option<usize> = length.map(|length| length.to_str().unwrap().parse().unwrap());
@@ -93,7 +93,7 @@ async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
             assert!(frame.len() <= 16 * 1024, "{path}: {}", frame.len());
             taken += frame.len();
             let is_taken = length.is_some_and(|length| taken == length);
-            let places = api.api.places.pages.available_permits();
+            let places = api.api.permits.pages.available_permits();
             if length.is_some() {
                 assert_eq!(places, usize::from(is_taken), "{path} after {taken} bytes");
             }
@@ -107,7 +107,7 @@ async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
 async fn small_answers_do_not_wait_for_clients_that_read_slowly() {
     let api = filled().await;
     let _slow = answer(&api, "/events?limit=1000").await;
-    assert_eq!(api.api.places.pages.available_permits(), 0);
+    assert_eq!(api.api.permits.pages.available_permits(), 0);
     for path in SMALL {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = timeout(SOON, api.router.clone().oneshot(request)).await;
@@ -124,13 +124,13 @@ async fn a_client_that_is_late_loses_its_answer_and_its_place() {
     for path in LARGE {
         let mut body = answer(&api, path).await.into_body();
         body.frame().await.unwrap().expect(path);
-        assert_eq!(api.api.places.pages.available_permits(), 0, "{path}");
+        assert_eq!(api.api.permits.pages.available_permits(), 0, "{path}");
         advance(SHORTEST / 2).await;
         body.frame().await.unwrap().expect("it is in time");
         advance(SHORTEST * 3).await;
         body.frame().await.unwrap().expect_err("it is late");
         drop(body);
-        assert_eq!(api.api.places.pages.available_permits(), 1, "{path}");
+        assert_eq!(api.api.permits.pages.available_permits(), 1, "{path}");
     }
 }
 
@@ -179,7 +179,7 @@ async fn an_answer_without_a_length_is_refused_over_http_1_0_unless_it_has_no_en
         let answer = api.router.clone().oneshot(request).await.unwrap();
         assert_eq!(answer.headers()[header::UPGRADE], "HTTP/1.1", "{path}");
     }
-    assert_eq!(api.api.places.tails.available_permits(), 1);
+    assert_eq!(api.api.permits.tails.available_permits(), 1);
     for path in LARGE
         .into_iter()
         .chain(SMALL)

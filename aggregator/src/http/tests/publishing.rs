@@ -1,9 +1,9 @@
-//! `POST /publish`: what is refused, with its place.
+//! `POST /publish`: what is refused, with its position.
 
 use super::*;
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_line_and_column() {
+async fn a_body_that_is_not_json_is_refused_with_line_and_column() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish("[\n{]").await, @r#"
     400 content-type: application/problem+json
@@ -26,12 +26,12 @@ async fn a_body_that_is_not_json_by_its_type_is_refused() {
     let request = Request::post("/publish").body(event("1").into()).unwrap();
     assert_snapshot!(api.ask(request).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for an event on each line","request_id":"test"}
+    {"type":"urn:problem:not-json-type","title":"Not JSON by its Content-Type","status":415,"detail":"send the header Content-Type: application/json, or application/x-ndjson for one event per line","request_id":"test"}
     "#);
 }
 
 #[tokio::test]
-async fn every_invalid_event_is_named_with_its_place() {
+async fn every_invalid_event_is_named_with_its_index() {
     let api = Fixture::new().await;
     let body = format!(r#"{{"events":[{},{{"topic":""}},7]}}"#, event("1"));
     assert_snapshot!(api.publish(body).await, @r#"
@@ -52,7 +52,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish("[]").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"there is no event in it","errors":[{"index":null,"field":null,"code":"empty","message":"there is no event in it"}],"errors_total":1,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the request has no events","errors":[{"index":null,"field":null,"code":"empty","message":"the request has no events"}],"errors_total":1,"request_id":"test"}
     "#);
     let answer = api
         .publish(format!("[{}]", vec!["7"; 10_001].join(",")))
@@ -60,7 +60,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
     assert!(answer.contains("too_many"), "{answer}");
     assert_snapshot!(api.publish(vec![b' '; 16 * 1024 * 1024 + 1]).await, @r#"
     413 content-type: application/problem+json
-    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request has at most 16 MiB; send the events in several requests","request_id":"test"}
+    {"type":"urn:problem:body-too-large","title":"Body too large","status":413,"detail":"a request body may have at most 16 MiB; send the events in several requests","request_id":"test"}
     "#);
     assert!(api.publish("\"text\"").await.starts_with("422 "));
     assert!(
@@ -71,7 +71,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
 }
 
 #[tokio::test]
-async fn without_a_broker_publishing_is_refused_at_once_and_health_says_so() {
+async fn without_a_broker_publishing_is_refused_immediately_and_health_reports_it() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish(event("1")).await, @r#"
     503 content-type: application/problem+json retry-after: 5

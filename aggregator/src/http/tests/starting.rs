@@ -1,8 +1,8 @@
-//! What is answered while the store is being opened.
+//! The responses while the store is being opened.
 
 use super::*;
 use crate::{
-    http::{Edge, Watch, edge::starting::Entrance},
+    http::{Edge, Instruments, edge::starting::Entrance},
     store::Opening,
 };
 
@@ -14,7 +14,7 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
     let document: serde_json::Value = serde_json::from_str(document).unwrap();
     let edge = Edge {
         hosts: Hosts::default(),
-        watch: Watch {
+        instruments: Instruments {
             metrics: Metrics::new(),
             tracer: Tracer::off(),
         },

@@ -1,4 +1,4 @@
-//! Packed bodies: which `Content-Encoding` is read, and how.
+//! Compressed bodies: the supported `Content-Encoding`s and their decoders.
 
 use std::{
     io,
@@ -15,22 +15,22 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::http::edge::problem::Problem;
 
-/// The base-2 logarithm of the largest window that a zstd frame may ask for: 8 MiB, which every decoder should take
+/// The base-2 logarithm of the largest window that a zstd frame may need: 8 MiB, which every decoder should support
 /// (RFC 8878, 3.1.1.1.2).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
-/// How a body is packed.
+/// How a body is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coding {
     Identity,
-    /// RFC 1952, of any number of members, zeros behind the last.
+    /// RFC 1952: any number of members, with optional zeros after the last.
     Gzip,
-    /// RFC 8878, of any number of frames.
+    /// RFC 8878: any number of frames.
     Zstd,
 }
 
 impl Coding {
-    /// What the headers say.
+    /// The coding that the headers give.
     ///
     /// # Errors
     /// 415 for any other coding, and for more than one.
@@ -39,7 +39,7 @@ impl Coding {
         for value in headers.get_all(header::CONTENT_ENCODING) {
             let value = value.to_str().map_err(|_| Problem::unknown_coding())?;
             for name in value.split(',').map(str::trim) {
-                // `x-gzip` is the same (RFC 9110, 8.4.1.3).
+                // `x-gzip` is equivalent to `gzip` (RFC 9110, 8.4.1.3).
                 let next = match name.to_ascii_lowercase().as_str() {
                     "" | "identity" => continue,
                     "gzip" | "x-gzip" => Self::Gzip,
@@ -55,8 +55,8 @@ impl Coding {
         Ok(coding)
     }
 
-    /// Unpacks a body, a piece whenever one is asked for.
-    pub fn unpacked(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
+    /// Decompresses a body as it is read.
+    pub fn decompressed(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
         match self {
             Self::Identity => Box::pin(body),
             Self::Gzip => Box::pin(Members {
@@ -76,16 +76,16 @@ impl Coding {
 /// The bits of a member's flags that must be zero (RFC 1952, 2.3.1.2).
 const RESERVED_FLAGS: u8 = 0b1110_0000;
 
-/// The members of a gzip body, one after another. Zeros after the last are padding, which gzip(1) ignores, too.
+/// The members of a gzip body, in order. Zeros after the last are padding, which gzip(1) ignores too.
 struct Members<'a> {
-    /// Where the current member begins, or the first will.
+    /// The body from the start of the current member.
     rest: &'a [u8],
     current: Option<GzipDecoder<&'a [u8]>>,
 }
 
 impl Members<'_> {
     fn begin(&mut self) -> io::Result<()> {
-        // The decoder does not look at them.
+        // The decoder does not check them.
         let flags = self.rest.get(3).copied().unwrap_or_default();
         if flags & RESERVED_FLAGS != 0 {
             let message = "the gzip header has reserved flags";
@@ -112,7 +112,7 @@ impl AsyncRead for Members<'_> {
             self.rest = rest;
         }
         self.begin()?;
-        // A body may have many members with nothing in them; other requests go on meanwhile.
+        // A body may have many empty members: yield between them to let other requests proceed.
         context.waker().wake_by_ref();
         Poll::Pending
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn one_known_coding_is_read_and_no_more() {
+    fn a_single_known_coding_is_supported() {
         assert_eq!(of(&[]), Some(Coding::Identity));
         assert_eq!(of(&["identity"]), Some(Coding::Identity));
         assert_eq!(of(&["GZip"]), Some(Coding::Gzip));

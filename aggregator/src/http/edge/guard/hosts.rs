@@ -1,25 +1,25 @@
-//! The names by which the service may be asked, and what requests call it.
+//! The allowed host names, and the hosts that requests name.
 
 use std::{net::IpAddr, sync::Arc};
 
 use axum::http::uri::Authority;
 
-/// The names by which the service may be asked, beside `localhost` and every IP address.
+/// The allowed host names, in addition to `localhost` and all IP addresses.
 ///
-/// A site that makes its own name point to this machine, to be same-origin with the service (DNS rebinding), is none
-/// of them; under an address that cannot be done.
+/// This defends against DNS rebinding: a site that points its own name at this machine, to be same-origin with the service,
+/// is refused. It cannot do that with an IP address, so these are always allowed.
 #[derive(Debug, Clone, Default)]
 pub struct Hosts(Arc<[Name]>);
 
 impl Hosts {
-    /// With these names beside. A port that one names says nothing.
+    /// Allows these names in addition. Their ports are ignored.
     #[must_use]
     pub fn new(names: &[String]) -> Self {
-        let names = names.iter().filter_map(|name| Place::parse(name.trim()));
-        Self(names.map(|place| place.name).collect())
+        let names = names.iter().filter_map(|name| HostPort::parse(name.trim()));
+        Self(names.map(|host| host.name).collect())
     }
 
-    /// Whether it may be asked by this name.
+    /// Whether this name is allowed.
     pub(super) fn has(&self, name: &Name) -> bool {
         match name {
             Name::Address(_) => true,
@@ -28,11 +28,11 @@ impl Hosts {
     }
 }
 
-/// What a host is called.
+/// The name of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Name {
     Address(IpAddr),
-    /// In lower case, without the dot of a rooted name: `name.` is `name`.
+    /// In lower case, without the trailing dot of a rooted name: `name.` is `name`.
     Domain(String),
 }
 
@@ -52,18 +52,18 @@ impl Name {
 
 /// A name with a port, as in `Host` (RFC 9110, 7.2) and in `Origin`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct HostPort {
     pub name: Name,
-    /// None for the default one of a scheme, which `Host` does not tell.
+    /// `None` for the default port of the scheme, which `Host` does not carry.
     port: Option<u16>,
 }
 
-impl Place {
-    /// None where it is no place.
+impl HostPort {
+    /// `None` if the text is not a host with an optional port.
     pub fn parse(text: &str) -> Option<Self> {
         let authority = Authority::try_from(text).ok()?;
         let (host, rest) = (authority.host(), authority.as_str());
-        // There is no user in either header.
+        // Neither header may have a user.
         let port = match rest.strip_prefix(host)? {
             "" | ":" => None,
             port => Some(port.strip_prefix(':')?.parse().ok()?),
@@ -72,7 +72,7 @@ impl Place {
         Some(Self { name, port })
     }
 
-    /// Whether a page of this origin is one of this place (RFC 6454, 5): a port that is left out is the scheme's.
+    /// Whether this origin is on this host and port (RFC 6454, 5); a missing port is the default of the origin's scheme.
     pub fn is_of_origin(&self, origin: &str) -> bool {
         let (rest, default) = match origin.split_once("://") {
             Some(("http", rest)) => (rest, 80),

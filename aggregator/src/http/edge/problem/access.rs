@@ -1,24 +1,24 @@
-//! Problems of how the service is asked: by which name, and by whose pages.
+//! Problems of access: the host name of a request, and the site whose page sent it.
 
 use axum::http::StatusCode;
 use shared::event::MAX_NAME_BYTES;
 
 use super::Problem;
 
-/// What a request names, short enough for an answer.
+/// A name from a request, short enough for a response.
 fn shortened(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
 }
 
 impl Problem {
-    /// 400: the host that a request asks for is not clear.
+    /// 400: the host that a request names is missing or ambiguous.
     pub fn invalid_host(wrong: &str) -> Self {
         Self::new(
             "urn:problem:invalid-host",
             "Invalid host",
             StatusCode::BAD_REQUEST,
             format!(
-                "the header Host {wrong}; a request of HTTP/1.1 has exactly one, with the name or address and the port that it is sent to"
+                "the Host header {wrong}; an HTTP/1.1 request has exactly one, with the name or address and the port that it is sent to"
             ),
         )
     }
@@ -26,15 +26,15 @@ impl Problem {
     /// 403: a browser says that a page of another site sent it.
     pub fn foreign_page() -> Self {
         Self::foreign(
-            "a page of another site asks, by the header Sec-Fetch-Site; nothing was done. The service answers its own page, and programs, which do not send this header".to_owned(),
+            "the Sec-Fetch-Site header says that a page of another site sent this request; nothing was done. The service answers its own page, and programs that do not send this header".to_owned(),
         )
     }
 
-    /// 403: a page of another origin than the host that is asked sent it.
+    /// 403: a page whose origin is not the requested host sent it.
     pub fn foreign_origin(origin: &str, host: &str) -> Self {
         let (origin, host) = (shortened(origin), shortened(host));
         Self::foreign(format!(
-            "the header Origin is {origin:?}, and the header Host is {host:?}, which is another site; nothing was done. A proxy in front of the service must pass on the Host that the browser sent, with its port, as in nginx with: proxy_set_header Host $http_host"
+            "the Origin header is {origin:?}, but the Host header is {host:?}, which is another site; nothing was done. A proxy in front of the service must forward the browser's Host header with its port; in nginx: proxy_set_header Host $http_host"
         ))
     }
 
@@ -43,7 +43,7 @@ impl Problem {
         Self::new(kind, "Foreign origin", StatusCode::FORBIDDEN, detail)
     }
 
-    /// 421: it is asked by a name that is not its own.
+    /// 421: the host name is not allowed.
     pub fn unknown_host(host: &str) -> Self {
         let host = shortened(host);
         Self::new(
@@ -51,7 +51,7 @@ impl Problem {
             "Unknown host",
             StatusCode::MISDIRECTED_REQUEST,
             format!(
-                "{host:?} is not an allowed host name: use an IP address or localhost, or start the aggregator with --allowed-hosts and that name. If this is not the name that you asked for, a proxy in front of the service has replaced it: have it pass on the header Host, as in nginx with: proxy_set_header Host $http_host"
+                "{host:?} is not an allowed host name: use an IP address or localhost, or start the aggregator with --allowed-hosts and that name. If this is not the name that you requested, a proxy in front of the service has replaced it: configure it to forward the Host header; in nginx: proxy_set_header Host $http_host"
             ),
         )
     }

@@ -1,4 +1,4 @@
-//! Problems of bodies: whole, unpacked, of a type that is taken, and in its format.
+//! Problems of bodies: incomplete, corrupt, too large, or of an unsupported type or format.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::Problem;
 const MAX_DETAIL_BYTES: usize = 500;
 
 impl Problem {
-    /// 400: the body is not JSON, with the place where it stops being it.
+    /// 400: the body is not JSON, with the line and column of the error.
     pub fn not_json(err: &serde_json::Error) -> Self {
         Self {
             line: Some(err.line()),
@@ -24,82 +24,84 @@ impl Problem {
         }
     }
 
-    /// The same for a line of the body, counted from 1.
+    /// 400: this line of the body, counted from 1, is not JSON.
     pub fn line_not_json(err: &serde_json::Error, line: usize) -> Self {
-        let place = |line| format!(" at line {line} column {}", err.column());
+        let position = |line| format!(" at line {line} column {}", err.column());
         let text = err.to_string();
-        let reason = text.strip_suffix(&place(err.line())).unwrap_or(&text);
+        let reason = text.strip_suffix(&position(err.line())).unwrap_or(&text);
         Self {
             line: Some(line),
-            detail: format!("{reason}{}", place(line)),
+            detail: format!("{reason}{}", position(line)),
             ..Self::not_json(err)
         }
     }
 
-    /// 400: the body is no message of OTLP.
+    /// 400: the body is not an OTLP message.
     pub fn undecodable(mut detail: String) -> Self {
-        // It may hold a piece of the request.
+        // It may quote the request.
         detail.truncate(detail.floor_char_boundary(MAX_DETAIL_BYTES));
         let kind = "urn:problem:undecodable";
         Self::new(kind, "Undecodable", StatusCode::BAD_REQUEST, detail)
     }
 
-    /// 400: the body ended before it was whole.
+    /// 400: the body ended early.
     pub fn body_incomplete() -> Self {
         Self::new(
             "urn:problem:body-incomplete",
             "Body incomplete",
             StatusCode::BAD_REQUEST,
-            "the body ended before it was whole; nothing was published".to_owned(),
+            "the body ended early; nothing was published".to_owned(),
         )
     }
 
-    /// 400: the body is not what its `Content-Encoding` says, or ends early.
+    /// 400: the body does not match its `Content-Encoding`, or its compressed data ends early.
     pub fn body_corrupt(err: &std::io::Error) -> Self {
         Self::new(
             "urn:problem:body-corrupt",
             "Body corrupt",
             StatusCode::BAD_REQUEST,
             format!(
-                "the body cannot be unpacked by its Content-Encoding: {err}; nothing was published"
+                "the body cannot be decompressed as its Content-Encoding says: {err}; nothing was published"
             ),
         )
     }
 
-    /// 408: the body came too slowly.
+    /// 408: the body arrived too slowly.
     pub fn body_too_slow(limit: Duration) -> Self {
         let seconds = limit.as_secs();
         Self::new(
             "urn:problem:body-too-slow",
             "Body too slow",
             StatusCode::REQUEST_TIMEOUT,
-            format!("the body was not there after {seconds} s; send less at once"),
+            format!("the body did not arrive within {seconds} s; send smaller requests"),
         )
     }
 
-    /// 413.
+    /// 413: the body has more than `limit` bytes.
     pub fn body_too_large(limit: usize) -> Self {
         let mebibytes = limit / (1024 * 1024);
         Self::new(
             "urn:problem:body-too-large",
             "Body too large",
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("a request has at most {mebibytes} MiB; send the events in several requests"),
+            format!(
+                "a request body may have at most {mebibytes} MiB; send the events in several requests"
+            ),
         )
     }
 
-    /// 413: the events that are made of the body have more than `limit` bytes.
+    /// 413: the events that the body turns into have more than `limit` bytes.
     pub fn batch_too_large(limit: usize) -> Self {
         let mebibytes = limit / (1024 * 1024);
         Self {
             detail: format!(
-                "the events of a request have at most {mebibytes} MiB, each with its resource and scope; nothing was published, send smaller batches"
+                "the events of a request may have at most {mebibytes} MiB, each including its resource and scope; nothing was published, send smaller batches"
             ),
             ..Self::body_too_large(limit)
         }
     }
 
-    /// 415: the body is packed in another way, or in several.
+    /// 415: the `Content-Encoding` is not supported, or there are several.
     pub fn unknown_coding() -> Self {
         Self {
             accept_encoding: Some("gzip, zstd"),
@@ -107,22 +109,22 @@ impl Problem {
                 "urn:problem:unknown-coding",
                 "Unknown Content-Encoding",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "send the body as it is, or with one Content-Encoding: gzip or zstd".to_owned(),
+                "send the body uncompressed, or with one Content-Encoding: gzip or zstd".to_owned(),
             )
         }
     }
 
-    /// 501: the body is in a transfer coding that is not known.
+    /// 501: the transfer coding of the body is not supported.
     pub fn unknown_transfer_coding() -> Self {
         Self::new(
             "urn:problem:unknown-transfer-coding",
             "Unknown Transfer-Encoding",
             StatusCode::NOT_IMPLEMENTED,
-            "the only Transfer-Encoding is chunked, once; for a compressed body send Content-Encoding: gzip or zstd".to_owned(),
+            "the only supported Transfer-Encoding is chunked, once; for a compressed body send Content-Encoding: gzip or zstd".to_owned(),
         )
     }
 
-    /// 415, where JSON is all that is taken.
+    /// 415: only JSON is supported.
     pub fn not_json_type() -> Self {
         Self::new(
             "urn:problem:not-json-type",
@@ -132,10 +134,10 @@ impl Problem {
         )
     }
 
-    /// 415, where events are taken.
+    /// 415, of `POST /publish`.
     pub fn not_events_type() -> Self {
         Self {
-            detail: "send the header Content-Type: application/json, or application/x-ndjson for an event on each line"
+            detail: "send the header Content-Type: application/json, or application/x-ndjson for one event per line"
                 .to_owned(),
             ..Self::not_json_type()
         }
@@ -151,7 +153,7 @@ impl Problem {
         )
     }
 
-    /// 415, where OTLP is taken.
+    /// 415, of the OTLP routes.
     pub fn not_otlp_type() -> Self {
         Self::new(
             "urn:problem:not-otlp-type",

@@ -1,4 +1,4 @@
-//! Why a request cannot be served now.
+//! Why a request cannot be served at the moment.
 
 use std::time::Duration;
 
@@ -6,69 +6,69 @@ use axum::http::StatusCode;
 
 use super::Problem;
 
-/// Why a request cannot be served now.
+/// Why a request cannot be served at the moment.
 #[derive(Debug, Clone, Copy)]
-pub enum Cannot {
+pub enum Unavailable {
     /// The broker is not connected.
-    Reach,
+    BrokerUnreachable,
     /// The stream is full.
-    Take,
-    /// The broker's configuration forbids it.
-    Agree,
-    /// A `PubAck` did not come.
-    Confirm,
-    /// The events that are waited for are at their limit.
-    Wait,
-    /// The clients that follow events are at their limit.
-    Follow,
-    /// The bytes of request bodies in flight are at their limit.
-    Hold,
+    StreamFull,
+    /// The broker's configuration does not allow it.
+    BrokerRefuses,
+    /// A `PubAck` did not arrive.
+    Unconfirmed,
+    /// Too many events are waited for.
+    TooManyWaits,
+    /// Too many clients follow events.
+    TooManyTails,
+    /// Too many bytes of request bodies are in flight.
+    TooManyBytes,
 }
 
 impl Problem {
-    /// 503: it can be sent again after a while.
-    pub fn unavailable(cannot: Cannot) -> Self {
-        let (kind, title, detail, seconds) = match cannot {
-            Cannot::Reach => (
+    /// 503, with the time after which to retry.
+    pub fn unavailable(reason: Unavailable) -> Self {
+        let (kind, title, detail, seconds) = match reason {
+            Unavailable::BrokerUnreachable => (
                 "urn:problem:broker-unavailable",
                 "Broker unavailable",
                 "the broker cannot be reached; nothing was published, send all of it again later",
                 5,
             ),
-            Cannot::Take => (
+            Unavailable::StreamFull => (
                 "urn:problem:stream-full",
                 "Stream full",
-                "the stream has no room; part of it may be in the stream, send all of it again later, which adds only duplicates",
+                "the stream is full; part of the request may be in it, send all of it again later, which adds only duplicates",
                 5,
             ),
-            Cannot::Confirm => (
+            Unavailable::Unconfirmed => (
                 "urn:problem:unconfirmed",
                 "Unconfirmed",
-                "the broker did not confirm in time; part of it may be in the stream, send all of it again, which adds only duplicates",
+                "the broker did not confirm in time; part of the request may be in the stream, send all of it again, which adds only duplicates",
                 5,
             ),
-            Cannot::Agree => (
+            Unavailable::BrokerRefuses => (
                 "urn:problem:broker-refuses",
                 "Broker refuses",
-                "the broker does not take these events as it is configured; its operator has to look, the service's log says why",
+                "the broker's configuration does not allow these events; its operator must correct it, the service's log has the reason",
                 60,
             ),
-            Cannot::Wait => (
+            Unavailable::TooManyWaits => (
                 "urn:problem:too-many-waits",
                 "Too many waits",
-                "too many events are waited for already; nothing was published, send it again, or without wait=stored",
+                "too many requests wait for their events to be stored; nothing was published, send it again, or without wait=stored",
                 1,
             ),
-            Cannot::Follow => (
+            Unavailable::TooManyTails => (
                 "urn:problem:too-many-tails",
                 "Too many tails",
-                "too many clients follow the events already; ask GET /events from time to time instead",
+                "too many clients already follow the events; poll GET /events instead",
                 10,
             ),
-            Cannot::Hold => (
+            Unavailable::TooManyBytes => (
                 "urn:problem:busy",
                 "Busy",
-                "too many request bodies are under way; nothing was published, send it again",
+                "too many request bodies are in flight; nothing was published, send it again",
                 1,
             ),
         };

@@ -1,4 +1,4 @@
-//! How long a client may take for an answer.
+//! How long a client may take to read a response.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -7,21 +7,20 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long a client may take for an answer, or a piece of an endless one, however small.
+/// How long a client may take to read a response, or a chunk of an endless one, however small.
 pub const SHORTEST: Duration = Duration::from_secs(30);
 
-/// Bytes for each of which it may take a second more.
+/// The client gets an additional second for each of this many bytes.
 const BYTES_PER_SECOND: usize = 128 * 1024;
 
-/// When a client must have taken so many bytes that are sent from now on.
+/// When a client must have read this many bytes if they are sent from now on.
 #[must_use]
 pub fn of(bytes: usize) -> Instant {
     Instant::now() + SHORTEST + Duration::from_secs((bytes / BYTES_PER_SECOND) as u64)
 }
 
-/// When the client must have taken what was sent so far; until it is set, there is no such time. An answer has it among
-/// its extensions, its body sets it for each of its pieces, and its connection is closed when it has passed and bytes
-/// are still waiting. All clones are one.
+/// When the client must have read what was sent so far, if set. A response carries it in its extensions, its body sets it for
+/// each chunk, and the connection is closed when it has passed and bytes are still waiting. Clones share their value.
 #[derive(Debug, Clone, Default)]
 pub struct Deadline(Arc<Mutex<Option<Instant>>>);
 
@@ -31,7 +30,7 @@ impl Deadline {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
     }
 
-    /// The time, once there is one.
+    /// The time, if it is set.
     pub fn get(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,4 @@
-//! A request and its answer, between the connection and the routes.
+//! A request and its response, between the connection and the routes.
 
 use std::{
     convert::Infallible,
@@ -24,7 +24,7 @@ use super::{
     progress::Progress,
 };
 
-/// What answers the requests of all connections, and is ready at any time.
+/// The service that answers the requests of all connections. It must always be ready.
 pub trait Routes:
     Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
@@ -76,7 +76,7 @@ pub async fn answer(
     Ok(answer)
 }
 
-/// A body that says when it was read to its end.
+/// A request body that reports when it was read to its end.
 struct Received {
     body: Incoming,
     progress: Progress,
@@ -111,8 +111,8 @@ impl hyper::body::Body for Received {
     }
 }
 
-/// The target without needless slashes, or none where it has none. A base address that ends with a slash makes
-/// `//v1/logs` of `/v1/logs`, and some clients end each path with one.
+/// The target without redundant slashes, or `None` if it has none. A base address that ends with a slash turns `/v1/logs`
+/// into `//v1/logs`, and some clients end each path with a slash.
 fn tidy(uri: &Uri) -> Option<Uri> {
     let mut tidy = tidy_path(uri.path())?;
     if let Some(query) = uri.query() {
@@ -143,7 +143,7 @@ fn tidy_path(path: &str) -> Option<String> {
     Some(tidy)
 }
 
-/// Adds OPTIONS to the methods that a path allows: every path takes it, and routes name only their own.
+/// Adds OPTIONS to `Allow`: every path supports it, and routes only list their own methods.
 fn allow_options(headers: &mut HeaderMap) {
     let Some(allow) = headers.get_mut(header::ALLOW) else {
         return;
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubled_slashes_and_one_at_the_end_are_no_part_of_a_path() {
+    fn repeated_and_trailing_slashes_are_removed_from_a_path() {
         for (target, tidied) in [
             ("//v1/logs", "/v1/logs"),
             ("/v1//logs", "/v1/logs"),
@@ -192,13 +192,13 @@ mod tests {
 
     #[test]
     fn every_path_that_names_its_methods_allows_options() {
-        for (told, allowed) in [
+        for (methods, allowed) in [
             ("GET,HEAD", "GET,HEAD,OPTIONS"),
             ("POST,OPTIONS", "POST,OPTIONS"),
             ("POST, OPTIONS", "POST, OPTIONS"),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert(header::ALLOW, HeaderValue::from_static(told));
+            headers.insert(header::ALLOW, HeaderValue::from_static(methods));
             allow_options(&mut headers);
             assert_eq!(headers[header::ALLOW], allowed);
         }

@@ -1,4 +1,4 @@
-//! How far a connection has come with its current request, and how long it may stay there.
+//! The progress of a connection with its current request, and the timeouts that follow from it.
 
 use std::{
     future::Future,
@@ -13,14 +13,14 @@ use tokio::time::{Sleep, sleep_until};
 
 use super::deadline::Deadline;
 
-/// A connection without a request is closed after this time. Balancers keep connections to their servers for 60 s, and
-/// answer 502 where the server closes one first.
+/// An idle connection is closed after this time. Load balancers keep connections to their backends for 60 s, and answer 502
+/// if the backend closes one first.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// A connection is closed when the head of a request is not complete this long after its first byte.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Where a connection is. Its stream, its service and its timer share it.
+/// The progress of a connection. Its stream, its service and its timer share it.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     phase: Arc<Mutex<Phase>>,
@@ -29,7 +29,7 @@ pub struct Progress {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Phase {
-    /// Every byte received so far belongs to a request that was read to its end.
+    /// Every byte received so far belongs to requests that were read to their end.
     #[default]
     Whole,
     /// The head of a request is being received.
@@ -47,7 +47,7 @@ impl Progress {
         *self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// These bytes arrived. Empty lines before a request belong to none (RFC 9112, section 2.2): some clients send one
+    /// These bytes arrived. Empty lines before a request are not part of it (RFC 9112, section 2.2): some clients send one
     /// after a body.
     pub fn received(&self, bytes: &[u8]) {
         let mut phase = self.phase.lock().unwrap_or_else(PoisonError::into_inner);
@@ -69,8 +69,8 @@ impl Progress {
         self.set(Phase::Whole);
     }
 
-    /// Whether the body of the current request was not read to its end. The next request may have begun to arrive
-    /// otherwise, for the connection is read while a request is answered.
+    /// Whether the body of the current request was not read to its end. If it was, the next request may already be arriving,
+    /// because the connection is read while a request is answered.
     pub fn is_body_unread(&self) -> bool {
         self.get() == Phase::Body
     }
@@ -82,12 +82,12 @@ impl Progress {
 }
 
 impl Progress {
-    /// An answer is sent that has this deadline.
+    /// A response with this deadline is being sent.
     pub fn answers(&self, deadline: Deadline) {
         *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = deadline;
     }
 
-    /// When the peer must have taken what the current answer has sent so far.
+    /// When the peer must have read what was sent of the current response so far.
     pub fn deadline(&self) -> Option<tokio::time::Instant> {
         let answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         answer.get()
@@ -95,18 +95,18 @@ impl Progress {
 }
 
 impl Phase {
-    /// When waiting for a head ends that began at `began` and lasts until `idle_until` while no byte arrives.
+    /// The end of a wait for a head that started at `began`; `idle_until` is its end if no byte arrives.
     fn deadline(self, began: Instant, idle_until: Instant) -> Instant {
         match self {
-            // The first bytes can arrive while the answer before is still being sent.
+            // The first bytes can arrive while the previous response is still being sent.
             Self::Head { since } => since.max(began) + HEAD_TIMEOUT,
             Self::Whole | Self::Body => idle_until,
         }
     }
 }
 
-/// Gives hyper, which knows a single timeout for the wait for a request and for its head, one that depends on whether
-/// the request has begun.
+/// A timer for hyper, which has a single timeout for an idle connection and for an incomplete head: its length depends on
+/// whether a request has started to arrive.
 #[derive(Debug, Clone)]
 pub struct Timer(pub Progress);
 
@@ -164,7 +164,7 @@ mod tests {
         let head = |since| Phase::Head { since };
         assert_eq!(until(head(seconds(3))), seconds(23));
         assert_eq!(until(head(seconds(70))), seconds(90));
-        // It arrived while the answer before was sent, which took longer than a head may.
+        // It arrived while the previous response was sent, which took longer than HEAD_TIMEOUT.
         let early = began.checked_sub(Duration::from_secs(30)).unwrap();
         assert_eq!(until(head(early)), seconds(20));
     }
@@ -177,11 +177,11 @@ mod tests {
             assert!(progress.is_whole(), "{blank:?}");
         }
         progress.received(b"\r\nG");
-        let begun = progress.get();
-        assert!(matches!(begun, Phase::Head { .. }));
+        let started = progress.get();
+        assert!(matches!(started, Phase::Head { .. }));
         assert!(!progress.is_body_unread());
         progress.received(b"E");
-        assert_eq!(progress.get(), begun);
+        assert_eq!(progress.get(), started);
         progress.body_follows();
         progress.received(b"12345");
         assert!(progress.is_body_unread());

@@ -1,4 +1,4 @@
-//! The bytes of a connection, which is closed in a way that does not destroy the last answer.
+//! The byte stream of a connection, closed in a way that does not destroy the last response.
 
 use std::{
     future::Future,
@@ -16,59 +16,59 @@ use tokio::{
 
 use super::progress::Progress;
 
-/// Most bytes of an unread request that are dropped before the connection is closed: four of the largest bodies.
-const MOST_DROPPED: usize = 64 * 1024 * 1024;
+/// Most bytes of an unread request that are discarded before the connection is closed: four bodies of the maximum size.
+const MAX_DISCARDED: usize = 64 * 1024 * 1024;
 
-/// How long that may take in all.
-const DROPPING: Duration = Duration::from_secs(30);
+/// Longest time that this may take.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The connection is closed sooner when its peer sends nothing for this time.
+/// The connection is closed sooner if its peer sends nothing for this time.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// Bytes dropped at a time.
-const DROPPED_AT_ONCE: usize = 16 * 1024;
+/// Bytes discarded at a time.
+const DISCARD_BYTES: usize = 16 * 1024;
 
-/// A stream whose [`shutdown`](AsyncWrite::poll_shutdown) first ends its own direction, and then, where a request was not
-/// read to its end, reads and drops the rest.
+/// A stream whose [`shutdown`](AsyncWrite::poll_shutdown) first closes the write direction, and then, if a request was not
+/// read to its end, reads and discards the rest.
 ///
-/// Many clients write all of a request before they read the answer. Closing a connection with unread bytes resets it,
-/// and such a client gets an error in place of the answer.
+/// Many clients write all of a request before they read the response. Closing a connection with unread bytes resets it, and
+/// such a client gets an error instead of the response.
 #[derive(Debug)]
 pub struct Stream<S> {
     inner: S,
     progress: Progress,
-    /// Until the deadline of the answer that is being sent, once it had to wait.
+    /// Sleeps until the deadline of the response that is being sent; set when sending first had to wait.
     late: Option<Pin<Box<Sleep>>>,
-    dropping: Option<Dropping>,
+    discard: Option<Discard>,
 }
 
-/// The answer is sent, and what still arrives is dropped.
+/// The response is sent, and what still arrives is discarded.
 #[derive(Debug)]
-struct Dropping {
+struct Discard {
     left: usize,
     end: Instant,
-    /// Until the peer has been silent for too long, or the end.
+    /// Sleeps until the peer has been silent for too long, or until `end`.
     sleep: Pin<Box<Sleep>>,
 }
 
-impl Dropping {
+impl Discard {
     fn new() -> Self {
         let now = Instant::now();
         Self {
-            left: MOST_DROPPED,
-            end: now + DROPPING,
+            left: MAX_DISCARDED,
+            end: now + DISCARD_TIMEOUT,
             sleep: Box::pin(sleep_until(now + SILENCE)),
         }
     }
 
-    /// Ready when the peer has ended its direction or everything is dropped that may be.
+    /// Ready when the peer has closed its direction, or a limit is reached.
     fn poll<S: AsyncRead + Unpin>(
         &mut self,
         mut stream: Pin<&mut S>,
         context: &mut Context<'_>,
     ) -> Poll<()> {
         loop {
-            let mut bytes = [MaybeUninit::uninit(); DROPPED_AT_ONCE];
+            let mut bytes = [MaybeUninit::uninit(); DISCARD_BYTES];
             let mut bytes = ReadBuf::uninit(&mut bytes);
             match stream.as_mut().poll_read(context, &mut bytes) {
                 Poll::Ready(Ok(())) if !bytes.filled().is_empty() => {}
@@ -86,18 +86,18 @@ impl Dropping {
 }
 
 impl<S> Stream<S> {
-    /// The bytes of a connection that tells `progress` what it receives.
+    /// The byte stream of a connection, which reports received bytes to `progress`.
     pub fn new(inner: S, progress: Progress) -> Self {
         Self {
             inner,
             progress,
             late: None,
-            dropping: None,
+            discard: None,
         }
     }
 
-    /// What came of sending, or an error where it has to wait and the answer is late. The body alone cannot see to that:
-    /// nobody asks it for more while the peer takes a few bytes now and then.
+    /// The result of sending, or an error if it has to wait and the response is past its deadline. The body alone cannot
+    /// enforce that: it is not polled while the peer reads only a few bytes now and then.
     fn unless_late<T>(
         &mut self,
         sent: Poll<io::Result<T>>,
@@ -113,7 +113,7 @@ impl<S> Stream<S> {
             late.as_mut().reset(deadline);
         }
         ready!(late.as_mut().poll(context));
-        let late = "the client did not take the answer in time";
+        let late = "the client did not read the response in time";
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, late)))
     }
 }
@@ -161,13 +161,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.dropping.is_none() {
+        if this.discard.is_none() {
             ready!(Pin::new(&mut this.inner).poll_shutdown(context))?;
             if this.progress.is_whole() {
                 return Poll::Ready(Ok(()));
             }
         }
-        let dropping = this.dropping.get_or_insert_with(Dropping::new);
-        dropping.poll(Pin::new(&mut this.inner), context).map(Ok)
+        let discard = this.discard.get_or_insert_with(Discard::new);
+        discard.poll(Pin::new(&mut this.inner), context).map(Ok)
     }
 }

@@ -1,4 +1,4 @@
-//! Connections as clients make them, byte by byte, on a small router.
+//! Connections of real clients, byte by byte, on a small router.
 
 use std::{
     io::{Read, Write},
@@ -22,10 +22,10 @@ use tokio::{
 use super::*;
 use crate::http::edge::{
     paging::{Room, Whole},
-    streaming::{self, Piece, Text},
+    streaming::{self, Chunk, Text},
 };
 
-/// More than any of these takes on a slow machine.
+/// More than any of these tests takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(1);
 
 const MEBIBYTE: usize = 1024 * 1024;
@@ -45,14 +45,14 @@ async fn served() -> SocketAddr {
     address
 }
 
-/// The client's end of a connection that holds so many bytes in each direction.
+/// The client's end of a connection that buffers this many bytes in each direction.
 fn connected(router: Router, bytes: usize) -> DuplexStream {
     let (client, server) = duplex(bytes);
     tokio::spawn(connection(&mut protocol(), router, server));
     client
 }
 
-/// The answer to a client that writes all of this, one after the other, before it reads.
+/// The response to a client that writes all of these parts in order before it reads.
 async fn written(server: SocketAddr, parts: Vec<Vec<u8>>) -> String {
     let client = spawn_blocking(move || {
         let mut connection = Blocking::connect(server)?;
@@ -68,7 +68,7 @@ async fn written(server: SocketAddr, parts: Vec<Vec<u8>>) -> String {
     client.await.unwrap().expect("an answer")
 }
 
-/// A request that closes its connection, with this line and these fields.
+/// The head of a request that closes its connection, with this request line and these fields.
 fn head(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n")
 }
@@ -111,12 +111,12 @@ async fn a_refusal_reaches_a_client_that_writes_everything_before_it_reads() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_request_was_not_read_says_that_it_closes() {
+async fn a_response_to_an_unread_request_announces_the_close() {
     let server = served().await;
     let request = "POST /refuse HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345";
     let answer = written(server, vec![request.into()]).await;
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
-    // One that was read goes on.
+    // After a request that was read, the connection stays open.
     let requests = format!(
         "POST /read HTTP/1.1\r\nhost: localhost\r\ncontent-length: 5\r\n\r\n12345{}",
         head("GET /", "")
@@ -137,7 +137,7 @@ async fn a_request_that_arrives_while_another_is_answered_is_answered_after_it()
         (first, second.as_str(), ""),
         (posted, &second, ""),
         (posted, &format!("\r\n{second}"), ""),
-        // An empty line, and the request when the first is answered.
+        // An empty line, and the request once the first is answered.
         (posted, "\r\n", &second),
     ] {
         let (running, mut is_running) = mpsc::channel(1);
@@ -150,7 +150,7 @@ async fn a_request_that_arrives_while_another_is_answered_is_answered_after_it()
             "slow\n"
         });
         let router = Router::new().route("/", get(async || "read\n"));
-        // What was written, but for the last byte, was read at the other end. While a request is answered that is one byte.
+        // All written bytes but the last have been read by the server. It reads one byte while it answers a request.
         let mut client = connected(router.route("/slow", slow), 1);
         client.write_all(first.as_bytes()).await.unwrap();
         is_running.recv().await.unwrap();
@@ -183,60 +183,60 @@ async fn a_request_that_arrives_while_another_is_answered_is_answered_after_it()
     }
 }
 
-/// A router whose answers are of 1 MiB, one of each kind, and the places that they have.
+/// A router with a response of 1 MiB of each kind, and the semaphore of their permits.
 fn large() -> (Router, Arc<Semaphore>) {
-    let places = Arc::new(Semaphore::new(1));
+    let permits = Arc::new(Semaphore::new(1));
     let text = "x".repeat(MEBIBYTE);
-    let (page, places_of_pages) = (text.clone(), Arc::clone(&places));
+    let (page, page_permits) = (text.clone(), Arc::clone(&permits));
     let whole = async move || {
-        let place = places_of_pages.try_acquire_owned().unwrap();
-        Whole::of(&page, Room::Page).answer(Some(place))
+        let permit = page_permits.try_acquire_owned().unwrap();
+        Whole::of(&page, Room::Page).answer(Some(permit))
     };
-    let (lines, places_of_pieces) = (text.clone(), Arc::clone(&places));
-    let pieces = async move || {
-        let place = places_of_pieces.try_acquire_owned().unwrap();
+    let (lines, chunk_permits) = (text.clone(), Arc::clone(&permits));
+    let chunks = async move || {
+        let permit = chunk_permits.try_acquire_owned().unwrap();
         let mut text = Text::default();
         text.write_all(lines.as_bytes()).unwrap();
-        streaming::stream(stream::iter([Ok(Piece::new(text, vec![place]))]))
+        streaming::stream(stream::iter([Ok(Chunk::new(text, vec![permit]))]))
     };
     let framed = text.clone();
     let router = Router::new()
         .route("/whole", get(whole))
-        .route("/pieces", get(pieces))
+        .route("/chunks", get(chunks))
         .route(
             "/frames",
             get(async || streaming::in_frames(None, framed.into_response())),
         )
         .route("/text", get(async || text));
-    (router, places)
+    (router, permits)
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_takes_a_little_now_and_then_is_cut_off_at_the_deadline() {
-    for path in ["/whole", "/pieces", "/frames", "/text"] {
-        let (router, places) = large();
+async fn a_client_that_reads_a_little_now_and_then_is_cut_off_at_the_deadline() {
+    for path in ["/whole", "/chunks", "/frames", "/text"] {
+        let (router, permits) = large();
         let mut client = connected(router, 512);
         let request = head(&format!("GET {path}"), "");
         client.write_all(request.as_bytes()).await.unwrap();
-        let mut taken = 0;
-        let begun = Instant::now();
+        let mut total = 0;
+        let started = Instant::now();
         loop {
             let read = client.read(&mut [0; 512]).await.unwrap();
             if read == 0 {
                 break;
             }
-            taken += read;
+            total += read;
             sleep(Duration::from_secs(25)).await;
-            assert!(begun.elapsed() < WRITE_TIMEOUT * 4, "{path}");
+            assert!(started.elapsed() < WRITE_TIMEOUT * 4, "{path}");
         }
-        assert!(taken < MEBIBYTE, "{path}");
-        assert_eq!(places.available_permits(), 1, "{path}");
+        assert!(total < MEBIBYTE, "{path}");
+        assert_eq!(permits.available_permits(), 1, "{path}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_slow_but_in_time_gets_all_of_its_answer() {
-    for path in ["/whole", "/pieces", "/frames", "/text"] {
+async fn a_client_that_is_slow_but_in_time_gets_the_complete_response() {
+    for path in ["/whole", "/chunks", "/frames", "/text"] {
         let mut client = connected(large().0, 16 * 1024);
         let request = head(&format!("GET {path}"), "");
         client.write_all(request.as_bytes()).await.unwrap();
@@ -250,7 +250,7 @@ async fn a_client_that_is_slow_but_in_time_gets_all_of_its_answer() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_for_leave_to_send_is_refused_without_sending() {
+async fn a_client_that_expects_100_continue_is_refused_without_sending() {
     let server = served().await;
     let fields = format!(
         "expect: 100-continue\r\ncontent-length: {}\r\n",
@@ -269,7 +269,7 @@ async fn a_client_that_waits_for_leave_to_send_is_refused_without_sending() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_of_a_refused_request_is_bounded() {
+async fn what_is_discarded_of_a_refused_request_is_bounded() {
     let server = served().await;
     let client = spawn_blocking(move || {
         let mut connection = Blocking::connect(server).unwrap();
@@ -277,7 +277,7 @@ async fn what_is_dropped_of_a_refused_request_is_bounded() {
         let head = head("POST /refuse", &fields);
         connection.write_all(head.as_bytes()).unwrap();
         let part = vec![b' '; MEBIBYTE];
-        // What the system holds for both sides comes on top of what is dropped.
+        // The socket buffers of both sides take some more than what is discarded.
         let written = (0..256).find(|_| connection.write_all(&part).is_err());
         written.expect("the connection is closed")
     });
@@ -303,10 +303,10 @@ async fn a_head_has_one_limit_however_it_arrives() {
         (of_fields(101), "431 "),
         (of_fields(1_000), "431 "),
     ] {
-        for piece in [head.len(), 16_000, 1_000] {
-            let pieces = head.as_bytes().chunks(piece).map(<[u8]>::to_vec);
-            let answer = written(server, pieces.collect()).await;
-            let what = (head.len(), piece, answer.lines().next());
+        for size in [head.len(), 16_000, 1_000] {
+            let parts = head.as_bytes().chunks(size).map(<[u8]>::to_vec);
+            let answer = written(server, parts.collect()).await;
+            let what = (head.len(), size, answer.lines().next());
             assert!(
                 answer.starts_with(&format!("HTTP/1.1 {status}")),
                 "{what:?}"
@@ -316,7 +316,7 @@ async fn a_head_has_one_limit_however_it_arrives() {
 }
 
 #[tokio::test]
-async fn paths_with_needless_slashes_are_answered_and_never_redirected() {
+async fn paths_with_redundant_slashes_are_answered_and_never_redirected() {
     let server = served().await;
     for (line, answered) in [
         ("GET //", "read\n"),

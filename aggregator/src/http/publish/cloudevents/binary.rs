@@ -1,5 +1,5 @@
-//! The binary mode: attributes in headers, data in the body (section 3.1 of the HTTP binding), made the structured event
-//! that says the same. What holds for one holds for the other.
+//! The binary mode: attributes in headers, data in the body (section 3.1 of the HTTP binding). It is converted to the
+//! equivalent structured event, so that the same rules apply to both.
 
 use std::{borrow::Cow, fmt::Write};
 
@@ -14,17 +14,17 @@ use shared::{
 
 use crate::http::edge::problem::{ItemErrors, Problem};
 
-/// What the names of headers that are attributes begin with.
+/// The prefix of attribute headers.
 const PREFIX: &str = "ce-";
 
-/// The structured event, as JSON. A header that stands there twice is a member that does. Headers tell no types: an
-/// integer and a boolean are text, too.
+/// The structured event, as JSON. A repeated header becomes a repeated member. Headers carry no types: integers and
+/// booleans become strings.
 pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
     let mut violations = Vec::new();
     let mut json = String::from("{");
     let mut add = |name: &str, value: &str| {
         let comma = if json.len() == 1 { "" } else { "," };
-        write!(json, "{comma}{}:{value}", as_json(name)).expect("a string takes all text");
+        write!(json, "{comma}{}:{value}", as_json(name)).expect("writing to a string cannot fail");
     };
     let mut kind = None;
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
@@ -41,7 +41,7 @@ pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
             continue;
         };
         if matches!(name, "data" | "data_base64" | "datacontenttype") {
-            let message = "is no header of its own: the type is Content-Type, the data is the body";
+            let message = "is not an attribute header: send the type as Content-Type and the data as the body";
             violations.push(Violation::new(Some(name), Code::Unknown, message));
             continue;
         }
@@ -69,18 +69,18 @@ pub fn structured(headers: &HeaderMap, body: &Bytes) -> Result<Bytes, Problem> {
 }
 
 /// The text of a header's value: quoted strings unquoted, then percent-decoded once (section 3.1.3.2). A percent sign
-/// that no two hexadecimal digits follow stays one.
+/// that is not followed by two hexadecimal digits is kept.
 fn decoded(name: &str, value: &[u8]) -> Result<String, Violation> {
     let unquoted = unquoted(value).ok_or_else(|| {
-        let message = "has a double quote that is not closed; write it as %22";
+        let message = "has an unclosed double quote; write a literal one as %22";
         Violation::new(Some(name), Code::WrongType, message)
     })?;
     let decoded = percent_decode(&unquoted).collect();
     String::from_utf8(decoded).map_err(|_| not_utf8(name))
 }
 
-/// What stands in double quotes is taken out of them, and a backslash there is left out before any byte (RFC 7230,
-/// section 3.2.6).
+/// The value with double quotes removed, and with backslash escapes within them resolved (RFC 7230, section 3.2.6); `None`
+/// if a quote is not closed.
 fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
     if !value.contains(&b'"') {
         return Some(value.into());
@@ -99,7 +99,7 @@ fn unquoted(value: &[u8]) -> Option<Cow<'_, [u8]>> {
 }
 
 fn not_utf8(name: &str) -> Violation {
-    let message = "is not UTF-8, or not once it is percent-decoded";
+    let message = "is not UTF-8, before or after percent-decoding";
     Violation::new(Some(name), Code::WrongType, message)
 }
 
@@ -111,8 +111,11 @@ fn as_json(text: &str) -> String {
 mod tests {
     use super::*;
 
-    /// The structured event that becomes of headers and body, without its braces.
-    fn made(headers: &[(&'static str, &[u8])], body: &'static [u8]) -> Result<String, Problem> {
+    /// The structured event of headers and body, without its braces.
+    fn converted(
+        headers: &[(&'static str, &[u8])],
+        body: &'static [u8],
+    ) -> Result<String, Problem> {
         let headers = headers.iter().map(|(name, value)| {
             let value = axum::http::HeaderValue::from_bytes(value).unwrap();
             (name.parse().unwrap(), value)
@@ -123,13 +126,13 @@ mod tests {
     }
 
     fn typed(kind: &'static str, body: &'static [u8]) -> String {
-        let json = made(&[("content-type", kind.as_bytes())], body).unwrap();
+        let json = converted(&[("content-type", kind.as_bytes())], body).unwrap();
         json.split_once(',').unwrap().1.to_owned()
     }
 
     #[test]
     fn a_header_is_unquoted_and_then_percent_decoded_once() {
-        let value = |value: &'static str| made(&[("ce-a", value.as_bytes())], b"").ok();
+        let value = |value: &'static str| converted(&[("ce-a", value.as_bytes())], b"").ok();
         for (header, text) in [
             ("Euro%20%E2%82%AC%20%F0%9F%98%80", r#""a":"Euro € 😀""#),
             ("%e2%82%ac%61", r#""a":"€a""#),
@@ -147,8 +150,8 @@ mod tests {
         for wrong in ["%C0%A0", "%FF", "%ED%A0%80", "\"a", "a\"\\\"", "\"\\"] {
             assert!(value(wrong).is_none(), "{wrong}");
         }
-        assert!(made(&[("ce-a", b"\xFF")], b"").is_err());
-        assert!(made(&[("content-type", b"text/\xFF")], b"").is_err());
+        assert!(converted(&[("ce-a", b"\xFF")], b"").is_err());
+        assert!(converted(&[("content-type", b"text/\xFF")], b"").is_err());
     }
 
     #[test]
@@ -179,14 +182,14 @@ mod tests {
             assert_eq!(typed(kind, body), r#""data_base64":"YWJj""#);
         }
         assert_eq!(typed("text/plain", b"\xFF\xFE"), r#""data_base64":"//4=""#);
-        assert_eq!(made(&[], b" 1.50 ").unwrap(), r#""data":1.50"#);
-        assert_eq!(made(&[], b"\0").unwrap(), r#""data_base64":"AA==""#);
+        assert_eq!(converted(&[], b" 1.50 ").unwrap(), r#""data":1.50"#);
+        assert_eq!(converted(&[], b"\0").unwrap(), r#""data_base64":"AA==""#);
         assert_eq!(
-            made(&[("content-type", b"text/plain")], b"").unwrap(),
+            converted(&[("content-type", b"text/plain")], b"").unwrap(),
             r#""datacontenttype":"text/plain""#
         );
-        assert!(made(&[("content-type", b"application/json")], b"\"\xFF\"").is_err());
-        assert!(made(&[("content-type", b"application/json")], b"1 2").is_err());
+        assert!(converted(&[("content-type", b"application/json")], b"\"\xFF\"").is_err());
+        assert!(converted(&[("content-type", b"application/json")], b"1 2").is_err());
     }
 
     #[test]
@@ -217,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_binary_event_has_the_form_of_the_structured_one() {
+    fn a_binary_event_has_the_canonical_form_of_the_structured_one() {
         let core = r#""specversion":"1.0","type":"t","source":"/s","id":"1""#;
         let event = |json: &str| {
             let json = Bytes::from(format!("{{{core},{json}}}"));
@@ -257,7 +260,7 @@ mod tests {
             ),
         ] {
             let headers = headers.map(|(name, value)| (name, value.as_bytes()));
-            let binary = made(&headers, body.as_bytes()).unwrap();
+            let binary = converted(&headers, body.as_bytes()).unwrap();
             assert_eq!(event(&binary), event(members), "{members}");
         }
     }

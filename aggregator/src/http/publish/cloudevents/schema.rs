@@ -14,22 +14,22 @@ schemas! {
     /// An event in the JSON format of `CloudEvents`.
     CloudEvent() = cloud_event();
 
-    /// Several of them.
+    /// An array of `CloudEvents`.
     CloudEvents(CloudEvent) = ArrayBuilder::new()
         .items(to::<CloudEvent>())
         .max_items(Some(MAX_EVENTS))
         .build();
 
-    /// The data of an event whose attributes are in headers.
+    /// The data of an event in the binary mode.
     Data() = Object::builder()
         .schema_type(SchemaType::AnyValue)
         .description(Some(
-            "The data of an event whose attributes are in the headers ce-specversion, ce-type, ce-source, ce-id and so on. Any other type than JSON can stand here, too.",
+            "The data of an event whose attributes are in the headers ce-specversion, ce-type, ce-source, ce-id and so on. Media types other than JSON are accepted too.",
         ))
         .build();
 }
 
-/// The characters that `CloudEvents` allow: no control characters, and none of those that Unicode says are none.
+/// The characters that `CloudEvents` allow: neither control characters nor Unicode noncharacters.
 const ALLOWED: &str = r"^[^\u0000-\u001f\u007f-\u009f\ufdd0-\ufdef\ufffe\uffff]*$";
 
 fn attribute(types: impl IntoIterator<Item = Type>) -> ObjectBuilder {

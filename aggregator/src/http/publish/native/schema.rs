@@ -1,4 +1,4 @@
-//! What `POST /publish` takes as JSON.
+//! The JSON bodies of `POST /publish`.
 
 use shared::event::FIELDS;
 use utoipa::openapi::{
@@ -12,7 +12,7 @@ use crate::http::{
 };
 
 schemas! {
-    /// What `POST /publish` takes as JSON.
+    /// A JSON body of `POST /publish`.
     Events(Event) = OneOfBuilder::new()
         .item(to::<Event>())
         .item(events())
@@ -24,7 +24,7 @@ schemas! {
         )
         .build();
 
-    /// One event, as it is sent.
+    /// One event, as sent.
     Event() = {
         let event = FIELDS.iter().fold(ObjectBuilder::new(), |event, field| {
             event.property(*field, of_event(field)).required(*field)
@@ -36,7 +36,7 @@ schemas! {
     };
 }
 
-/// Several of them.
+/// An array of events.
 pub fn events() -> Array {
     ArrayBuilder::new()
         .items(to::<Event>())
@@ -49,10 +49,10 @@ pub fn events() -> Array {
 fn of_event(field: &str) -> ObjectBuilder {
     match field {
         "payload" => ObjectBuilder::new().description(Some(
-            "Nested at most 128 levels deep, of which it is the first. It comes back byte for byte; in NDJSON and in /events/tail, CR and LF between its tokens become spaces.",
+            "Nested at most 128 levels deep, counting the payload itself. It is returned byte for byte; in NDJSON and in /events/tail, CR and LF between its tokens become spaces.",
         )),
         "timestamp" => time().description(Some(
-            "RFC 3339 with an offset, and T or t between date and time. It comes back as this text, and is compared as an instant.",
+            "RFC 3339 with an offset, and T or t between date and time. It is returned as written and compared as an instant.",
         )),
         _ => name(),
     }

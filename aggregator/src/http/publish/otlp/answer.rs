@@ -1,4 +1,4 @@
-//! Answers by OTLP/HTTP: in the encoding of the request, for errors too.
+//! Responses of OTLP/HTTP: in the encoding of the request, errors included.
 
 use axum::{
     body::Body,
@@ -19,11 +19,11 @@ use crate::http::{
     openapi::refusals::{Refusals, as_json, reference},
 };
 
-/// `ExportLogsServiceResponse`: what of the request was taken.
+/// `ExportLogsServiceResponse`: what was accepted of the request.
 #[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exported {
-    /// None where all of it was.
+    /// Missing if everything was accepted without a warning.
     #[prost(message, optional, tag = "1")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -45,29 +45,30 @@ pub struct PartialSuccess {
 /// `google.rpc.Status`.
 #[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 pub struct Status {
-    /// Of `google.rpc.Code`; senders go by the HTTP status.
+    /// A `google.rpc.Code`; senders decide by the HTTP status.
     #[prost(int32, tag = "1")]
     #[serde(skip_serializing_if = "is_default")]
     pub code: i32,
-    /// For people.
+    /// The error, for people.
     #[prost(string, tag = "2")]
     pub message: String,
 }
 
-/// An answer in this encoding.
+/// A response in this encoding.
 pub fn answer(encoding: Encoding, message: &(impl Message + Serialize)) -> Response {
     let (kind, body) = match encoding {
         Encoding::Protobuf => ("application/x-protobuf", message.encode_to_vec()),
         Encoding::Json => (
             "application/json",
-            serde_json::to_vec(message).expect("its keys are strings, and memory takes all of it"),
+            serde_json::to_vec(message)
+                .expect("its keys are strings, and writing to memory cannot fail"),
         ),
     };
     let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
     ([kind], Body::from(body)).into_response()
 }
 
-/// What a problem is in OTLP.
+/// The OTLP status of a problem.
 pub fn status(problem: &Problem) -> Status {
     let code = match problem.status() {
         StatusCode::NOT_FOUND => 12,             // UNIMPLEMENTED
@@ -80,23 +81,23 @@ pub fn status(problem: &Problem) -> Status {
     Status { code, message }
 }
 
-/// A problem in this encoding, with its status and headers.
+/// A problem in this encoding, with its HTTP status and headers.
 pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
-    let mut told = answer(encoding, &status(&problem));
+    let mut response = answer(encoding, &status(&problem));
     let (head, _) = problem.into_response().into_parts();
-    *told.status_mut() = head.status;
+    *response.status_mut() = head.status;
     for (name, value) in head.headers {
         if let Some(name) =
             name.filter(|name| [header::RETRY_AFTER, header::ACCEPT_ENCODING].contains(name))
         {
-            told.headers_mut().insert(name, value);
+            response.headers_mut().insert(name, value);
         }
     }
-    told
+    response
 }
 
 impl Refusals {
-    /// Adds what OTLP has in their place, in both of its encodings.
+    /// Adds the OTLP statuses of these problems, in both encodings.
     #[must_use]
     pub fn otlp(mut self, problems: impl IntoIterator<Item = Problem>) -> Self {
         for problem in problems {

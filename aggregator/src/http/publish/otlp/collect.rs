@@ -1,4 +1,4 @@
-//! Log records as events.
+//! Converts log records into events.
 
 use std::fmt::Write;
 
@@ -15,64 +15,64 @@ use super::{
     message::{LogRecord, Resource, Scope, text},
     request::{Part, Unusable, Visit},
 };
-use crate::http::edge::{body::Held, problem::Problem};
+use crate::http::edge::{body::HeldBytes, problem::Problem};
 
-/// Most bytes of the events of one request: each carries its resource and scope, so that they can be many times the
-/// request.
+/// Most bytes of the events of one request. Each event carries its resource and scope, so they can be many times larger than
+/// the request.
 pub const MAX_EVENTS_BYTES: usize = 32 * 1024 * 1024;
 
-/// What an event takes in memory beside its JSON, about.
+/// Approximate memory of an event in addition to its JSON.
 const EVENT_OVERHEAD: usize = 128;
 
-/// What an event's JSON has beside its values, at most.
+/// Most bytes of an event's JSON in addition to its values.
 const FIELDS_BYTES: usize = 128;
 
-/// Reasons of rejected records that a sender is told; further ones are counted only.
+/// Reasons of rejected records in a response; further ones are only counted.
 const MAX_REASONS: usize = 3;
 
-/// Members unknown to OTLP that a sender is told, and the bytes of each of their names.
+/// Unknown members that are named in a response, and the bytes that are kept of each name.
 const MAX_UNKNOWN: usize = 3;
 const MAX_MEMBER_BYTES: usize = 64;
 
-/// Topic of records whose resource says none: what the service of one is called by OpenTelemetry's semantic conventions.
+/// Topic of records whose resource names none: the default `service.name` of OpenTelemetry's semantic conventions.
 const UNKNOWN_TOPIC: &str = "unknown_service";
 
-/// Source of records whose resource says none.
+/// Source of records whose resource names none.
 const UNKNOWN_SOURCE: &str = "otlp";
 
-/// RFC 3339 with all of the nanoseconds.
+/// RFC 3339 with nanoseconds.
 const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
-/// What became of a request's records.
+/// The outcome of a request's records.
 #[derive(Debug)]
 pub struct Collected {
     /// The events, in the order of their records.
     pub events: Vec<Outgoing>,
-    /// How many of them have a digest for an id.
+    /// How many of them have a digest as their id.
     pub by_digest: u64,
-    /// Records that cannot be events.
+    /// The number of records that cannot become events.
     pub rejected: i64,
-    /// Why, for the first of them.
+    /// The reasons for the first of them.
     pub reasons: Vec<String>,
-    /// Members that OTLP does not define, the first few of them: what was ignored.
+    /// The first few members that OTLP does not define, which were ignored.
     pub unknown: Vec<String>,
-    /// The events' bytes, counted as in flight.
-    held: Held,
+    /// Counts the events' bytes as in flight.
+    held: HeldBytes,
 }
 
-/// Makes events of records.
+/// Converts records into events.
 pub struct Collector<'a> {
     topic_attribute: &'a str,
-    resource: Part<OfResource>,
-    scope: Part<OfScope>,
+    resource: Part<ResourceContext>,
+    scope: Part<ScopeContext>,
     records: usize,
     bytes: usize,
     collected: Collected,
 }
 
 /// What the records of a resource share.
-struct OfResource {
+struct ResourceContext {
     topic: String,
     source: String,
     /// Members of the payload.
@@ -81,14 +81,14 @@ struct OfResource {
 }
 
 /// What the records of a scope share.
-struct OfScope {
+struct ScopeContext {
     payload: String,
     digest: Digest,
 }
 
 impl<'a> Collector<'a> {
     /// A collector of records whose topic is the resource's attribute of this name.
-    pub fn new(topic_attribute: &'a str, held: Held) -> Self {
+    pub fn new(topic_attribute: &'a str, held: HeldBytes) -> Self {
         Self {
             topic_attribute,
             resource: Err(Unusable::TooLarge(0)),
@@ -106,7 +106,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// All that was collected.
+    /// The events and rejections.
     pub fn finish(self) -> Collected {
         self.collected
     }
@@ -120,19 +120,19 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// The event of a record, and whether its id is a digest; or why there is none.
+    /// The event of a record and whether its id is a digest, or the reason why it cannot become an event.
     fn event(&self, record: Part<LogRecord>) -> Result<(Outgoing, bool), String> {
         let reason = |unusable: &Unusable| unusable.to_string();
         let resource = self.resource.as_ref().map_err(reason)?;
         let scope = self.scope.as_ref().map_err(reason)?;
         let mut record = record.map_err(|unusable| reason(&unusable))?;
-        // Who reads a log again notices its records anew. Kept, that time would make each of them a conflict; where there is
-        // another time it says nothing of the event.
+        // A log that is read again has new observed times, which would turn each record into a conflict. If there is an event
+        // time, the observed time adds nothing.
         if record.time_unix_nano != 0 {
             record.observed_time_unix_nano = 0;
         }
         let json = json(&record);
-        // Before it is put together: what is shared can be large, and the records many.
+        // Checked before the event is built: resource and scope can be large, and the records many.
         let least = resource.payload.len() + scope.payload.len() + json.len();
         if least > MAX_EVENT_BYTES {
             return Err(Unusable::TooLarge(least).to_string());
@@ -148,7 +148,7 @@ impl<'a> Collector<'a> {
             timestamp.map_or("null".to_owned(), |time| quoted(&time)),
             quoted(&resource.source),
         ];
-        // Its capacity is counted as its length.
+        // The string must not grow: only the length of the event is counted as memory.
         let names_bytes = names.iter().map(String::len).sum::<usize>();
         let mut event = String::with_capacity(least + names_bytes + FIELDS_BYTES);
         let [topic, event_id, timestamp, source] = names;
@@ -159,7 +159,16 @@ impl<'a> Collector<'a> {
         );
         let event = Bytes::from(event);
         match Event::parse_arrived(&event, 0) {
-            Ok(Event { topic, .. }) => Ok((Outgoing { topic, json: event }, is_digest)),
+            Ok(Event {
+                topic, event_id, ..
+            }) => {
+                let outgoing = Outgoing {
+                    topic,
+                    event_id,
+                    json: event,
+                };
+                Ok((outgoing, is_digest))
+            }
             Err(violations) => Err(violations[0].to_string()),
         }
     }
@@ -173,7 +182,7 @@ impl Visit for Collector<'_> {
             let named = |name| text(attributes, name);
             let topic = named(self.topic_attribute).unwrap_or(UNKNOWN_TOPIC);
             let source = named("service.instance.id").or_else(|| named("host.name"));
-            OfResource {
+            ResourceContext {
                 topic: bounded_name(topic).into_owned(),
                 source: bounded_name(source.unwrap_or(UNKNOWN_SOURCE)).into_owned(),
                 payload: members(
@@ -190,7 +199,7 @@ impl Visit for Collector<'_> {
         let Ok(resource) = &self.resource else {
             return;
         };
-        self.scope = scope.map(|scope| OfScope {
+        self.scope = scope.map(|scope| ScopeContext {
             payload: members(["scope", "scopeSchemaUrl"], scope.as_ref(), &schema_url),
             digest: resource.digest.with(scope.as_ref(), &schema_url),
         });
@@ -226,16 +235,16 @@ impl Visit for Collector<'_> {
     }
 }
 
-/// When it happened, or else when it was noticed; none where neither is known.
+/// The time of a record, or else its observed time; `None` if both are unknown.
 fn timestamp(record: &LogRecord) -> Option<String> {
     let known = [record.time_unix_nano, record.observed_time_unix_nano];
     let nanoseconds = known.into_iter().find(|time| *time != 0)?;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into());
-    let time = time.expect("64 bits of nanoseconds end in 2554");
-    Some(time.format(TIME).expect("all its parts are known"))
+    let time = time.expect("u64 nanoseconds end in 2554, which is in range");
+    Some(time.format(TIME).expect("it has all components"))
 }
 
-/// Members of a payload, each with a comma after it: the message, if there is one, and the address of its schema.
+/// Members of a payload, each followed by a comma: the message, if present, and its schema URL.
 fn members<T: Serialize>(names: [&str; 2], message: Option<&T>, schema_url: &str) -> String {
     let mut members = String::new();
     if let Some(message) = message {
@@ -248,7 +257,7 @@ fn members<T: Serialize>(names: [&str; 2], message: Option<&T>, schema_url: &str
 }
 
 fn json<T: Serialize>(message: &T) -> String {
-    serde_json::to_string(message).expect("its keys are strings, and memory takes all of it")
+    serde_json::to_string(message).expect("its keys are strings, and writing to memory cannot fail")
 }
 
 fn quoted(text: &str) -> String {

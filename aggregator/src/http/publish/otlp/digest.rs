@@ -1,17 +1,17 @@
-//! The id of a record that has none: a digest of all that it is.
+//! The id of a record without one: a digest of the record, its resource and its scope.
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::message::LogRecord;
 
-/// A digest of parts, each with its length, so that no two lists of parts have the same. A part is a message in Protobuf,
-/// whatever it was sent in, so that it stays the same where a sender changes its encoding.
+/// A digest of parts, each prefixed by its length, so that different lists of parts have different input. A part is a message in
+/// Protobuf, whatever encoding it was sent in, so the digest does not depend on the sender's encoding.
 #[derive(Clone, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// The digest with one message more, or the lack of it, and the address of its schema.
+    /// Extends the digest with a message, or its absence, and its schema URL.
     #[must_use]
     pub fn with(&self, message: Option<&impl Message>, schema_url: &str) -> Self {
         let mut digest = self.clone();

@@ -1,11 +1,11 @@
-//! What OTLP's JSON has of its own: numbers as strings, ids in hexadecimal, and `null` for a default.
+//! The peculiarities of OTLP's JSON: numbers as strings, ids in hexadecimal, and `null` for a default.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 use serde_json::value::RawValue;
 
-/// Whether a field can be left out.
+/// Whether a field can be omitted.
 pub fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -19,7 +19,7 @@ where
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
-/// Reads a whole number that may be a string. Not by way of serde's numbers, which lose the last bit of some fractions.
+/// Reads a whole number that may be a string. It does not use serde's numbers, which lose the last bit of some fractions.
 pub fn number<'de, D, T>(from: D) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -31,8 +31,8 @@ where
     })
 }
 
-/// Reads a number of 64 bits with a fraction, which may be a string, or the name of one that JSON has no number for. One that is
-/// too large is refused, as `ProtoJSON` does: it is not infinite.
+/// Reads a 64-bit floating-point number, which may be a string, or the name of a value that JSON numbers cannot express. One
+/// that is too large is refused, as in `ProtoJSON`, instead of becoming infinite.
 fn double<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     in_json(from, |text| match text {
         "NaN" => Ok(f64::NAN),
@@ -40,12 +40,12 @@ fn double<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
         "-Infinity" => Ok(f64::NEG_INFINITY),
         _ => match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
-            _ => Err("not a number of 64 bits"),
+            _ => Err("not a 64-bit number"),
         },
     })
 }
 
-/// Reads a number, or a string that has one, in JSON's grammar; `null` is the default.
+/// Reads a number in JSON's grammar, or a string that contains one; `null` is the default.
 fn in_json<'de, D, T, E>(from: D, parse: impl FnOnce(&str) -> Result<T, E>) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
@@ -58,7 +58,7 @@ where
         [b'"', ..] => Cow::Owned(serde_json::from_str::<String>(raw).map_err(D::Error::custom)?),
         _ => Cow::Borrowed(raw),
     };
-    // What Rust reads beyond JSON's grammar, such as +1, 01 and inf, is no number there.
+    // Rust also parses +1, 01 and inf, which are not numbers in JSON.
     let is_number = serde_json::from_str::<&RawValue>(&text).is_ok_and(|number| {
         number.get() == text && !text.starts_with(['"', '{', '[', 't', 'f', 'n'])
     });
@@ -69,7 +69,7 @@ where
     parse(&text).map_err(|err| D::Error::custom(format_args!("{err}: {raw}")))
 }
 
-/// The digits of a whole number that is written with zeros behind a point or with an exponent, which `ProtoJSON` allows.
+/// The digits of a whole number that is written with a zero fraction or an exponent, which `ProtoJSON` allows.
 fn whole(text: &str) -> Option<String> {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (sign, mantissa) = match mantissa.strip_prefix('-') {
@@ -87,7 +87,7 @@ fn whole(text: &str) -> Option<String> {
     let point = i64::try_from(before.len())
         .ok()?
         .checked_add(exponent.parse().ok()?)?;
-    // No number of 64 bits has more; zeros before it are not written but by those who want to see what happens.
+    // No 64-bit number has more digits; the bound keeps a hostile exponent from allocating memory.
     let point = usize::try_from(point).ok().filter(|point| *point <= 64)?;
     while digits.len() < point {
         digits.push('0');
@@ -97,10 +97,10 @@ fn whole(text: &str) -> Option<String> {
     is_whole.then(|| format!("{sign}{whole}"))
 }
 
-/// A whole number, as above, of a value.
+/// A whole number within a value, read by [`number`].
 pub struct Number<T>(pub T);
 
-/// A number with a fraction, as above, of a value.
+/// A floating-point number within a value, read by [`double`].
 pub struct Double(pub f64);
 
 impl<'de> Deserialize<'de> for Double {
@@ -115,7 +115,7 @@ impl<'de, T: Default + FromStr<Err: fmt::Display>> Deserialize<'de> for Number<T
     }
 }
 
-/// Numbers of 64 bits, which are written as strings.
+/// 64-bit integers, which are written as strings.
 pub mod long {
     use super::{Serializer, fmt};
 
@@ -148,7 +148,7 @@ pub mod hex {
             .map(|digit| digit.to_digit(16).and_then(|digit| digit.try_into().ok()))
             .collect();
         let digits = digits.filter(|digits| digits.len().is_multiple_of(2));
-        let digits = digits.ok_or_else(|| D::Error::custom("an id is hexadecimal"))?;
+        let digits = digits.ok_or_else(|| D::Error::custom("an id must be hexadecimal"))?;
         Ok(digits
             .chunks(2)
             .map(|pair| pair[0] << 4 | pair[1])

@@ -1,15 +1,15 @@
-//! The messages of OTLP 1.x that a request for logs is made of, in both encodings.
+//! The messages of an OTLP 1.x export request for logs, in both encodings.
 //!
 //! Field numbers and names are those of `opentelemetry/proto/{logs,common,resource}/v1`. Unknown fields are ignored in
-//! both. JSON is read and written by the rules of OTLP (`docs/specification.md`, JSON Protobuf Encoding) and otherwise
-//! of `ProtoJSON`; a field that has its default value is left out, as its JSON printers do.
+//! both. JSON is read and written by the rules of OTLP (`docs/specification.md`, JSON Protobuf Encoding), otherwise by
+//! those of `ProtoJSON`; a field with its default value is omitted, as its JSON printers do.
 
 use prost::{Message, Oneof};
 use serde::{Deserialize, Serialize};
 
 use super::json::{self, is_default};
 
-/// One entry of a log.
+/// A log record.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogRecord {
@@ -57,7 +57,7 @@ pub struct LogRecord {
     pub event_name: String,
 }
 
-/// What produced records: a service, on a host.
+/// The producer of records: a service on a host.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resource {
@@ -78,7 +78,7 @@ pub struct Resource {
     pub entity_refs: Vec<EntityRef>,
 }
 
-/// Names attributes of a resource that make up an entity.
+/// Names the attributes of a resource that identify an entity.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EntityRef {
@@ -108,7 +108,7 @@ pub struct EntityRef {
     pub description_keys: Vec<String>,
 }
 
-/// The part of a program that made records, such as a logger.
+/// The part of a program that produced records, such as a logger.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Scope {
@@ -176,7 +176,7 @@ pub enum Value {
     Bytes(Vec<u8>),
 }
 
-/// Values in their order.
+/// An ordered list of values.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ArrayValue {
@@ -200,13 +200,13 @@ pub struct KeyValueList {
     pub values: Vec<KeyValue>,
 }
 
-/// How deep arrays and maps may be nested in each other, in both encodings: with it the payload stays within the 128 levels of
-/// JSON that an event may have (a map takes four of them), and within what the decoders of both encodings follow.
+/// How deep arrays and maps may be nested, in both encodings. This keeps the payload within the 128 levels of JSON that an event
+/// may have (a map takes four of them), and within the recursion limits of both decoders.
 pub const MAX_LEVELS: usize = 30;
 
-/// What has values that can be nested.
+/// A type with values that can be nested.
 pub trait Nested {
-    /// Whether no more than `levels` arrays and maps are nested in each other.
+    /// Whether arrays and maps are nested at most `levels` deep.
     fn is_within(&self, levels: usize) -> bool;
 }
 
@@ -257,7 +257,7 @@ impl<T: Nested> Nested for Vec<T> {
     }
 }
 
-/// The text of a value that is one and not empty, by key.
+/// The value of a key, if it is a non-empty string.
 pub fn text<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a str> {
     let found = attributes.iter().find(|attribute| attribute.key == key)?;
     match &found.value.as_ref()?.value {

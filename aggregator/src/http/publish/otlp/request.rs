@@ -1,5 +1,5 @@
-//! A request for logs, walked record by record: of all its messages only one resource, one scope and one record are in
-//! memory at a time, for empty ones take many times their two bytes on the wire.
+//! An export request for logs, walked record by record. Only one resource, one scope and one record are decoded in memory at
+//! a time, because even an empty message takes many times its two bytes on the wire.
 
 mod json;
 mod protobuf;
@@ -17,10 +17,10 @@ pub enum Encoding {
     Json,
 }
 
-/// A message of a request, unless no event can hold it.
+/// A message of a request, or the reason why it cannot be part of an event.
 pub type Part<T> = Result<T, Unusable>;
 
-/// Why a message of a request cannot be part of an event. The other messages of the request can.
+/// Why a message of a request cannot be part of an event. It does not affect the other messages of the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// It is larger than an event may be.
@@ -29,17 +29,17 @@ pub enum Unusable {
     /// Its values are nested too deep.
     #[error("too deep: arrays and maps may be nested {MAX_LEVELS} levels deep")]
     TooDeep,
-    /// It is not what its encoding says it is.
+    /// It cannot be decoded.
     #[error("{0}")]
     Undecodable(String),
 }
 
-/// Bytes of a reason that may quote the request.
+/// Longest reason, which may quote the request.
 const MAX_REASON_BYTES: usize = 256;
 
 impl Unusable {
-    /// The decoder of either encoding gave up on the message of this name. Both stop at a nesting that is deeper than
-    /// [`MAX_LEVELS`]; neither has a kind of error for it, only its words.
+    /// A decoder failed on the message of this name. Both decoders stop at a nesting somewhat deeper than [`MAX_LEVELS`];
+    /// neither has an error kind for that, only its text.
     fn undecodable(name: &str, err: &dyn std::fmt::Display) -> Self {
         let mut reason = format!("not a valid {name}: {err}");
         if reason.contains("recursion limit") {
@@ -50,7 +50,7 @@ impl Unusable {
     }
 }
 
-/// Who is given the parts of a request, in their order.
+/// Receives the parts of a request in order.
 pub trait Visit {
     /// The resource of the scopes that follow.
     fn resource(&mut self, resource: Part<Option<Resource>>, schema_url: String);
@@ -61,17 +61,17 @@ pub trait Visit {
     /// A record.
     ///
     /// # Errors
-    /// What ends the walk.
+    /// An error ends the walk.
     fn record(&mut self, record: Part<LogRecord>) -> Result<(), Problem>;
 
-    /// The message of this name has a member that OTLP does not define. It is ignored, as OTLP asks for.
+    /// The message of this name has a member that OTLP does not define. It is ignored, as OTLP requires.
     fn unknown(&mut self, message: &'static str, member: &str);
 }
 
 /// Walks a request.
 ///
 /// # Errors
-/// 400 where the messages around the records, resources and scopes cannot be decoded, and what the visitor returns.
+/// 400 if the messages around the resources, scopes and records cannot be decoded, and the visitor's errors.
 pub fn walk(encoding: Encoding, body: &Bytes, visitor: &mut impl Visit) -> Result<(), Problem> {
     match encoding {
         Encoding::Protobuf => protobuf::walk(body, visitor),
@@ -79,7 +79,7 @@ pub fn walk(encoding: Encoding, body: &Bytes, visitor: &mut impl Visit) -> Resul
     }
 }
 
-/// The part with the address of its schema, which is bounded as the part is.
+/// The part with its schema URL, which has the same size limit as the part.
 fn with_url<T>(part: Part<T>, url: Part<&str>) -> (Part<T>, String) {
     match url {
         Err(unusable) => (part.and(Err(unusable)), String::new()),
@@ -90,7 +90,7 @@ fn with_url<T>(part: Part<T>, url: Part<&str>) -> (Part<T>, String) {
     }
 }
 
-/// The part, if its encoding has no more bytes than an event and its values are not nested too deep.
+/// The part, if its encoding is not larger than an event may be and its values are not nested too deep.
 fn bounded<T: Nested>(bytes: usize, decode: impl FnOnce() -> Part<T>) -> Part<T> {
     match bytes {
         ..=MAX_EVENT_BYTES => decode().and_then(|part| {

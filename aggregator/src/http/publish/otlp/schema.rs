@@ -1,5 +1,5 @@
-//! What `POST /v1/logs` takes as JSON: `ExportLogsServiceRequest` by OTLP 1.x, as far as it is read. Unknown fields
-//! are ignored and named in the answer, `null` stands for what is left out, and most numbers may be strings.
+//! The JSON bodies of `POST /v1/logs`: `ExportLogsServiceRequest` of OTLP 1.x, as far as it is read. Unknown fields
+//! are ignored and named in the response, `null` means that a field is missing, and most numbers may be strings.
 
 use utoipa::{
     ToSchema,
@@ -12,7 +12,7 @@ use utoipa::{
 use crate::http::openapi::schemas::{base64, schemas, text};
 
 schemas! {
-    /// A request for logs.
+    /// An export request for logs.
     Logs(ResourceLogs) = message([("resourceLogs", many::<ResourceLogs>())]);
 
     /// The records of a resource.
@@ -22,7 +22,7 @@ schemas! {
         ("schemaUrl", string()),
     ]);
 
-    /// What produced records.
+    /// The producer of records.
     Resource(Attribute) = message([
         ("attributes", many::<Attribute>()),
         ("droppedAttributesCount", number(0, u32::MAX.into())),
@@ -35,7 +35,7 @@ schemas! {
         ("schemaUrl", string()),
     ]);
 
-    /// The part of a program that made records.
+    /// The part of a program that produced records.
     Scope(Attribute) = message([
         ("name", string()),
         ("version", string()),
@@ -43,7 +43,7 @@ schemas! {
         ("droppedAttributesCount", number(0, u32::MAX.into())),
     ]);
 
-    /// One entry of a log.
+    /// A log record.
     LogRecord(Attribute) = message([
         ("timeUnixNano", nanoseconds()),
         ("observedTimeUnixNano", nanoseconds()),
@@ -61,7 +61,7 @@ schemas! {
     /// An attribute.
     Attribute(AnyValue) = message([("key", string()), ("value", one::<AnyValue>())]);
 
-    /// A value of one type, or of none.
+    /// A value of one type, or none.
     AnyValue() = {
         let arrays = message([("values", many_of("AnyValue"))]);
         let lists = message([("values", many_of("Attribute"))]);
@@ -77,7 +77,7 @@ schemas! {
         value.max_properties(Some(1)).build()
     };
 
-    /// Something in Protobuf.
+    /// A message in Protobuf.
     Message() = text()
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)))
         .description(Some("The same message in Protobuf."))
@@ -118,7 +118,7 @@ fn number(least: i64, most: i64) -> RefOr<Schema> {
         .into()
 }
 
-/// A number of 64 bits, as a string or as a number.
+/// A 64-bit integer, as a string or as a number.
 fn long(digits: &str) -> RefOr<Schema> {
     let types = [Type::String, Type::Integer];
     ObjectBuilder::new()

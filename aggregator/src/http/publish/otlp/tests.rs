@@ -1,5 +1,5 @@
-//! Log records as events. The messages of the crate `opentelemetry-proto`, which is made from OTLP's own definitions,
-//! tell whether ours are right.
+//! Log records as events. The message types are checked against those of the crate `opentelemetry-proto`, which is generated
+//! from OTLP's own definitions.
 
 mod limits;
 mod reading;
@@ -22,7 +22,7 @@ fn collected(encoding: Encoding, body: impl Into<Bytes>) -> Result<Collected, Pr
     Ok(collector.finish())
 }
 
-/// The events of a request, none of whose records is rejected.
+/// The events of a request without rejected records.
 fn events(encoding: Encoding, body: impl Into<Bytes>) -> Vec<String> {
     let collected = collected(encoding, body).unwrap();
     assert_eq!(collected.rejected, 0, "{:?}", collected.reasons);
@@ -38,7 +38,7 @@ fn event(request: &Value) -> Value {
     serde_json::from_str(&events[0]).unwrap()
 }
 
-/// A request with one record of these attributes' resource.
+/// A request with one record, whose resource has these attributes.
 fn request(resource: &Value, record: &Value) -> Value {
     json!({"resourceLogs": [{
         "resource": {"attributes": resource},
@@ -54,7 +54,7 @@ fn id(request: &Value) -> String {
     event(request)["event_id"].as_str().unwrap().to_owned()
 }
 
-/// A request as the specification's example of logs has it: a value of every type.
+/// A request like the specification's example of logs, with a value of every type.
 fn example() -> Value {
     json!({"resourceLogs": [{
         "resource": {"attributes": [
@@ -92,7 +92,7 @@ fn example() -> Value {
     }]})
 }
 
-/// The same by the definitions of OTLP.
+/// The same request in Protobuf, encoded by `opentelemetry-proto`.
 fn in_protobuf(request: &Value) -> Vec<u8> {
     let message: ExportLogsServiceRequest = serde_json::from_value(request.clone()).unwrap();
     message.encode_to_vec()
@@ -116,7 +116,7 @@ fn protobuf_and_json_of_the_same_records_are_the_same_events() {
 }
 
 #[test]
-fn the_payload_has_all_of_the_record_but_when_it_was_observed() {
+fn the_payload_has_the_whole_record_except_its_observed_time() {
     let payload = &event(&example())["payload"];
     let again = json!({"resourceLogs": [{
         "resource": payload["resource"],
@@ -137,7 +137,7 @@ fn the_payload_has_all_of_the_record_but_when_it_was_observed() {
 }
 
 #[test]
-fn a_record_with_an_id_of_its_own_keeps_it() {
+fn a_record_with_its_own_id_keeps_it() {
     let with = |uid: &str| {
         request(
             &json!([]),
@@ -160,7 +160,7 @@ fn a_record_with_an_id_of_its_own_keeps_it() {
 }
 
 #[test]
-fn a_record_without_an_id_has_the_digest_of_all_that_it_is() {
+fn the_id_of_a_record_without_one_is_a_digest_of_its_content() {
     let example = example();
     let same = id(&example);
     assert_eq!(same.len(), "sha256:".len() + 64);
@@ -206,7 +206,7 @@ fn a_request_sent_again_is_the_same_events() {
 }
 
 #[test]
-fn topic_and_source_are_what_the_resource_says_or_stand_for_it() {
+fn topic_and_source_come_from_the_resource_or_have_a_default() {
     let names = |resource: Value| {
         let event = event(&request(&resource, &json!({})));
         [event["topic"].clone(), event["source"].clone()]
@@ -238,7 +238,7 @@ fn topic_and_source_are_what_the_resource_says_or_stand_for_it() {
 }
 
 #[test]
-fn the_time_is_the_records_or_that_of_its_observation_or_none() {
+fn the_time_is_that_of_the_record_or_its_observation_or_null() {
     let time = |record: Value| event(&request(&json!([]), &record))["timestamp"].clone();
     assert_eq!(
         time(json!({"timeUnixNano": "1", "observedTimeUnixNano": "2"})),

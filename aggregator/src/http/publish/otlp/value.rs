@@ -18,7 +18,7 @@ use super::{
     message::{AnyValue, Value},
 };
 
-/// Bytes are written with padding, and read with and without it.
+/// Bytes are written with padding, and read with or without it.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Fields {
                 Key::KvlistValue => map.next_value::<Option<_>>()?.map(Value::Kvlist),
                 Key::BytesValue => {
                     let text: Option<String> = map.next_value()?;
-                    // The alphabet for URLs is taken too.
+                    // The URL-safe alphabet is accepted too.
                     let text = text.map(|text| text.replace('-', "+").replace('_', "/"));
                     let bytes = text.map(|text| BASE64.decode(text)).transpose();
                     bytes.map_err(A::Error::custom)?.map(Value::Bytes)

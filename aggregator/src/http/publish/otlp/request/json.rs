@@ -1,4 +1,5 @@
-//! The walk over JSON. Names are those of OTLP's JSON only, each at most once; others are ignored, and shown to the visitor.
+//! The walk over JSON. It knows the names of OTLP's JSON (camel case) only, each at most once; other members are ignored and
+//! reported to the visitor.
 
 use std::{borrow::Cow, fmt};
 
@@ -48,13 +49,13 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 /// Walks an `ExportLogsServiceRequest`.
 pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
     let whole: &RawValue = serde_json::from_slice(body).map_err(|err| Problem::not_json(&err))?;
-    let Request { resource_logs } = around(whole, "ExportLogsServiceRequest", visitor)?;
+    let Request { resource_logs } = container(whole, "ExportLogsServiceRequest", visitor)?;
     each(resource_logs, "resourceLogs", |resource_logs| {
         let ResourceLogs {
             resource,
             scope_logs,
             schema_url,
-        } = around(resource_logs, "ResourceLogs", visitor)?;
+        } = container(resource_logs, "ResourceLogs", visitor)?;
         let resource = part(resource, "Resource", visitor);
         let url = url(schema_url, "ResourceLogs.schemaUrl");
         let (resource, url) = with_url(resource, url.as_deref().map_err(Clone::clone));
@@ -64,7 +65,7 @@ pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
                 scope,
                 log_records,
                 schema_url,
-            } = around(scope_logs, "ScopeLogs", visitor)?;
+            } = container(scope_logs, "ScopeLogs", visitor)?;
             let scope = part(scope, "InstrumentationScope", visitor);
             let url = self::url(schema_url, "ScopeLogs.schemaUrl");
             let (scope, url) = with_url(scope, url.as_deref().map_err(Clone::clone));
@@ -77,16 +78,16 @@ pub fn walk(body: &[u8], visitor: &mut impl Visit) -> Result<(), Problem> {
     })
 }
 
-/// Reads the message of this name; its visitor is shown the names of the members that it does not have.
+/// Reads the message of this name, and reports its unknown members to the visitor.
 fn read<'a, T: Deserialize<'a>>(
     raw: &'a RawValue,
     name: &'static str,
     visitor: &mut impl Visit,
 ) -> Part<T> {
-    // An array would be read as its fields in their order.
+    // serde would read an array as the fields in order.
     if !raw.get().starts_with('{') {
         return Err(Unusable::Undecodable(format!(
-            "{name} in JSON is an object"
+            "{name} in JSON must be an object"
         )));
     }
     let mut json = serde_json::Deserializer::from_str(raw.get());
@@ -99,8 +100,8 @@ fn read<'a, T: Deserialize<'a>>(
         .map_err(|err| Unusable::undecodable(name, &format_args!("{err} of it")))
 }
 
-/// Reads a message around records. Without it there is no telling what the request has.
-fn around<'a, T: Deserialize<'a>>(
+/// Reads a message that contains records. If it cannot be decoded, the request cannot be walked.
+fn container<'a, T: Deserialize<'a>>(
     raw: &'a RawValue,
     name: &'static str,
     visitor: &mut impl Visit,
@@ -108,7 +109,7 @@ fn around<'a, T: Deserialize<'a>>(
     read(raw, name, visitor).map_err(|unusable| Problem::undecodable(unusable.to_string()))
 }
 
-/// Reads a message that records share, if it is there.
+/// Reads a message that records share, if present.
 fn part<'a, T: Deserialize<'a> + Nested>(
     raw: Option<&'a RawValue>,
     name: &'static str,
@@ -119,10 +120,10 @@ fn part<'a, T: Deserialize<'a> + Nested>(
         .transpose()
 }
 
-/// Reads the address of a schema.
+/// Reads a schema URL.
 fn url<'a>(raw: Option<&'a RawValue>, name: &str) -> Part<Cow<'a, str>> {
     let url: Option<Cow<'a, str>> = match raw {
-        // Borrowed where nothing is escaped in it.
+        // Borrowed if it has no escapes.
         Some(raw) => serde_json::from_str::<Option<Text<'a>>>(raw.get())
             .map_err(|err| Unusable::undecodable(name, &err))?
             .map(|text| text.0),
@@ -131,7 +132,7 @@ fn url<'a>(raw: Option<&'a RawValue>, name: &str) -> Part<Cow<'a, str>> {
     Ok(url.unwrap_or_default())
 }
 
-/// Shows every element of an array of this name, without a list of them.
+/// Calls `show` for every element of the array of this name, without collecting them.
 fn each<'a>(
     array: Option<&'a RawValue>,
     name: &str,
@@ -140,9 +141,9 @@ fn each<'a>(
     let Some(array) = array else {
         return Ok(());
     };
-    // Of a text in its place the error would hold all of it, escaped.
+    // serde's error for a string in its place would quote all of it, escaped.
     if !array.get().starts_with('[') {
-        let problem = format!("{name} in JSON is an array");
+        let problem = format!("{name} in JSON must be an array");
         return if array.get() == "null" {
             Ok(())
         } else {
@@ -155,12 +156,12 @@ fn each<'a>(
         outcome.is_ok()
     });
     let walked = elements.deserialize(&mut serde_json::Deserializer::from_str(array.get()));
-    // What stopped the walk says more than that it was stopped.
+    // The error that stopped the walk, rather than the placeholder that serde returns for it.
     outcome?;
     walked.map_err(|err| Problem::undecodable(format!("not {name} in JSON: {err} of it")))
 }
 
-/// Shows elements as long as it is answered with true.
+/// Calls a function for each element until it returns false.
 struct Elements<F>(F);
 
 impl<'de, F: FnMut(&'de RawValue) -> bool> DeserializeSeed<'de> for Elements<F> {

@@ -1,6 +1,6 @@
 //! The walk over Protobuf.
 //!
-//! Fields come in any order, and one that is not repeated may come in pieces, which are merged
+//! Fields may arrive in any order, and a non-repeated field may occur several times, in which case its occurrences are merged
 //! (<https://protobuf.dev/programming-guides/encoding/#last-one-wins>).
 
 use std::mem;
@@ -39,19 +39,19 @@ fn merged<T: Message + Default + Nested>(
     name: &str,
 ) -> Result<Part<Option<T>>, Problem> {
     let mut bytes = 0;
-    each(message, 1, |piece| {
-        bytes += piece.len();
+    each(message, 1, |occurrence| {
+        bytes += occurrence.len();
         Ok(())
     })?;
     Ok(bounded(bytes, || {
         let mut merged: Option<T> = None;
         let mut merging = Ok(());
-        let walked = each(message, 1, |piece| {
+        let walked = each(message, 1, |occurrence| {
             merging = mem::replace(&mut merging, Ok(()))
-                .and_then(|()| merged.get_or_insert_default().merge(piece));
+                .and_then(|()| merged.get_or_insert_default().merge(occurrence));
             Ok(())
         });
-        walked.expect("the same fields were walked before");
+        walked.expect("the first walk checked these fields");
         match merging {
             Ok(()) => Ok(merged),
             Err(err) => Err(Unusable::undecodable(name, &err)),
@@ -69,7 +69,7 @@ fn schema_url(message: &[u8]) -> Result<Part<&str>, Problem> {
     Ok(str::from_utf8(last).map_err(|err| Unusable::undecodable("schemaUrl", &err)))
 }
 
-/// Shows the contents of every field `tag` of a message, which has a length.
+/// Calls `show` with the contents of every field `tag` of a message, which must be length-delimited.
 fn each<'a>(
     mut message: &'a [u8],
     tag: u32,
@@ -83,7 +83,7 @@ fn each<'a>(
     Ok(())
 }
 
-/// The next field, if it is `tag` and has a length; otherwise it is checked and passed over.
+/// The next field, if it is `tag`, which must be length-delimited; any other is checked and skipped.
 fn next<'a>(message: &mut &'a [u8], tag: u32) -> Result<Option<&'a [u8]>, DecodeError> {
     let (found, wire_type) = decode_key(message)?;
     let mut rest = *message;
@@ -92,7 +92,7 @@ fn next<'a>(message: &mut &'a [u8], tag: u32) -> Result<Option<&'a [u8]>, Decode
         return Ok(None);
     }
     prost::encoding::check_wire_type(WireType::LengthDelimited, wire_type)?;
-    // What was passed over: a length, and so many bytes.
+    // The skipped bytes: a length, and that many bytes.
     decode_varint(&mut rest)?;
     Ok(Some(&rest[..rest.len() - message.len()]))
 }

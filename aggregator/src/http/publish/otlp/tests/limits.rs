@@ -1,4 +1,4 @@
-//! What is too large, too many or too deep.
+//! Limits of size, number and nesting.
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn a_record_whose_event_is_too_large_is_rejected_and_the_others_are_not() {
 }
 
 #[test]
-fn the_first_reasons_are_told_and_the_others_counted() {
+fn the_first_reasons_are_listed_and_the_others_counted() {
     let large = json!([attribute("a", &"x".repeat(600 * KIBIBYTE))]);
     let records: Vec<_> = (0..10).map(text).collect();
     let body = json!({"resourceLogs": [
@@ -43,16 +43,19 @@ fn the_first_reasons_are_told_and_the_others_counted() {
     ]});
     let collected = collected(Encoding::Json, body.to_string()).unwrap();
     assert_eq!((collected.events.len(), collected.rejected), (1, 10));
-    let told = crate::http::publish::otlp::exported(&collected)
+    let partial = crate::http::publish::otlp::exported(&collected)
         .partial_success
         .unwrap();
-    assert_eq!(told.rejected_log_records, 10);
-    assert!(told.error_message.contains("record 2: "), "{told:?}");
-    assert!(told.error_message.ends_with("; and 7 more"), "{told:?}");
+    assert_eq!(partial.rejected_log_records, 10);
+    assert!(partial.error_message.contains("record 2: "), "{partial:?}");
+    assert!(
+        partial.error_message.ends_with("; and 7 more"),
+        "{partial:?}"
+    );
 }
 
 #[test]
-fn the_address_of_a_schema_is_bounded_as_its_part_is() {
+fn a_schema_url_has_the_size_limit_of_its_part() {
     for place in ["resource", "scope"] {
         let url = "\u{1}".repeat(600 * KIBIBYTE);
         let mut body = json!({"resourceLogs": [{"scopeLogs": [{"logRecords": [text(1)]}]}]});
@@ -76,7 +79,7 @@ fn the_address_of_a_schema_is_bounded_as_its_part_is() {
 }
 
 #[test]
-fn an_error_does_not_hold_the_text_that_stands_in_a_wrong_place() {
+fn an_error_does_not_quote_a_long_misplaced_text() {
     let text = "\u{7f}".repeat(300 * KIBIBYTE);
     let body = json!({"resourceLogs": text});
     let problem = collected(Encoding::Json, body.to_string()).unwrap_err();
@@ -103,7 +106,7 @@ fn a_large_resource_of_many_records_is_refused() {
 }
 
 #[test]
-fn events_are_counted_as_in_flight_until_they_are_dropped() {
+fn events_count_as_in_flight_until_they_are_dropped() {
     let intake = Intake::default();
     let large = request(
         &json!([attribute("a", &"x".repeat(300 * KIBIBYTE))]),
@@ -134,7 +137,7 @@ fn empty_messages_take_no_memory() {
 }
 
 #[test]
-fn values_nest_thirty_levels_deep_in_both_encodings_and_a_deeper_record_is_rejected_alone() {
+fn values_nest_thirty_levels_in_both_encodings_and_only_a_deeper_record_is_rejected() {
     let array = |value: Value| json!({"arrayValue": {"values": [value]}});
     let map = |value: Value| json!({"kvlistValue": {"values": [{"key": "k", "value": value}]}});
     let nested = |levels: usize, kind: &dyn Fn(Value) -> Value| {
@@ -144,7 +147,7 @@ fn values_nest_thirty_levels_deep_in_both_encodings_and_a_deeper_record_is_rejec
     let in_attribute = |value: Value| json!({"logRecords": [{}, {"attributes": [{"key": "a", "value": value}]}, {}]});
     for kind in [&array as &dyn Fn(Value) -> Value, &map] {
         for place in [&in_body as &dyn Fn(Value) -> Value, &in_attribute] {
-            for (levels, rejected, taken) in
+            for (levels, rejected, accepted) in
                 [(30, 0, 3), (31, 1, 2), (32, 1, 2), (49, 1, 2), (60, 1, 2)]
             {
                 let body = json!({"resourceLogs": [{"scopeLogs": [place(nested(levels, kind))]}]});
@@ -156,7 +159,7 @@ fn values_nest_thirty_levels_deep_in_both_encodings_and_a_deeper_record_is_rejec
                 for (encoding, body) in bodies {
                     let collected = collected(encoding, body).unwrap();
                     let counts = (collected.rejected, collected.events.len());
-                    assert_eq!(counts, (rejected, taken), "{levels} {encoding:?}");
+                    assert_eq!(counts, (rejected, accepted), "{levels} {encoding:?}");
                     for reason in collected.reasons {
                         assert!(reason.contains("nested 30 levels deep"), "{reason}");
                     }
@@ -167,7 +170,7 @@ fn values_nest_thirty_levels_deep_in_both_encodings_and_a_deeper_record_is_rejec
 }
 
 #[test]
-fn a_value_nested_without_measure_is_rejected_alone() {
+fn an_excessively_nested_value_rejects_only_its_record() {
     let deep = format!(
         "{}{}",
         r#"{"arrayValue":{"values":["#.repeat(10_000),
@@ -192,7 +195,7 @@ fn a_value_nested_without_measure_is_rejected_alone() {
 }
 
 #[test]
-fn what_protobuf_can_nest_comes_through() {
+fn maps_nested_30_levels_deep_in_protobuf_are_accepted() {
     use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, KeyValueList, any_value};
 
     let mut value = AnyValue::default();

@@ -1,4 +1,4 @@
-//! What is read of both encodings, beside what the crate `opentelemetry-proto` reads.
+//! Reading both encodings, in addition to what the crate `opentelemetry-proto` can check.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn body(value: &str) -> String {
 }
 
 #[test]
-fn what_json_has_in_several_forms_is_one_record() {
+fn equivalent_json_forms_are_one_record() {
     for same in [
         r#"{"timeUnixNano":"7","flags":1,"severityNumber":9}"#,
         r#"{"timeUnixNano":7,"flags":"1","severityNumber":"9"}"#,
@@ -79,7 +79,7 @@ fn numbers_keep_their_last_bit_in_both_encodings() {
 }
 
 #[test]
-fn a_protobuf_double_that_json_has_no_number_for_is_kept() {
+fn a_protobuf_double_without_a_json_number_is_kept() {
     let mut message: ExportLogsServiceRequest = serde_json::from_value(example()).unwrap();
     let value =
         opentelemetry_proto::tonic::common::v1::any_value::Value::DoubleValue(f64::INFINITY);
@@ -93,7 +93,7 @@ fn a_protobuf_double_that_json_has_no_number_for_is_kept() {
 }
 
 #[test]
-fn fields_of_a_message_come_in_any_order_and_in_pieces() {
+fn fields_may_arrive_in_any_order_and_in_parts() {
     let message: ExportLogsServiceRequest = serde_json::from_value(example()).unwrap();
     let logs = &message.resource_logs[0];
     let resource = logs.resource.clone().unwrap();
@@ -102,19 +102,19 @@ fn fields_of_a_message_come_in_any_order_and_in_pieces() {
         prost::encoding::bytes::encode(tag, &bytes, &mut field);
         field
     };
-    let piece = |index: usize| {
-        let mut piece = resource.clone();
-        piece.attributes = vec![resource.attributes[index].clone()];
-        field(1, piece.encode_to_vec())
+    let part = |index: usize| {
+        let mut part = resource.clone();
+        part.attributes = vec![resource.attributes[index].clone()];
+        field(1, part.encode_to_vec())
     };
-    let mut pieces = field(2, logs.scope_logs[0].encode_to_vec());
-    pieces.extend(piece(0));
-    // A field that nobody knows.
-    pieces.extend(field(99, vec![0xff]));
-    pieces.extend(field(3, logs.schema_url.clone().into_bytes()));
-    pieces.extend(piece(1));
+    let mut parts = field(2, logs.scope_logs[0].encode_to_vec());
+    parts.extend(part(0));
+    // An unknown field.
+    parts.extend(field(99, vec![0xff]));
+    parts.extend(field(3, logs.schema_url.clone().into_bytes()));
+    parts.extend(part(1));
     assert_eq!(
-        events(Encoding::Protobuf, field(1, pieces)),
+        events(Encoding::Protobuf, field(1, parts)),
         events(Encoding::Protobuf, message.encode_to_vec())
     );
 }
@@ -136,7 +136,7 @@ fn an_empty_request_has_no_events() {
 }
 
 #[test]
-fn what_is_no_request_is_undecodable() {
+fn an_invalid_request_is_undecodable() {
     for wrong in [
         String::new(),
         "[]".to_owned(),
@@ -158,13 +158,13 @@ fn what_is_no_request_is_undecodable() {
     }
 }
 
-/// A request whose second record of three is this one.
+/// A request of three records, of which this one is the second.
 fn second_of_three(record: &str) -> String {
     format!(r#"{{"resourceLogs":[{{"scopeLogs":[{{"logRecords":[{{}},{record},{{}}]}}]}}]}}"#)
 }
 
 #[test]
-fn a_record_that_json_has_wrong_is_rejected_alone() {
+fn an_invalid_json_record_is_rejected_alone() {
     for wrong in [
         "7",
         "[]",
@@ -199,7 +199,7 @@ fn a_record_that_json_has_wrong_is_rejected_alone() {
 }
 
 #[test]
-fn a_double_beyond_what_64_bits_hold_is_refused_and_not_infinite() {
+fn a_double_out_of_range_is_refused_and_not_infinite() {
     for wrong in [
         "1e400",
         "-1e400",
@@ -218,7 +218,7 @@ fn a_double_beyond_what_64_bits_hold_is_refused_and_not_infinite() {
             "{wrong}"
         );
     }
-    // So small that it is zero, which is as near as it gets.
+    // It underflows to zero, the nearest double.
     assert_eq!(
         body(r#"{"doubleValue":1e-400}"#),
         r#"{"body":{"doubleValue":0.0}}"#
@@ -226,7 +226,7 @@ fn a_double_beyond_what_64_bits_hold_is_refused_and_not_infinite() {
 }
 
 #[test]
-fn text_in_protobuf_that_is_not_utf8_rejects_the_records_that_it_belongs_to() {
+fn invalid_utf8_in_protobuf_rejects_the_records_that_it_belongs_to() {
     let field = |tag: u32, bytes: &[u8]| {
         let mut field = Vec::new();
         prost::encoding::bytes::encode(tag, &bytes.to_vec(), &mut field);
@@ -245,18 +245,18 @@ fn text_in_protobuf_that_is_not_utf8_rejects_the_records_that_it_belongs_to() {
         field(1, &field(1, b"\xff")),
         field(1, b"\xff"),
     );
-    for (body, taken, rejected) in [
+    for (body, accepted, rejected) in [
         (request(b"", b"", b"", &[&text, b""]), 2, 1),
         (request(&attribute, b"", b"", &[b"", b""]), 1, 2),
         (request(b"", b"\xff", b"", &[b"", b""]), 1, 2),
         (request(b"", b"", &name, &[b"", b""]), 1, 2),
-        // A field that ends before its length, within a record.
+        // A truncated field within a record.
         (request(b"", b"", b"", &[b"\x1a\x05a", b""]), 2, 1),
     ] {
         let collected = collected(Encoding::Protobuf, body).unwrap();
         assert_eq!(
             (collected.events.len(), collected.rejected),
-            (taken, rejected)
+            (accepted, rejected)
         );
         assert!(
             collected.reasons[0].contains("not a valid "),
@@ -267,8 +267,8 @@ fn text_in_protobuf_that_is_not_utf8_rejects_the_records_that_it_belongs_to() {
 }
 
 #[test]
-fn members_that_otlp_does_not_define_are_named_and_the_rest_is_taken() {
-    for (body, taken, unknown) in [
+fn members_that_otlp_does_not_define_are_named_and_the_rest_is_accepted() {
+    for (body, accepted, unknown) in [
         (
             r#"{"resource_logs":[{}]}"#.to_owned(),
             0,
@@ -320,7 +320,7 @@ fn members_that_otlp_does_not_define_are_named_and_the_rest_is_taken() {
         let collected = collected(Encoding::Json, body.clone()).unwrap();
         assert_eq!(
             (collected.events.len(), collected.rejected),
-            (taken, 0),
+            (accepted, 0),
             "{body}"
         );
         assert_eq!(collected.unknown, [unknown], "{body}");

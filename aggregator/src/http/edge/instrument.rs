@@ -1,5 +1,5 @@
-//! Around every request: its id, which is in the answer, in each log line and in problem documents; its span, where
-//! traces are on; and its place in the metrics.
+//! Instruments every request: its id, which the response, each log line and problem documents carry; its span, if tracing
+//! is on; and its metrics.
 
 use std::{future::Future, mem, time::Instant};
 
@@ -14,27 +14,27 @@ use tracing::{Instrument, debug, error_span, field};
 use super::problem::Problem;
 use crate::metrics::{ABORTED, Metrics};
 
-/// By which senders name their requests, and learn what name a request was given.
+/// The request id, from the sender or generated, and returned in the response.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest id that a sender may give.
 const MAX_ID_BYTES: usize = 128;
 
-/// The route of a request that has none.
+/// The route label of a request that matches no route.
 const NO_ROUTE: &str = "none";
 
-/// What is told of requests.
+/// Where requests are reported.
 #[derive(Debug, Clone)]
-pub struct Watch {
+pub struct Instruments {
     /// Counts and durations.
     pub metrics: Metrics,
-    /// Their spans.
+    /// Spans.
     pub tracer: Tracer,
 }
 
-/// Has a request answered, and tells of it.
-pub async fn observe<F: Future<Output = Response>>(
-    watch: &Watch,
+/// Answers a request, and reports it in the log, the metrics and the trace.
+pub async fn instrument<F: Future<Output = Response>>(
+    instruments: &Instruments,
     request: Request,
     answer: impl FnOnce(Request) -> F,
 ) -> Response {
@@ -43,7 +43,7 @@ pub async fn observe<F: Future<Output = Response>>(
     let path = request.extensions().get::<MatchedPath>().cloned();
     let route = path.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let method = known(request.method());
-    // As grave as the gravest line, so that no line is without it.
+    // Of level ERROR, so that the span is enabled for every line, whatever its level.
     let log = error_span!(
         "request",
         request.id = %id.to_str().unwrap_or_default(),
@@ -52,7 +52,7 @@ pub async fn observe<F: Future<Output = Response>>(
         trace.id = field::Empty,
     );
     let caller = caller(request.headers());
-    let mut span = watch.tracer.start(
+    let mut span = instruments.tracer.start(
         || format!("{method} {route}"),
         Kind::Server,
         caller.as_ref(),
@@ -68,7 +68,7 @@ pub async fn observe<F: Future<Output = Response>>(
         span.set("request.id", id.to_str().unwrap_or_default().to_owned());
     }
     let unanswered = Unanswered {
-        metrics: &watch.metrics,
+        metrics: &instruments.metrics,
         route,
         log: &log,
         span,
@@ -80,13 +80,13 @@ pub async fn observe<F: Future<Output = Response>>(
     };
     let mut span = unanswered.answered();
     if let Some(problem) = answer.extensions_mut().remove::<Problem>() {
-        let body = problem.told_with(id.to_str().unwrap_or_default());
+        let body = problem.into_body(id.to_str().unwrap_or_default());
         *answer.body_mut() = body;
-        // It was that of the document without the id.
+        // The length was that of the document without the id.
         answer.headers_mut().remove(header::CONTENT_LENGTH);
     }
     let (status, took) = (answer.status(), started.elapsed());
-    watch.metrics.answered(route, status.as_str(), took);
+    instruments.metrics.answered(route, status.as_str(), took);
     let duration_ms = took.as_secs_f64() * 1_000.0;
     debug!(
         parent: &log,
@@ -104,8 +104,8 @@ pub async fn observe<F: Future<Output = Response>>(
     answer
 }
 
-/// A request without its answer. Where the sender goes, or the service ends before it, all that is left is dropped; it is
-/// told then.
+/// A request that is not answered yet. If the client disconnects or the service ends first, this is dropped, and the request
+/// is reported as aborted.
 struct Unanswered<'a> {
     metrics: &'a Metrics,
     route: &'a str,
@@ -114,7 +114,7 @@ struct Unanswered<'a> {
 }
 
 impl Unanswered<'_> {
-    /// There is an answer: the span goes on.
+    /// The request was answered: returns its span, which is still open.
     fn answered(mut self) -> Span {
         let span = mem::take(&mut self.span);
         mem::forget(self);
@@ -126,32 +126,32 @@ impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
         self.metrics.aborted(self.route);
         self.span.fail(ABORTED.to_owned());
-        debug!(parent: self.log, "given up before its answer");
+        debug!(parent: self.log, "the request ended before it was answered");
     }
 }
 
-/// The sender's id, where it can stand in a header, a log and a document as it is; otherwise a fresh one.
+/// The sender's id if headers, logs and documents can carry it unchanged, otherwise a generated one.
 fn id(headers: &HeaderMap) -> HeaderValue {
-    let given = headers.get(REQUEST_ID).filter(|given| is_sane(given));
+    let given = headers.get(REQUEST_ID).filter(|given| is_valid(given));
     given.cloned().unwrap_or_else(|| {
         let fresh = format!("{:032x}", rand::random::<u128>());
-        HeaderValue::try_from(fresh).expect("digits can stand in a header")
+        HeaderValue::try_from(fresh).expect("hexadecimal digits are a valid header value")
     })
 }
 
-fn is_sane(id: &HeaderValue) -> bool {
+fn is_valid(id: &HeaderValue) -> bool {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(byte);
     let bytes = id.as_bytes();
     (1..=MAX_ID_BYTES).contains(&bytes.len()) && bytes.iter().all(is_plain)
 }
 
-/// The trace that the sender is in.
+/// The sender's trace context.
 fn caller(headers: &HeaderMap) -> Option<TraceContext> {
     let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
     TraceContext::parse(values(TraceContext::PARENT), values(TraceContext::STATE))
 }
 
-/// The methods there are; a sender can make up any other.
+/// The method as a label: a known one, or `_OTHER`, since a sender can invent any number of methods.
 fn known(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -176,9 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sane_id_is_kept_and_any_other_replaced() {
-        for sane in ["a", "Az09-_.:", &"x".repeat(MAX_ID_BYTES)] {
-            assert_eq!(given(sane), sane);
+    fn a_valid_id_is_kept_and_any_other_replaced() {
+        for valid in ["a", "Az09-_.:", &"x".repeat(MAX_ID_BYTES)] {
+            assert_eq!(given(valid), valid);
         }
         for wrong in [
             "",

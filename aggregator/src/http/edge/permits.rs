@@ -1,0 +1,62 @@
+//! Permits: bounds on large responses in memory and on responses without an end.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Large responses in memory at the same time, being read from the store or sent. Further ones wait.
+const MAX_PAGES: usize = 4;
+
+/// How many of them may be chunks of exports and tails, so that clients that read those slowly do not hold up pages.
+const MAX_CHUNKS: usize = MAX_PAGES / 2;
+
+/// Clients that follow events at the same time; further ones are refused with 503.
+const MAX_TAILS: usize = 256;
+
+/// The permits that responses need.
+#[derive(Debug)]
+pub struct Permits {
+    /// For large responses in memory.
+    pub pages: Arc<Semaphore>,
+    /// For chunks of exports and tails, each of which needs a page permit too.
+    pub chunks: Arc<Semaphore>,
+    /// For clients that follow events.
+    pub tails: Arc<Semaphore>,
+}
+
+impl Default for Permits {
+    fn default() -> Self {
+        Self::new(MAX_PAGES, MAX_CHUNKS, MAX_TAILS)
+    }
+}
+
+impl Permits {
+    /// This many permits of each kind.
+    #[must_use]
+    pub fn new(pages: usize, chunks: usize, tails: usize) -> Self {
+        Self {
+            pages: Arc::new(Semaphore::new(pages)),
+            chunks: Arc::new(Semaphore::new(chunks)),
+            tails: Arc::new(Semaphore::new(tails)),
+        }
+    }
+
+    /// Waits for the permit of a large response in memory.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    pub async fn page(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.pages).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// Waits for both permits of a chunk of an endless response.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    pub async fn chunk(&self) -> Vec<OwnedSemaphorePermit> {
+        let chunk = Arc::clone(&self.chunks).acquire_owned().await;
+        let chunk = chunk.expect("the semaphore is never closed");
+        vec![chunk, self.page().await]
+    }
+}
