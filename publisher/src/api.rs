@@ -118,7 +118,7 @@ impl Api {
     }
 }
 
-/// Sends a request and returns the successful answer, whose body is still to be read. There is no limit on the total time.
+/// Sends a request and returns the successful answer, whose body is still to be read, with no limit on the total time.
 ///
 /// # Errors
 /// [`ApiError`].

@@ -103,8 +103,8 @@ async fn wait_for_stream(
     }
 }
 
-/// Checks the stream every few seconds and after each reconnect. Returns when its configuration would lose events, with the
-/// reason.
+/// Checks the stream every few seconds and after each reconnect. Returns the reason when its configuration would lose
+/// events.
 pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamError {
     loop {
         let connects = connection.connected().await;

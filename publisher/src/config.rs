@@ -1,6 +1,6 @@
 //! Settings, validated before anything starts. They come from flags; the broker's address, the stream's name, the log
-//! filter and the OTLP endpoint may also come from the environment. The environment never decides what is sent: names such as
-//! `RATE` mean something else to other programs.
+//! filter and the OTLP endpoint may also come from the environment. The environment never decides what is sent: names such
+//! as `RATE` mean something else to other programs.
 //!
 //! Settings may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
@@ -98,7 +98,7 @@ impl Task {
 }
 
 impl JetStream {
-    fn new(flags: flags::JetStream) -> Result<Self, String> {
+    fn new(flags: flags::JetStreamFlags) -> Result<Self, String> {
         // Not parsed by clap, which repeats an invalid value, and with it the password.
         let servers =
             Servers::parse(&flags.nats_url).map_err(|err| format!("--nats-url: {err}"))?;

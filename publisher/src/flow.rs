@@ -1,5 +1,5 @@
-//! The flow of events from their source to the stream: paced, batched into messages, bounded in bytes, until every `PubAck`
-//! has arrived.
+//! The flow of events from their source to the stream: paced, batched into messages and bounded in bytes, until every
+//! `PubAck` has arrived.
 
 mod batch;
 mod delivery;

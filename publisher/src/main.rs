@@ -1,5 +1,5 @@
-//! The publisher: generates traffic with known counts or sends events from files, verifies what the aggregator counted,
-//! and prints what the aggregator has stored.
+//! The publisher: generates traffic whose exact counts are known, or sends events from files, and verifies what the
+//! aggregator counted. It also prints what the aggregator has stored.
 //!
 //! Modules in reading order:
 //! - [`config`]: command line and environment, parsed into a [`Task`]

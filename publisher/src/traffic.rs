@@ -1,7 +1,7 @@
 //! Generated traffic: which event is at which position, and which positions are duplicates.
 //!
-//! It is a pure function of seed, run id and position. A duplicate is regenerated from the index of the event it repeats,
-//! so sent events are not kept in memory, and the same settings produce the same traffic, byte for byte.
+//! It is a pure function of the settings and the position. A duplicate is regenerated from the index of the event that it
+//! repeats, so sent events are not kept in memory, and the same settings produce the same traffic, byte for byte.
 
 mod content;
 mod generator;

@@ -82,8 +82,8 @@ impl Verifier {
 
     /// Whether any selected topic exists already; false unless the aggregator answers in time.
     pub async fn has_topics(&self, selection: &TopicSelection) -> bool {
-        let asked = timeout(EXPLAIN_TIMEOUT, self.aggregator.topics(selection)).await;
-        asked.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))
+        let answer = timeout(EXPLAIN_TIMEOUT, self.aggregator.topics(selection)).await;
+        answer.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))
     }
 
     /// The counts before anything is sent, after everything in the stream is applied.
@@ -132,19 +132,19 @@ impl Verifier {
     /// Waits until nothing is pending; returns the stats and when they were received.
     async fn applied(&self) -> Result<(Stats, Instant), VerifyError> {
         let start = Instant::now();
-        let mut stall = StallDetector::new(start);
+        let mut detector = StallDetector::new(start);
         let mut notice = WaitNotice::new(start);
         loop {
-            let asked = self.aggregator.stats().await;
+            let answer = self.aggregator.stats().await;
             let now = Instant::now();
-            let (seen, state) = match asked {
+            let (seen, state) = match answer {
                 Ok(stats) if stats.pending == Some(0) => return Ok((stats, now)),
                 Ok(stats) => (Some(stats), describe(stats)),
                 Err(QueryError::Unavailable(reason)) => (None, format!("no answer: {reason}")),
                 Err(err @ QueryError::NotAnAggregator { .. }) => return Err(err.into()),
             };
             notice.say(format_args!("the aggregator: {state}"), now);
-            if stall.has_stalled(seen, now) {
+            if detector.has_stalled(seen, now) {
                 return Err(VerifyError::NoProgress { state });
             }
             sleep((start.elapsed() / 50).clamp(PAUSE.0, PAUSE.1)).await;
@@ -156,7 +156,7 @@ impl Verifier {
         selection: &TopicSelection,
     ) -> Result<HashMap<String, Counts>, VerifyError> {
         let start = Instant::now();
-        let mut stall = StallDetector::new(start);
+        let mut detector = StallDetector::new(start);
         let mut notice = WaitNotice::new(start);
         loop {
             let state = match self.aggregator.topics(selection).await {
@@ -166,7 +166,7 @@ impl Verifier {
             };
             let now = Instant::now();
             notice.say(format_args!("the aggregator: {state}"), now);
-            if stall.has_stalled(None, now) {
+            if detector.has_stalled(None, now) {
                 return Err(VerifyError::NoProgress { state });
             }
             sleep(PAUSE.1).await;
@@ -220,13 +220,13 @@ mod tests {
             })
         };
         let start = Instant::now();
-        let mut stall = StallDetector::new(start);
-        assert!(!stall.has_stalled(None, start + STALL_TIMEOUT / 2));
-        assert!(!stall.has_stalled(stats(1), start + STALL_TIMEOUT / 2));
+        let mut detector = StallDetector::new(start);
+        assert!(!detector.has_stalled(None, start + STALL_TIMEOUT / 2));
+        assert!(!detector.has_stalled(stats(1), start + STALL_TIMEOUT / 2));
         // Unreachable, then the same stats again: no progress.
-        assert!(!stall.has_stalled(None, start + STALL_TIMEOUT));
-        assert!(!stall.has_stalled(stats(1), start + STALL_TIMEOUT));
-        assert!(stall.has_stalled(stats(1), start + STALL_TIMEOUT * 3 / 2));
-        assert!(!stall.has_stalled(stats(2), start + STALL_TIMEOUT * 3 / 2));
+        assert!(!detector.has_stalled(None, start + STALL_TIMEOUT));
+        assert!(!detector.has_stalled(stats(1), start + STALL_TIMEOUT));
+        assert!(detector.has_stalled(stats(1), start + STALL_TIMEOUT * 3 / 2));
+        assert!(!detector.has_stalled(stats(2), start + STALL_TIMEOUT * 3 / 2));
     }
 }

@@ -45,7 +45,7 @@ pub enum Command {
         #[command(flatten)]
         generate: Generate,
         #[command(flatten)]
-        jetstream: JetStream,
+        jetstream: JetStreamFlags,
         #[command(flatten)]
         common: Common,
     },
@@ -55,7 +55,7 @@ pub enum Command {
         #[command(flatten)]
         send: Send,
         #[command(flatten)]
-        jetstream: JetStream,
+        jetstream: JetStreamFlags,
         #[command(flatten)]
         common: Common,
     },
@@ -127,9 +127,9 @@ pub struct Log {
     pub log_level: String,
 }
 
-/// How events are sent over JetStream.
+/// Flags of the commands that send over JetStream.
 #[derive(Args)]
-pub struct JetStream {
+pub struct JetStreamFlags {
     /// Addresses of the NATS servers, separated by commas or repeated: nats:// or tls://, with USER:PASSWORD@ or TOKEN@
     /// before the host if the server requires it (special characters percent-encoded)
     #[arg(

@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
-/// Overdue events are sent immediately up to this lag; beyond it the schedule is moved back, so that a broker that was away
-/// for an hour is not flooded with an hour's events.
+/// Overdue events are sent immediately up to this lag; beyond it the schedule is moved back, so that a broker that was
+/// down for an hour is not flooded with an hour's events.
 const LONGEST_LAG: Duration = Duration::from_secs(1);
 
 /// Minimum wait. At high rates several events are then sent together, which saves messages and wake-ups.
@@ -24,7 +24,7 @@ impl Rate {
         match text.parse::<f64>() {
             Ok(0.0) => Ok(Self(None)),
             Ok(rate) if (1e-6..=1e9).contains(&rate) => Ok(Self(Some(rate))),
-            _ => Err("must be a number of events per second, from 0.000001 to 1000000000, or 0 for unlimited".to_owned()),
+            _ => Err("must be a number of events per second up to 1000000000, or 0".to_owned()),
         }
     }
 

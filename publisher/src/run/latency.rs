@@ -31,7 +31,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(5);
 /// Why an event's time cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// The aggregator cannot be reached.
+    /// The aggregator cannot be reached or does not answer.
     #[error("cannot reach the aggregator: {0}")]
     Unreachable(String),
     /// The aggregator did not answer with success.
@@ -160,8 +160,8 @@ async fn until_visible(
     }
 }
 
-fn success_body(path: &str, answered: Result<Answer, ClientError>) -> Result<Bytes, ProbeError> {
-    match answered {
+fn success_body(path: &str, result: Result<Answer, ClientError>) -> Result<Bytes, ProbeError> {
+    match result {
         Ok(Answer { status, body }) if status.is_success() => Ok(body),
         Ok(Answer { status, .. }) => Err(ProbeError::Refused {
             path: path.to_owned(),
@@ -242,8 +242,8 @@ mod tests {
         let event = Generator::new(&traffic, None).take(2).pop().unwrap();
         let event = Event::parse(&event.json).unwrap();
         let mut query_client = Client::new(&Url::parse(&url).unwrap());
-        let asking = until_visible(&mut query_client, &event, Instant::now());
-        let (seen, ()) = tokio::join!(asking, server);
+        let polling = until_visible(&mut query_client, &event, Instant::now());
+        let (seen, ()) = tokio::join!(polling, server);
         assert!(seen.is_ok(), "{seen:?}");
     }
 
