@@ -1,4 +1,4 @@
-//! The aggregator's HTTP API as its clients see it: where it is, how it is asked, and why it does not answer.
+//! A client of the aggregator's HTTP API: its URLs, its requests, and their errors.
 
 mod problem;
 
@@ -9,64 +9,64 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT
 
 use self::problem::Problem;
 
-/// Longest time for an answer that is read as a whole.
+/// Maximum time for an answer that is read as a whole.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Longest time for a connection.
+/// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest time in which nothing comes of an answer. Longer than the aggregator is silent on a stream of events.
+/// Maximum time without a byte of the answer. The aggregator is never silent for that long on an event stream.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why there is no answer that can be used.
+/// Why there is no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// It cannot be reached, or the answer broke off.
-    #[error("no answer from {place}: {reason}")]
-    Away { place: String, reason: String },
-    /// It says why it does not do it, or at least that it cannot now.
-    #[error("{place} answers {status}{problem}")]
+    /// The aggregator cannot be reached, or the answer ended early.
+    #[error("no answer from {endpoint}: {reason}")]
+    Unreachable { endpoint: String, reason: String },
+    /// The aggregator refused the request and said why, or answered with an error that is transient.
+    #[error("{endpoint} responded with {status}{problem}")]
     Refused {
-        place: String,
+        endpoint: String,
         status: StatusCode,
         problem: Problem,
     },
-    /// It answers, but as no aggregator does.
-    #[error("{place} answers {found}: is this the aggregator's address?")]
-    Foreign { place: String, found: String },
+    /// The answer is not from an aggregator.
+    #[error("{endpoint} responded with {found}: is this the aggregator's address?")]
+    NotAnAggregator { endpoint: String, found: String },
 }
 
 impl ApiError {
-    /// An answer that is none of an aggregator.
-    pub fn foreign(url: &Url, found: impl Into<String>) -> Self {
-        Self::Foreign {
-            place: place(url),
+    /// The error for an answer that no aggregator gives.
+    pub fn not_an_aggregator(url: &Url, found: impl Into<String>) -> Self {
+        Self::NotAnAggregator {
+            endpoint: endpoint(url),
             found: found.into(),
         }
     }
 
-    /// Whether it may answer when it is asked again later.
-    pub fn is_passing(&self) -> bool {
+    /// Whether a later request may succeed.
+    pub fn is_transient(&self) -> bool {
         match self {
-            Self::Away { .. } => true,
+            Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Foreign { .. } => false,
+            Self::NotAnAggregator { .. } => false,
         }
     }
 }
 
 impl From<reqwest::Error> for ApiError {
     fn from(err: reqwest::Error) -> Self {
-        Self::Away {
-            place: err.url().map_or("the aggregator".to_owned(), place),
+        Self::Unreachable {
+            endpoint: err.url().map_or("the aggregator".to_owned(), endpoint),
             reason: describe(&err),
         }
     }
 }
 
-/// An aggregator's API.
+/// A client of one aggregator.
 #[derive(Debug)]
 pub struct Api {
     client: Client,
@@ -74,15 +74,15 @@ pub struct Api {
 }
 
 impl Api {
-    /// The one at this address, which need not be there yet.
+    /// A client of the aggregator at this address, which need not be running yet.
     ///
     /// # Errors
-    /// Where the system lacks what HTTP needs.
+    /// If the HTTP client cannot be set up on this system.
     pub fn new(address: &Url) -> reqwest::Result<Self> {
         let client = Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(IDLE_TIMEOUT)
-            // It is asked directly, whatever the environment says of proxies.
+            // Connect directly, even if the environment names a proxy.
             .no_proxy()
             .build()?;
         let mut base = address.clone();
@@ -94,7 +94,7 @@ impl Api {
         Ok(Self { client, base })
     }
 
-    /// The address of what is at `path`, asked with `query`.
+    /// The URL of `path` with the parameters of `query`.
     pub fn url<N: AsRef<str>>(&self, path: &str, query: &[(N, &str)]) -> Url {
         let mut url = self.base.join(path).expect("the paths are constant");
         if !query.is_empty() {
@@ -103,61 +103,61 @@ impl Api {
         url
     }
 
-    /// A question, to be given to [`answer`].
+    /// A request, to be passed to [`answer`].
     pub fn get(&self, url: Url) -> RequestBuilder {
         self.client.get(url)
     }
 
-    /// The whole body of an answer that is short and comes soon.
+    /// The whole body of a short answer.
     ///
     /// # Errors
-    /// As [`ApiError`] tells.
+    /// [`ApiError`].
     pub async fn read(&self, url: Url) -> Result<Bytes, ApiError> {
         let answer = answer(self.get(url).timeout(ANSWER_TIMEOUT)).await?;
         Ok(answer.bytes().await?)
     }
 }
 
-/// Asks, and waits for an answer of success, whose body is still to be read. Its length has no limit in time.
+/// Sends a request and returns the successful answer, whose body is still to be read, with no limit on the total time.
 ///
 /// # Errors
-/// As [`ApiError`] tells.
-pub async fn answer(question: RequestBuilder) -> Result<Response, ApiError> {
-    let answer = question.send().await?;
+/// [`ApiError`].
+pub async fn answer(request: RequestBuilder) -> Result<Response, ApiError> {
+    let answer = request.send().await?;
     let (status, url) = (answer.status(), answer.url().clone());
     if status.is_success() {
         return Ok(answer);
     }
     let refused = |problem| ApiError::Refused {
-        place: place(&url),
+        endpoint: endpoint(&url),
         status,
         problem,
     };
     match problem::read(answer).await {
         Some(problem) => Err(refused(problem)),
-        // Whatever stands between, such as a proxy, says so in words of its own.
+        // An intermediary such as a proxy sends no problem document.
         None if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             Err(refused(Problem::default()))
         }
-        None => Err(ApiError::foreign(&url, status.to_string())),
+        None => Err(ApiError::not_an_aggregator(&url, status.to_string())),
     }
 }
 
-/// Checks that the answer is of the kind that was asked for: a web page has success too.
+/// Checks the media type of the answer: a web page is successful too.
 ///
 /// # Errors
-/// [`ApiError::Foreign`].
-pub fn expect_kind(answer: &Response, kind: &str) -> Result<(), ApiError> {
+/// [`ApiError::NotAnAggregator`].
+pub fn expect_media_type(answer: &Response, media_type: &str) -> Result<(), ApiError> {
     let found = answer.headers().get(CONTENT_TYPE);
     let found = found.and_then(|found| found.to_str().ok()).unwrap_or("");
-    if found.contains(kind) {
+    if found.contains(media_type) {
         return Ok(());
     }
-    let found = format!("with Content-Type {found:?} instead of {kind}");
-    Err(ApiError::foreign(answer.url(), found))
+    let found = format!("Content-Type {found:?} instead of {media_type}");
+    Err(ApiError::not_an_aggregator(answer.url(), found))
 }
 
-/// The innermost cause, which says most: "Connection refused".
+/// The innermost cause, which is the most specific: "Connection refused".
 pub fn describe(err: &dyn Error) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
@@ -166,8 +166,8 @@ pub fn describe(err: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Host, port and path: neither a password nor the question.
-fn place(url: &Url) -> String {
+/// Host, port and path of a URL: neither the password nor the query.
+fn endpoint(url: &Url) -> String {
     format!(
         "{}:{}{}",
         url.host_str().unwrap_or_default(),

@@ -1,5 +1,5 @@
-//! The way to the stream: the broker and the stream are waited for, and the stream is checked before anything is sent, and
-//! again while it is sent to.
+//! The connection to the broker: waits for the broker and the stream, and checks the stream's configuration before and
+//! while events are sent.
 
 use std::time::Duration;
 
@@ -14,18 +14,18 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use crate::progress::Waiting;
+use crate::progress::WaitNotice;
 
-/// How long events wait in the publishing client for others of their topic. Only paced ones wait, and the last.
+/// How long events wait in the publishing client for others of their topic. Only paced events and the last ones wait.
 const LINGER: Duration = Duration::from_millis(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// How often the stream's configuration is looked at.
+/// Interval of the checks of the stream's configuration.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// A connection, and the publishing client on it.
+/// A connection and its publishing client.
 #[derive(Debug)]
 pub struct Broker {
     pub connection: Connection,
@@ -34,32 +34,32 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Waits for the broker and for its stream, for ever if need be.
+    /// Waits for the broker and the stream, without a time limit.
     ///
     /// # Errors
-    /// Where the stream is there and cannot be used.
+    /// If the stream exists and cannot be used.
     pub async fn connect(
         servers: &Servers,
         stream: &str,
         batch: usize,
         tracer: Tracer,
     ) -> anyhow::Result<Self> {
-        // Boxed, for it is large and every run would carry it.
+        // Boxed because the future is large, and every run would include it.
         let connection = Box::pin(Connection::open(servers, "publisher")).await?;
-        let mut waiting = Waiting::new(Instant::now());
-        let mut patience = Duration::from_millis(500);
-        while timeout(patience, connection.connected()).await.is_err() {
+        let mut notice = WaitNotice::new(Instant::now());
+        let mut wait = Duration::from_millis(500);
+        while timeout(wait, connection.connected()).await.is_err() {
             let reason = connection
                 .link()
                 .last_error
                 .unwrap_or_else(|| "no answer yet".to_owned());
-            waiting.say(
+            notice.say(
                 format_args!("the broker at {servers}: {reason}"),
                 Instant::now(),
             );
-            patience = LONGEST_PAUSE;
+            wait = LONGEST_PAUSE;
         }
-        wait_for_stream(&connection, stream, &mut waiting).await?;
+        wait_for_stream(&connection, stream, &mut notice).await?;
         let options = Options {
             stream: stream.to_owned(),
             max_events: batch,
@@ -81,7 +81,7 @@ impl Broker {
             publisher, driver, ..
         } = self;
         drop(publisher);
-        // Everything was confirmed or given up before, so that a driver that ended badly took nothing with it.
+        // Everything was confirmed or abandoned before, so a failed driver loses nothing.
         let _ = driver.await;
     }
 }
@@ -89,26 +89,26 @@ impl Broker {
 async fn wait_for_stream(
     connection: &Connection,
     stream: &str,
-    waiting: &mut Waiting,
+    notice: &mut WaitNotice,
 ) -> Result<(), stream::StreamError> {
     let mut pause = FIRST_PAUSE;
     loop {
         match stream::get(connection.jetstream(), stream).await {
             Ok(_) => return Ok(()),
             Err(err) if err.is_final() => return Err(err),
-            Err(err) => waiting.say(format_args!("the stream: {err}"), Instant::now()),
+            Err(err) => notice.say(format_args!("the stream: {err}"), Instant::now()),
         }
         sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Looks at the stream every few seconds and after each reconnect. Returns once it has a configuration that would lose events,
-/// and why.
+/// Checks the stream every few seconds and after each reconnect. Returns the reason when its configuration would lose
+/// events.
 pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamError {
     loop {
         let connects = connection.connected().await;
-        // Another failure is the publishing client's to tell: it gets no PubAck.
+        // Other failures are reported by the publishing client, which gets no PubAck.
         if let Err(err) = stream::get(connection.jetstream(), stream).await
             && err.is_final()
         {

@@ -1,7 +1,8 @@
-//! Settings, checked before anything starts: from flags, and from the environment where the broker is, how much is
-//! logged, and where spans go. What is sent is never decided by the environment: names such as `RATE` mean other things to other programs.
+//! Settings, validated before anything starts. They come from flags; the broker's address, the stream's name, the log
+//! filter and the OTLP endpoint may also come from the environment. The environment never decides what is sent: names such
+//! as `RATE` mean something else to other programs.
 //!
-//! They may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
+//! Settings may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
 mod flags;
 mod help;
@@ -24,35 +25,35 @@ pub use self::{
 };
 use crate::flow::pace::Rate;
 
-/// What is to be done, and how.
+/// What to do, and how.
 pub struct Settings {
-    /// What is done.
+    /// The task to run.
     pub task: Task,
-    /// Print the summary as one JSON object on standard output too.
+    /// Also print the summary as one JSON object on standard output.
     pub json: bool,
-    /// What is logged.
+    /// The log filter.
     pub log_level: String,
 }
 
-/// What is done.
+/// A task.
 pub enum Task {
-    /// Events are made and sent over JetStream.
+    /// Generate events and send them over JetStream.
     Generate(Generate, JetStream),
-    /// Events are read and sent over JetStream.
+    /// Read events and send them over JetStream.
     Send(Send, JetStream),
-    /// Events are made and sent over HTTP.
+    /// Generate events and send them over HTTP.
     Http(Http),
-    /// It is measured when an event can be seen.
+    /// Measure the time until an event is visible.
     Latency(Latency),
-    /// What the aggregator has is printed.
+    /// Print what the aggregator has.
     Read(Reading),
 }
 
-/// What is printed.
+/// What to print.
 pub enum Reading {
     /// The counts.
     Stats(Address),
-    /// Stored events that match.
+    /// Stored events that match a filter.
     Query(Query),
     /// Events as they are stored.
     Tail(Tail),
@@ -74,18 +75,18 @@ pub struct JetStream {
     pub servers: Servers,
     /// The stream's name.
     pub stream: String,
-    /// Events sent a second.
+    /// Events per second.
     pub rate: Rate,
-    /// Most events in one message.
+    /// Maximum events in one message.
     pub batch: usize,
-    /// The aggregator that is to have counted them.
+    /// The aggregator whose counts are verified, if any.
     pub verify: Option<Url>,
-    /// Where spans are exported to.
+    /// The OTLP endpoint for spans.
     pub otlp_endpoint: Option<String>,
 }
 
 impl Task {
-    /// Where spans are exported to; only what is sent over JetStream has any.
+    /// The OTLP endpoint; only tasks that send over JetStream have spans.
     pub fn otlp_endpoint(&self) -> Option<&str> {
         match self {
             Self::Generate(_, jetstream) | Self::Send(_, jetstream) => {
@@ -97,13 +98,12 @@ impl Task {
 }
 
 impl JetStream {
-    fn new(flags: flags::JetStream) -> Result<Self, String> {
-        // Not by clap, which repeats a wrong value, and with it the password.
+    fn new(flags: flags::JetStreamFlags) -> Result<Self, String> {
+        // Not parsed by clap, which repeats an invalid value, and with it the password.
         let servers =
-            Servers::parse(&flags.nats_url).map_err(|wrong| format!("--nats-url: {wrong}"))?;
+            Servers::parse(&flags.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
-        telemetry::check_endpoint(endpoint)
-            .map_err(|wrong| format!("--otlp-endpoint is {wrong}"))?;
+        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
         Ok(Self {
             servers,
             stream: flags.stream,
@@ -115,32 +115,32 @@ impl JetStream {
     }
 }
 
-/// The program ends here: with its help, or because a setting is wrong.
+/// The program exits before it starts a task: after printing a text, or because a setting is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// What was asked for, for standard output: plain, and as a terminal that takes colours shows it.
-    Asked { plain: String, coloured: String },
-    /// One line on what is wrong, for standard error.
-    Wrong(String),
+    /// A requested text for standard output: plain, and with colours for a terminal that supports them.
+    Print { plain: String, coloured: String },
+    /// One line for standard error that says what is wrong.
+    Usage(String),
 }
 
 /// Reads the command line and the environment.
 ///
 /// # Errors
-/// [`Exit`] where nothing is to be started.
+/// [`Exit`] if there is no task to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, Exit> {
     let cli = Cli::try_parse_from(with_command(arguments)).map_err(|err| match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Print {
             plain: err.render().to_string(),
             coloured: err.render().ansi().to_string(),
         },
-        _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
+        _ => Exit::Usage(telemetry::one_line(&err.to_string())),
     })?;
     if let Command::Completions { shell } = cli.command {
         return Err(completions(shell));
     }
-    let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
-    let (task, common) = task(cli.command).map_err(wrong)?;
+    let usage = |err| Exit::Usage(format!("error: {err}"));
+    let (task, common) = task(cli.command).map_err(usage)?;
     Ok(Settings {
         task,
         json: common.json,
@@ -152,7 +152,7 @@ fn completions(shell: Shell) -> Exit {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "publisher", &mut script);
     let script = String::from_utf8_lossy(&script).into_owned();
-    Exit::Asked {
+    Exit::Print {
         plain: script.clone(),
         coloured: script,
     }
@@ -175,18 +175,18 @@ fn task(command: Command) -> Result<(Task, Common), String> {
         Command::Stats { address, log } => read(Reading::Stats(address), log),
         Command::Query { query, log } => read(Reading::Query(query), log),
         Command::Tail { tail, log } => read(Reading::Tail(tail), log),
-        Command::Completions { .. } => unreachable!("they were printed before"),
+        Command::Completions { .. } => unreachable!("completions were printed before"),
     };
     check(&task)?;
     Ok((task, common))
 }
 
-/// What is read has no summary: it is JSON itself.
+/// Reading has no summary: its output is JSON already.
 fn read(reading: Reading, log: Log) -> (Task, Common) {
     (Task::Read(reading), Common { json: false, log })
 }
 
-/// The arguments with `generate` put in where no command stands.
+/// The arguments, with `generate` inserted if they name no command.
 fn with_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut all: Vec<_> = arguments.into_iter().collect();
     let first = all
@@ -201,16 +201,16 @@ fn with_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
 fn check(task: &Task) -> Result<(), &'static str> {
     match task {
         Task::Generate(generate, _)
-            if generate.made.count == 0 && !generate.then_rate.is_unlimited() =>
+            if generate.generated.count == 0 && !generate.then_rate.is_unlimited() =>
         {
-            Err("--then-rate begins after --count events, and --count 0 has no end")
+            Err("--then-rate starts after --count events, so --count must not be 0")
         }
         Task::Send(send, _) if send.reads_standard_input_twice() => {
-            Err("standard input can be read once, and - stands there twice")
+            Err("standard input can only be read once, but - is given more than once")
         }
-        Task::Http(http) if !http.is_taken() => Err(
-            "the aggregator takes 16 MiB a request and 64 MiB at once: fewer --connections, --events-per-request or \
-             --payload-bytes",
+        Task::Http(http) if !http.is_within_limits() => Err(
+            "the aggregator accepts at most 16 MiB per request and 64 MiB in flight: lower --connections, \
+             --events-per-request or --payload-bytes",
         ),
         _ => Ok(()),
     }
@@ -230,26 +230,32 @@ mod tests {
     fn generate(arguments: &[&str]) -> Generate {
         match parsed(arguments).map(|settings| settings.task) {
             Ok(Task::Generate(generate, _)) => generate,
-            Ok(_) => panic!("another task"),
+            Ok(_) => panic!("unexpected task"),
             Err(exit) => panic!("{exit:?}"),
         }
     }
 
     #[test]
     fn without_a_command_it_generates() {
-        assert_eq!(generate(&[]).made.count, 20_000);
-        assert_eq!(generate(&["--count", "5"]).made.count, 5);
-        assert_eq!(generate(&["generate", "--count", "5"]).made.count, 5);
-        assert_eq!(generate(&["generate", "--run-id", "r"]).made.run_id(), "r");
+        assert_eq!(generate(&[]).generated.count, 20_000);
+        assert_eq!(generate(&["--count", "5"]).generated.count, 5);
+        assert_eq!(generate(&["generate", "--count", "5"]).generated.count, 5);
+        assert_eq!(
+            generate(&["generate", "--run-id", "r"]).generated.run_id(),
+            "r"
+        );
     }
 
     #[test]
-    fn a_run_id_is_fresh_unless_given() {
-        assert_ne!(generate(&[]).made.run_id(), generate(&[]).made.run_id());
+    fn a_run_id_is_new_unless_given() {
+        assert_ne!(
+            generate(&[]).generated.run_id(),
+            generate(&[]).generated.run_id()
+        );
     }
 
     #[test]
-    fn wrong_usage_is_one_line_that_names_it() {
+    fn invalid_usage_is_one_line_that_names_the_argument() {
         for (arguments, named) in [
             (&["--duplicates", "1.5"][..], "--duplicates"),
             (&["--batch", "0"], "--batch"),
@@ -295,18 +301,18 @@ mod tests {
             (&["tail", "--topic", ""], "--topic"),
         ] {
             match parsed(arguments) {
-                Err(Exit::Wrong(line)) => {
+                Err(Exit::Usage(line)) => {
                     assert!(line.contains(named), "{line}");
                     assert_eq!(line.lines().count(), 1, "{line}");
                 }
                 Err(exit) => panic!("{exit:?}"),
-                Ok(_) => panic!("{arguments:?} was taken"),
+                Ok(_) => panic!("{arguments:?} was accepted"),
             }
         }
     }
 
     #[test]
-    fn a_password_in_a_wrong_address_is_not_repeated() {
+    fn a_password_in_an_invalid_address_is_not_repeated() {
         for (flag, address) in [
             ("--nats-url", "nats://user:secret@host:port"),
             ("--nats-url", "nats://user:secret@a,nats://user:other@b"),
@@ -328,14 +334,14 @@ mod tests {
                 Ok(Task::Generate(_, jetstream) | Task::Send(_, jetstream)) => {
                     assert_eq!(jetstream.servers.to_string(), "a:4222, b:4222, c:4222");
                 }
-                Ok(_) => panic!("another task"),
+                Ok(_) => panic!("unexpected task"),
                 Err(exit) => panic!("{exit:?}"),
             }
         }
     }
 
     #[test]
-    fn what_is_sent_is_never_decided_by_the_environment() {
+    fn the_environment_never_decides_what_is_sent() {
         for command in Cli::command().get_subcommands() {
             let names: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
             let known = [

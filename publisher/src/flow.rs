@@ -1,5 +1,5 @@
-//! The flow of events from their source to the stream: paced, gathered into messages, bounded in bytes, until every
-//! `PubAck` has come.
+//! The flow of events from their source to the stream: paced, batched into messages and bounded in bytes, until every
+//! `PubAck` has arrived.
 
 mod batch;
 mod delivery;
@@ -26,39 +26,39 @@ use tokio_util::sync::CancellationToken;
 pub use self::delivery::Refused;
 use self::{
     batch::{Batch, Batches},
-    delivery::{Confirmed, Delivery},
+    delivery::{Confirmation, Delivery},
     pace::{Pace, Rate},
 };
 use crate::{
     broker::unusable,
-    progress::{Moment, Progress},
-    sent::Sent,
+    progress::{Progress, ProgressState},
+    send_stats::SendStats,
 };
 
-/// How long outstanding `PubAck`s are waited for after the flow was told to stop.
+/// How long a stopped flow waits for outstanding `PubAck`s.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(9);
 
-/// How often progress is shown.
+/// Interval at which progress is shown.
 pub const SHOW_EVERY: Duration = Duration::from_millis(100);
 
-/// An event on its way.
+/// An event to send.
 #[derive(Debug)]
 pub struct Sample {
     /// The index of its topic.
     pub topic: usize,
     /// Its JSON.
     pub json: Bytes,
-    /// Whether its identity comes for the first time.
+    /// Whether this is the first event with its identity.
     pub is_new: bool,
 }
 
 /// Where events come from.
 pub trait Source {
-    /// Why there may be no more of them.
+    /// Why the source failed.
     type Error;
 
-    /// The next events, at least one and at most `limit`; none at the end. Nothing is lost where the future is
-    /// dropped before it is ready.
+    /// The next events, at least one and at most `limit`; `None` at the end. Cancel safe: no event is lost if the future
+    /// is dropped before it completes.
     fn chunk(
         &mut self,
         limit: usize,
@@ -68,61 +68,61 @@ pub trait Source {
 /// Why the flow ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum FlowError<E: std::error::Error + 'static> {
-    /// There is no next event, though it is not the end.
+    /// The source failed before its end.
     #[error(transparent)]
     Source(E),
-    /// The broker will not take it.
+    /// A batch can never be published.
     #[error(transparent)]
     Refused(Refused),
-    /// The stream was changed, and what is sent to it could be lost.
+    /// The stream's configuration changed, and events sent to it could be lost.
     #[error(transparent)]
     Unusable(StreamError),
-    /// The flow was stopped and the broker did not confirm in time.
-    #[error("stopped while events wait for their PubAck")]
+    /// The flow was stopped and the broker did not confirm every event in time.
+    #[error("stopped before every event was confirmed by a PubAck")]
     Unconfirmed,
 }
 
-/// What the flow needs beside its source.
+/// The parameters of a flow, other than its source.
 pub struct Flow<'a> {
-    /// Publishes.
+    /// The publishing client.
     pub publisher: &'a Publisher,
-    /// What the publisher publishes over.
+    /// The publishing client's connection.
     pub connection: &'a Connection,
-    /// The name of the stream that it publishes to.
+    /// The stream's name.
     pub stream: &'a str,
-    /// All topics that events may have.
+    /// All topics of the events.
     pub topics: &'a [Topic],
-    /// Most events in one message.
+    /// Maximum events in one message.
     pub batch: usize,
-    /// Events a second.
+    /// Events per second.
     pub rate: Rate,
-    /// Ends the flow.
+    /// Stops the flow.
     pub stop: &'a CancellationToken,
 }
 
 impl Flow<'_> {
-    /// Sends all events of the source, or those until the flow is stopped or fails. Returns what was sent in any case,
-    /// and why it failed, if it did: then it is not complete.
+    /// Sends the events of the source until its end, or until the flow is stopped or fails. Always returns what was sent,
+    /// and the error if it failed; then the sending is not complete.
     pub async fn run<S>(
         &self,
         mut source: S,
         mut progress: Progress,
-    ) -> (Sent, Result<(), FlowError<S::Error>>)
+    ) -> (SendStats, Result<(), FlowError<S::Error>>)
     where
         S: Source<Error: std::error::Error + 'static>,
     {
         let delivery = Delivery {
             publisher: self.publisher,
             topics: self.topics,
-            waiting_for_room: AtomicUsize::new(0),
+            waiting_for_space: AtomicUsize::new(0),
         };
-        let mut sent = Sent::nothing(self.topics.len());
+        let mut sent = SendStats::new(self.topics.len());
         let mut batches = Batches::new(self.topics.len(), self.batch);
         let mut deliveries = FuturesUnordered::new();
         let mut pace = Pace::new(self.rate, Instant::now());
         let mut show = interval(SHOW_EVERY);
         show.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut confirmed, mut in_hand_bytes) = (0_u64, 0_usize);
+        let (mut confirmed, mut unconfirmed_bytes) = (0_u64, 0_usize);
         let mut stopped: Option<Instant> = None;
         let mut ended = Ok(());
         let mut unusable = pin!(unusable(self.connection, self.stream));
@@ -132,13 +132,13 @@ impl Flow<'_> {
                 break;
             }
             let now = Instant::now();
-            // The publishing client's own bound, kept here too, for batches that wait to be tried again.
-            let has_room = is_open && in_hand_bytes < MAX_UNCONFIRMED_BYTES;
+            // The publishing client's own bound, applied here too, to include batches that wait for a retry.
+            let has_room = is_open && unconfirmed_bytes < MAX_UNCONFIRMED_BYTES;
             let allowance = if has_room { pace.allowance(now) } else { 0 };
             let deadline = stopped.map_or(now, |stopped| stopped + STOP_DEADLINE);
             tokio::select! {
                 biased;
-                // What is under way would be tried again, so nobody waits for it.
+                // Batches in flight would only be retried, so they are not waited for.
                 err = &mut unusable => {
                     ended = ended.and(Err(FlowError::Unusable(err)));
                     break;
@@ -149,26 +149,26 @@ impl Flow<'_> {
                     break;
                 }
                 Some(outcome) = deliveries.next() => match outcome {
-                    Ok(outcome @ Confirmed { .. }) => {
-                        in_hand_bytes -= outcome.bytes;
+                    Ok(outcome @ Confirmation { .. }) => {
+                        unconfirmed_bytes -= outcome.bytes;
                         confirmed += outcome.events;
                         sent.add(outcome.topic, outcome.tally());
-                        sent.confirmed(outcome.events, outcome.latency, Instant::now());
+                        sent.record_confirmation(outcome.events, outcome.latency, Instant::now());
                     }
-                    // The others under way may still be confirmed.
+                    // Other batches in flight may still be confirmed.
                     Err(refused) => {
                         ended = ended.and(Err(FlowError::Refused(refused)));
                         stopped.get_or_insert(now);
                     }
                 },
-                _ = show.tick() => progress.show(Moment {
+                _ = show.tick() => progress.show(ProgressState {
                     sent: confirmed,
                     obstacle: self.obstacle(&delivery),
                 }, now),
                 chunk = source.chunk(allowance), if allowance > 0 => {
                     match chunk {
                         Ok(Some(chunk)) => {
-                            pace.sent(chunk.len());
+                            pace.record(chunk.len());
                             for sample in chunk {
                                 batches.add(sample);
                             }
@@ -179,7 +179,7 @@ impl Flow<'_> {
                             stopped.get_or_insert(now);
                         }
                     }
-                    // Paced events do not wait here for others of their topic; the publishing client has them wait.
+                    // Paced events do not wait here for others of their topic; they wait in the publishing client.
                     if sent.complete || !self.rate.is_unlimited() {
                         batches.flush();
                     }
@@ -189,9 +189,9 @@ impl Flow<'_> {
             if stopped.is_some() {
                 batches.flush();
             }
-            for batch in batches.closed() {
-                sent.handed_over(batch.events.len() as u64, now);
-                in_hand_bytes += batch.bytes;
+            for batch in batches.take_closed() {
+                sent.record_send(batch.events.len() as u64, now);
+                unconfirmed_bytes += batch.bytes;
                 deliveries.push(delivery.run(batch));
             }
         }
@@ -208,8 +208,8 @@ impl Flow<'_> {
                 reason.unwrap_or_default()
             ));
         }
-        if delivery.waiting_for_room.load(Ordering::Relaxed) > 0 {
-            return Some("the stream is full: waiting until the aggregator makes room".to_owned());
+        if delivery.waiting_for_space.load(Ordering::Relaxed) > 0 {
+            return Some("the stream is full: waiting for the aggregator to free space".to_owned());
         }
         let obstacle = self.publisher.obstacle()?;
         Some(format!("the broker does not confirm: {obstacle}"))

@@ -1,7 +1,7 @@
-//! Input: files or standard input with NDJSON or a JSON array, either of them gzipped or not, told apart by content.
+//! Input: files or standard input with NDJSON or a JSON array, gzipped or not; the format is detected from the content.
 //!
-//! Each input is read twice: first all of it is inspected, then it is sent, so that one bad line sends nothing. What
-//! cannot be read twice is spooled to a file in the directory for temporary files (`TMPDIR`).
+//! Each input is read twice: all of it is inspected before any of it is sent, so one invalid line prevents sending. An
+//! input that cannot be read twice is spooled to a file in the directory for temporary files (`TMPDIR`).
 
 mod array;
 mod feed;
@@ -24,13 +24,13 @@ pub use self::{
     inspect::{Inspection, inspect},
 };
 
-/// Bytes read at once.
+/// Bytes per read.
 const BUFFER_BYTES: usize = 128 * 1024;
 
 /// Where an input comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A file, or something else that has a path.
+    /// A file, or anything else with a path.
     File(PathBuf),
     /// Standard input.
     StandardInput,
@@ -45,73 +45,75 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why an input cannot be read to its end. Nothing behind the place can be known.
+/// Why an input cannot be read to its end. Nothing is known of what follows.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// It is not there, may not be read, is damaged, or ends too early.
+    /// It does not exist, is not readable, is damaged, or is truncated.
     #[error("cannot read {name}")]
     Read {
-        /// Which input.
+        /// The input's name.
         name: String,
-        /// What the system or the decoder says.
+        /// The error of the system or the decoder.
         source: io::Error,
     },
-    /// It cannot be kept for the second reading.
+    /// It cannot be spooled for the second pass.
     #[error(
-        "cannot spool {name} to {}: it needs as much room there as the input has bytes, so set TMPDIR to a directory \
-         with more room, or send a file instead",
+        "cannot spool {name} to {}: the spool file is as large as the input; set TMPDIR to a directory with more space, \
+         or send a file instead",
         directory.display()
     )]
     Spool {
-        /// Which input.
+        /// The input's name.
         name: String,
         /// The directory for temporary files.
         directory: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The identities in the input have no place.
+    /// The identities of the events cannot be written to temporary files.
     #[error(
-        "cannot keep the identities of the events in {}: they need 24 bytes there for each event, so set TMPDIR to a \
-         directory with more room",
+        "cannot write the identities of the events to {}: they need 24 bytes for each event; set TMPDIR to a directory \
+         with more space",
         directory.display()
     )]
     Identities {
         /// The directory for temporary files.
         directory: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It begins with a byte order mark.
-    #[error("{name}: begins with a byte order mark of {encoding}; JSON is UTF-8 without one")]
+    /// It starts with a byte order mark.
+    #[error(
+        "{name}: starts with a {encoding} byte order mark; the input must be UTF-8 without one"
+    )]
     ByteOrderMark {
-        /// Which input.
+        /// The input's name.
         name: String,
-        /// What the mark announces.
+        /// The encoding of the mark.
         encoding: &'static str,
     },
-    /// It begins as a JSON array and is none.
-    #[error("{name}: {place}: {reason}; what follows cannot be read")]
+    /// It starts as a JSON array but is not a valid one.
+    #[error("{name}: {place}: {reason}; the rest of the input cannot be read")]
     Array {
-        /// Which input.
+        /// The input's name.
         name: String,
-        /// Where it ends to be one.
+        /// Where it is invalid.
         place: Place,
         /// What is wrong.
         reason: String,
     },
-    /// It has other content than when it was inspected.
-    #[error("{name}: it has changed since it was inspected")]
+    /// Its content is not what was inspected.
+    #[error("{name}: the input changed after it was inspected")]
     Changed {
-        /// Which input.
+        /// The input's name.
         name: String,
     },
-    /// Who was to take the events no longer does.
+    /// The receiver of the events is gone.
     #[error("reading was stopped")]
     Stopped,
 }
 
-/// Where in an input an event stands, counted from 1.
+/// The location of an event in an input, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A line of NDJSON.
@@ -129,7 +131,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Takes what was read: a candidate for an event with the bytes that came, or the reason why there is none.
+/// Receives each candidate for an event: its bytes as read, or why they cannot be an event.
 type Sink<'a> = dyn FnMut(Place, Result<Bytes, String>) -> Result<(), InputError> + 'a;
 
 /// An input that can be read more than once.
@@ -137,21 +139,21 @@ type Sink<'a> = dyn FnMut(Place, Result<Bytes, String>) -> Result<(), InputError
 pub struct Input {
     name: String,
     file: File,
-    /// What its first reading found.
-    inspected: Found,
+    /// The result of its inspection.
+    inspected: CandidateCounts,
 }
 
-/// How many candidates an input holds.
+/// The number of candidates in an input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Found {
-    /// Events that are valid.
+struct CandidateCounts {
+    /// Valid events.
     events: u64,
-    /// What is not an event.
-    bad: u64,
+    /// Candidates that are not valid events.
+    invalid: u64,
 }
 
 impl Input {
-    /// Opens what is there; what is not a regular file is copied to a temporary one first, as it is.
+    /// Opens an input. Anything but a regular file is first copied unchanged to a temporary file.
     ///
     /// # Errors
     /// [`InputError::Read`] and [`InputError::Spool`].
@@ -176,7 +178,7 @@ impl Input {
         Self {
             name,
             file,
-            inspected: Found::default(),
+            inspected: CandidateCounts::default(),
         }
     }
 
@@ -185,10 +187,10 @@ impl Input {
         Ok(Self::new(name, file))
     }
 
-    /// Reads it from the start and hands over each candidate with its place.
+    /// Reads it from the start and passes each candidate with its location to the sink.
     ///
     /// # Errors
-    /// Where it cannot be read to its end, or the sink does not take more.
+    /// If it cannot be read to its end, or the sink fails.
     fn read(&mut self, sink: &mut Sink<'_>) -> Result<(), InputError> {
         let name = &self.name;
         let failed = |source| InputError::Read {
@@ -219,7 +221,7 @@ impl Input {
     }
 }
 
-/// Copies an input to a file in `directory` that goes with its last handle.
+/// Copies an input to a file in `directory` that is deleted with its last handle.
 fn spool_to(directory: &Path, name: &str, from: &mut dyn io::Read) -> Result<File, InputError> {
     let failed = |source| InputError::Spool {
         name: name.to_owned(),
@@ -251,7 +253,7 @@ fn byte_order_mark(start: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Skips white space and returns how many lines ended in it.
+/// Skips white space and returns the number of lines that end in it.
 fn skip_blanks(reader: &mut dyn BufRead) -> io::Result<u64> {
     let mut lines = 0;
     loop {
@@ -279,10 +281,10 @@ mod tests {
         Input::spool("test".to_owned(), &mut &*content).unwrap()
     }
 
-    type Found = Vec<(String, Result<String, String>)>;
+    type Candidates = Vec<(String, Result<String, String>)>;
 
-    /// What is read: each candidate as text with its place, and how it ends.
-    pub(super) fn all(content: &[u8]) -> (Found, Option<InputError>) {
+    /// Everything read: each candidate as text with its location, and the error, if any.
+    pub(super) fn all(content: &[u8]) -> (Candidates, Option<InputError>) {
         let mut found = Vec::new();
         let end = input(content).read(&mut |place, candidate| {
             let text = candidate.map(|json| String::from_utf8(json.to_vec()).unwrap());
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_arrays_are_told_apart_gzipped_or_not() {
+    fn lines_and_arrays_are_detected_gzipped_or_not() {
         for content in [
             &b"{\"a\":1}\n{\"b\":2}\n"[..],
             b"\n [{\"a\":1},\n {\"b\":2}]\n",
@@ -320,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_holds_no_events() {
+    fn an_empty_input_has_no_events() {
         assert!(texts(b"").is_empty());
         assert!(texts(b" \n\n").is_empty());
         assert!(texts(b"[ ]").is_empty());
@@ -371,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_or_no_file_says_so() {
+    fn a_missing_file_and_a_directory_are_reported() {
         let missing = Input::open(&Origin::File("no/such/file".into())).unwrap_err();
         assert_eq!(missing.to_string(), "cannot read no/such/file");
         let directory = Input::open(&Origin::File(".".into())).unwrap_err();

@@ -1,5 +1,19 @@
-//! The publisher: makes traffic with known truth, or sends real events, and checks what the aggregator counted. And
-//! shows people at a terminal what the aggregator has.
+//! The publisher: generates traffic whose exact counts are known, or sends events from files, and verifies what the
+//! aggregator counted. It also prints what the aggregator has stored.
+//!
+//! Modules in reading order:
+//! - [`config`]: command line and environment, parsed into a [`Task`]
+//! - [`run`]: runs a task, from its settings to its exit code
+//! - [`traffic`]: generated events; which of them are duplicates is known
+//! - [`input`]: events from files or standard input
+//! - [`flow`]: sends events, paced and batched, over JetStream or HTTP
+//! - [`broker`]: the connection to the broker and its stream
+//! - [`send_stats`]: counts per topic and latencies of what was sent
+//! - [`progress`]: progress shown on standard error
+//! - [`verify`]: compares what was sent with what the aggregator counted
+//! - [`summary`]: the summary, as text and as JSON
+//! - [`api`]: client of the aggregator's HTTP API
+//! - [`terminal`]: the commands `stats`, `query` and `tail`
 
 mod api;
 mod broker;
@@ -8,7 +22,7 @@ mod flow;
 mod input;
 mod progress;
 mod run;
-mod sent;
+mod send_stats;
 mod summary;
 mod terminal;
 mod traffic;
@@ -29,21 +43,21 @@ use crate::{
     progress::say,
 };
 
-/// Exit code for wrong usage; a difference or another failure is 1.
-const WRONG_USAGE: u8 = 2;
+/// Exit code for invalid usage; a difference or any other failure is 1.
+const INVALID_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let settings = match config::parse(std::env::args_os()) {
         Ok(settings) => settings,
-        Err(Exit::Asked { plain, coloured }) => {
+        Err(Exit::Print { plain, coloured }) => {
             return match telemetry::print(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };
         }
-        Err(Exit::Wrong(line)) => {
+        Err(Exit::Usage(line)) => {
             say(line);
-            return ExitCode::from(WRONG_USAGE);
+            return ExitCode::from(INVALID_USAGE);
         }
     };
     telemetry::init(&settings.log_level, telemetry::Format::Text);
@@ -63,31 +77,31 @@ fn start(settings: Settings) -> anyhow::Result<ExitCode> {
     )?;
     let code = runtime.block_on(until_signals(settings, export.tracer()));
     export.end();
-    // A thread may wait for standard input, for ever.
+    // A thread may be blocked on standard input indefinitely.
     runtime.shutdown_background();
     code
 }
 
-/// The first signal lets the run end well, the second ends it at once.
+/// The first signal stops the run gracefully, the second one immediately.
 async fn until_signals(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    // To read what is there ends at once; nobody waits for it.
-    let ends_at_once = matches!(settings.task, Task::Read(_));
+    // A reading command stops at the first signal, so there is nothing to announce.
+    let stops_at_first_signal = matches!(settings.task, Task::Read(_));
     let run = run::run(settings, tracer, stop.clone());
     tokio::pin!(run);
     let signal = tokio::select! {
         ended = &mut run => return ended,
         signal = signals.next() => signal,
     };
-    if !ends_at_once {
+    if !stops_at_first_signal {
         say(format_args!(
-            "{signal}: stopping; a second one stops at once"
+            "{signal}: stopping; a second one exits immediately"
         ));
     }
     stop.cancel();
     tokio::select! {
         ended = run => ended,
-        signal = signals.next() => anyhow::bail!("{signal}: stopped at once"),
+        signal = signals.next() => anyhow::bail!("{signal}: stopped immediately"),
     }
 }

@@ -1,4 +1,4 @@
-//! What people see while it runs: a bar on a terminal, plain lines elsewhere, on standard error.
+//! Progress on standard error: a bar on a terminal, plain lines elsewhere.
 
 use std::{
     fmt,
@@ -9,24 +9,24 @@ use std::{
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-/// Says a line. That nobody hears it is no failure.
+/// Prints a line to standard error. A closed standard error is not a failure.
 pub fn say(line: impl fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// How often it is said what is waited for: again, and when it changes.
-const AGAIN: Duration = Duration::from_secs(10);
-const CHANGED: Duration = Duration::from_secs(1);
+/// Minimum time between two notices: while the reason is the same, and when it changed.
+const REPEAT_AFTER: Duration = Duration::from_secs(10);
+const CHANGE_AFTER: Duration = Duration::from_secs(1);
 
-/// Says what is waited for, unless it does not take long.
+/// Prints what a long wait is for.
 #[derive(Debug)]
-pub struct Waiting {
-    /// When a line was last said, and which.
+pub struct WaitNotice {
+    /// The last line and when it was printed.
     last: (Instant, String),
 }
 
-impl Waiting {
-    /// The wait begins now.
+impl WaitNotice {
+    /// The wait starts now.
     #[must_use]
     pub fn new(now: Instant) -> Self {
         Self {
@@ -34,10 +34,14 @@ impl Waiting {
         }
     }
 
-    /// Says it, if it is time to.
+    /// Prints the reason if it is due.
     pub fn say(&mut self, what: impl fmt::Display, now: Instant) {
         let what = what.to_string();
-        let pause = if what == self.last.1 { AGAIN } else { CHANGED };
+        let pause = if what == self.last.1 {
+            REPEAT_AFTER
+        } else {
+            CHANGE_AFTER
+        };
         if now.saturating_duration_since(self.last.0) >= pause {
             say(format_args!("waiting for {what}"));
             self.last = (now, what);
@@ -45,27 +49,27 @@ impl Waiting {
     }
 }
 
-/// How far it is.
+/// How far a run is.
 #[derive(Debug, Clone)]
-pub struct Moment {
+pub struct ProgressState {
     /// Events confirmed.
     pub sent: u64,
-    /// Why it does not go on, where it does not.
+    /// What holds it up, if anything.
     pub obstacle: Option<String>,
 }
 
-/// Shows how far it is.
+/// Shows how far a run is.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
     total: Option<u64>,
     every: Duration,
-    /// When the last plain line was said, and how many events had been sent then.
+    /// When the last plain line was printed, and how many events had been sent by then.
     last: (Instant, u64),
 }
 
 impl Progress {
-    /// Of `total` events, or of no known end. Plain lines come `every` so often.
+    /// Progress towards `total` events, or without a known end. `every` is the interval of plain lines.
     #[must_use]
     pub fn new(total: Option<u64>, every: Duration, now: Instant) -> Self {
         let bar = io::stderr().is_terminal().then(|| {
@@ -92,18 +96,18 @@ impl Progress {
         }
     }
 
-    /// Shows a moment, if it is time to.
-    pub fn show(&mut self, moment: Moment, now: Instant) {
-        let obstacle = moment.obstacle.map(|obstacle| format!("({obstacle})"));
+    /// Shows the state if it is due.
+    pub fn show(&mut self, state: ProgressState, now: Instant) {
+        let obstacle = state.obstacle.map(|obstacle| format!("({obstacle})"));
         if let Some(bar) = &self.bar {
-            bar.set_position(moment.sent);
+            bar.set_position(state.sent);
             bar.set_message(obstacle.unwrap_or_default());
             return;
         }
         let (then, sent) = self.last;
         if now - then >= self.every {
-            self.last = (now, moment.sent);
-            let line = plain(moment.sent, moment.sent - sent, now - then, self.total);
+            self.last = (now, state.sent);
+            let line = plain(state.sent, state.sent - sent, now - then, self.total);
             say(format_args!("{line} {}", obstacle.unwrap_or_default())
                 .to_string()
                 .trim_end());

@@ -1,4 +1,4 @@
-//! The runs, from their settings to their exit codes: generate and send here, those over HTTP beside.
+//! The runs, from their settings to their exit codes: `generate` and `send` here, `http` and `latency` in `over_http`.
 
 mod comparison;
 mod latency;
@@ -29,17 +29,17 @@ use crate::{
     summary::Summary,
     terminal,
     traffic::{Generator, Recipe, Traffic},
-    verify::{Rule, Verifier, Wanted},
+    verify::{Rule, TopicSelection, Verifier},
 };
 
-/// How often a plain line says how far it is; of the slow traffic that follows a run, less often.
-const SAY_EVERY: Duration = Duration::from_secs(1);
-const SAY_TRICKLE_EVERY: Duration = Duration::from_mins(1);
+/// Interval of plain progress lines; longer for the slow traffic that follows a run.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+const TRICKLE_PROGRESS_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Runs what the settings say, until its end or until it is stopped.
+/// Runs the task until its end or until stopped.
 ///
 /// # Errors
-/// What ends it early, in one sentence.
+/// Why the task ended early, as one sentence.
 pub async fn run(
     settings: Settings,
     tracer: Tracer,
@@ -59,10 +59,10 @@ pub async fn run(
     }
 }
 
-/// What all runs have.
+/// What all runs share.
 struct Run {
     json: bool,
-    /// Of the messages sent over JetStream.
+    /// Traces the messages sent over JetStream.
     tracer: Tracer,
     stop: CancellationToken,
 }
@@ -73,7 +73,7 @@ impl Run {
         settings: &Generate,
         jetstream: &JetStream,
     ) -> anyhow::Result<ExitCode> {
-        let (recipe, count) = (settings.made.recipe(), settings.made.count());
+        let (recipe, count) = (settings.generated.recipe(), settings.generated.count());
         let traffic = Traffic::new(&recipe);
         say(format_args!("run {}: {recipe}", recipe.run_id));
         let verifier = verifier(jetstream.verify.as_ref())?;
@@ -84,30 +84,30 @@ impl Run {
             Some(verifier) => Some(Comparison::fresh(verifier, &recipe).await),
             None => None,
         };
-        let progress = Progress::new(count, SAY_EVERY, Instant::now());
+        let progress = Progress::new(count, PROGRESS_INTERVAL, Instant::now());
         let generator = Generator::new(&traffic, count);
         let flow = self.flow(&broker, traffic.topics(), jetstream, jetstream.rate);
         let (mut sent, ended) = flow.run(generator, progress).await;
-        // Without an end, to be stopped is the end.
+        // A run without an end is complete when it is stopped.
         sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::new(&sent);
-        summary.error = told(ended);
+        summary.error = error_text(ended);
         (summary.run_id, summary.seed) = (Some(recipe.run_id.clone()), Some(recipe.seed));
         if let Some(comparison) = comparison {
-            let stop = self.stop_of_verification(count);
+            let stop = self.verification_stop(count);
             comparison
-                .make(traffic.topics(), &sent, &mut summary, &stop)
+                .run(traffic.topics(), &sent, &mut summary, &stop)
                 .await;
         }
         self.report(&summary)?;
-        if summary.is_good() && !settings.then_rate.is_unlimited() {
+        if summary.is_success() && !settings.then_rate.is_unlimited() {
             self.trickle(&broker, recipe, jetstream, settings.then_rate)
                 .await?;
         }
         Ok(close(broker, &summary).await)
     }
 
-    /// Goes on slowly, on topics of its own, until stopped.
+    /// Continues at a slow rate on separate topics until stopped.
     async fn trickle(
         &self,
         broker: &Broker,
@@ -120,11 +120,11 @@ impl Run {
             ..run
         };
         say(format_args!(
-            "going on as run {} at {rate} events/s until stopped",
+            "continuing as run {} at {rate} events/s until stopped",
             recipe.run_id
         ));
         let traffic = Traffic::new(&recipe);
-        let progress = Progress::new(None, SAY_TRICKLE_EVERY, Instant::now());
+        let progress = Progress::new(None, TRICKLE_PROGRESS_INTERVAL, Instant::now());
         let flow = self.flow(broker, traffic.topics(), jetstream, rate);
         let (mut sent, ended) = flow.run(Generator::new(&traffic, None), progress).await;
         sent.complete = ended.is_ok();
@@ -142,22 +142,22 @@ impl Run {
         for reason in &inspection.reasons {
             say(reason);
         }
-        if inspection.bad > 0 && !settings.skip_invalid {
-            let all = inspection.bad + inspection.events;
+        if inspection.invalid > 0 && !settings.skip_invalid {
+            let all = inspection.invalid + inspection.events;
             bail!(
-                "{} of {all} are not valid, so nothing was sent; --skip-invalid sends the rest",
-                inspection.bad
+                "{} of {all} events are not valid, so nothing was sent; --skip-invalid sends the others",
+                inspection.invalid
             );
         }
         let topics = inspection.topics.clone();
         say(format_args!(
-            "{} events of {} topics to send",
+            "sending {} events of {} topics",
             inspection.events,
             topics.len()
         ));
         let mut names: Vec<_> = topics.iter().map(Topic::to_string).collect();
         names.sort_unstable();
-        let wanted = Wanted::Names(names);
+        let selection = TopicSelection::Names(names);
         let verifier = verifier(jetstream.verify.as_ref())?;
         let Some(broker) = self.connect(jetstream).await? else {
             return Ok(nothing_sent(false));
@@ -165,7 +165,7 @@ impl Run {
         let comparison = match verifier {
             None => None,
             Some(verifier) => {
-                let baseline = unless_stopped(&self.stop, verifier.baseline(&wanted)).await;
+                let baseline = unless_stopped(&self.stop, verifier.baseline(&selection)).await;
                 let Some(baseline) = baseline else {
                     return Ok(nothing_sent(false));
                 };
@@ -175,28 +175,28 @@ impl Run {
                     rule: Rule::Known {
                         unique: settings.expect_unique,
                     },
-                    wanted,
+                    selection,
                 })
             }
         };
-        let (events, bad) = (inspection.events, inspection.bad);
-        let progress = Progress::new(Some(events), SAY_EVERY, Instant::now());
+        let (events, invalid) = (inspection.events, inspection.invalid);
+        let progress = Progress::new(Some(events), PROGRESS_INTERVAL, Instant::now());
         let feed = Feed::start(inputs, Arc::new(inspection));
         let flow = self.flow(&broker, &topics, jetstream, jetstream.rate);
         let (sent, ended) = flow.run(feed, progress).await;
         let mut summary = Summary::new(&sent);
-        summary.error = told(ended);
-        summary.skipped_invalid = Some(bad);
+        summary.error = error_text(ended);
+        summary.skipped_invalid = Some(invalid);
         if let Some(comparison) = comparison {
             comparison
-                .make(&topics, &sent, &mut summary, &self.stop)
+                .run(&topics, &sent, &mut summary, &self.stop)
                 .await;
         }
         self.report(&summary)?;
         Ok(close(broker, &summary).await)
     }
 
-    /// The broker, or none where it was stopped before.
+    /// Connects to the broker; `None` if stopped before.
     async fn connect(&self, jetstream: &JetStream) -> anyhow::Result<Option<Broker>> {
         let connecting = Broker::connect(
             &jetstream.servers,
@@ -225,9 +225,9 @@ impl Run {
         }
     }
 
-    /// What ends the verification. A run that was stopped because it has no end is verified all the same; a second
-    /// signal ends that.
-    fn stop_of_verification(&self, count: Option<u64>) -> CancellationToken {
+    /// What stops the verification. A run without an end is verified after it is stopped; a second signal stops the
+    /// verification.
+    fn verification_stop(&self, count: Option<u64>) -> CancellationToken {
         match count {
             None => CancellationToken::new(),
             Some(_) => self.stop.clone(),
@@ -249,7 +249,7 @@ fn verifier(address: Option<&Url>) -> anyhow::Result<Option<Verifier>> {
     Ok(address.map(Verifier::new).transpose()?)
 }
 
-/// What comes of it, or none where it is stopped before.
+/// The future's output; `None` if stopped before.
 async fn unless_stopped<T>(
     stop: &CancellationToken,
     running: impl Future<Output = T>,
@@ -257,26 +257,26 @@ async fn unless_stopped<T>(
     stop.run_until_cancelled(running).await
 }
 
-fn nothing_sent(is_good: bool) -> ExitCode {
+fn nothing_sent(is_success: bool) -> ExitCode {
     say("stopped before anything was sent");
-    if is_good {
+    if is_success {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-/// Why it failed, in one line with its causes.
-fn told<E: std::error::Error + std::marker::Send + Sync + 'static>(
+/// Why the flow failed, in one line with its causes.
+fn error_text<E: std::error::Error + std::marker::Send + Sync + 'static>(
     ended: Result<(), E>,
 ) -> Option<String> {
     let failed = ended.map_err(anyhow::Error::from).err()?;
     Some(format!("{failed:#}"))
 }
 
-/// Ends the publishing client, and the run with its exit code.
+/// Shuts down the publishing client and returns the exit code of the run.
 async fn close(broker: Broker, summary: &Summary) -> ExitCode {
-    // What failed may have left messages under way, and nobody waits for them any more.
+    // After a failure there may be messages in flight that are not waited for.
     if summary.error.is_none() {
         broker.close().await;
     }
@@ -284,7 +284,7 @@ async fn close(broker: Broker, summary: &Summary) -> ExitCode {
 }
 
 fn exit_code(summary: &Summary) -> ExitCode {
-    if summary.is_good() {
+    if summary.is_success() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

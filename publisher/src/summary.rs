@@ -1,110 +1,110 @@
-//! The summary of what was sent and of what the aggregator counted: lines for people, one JSON object for programs.
+//! The summary of what was sent and what the aggregator counted: as text, and as one JSON object for programs.
 
 mod text;
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::{sent::Sent, verify::Verified};
+use crate::{send_stats::SendStats, verify};
 
-/// What was sent. Its field names are a contract with the programs that read it.
+/// The summary of a run. Its field names are a contract with the programs that read it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Summary {
-    /// Part of every topic and `event_id` of what was generated.
+    /// Part of every generated topic and `event_id`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
-    /// What decided the traffic that was generated.
+    /// The seed of the generated traffic.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Candidates of the input that are no events.
+    /// Candidates in the input that are not valid events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub skipped_invalid: Option<u64>,
-    /// Whether all was sent that was to be; else it was stopped, or failed.
+    /// Whether everything was sent; otherwise the run was stopped or failed.
     pub complete: bool,
-    /// Why it failed.
+    /// Why the run failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// Events confirmed.
     pub sent: u64,
     /// Distinct identities among them.
     pub unique: u64,
-    /// The others.
+    /// Events sent that repeat an identity.
     pub duplicates: u64,
-    /// Events without a confirmation: they may be in the stream or not.
+    /// Events without a confirmation: they may or may not be in the stream.
     pub unconfirmed: u64,
     /// Copies of events that may be in the stream in addition to those sent.
     pub possibly_doubled: u64,
-    /// From first send to last confirmation.
+    /// Seconds from the first send to the last confirmation.
     pub seconds: f64,
-    /// Over these seconds.
+    /// Events sent per second, over `seconds`.
     pub events_per_second: f64,
-    /// From sending a message to its `PubAck`, over JetStream.
+    /// Over JetStream: the time from sending a message to its `PubAck`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub puback_ms: Option<Percentiles>,
-    /// Over HTTP: what carried the events.
+    /// Over HTTP: the requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub requests: Option<Requests>,
-    /// What the aggregator counted, if it was asked.
+    /// The verification, if requested.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub verification: Option<Verification>,
 }
 
-/// Requests that were answered with success.
+/// Requests that succeeded.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Requests {
-    /// Over so many connections.
+    /// Number of connections.
     pub connections: u32,
-    /// How many.
+    /// Number of requests.
     pub answered: u64,
-    /// Over the summary's seconds.
+    /// Requests per second, over the summary's `seconds`.
     pub per_second: f64,
-    /// From sending a request to its answer.
+    /// Time from sending a request to its answer.
     pub answer_ms: Percentiles,
 }
 
-/// Milliseconds that this part of what was measured took at most.
+/// Percentiles of a latency, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Percentiles {
-    /// Half of them.
+    /// The median.
     pub p50: f64,
-    /// 99 of 100.
+    /// The 99th percentile.
     pub p99: f64,
 }
 
-/// What the aggregator counted of what was sent.
+/// The result of the verification.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Verification {
-    /// Whether all counts are as they must be.
+    /// Whether all counts are as expected.
     pub verified: bool,
-    /// The counts; none where they could not be had.
+    /// The counts; `None` if they could not be read.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub counted: Option<Counted>,
-    /// What is not as it must be.
+    pub counted: Option<AggregatorCounts>,
+    /// The differences, or why the counts could not be compared.
     pub problems: Vec<String>,
 }
 
 /// The aggregator's counts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
-pub struct Counted {
-    /// Events that arrived.
+pub struct AggregatorCounts {
+    /// Events received.
     pub received: u64,
-    /// Those of them that were stored.
+    /// Received events that were stored.
     pub unique_processed: u64,
-    /// Those of them whose identity was stored already.
+    /// Received events whose identity was stored before.
     pub duplicate_dropped: u64,
-    /// Distinct identities of what was sent that had been stored before.
+    /// Distinct identities sent that had been stored before the run.
     pub stored_before: u64,
-    /// From first send until all was applied.
+    /// Events received per second, from the first send until everything was applied.
     pub processed_per_second: f64,
 }
 
-/// Most problems that are told.
+/// Maximum number of problems listed.
 const PROBLEMS: usize = 10;
 
 impl Summary {
-    /// Of what was sent over HTTP.
+    /// A summary of what was sent over HTTP.
     #[must_use]
-    pub fn of_requests(sent: &Sent, connections: u32) -> Self {
+    pub fn of_requests(sent: &SendStats, connections: u32) -> Self {
         let mut summary = Self::new(sent);
         let answered = sent.latency_us.len();
         summary.requests = summary.puback_ms.take().map(|answer_ms| Requests {
@@ -116,9 +116,9 @@ impl Summary {
         summary
     }
 
-    /// Of what was sent over JetStream.
+    /// A summary of what was sent over JetStream.
     #[must_use]
-    pub fn new(sent: &Sent) -> Self {
+    pub fn new(sent: &SendStats) -> Self {
         let total = sent.total();
         let seconds = match (sent.first_send, sent.last_confirmed) {
             (Some(first), Some(last)) => (last - first).as_secs_f64(),
@@ -138,8 +138,8 @@ impl Summary {
         }
     }
 
-    /// Adds what the aggregator counted.
-    pub fn add(&mut self, verified: &Verified, sent: &Sent) {
+    /// Adds the result of the verification.
+    pub fn add(&mut self, verified: &verify::VerificationResult, sent: &SendStats) {
         let verdict = &verified.verdict;
         let counts = verdict.total.counted;
         let first = sent.first_send.unwrap_or(verified.applied_at);
@@ -155,13 +155,13 @@ impl Summary {
         }
         if verdict.is_short && verified.rejected > 0 {
             problems.push(format!(
-                "the aggregator has rejected {} events in all, perhaps some of these",
+                "the aggregator has rejected {} events in total, which may include some of these",
                 verified.rejected
             ));
         }
         self.verification = Some(Verification {
             verified: verdict.problems.is_empty(),
-            counted: Some(Counted {
+            counted: Some(AggregatorCounts {
                 received: counts.received,
                 unique_processed: counts.unique_processed,
                 duplicate_dropped: counts.duplicate_dropped,
@@ -172,7 +172,7 @@ impl Summary {
         });
     }
 
-    /// Adds that the aggregator could not be asked.
+    /// Adds why the counts could not be verified.
     pub fn add_failure(&mut self, reason: String) {
         self.verification = Some(Verification {
             problems: vec![reason],
@@ -180,9 +180,9 @@ impl Summary {
         });
     }
 
-    /// Whether all was sent, and the aggregator counted it right, if it was asked.
+    /// Whether everything was sent and, if verification was requested, counted correctly.
     #[must_use]
-    pub fn is_good(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.complete
             && self
                 .verification
@@ -192,7 +192,7 @@ impl Summary {
 }
 
 impl Percentiles {
-    /// Of latencies in microseconds.
+    /// The percentiles of latencies in microseconds.
     #[must_use]
     pub fn of(latencies_us: &Histogram<u64>) -> Self {
         Self {
@@ -216,7 +216,7 @@ fn milliseconds(us: u64) -> f64 {
     rounded(us as f64 / 1_000.0)
 }
 
-/// To three decimals: what was measured is not more exact.
+/// Rounds to three decimals; the measurements are not more precise.
 fn rounded(value: f64) -> f64 {
     (value * 1_000.0).round() / 1_000.0
 }
@@ -242,7 +242,7 @@ mod tests {
             puback_ms: Some(Percentiles { p50: 1.5, p99: 2.5 }),
             verification: Some(Verification {
                 verified: true,
-                counted: Some(Counted {
+                counted: Some(AggregatorCounts {
                     received: 1_142,
                     unique_processed: 0,
                     duplicate_dropped: 1_142,
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_find_every_figure_in_one_object() {
+    fn the_json_object_has_every_figure() {
         let json = serde_json::to_value(summary()).unwrap();
         for (name, value) in [
             ("sent", 1_142),
@@ -284,12 +284,12 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_told_instead_of_messages() {
+    fn over_http_requests_are_reported_instead_of_pubacks() {
         let now = Instant::now();
-        let mut sent = Sent::nothing(1);
-        sent.handed_over(200, now);
+        let mut sent = SendStats::new(1);
+        sent.record_send(200, now);
         for _ in 0..2 {
-            sent.confirmed(100, Duration::from_millis(4), now + Duration::from_secs(1));
+            sent.record_confirmation(100, Duration::from_millis(4), now + Duration::from_secs(1));
         }
         let summary = Summary::of_requests(&sent, 8);
         let json = serde_json::to_value(&summary).unwrap();
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_early_is_told_with_what_is_unconfirmed() {
+    fn an_incomplete_run_reports_its_error_and_unconfirmed_events() {
         let summary = Summary {
             complete: false,
             error: Some("cannot read f".to_owned()),
@@ -321,25 +321,25 @@ mod tests {
         );
         let text = summary.to_string();
         assert!(text.starts_with("stopped: sent 1142 events"), "{text}");
-        assert!(text.contains("\n7 more are not confirmed"), "{text}");
+        assert!(text.contains("\n7 more events are not confirmed"), "{text}");
         assert!(text.ends_with("\nerror: cannot read f"), "{text}");
-        assert!(!summary.is_good());
+        assert!(!summary.is_success());
     }
 
     #[test]
-    fn people_read_the_counts_and_what_is_wrong() {
+    fn the_text_has_the_counts_and_the_problems() {
         let mut summary = summary();
         let text = summary.to_string();
         assert!(
             text.contains("verified: received 1142, unique 0, duplicates 1142 (800 stored before)"),
             "{text}"
         );
-        assert!(summary.is_good());
+        assert!(summary.is_success());
         summary.add_failure("gave up".to_owned());
         assert!(
             summary.to_string().ends_with("NOT VERIFIED\n  gave up"),
             "{summary}"
         );
-        assert!(!summary.is_good());
+        assert!(!summary.is_success());
     }
 }

@@ -1,5 +1,5 @@
-//! The commands for people at a terminal, who read what the aggregator has: one JSON object a line on standard output,
-//! and nothing else there, so that other programs can read on.
+//! The commands that print what the aggregator has: one JSON object per line on standard output and nothing else, so that
+//! other programs can process it.
 
 mod output;
 mod query;
@@ -22,10 +22,10 @@ use crate::{
     config::Reading,
 };
 
-/// Prints what is asked for, until its end or until it is stopped.
+/// Prints what was requested, until its end or until stopped.
 ///
 /// # Errors
-/// Why it is not whole, in one sentence or with a line for each thing that is wrong.
+/// Why the output is incomplete, as one sentence or with one line for each invalid parameter.
 pub async fn run(reading: &Reading, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
     let api = Api::new(reading.url()).context("cannot use HTTP")?;
     let mut output = Output::new(tokio::io::stdout());
@@ -39,15 +39,15 @@ pub async fn run(reading: &Reading, stop: &CancellationToken) -> anyhow::Result<
     let ended = tokio::select! {
         biased;
         ended = printing => ended,
-        () = nobody_reads() => return Ok(ExitCode::SUCCESS),
+        () = reader_closed() => return Ok(ExitCode::SUCCESS),
         () = stop.cancelled() => match reading {
-            // It has no other end.
+            // A tail has no other end.
             Reading::Tail(_) => return Ok(ExitCode::SUCCESS),
-            _ => bail!("stopped early: the output is not whole"),
+            _ => bail!("stopped early: the output is incomplete"),
         },
     };
     match ended {
-        Err(err) if matches!(err.downcast_ref(), Some(OutputError::NobodyReads)) => {}
+        Err(err) if matches!(err.downcast_ref(), Some(OutputError::ReaderClosed)) => {}
         ended => ended?,
     }
     Ok(ExitCode::SUCCESS)
@@ -57,12 +57,12 @@ async fn stats(api: &Api, output: &mut Output<impl AsyncWrite + Unpin>) -> anyho
     let url = api.url::<&str>("stats", &[]);
     let body = api.read(url.clone()).await?;
     let stats: &RawValue = serde_json::from_slice(&body)
-        .map_err(|err| ApiError::foreign(&url, format!("something else than expected ({err})")))?;
+        .map_err(|err| ApiError::not_an_aggregator(&url, format!("an unexpected body ({err})")))?;
     output.line(stats.get()).await?;
     Ok(output.flush().await?)
 }
 
-/// The next part of an answer. What was written before is shown, unless the next part is there already.
+/// The next part of an answer. The output is flushed before waiting for it.
 async fn next<S: Stream + Unpin>(
     parts: &mut S,
     output: &mut Output<impl AsyncWrite + Unpin>,
@@ -74,12 +74,12 @@ async fn next<S: Stream + Unpin>(
     Ok(parts.next().await)
 }
 
-/// Waits until the pipe that standard output leads to has lost its reader, as after `| head`. Without that, it would
-/// show with the next write only, and on a quiet topic that may never come.
-async fn nobody_reads() {
+/// Waits until the reader of standard output has closed the pipe, as after `| head`. Otherwise only the next write would
+/// reveal it, and on a quiet topic there may never be one.
+async fn reader_closed() {
     let watched = io::stdout().as_fd().try_clone_to_owned();
-    // Unchecked, for it is only watched: a check would make it non-blocking, for all who share it. What cannot be
-    // watched, such as a file, has no reader to lose.
+    // Unchecked, because the pipe is only watched: the checked constructor would make it non-blocking for every process
+    // that shares it. An output that cannot be watched, such as a file, has no reader that could go away.
     if let Ok(pipe) = watched.and_then(Sender::from_owned_fd_unchecked)
         && pipe.ready(Interest::ERROR).await.is_ok()
     {

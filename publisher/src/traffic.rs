@@ -1,7 +1,7 @@
-//! Traffic with known truth: which event stands at which position, and which positions are duplicates.
+//! Generated traffic: which event is at which position, and which positions are duplicates.
 //!
-//! All of it is computed from seed, run id and position. A duplicate is made anew from the index of the event that it
-//! repeats, so nothing of what was sent is remembered, and the same settings make the same traffic, byte for byte.
+//! It is a pure function of the settings and the position. A duplicate is regenerated from the index of the event that it
+//! repeats, so sent events are not kept in memory, and the same settings produce the same traffic, byte for byte.
 
 mod content;
 mod generator;
@@ -16,13 +16,13 @@ use shared::event::Topic;
 use self::content::Content;
 pub use self::{content::PAYLOAD_BYTES, generator::Generator};
 
-/// A near duplicate repeats one of so many latest events.
+/// A near duplicate repeats one of this many most recent events.
 const NEAR: u64 = 48;
 
-/// One hundred per cent.
+/// 100 %, in millionths.
 const WHOLE: u32 = 1_000_000;
 
-/// The share of duplicates, in millionths, so that its arithmetic is exact.
+/// The share of duplicates, in millionths, so that arithmetic with it is exact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Share(u32);
 
@@ -30,18 +30,18 @@ impl Share {
     /// No duplicates.
     pub const NONE: Self = Self(0);
 
-    /// Reads a number from 0 to 1 with at most six decimals.
+    /// Parses a number from 0 to 1 with at most six decimals.
     ///
     /// # Errors
-    /// A sentence for people where it is no such number.
+    /// A message for the user if it is not such a number.
     pub fn parse(text: &str) -> Result<Self, String> {
         let scaled = text.parse::<f64>().unwrap_or(f64::NAN) * f64::from(WHOLE);
         let rounded = scaled.round();
         if !(0.0..=f64::from(WHOLE)).contains(&rounded) {
-            return Err("it is a share from 0 to 1, such as 0.3".to_owned());
+            return Err("must be a share from 0 to 1, such as 0.3".to_owned());
         }
         if (scaled - rounded).abs() > 1e-3 {
-            return Err("it has at most six decimals".to_owned());
+            return Err("must have at most six decimals".to_owned());
         }
         // In range, by the check above.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
@@ -49,8 +49,8 @@ impl Share {
         Ok(Self(share))
     }
 
-    /// How many of the first `events` are duplicates: this share of them, rounded half up. The first event has
-    /// nothing to repeat.
+    /// How many of the first `events` are duplicates: this share of them, rounded half up. The first event is never a
+    /// duplicate.
     fn of(self, events: u64) -> u64 {
         let product = u128::from(events) * u128::from(self.0);
         let rounded = (product + u128::from(WHOLE / 2)) / u128::from(WHOLE);
@@ -60,7 +60,7 @@ impl Share {
     }
 }
 
-/// What stands at a position of the traffic.
+/// The event at a position of the traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
     /// The event of this index, for the first time.
@@ -74,14 +74,14 @@ pub enum Position {
 pub struct Traffic {
     share: Share,
     content: Content,
-    /// Chooses what a duplicate repeats.
+    /// Chooses the event that a duplicate repeats.
     choices: ChaCha8Rng,
 }
 
-/// What decides the traffic.
+/// The parameters that determine the traffic.
 #[derive(Debug, Clone)]
 pub struct Recipe {
-    /// Decides all that is random.
+    /// The seed of all random choices.
     pub seed: u64,
     /// Part of every topic and `event_id`; letters, digits, `-` and `_`.
     pub run_id: String,
@@ -94,7 +94,7 @@ pub struct Recipe {
 }
 
 impl Recipe {
-    /// What the names of all its topics begin with.
+    /// The common prefix of all its topics.
     #[must_use]
     pub fn topic_prefix(&self) -> String {
         format!("demo.{}.", self.run_id)
@@ -129,7 +129,7 @@ impl Traffic {
         }
     }
 
-    /// All topics; those of events are indices into them.
+    /// All topics; events refer to them by index.
     #[must_use]
     pub fn topics(&self) -> &[Topic] {
         self.content.topics()
@@ -141,7 +141,7 @@ impl Traffic {
         self.content.payload_bytes()
     }
 
-    /// What stands at a position, counted from 0.
+    /// The event at a position, counted from 0.
     #[must_use]
     pub fn at(&self, position: u64) -> Position {
         let before = self.share.of(position);
@@ -156,30 +156,29 @@ impl Traffic {
         Position::Duplicate(new - 1 - below(choice.next_u64(), earlier))
     }
 
-    /// Writes the JSON of the event of this index behind what `out` holds, and returns its topic.
+    /// Appends the JSON of the event with this index to `out`, and returns the index of its topic.
     pub fn write(&self, index: u64, out: &mut BytesMut) -> usize {
         self.content.write(index, out)
     }
 }
 
-/// Eight characters: two runs in a million million have the same.
+/// Eight random characters: two runs get the same id with a probability below 10^-12.
 #[must_use]
-pub fn fresh_run_id() -> String {
+pub fn new_run_id() -> String {
     let symbols = b"abcdefghijklmnopqrstuvwxyz0123456789";
     (0..8)
         .map(|_| char::from(symbols[rand::random_range(0..symbols.len())]))
         .collect()
 }
 
-/// What random numbers are for; those of one purpose say nothing of another's.
+/// What random numbers are used for; those of different purposes are independent.
 #[derive(Clone, Copy)]
 enum Purpose {
     Content,
     Choices,
 }
 
-/// A generator whose numbers are the same in every version of its crate, and of which each index has a stream of its
-/// own.
+/// A random number generator that is stable across versions of its crate and has a separate stream for each index.
 fn random(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -187,7 +186,7 @@ fn random(seed: u64, purpose: Purpose) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// Scales 64 random bits to a number below `bound`, evenly for any bound that occurs here.
+/// Scales 64 random bits to a number below `bound`, uniformly for the bounds used here.
 fn below(bits: u64, bound: u64) -> u64 {
     let scaled = (u128::from(bits) * u128::from(bound)) >> 64;
     u64::try_from(scaled).unwrap_or(0)
@@ -221,14 +220,14 @@ mod tests {
     }
 
     #[test]
-    fn twenty_thousand_events_with_three_tenths_are_fourteen_thousand() {
+    fn of_20_000_events_with_30_percent_duplicates_14_000_are_new() {
         let traffic = Traffic::new(&recipe(0, 300_000, 10));
         let new = (0..20_000).filter(|i| matches!(traffic.at(*i), Position::New(_)));
         assert_eq!(new.count(), 14_000);
     }
 
     #[test]
-    fn an_event_with_the_largest_payload_is_still_taken() {
+    fn an_event_with_the_largest_payload_is_valid() {
         let traffic = Traffic::new(&Recipe {
             run_id: "r".repeat(64),
             payload_bytes: usize::try_from(*PAYLOAD_BYTES.end()).unwrap(),
@@ -240,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn some_duplicates_come_soon_and_some_long_after() {
+    fn some_duplicates_are_near_and_some_far() {
         let traffic = Traffic::new(&recipe(0, 300_000, 10));
         let mut new = 0;
         let (mut near, mut far) = (0, 0);
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_read_exactly_or_refused() {
+    fn a_share_is_parsed_exactly_or_refused() {
         assert_eq!(Share::parse("0.3"), Ok(Share(300_000)));
         assert_eq!(Share::parse("1"), Ok(Share(1_000_000)));
         assert_eq!(Share::parse("0.333333"), Ok(Share(333_333)));
@@ -312,7 +311,7 @@ mod tests {
         }
 
         #[test]
-        fn every_event_is_valid_and_of_the_size_asked_for(
+        fn every_event_is_valid_and_has_the_requested_size(
             seed: u64,
             index in prop_oneof![0..2_000_u64, any::<u64>()],
             topics in 1..=100_000_u32,

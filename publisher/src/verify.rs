@@ -1,6 +1,6 @@
-//! The verification: waits until the aggregator has applied all that was sent, and compares its counts.
+//! Verification: waits until the aggregator has applied everything that was sent, then compares its counts.
 
-mod ask;
+mod aggregator;
 mod compare;
 mod table;
 
@@ -13,109 +13,112 @@ use reqwest::Url;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
-    ask::Wanted,
+    aggregator::TopicSelection,
     compare::{Counts, Rule, Verdict},
     table::table,
 };
 use self::{
-    ask::{Aggregator, AskError, Stats},
+    aggregator::{Aggregator, QueryError, Stats},
     compare::compare,
 };
-use crate::{progress::Waiting, sent::Tally};
+use crate::{progress::WaitNotice, send_stats::Tally};
 
-/// How long nothing may change at the aggregator, which includes that it may be away, before it is given up.
-const PATIENCE: Duration = Duration::from_mins(3);
+/// How long the aggregator may make no progress, or be unreachable, before the verification gives up.
+const STALL_TIMEOUT: Duration = Duration::from_mins(3);
 
-/// How long counts may stay behind after the aggregator said that nothing is pending.
+/// How long counts may lag after the aggregator reports that nothing is pending.
 const SETTLE: Duration = Duration::from_secs(2);
 
-/// How long a question may take whose answer only helps to explain a difference.
-const SOON: Duration = Duration::from_secs(2);
+/// Time limit of a query that only helps to explain a difference.
+const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Shortest and longest pause between two questions. In between, the longer it takes the less often it is asked: the
-/// time until all is applied is known to 2 %.
+/// Shortest and longest pause between two polls. Within these the pause is 2 % of the elapsed time, so the time until
+/// everything is applied is accurate to 2 %.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// Why there is no comparison.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Nothing changed for too long.
-    #[error("gave up on the aggregator: for {} s {state}", PATIENCE.as_secs())]
+    /// There was no progress for too long.
+    #[error("gave up waiting for the aggregator: no progress for {} s: {state}", STALL_TIMEOUT.as_secs())]
     NoProgress {
-        /// What it was like all the time.
+        /// The state it remained in.
         state: String,
     },
-    /// It is no aggregator, or HTTP cannot be used.
+    /// The answers are not from an aggregator.
     #[error(transparent)]
-    Foreign(#[from] AskError),
-    /// HTTP cannot be used at all.
+    NotAnAggregator(#[from] QueryError),
+    /// The HTTP client cannot be set up.
     #[error("cannot use HTTP")]
     Http(#[from] reqwest::Error),
 }
 
-/// The comparison, and when it could be made.
+/// The result of a verification.
 #[derive(Debug)]
-pub struct Verified {
-    /// How sent and counted compare.
+pub struct VerificationResult {
+    /// The comparison of what was sent and counted.
     pub verdict: Verdict,
-    /// When all was seen to be applied.
+    /// When everything was first seen to be applied.
     pub applied_at: Instant,
-    /// Events that the aggregator could not store as events, of whatever origin, since it exists.
+    /// Events that the aggregator rejected, from any publisher, over the lifetime of its store.
     pub rejected: u64,
 }
 
-/// Compares with one aggregator.
+/// Verifies against one aggregator.
 #[derive(Debug)]
 pub struct Verifier {
     aggregator: Aggregator,
 }
 
 impl Verifier {
-    /// With the one at this address, which need not be there yet.
+    /// A verifier for the aggregator at this address, which need not be running yet.
     ///
     /// # Errors
-    /// Where HTTP cannot be used.
+    /// If the HTTP client cannot be set up.
     pub fn new(address: &Url) -> Result<Self, VerifyError> {
         let aggregator = Aggregator::new(address)?;
         Ok(Self { aggregator })
     }
 
-    /// Whether topics of this kind are there already, if the aggregator answers soon.
-    pub async fn has_now(&self, wanted: &Wanted) -> bool {
-        let asked = timeout(SOON, self.aggregator.topics(wanted)).await;
-        asked.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))
+    /// Whether any selected topic exists already; false unless the aggregator answers in time.
+    pub async fn has_topics(&self, selection: &TopicSelection) -> bool {
+        let answer = timeout(EXPLAIN_TIMEOUT, self.aggregator.topics(selection)).await;
+        answer.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))
     }
 
-    /// What was counted before anything is sent, once what is in the stream already is applied.
+    /// The counts before anything is sent, after everything in the stream is applied.
     ///
     /// # Errors
-    /// As [`VerifyError`] tells.
-    pub async fn baseline(&self, wanted: &Wanted) -> Result<HashMap<String, Counts>, VerifyError> {
+    /// [`VerifyError`].
+    pub async fn baseline(
+        &self,
+        selection: &TopicSelection,
+    ) -> Result<HashMap<String, Counts>, VerifyError> {
         self.applied().await?;
-        self.counts(wanted).await
+        self.counts(selection).await
     }
 
-    /// Waits until all is applied, and compares what was counted since the baseline.
+    /// Waits until everything is applied, and compares what was counted since the baseline.
     ///
     /// # Errors
-    /// As [`VerifyError`] tells.
+    /// [`VerifyError`].
     pub async fn verify(
         &self,
         sent: &BTreeMap<String, Tally>,
-        wanted: &Wanted,
+        selection: &TopicSelection,
         baseline: &HashMap<String, Counts>,
         rule: Rule,
-    ) -> Result<Verified, VerifyError> {
+    ) -> Result<VerificationResult, VerifyError> {
         let (stats, mut applied_at) = self.applied().await?;
         let settled_by = applied_at + SETTLE;
         loop {
-            let mut counted = self.counts(wanted).await?;
+            let mut counted = self.counts(selection).await?;
             for (topic, counts) in &mut counted {
                 *counts = counts.since(baseline.get(topic).copied().unwrap_or_default());
             }
             let verdict = compare(sent, &counted, rule);
             if !verdict.is_short || Instant::now() > settled_by {
-                return Ok(Verified {
+                return Ok(VerificationResult {
                     verdict,
                     applied_at,
                     rejected: stats.rejected,
@@ -126,41 +129,44 @@ impl Verifier {
         }
     }
 
-    /// Waits until nothing is pending; returns when that was seen.
+    /// Waits until nothing is pending; returns the stats and when they were received.
     async fn applied(&self) -> Result<(Stats, Instant), VerifyError> {
         let start = Instant::now();
-        let mut patience = Patience::new(start);
-        let mut waiting = Waiting::new(start);
+        let mut detector = StallDetector::new(start);
+        let mut notice = WaitNotice::new(start);
         loop {
-            let asked = self.aggregator.stats().await;
+            let answer = self.aggregator.stats().await;
             let now = Instant::now();
-            let (seen, state) = match asked {
+            let (seen, state) = match answer {
                 Ok(stats) if stats.pending == Some(0) => return Ok((stats, now)),
                 Ok(stats) => (Some(stats), describe(stats)),
-                Err(AskError::Away(reason)) => (None, format!("it does not answer: {reason}")),
-                Err(err @ AskError::Foreign { .. }) => return Err(err.into()),
+                Err(QueryError::Unavailable(reason)) => (None, format!("no answer: {reason}")),
+                Err(err @ QueryError::NotAnAggregator { .. }) => return Err(err.into()),
             };
-            waiting.say(format_args!("the aggregator: {state}"), now);
-            if patience.is_over(seen, now) {
+            notice.say(format_args!("the aggregator: {state}"), now);
+            if detector.has_stalled(seen, now) {
                 return Err(VerifyError::NoProgress { state });
             }
             sleep((start.elapsed() / 50).clamp(PAUSE.0, PAUSE.1)).await;
         }
     }
 
-    async fn counts(&self, wanted: &Wanted) -> Result<HashMap<String, Counts>, VerifyError> {
+    async fn counts(
+        &self,
+        selection: &TopicSelection,
+    ) -> Result<HashMap<String, Counts>, VerifyError> {
         let start = Instant::now();
-        let mut patience = Patience::new(start);
-        let mut waiting = Waiting::new(start);
+        let mut detector = StallDetector::new(start);
+        let mut notice = WaitNotice::new(start);
         loop {
-            let state = match self.aggregator.topics(wanted).await {
+            let state = match self.aggregator.topics(selection).await {
                 Ok(counts) => return Ok(counts),
-                Err(AskError::Away(reason)) => format!("it does not answer: {reason}"),
-                Err(err @ AskError::Foreign { .. }) => return Err(err.into()),
+                Err(QueryError::Unavailable(reason)) => format!("no answer: {reason}"),
+                Err(err @ QueryError::NotAnAggregator { .. }) => return Err(err.into()),
             };
             let now = Instant::now();
-            waiting.say(format_args!("the aggregator: {state}"), now);
-            if patience.is_over(None, now) {
+            notice.say(format_args!("the aggregator: {state}"), now);
+            if detector.has_stalled(None, now) {
                 return Err(VerifyError::NoProgress { state });
             }
             sleep(PAUSE.1).await;
@@ -175,14 +181,14 @@ fn describe(stats: Stats) -> String {
     }
 }
 
-/// How long it is worth to wait: as long as something changes.
+/// Detects that the aggregator makes no progress.
 #[derive(Debug)]
-struct Patience {
+struct StallDetector {
     seen: Option<Stats>,
     since: Instant,
 }
 
-impl Patience {
+impl StallDetector {
     fn new(now: Instant) -> Self {
         Self {
             seen: None,
@@ -190,13 +196,13 @@ impl Patience {
         }
     }
 
-    /// Takes note of what was seen, if anything was.
-    fn is_over(&mut self, seen: Option<Stats>, now: Instant) -> bool {
+    /// Records the latest stats, if there was an answer, and returns whether progress has stalled.
+    fn has_stalled(&mut self, seen: Option<Stats>, now: Instant) -> bool {
         if seen.is_some() && seen != self.seen {
             self.seen = seen;
             self.since = now;
         }
-        now.saturating_duration_since(self.since) >= PATIENCE
+        now.saturating_duration_since(self.since) >= STALL_TIMEOUT
     }
 }
 
@@ -205,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_waits_as_long_as_something_changes() {
+    fn it_waits_as_long_as_there_is_progress() {
         let stats = |received| {
             Some(Stats {
                 received,
@@ -214,13 +220,13 @@ mod tests {
             })
         };
         let start = Instant::now();
-        let mut patience = Patience::new(start);
-        assert!(!patience.is_over(None, start + PATIENCE / 2));
-        assert!(!patience.is_over(stats(1), start + PATIENCE / 2));
-        // Away, and back as it was: nothing has changed.
-        assert!(!patience.is_over(None, start + PATIENCE));
-        assert!(!patience.is_over(stats(1), start + PATIENCE));
-        assert!(patience.is_over(stats(1), start + PATIENCE * 3 / 2));
-        assert!(!patience.is_over(stats(2), start + PATIENCE * 3 / 2));
+        let mut detector = StallDetector::new(start);
+        assert!(!detector.has_stalled(None, start + STALL_TIMEOUT / 2));
+        assert!(!detector.has_stalled(stats(1), start + STALL_TIMEOUT / 2));
+        // Unreachable, then the same stats again: no progress.
+        assert!(!detector.has_stalled(None, start + STALL_TIMEOUT));
+        assert!(!detector.has_stalled(stats(1), start + STALL_TIMEOUT));
+        assert!(detector.has_stalled(stats(1), start + STALL_TIMEOUT * 3 / 2));
+        assert!(!detector.has_stalled(stats(2), start + STALL_TIMEOUT * 3 / 2));
     }
 }

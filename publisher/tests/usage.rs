@@ -1,4 +1,4 @@
-//! The built program as a shell sees it: its exit codes, and what it says where.
+//! The built program as a shell sees it: its exit codes, standard output and standard error.
 
 use std::{
     io::Write,
@@ -6,7 +6,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// Runs it with none of the environment's settings.
+/// Runs it with an empty environment.
 fn publisher(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_publisher"))
         .args(arguments)
@@ -21,7 +21,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn wrong_usage_is_one_line_and_exit_code_2() {
+fn invalid_usage_is_one_line_and_exit_code_2() {
     for arguments in [
         &["--batch", "0"][..],
         &["generate", "--duplicates", "1.5"],
@@ -43,8 +43,8 @@ fn wrong_usage_is_one_line_and_exit_code_2() {
 }
 
 #[test]
-fn help_and_version_are_what_was_asked_for() {
-    for (arguments, said) in [
+fn help_and_version_are_printed() {
+    for (arguments, expected) in [
         (&["--help"][..], "generate"),
         (&["generate", "--help"], "--duplicates"),
         (&["send", "--help"], "--skip-invalid"),
@@ -58,7 +58,7 @@ fn help_and_version_are_what_was_asked_for() {
         let ended = publisher(arguments);
         assert_eq!(ended.status.code(), Some(0), "{arguments:?}");
         assert!(
-            text(&ended.stdout).contains(said),
+            text(&ended.stdout).contains(expected),
             "{}",
             text(&ended.stdout)
         );
@@ -66,42 +66,43 @@ fn help_and_version_are_what_was_asked_for() {
 }
 
 #[test]
-fn a_bad_line_ends_it_before_it_looks_for_a_broker() {
+fn an_invalid_line_ends_it_before_it_connects_to_a_broker() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "{\"topic\":\"t\"}\n").unwrap();
     let path = file.path().to_str().unwrap();
     let ended = publisher(&["send", path]);
     assert_eq!(ended.status.code(), Some(1));
-    let said = text(&ended.stderr);
+    let stderr = text(&ended.stderr);
     assert!(
-        said.contains(&format!("{path}:1: event_id: is required")),
-        "{said}"
+        stderr.contains(&format!("{path}:1: event_id: is required")),
+        "{stderr}"
     );
-    assert!(said.contains("nothing was sent"), "{said}");
+    assert!(stderr.contains("nothing was sent"), "{stderr}");
 }
 
 #[test]
-fn an_input_that_is_not_there_ends_it() {
+fn a_missing_input_ends_it() {
     let ended = publisher(&["send", "no/such/file", "--skip-invalid"]);
     assert_eq!(ended.status.code(), Some(1));
     assert!(text(&ended.stderr).starts_with("error: cannot read no/such/file: "));
 }
 
 #[test]
-fn without_an_aggregator_latency_is_a_failure_that_says_so() {
+fn without_an_aggregator_latency_fails_with_the_reason() {
     let ended = publisher(&["latency", "--url", "http://127.0.0.1:1", "--samples", "1"]);
     assert_eq!(ended.status.code(), Some(1));
-    let said = text(&ended.stderr);
+    let stderr = text(&ended.stderr);
     assert!(
-        said.lines()
+        stderr
+            .lines()
             .last()
-            .is_some_and(|last| last.starts_with("error: cannot ask the aggregator: ")),
-        "{said}"
+            .is_some_and(|last| last.starts_with("error: cannot reach the aggregator: ")),
+        "{stderr}"
     );
     assert!(ended.stdout.is_empty());
 }
 
-/// Sends `lines` events by standard input, with temporary files in a directory. At most 4 KiB can be written to a file.
+/// Sends `lines` lines by standard input, with temporary files in a directory. At most 4 KiB can be written to a file.
 fn sends_standard_input(lines: usize, directory: &Path) -> Output {
     let limited = "trap '' XFSZ; ulimit -f 8; exec \"$0\" send - --nats-url 127.0.0.1:1";
     let mut sending = Command::new("sh")
@@ -114,32 +115,32 @@ fn sends_standard_input(lines: usize, directory: &Path) -> Output {
         .spawn()
         .unwrap();
     let line = "not an event\n".repeat(lines);
-    // It may have ended before it took all of it.
+    // The program may exit before it reads all of it.
     let _ = sending.stdin.take().unwrap().write_all(line.as_bytes());
     sending.wait_with_output().unwrap()
 }
 
 #[test]
 fn standard_input_is_spooled_where_tmpdir_says() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = sends_standard_input(1, place.path());
+    let directory = tempfile::tempdir().unwrap();
+    let ended = sends_standard_input(1, directory.path());
     assert!(text(&ended.stderr).contains("standard input:1: "));
-    let missing = place.path().join("missing");
+    let missing = directory.path().join("missing");
     let ended = sends_standard_input(1, &missing);
-    let said = text(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    let told = format!("cannot spool standard input to {}", missing.display());
-    assert!(said.contains(&told), "{said}");
+    let stderr = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    let expected = format!("cannot spool standard input to {}", missing.display());
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]
-fn a_spool_without_room_says_where_it_is_and_that_tmpdir_moves_it() {
-    let place = tempfile::tempdir().unwrap();
-    let ended = sends_standard_input(100_000, place.path());
-    let said = text(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    let place = place.path().display().to_string();
-    for part in ["standard input", &place, "set TMPDIR", "File too large"] {
-        assert!(said.contains(part), "{part}: {said}");
+fn a_full_spool_directory_is_named_with_tmpdir() {
+    let directory = tempfile::tempdir().unwrap();
+    let ended = sends_standard_input(100_000, directory.path());
+    let stderr = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{stderr}");
+    let directory = directory.path().display().to_string();
+    for part in ["standard input", &directory, "set TMPDIR", "File too large"] {
+        assert!(stderr.contains(part), "{part}: {stderr}");
     }
 }

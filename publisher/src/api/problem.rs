@@ -1,44 +1,44 @@
-//! The problem document (RFC 9457) that comes with a refusal, as people are told it.
+//! The problem document (RFC 9457) of a refusal, as text.
 
 use std::fmt;
 
 use reqwest::{Response, header::CONTENT_TYPE};
 use serde::Deserialize;
 
-/// Longest body that is read for it.
-const MOST_BYTES: usize = 256 * 1024;
+/// Maximum body size of a problem document.
+const MAX_BYTES: usize = 256 * 1024;
 
-/// Errors told one by one; the rest is counted.
-const TOLD: usize = 5;
+/// Maximum errors listed; the rest is counted.
+const MAX_ERRORS: usize = 5;
 
-/// Why it was refused, as far as it was said. Follows the status when it is shown.
+/// Why a request was refused. Its text follows the status.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Problem {
     title: String,
     detail: String,
-    errors: Vec<Fault>,
+    errors: Vec<FieldError>,
     errors_total: usize,
 }
 
-/// What is wrong with one part of the question.
+/// An error in one part of the request.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-struct Fault {
+struct FieldError {
     field: Option<String>,
     message: String,
 }
 
-/// What the answer says of the problem, or none where it holds no problem document.
+/// Reads the problem document of an answer; `None` if it has none.
 pub async fn read(mut answer: Response) -> Option<Problem> {
-    let kind = answer.headers().get(CONTENT_TYPE)?.to_str().ok()?;
-    if !kind.starts_with("application/problem+json") {
+    let media_type = answer.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    if !media_type.starts_with("application/problem+json") {
         return None;
     }
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.ok()? {
         body.extend_from_slice(&chunk);
-        if body.len() > MOST_BYTES {
+        if body.len() > MAX_BYTES {
             return None;
         }
     }
@@ -52,16 +52,16 @@ impl fmt::Display for Problem {
                 write!(f, ": {part}")?;
             }
         }
-        for fault in self.errors.iter().take(TOLD) {
+        for error in self.errors.iter().take(MAX_ERRORS) {
             f.write_str("\n  ")?;
-            if let Some(field) = &fault.field {
+            if let Some(field) = &error.field {
                 write!(f, "{field}: ")?;
             }
-            f.write_str(&fault.message)?;
+            f.write_str(&error.message)?;
         }
         let all = self.errors.len().max(self.errors_total);
-        if all > TOLD {
-            write!(f, "\n  and {} more", all - TOLD)?;
+        if all > MAX_ERRORS {
+            write!(f, "\n  and {} more", all - MAX_ERRORS)?;
         }
         Ok(())
     }
@@ -71,14 +71,14 @@ impl fmt::Display for Problem {
 mod tests {
     use super::*;
 
-    fn told(json: &str) -> String {
+    fn text(json: &str) -> String {
         serde_json::from_str::<Problem>(json).unwrap().to_string()
     }
 
     #[test]
-    fn a_problem_is_told_with_its_errors_a_line_each() {
+    fn a_problem_lists_its_errors_one_per_line() {
         assert_eq!(
-            told(
+            text(
                 r#"{"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query is not valid",
                 "errors":[{"index":null,"field":"limit","code":"out_of_range","message":"must be 1 or more"},
                 {"message":"is too much"}],"errors_total":2}"#
@@ -88,11 +88,11 @@ mod tests {
     }
 
     #[test]
-    fn many_errors_are_counted_and_what_is_left_out_is_not_told() {
+    fn only_the_first_errors_are_listed_and_the_rest_is_counted() {
         let errors = [r#"{"field":"a","message":"b"}"#; 7].join(",");
-        let all = told(&format!(r#"{{"errors":[{errors}],"errors_total":107}}"#));
-        assert_eq!(all.lines().count(), 1 + TOLD + 1);
+        let all = text(&format!(r#"{{"errors":[{errors}],"errors_total":107}}"#));
+        assert_eq!(all.lines().count(), 1 + MAX_ERRORS + 1);
         assert!(all.ends_with("and 102 more"), "{all}");
-        assert_eq!(told("{}"), "");
+        assert_eq!(text("{}"), "");
     }
 }

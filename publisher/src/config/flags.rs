@@ -1,4 +1,4 @@
-//! The command line as people see it: commands, flags, and what `--help` says of them.
+//! The command line: commands, flags, and their `--help` texts.
 
 use std::path::PathBuf;
 
@@ -14,13 +14,13 @@ use super::{
 use crate::{
     flow::pace::Rate,
     input::Origin,
-    traffic::{PAYLOAD_BYTES, Recipe, Share, fresh_run_id},
+    traffic::{PAYLOAD_BYTES, Recipe, Share, new_run_id},
 };
 
-/// Bytes of an event beside its payload, at most, for the longest of generated names.
-const AROUND_PAYLOAD_BYTES: u64 = 400;
+/// Maximum bytes of a generated event without its payload, with the longest names.
+const MAX_ENVELOPE_BYTES: u64 = 400;
 
-/// What the aggregator takes: bytes of one request, and of all that are in flight.
+/// What the aggregator accepts: bytes of one request, and of all requests in flight.
 const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
 const REQUESTS_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -39,27 +39,27 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Generate events, of which an exact share are duplicates (the default)
+    /// Generate events with an exact share of duplicates and send them over JetStream (the default)
     #[command(after_help = help::GENERATE)]
     Generate {
         #[command(flatten)]
         generate: Generate,
         #[command(flatten)]
-        jetstream: JetStream,
+        jetstream: JetStreamFlags,
         #[command(flatten)]
         common: Common,
     },
-    /// Send the events of files: NDJSON or a JSON array, either of them gzipped or not
+    /// Send events from files over JetStream: NDJSON or a JSON array, gzipped or not
     #[command(after_help = help::SEND)]
     Send {
         #[command(flatten)]
         send: Send,
         #[command(flatten)]
-        jetstream: JetStream,
+        jetstream: JetStreamFlags,
         #[command(flatten)]
         common: Common,
     },
-    /// Generate events and send them through the aggregator's POST /publish, as many clients at once would
+    /// Generate events and send them through POST /publish, as many concurrent clients would
     #[command(after_help = help::HTTP)]
     Http {
         #[command(flatten)]
@@ -67,7 +67,7 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Measure how long it takes from POST /publish until the event is there in GET /events, beside other traffic
+    /// Measure the time from POST /publish until the event is visible in GET /events, under background traffic
     #[command(after_help = help::LATENCY)]
     Latency {
         #[command(flatten)]
@@ -75,7 +75,7 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Print the aggregator's counts as one line of JSON
+    /// Print the aggregator's counts (GET /stats) as one line of JSON
     #[command(after_help = help::STATS)]
     Stats {
         #[command(flatten)]
@@ -83,7 +83,7 @@ pub enum Command {
         #[command(flatten)]
         log: Log,
     },
-    /// Print stored events that match, as one line of JSON each, the newest first
+    /// Print matching stored events, one line of JSON each, newest first
     #[command(after_help = help::QUERY)]
     Query {
         #[command(flatten)]
@@ -91,7 +91,7 @@ pub enum Command {
         #[command(flatten)]
         log: Log,
     },
-    /// Print events as they are stored, as one line of JSON each, from now on until Ctrl-C
+    /// Print events as they are stored, one line of JSON each, from now on until Ctrl-C
     #[command(after_help = help::TAIL)]
     Tail {
         #[command(flatten)]
@@ -99,7 +99,7 @@ pub enum Command {
         #[command(flatten)]
         log: Log,
     },
-    /// Print what lets a shell complete this program's commands and flags
+    /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell
@@ -107,10 +107,10 @@ pub enum Command {
     },
 }
 
-/// What all commands know.
+/// Flags of every command that prints a summary.
 #[derive(Args)]
 pub struct Common {
-    /// Print the summary as one JSON object on standard output too
+    /// Also print the summary as one JSON object on standard output
     #[arg(long)]
     pub json: bool,
 
@@ -118,20 +118,20 @@ pub struct Common {
     pub log: Log,
 }
 
-/// What the program tells of its own doings.
+/// Logging.
 #[derive(Args)]
 pub struct Log {
-    /// What is logged: error, warn, info, debug, trace, or a filter such as `warn,publisher=debug`
+    /// Log level: error, warn, info, debug, trace, or a filter such as `warn,publisher=debug`
     #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "error,async_nats=off",
           value_parser = telemetry::parse_filter)]
     pub log_level: String,
 }
 
-/// How events are sent over JetStream.
+/// Flags of the commands that send over JetStream.
 #[derive(Args)]
-pub struct JetStream {
-    /// Addresses of the NATS servers, with commas between them or given again: nats:// or tls://, with USER:PASSWORD@ or
-    /// TOKEN@ before the host where the server demands it (special characters percent-encoded)
+pub struct JetStreamFlags {
+    /// Addresses of the NATS servers, separated by commas or repeated: nats:// or tls://, with USER:PASSWORD@ or TOKEN@
+    /// before the host if the server requires it (special characters percent-encoded)
     #[arg(
         long,
         env = "NATS_URL",
@@ -146,22 +146,22 @@ pub struct JetStream {
           value_parser = plain_name)]
     pub stream: String,
 
-    /// Events sent a second; 0 is as fast as it goes
+    /// Events per second; 0 is unlimited
     #[arg(long, value_name = "N", default_value = "0",
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub rate: Rate,
 
-    /// Most events in one message, 1 to 10000; a message is also full at 256 KiB
+    /// Maximum events in a message, 1 to 10000; a message also ends at 256 KiB
     #[arg(long, value_name = "N", default_value_t = 250,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch: u32,
 
-    /// Check afterwards what the aggregator at this address counted, such as `http://127.0.0.1:8080`; exit code 1 where
-    /// it differs
+    /// Afterwards verify the counts of the aggregator at this address, such as `http://127.0.0.1:8080`; exit code 1 if
+    /// they differ
     #[arg(long, value_name = "URL", value_parser = parse_http_url)]
     pub verify: Option<Url>,
 
-    /// Export a span of each message by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`
+    /// Export a span for each message by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -171,69 +171,69 @@ pub struct JetStream {
     pub otlp_endpoint: Option<String>,
 }
 
-/// The events that are made.
+/// The events to generate.
 #[derive(Args)]
 #[group(skip)]
-pub struct Made {
-    /// Events to send, duplicates included; 0 goes on until stopped
+pub struct Generated {
+    /// Events to send, including duplicates; 0 sends until stopped
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub count: u64,
 
-    /// Share of what is sent that repeats an earlier event, 0 to 1: exactly this share, rounded; the first event never
+    /// Share of events that repeat an earlier one, 0 to 1; exact, rounded; the first event is never a duplicate
     #[arg(long, value_name = "SHARE", default_value = "0.3",
           value_parser = Share::parse, allow_negative_numbers = true)]
     pub duplicates: Share,
 
-    /// Topics that the events are spread over, 1 to 100000
+    /// Number of topics, 1 to 100000
     #[arg(long, value_name = "N", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub topics: u32,
 
-    /// The same seed and run id make the same traffic, byte for byte
+    /// The same seed and run id produce the same traffic, byte for byte
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
-    /// Part of every topic and event id, so that runs do not meet; a fresh one unless given
+    /// Part of every topic and event id, which keeps runs apart; a new one each time by default
     #[arg(long, value_name = "NAME", value_parser = plain_name)]
     run_id: Option<String>,
 
-    /// Bytes of each event's payload, 80 to 523264
+    /// Payload size in bytes, 80 to 523264
     #[arg(long, value_name = "N", default_value_t = 128,
           value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES))]
     pub payload_bytes: u32,
 }
 
-/// What `generate` is to make.
+/// Flags of `generate`.
 #[derive(Args)]
 #[group(skip)]
 pub struct Generate {
     #[command(flatten)]
-    pub made: Made,
+    pub generated: Generated,
 
-    /// After sending and verifying, go on at this many events a second on topics of their own, until stopped; 0 ends
+    /// After sending and verifying, continue at this many events per second on separate topics until stopped; 0 exits
     #[arg(long, value_name = "N", default_value = "0",
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub then_rate: Rate,
 }
 
-/// What `send` is to read.
+/// Flags of `send`.
 #[derive(Args)]
 #[group(skip)]
 pub struct Send {
-    /// Files to send; - is standard input. What they hold is told by their content
+    /// Files to send; - is standard input. The format is detected from the content
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// Send what is valid and count the rest; else nothing is sent while a line is bad
+    /// Send the valid events and count the others; by default one invalid event prevents sending
     #[arg(long)]
     pub skip_invalid: bool,
 
-    /// With --verify: exactly so many events must be stored that were not before
+    /// With --verify: number of events that must be new to the store
     #[arg(long, value_name = "N", requires = "verify")]
     pub expect_unique: Option<u64>,
 }
 
-/// What `http` is to send, and how.
+/// Flags of `http`.
 #[derive(Args)]
 #[group(skip)]
 pub struct Http {
@@ -241,30 +241,30 @@ pub struct Http {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
     pub url: Url,
 
-    /// Connections at once, 1 to 2000; each has one request under way
+    /// Concurrent connections, 1 to 2000; each has one request in flight
     #[arg(long, value_name = "N", default_value_t = 64,
           value_parser = clap::value_parser!(u32).range(1..=2_000))]
     pub connections: u32,
 
-    /// Most events in one request, 1 to 10000
+    /// Maximum events in a request, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub events_per_request: u32,
 
-    /// Events sent a second; 0 is as fast as it goes
+    /// Events per second; 0 is unlimited
     #[arg(long, value_name = "N", default_value = "0",
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub rate: Rate,
 
     #[command(flatten)]
-    pub made: Made,
+    pub generated: Generated,
 
-    /// Check afterwards what the aggregator counted; exit code 1 where it differs
+    /// Afterwards verify the aggregator's counts; exit code 1 if they differ
     #[arg(long)]
     pub verify: bool,
 }
 
-/// What `latency` is to measure.
+/// Flags of `latency`.
 #[derive(Args)]
 #[group(skip)]
 pub struct Latency {
@@ -272,18 +272,18 @@ pub struct Latency {
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
     pub url: Url,
 
-    /// Events a second of the other traffic: single events over 64 connections, of which 30 % are duplicates
+    /// Events per second of background traffic: single events over 64 connections, 30 % of them duplicates
     #[arg(long, value_name = "N", default_value = "1000", value_parser = Rate::parse_bounded)]
     pub rate: Rate,
 
-    /// Events whose time is taken, one after the other, about fifteen a second
+    /// Events to measure, one after another, about fifteen per second
     #[arg(long, value_name = "N", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub samples: u32,
 }
 
-impl Made {
-    /// The recipe, with the run id that was given, or a fresh one each time.
+impl Generated {
+    /// The recipe, with the given run id or a new one at each call.
     pub fn recipe(&self) -> Recipe {
         Recipe {
             seed: self.seed,
@@ -294,19 +294,19 @@ impl Made {
         }
     }
 
-    /// How many events, or none where it goes on until stopped.
+    /// How many events; `None` if it sends until stopped.
     pub fn count(&self) -> Option<u64> {
         (self.count > 0).then_some(self.count)
     }
 
-    /// The run id that was given, or a fresh one each time.
+    /// The given run id, or a new one at each call.
     pub fn run_id(&self) -> String {
-        self.run_id.clone().unwrap_or_else(fresh_run_id)
+        self.run_id.clone().unwrap_or_else(new_run_id)
     }
 }
 
 impl Send {
-    /// What to read, in this order.
+    /// The inputs, in the order given.
     pub fn origins(&self) -> Vec<Origin> {
         let origin = |path: &PathBuf| match path.to_str() {
             Some("-") => Origin::StandardInput,
@@ -321,19 +321,19 @@ impl Send {
 }
 
 impl Http {
-    /// Whether the aggregator takes requests of this size, so many at once.
-    pub fn is_taken(&self) -> bool {
-        let event = AROUND_PAYLOAD_BYTES + u64::from(self.made.payload_bytes);
+    /// Whether the aggregator accepts requests of this size over this many connections.
+    pub fn is_within_limits(&self) -> bool {
+        let event = MAX_ENVELOPE_BYTES + u64::from(self.generated.payload_bytes);
         let request = event * u64::from(self.events_per_request);
         request <= REQUEST_BYTES && request * u64::from(self.connections) <= REQUESTS_BYTES
     }
 }
 
-/// Names that become parts of subjects: what is legal there everywhere.
+/// A name that becomes part of subjects: only characters that are legal in them everywhere.
 fn plain_name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err("a name has 1 to 64 letters, digits, - and _".to_owned())
+    Err("must have 1 to 64 letters, digits, - and _".to_owned())
 }

@@ -1,28 +1,29 @@
-//! What `--help` says beside the flags: what the program is, a first command, and examples for each of its commands.
+//! The `--help` texts other than those of flags: what the program is, a first command, and examples for each command.
 
 pub const ABOUT: &str = "\
-Sends events to the aggregator and checks that each was counted right, and shows what the aggregator has.
+Sends events to the aggregator, verifies that every one was counted correctly, and reads stored events.
 
-With nats-server and the aggregator running, this sends 20,000 events, of which 30 % repeat an earlier one, and proves
-that every one of them was counted:
+With nats-server and the aggregator running, this sends 20,000 events, of which 30 % repeat an earlier one, and verifies
+every count:
 
   publisher generate --verify http://127.0.0.1:8080
 
-It sends generated events or those of files over NATS JetStream or HTTP; stats, query and tail print one JSON object a
-line.";
+generate and send use NATS JetStream, http and latency use POST /publish; stats, query and tail print one JSON object
+per line.";
 
 pub const EXIT_CODES: &str = "\
 Without a command it generates: `publisher --count 5` is `publisher generate --count 5`.
-Each command has examples: publisher help query.
+Each command has examples: publisher help COMMAND.
 
-Exit codes: 0 all sent, and exact where verified, or all printed; 1 a difference or a failure; 2 wrong usage.";
+Exit codes: 0 everything was sent, and verified exactly if requested, or everything was printed; 1 a difference or a
+failure; 2 invalid usage.";
 
 pub const GENERATE: &str = "\
 Examples:
   publisher generate --count 1000 --duplicates 0.5 --verify http://127.0.0.1:8080
   publisher generate --count 0 --rate 100
 
-Ctrl-C lets it end well: what was sent is verified. A second one ends it at once.";
+The first Ctrl-C stops sending and verifies what was sent; a second one exits immediately.";
 
 pub const SEND: &str = "\
 Examples:
@@ -47,17 +48,18 @@ Examples:
   publisher query --since 2026-01-31T00:00:00Z --payload user.name=ann | jq -r .event_id
   publisher query --topic orders --order asc >orders.ndjson
 
-Exit code 1 says that what was printed is not all.";
+Exit code 1 means that the output is incomplete.";
 
 pub const TAIL: &str = "\
 Examples:
   publisher tail
   publisher tail --topic orders | jq .payload
 
-A lost connection is made again, and the events go on after the last one printed.";
+It reconnects after a lost connection and continues after the last event printed.";
 
 pub const COMPLETIONS: &str = "\
 Example:
   publisher completions bash >~/.local/share/bash-completion/completions/publisher
 
-For zsh write a file _publisher into a directory of $fpath, for fish ~/.config/fish/completions/publisher.fish.";
+For zsh, write the script to _publisher in a directory of $fpath; for fish, to
+~/.config/fish/completions/publisher.fish.";

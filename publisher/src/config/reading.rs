@@ -1,10 +1,10 @@
-//! The flags of the commands that read what the aggregator has: stats, query and tail.
+//! The flags of the commands that read from the aggregator: stats, query and tail.
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 use shared::event::{Source, Timestamp, Topic};
 
-/// Where the aggregator is.
+/// The aggregator's address.
 #[derive(Args)]
 #[group(skip)]
 pub struct Address {
@@ -13,22 +13,22 @@ pub struct Address {
     pub url: Url,
 }
 
-/// Which events `query` is to print. What is not given does not matter.
+/// Which events `query` prints. A filter that is not given matches every event.
 #[derive(Args)]
 #[group(skip)]
 pub struct Query {
     #[command(flatten)]
     pub address: Address,
 
-    /// Only events of this topic; given again, of any of these
+    /// Only events of this topic; repeat for any of several
     #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
     topics: Vec<String>,
 
-    /// Only events of this source
+    /// Only events from this source
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<String>,
 
-    /// Only events from this time on, such as 2026-01-31T12:00:00Z
+    /// Only events at or after this time, such as 2026-01-31T12:00:00Z
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<String>,
 
@@ -36,7 +36,7 @@ pub struct Query {
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<String>,
 
-    /// Which events come first: desc is the newest, asc the oldest
+    /// Sort order: desc is newest first, asc is oldest first
     #[arg(long, value_name = "ORDER", default_value = "desc")]
     order: Order,
 
@@ -44,16 +44,16 @@ pub struct Query {
     #[arg(long, value_name = "TEXT")]
     contains: Option<String>,
 
-    /// Only events whose payload has this value there, such as user.name=ann; given again, all of these
+    /// Only events whose payload has this value at this path, such as user.name=ann; repeat to require all
     #[arg(long = "payload", value_name = "PATH=VALUE", value_parser = field)]
     payload: Vec<(String, String)>,
 
-    /// Print at most so many events; without it, all that match
+    /// Print at most this many events; by default, all that match
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
 
-/// Which events `tail` is to print.
+/// Which events `tail` prints.
 #[derive(Args)]
 #[group(skip)]
 pub struct Tail {
@@ -65,11 +65,11 @@ pub struct Tail {
     pub topic: Option<String>,
 }
 
-/// Where the aggregator is, in every command that asks it.
+/// Parses the aggregator's address, for every command that uses it.
 pub fn parse_http_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|err| err.to_string())?;
     if url.scheme() != "http" || !url.has_host() {
-        return Err("the aggregator is asked over http, as in http://127.0.0.1:8080".to_owned());
+        return Err("must be an http:// address, such as http://127.0.0.1:8080".to_owned());
     }
     Ok(url)
 }
@@ -128,11 +128,11 @@ fn time(text: &str) -> Result<String, String> {
     Ok(checked.as_str().to_owned())
 }
 
-/// The path ends at the first equals sign; the value may hold more of them, or be empty.
+/// The path ends at the first equals sign; the value may contain more of them, or be empty.
 fn field(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
-        _ => Err("must be a path, = and a value, as in user.name=ann".to_owned()),
+        _ => Err("must be PATH=VALUE, such as user.name=ann".to_owned()),
     }
 }
 
@@ -151,18 +151,18 @@ mod tests {
     fn parameters(arguments: &[&str]) -> String {
         let all = ["query"].iter().chain(arguments);
         let query = Line::try_parse_from(all).unwrap().query;
-        let told = |(name, value)| format!("{name}={value}");
-        let all: Vec<_> = query.parameters().into_iter().map(told).collect();
+        let text = |(name, value)| format!("{name}={value}");
+        let all: Vec<_> = query.parameters().into_iter().map(text).collect();
         all.join(" ")
     }
 
     #[test]
-    fn without_flags_everything_is_asked_for_newest_first() {
+    fn without_flags_all_events_are_requested_newest_first() {
         assert_eq!(parameters(&[]), "format=ndjson order=desc");
     }
 
     #[test]
-    fn a_payload_value_may_hold_equals_signs_and_be_empty() {
+    fn a_payload_value_may_contain_equals_signs_or_be_empty() {
         assert_eq!(
             parameters(&["--payload", "a.b=1=2", "--payload", "c="]),
             "format=ndjson order=desc payload.a.b=1=2 payload.c="

@@ -1,11 +1,11 @@
-//! Batches: events of one topic that will travel in one message.
+//! Batches: events of one topic that are published in one message.
 
 use bytes::Bytes;
 use shared::publish::MESSAGE_BYTES;
 
 use super::Sample;
 
-/// Bytes that may wait for company, over all topics. With very many topics, batches are closed before they are full.
+/// Maximum bytes in open batches of all topics. With very many topics, batches are closed before they are full.
 const MAX_OPEN_BYTES: usize = 4 * 1024 * 1024;
 
 /// Events of one topic.
@@ -16,17 +16,17 @@ pub(super) struct Batch {
     /// The JSON of each.
     pub events: Vec<Bytes>,
     pub bytes: usize,
-    /// Events that are no duplicates of what was sent before.
+    /// Events whose identity was not sent before.
     pub new: u64,
 }
 
-/// For each topic the batch that is being filled.
+/// The open batch of each topic.
 #[derive(Debug)]
 pub(super) struct Batches {
     max_events: usize,
     open: Vec<Batch>,
-    /// Topics whose batch was begun since the last flush. One whose batch has been closed since may stand here still.
-    begun: Vec<usize>,
+    /// Topics whose batch got its first event since the last flush. It may include topics whose batch was closed since.
+    started: Vec<usize>,
     bytes: usize,
     closed: Vec<Batch>,
 }
@@ -40,7 +40,7 @@ impl Batches {
         Self {
             max_events,
             open: (0..topics).map(open).collect(),
-            begun: Vec::new(),
+            started: Vec::new(),
             bytes: 0,
             closed: Vec::new(),
         }
@@ -59,7 +59,7 @@ impl Batches {
         }
         let open = &mut self.open[topic];
         if open.events.is_empty() {
-            self.begun.push(topic);
+            self.started.push(topic);
             open.events.reserve_exact(self.max_events.min(128));
         }
         open.events.push(json);
@@ -76,13 +76,13 @@ impl Batches {
 
     /// Closes all batches, full or not.
     pub fn flush(&mut self) {
-        for topic in std::mem::take(&mut self.begun) {
+        for topic in std::mem::take(&mut self.started) {
             self.close(topic);
         }
     }
 
-    /// Takes the closed batches out.
-    pub fn closed(&mut self) -> impl Iterator<Item = Batch> + '_ {
+    /// Removes and returns the closed batches.
+    pub fn take_closed(&mut self) -> impl Iterator<Item = Batch> + '_ {
         self.closed.drain(..)
     }
 
@@ -113,11 +113,11 @@ mod tests {
 
     fn shapes(batches: &mut Batches) -> Vec<(usize, usize, usize, u64)> {
         let shape = |b: Batch| (b.topic, b.events.len(), b.bytes, b.new);
-        batches.closed().map(shape).collect()
+        batches.take_closed().map(shape).collect()
     }
 
     #[test]
-    fn a_batch_is_closed_when_it_has_its_events_or_by_a_flush() {
+    fn a_batch_is_closed_when_it_is_full_or_flushed() {
         let mut batches = Batches::new(2, 2);
         for topic in [0, 1, 0, 0] {
             batches.add(sample(topic, 3));
@@ -153,16 +153,16 @@ mod tests {
     }
 
     #[test]
-    fn with_very_many_topics_what_waits_stays_bounded() {
+    fn with_very_many_topics_open_batches_stay_bounded() {
         let mut batches = Batches::new(100, 1_000);
         let mut closed = 0;
         for i in 0..1_000 {
             batches.add(sample(i % 100, 10_000));
             assert!(batches.bytes <= MAX_OPEN_BYTES);
-            closed += batches.closed().map(|b| b.events.len()).sum::<usize>();
+            closed += batches.take_closed().map(|b| b.events.len()).sum::<usize>();
         }
         batches.flush();
-        closed += batches.closed().map(|b| b.events.len()).sum::<usize>();
+        closed += batches.take_closed().map(|b| b.events.len()).sum::<usize>();
         assert_eq!(closed, 1_000);
     }
 }

@@ -1,4 +1,4 @@
-//! The delivery of one batch, tried again until its `PubAck` comes.
+//! The delivery of one batch, retried until its `PubAck` arrives.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -13,12 +13,12 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::Batch;
-use crate::sent::Tally;
+use crate::send_stats::Tally;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// A batch that will never be confirmed, and so the end.
+/// A batch that can never be published, which ends the flow.
 #[derive(Debug, thiserror::Error)]
 #[error("{events} events of topic {topic:?} cannot be published")]
 pub struct Refused {
@@ -29,18 +29,18 @@ pub struct Refused {
 
 /// A batch that is in the stream.
 #[derive(Debug)]
-pub(super) struct Confirmed {
+pub(super) struct Confirmation {
     pub topic: usize,
     pub events: u64,
     pub bytes: usize,
     pub new: u64,
-    /// Copies of events that are in the stream in addition, perhaps: all of the batch for each outcome that stayed unknown.
+    /// Copies of events that may be in the stream in addition: the whole batch for each attempt of unknown outcome.
     pub possibly_doubled: u64,
-    /// From sending to `PubAck`, of the message that was confirmed.
+    /// From sending the confirmed message to its `PubAck`.
     pub latency: Duration,
 }
 
-impl Confirmed {
+impl Confirmation {
     pub fn tally(&self) -> Tally {
         Tally {
             sent: self.events,
@@ -50,24 +50,25 @@ impl Confirmed {
     }
 }
 
-/// What deliveries need and share.
+/// What all deliveries share.
 #[derive(Debug)]
 pub(super) struct Delivery<'a> {
     pub publisher: &'a Publisher,
     pub topics: &'a [Topic],
-    /// Batches that wait for room in the stream.
-    pub waiting_for_room: AtomicUsize,
+    /// Batches that wait for space in the stream.
+    pub waiting_for_space: AtomicUsize,
 }
 
 impl Delivery<'_> {
     /// Sends a batch until it is confirmed.
     ///
-    /// The publishing client tries one message again under one id. What comes back from it is either not in the
-    /// stream, so that another try is exact; or unknown, and then another try may put the events there twice.
-    pub async fn run(&self, batch: Batch) -> Result<Confirmed, Refused> {
+    /// The publishing client retries a message under the same id. A failure that it returns means either that the message
+    /// is not in the stream, so another attempt is exact, or that this is unknown, so another attempt may store the events
+    /// twice.
+    pub async fn run(&self, batch: Batch) -> Result<Confirmation, Refused> {
         let topic = &self.topics[batch.topic];
         let events = batch.events.len() as u64;
-        let mut tries = Tries::of(events);
+        let mut attempts = Attempts::of(events);
         loop {
             let submitted = self
                 .publisher
@@ -78,29 +79,29 @@ impl Delivery<'_> {
             };
             let err = match outcome {
                 Ok(confirmed) => {
-                    return Ok(Confirmed {
+                    return Ok(Confirmation {
                         topic: batch.topic,
                         events,
                         bytes: batch.bytes,
                         new: batch.new,
-                        possibly_doubled: tries.possibly_doubled,
+                        possibly_doubled: attempts.possibly_doubled,
                         latency: confirmed.latency,
                     });
                 }
                 Err(err) => err,
             };
-            match tries.next(&err) {
-                Next::Now => warn!(
+            match attempts.retry(&err) {
+                Retry::Immediately => warn!(
                     event.topic = topic.as_str(),
                     batch.events = events,
                     error = %err,
-                    "no PubAck came in time; sending the events again, which may store them in the stream twice"
+                    "no PubAck arrived in time; sending the events again, which may store them in the stream twice"
                 ),
-                Next::After(pause) => {
-                    let _waits = Waits::new(&self.waiting_for_room);
+                Retry::After(pause) => {
+                    let _guard = WaitGuard::new(&self.waiting_for_space);
                     sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
                 }
-                Next::Never => {
+                Retry::Never => {
                     return Err(Refused {
                         topic: topic.as_str().to_owned(),
                         events: batch.events.len(),
@@ -112,23 +113,23 @@ impl Delivery<'_> {
     }
 }
 
-/// What the tries of a batch came to so far.
+/// The attempts to publish a batch so far.
 #[derive(Debug)]
-struct Tries {
+struct Attempts {
     events: u64,
     possibly_doubled: u64,
     pause: Duration,
 }
 
-/// When a batch is tried again.
+/// When to retry a batch.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
-    Now,
+enum Retry {
+    Immediately,
     After(Duration),
     Never,
 }
 
-impl Tries {
+impl Attempts {
     fn of(events: u64) -> Self {
         Self {
             events,
@@ -137,34 +138,34 @@ impl Tries {
         }
     }
 
-    /// What follows from a try that was not confirmed. Each one of unknown outcome may have left a copy.
-    fn next(&mut self, err: &PublishError) -> Next {
+    /// When to retry after a failed attempt. Each attempt of unknown outcome may have stored a copy.
+    fn retry(&mut self, err: &PublishError) -> Retry {
         match err {
             PublishError::StreamFull(_) => {
                 let pause = self.pause;
                 self.pause = (pause * 2).min(LONGEST_PAUSE);
-                Next::After(pause)
+                Retry::After(pause)
             }
             PublishError::Unconfirmed(_) => {
                 self.possibly_doubled += self.events;
-                Next::Now
+                Retry::Immediately
             }
-            PublishError::Refused(_) | PublishError::Stopped => Next::Never,
+            PublishError::Refused(_) | PublishError::Stopped => Retry::Never,
         }
     }
 }
 
-/// One that waits, counted while it lives.
-struct Waits<'a>(&'a AtomicUsize);
+/// Counts a waiting batch until it is dropped.
+struct WaitGuard<'a>(&'a AtomicUsize);
 
-impl<'a> Waits<'a> {
+impl<'a> WaitGuard<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::Relaxed);
         Self(count)
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for WaitGuard<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -175,18 +176,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_try_of_unknown_outcome_may_have_left_a_copy_of_the_batch() {
+    fn every_attempt_of_unknown_outcome_may_have_stored_a_copy_of_the_batch() {
         let full = || PublishError::StreamFull(String::new());
         let unconfirmed = || PublishError::Unconfirmed(String::new());
-        let mut tries = Tries::of(7);
-        assert_eq!(tries.next(&full()), Next::After(FIRST_PAUSE));
-        assert_eq!(tries.possibly_doubled, 0);
+        let mut attempts = Attempts::of(7);
+        assert_eq!(attempts.retry(&full()), Retry::After(FIRST_PAUSE));
+        assert_eq!(attempts.possibly_doubled, 0);
         for (round, pauses) in [(1, 2), (2, 4), (3, 8)] {
-            assert_eq!(tries.next(&unconfirmed()), Next::Now);
-            assert_eq!(tries.possibly_doubled, 7 * round);
-            assert_eq!(tries.next(&full()), Next::After(FIRST_PAUSE * pauses));
+            assert_eq!(attempts.retry(&unconfirmed()), Retry::Immediately);
+            assert_eq!(attempts.possibly_doubled, 7 * round);
+            assert_eq!(attempts.retry(&full()), Retry::After(FIRST_PAUSE * pauses));
         }
-        assert_eq!(tries.next(&PublishError::Stopped), Next::Never);
-        assert_eq!(tries.possibly_doubled, 21);
+        assert_eq!(attempts.retry(&PublishError::Stopped), Retry::Never);
+        assert_eq!(attempts.possibly_doubled, 21);
     }
 }

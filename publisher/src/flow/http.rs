@@ -1,7 +1,7 @@
-//! The flow of generated events through `POST /publish`: over a fixed number of connections, each with one request
-//! under way, until every request is answered.
+//! The flow of generated events through `POST /publish`: over a fixed number of connections, each with one request in
+//! flight, until every request is answered.
 //!
-//! All of it runs as one task: it is to load the aggregator, not the machine.
+//! It runs as a single task, to load the aggregator rather than the machine.
 
 mod client;
 mod request;
@@ -17,12 +17,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::client::{Answer, Client, Failed};
-use self::request::{Intake, Request};
+pub use self::client::{Answer, Client, ClientError};
+use self::request::{Request, RequestSource};
 use super::{SHOW_EVERY, STOP_DEADLINE, pace::Rate};
 use crate::{
-    progress::{Moment, Progress},
-    sent::Sent,
+    progress::{Progress, ProgressState},
+    send_stats::SendStats,
     traffic::Generator,
 };
 
@@ -32,50 +32,54 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Why the flow ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The aggregator will not take it.
-    #[error("the aggregator answers {status}: {body}")]
+    /// The aggregator refuses the request.
+    #[error("the aggregator responded with {status}: {body}")]
     Refused { status: StatusCode, body: String },
-    /// The flow was stopped and the aggregator did not answer in time.
-    #[error("stopped while requests wait for their answers")]
+    /// The flow was stopped and the aggregator did not answer every request in time.
+    #[error("stopped before every request was answered")]
     Unanswered,
 }
 
-/// What the flow needs beside its events.
+/// The parameters of a flow, other than its events.
 #[derive(Debug)]
 pub struct HttpFlow<'a> {
-    /// The aggregator.
+    /// The aggregator's address.
     pub url: &'a Url,
-    /// How many topics events may have.
+    /// Number of topics.
     pub topics: usize,
     pub connections: usize,
-    /// Most events in one request.
+    /// Maximum events in one request.
     pub events_per_request: usize,
-    /// Events a second.
+    /// Events per second.
     pub rate: Rate,
-    /// Ends the flow.
+    /// Stops the flow.
     pub stop: &'a CancellationToken,
 }
 
-/// What all connections share.
+/// The state shared by all connections.
 struct Shared<'a> {
-    /// Whoever waits until events are due holds it, and the others wait behind.
-    intake: Mutex<Intake<'a>>,
-    sent: RefCell<Sent>,
-    /// Why a request is being tried again; cleared by the next success.
+    /// A connection that waits for events to become due holds the lock, and the others queue for it.
+    requests: Mutex<RequestSource<'a>>,
+    sent: RefCell<SendStats>,
+    /// Why a request is being retried; cleared by the next success.
     obstacle: RefCell<Option<String>>,
 }
 
 impl HttpFlow<'_> {
-    /// Sends all events, or those until the flow is stopped or fails. Returns what was sent in any case, and why it
-    /// failed, if it did: then it is not complete.
+    /// Sends events until the generator's end, or until the flow is stopped or fails. Always returns what was sent, and the
+    /// error if it failed; then the sending is not complete.
     pub async fn run(
         &self,
         generator: Generator<'_>,
         mut progress: Progress,
-    ) -> (Sent, Result<(), HttpError>) {
+    ) -> (SendStats, Result<(), HttpError>) {
         let shared = Shared {
-            intake: Mutex::new(Intake::new(generator, self.rate, self.events_per_request)),
-            sent: RefCell::new(Sent::nothing(self.topics)),
+            requests: Mutex::new(RequestSource::new(
+                generator,
+                self.rate,
+                self.events_per_request,
+            )),
+            sent: RefCell::new(SendStats::new(self.topics)),
             obstacle: RefCell::new(None),
         };
         let connections: FuturesUnordered<_> = (0..self.connections)
@@ -85,39 +89,39 @@ impl HttpFlow<'_> {
             let mut show = interval(SHOW_EVERY);
             loop {
                 let now = show.tick().await;
-                let moment = Moment {
+                let state = ProgressState {
                     sent: shared.sent.borrow().total().sent,
                     obstacle: shared.obstacle.borrow().clone(),
                 };
-                progress.show(moment, now);
+                progress.show(state, now);
             }
         };
-        let too_late = async {
+        let deadline = async {
             self.stop.cancelled().await;
             sleep(STOP_DEADLINE).await;
         };
         let ended = tokio::select! {
             ended = connections.try_collect::<()>() => ended,
-            () = too_late => Err(HttpError::Unanswered),
+            () = deadline => Err(HttpError::Unanswered),
             () = show => Ok(()),
         };
-        let Shared { intake, sent, .. } = shared;
+        let Shared { requests, sent, .. } = shared;
         let mut sent = sent.into_inner();
-        sent.complete = ended.is_ok() && intake.into_inner().is_at_end();
+        sent.complete = ended.is_ok() && requests.into_inner().is_at_end();
         (sent, ended)
     }
 
-    /// One connection: request after request.
+    /// Sends one request after another over one connection.
     async fn connection(&self, shared: &Shared<'_>) -> Result<(), HttpError> {
         let mut client = Client::new(self.url);
         loop {
-            let next = async { shared.intake.lock().await.next().await };
+            let next = async { shared.requests.lock().await.next().await };
             let Some(Some(request)) = self.stop.run_until_cancelled(next).await else {
                 return Ok(());
             };
             let start = Instant::now();
             let events = request.events();
-            shared.sent.borrow_mut().handed_over(events, start);
+            shared.sent.borrow_mut().record_send(events, start);
             let copies = self
                 .confirm(&mut client, &request, &shared.obstacle)
                 .await?;
@@ -126,12 +130,12 @@ impl HttpFlow<'_> {
             for (topic, tally) in request.tallies(copies) {
                 sent.add(topic, tally);
             }
-            sent.confirmed(events, now - start, now);
+            sent.record_confirmation(events, now - start, now);
         }
     }
 
-    /// Sends a request until its success. Returns how many copies of its events may be in the stream in addition: after
-    /// each answer other than success, and after each lost one, all or a part of them may be stored.
+    /// Sends a request until it succeeds. Returns how many copies of its events may be in the stream in addition: after
+    /// each error answer, and after each lost answer, some or all of them may be stored.
     async fn confirm(
         &self,
         client: &mut Client,
@@ -147,23 +151,25 @@ impl HttpFlow<'_> {
                     return Ok(copies);
                 }
                 Ok(Answer { status, body }) => {
-                    let passes = status.is_server_error()
+                    let is_transient = status.is_server_error()
                         || status == StatusCode::REQUEST_TIMEOUT
                         || status == StatusCode::TOO_MANY_REQUESTS;
-                    if !passes {
+                    if !is_transient {
                         let body = String::from_utf8_lossy(&body).into_owned();
                         return Err(HttpError::Refused { status, body });
                     }
                     copies += 1;
-                    format!("it answers {status}")
+                    format!("it responded with {status}")
                 }
-                Err(Failed::Unsent(reason)) => reason,
-                Err(Failed::Unanswered(reason)) => {
+                Err(ClientError::Unsent(reason)) => reason,
+                Err(ClientError::Unanswered(reason)) => {
                     copies += 1;
                     reason
                 }
             };
-            obstacle.replace(Some(format!("the aggregator does not take it: {reason}")));
+            obstacle.replace(Some(format!(
+                "the aggregator does not accept the request: {reason}"
+            )));
             let pausing = sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
             if self.stop.run_until_cancelled(pausing).await.is_none() {
                 return Err(HttpError::Unanswered);
@@ -186,7 +192,7 @@ mod tests {
         traffic::{Recipe, Share, Traffic},
     };
 
-    /// Answers each connection's only request with one of these, and closes it; an empty one is no answer.
+    /// Answers the single request of each connection with the next answer, and closes it; an empty one is no answer.
     async fn server(answers: Vec<&'static str>) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -202,11 +208,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_failed_try_of_a_request_may_have_left_a_copy_of_its_events() {
+    async fn every_failed_attempt_of_a_request_may_have_stored_a_copy_of_its_events() {
         let busy =
             "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
-        let taken = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
-        let url = server(vec![busy, "", busy, taken]).await;
+        let accepted = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
+        let url = server(vec![busy, "", busy, accepted]).await;
         let traffic = Traffic::new(&Recipe {
             seed: 1,
             run_id: "r".to_owned(),

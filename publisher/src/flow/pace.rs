@@ -1,43 +1,43 @@
-//! The pace: how many events may be sent by now, by the monotonic clock.
+//! The pace: how many events are due by the monotonic clock.
 
 use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 
-/// Events that were due this long ago and could not be sent are sent at once; older ones push the plan back, so that
-/// a broker that was away for an hour is not flooded with an hour's events.
+/// Overdue events are sent immediately up to this lag; beyond it the schedule is moved back, so that a broker that was
+/// down for an hour is not flooded with an hour's events.
 const LONGEST_LAG: Duration = Duration::from_secs(1);
 
-/// Shortest wait. At high rates a few events then go together, which saves pieces and wake-ups.
+/// Minimum wait. At high rates several events are then sent together, which saves messages and wake-ups.
 const TICK: Duration = Duration::from_millis(5);
 
-/// Events a second; none is as fast as it goes.
+/// Events per second; `None` is unlimited.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(Option<f64>);
 
 impl Rate {
-    /// Reads a number of events a second, where 0 is no bound.
+    /// Parses a number of events per second; 0 is unlimited.
     ///
     /// # Errors
-    /// A sentence for people where it is no such number.
+    /// A message for the user if it is not such a number.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text.parse::<f64>() {
             Ok(0.0) => Ok(Self(None)),
             Ok(rate) if (1e-6..=1e9).contains(&rate) => Ok(Self(Some(rate))),
-            _ => Err("it is a number of events a second, or 0".to_owned()),
+            _ => Err("must be a number of events per second up to 1000000000, or 0".to_owned()),
         }
     }
 
-    /// Reads a number of events a second above 0.
+    /// Parses a number of events per second above 0.
     ///
     /// # Errors
-    /// A sentence for people where it is no such number.
+    /// A message for the user if it is not such a number.
     pub fn parse_bounded(text: &str) -> Result<Self, String> {
         let rate = Self::parse(text).ok().filter(|rate| rate.0.is_some());
-        rate.ok_or_else(|| "it is a number of events a second, above 0".to_owned())
+        rate.ok_or_else(|| "must be a number of events per second above 0".to_owned())
     }
 
-    /// Whether it goes as fast as it can.
+    /// Whether there is no limit.
     #[must_use]
     pub fn is_unlimited(self) -> bool {
         self.0.is_none()
@@ -50,11 +50,11 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Keeps a rate.
+/// Schedules events at a rate.
 #[derive(Debug)]
 pub struct Pace {
     rate: Rate,
-    /// When the event counted as 0 was, or would have been, due.
+    /// When event number 0 was due, or would have been.
     start: Instant,
     /// Events sent since `start`.
     sent: u64,
@@ -78,18 +78,18 @@ impl Pace {
         };
         let lag = now.saturating_duration_since(self.due(rate));
         self.start += lag.saturating_sub(LONGEST_LAG);
-        // Far below 2^53, where a float still counts by ones. A millionth of an event makes up for what rounding took.
+        // Far below 2^53, up to which a float represents every integer. A millionth of an event compensates for rounding.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         let due = ((now - self.start).as_secs_f64() * rate + 1e-6) as u64 + 1;
         usize::try_from(due.saturating_sub(self.sent)).unwrap_or(usize::MAX)
     }
 
-    /// Takes note of events sent.
-    pub fn sent(&mut self, events: usize) {
+    /// Records sent events.
+    pub fn record(&mut self, events: usize) {
         self.sent += events as u64;
     }
 
-    /// When to ask for an allowance again.
+    /// When to call [`Self::allowance`] again.
     #[must_use]
     pub fn next(&self, now: Instant) -> Instant {
         match self.rate.0 {
@@ -121,7 +121,7 @@ mod tests {
         let (mut now, mut sent) = (start, 0);
         while now < start + Duration::from_mins(1) {
             let allowed = pace.allowance(now);
-            pace.sent(allowed);
+            pace.record(allowed);
             sent += allowed;
             now = pace.next(now);
         }
@@ -133,20 +133,20 @@ mod tests {
         let start = Instant::now();
         let mut pace = Pace::new(rate("0.5"), start);
         assert_eq!(pace.allowance(start), 1);
-        pace.sent(1);
+        pace.record(1);
         assert_eq!(pace.allowance(start + Duration::from_secs(1)), 0);
         assert_eq!(pace.next(start), start + Duration::from_secs(2));
     }
 
     #[test]
-    fn after_a_long_stall_at_most_a_second_is_made_up_for() {
+    fn after_a_long_stall_at_most_one_second_is_caught_up() {
         let start = Instant::now();
         let mut pace = Pace::new(rate("100"), start);
         assert_eq!(pace.allowance(start + Duration::from_mins(10)), 101);
     }
 
     #[test]
-    fn zero_is_as_fast_as_it_goes() {
+    fn zero_is_unlimited() {
         assert!(rate("0").is_unlimited());
         assert_eq!(
             Pace::new(rate("0"), Instant::now()).allowance(Instant::now()),

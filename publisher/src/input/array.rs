@@ -1,4 +1,4 @@
-//! A JSON array, read element by element.
+//! A JSON array, read one element at a time.
 
 use std::{
     cell::Cell,
@@ -16,25 +16,25 @@ use shared::event::MAX_EVENT_BYTES;
 
 use super::{InputError, Place, Sink};
 
-/// Most bytes between the ends of two elements, so that memory is bounded. An element that is larger than an event
-/// may be, but not than this, is a bad one; behind one that is larger than this nothing can be read.
+/// Maximum bytes between the ends of two elements, so that memory is bounded. An element larger than an event may be is
+/// invalid; after one larger than this, the rest of the array cannot be read.
 const MAX_ELEMENT_BYTES: usize = 2 * MAX_EVENT_BYTES;
 
-/// Reads the elements until the array's end, behind which only white space may stand.
+/// Reads the elements to the end of the array; only white space may follow it.
 pub(super) fn read(
     name: &str,
     reader: &mut dyn BufRead,
     sink: &mut Sink<'_>,
 ) -> Result<(), InputError> {
-    let reached = Reached::default();
+    let progress = ReadProgress::default();
     let mut stopped = None;
     let bounded = Bounded {
         reader,
-        reached: &reached,
+        progress: &progress,
     };
     let mut json = serde_json::Deserializer::from_reader(bounded);
     let elements = Elements {
-        reached: &reached,
+        progress: &progress,
         sink,
         stopped: &mut stopped,
     };
@@ -51,33 +51,33 @@ pub(super) fn read(
         }
         InputError::Array {
             name: name.to_owned(),
-            place: Place::Element(reached.elements.get() + 1),
+            place: Place::Element(progress.elements.get() + 1),
             reason: err.to_string(),
         }
     })
 }
 
-/// How far the array was read.
+/// How far the array has been read.
 #[derive(Default)]
-struct Reached {
+struct ReadProgress {
     elements: Cell<u64>,
     /// Bytes since the end of the last element.
     bytes: Cell<usize>,
 }
 
-/// Ends with an error where an element is over-long.
+/// Fails when an element is too long.
 struct Bounded<'a> {
     reader: &'a mut dyn BufRead,
-    reached: &'a Reached,
+    progress: &'a ReadProgress,
 }
 
 impl Read for Bounded<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.reader.read(buffer)?;
-        let since = self.reached.bytes.get() + bytes;
-        self.reached.bytes.set(since);
+        let since = self.progress.bytes.get() + bytes;
+        self.progress.bytes.set(since);
         if since > MAX_ELEMENT_BYTES {
-            let element = self.reached.elements.get() + 1;
+            let element = self.progress.elements.get() + 1;
             return Err(io::Error::other(format!(
                 "element {element} has more than {MAX_ELEMENT_BYTES} bytes"
             )));
@@ -87,7 +87,7 @@ impl Read for Bounded<'_> {
 }
 
 struct Elements<'a, 'b> {
-    reached: &'a Reached,
+    progress: &'a ReadProgress,
     sink: &'a mut Sink<'b>,
     stopped: &'a mut Option<InputError>,
 }
@@ -101,9 +101,9 @@ impl<'de> Visitor<'de> for Elements<'_, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
         while let Some(element) = elements.next_element::<Box<RawValue>>()? {
-            let number = self.reached.elements.get() + 1;
-            self.reached.elements.set(number);
-            self.reached.bytes.set(0);
+            let number = self.progress.elements.get() + 1;
+            self.progress.elements.set(number);
+            self.progress.bytes.set(0);
             let json = Bytes::from(Box::<str>::from(element).into_boxed_bytes());
             if let Err(stopped) = (self.sink)(Place::Element(number), Ok(json)) {
                 *self.stopped = Some(stopped);
@@ -119,7 +119,7 @@ mod tests {
     use super::{super::tests::all, *};
 
     #[test]
-    fn elements_come_as_they_stand() {
+    fn elements_are_returned_unchanged() {
         let (found, end) = all(b"[ { \"a\" : 1.0e5 } ,\n7,\"x\"]");
         assert!(end.is_none(), "{end:?}");
         let expected = [("1", "{ \"a\" : 1.0e5 }"), ("2", "7"), ("3", "\"x\"")]
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn an_array_that_breaks_off_names_the_element() {
+    fn an_error_in_an_array_names_the_element() {
         for content in [&b"[{},{}"[..], b"[{},{},", b"[{},{},{\"a\":", b"[{},{},}]"] {
             let (found, end) = all(content);
             assert_eq!(found.len(), 2);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_over_long_element_does_not_fill_memory() {
+    fn an_oversized_element_does_not_fill_memory() {
         let content = format!("[{{}},\"{}\"]", "x".repeat(2 * MAX_ELEMENT_BYTES));
         let (found, end) = all(content.as_bytes());
         assert_eq!(found.len(), 1);

@@ -1,39 +1,39 @@
-//! The second reading: a thread reads and parses, and hands over chunks of events.
+//! The second pass: a thread reads and parses the inputs and sends chunks of events to the flow.
 
 use std::{sync::Arc, vec};
 
 use tokio::{sync::mpsc, task};
 
-use super::{Found, Input, InputError, Inspection, inspect::event};
+use super::{CandidateCounts, Input, InputError, Inspection, inspect::event};
 use crate::flow::{Sample, Source};
 
-/// A chunk is handed over when it has so many events,
+/// A chunk is sent when it has this many events,
 const CHUNK_EVENTS: usize = 256;
 
-/// or so many bytes.
+/// or this many bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Chunks that may wait.
+/// Chunks that the channel buffers.
 const CHANNEL: usize = 8;
 
-/// The valid events of inputs that were inspected.
+/// The valid events of inspected inputs.
 #[derive(Debug)]
 pub struct Feed {
     chunks: mpsc::Receiver<Result<Vec<Sample>, InputError>>,
-    /// What is left of the last chunk.
+    /// The rest of the last chunk.
     rest: vec::IntoIter<Sample>,
 }
 
 impl Feed {
-    /// Starts to read ahead.
+    /// Starts reading ahead.
     #[must_use]
     pub fn start(inputs: Vec<Input>, inspection: Arc<Inspection>) -> Self {
         let (sender, chunks) = mpsc::channel(CHANNEL);
         task::spawn_blocking(move || {
             let mut reader = Reader::new(sender, inspection);
             let read = inputs.into_iter().try_for_each(|input| reader.read(input));
-            if let Err(err) = read.and_then(|()| reader.hand_over()) {
-                // Nobody is there to be told where nobody takes chunks any more.
+            if let Err(err) = read.and_then(|()| reader.send_chunk()) {
+                // This fails only if the receiver is gone, and then there is no one to report to.
                 let _ = reader.chunks.blocking_send(Err(err));
             }
         });
@@ -61,7 +61,7 @@ impl Source for Feed {
 struct Reader {
     chunks: mpsc::Sender<Result<Vec<Sample>, InputError>>,
     inspection: Arc<Inspection>,
-    /// Valid events until now.
+    /// Valid events so far.
     events: u64,
     chunk: Vec<Sample>,
     bytes: usize,
@@ -81,16 +81,16 @@ impl Reader {
         }
     }
 
-    /// Reads an input to its end, and fails unless it holds as many events as when it was inspected: one that was cut
-    /// would else count as sent. One that grows is not followed.
+    /// Reads an input to its end. It fails unless the input has as many events as when it was inspected: otherwise a
+    /// truncated input would count as sent completely. An input that grows is not followed.
     fn read(&mut self, mut input: Input) -> Result<(), InputError> {
         let name = input.name.clone();
         let changed = || InputError::Changed { name: name.clone() };
-        let (inspected, mut found) = (input.inspected, Found::default());
+        let (inspected, mut found) = (input.inspected, CandidateCounts::default());
         input.read(&mut |_, candidate| {
-            // What is bad was told by the inspection, and is skipped if it is to be.
+            // The inspection reported invalid candidates; sending starts only if they are to be skipped.
             let Ok((event, json)) = candidate.and_then(|json| Ok((event(&json)?, json))) else {
-                found.bad += 1;
+                found.invalid += 1;
                 return Ok(());
             };
             found.events += 1;
@@ -99,7 +99,7 @@ impl Reader {
             }
             let topic = self.inspection.index.get(&event.topic);
             let topic = *topic.ok_or_else(changed)?;
-            let is_new = !self.inspection.repeats.has(self.events);
+            let is_new = !self.inspection.repeats.contains(self.events);
             self.events += 1;
             self.add(Sample {
                 topic,
@@ -118,12 +118,12 @@ impl Reader {
         self.bytes += sample.json.len();
         self.chunk.push(sample);
         if self.chunk.len() >= CHUNK_EVENTS || self.bytes >= CHUNK_BYTES {
-            return self.hand_over();
+            return self.send_chunk();
         }
         Ok(())
     }
 
-    fn hand_over(&mut self) -> Result<(), InputError> {
+    fn send_chunk(&mut self) -> Result<(), InputError> {
         self.bytes = 0;
         let chunk = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK_EVENTS));
         if chunk.is_empty() {
@@ -146,14 +146,14 @@ mod tests {
         )
     }
 
-    type Fed = Result<Vec<(usize, Bytes, bool)>, InputError>;
+    type Events = Result<Vec<(usize, Bytes, bool)>, InputError>;
 
-    async fn fed(content: &str, limit: usize) -> Fed {
-        fed_after(content, content, limit).await
+    async fn events_of(content: &str, limit: usize) -> Events {
+        events_after(content, content, limit).await
     }
 
-    /// What comes of a file that has one content when it is inspected, and then another.
-    async fn fed_after(inspected: &str, content: &str, limit: usize) -> Fed {
+    /// The result for a file whose content changes after the inspection.
+    async fn events_after(inspected: &str, content: &str, limit: usize) -> Events {
         let path = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&path, inspected).unwrap();
         let origin = super::super::Origin::File(path.path().into());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn valid_events_come_as_they_stand_and_identities_are_new_once() {
+    async fn valid_events_are_returned_unchanged_and_an_identity_is_new_once() {
         let events = [
             json("a", "bc"),
             json("ab", "c"),
@@ -177,18 +177,18 @@ mod tests {
             json("a", "2"),
         ];
         let content = format!("{}\nnot this\n", events.join("\n"));
-        let fed = fed(&content, 3).await.unwrap();
+        let found = events_of(&content, 3).await.unwrap();
         let expected: Vec<_> = [0, 1, 0, 0]
             .into_iter()
             .zip(events.map(Bytes::from))
             .zip([true, true, false, true])
             .map(|((topic, json), new)| (topic, json, new))
             .collect();
-        assert_eq!(fed, expected);
+        assert_eq!(found, expected);
     }
 
     #[tokio::test]
-    async fn an_input_that_changed_since_it_was_inspected_is_told() {
+    async fn an_input_that_changed_after_the_inspection_is_an_error() {
         let [one, two, other] = [json("a", "1"), json("a", "2"), json("b", "3")];
         let before = format!("{one}\nnot this\n{two}\n");
         for after in [
@@ -201,7 +201,7 @@ mod tests {
             &format!("{before}{one}"),
             &format!("{one}\nnot this\n{other}\n"),
         ] {
-            let changed = fed_after(&before, after, 9).await;
+            let changed = events_after(&before, after, 9).await;
             let changed = matches!(changed, Err(InputError::Changed { .. }));
             assert!(changed, "{after}");
         }

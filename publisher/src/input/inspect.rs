@@ -1,4 +1,4 @@
-//! The first reading: is every event valid, and which topics are there?
+//! The first pass: validates every event and collects the topics.
 
 use std::{collections::HashMap, io};
 
@@ -6,25 +6,25 @@ use bytes::Bytes;
 use shared::event::{Event, Topic, Violation};
 
 use super::{
-    Found, Input, InputError, Origin, Place,
+    CandidateCounts, Input, InputError, Origin, Place,
     repeats::{Identities, Repeats},
 };
 
-/// Most bad lines that are kept with their reasons.
-const SHOWN: usize = 20;
+/// Maximum number of invalid candidates reported with their reasons.
+const MAX_REASONS: usize = 20;
 
-/// What all inputs hold.
+/// The contents of all inputs.
 #[derive(Debug, Default)]
 pub struct Inspection {
-    /// Events that are valid.
+    /// Valid events.
     pub events: u64,
-    /// What is not an event.
-    pub bad: u64,
-    /// The first of the bad ones: input, place and reason.
+    /// Candidates that are not valid events.
+    pub invalid: u64,
+    /// The first of the invalid ones: input, location and reason.
     pub reasons: Vec<String>,
-    /// The topics of the valid events, in the order in which they first came.
+    /// The topics of the valid events, in order of first occurrence.
     pub topics: Vec<Topic>,
-    /// The place of each topic in `topics`.
+    /// The index of each topic in `topics`.
     pub(super) index: HashMap<Topic, usize>,
     /// Which of the valid events repeat an earlier one.
     pub(super) repeats: Repeats,
@@ -33,7 +33,7 @@ pub struct Inspection {
 /// Reads all inputs to their ends.
 ///
 /// # Errors
-/// Where one of them cannot be opened or read to its end.
+/// If one of them cannot be opened or read to its end.
 pub fn inspect(origins: &[Origin]) -> Result<(Vec<Input>, Inspection), InputError> {
     let mut inspection = Inspection::default();
     let mut identities = Identities::new();
@@ -43,11 +43,11 @@ pub fn inspect(origins: &[Origin]) -> Result<(Vec<Input>, Inspection), InputErro
         inspection.add(&mut input, &mut identities)?;
         inputs.push(input);
     }
-    inspection.repeats = identities.repeats().map_err(unkept)?;
+    inspection.repeats = identities.repeats().map_err(not_written)?;
     Ok((inputs, inspection))
 }
 
-fn unkept(source: io::Error) -> InputError {
+fn not_written(source: io::Error) -> InputError {
     InputError::Identities {
         directory: std::env::temp_dir(),
         source,
@@ -57,12 +57,12 @@ fn unkept(source: io::Error) -> InputError {
 impl Inspection {
     fn add(&mut self, input: &mut Input, identities: &mut Identities) -> Result<(), InputError> {
         let name = input.name.clone();
-        let (events, bad) = (self.events, self.bad);
+        let (events, invalid) = (self.events, self.invalid);
         input.read(&mut |place, candidate| {
             match candidate.and_then(|json| event(&json)) {
                 Ok(event) => {
                     self.events += 1;
-                    identities.add(&event).map_err(unkept)?;
+                    identities.add(&event).map_err(not_written)?;
                     if !self.index.contains_key(&event.topic) {
                         self.index.insert(event.topic.clone(), self.topics.len());
                         self.topics.push(event.topic);
@@ -72,17 +72,17 @@ impl Inspection {
             }
             Ok(())
         })?;
-        input.inspected = Found {
+        input.inspected = CandidateCounts {
             events: self.events - events,
-            bad: self.bad - bad,
+            invalid: self.invalid - invalid,
         };
         Ok(())
     }
 
     fn refuse(&mut self, name: &str, place: Place, reason: &str) {
-        self.bad += 1;
-        if self.reasons.len() < SHOWN {
-            // In NDJSON the parser always is in the first line of what it was given.
+        self.invalid += 1;
+        if self.reasons.len() < MAX_REASONS {
+            // In NDJSON the parser sees one line at a time, so its line is always 1.
             let reason = match place {
                 Place::Line(_) => reason.replace("at line 1 column", "at column"),
                 Place::Element(_) => reason.to_owned(),
@@ -92,7 +92,7 @@ impl Inspection {
     }
 }
 
-/// The event of a candidate, or all that is wrong with it.
+/// Parses a candidate, or says everything that is wrong with it.
 pub(super) fn event(json: &Bytes) -> Result<Event, String> {
     Event::parse(json).map_err(|violations| {
         let all: Vec<_> = violations
@@ -100,7 +100,7 @@ pub(super) fn event(json: &Bytes) -> Result<Event, String> {
             .take(5)
             .map(Violation::to_string)
             .collect();
-        // A name of an unknown field may be as long as an event.
+        // The name of an unknown field may be as long as an event.
         all.join("; ").chars().take(500).collect()
     })
 }
@@ -123,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn bad_lines_are_told_with_their_places_and_reasons() {
+    fn invalid_lines_are_reported_with_locations_and_reasons() {
         let found = inspected(&format!(
             "{}\n{{\"topic\":\n\n[]\n{}\n",
             json("a"),
             json("")
         ));
-        assert_eq!((found.events, found.bad), (1, 3));
+        assert_eq!((found.events, found.invalid), (1, 3));
         let starts = [
             "test:2: EOF while parsing a value at column 9",
             "test:4: ",
@@ -147,9 +147,9 @@ mod tests {
     }
 
     #[test]
-    fn many_bad_lines_are_counted_and_the_first_are_told() {
+    fn all_invalid_lines_are_counted_and_the_first_are_reported() {
         let found = inspected(&"x\n".repeat(1_000));
-        assert_eq!((found.bad, found.reasons.len()), (1_000, SHOWN));
+        assert_eq!((found.invalid, found.reasons.len()), (1_000, MAX_REASONS));
     }
 
     #[test]

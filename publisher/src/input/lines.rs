@@ -1,4 +1,4 @@
-//! NDJSON: an event on each line.
+//! NDJSON: one event per line.
 
 use std::io::{BufRead, Read};
 
@@ -7,10 +7,10 @@ use shared::event::MAX_EVENT_BYTES;
 
 use super::{InputError, Place, Sink};
 
-/// Longest line in bytes: an event and some white space. A longer one is bad, and is not kept in memory.
+/// Maximum line length in bytes: an event and some white space. A longer line is invalid and not kept in memory.
 const MAX_LINE_BYTES: usize = MAX_EVENT_BYTES + 4 * 1024;
 
-/// Reads lines until the end. Blank ones are passed over; `lines` of them were already.
+/// Reads lines to the end. Blank lines are skipped; `lines` of them already were.
 pub(super) fn read(
     name: &str,
     reader: &mut dyn BufRead,
@@ -24,14 +24,14 @@ pub(super) fn read(
     let mut line = Vec::new();
     loop {
         line.clear();
-        // One more for the line's end.
+        // One byte more for the line break.
         let mut bounded = reader.take(MAX_LINE_BYTES as u64 + 1);
         if bounded.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             return Ok(());
         }
         lines += 1;
-        let is_over_long = line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n');
-        if is_over_long {
+        let is_too_long = line.len() > MAX_LINE_BYTES && line.last() != Some(&b'\n');
+        if is_too_long {
             skip_line(reader).map_err(failed)?;
             let reason = format!("the line has more than {MAX_LINE_BYTES} bytes");
             sink(Place::Line(lines), Err(reason))?;
@@ -64,7 +64,7 @@ mod tests {
     use super::{super::tests::all, *};
 
     #[test]
-    fn blank_lines_and_carriage_returns_are_passed_over_and_lines_keep_their_numbers() {
+    fn blank_lines_and_carriage_returns_are_skipped_and_lines_keep_their_numbers() {
         let (found, end) = all(b"\r\n\n{\"a\":1}\r\n  \n {\"b\":2} \nno JSON");
         assert!(end.is_none());
         let expected = [("3", "{\"a\":1}"), ("5", "{\"b\":2}"), ("6", "no JSON")]
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_over_long_line_is_bad_and_the_next_one_is_read() {
+    fn an_oversized_line_is_invalid_and_the_next_one_is_read() {
         let longest = "x".repeat(MAX_LINE_BYTES);
         let (found, end) =
             all(format!("{longest}\n{longest}x\n{longest}{longest}\n{{}}").as_bytes());

@@ -1,7 +1,7 @@
-//! Which events repeat the identity of an earlier one: found in little memory, however many there are.
+//! Finds the events that repeat the identity of an earlier one, in bounded memory.
 //!
-//! While the inputs are inspected, a fingerprint of each identity is written with the event's number to temporary files,
-//! by the fingerprint's first byte. They are then sorted file by file. What is left is a bit for each event.
+//! During the inspection, a fingerprint of each identity is written with the event's number to temporary files,
+//! partitioned by the fingerprint's first byte. Each file is then sorted. The result is one bit for each event.
 
 use std::{
     fs::File,
@@ -12,17 +12,17 @@ use std::{
 use shared::event::Event;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-/// Files, one for each first byte.
+/// Files, one for each first byte of a fingerprint.
 const FILES: usize = 256;
 
-/// Bytes gathered before they are written; the files' buffers are 16 MiB in all.
-const GATHERED: usize = 64 * 1024;
+/// Bytes buffered before they are written; the buffers of all files are 16 MiB.
+const PART_BUFFER_BYTES: usize = 64 * 1024;
 
-/// A fingerprint and a number.
-const RECORD: usize = 24;
+/// Bytes of a record: a fingerprint and a number.
+const RECORD_BYTES: usize = 24;
 
-/// The identities that came, as hashes of 128 bits under a key of this process: the chance that two of a thousand million
-/// are taken for one is below 1 in 10^20.
+/// The identities seen, as 128-bit hashes under a key of this process: the probability of any collision among 10^9
+/// identities is below 10^-20.
 pub(super) struct Identities {
     key: [u8; 16],
     parts: Vec<Part>,
@@ -31,11 +31,11 @@ pub(super) struct Identities {
 
 #[derive(Default)]
 struct Part {
-    gathered: Vec<u8>,
+    buffered: Vec<u8>,
     file: Option<File>,
 }
 
-/// The numbers of the events, from 0, whose identity came before.
+/// The numbers, from 0, of the events that repeat an earlier identity.
 #[derive(Debug, Default)]
 pub(super) struct Repeats(Vec<u64>);
 
@@ -48,7 +48,7 @@ impl Identities {
         }
     }
 
-    /// Takes in the next event.
+    /// Adds the next event.
     pub fn add(&mut self, event: &Event) -> io::Result<()> {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write_usize(event.topic.as_str().len());
@@ -58,17 +58,17 @@ impl Identities {
         let number = self.events.to_be_bytes();
         self.events += 1;
         let part = &mut self.parts[usize::from(fingerprint[0])];
-        part.gathered.extend_from_slice(&fingerprint);
-        part.gathered.extend_from_slice(&number);
-        if part.gathered.len() < GATHERED {
+        part.buffered.extend_from_slice(&fingerprint);
+        part.buffered.extend_from_slice(&number);
+        if part.buffered.len() < PART_BUFFER_BYTES {
             return Ok(());
         }
         let file = match &mut part.file {
             Some(file) => file,
             none => none.insert(tempfile::tempfile()?),
         };
-        file.write_all(&part.gathered)?;
-        part.gathered.clear();
+        file.write_all(&part.buffered)?;
+        part.buffered.clear();
         Ok(())
     }
 
@@ -82,9 +82,9 @@ impl Identities {
                 file.rewind()?;
                 file.read_to_end(&mut bytes)?;
             }
-            bytes.extend_from_slice(&part.gathered);
-            let mut records: Vec<_> = bytes.chunks_exact(RECORD).collect();
-            // By fingerprint, then by number, for both are big-endian.
+            bytes.extend_from_slice(&part.buffered);
+            let mut records: Vec<_> = bytes.chunks_exact(RECORD_BYTES).collect();
+            // By fingerprint, then by number: both are big-endian.
             records.sort_unstable();
             for pair in records.windows(2) {
                 if pair[0][..16] == pair[1][..16] {
@@ -99,7 +99,7 @@ impl Identities {
 
 impl Repeats {
     fn set(&mut self, number: u64) {
-        let (word, bit) = place(number);
+        let (word, bit) = word_and_bit(number);
         if word >= self.0.len() {
             self.0.resize(word + 1, 0);
         }
@@ -107,13 +107,13 @@ impl Repeats {
     }
 
     /// Whether the event of this number repeats an earlier one.
-    pub fn has(&self, number: u64) -> bool {
-        let (word, bit) = place(number);
+    pub fn contains(&self, number: u64) -> bool {
+        let (word, bit) = word_and_bit(number);
         self.0.get(word).is_some_and(|bits| bits & bit != 0)
     }
 }
 
-fn place(number: u64) -> (usize, u64) {
+fn word_and_bit(number: u64) -> (usize, u64) {
     let word = usize::try_from(number / 64).unwrap_or(usize::MAX);
     (word, 1 << (number % 64))
 }
@@ -133,11 +133,11 @@ mod tests {
 
     #[test]
     fn an_identity_is_new_once_whether_it_is_kept_in_memory_or_in_files() {
-        // Twice the bytes that are gathered in memory before the files are used.
-        let many = 2 * FILES * GATHERED / RECORD;
+        // Twice the bytes that are buffered before the files are used.
+        let many = 2 * FILES * PART_BUFFER_BYTES / RECORD_BYTES;
         for events in [0, 1, 1_000, many as u64] {
             let mut identities = Identities::new();
-            // Every third one repeats one of the first hundred.
+            // Every third event repeats one of the first hundred.
             let id = |number: u64| {
                 if number % 3 == 2 {
                     number % 100
@@ -154,24 +154,24 @@ mod tests {
             let held: usize = identities
                 .parts
                 .iter()
-                .map(|part| part.gathered.len())
+                .map(|part| part.buffered.len())
                 .sum();
-            assert!(held <= FILES * (GATHERED + RECORD));
+            assert!(held <= FILES * (PART_BUFFER_BYTES + RECORD_BYTES));
             let uses_files = identities.parts.iter().any(|part| part.file.is_some());
             assert_eq!(uses_files, events == many as u64);
             let repeats = identities.repeats().unwrap();
-            let found: Vec<_> = (0..events).map(|number| repeats.has(number)).collect();
+            let found: Vec<_> = (0..events).map(|number| repeats.contains(number)).collect();
             assert!(found == expected, "{events}");
         }
     }
 
     #[test]
-    fn an_identity_is_of_its_topic() {
+    fn the_same_event_id_under_another_topic_is_another_identity() {
         let mut identities = Identities::new();
         for topic in ["a", "ab", "a"] {
             identities.add(&event(topic, 1)).unwrap();
         }
         let repeats = identities.repeats().unwrap();
-        assert_eq!([0, 1, 2].map(|n| repeats.has(n)), [false, false, true]);
+        assert_eq!([0, 1, 2].map(|n| repeats.contains(n)), [false, false, true]);
     }
 }

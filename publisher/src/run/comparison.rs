@@ -1,4 +1,4 @@
-//! The verification of a run, from its settings to its summary.
+//! The verification of a run: its rule, its baseline, and its result in the summary.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,38 +8,38 @@ use tokio_util::sync::CancellationToken;
 use super::unless_stopped;
 use crate::{
     progress::say,
-    sent::Sent,
+    send_stats::SendStats,
     summary::Summary,
     traffic::Recipe,
-    verify::{Counts, Rule, Verifier, Wanted, table},
+    verify::{Counts, Rule, TopicSelection, Verifier, table},
 };
 
-/// A verification to come.
+/// A pending verification.
 pub(super) struct Comparison {
     pub verifier: Verifier,
     pub baseline: HashMap<String, Counts>,
     pub rule: Rule,
-    pub wanted: Wanted,
+    pub selection: TopicSelection,
 }
 
 impl Comparison {
-    /// Of what is made for this run; asked for before it is sent, so that a run id of before is noticed.
+    /// A verification of generated events. Created before they are sent, so that a reused run id is noticed.
     pub async fn fresh(verifier: Verifier, recipe: &Recipe) -> Self {
-        let wanted = Wanted::Prefix(recipe.topic_prefix());
-        let was_used_before = verifier.has_now(&wanted).await;
+        let selection = TopicSelection::Prefix(recipe.topic_prefix());
+        let was_used_before = verifier.has_topics(&selection).await;
         Self {
             verifier,
             baseline: HashMap::new(),
             rule: Rule::Fresh { was_used_before },
-            wanted,
+            selection,
         }
     }
 
-    /// Compares, shows the table, and adds what was found to the summary. What was not sent to its end is not compared.
-    pub async fn make(
+    /// Compares, prints the table, and adds the result to the summary. An incomplete run is not compared.
+    pub async fn run(
         &self,
         topics: &[Topic],
-        sent: &Sent,
+        sent: &SendStats,
         summary: &mut Summary,
         stop: &CancellationToken,
     ) {
@@ -47,7 +47,7 @@ impl Comparison {
             verifier,
             baseline,
             rule,
-            wanted,
+            selection,
         } = self;
         if !sent.complete {
             return;
@@ -57,14 +57,15 @@ impl Comparison {
             .zip(sent.topics.iter().copied())
             .filter(|(_, tally)| tally.sent > 0)
             .collect();
-        let verifying = verifier.verify(&by_topic, wanted, baseline, *rule);
+        let verifying = verifier.verify(&by_topic, selection, baseline, *rule);
         match unless_stopped(stop, verifying).await {
             Some(Ok(verified)) => {
                 say(table(&verified.verdict, *rule));
                 summary.add(&verified, sent);
             }
             Some(Err(err)) => summary.add_failure(err.to_string()),
-            None => summary.add_failure("stopped before the aggregator was through".to_owned()),
+            None => summary
+                .add_failure("stopped before the aggregator had applied everything".to_owned()),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The time from `POST /publish` until an event is there in `GET /events`: of one event after the other.
+//! Measures the time from `POST /publish` until an event is visible in `GET /events`, one event at a time.
 
 use std::{fmt, time::Duration};
 
@@ -12,84 +12,84 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    flow::http::{Answer, Client, Failed},
-    sent::{latencies, record},
+    flow::http::{Answer, Client, ClientError},
+    send_stats::{latencies, record},
     summary::Percentiles,
     traffic::Generator,
 };
 
-/// Longest pause before an event. Each is drawn anew, so that events do not keep step with the aggregator's batches.
+/// Maximum pause before an event. Pauses are random, so that events are not in step with the aggregator's batches.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// An event that cannot be seen after this time is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// After this time the measurement fails if an event is not visible.
+const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// It is asked again at once so long, and then with pauses, for asking costs the aggregator time as well.
-const ASK_AT_ONCE: Duration = Duration::from_millis(100);
-const ASK_PAUSE: Duration = Duration::from_millis(5);
+/// Polling is without pauses for this long, then with pauses, because polling costs the aggregator time as well.
+const POLL_WITHOUT_PAUSE: Duration = Duration::from_millis(100);
+const POLL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why an event's time cannot be told.
+/// Why an event's time cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
-    /// It is away, or is no aggregator.
-    #[error("cannot ask the aggregator: {0}")]
-    Away(String),
-    /// It answers otherwise than with success.
-    #[error("the aggregator answers {path} with {answer}")]
+    /// The aggregator cannot be reached or does not answer.
+    #[error("cannot reach the aggregator: {0}")]
+    Unreachable(String),
+    /// The aggregator did not answer with success.
+    #[error("the aggregator responded to {path} with {answer}")]
     Refused { path: String, answer: String },
-    /// It took too long.
-    #[error("event {0:?} was published and cannot be seen after {s} s", s = PATIENCE.as_secs())]
-    Unseen(String),
+    /// The event did not become visible in time.
+    #[error("event {0:?} was published but is not visible after {s} s", s = VISIBLE_TIMEOUT.as_secs())]
+    NotVisible(String),
 }
 
-/// What was measured. Its field names are a contract with the programs that read it.
+/// The measurements. Its field names are a contract with the programs that read it.
 #[derive(Debug, Serialize)]
-pub struct Measured {
-    /// Events whose time was taken.
+pub struct LatencySummary {
+    /// Number of events measured.
     pub samples: u64,
-    /// From sending the request until its answer, which comes after the `PubAck`.
+    /// Time from sending the request to its answer, which follows the `PubAck`.
     pub answer_ms: Percentiles,
-    /// From sending the request until the event was there.
+    /// Time from sending the request until the event was visible.
     pub visible_ms: Percentiles,
-    /// Events a second beside them, as they were accepted.
+    /// Background traffic: accepted events per second.
     pub background_events_per_second: f64,
 }
 
-/// Takes the times.
+/// Measures the latency of events.
 #[derive(Debug)]
 pub struct Probe {
-    poster: Client,
-    asker: Client,
+    publish_client: Client,
+    query_client: Client,
     answer_us: Histogram<u64>,
     visible_us: Histogram<u64>,
 }
 
 #[derive(Deserialize)]
-struct Page {
-    events: Vec<Seen>,
+struct EventsPage {
+    events: Vec<PageEvent>,
 }
 
 #[derive(Deserialize)]
-struct Seen {
+struct PageEvent {
     event_id: String,
 }
 
 impl Probe {
-    /// Of the aggregator at this address.
+    /// A probe of the aggregator at this address.
     #[must_use]
     pub fn new(url: &Url) -> Self {
         Self {
-            poster: Client::new(url),
-            asker: Client::new(url),
+            publish_client: Client::new(url),
+            query_client: Client::new(url),
             answer_us: latencies(),
             visible_us: latencies(),
         }
     }
 
-    /// Takes the time of each event, or of those until it is stopped.
+    /// Measures each event until their end or until stopped.
     ///
     /// # Errors
-    /// Where one of them cannot be told.
+    /// If an event cannot be measured.
     pub async fn run(
         &mut self,
         mut events: Generator<'_>,
@@ -105,10 +105,10 @@ impl Probe {
         Ok(())
     }
 
-    /// What was measured, beside traffic of this rate.
+    /// The measurements so far, under background traffic of this rate.
     #[must_use]
-    pub fn measured(&self, background_events_per_second: f64) -> Measured {
-        Measured {
+    pub fn summary(&self, background_events_per_second: f64) -> LatencySummary {
+        LatencySummary {
             samples: self.visible_us.len(),
             answer_ms: Percentiles::of(&self.answer_us),
             visible_ms: Percentiles::of(&self.visible_us),
@@ -120,10 +120,10 @@ impl Probe {
         let event = Event::parse(&json).expect("generated events are valid");
         let start = Instant::now();
         let answered = async {
-            succeeded("/publish", self.poster.post("/publish", json).await)?;
+            success_body("/publish", self.publish_client.post("/publish", json).await)?;
             Ok(start.elapsed())
         };
-        let seen = until_seen(&mut self.asker, &event, start);
+        let seen = until_visible(&mut self.query_client, &event, start);
         let (answered, seen) = try_join(answered, seen).await?;
         record(&mut self.answer_us, answered);
         record(&mut self.visible_us, seen);
@@ -131,46 +131,49 @@ impl Probe {
     }
 }
 
-/// Asks until the event is the newest of its topic; returns the time since `start`.
-async fn until_seen(
-    asker: &mut Client,
+/// Polls until the event is the newest of its topic; returns the time since `start`.
+async fn until_visible(
+    query_client: &mut Client,
     event: &Event,
     start: Instant,
 ) -> Result<Duration, ProbeError> {
     let id = event.event_id.as_str();
-    // Generated topics have no character that would have to be encoded.
+    // Generated topics have no characters that need encoding.
     let path = format!("/events?topic={}&limit=1", event.topic);
     loop {
-        let body = succeeded(&path, asker.get(&path).await)?;
+        let body = success_body(&path, query_client.get(&path).await)?;
         let took = start.elapsed();
-        let page: Page = serde_json::from_slice(&body).map_err(|err| ProbeError::Refused {
-            path: path.clone(),
-            answer: format!("something else than expected ({err})"),
-        })?;
+        let page: EventsPage =
+            serde_json::from_slice(&body).map_err(|err| ProbeError::Refused {
+                path: path.clone(),
+                answer: format!("an unexpected body ({err})"),
+            })?;
         if page.events.first().is_some_and(|seen| seen.event_id == id) {
             return Ok(took);
         }
-        if took > PATIENCE {
-            return Err(ProbeError::Unseen(id.to_owned()));
+        if took > VISIBLE_TIMEOUT {
+            return Err(ProbeError::NotVisible(id.to_owned()));
         }
-        if took > ASK_AT_ONCE {
-            sleep(ASK_PAUSE).await;
+        if took > POLL_WITHOUT_PAUSE {
+            sleep(POLL_PAUSE).await;
         }
     }
 }
 
-fn succeeded(path: &str, answered: Result<Answer, Failed>) -> Result<Bytes, ProbeError> {
-    match answered {
+fn success_body(path: &str, result: Result<Answer, ClientError>) -> Result<Bytes, ProbeError> {
+    match result {
         Ok(Answer { status, body }) if status.is_success() => Ok(body),
         Ok(Answer { status, .. }) => Err(ProbeError::Refused {
             path: path.to_owned(),
             answer: status.to_string(),
         }),
-        Err(Failed::Unsent(reason) | Failed::Unanswered(reason)) => Err(ProbeError::Away(reason)),
+        Err(ClientError::Unsent(reason) | ClientError::Unanswered(reason)) => {
+            Err(ProbeError::Unreachable(reason))
+        }
     }
 }
 
-impl fmt::Display for Measured {
+impl fmt::Display for LatencySummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             samples,
@@ -180,8 +183,8 @@ impl fmt::Display for Measured {
         } = self;
         write!(
             f,
-            "{samples} events beside {background_events_per_second:.0} events/s: answered after {answer_ms}; visible \
-             after {visible_ms}"
+            "{samples} events with {background_events_per_second:.0} events/s in the background: answered after \
+             {answer_ms}; visible after {visible_ms}"
         )
     }
 }
@@ -211,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_asked_until_the_event_is_the_newest_of_its_topic() {
+    async fn it_polls_until_the_event_is_the_newest_of_its_topic() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = async {
@@ -238,19 +241,19 @@ mod tests {
         });
         let event = Generator::new(&traffic, None).take(2).pop().unwrap();
         let event = Event::parse(&event.json).unwrap();
-        let mut asker = Client::new(&Url::parse(&url).unwrap());
-        let asking = until_seen(&mut asker, &event, Instant::now());
-        let (seen, ()) = tokio::join!(asking, server);
+        let mut query_client = Client::new(&Url::parse(&url).unwrap());
+        let polling = until_visible(&mut query_client, &event, Instant::now());
+        let (seen, ()) = tokio::join!(polling, server);
         assert!(seen.is_ok(), "{seen:?}");
     }
 
     #[test]
-    fn half_and_nearly_all_are_told() {
+    fn the_median_and_the_99th_percentile_are_reported() {
         let mut probe = Probe::new(&Url::parse("http://127.0.0.1").unwrap());
         for ms in 1..=100 {
             record(&mut probe.visible_us, Duration::from_millis(ms));
         }
-        let json = serde_json::to_value(probe.measured(1_000.0)).unwrap();
+        let json = serde_json::to_value(probe.summary(1_000.0)).unwrap();
         assert_eq!(json["samples"], 100);
         let (p50, p99) = (&json["visible_ms"]["p50"], &json["visible_ms"]["p99"]);
         assert!((50.0..50.1).contains(&p50.as_f64().unwrap()), "{p50}");

@@ -1,19 +1,19 @@
-//! The runs over HTTP: generated events through `POST /publish`, and the time until an event can be seen.
+//! The runs over HTTP: generated events through `POST /publish`, and the time until an event is visible.
 
 use std::process::ExitCode;
 
 use tokio::time::Instant;
 
-use super::{Comparison, Run, SAY_EVERY, exit_code, latency::Probe, told, verifier};
+use super::{Comparison, PROGRESS_INTERVAL, Run, error_text, exit_code, latency::Probe, verifier};
 use crate::{
     config::{Http, Latency},
     flow::http::HttpFlow,
     progress::{Progress, say},
     summary::Summary,
-    traffic::{Generator, Recipe, Share, Traffic, fresh_run_id},
+    traffic::{Generator, Recipe, Share, Traffic, new_run_id},
 };
 
-/// The traffic beside which latency is measured.
+/// The background traffic of a latency measurement.
 const BACKGROUND_CONNECTIONS: usize = 64;
 const BACKGROUND_TOPICS: u32 = 10;
 const BACKGROUND_DUPLICATES: &str = "0.3";
@@ -22,7 +22,7 @@ const PAYLOAD_BYTES: usize = 128;
 
 impl Run {
     pub(super) async fn http(&self, settings: &Http) -> anyhow::Result<ExitCode> {
-        let (recipe, count) = (settings.made.recipe(), settings.made.count());
+        let (recipe, count) = (settings.generated.recipe(), settings.generated.count());
         let traffic = Traffic::new(&recipe);
         say(format_args!("run {}: {recipe}", recipe.run_id));
         let comparison = match verifier(settings.verify.then_some(&settings.url))? {
@@ -37,17 +37,17 @@ impl Run {
             rate: settings.rate,
             stop: &self.stop,
         };
-        let progress = Progress::new(count, SAY_EVERY, Instant::now());
+        let progress = Progress::new(count, PROGRESS_INTERVAL, Instant::now());
         let (mut sent, ended) = flow.run(Generator::new(&traffic, count), progress).await;
-        // Without an end, to be stopped is the end.
+        // A run without an end is complete when it is stopped.
         sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::of_requests(&sent, settings.connections);
-        summary.error = told(ended);
+        summary.error = error_text(ended);
         (summary.run_id, summary.seed) = (Some(recipe.run_id), Some(recipe.seed));
         if let Some(comparison) = comparison {
-            let stop = self.stop_of_verification(count);
+            let stop = self.verification_stop(count);
             comparison
-                .make(traffic.topics(), &sent, &mut summary, &stop)
+                .run(traffic.topics(), &sent, &mut summary, &stop)
                 .await;
         }
         self.report(&summary)?;
@@ -55,7 +55,7 @@ impl Run {
     }
 
     pub(super) async fn latency(&self, settings: &Latency) -> anyhow::Result<ExitCode> {
-        let run_id = fresh_run_id();
+        let run_id = new_run_id();
         let recipe = |run_id: String, topics, share| Recipe {
             seed: 0,
             run_id,
@@ -67,10 +67,10 @@ impl Run {
         let background = Traffic::new(&recipe(run_id.clone(), BACKGROUND_TOPICS, share));
         let samples = Traffic::new(&recipe(format!("{run_id}-samples"), 1, Share::NONE));
         say(format_args!(
-            "run {run_id}: {} events beside {} events/s",
+            "run {run_id}: {} events with {} events/s in the background",
             settings.samples, settings.rate
         ));
-        // The one that ends first ends the other.
+        // Whichever ends first stops the other.
         let stop = self.stop.child_token();
         let flow = HttpFlow {
             url: &settings.url,
@@ -81,24 +81,24 @@ impl Run {
             stop: &stop,
         };
         let flowing = async {
-            let _ends_the_other = stop.clone().drop_guard();
-            let progress = Progress::new(None, SAY_EVERY * 10, Instant::now());
+            let _stops_the_other = stop.clone().drop_guard();
+            let progress = Progress::new(None, PROGRESS_INTERVAL * 10, Instant::now());
             flow.run(Generator::new(&background, None), progress).await
         };
         let mut probe = Probe::new(&settings.url);
         let probing = async {
-            let _ends_the_other = stop.clone().drop_guard();
+            let _stops_the_other = stop.clone().drop_guard();
             let events = Generator::new(&samples, Some(u64::from(settings.samples)));
             probe.run(events, &stop).await
         };
         let ((sent, flowed), probed) = tokio::join!(flowing, probing);
-        // Where both failed, the probe says more: the other was stopped for it.
+        // If both failed, the probe's error is the cause: its end stopped the other.
         probed?;
         flowed?;
-        let measured = probe.measured(Summary::of_requests(&sent, 0).events_per_second);
-        self.report(&measured)?;
-        let is_whole = measured.samples == u64::from(settings.samples);
-        Ok(if is_whole {
+        let summary = probe.summary(Summary::of_requests(&sent, 0).events_per_second);
+        self.report(&summary)?;
+        let is_complete = summary.samples == u64::from(settings.samples);
+        Ok(if is_complete {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE

@@ -1,8 +1,8 @@
-//! The summary for people.
+//! The summary as text.
 
 use std::fmt;
 
-use super::{Counted, Percentiles, Requests, Summary, Verification};
+use super::{AggregatorCounts, Percentiles, Requests, Summary, Verification};
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,20 +50,20 @@ impl fmt::Display for Summary {
             let unconfirmed = self.unconfirmed;
             write!(
                 f,
-                "\n{unconfirmed} more are not confirmed: they may be in the stream or not"
+                "\n{unconfirmed} more events are not confirmed: they may or may not be in the stream"
             )?;
         }
         if let Some(error) = &self.error {
             write!(f, "\nerror: {error}")?;
         }
         if let Some(skipped @ 1..) = self.skipped_invalid {
-            write!(f, "\nskipped {skipped} that are not valid")?;
+            write!(f, "\nskipped {skipped} invalid events")?;
         }
         if self.possibly_doubled > 0 {
             let doubled = self.possibly_doubled;
             write!(
                 f,
-                "\nthe stream may hold up to {doubled} copies in addition: no confirmation came in time, and the events were sent again"
+                "\nthe stream may contain up to {doubled} additional copies: events were sent again because no confirmation arrived in time"
             )?;
         }
         match &self.verification {
@@ -81,7 +81,7 @@ impl fmt::Display for Verification {
             "NOT VERIFIED"
         })?;
         if let Some(counted) = &self.counted {
-            let Counted {
+            let AggregatorCounts {
                 received,
                 unique_processed,
                 duplicate_dropped,

@@ -1,4 +1,4 @@
-//! `query`: the stored events that match, as they come.
+//! `query`: prints matching stored events as they arrive.
 
 use std::pin::pin;
 
@@ -11,10 +11,10 @@ use crate::{
     config::Query,
 };
 
-/// Prints them, and holds no more of them than is under way.
+/// Prints the matching events as they arrive, in bounded memory.
 ///
 /// # Errors
-/// Where there is no answer, or not all of it.
+/// If there is no answer, or it ends early.
 pub async fn query(
     api: &Api,
     query: &Query,
@@ -26,7 +26,7 @@ pub async fn query(
         .map(|(name, value)| (name, value.as_str()))
         .collect();
     let answer = api::answer(api.get(api.url("events", &parameters))).await?;
-    api::expect_kind(&answer, "ndjson")?;
+    api::expect_media_type(&answer, "ndjson")?;
     let mut parts = pin!(answer.bytes_stream());
     while let Some(part) = next(&mut parts, output).await? {
         match part {
@@ -34,7 +34,7 @@ pub async fn query(
             Err(err) => {
                 output.flush().await?;
                 bail!(
-                    "the answer broke off ({}): the output is not whole",
+                    "the answer ended early ({}): the output is incomplete",
                     describe(&err)
                 );
             }

@@ -1,4 +1,4 @@
-//! `tail`: events as they are stored, from now on, over every connection that it takes.
+//! `tail`: prints events as they are stored, from now on, and reconnects after a lost connection.
 
 use std::{pin::pin, time::Duration};
 
@@ -22,49 +22,52 @@ use crate::{
     progress::say,
 };
 
-/// Shortest and longest pause before it connects again.
+/// Shortest and longest pause before it reconnects.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
-/// What `missed` says.
+/// The data of a `missed` message.
 #[derive(Deserialize)]
 struct Missed {
     missed: u64,
 }
 
-/// Prints them until an error that does not pass. The first connection must come about: before it, a wrong address
-/// looks like an aggregator that is away.
+/// Prints events until a permanent error. A failure of the first connection is permanent: until it succeeds, a wrong
+/// address looks like an aggregator that is not running.
 ///
 /// # Errors
-/// Where the aggregator refuses, or nothing can be printed.
+/// If the aggregator refuses the request, or the output fails.
 pub async fn tail(
     api: &Api,
     topic: Option<&str>,
     output: &mut Output<impl AsyncWrite + Unpin>,
 ) -> anyhow::Result<()> {
-    let mut place = Place {
+    let mut subscription = Subscription {
         api,
         topic,
         last_id: None,
     };
-    let mut answer = place.open().await?;
+    let mut answer = subscription.open().await?;
     let mut pause = PAUSE.0;
     loop {
         let opened = Instant::now();
-        let (seen, reason) = (place.last_id.clone(), place.follow(answer, output).await?);
+        let (seen, reason) = (
+            subscription.last_id.clone(),
+            subscription.follow(answer, output).await?,
+        );
         output.flush().await?;
         say(format_args!(
             "lost the connection ({reason}); connecting again"
         ));
-        // One that gave nothing and broke soon is as good as none.
-        if place.last_id != seen || opened.elapsed() > PAUSE.1 {
+        // A connection that delivered nothing and was lost quickly counts as a failed attempt.
+        if subscription.last_id != seen || opened.elapsed() > PAUSE.1 {
             pause = PAUSE.0;
         }
         answer = loop {
             sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
             pause = (pause * 2).min(PAUSE.1);
-            match place.open().await {
+            match subscription.open().await {
                 Ok(answer) => break answer,
-                Err(err) if err.is_passing() => {}
+                Err(err) if err.is_transient() => {}
                 Err(err) => return Err(err.into()),
             }
         };
@@ -72,31 +75,31 @@ pub async fn tail(
     }
 }
 
-/// Where it is in the events of a topic, or of all.
-struct Place<'a> {
+/// A subscription to the events of one topic or of all, with its position.
+struct Subscription<'a> {
     api: &'a Api,
     topic: Option<&'a str>,
-    /// The id of the last event that was printed, from which the aggregator goes on.
+    /// The id of the last event printed, after which the aggregator continues.
     last_id: Option<HeaderValue>,
 }
 
-impl Place<'_> {
+impl Subscription<'_> {
     async fn open(&self) -> Result<Response, ApiError> {
         let query: Vec<_> = self.topic.iter().map(|topic| ("topic", *topic)).collect();
-        let mut question = self
+        let mut request = self
             .api
             .get(self.api.url("events/tail", &query))
             .header(ACCEPT, "text/event-stream")
             .header(CACHE_CONTROL, "no-store");
         if let Some(id) = &self.last_id {
-            question = question.header("Last-Event-ID", id);
+            request = request.header("Last-Event-ID", id);
         }
-        let answer = api::answer(question).await?;
-        api::expect_kind(&answer, "event-stream")?;
+        let answer = api::answer(request).await?;
+        api::expect_media_type(&answer, "event-stream")?;
         Ok(answer)
     }
 
-    /// Prints what comes over a connection, until it is lost. Returns why.
+    /// Prints the events of a connection until it is lost. Returns why.
     async fn follow(
         &mut self,
         answer: Response,
@@ -105,15 +108,15 @@ impl Place<'_> {
         let mut events = pin!(answer.bytes_stream().eventsource());
         loop {
             match next(&mut events, output).await? {
-                Some(Ok(event)) => self.take(event, output).await?,
+                Some(Ok(event)) => self.print(event, output).await?,
                 Some(Err(EventStreamError::Transport(err))) => return Ok(describe(&err)),
                 Some(Err(err)) => return Ok(err.to_string()),
-                None => return Ok("the aggregator ended it".to_owned()),
+                None => return Ok("the aggregator closed it".to_owned()),
             }
         }
     }
 
-    async fn take(
+    async fn print(
         &mut self,
         event: Event,
         output: &mut Output<impl AsyncWrite + Unpin>,
@@ -121,10 +124,10 @@ impl Place<'_> {
         match event.event.as_str() {
             "event" | "message" => output.line(&event.data).await?,
             "missed" => say_missed(&event.data),
-            // A later aggregator may tell more.
+            // A later aggregator may send other messages.
             _ => {}
         }
-        // After it was printed. An event without an id leaves the place where it was.
+        // Only after it was printed. An event without an id does not change the position.
         if !event.id.is_empty()
             && let Ok(id) = HeaderValue::from_bytes(event.id.as_bytes())
         {
@@ -137,8 +140,10 @@ impl Place<'_> {
 fn say_missed(data: &str) {
     match serde_json::from_str(data) {
         Ok(Missed { missed }) => say(format_args!(
-            "missed {missed} events: reading slower than they come in; GET /events has them"
+            "missed {missed} events: reading more slowly than events are stored; GET /events has them"
         )),
-        Err(_) => say("missed events: reading slower than they come in; GET /events has them"),
+        Err(_) => {
+            say("missed events: reading more slowly than events are stored; GET /events has them")
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! The content of the generated event of an index.
+//! The content of a generated event, from its index.
 
 use std::{
     fmt::{self, Write},
@@ -19,18 +19,18 @@ use time::{
 
 use super::{Purpose, Recipe, below, random};
 
-/// Bytes of a payload: at least what stands around its text, with the longest of numbers; at most what leaves the rest of
-/// an event within its 512 KiB.
+/// Bytes of a payload: at least its fields other than the text, with the longest numbers; at most what keeps an event
+/// within 512 KiB.
 pub const PAYLOAD_BYTES: std::ops::RangeInclusive<i64> = 80..=523_264;
 
-/// The time of the event of index 0: 2026-01-01T00:00:00Z, in milliseconds since 1970. The others follow, a millisecond
-/// each, so that time is a part of the content that the seed decides, not of when it is sent.
+/// The timestamp of the event with index 0: 2026-01-01T00:00:00Z, in milliseconds since 1970. Each further event is one
+/// millisecond later, so timestamps are determined by the index, not by when the event is sent.
 const FIRST_MS: u64 = 1_767_225_600_000;
 
-/// Events later than this begin again at the first's time, for RFC 3339 ends with the year 9999.
+/// After this many milliseconds the timestamps start over, because RFC 3339 ends with the year 9999.
 const SPAN_MS: u64 = 1000 * 365 * 86_400_000;
 
-/// Times have milliseconds, also where these are 0.
+/// Timestamps always have milliseconds, even if these are 0.
 const TIME: Iso8601<TIME_CONFIG> = Iso8601;
 const TIME_CONFIG: EncodedConfig = Config::DEFAULT
     .set_time_precision(TimePrecision::Second {
@@ -43,7 +43,7 @@ const LEVELS: [&str; 4] = ["info", "info", "warn", "error"];
 /// 64 symbols that JSON does not escape: six random bits each.
 const SYMBOLS: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .";
 
-/// Makes events.
+/// Generates the content of events.
 #[derive(Debug)]
 pub(super) struct Content {
     topics: Vec<Topic>,
@@ -83,18 +83,18 @@ impl Content {
         self.payload_bytes
     }
 
-    /// Writes the event's JSON and returns its topic.
+    /// Appends the event's JSON and returns the index of its topic.
     pub fn write(&self, index: u64, out: &mut BytesMut) -> usize {
         let mut random = self.random.clone();
         random.set_stream(index);
         let bits = random.next_u64();
         let topic =
             usize::try_from(below(random.next_u64(), self.topics.len() as u64)).unwrap_or(0);
-        // Each value has bits of its own.
-        let part = |place: u32, bound: u64| ((bits >> (16 * place)) & 0xffff) % bound;
+        // Each value uses separate bits.
+        let value = |slot: u32, bound: u64| ((bits >> (16 * slot)) & 0xffff) % bound;
 
-        let level = LEVELS[usize::try_from(part(1, LEVELS.len() as u64)).unwrap_or(0)];
-        let (host, user, took_ms) = (10 + part(0, 40), part(2, 10_000), part(3, 1_000));
+        let level = LEVELS[usize::try_from(value(1, LEVELS.len() as u64)).unwrap_or(0)];
+        let (host, user, took_ms) = (10 + value(0, 40), value(2, 10_000), value(3, 1_000));
 
         out.put_slice(&self.heads[topic]);
         put(out, format_args!(r#"{index}","timestamp":""#));
@@ -120,14 +120,14 @@ impl Content {
 }
 
 fn put(out: &mut BytesMut, text: fmt::Arguments<'_>) {
-    out.write_fmt(text).expect("it grows as needed");
+    out.write_fmt(text).expect("a buffer grows as needed");
 }
 
 fn timestamp(out: &mut BytesMut, ms: u64) {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
     let time = time.expect("the span ends before the year 9999");
     let written = time.format_into(&mut out.writer(), &TIME);
-    written.expect("it grows as needed, and the offset is UTC");
+    written.expect("a buffer grows as needed, and the offset is UTC");
 }
 
 #[cfg(test)]
@@ -154,9 +154,9 @@ mod tests {
         assert_eq!(last, "3025-05-03T23:59:59.999Z");
     }
 
-    /// The promise that a seed makes the same traffic holds across versions: what is here stays.
+    /// A seed produces the same traffic in every version: this expected value must never change.
     #[test]
-    fn the_first_event_of_seed_0_is_what_it_always_was() {
+    fn the_first_event_of_seed_0_never_changes() {
         let recipe = Recipe {
             seed: 0,
             run_id: "r".to_owned(),

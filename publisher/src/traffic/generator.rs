@@ -1,4 +1,4 @@
-//! Traffic as a source of events.
+//! Generated traffic as a source of events.
 
 use std::convert::Infallible;
 
@@ -7,27 +7,27 @@ use bytes::BytesMut;
 use super::{Position, Traffic};
 use crate::flow::{Sample, Source};
 
-/// Events made at once.
+/// Maximum events per chunk.
 const CHUNK_EVENTS: u64 = 256;
 
-/// Memory is asked for in blocks of so many bytes; one is given back when its last event is confirmed.
+/// Memory is allocated in blocks of this many bytes; a block is freed when its last event is confirmed.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Bytes of an event beside its payload, about: where a block has less, the event begins the next one.
-const AROUND_PAYLOAD_BYTES: usize = 512;
+/// Approximate bytes of an event without its payload: if a block has less space, the event starts the next one.
+const ENVELOPE_BYTES: usize = 512;
 
-/// Makes events from the first position on.
+/// Generates the events of the traffic in order.
 #[derive(Debug)]
 pub struct Generator<'a> {
     traffic: &'a Traffic,
     position: u64,
     end: u64,
-    /// Events are written one behind the other, so that memory is asked for once for many of them.
+    /// Events are written one after another into shared blocks, so that many events need one allocation.
     buffer: BytesMut,
 }
 
 impl<'a> Generator<'a> {
-    /// Makes `count` events, or goes on for ever.
+    /// Generates `count` events, or events without end.
     #[must_use]
     pub fn new(traffic: &'a Traffic, count: Option<u64>) -> Self {
         Self {
@@ -38,7 +38,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Makes the next events, at most `limit`; none at the end.
+    /// Generates the next events, at most `limit`; none at the end.
     pub fn take(&mut self, limit: usize) -> Vec<Sample> {
         let left = (self.end - self.position)
             .min(CHUNK_EVENTS)
@@ -52,9 +52,9 @@ impl<'a> Generator<'a> {
             Position::Duplicate(index) => (index, false),
         };
         self.position += 1;
-        let room = self.traffic.payload_bytes() + AROUND_PAYLOAD_BYTES;
-        if self.buffer.capacity() < room {
-            self.buffer = BytesMut::with_capacity(BLOCK_BYTES.max(room));
+        let space = self.traffic.payload_bytes() + ENVELOPE_BYTES;
+        if self.buffer.capacity() < space {
+            self.buffer = BytesMut::with_capacity(BLOCK_BYTES.max(space));
         }
         let topic = self.traffic.write(index, &mut self.buffer);
         Sample {
@@ -82,7 +82,7 @@ mod tests {
     };
 
     #[tokio::test]
-    async fn it_makes_as_many_events_as_asked_for() {
+    async fn it_generates_exactly_the_requested_events() {
         let traffic = Traffic::new(&Recipe {
             seed: 1,
             run_id: "r".to_owned(),

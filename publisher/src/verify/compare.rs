@@ -1,24 +1,24 @@
-//! The comparison of what was sent with what the aggregator counted. Pure: no clock, no network.
+//! Compares what was sent with what the aggregator counted. Pure: no clock, no network.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
-use crate::sent::Tally;
+use crate::send_stats::Tally;
 
-/// What the aggregator counted, of one topic or of many.
+/// The aggregator's counts, of one topic or of many.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Counts {
-    /// Events that arrived.
+    /// Events received.
     pub received: u64,
-    /// Those of them that were stored.
+    /// Received events that were stored.
     pub unique_processed: u64,
-    /// Those of them whose identity was stored already.
+    /// Received events whose identity was stored before.
     pub duplicate_dropped: u64,
 }
 
 impl Counts {
-    /// What was counted since `before`. Counters never shrink, unless the store is another.
+    /// The increase since `before`. Counters never decrease, except if the store was replaced.
     #[must_use]
     pub fn since(self, before: Self) -> Self {
         Self {
@@ -39,35 +39,35 @@ impl Counts {
     }
 }
 
-/// What must hold.
+/// Which counts are expected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rule {
-    /// The events were made for this run: nothing of them was there before, and every count is exact.
+    /// The events were generated for this run: none was stored before, and every count is exact.
     Fresh {
-        /// Whether the run's topics were there before it began, of an earlier run with the same id.
+        /// Whether the run's topics existed before the run, from an earlier run with the same id.
         was_used_before: bool,
     },
     /// The events may have been stored before.
     Known {
-        /// Exactly so many must be stored that were not before, if it is known how many.
+        /// The exact number of events that must be new to the store, if known.
         unique: Option<u64>,
     },
 }
 
-/// How sent and counted compare.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
-    /// By topic, in the order of their names.
+    /// By topic, sorted by name.
     pub rows: Vec<Row>,
-    /// Over all topics.
+    /// The sum over all topics.
     pub total: Row,
-    /// What does not hold, in sentences for people. Empty where everything does.
+    /// The differences, as messages for the user. Empty if there are none.
     pub problems: Vec<String>,
-    /// Whether less was received than was sent, of some topic: so that it may still be on its way.
+    /// Whether fewer events were received than sent on some topic: they may still arrive.
     pub is_short: bool,
 }
 
-/// Sent and counted, of one topic or of all.
+/// What was sent and counted, of one topic or of all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
     /// The topic's name.
@@ -76,11 +76,11 @@ pub struct Row {
     pub sent: Tally,
     /// What was counted.
     pub counted: Counts,
-    /// Whether it is as it must be.
+    /// Whether the counts are as expected.
     pub agrees: bool,
 }
 
-/// Compares, by topic and over all. `counted` has the topics of `sent`; for a fresh run, all under its prefix.
+/// Compares by topic and in total. `counted` has the topics of `sent`; for a fresh run, all topics with its prefix.
 #[must_use]
 pub fn compare(
     sent: &BTreeMap<String, Tally>,
@@ -96,14 +96,14 @@ pub fn compare(
     let (mut rows, mut problems) = (Vec::new(), Vec::new());
     let mut sent = sent.clone();
     if let Rule::Fresh { .. } = rule {
-        // All that was counted should be of this run: what it did not send is foreign.
+        // Every event under the prefix should be from this run; a topic that it did not send to is foreign.
         for (topic, _) in counted.iter().filter(|(_, counts)| counts.received > 0) {
             sent.entry(topic.clone()).or_default();
         }
     }
     for (topic, tally) in &sent {
         let counts = counted.get(topic).copied().unwrap_or_default();
-        let found = judge(*tally, counts, rule);
+        let found = differences(*tally, counts, rule);
         total.sent.sent += tally.sent;
         total.sent.unique += tally.unique;
         total.sent.possibly_doubled += tally.possibly_doubled;
@@ -129,7 +129,7 @@ pub fn compare(
         total.agrees = false;
         let unique = total.counted.unique_processed;
         problems.push(format!(
-            "stored {unique} events that were not stored before, expected {expected}"
+            "{unique} events were new to the store, expected {expected}"
         ));
     }
     Verdict {
@@ -140,8 +140,8 @@ pub fn compare(
     }
 }
 
-/// What does not hold of one topic.
-fn judge(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
+/// The differences of one topic.
+fn differences(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
     let mut problems = Vec::new();
     let Counts {
         received,
@@ -156,30 +156,29 @@ fn judge(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
         let more = received - most;
         problems.push(match rule {
             Rule::Fresh { was_used_before: true } => format!(
-                "received {more} more than sent: the run id was used before; take another, or none"
+                "received {more} more than sent: the run id was used before; use another one, or omit it"
             ),
             Rule::Fresh { was_used_before: false } if sent.sent == 0 => format!(
-                "received {more}, though this run sent nothing on it: foreign traffic, for somebody else publishes \
-                 under the run's prefix"
+                "received {more}, though this run sent none: foreign traffic, another publisher uses the run's topic prefix"
             ),
             Rule::Fresh { was_used_before: false } => format!(
-                "received {more} more than sent, though the topic is this run's own: somebody else publishes on it, \
-                 or events were counted twice"
+                "received {more} more than sent, though the topic belongs to this run: another publisher uses it, or \
+                 events were counted twice"
             ),
             Rule::Known { .. } => format!(
-                "received {more} more than sent: foreign traffic, for another publisher sent on this topic meanwhile"
+                "received {more} more than sent: foreign traffic, another publisher used this topic meanwhile"
             ),
         });
     }
     if unique_processed + duplicate_dropped != received {
         problems.push(format!(
-            "unique {unique_processed} + duplicates {duplicate_dropped} are not the {received} received"
+            "unique {unique_processed} + duplicates {duplicate_dropped} do not add up to received {received}"
         ));
     }
     let unique = sent.unique;
     match rule {
         Rule::Fresh { .. } if unique_processed != unique => {
-            problems.push(format!("unique {unique_processed}, not {unique}"));
+            problems.push(format!("unique {unique_processed}, expected {unique}"));
         }
         Rule::Known { .. } if unique_processed > unique => problems.push(format!(
             "unique {unique_processed}, though only {unique} distinct identities were sent"
@@ -215,7 +214,7 @@ mod tests {
     }
 
     fn problems(sent: Tally, counted: Counts, rule: Rule) -> String {
-        judge(sent, counted, rule).join("; ")
+        differences(sent, counted, rule).join("; ")
     }
 
     #[test]
@@ -223,12 +222,16 @@ mod tests {
         assert_eq!(problems(tally(10, 7, 0), counts(10, 7, 3), FRESH), "");
         assert!(problems(tally(10, 7, 0), counts(9, 7, 2), FRESH).contains("received 9 of 10"));
         assert!(problems(tally(10, 7, 0), counts(11, 7, 4), FRESH).contains("counted twice"));
-        assert!(problems(tally(10, 7, 0), counts(10, 8, 2), FRESH).contains("unique 8, not 7"));
-        assert!(problems(tally(10, 7, 0), counts(10, 7, 2), FRESH).contains("are not the 10"));
+        assert!(
+            problems(tally(10, 7, 0), counts(10, 8, 2), FRESH).contains("unique 8, expected 7")
+        );
+        assert!(
+            problems(tally(10, 7, 0), counts(10, 7, 2), FRESH).contains("add up to received 10")
+        );
     }
 
     #[test]
-    fn a_run_id_that_was_used_before_is_named() {
+    fn a_reused_run_id_is_reported() {
         let rule = Rule::Fresh {
             was_used_before: true,
         };
@@ -236,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_doubled_may_be_received_but_not_stored() {
+    fn possible_copies_may_be_received_but_not_stored() {
         for received in 10..=12 {
             let counted = counts(received, 7, received - 7);
             assert_eq!(problems(tally(10, 7, 2), counted, FRESH), "");
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_are_compared_one_by_one_and_added_up() {
+    fn topics_are_compared_individually_and_summed() {
         let sent = BTreeMap::from([
             ("a".to_owned(), tally(3, 2, 0)),
             ("b".to_owned(), tally(2, 2, 0)),
@@ -281,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_fresh_run_did_not_send_is_foreign_traffic() {
+    fn events_on_a_topic_that_a_fresh_run_did_not_use_are_foreign_traffic() {
         let sent = BTreeMap::from([("p.1".to_owned(), tally(3, 2, 0))]);
         let counted = HashMap::from([
             ("p.1".to_owned(), counts(3, 2, 1)),
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_events_that_are_stored_can_be_made_exact() {
+    fn an_exact_number_of_new_events_can_be_required() {
         let sent = BTreeMap::from([("a".to_owned(), tally(3, 2, 0))]);
         let counted = HashMap::from([("a".to_owned(), counts(3, 1, 2))]);
         let verdict = |unique| compare(&sent, &counted, Rule::Known { unique });

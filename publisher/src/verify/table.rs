@@ -1,13 +1,13 @@
-//! The table of what was expected and what was counted.
+//! The table of expected and actual counts.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::compare::{Row, Rule, Verdict};
 
-/// Most topics that have a row of their own.
+/// Maximum number of rows, other than the total.
 const ROWS: usize = 20;
 
-/// Sent and counted by topic, then over all.
+/// What was sent and counted by topic, then in total.
 #[must_use]
 pub fn table(verdict: &Verdict, rule: Rule) -> String {
     let mut table = Table::new();
@@ -21,7 +21,7 @@ pub fn table(verdict: &Verdict, rule: Rule) -> String {
         "\ncounted",
         "",
     ]);
-    // Those that differ come first, for they must not be cut off.
+    // Rows that differ come first, so that they are never cut off.
     let mut rows: Vec<_> = verdict.rows.iter().collect();
     rows.sort_by_key(|row| row.agrees);
     let shown = if rows.len() > ROWS { ROWS - 1 } else { ROWS };
@@ -32,7 +32,7 @@ pub fn table(verdict: &Verdict, rule: Rule) -> String {
         table.add_row([format!("… and {more} more")]);
     }
     let total_rule = match rule {
-        // With this many stored, the rest are duplicates.
+        // If the number of stored events is known, all others are duplicates.
         Rule::Known {
             unique: Some(unique),
         } => {
@@ -61,7 +61,7 @@ fn cells(row: &Row, rule: Rule) -> [Cell; 8] {
     let sent = row.sent;
     let duplicates = sent.sent.saturating_sub(sent.unique);
     let doubled = sent.possibly_doubled;
-    // Events that are in the stream twice, perhaps, are received and are duplicates then.
+    // Possible copies in the stream would be received as duplicates.
     let up_to = |least: u64| match doubled {
         0 => least.to_string(),
         more => format!("{least}-{}", least + more),
@@ -75,7 +75,7 @@ fn cells(row: &Row, rule: Rule) -> [Cell; 8] {
     };
     let counted = row.counted;
     [
-        // A topic may hold any character, also those that move the cursor.
+        // A topic may contain any character, including those that move the cursor.
         Cell::new(row.topic.escape_debug()),
         Cell::new(up_to(sent.sent)),
         Cell::new(counted.received),
@@ -95,7 +95,7 @@ mod tests {
         super::compare::{Counts, compare},
         *,
     };
-    use crate::sent::Tally;
+    use crate::send_stats::Tally;
 
     fn verdict(topics: u64, rule: Rule) -> Verdict {
         let tally = Tally {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn totals_stand_last_as_expected_and_as_counted() {
+    fn the_last_row_is_the_total_expected_and_counted() {
         let rule = Rule::Fresh {
             was_used_before: false,
         };
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_topics_those_that_differ_are_shown() {
+    fn of_many_topics_those_that_differ_are_listed() {
         let rule = Rule::Fresh {
             was_used_before: false,
         };

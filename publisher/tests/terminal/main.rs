@@ -1,15 +1,15 @@
-//! stats, query and tail as a shell sees them, against a server whose every byte is given.
+//! stats, query and tail as a shell sees them, against a server with scripted answers.
 
 mod running;
 mod server;
 
 use self::{
     running::{Running, start, start_read_until},
-    server::{answer, begun, serve, target},
+    server::{answer, partial, serve, target},
 };
 
 #[test]
-fn stats_are_printed_as_they_came() {
+fn stats_are_printed_unchanged() {
     let json = r#"{"received": 20003, "rate":1.50,"topics":["é"]}"#;
     let (url, server) = serve(vec![answer("200 OK", "application/json", json)]);
     let ended = start(&["stats"], &url).end();
@@ -18,7 +18,7 @@ fn stats_are_printed_as_they_came() {
 }
 
 #[test]
-fn a_query_asks_for_what_the_flags_say_and_prints_the_lines() {
+fn a_query_sends_its_flags_as_parameters_and_prints_the_lines() {
     let (url, server) = serve(vec![answer(
         "200 OK",
         "application/x-ndjson",
@@ -51,8 +51,8 @@ fn a_query_asks_for_what_the_flags_say_and_prints_the_lines() {
 }
 
 #[test]
-fn an_answer_that_is_cut_off_is_a_failure_and_no_line_is_printed_in_part() {
-    let part = begun("application/x-ndjson", "{\"a\":1}\n{\"a\":");
+fn a_truncated_answer_is_a_failure_and_no_partial_line_is_printed() {
+    let part = partial("application/x-ndjson", "{\"a\":1}\n{\"a\":");
     let (url, server) = serve(vec![part]);
     let running = start(&["query"], &url);
     assert_eq!(Running::next(&running.stdout), "{\"a\":1}");
@@ -60,26 +60,26 @@ fn an_answer_that_is_cut_off_is_a_failure_and_no_line_is_printed_in_part() {
     let (code, stdout, stderr) = running.end();
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     assert!(
-        stderr.starts_with("error: the answer broke off (")
-            && stderr.ends_with("): the output is not whole\n"),
+        stderr.starts_with("error: the answer ended early (")
+            && stderr.ends_with("): the output is incomplete\n"),
         "{stderr}"
     );
 }
 
 #[test]
-fn a_query_that_is_stopped_is_not_whole() {
-    let (url, server) = serve(vec![begun("application/x-ndjson", "{}\n")]);
+fn a_stopped_query_is_reported_as_incomplete() {
+    let (url, server) = serve(vec![partial("application/x-ndjson", "{}\n")]);
     let running = start(&["query"], &url);
     assert_eq!(Running::next(&running.stdout), "{}");
     running.interrupt();
     let (code, _, stderr) = running.end();
     assert_eq!(code, Some(1));
-    assert_eq!(stderr, "error: stopped early: the output is not whole\n");
+    assert_eq!(stderr, "error: stopped early: the output is incomplete\n");
     drop(server.join().unwrap());
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong() {
+fn a_refusal_is_printed_with_its_errors() {
     let problem = r#"{"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query is not valid",
         "errors":[{"index":null,"field":"limit","code":"range","message":"must be at least 1"}],"errors_total":1}"#;
     for command in ["query", "tail"] {
@@ -92,7 +92,7 @@ fn a_refusal_says_what_is_wrong() {
         assert_eq!((code, stdout.as_str()), (Some(1), ""));
         assert!(
             stderr.ends_with(
-                "answers 422 Unprocessable Entity: Not valid: the query is not valid\n  limit: must be at least 1\n"
+                "responded with 422 Unprocessable Entity: Not valid: the query is not valid\n  limit: must be at least 1\n"
             ),
             "{stderr}"
         );
@@ -101,17 +101,17 @@ fn a_refusal_says_what_is_wrong() {
 }
 
 #[test]
-fn who_is_no_aggregator_or_away_is_a_failure_in_one_line() {
+fn another_server_or_none_is_a_failure_in_one_line() {
     let page = answer("200 OK", "text/html", "<html>\n");
     let (url, _server) = serve(vec![page.clone(), page.clone(), page]);
     for command in ["stats", "query", "tail"] {
-        for (url, said) in [
+        for (url, expected) in [
             (url.as_str(), "is this the aggregator's address?"),
             ("http://127.0.0.1:1", "Connection refused"),
         ] {
             let (code, stdout, stderr) = start(&[command], url).end();
             assert_eq!((code, stdout.as_str()), (Some(1), ""), "{command}");
-            assert!(stderr.contains(said), "{command}: {stderr}");
+            assert!(stderr.contains(expected), "{command}: {stderr}");
             assert_eq!(stderr.lines().count(), 1, "{stderr}");
         }
     }
@@ -121,7 +121,7 @@ fn who_is_no_aggregator_or_away_is_a_failure_in_one_line() {
 fn tail_prints_events_and_says_what_it_missed_until_ctrl_c() {
     let events = "id: 1\ndata: {\"a\":1}\n\n: still here\n\nevent: event\nid: 2\ndata: {\"a\":2}\n\n\
                   event: missed\ndata: {\"missed\":7,\"from\":3}\n\nevent: later\ndata: {}\n\nid: 3\ndata: {\"a\":3}\n\n";
-    let (url, server) = serve(vec![begun("text/event-stream", events)]);
+    let (url, server) = serve(vec![partial("text/event-stream", events)]);
     let running = start(&["tail", "--topic", "a b"], &url);
     for line in ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"] {
         assert_eq!(Running::next(&running.stdout), line);
@@ -131,7 +131,7 @@ fn tail_prints_events_and_says_what_it_missed_until_ctrl_c() {
     assert_eq!((code, stdout.as_str()), (Some(0), ""));
     assert_eq!(
         stderr,
-        "missed 7 events: reading slower than they come in; GET /events has them\n"
+        "missed 7 events: reading more slowly than events are stored; GET /events has them\n"
     );
     assert_eq!(
         target(&server.join().unwrap().0[0]),
@@ -140,15 +140,15 @@ fn tail_prints_events_and_says_what_it_missed_until_ctrl_c() {
 }
 
 #[test]
-fn tail_connects_again_and_goes_on_after_the_last_event_printed() {
+fn tail_reconnects_and_continues_after_the_last_event_printed() {
     let (url, server) = serve(vec![
-        // The last event has no end: it is not printed, and comes again.
-        begun(
+        // The last event is incomplete: it is not printed, and is sent again.
+        partial(
             "text/event-stream",
             "id: one\ndata: 1\n\ndata: 2\n\nid: two\ndata: 3\n",
         ),
         answer("503 Service Unavailable", "text/plain", "starting"),
-        begun("text/event-stream", "id: two\ndata: 3\n\n"),
+        partial("text/event-stream", "id: two\ndata: 3\n\n"),
     ]);
     let running = start(&["tail"], &url);
     for line in ["1", "2", "3"] {
@@ -157,21 +157,21 @@ fn tail_connects_again_and_goes_on_after_the_last_event_printed() {
     running.interrupt();
     let (code, _, stderr) = running.end();
     assert_eq!(code, Some(0));
-    let said: Vec<_> = stderr.lines().collect();
-    assert_eq!(said.len(), 2, "{stderr}");
-    assert!(said[0].starts_with("lost the connection ("), "{stderr}");
-    assert_eq!(said[1], "connected again");
-    let (asked, _) = server.join().unwrap();
-    assert!(!asked[0].contains("last-event-id"), "{}", asked[0]);
-    for head in &asked[1..] {
+    let lines: Vec<_> = stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{stderr}");
+    assert!(lines[0].starts_with("lost the connection ("), "{stderr}");
+    assert_eq!(lines[1], "connected again");
+    let (heads, _) = server.join().unwrap();
+    assert!(!heads[0].contains("last-event-id"), "{}", heads[0]);
+    for head in &heads[1..] {
         assert!(head.contains("last-event-id: one\r\n"), "{head}");
     }
 }
 
 #[test]
-fn tail_ends_where_it_is_refused_after_a_lost_connection() {
+fn tail_ends_if_it_is_refused_after_a_lost_connection() {
     let (url, server) = serve(vec![
-        begun("text/event-stream", "id: 1\ndata: 1\n\n"),
+        partial("text/event-stream", "id: 1\ndata: 1\n\n"),
         answer("404 Not Found", "text/plain", ""),
     ]);
     let (code, stdout, stderr) = start(&["tail"], &url).end();
@@ -181,12 +181,12 @@ fn tail_ends_where_it_is_refused_after_a_lost_connection() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_the_end_of_it_also_while_nothing_comes() {
+fn it_ends_when_its_reader_goes_away_even_while_nothing_arrives() {
     for (command, kind, body) in [
         ("tail", "text/event-stream", "data: 1\n\n"),
         ("query", "application/x-ndjson", "1\n"),
     ] {
-        let (url, server) = serve(vec![begun(kind, body)]);
+        let (url, server) = serve(vec![partial(kind, body)]);
         let ended = start_read_until(1, &[command], &url).end();
         assert_eq!(ended, (Some(0), "1\n".to_owned(), String::new()));
         drop(server.join().unwrap());

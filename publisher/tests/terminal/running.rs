@@ -1,4 +1,4 @@
-//! The built program while it runs.
+//! The built program as a running process.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -10,22 +10,22 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Longest time for anything that is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Maximum time for every wait.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The program, and what it says, line by line.
+/// The program and its output, line by line.
 pub struct Running {
     child: Child,
     pub stdout: Receiver<String>,
     stderr: Receiver<String>,
 }
 
-/// Starts it with none of the environment's settings.
+/// Starts it with an empty environment.
 pub fn start(arguments: &[&str], url: &str) -> Running {
     start_read_until(usize::MAX, arguments, url)
 }
 
-/// Starts it with a reader that goes away after so many lines, as `head` does.
+/// Starts it with a reader that goes away after this many lines, as `head` does.
 pub fn start_read_until(most: usize, arguments: &[&str], url: &str) -> Running {
     let mut child = Command::new(env!("CARGO_BIN_EXE_publisher"))
         .args(arguments)
@@ -44,12 +44,12 @@ pub fn start_read_until(most: usize, arguments: &[&str], url: &str) -> Running {
 }
 
 impl Running {
-    /// The next line of it.
+    /// The next line.
     pub fn next(lines: &Receiver<String>) -> String {
-        lines.recv_timeout(PATIENCE).expect("another line")
+        lines.recv_timeout(TIMEOUT).expect("another line")
     }
 
-    /// What Ctrl-C does.
+    /// Sends SIGINT, as Ctrl-C does.
     pub fn interrupt(&self) {
         kill_process(Pid::from_child(&self.child), Signal::INT).unwrap();
     }
@@ -79,10 +79,10 @@ fn lines(from: impl Read + Send + 'static, most: usize) -> Receiver<String> {
 fn rest(lines: &Receiver<String>) -> String {
     let mut all = String::new();
     loop {
-        match lines.recv_timeout(PATIENCE) {
+        match lines.recv_timeout(TIMEOUT) {
             Ok(line) => all.extend([&line, "\n"]),
             Err(RecvTimeoutError::Disconnected) => return all,
-            Err(RecvTimeoutError::Timeout) => panic!("it does not end"),
+            Err(RecvTimeoutError::Timeout) => panic!("the program does not exit"),
         }
     }
 }

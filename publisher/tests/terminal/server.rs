@@ -1,4 +1,4 @@
-//! A server whose every byte is given.
+//! A server with scripted answers.
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
     thread::{JoinHandle, spawn},
 };
 
-/// What was asked, and the last connection, which is open until it is dropped.
+/// The heads of the requests, and the last connection, which is open until it is dropped.
 type Served = (Vec<String>, Option<TcpStream>);
 
 /// Answers each connection in turn, closes all but the last, and returns the heads of the requests.
@@ -14,16 +14,16 @@ pub fn serve(answers: Vec<String>) -> (String, JoinHandle<Served>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let server = spawn(move || {
-        let (mut asked, mut last) = (Vec::new(), None);
+        let (mut heads, mut last) = (Vec::new(), None);
         for answer in answers {
-            // Closed before the next is waited for.
+            // Close it before waiting for the next one.
             drop(last.take());
             let (mut stream, _) = listener.accept().unwrap();
-            asked.push(head(&mut stream));
+            heads.push(head(&mut stream));
             stream.write_all(answer.as_bytes()).unwrap();
             last = Some(stream);
         }
-        (asked, last)
+        (heads, last)
     });
     (url, server)
 }
@@ -43,7 +43,7 @@ pub fn target(head: &str) -> &str {
     head.split(' ').nth(1).unwrap()
 }
 
-/// An answer that is whole.
+/// A complete answer.
 pub fn answer(status: &str, kind: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -51,8 +51,8 @@ pub fn answer(status: &str, kind: &str, body: &str) -> String {
     )
 }
 
-/// An answer of which another part is to come, in chunks.
-pub fn begun(kind: &str, body: &str) -> String {
+/// The first chunk of an answer that does not end.
+pub fn partial(kind: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ntransfer-encoding: chunked\r\n\r\n{length:x}\r\n{body}\r\n"

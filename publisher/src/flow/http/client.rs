@@ -1,6 +1,6 @@
-//! One connection to the aggregator, made anew where it broke, with one request under way at a time.
+//! One connection to the aggregator, with one request in flight at a time. It reconnects after a failure.
 //!
-//! It stands directly on hyper: a client with a pool costs more than the server that it measures.
+//! It uses hyper directly: a client with a connection pool costs more than the server it measures.
 
 use std::{pin::pin, time::Duration};
 
@@ -15,18 +15,18 @@ use hyper_util::rt::TokioIo;
 use reqwest::Url;
 use tokio::{net::TcpStream, time::timeout};
 
-/// Longest time for a connection.
+/// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Longest time for one answer; the aggregator itself gives up after 20 s.
+/// Maximum time for an answer; the aggregator itself gives up after 20 s.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no answer.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Failed {
+pub enum ClientError {
     /// The request was not sent.
     Unsent(String),
-    /// The request was sent, or a part of it.
+    /// The request was sent at least in part.
     Unanswered(String),
 }
 
@@ -37,31 +37,31 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// A connection.
+/// A client with one connection.
 #[derive(Debug)]
 pub struct Client {
     host: String,
     port: u16,
-    /// As the `Host` header has it.
+    /// The value of the `Host` header.
     authority: String,
-    /// What the address has for a path, without the slash at its end.
+    /// The path of the address, without a trailing slash.
     base: String,
-    open: Option<Open>,
+    open: Option<OpenConnection>,
 }
 
-/// A connection that is there. It is driven while a request is under way, so that nothing runs beside.
+/// An open connection. It is driven only while a request is in flight, so there is no background task.
 #[derive(Debug)]
-struct Open {
+struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
     driver: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
 }
 
 impl Client {
-    /// To the aggregator at this address, which need not be there yet.
+    /// A client of the aggregator at this address, which need not be running yet.
     #[must_use]
     pub fn new(url: &Url) -> Self {
         Self {
-            // An IPv6 address stands in brackets in a URL, and without them where it is connected to.
+            // An IPv6 address has brackets in a URL, but not when connecting to it.
             host: url
                 .host_str()
                 .unwrap_or_default()
@@ -77,32 +77,39 @@ impl Client {
     /// Sends JSON.
     ///
     /// # Errors
-    /// Where no answer came.
-    pub async fn post(&mut self, path: &str, json: Bytes) -> Result<Answer, Failed> {
-        self.ask(Method::POST, path, json).await
+    /// If there is no answer.
+    pub async fn post(&mut self, path: &str, json: Bytes) -> Result<Answer, ClientError> {
+        self.request(Method::POST, path, json).await
     }
 
-    /// Asks.
+    /// Sends a GET request.
     ///
     /// # Errors
-    /// Where no answer came.
-    pub async fn get(&mut self, path: &str) -> Result<Answer, Failed> {
-        self.ask(Method::GET, path, Bytes::new()).await
+    /// If there is no answer.
+    pub async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
+        self.request(Method::GET, path, Bytes::new()).await
     }
 
-    async fn ask(&mut self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failed> {
+    async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
         let request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::HOST, &self.authority)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
-            .map_err(|err| Failed::Unsent(err.to_string()))?;
+            .map_err(|err| ClientError::Unsent(err.to_string()))?;
         let open = self.connected().await?;
         let answered = timeout(ANSWER_TIMEOUT, open.exchange(request)).await;
         let answered = answered.unwrap_or_else(|_| {
             let seconds = ANSWER_TIMEOUT.as_secs();
-            Err(Failed::Unanswered(format!("no answer for {seconds} s")))
+            Err(ClientError::Unanswered(format!(
+                "no answer within {seconds} s"
+            )))
         });
         if answered.is_err() {
             self.open = None;
@@ -110,7 +117,7 @@ impl Client {
         answered
     }
 
-    async fn connected(&mut self) -> Result<&mut Open, Failed> {
+    async fn connected(&mut self) -> Result<&mut OpenConnection, ClientError> {
         let mut usable = None;
         if let Some(mut open) = self.open.take()
             && open.is_usable().await
@@ -120,28 +127,31 @@ impl Client {
         let open = if let Some(open) = usable {
             open
         } else {
-            let connecting = timeout(CONNECT_TIMEOUT, Open::connect(&self.host, self.port));
+            let connecting = timeout(
+                CONNECT_TIMEOUT,
+                OpenConnection::connect(&self.host, self.port),
+            );
             let connected = connecting.await.unwrap_or_else(|_| {
                 let seconds = CONNECT_TIMEOUT.as_secs();
                 Err(format!("no connection within {seconds} s"))
             });
-            connected.map_err(Failed::Unsent)?
+            connected.map_err(ClientError::Unsent)?
         };
         Ok(self.open.insert(open))
     }
 }
 
-impl Open {
+impl OpenConnection {
     async fn connect(host: &str, port: u16) -> Result<Self, String> {
         let stream = TcpStream::connect((host, port)).await;
         let stream = stream.map_err(|err| err.to_string())?;
         stream.set_nodelay(true).map_err(|err| err.to_string())?;
-        let shaken = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, driver) = shaken.map_err(|err| err.to_string())?;
+        let handshake = http1::handshake(TokioIo::new(stream)).await;
+        let (sender, driver) = handshake.map_err(|err| err.to_string())?;
         Ok(Self { sender, driver })
     }
 
-    /// Whether the peer has not closed it meanwhile, as it does with connections that are idle.
+    /// Whether the peer has kept it open; it closes idle connections.
     async fn is_usable(&mut self) -> bool {
         let Self { sender, driver } = self;
         tokio::select! {
@@ -151,7 +161,7 @@ impl Open {
         }
     }
 
-    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, Failed> {
+    async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let Self { sender, driver } = self;
         let exchange = async {
             let answer = sender.send_request(request).await?;
@@ -163,14 +173,14 @@ impl Open {
         let answered: hyper::Result<_> = tokio::select! {
             biased;
             answered = &mut exchange => answered,
-            // The answer may be there all the same, if the peer closed after it.
+            // The answer may be complete even if the peer closed the connection after it.
             _ = driver => exchange.await,
         };
         answered.map_err(|err| {
             if err.is_canceled() {
-                Failed::Unsent(err.to_string())
+                ClientError::Unsent(err.to_string())
             } else {
-                Failed::Unanswered(err.to_string())
+                ClientError::Unanswered(err.to_string())
             }
         })
     }
@@ -185,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    /// Takes as many connections as there are lists, and gives these answers on each before it closes it.
+    /// Accepts one connection for each list, sends its answers, and closes it.
     async fn server(connections: Vec<Vec<&'static str>>) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/base/", listener.local_addr().unwrap());
@@ -207,13 +217,13 @@ mod tests {
 
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
 
-    async fn post(client: &mut Client) -> Result<(u16, Bytes), Failed> {
+    async fn post(client: &mut Client) -> Result<(u16, Bytes), ClientError> {
         let answered = client.post("/publish", Bytes::from("{}")).await;
         answered.map(|answer| (answer.status.as_u16(), answer.body))
     }
 
     #[tokio::test]
-    async fn one_connection_carries_one_request_after_the_other() {
+    async fn one_connection_carries_several_requests() {
         let full = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
         let url = server(vec![vec![OK, full, OK]]).await;
         let mut client = Client::new(&url);
@@ -223,7 +233,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_closed_is_made_anew() {
+    async fn a_closed_connection_is_replaced() {
         let last = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
         let url = server(vec![vec![last], vec![OK]]).await;
         let mut client = Client::new(&url);
@@ -232,12 +242,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_not_sent_is_told_from_what_was_not_answered() {
+    async fn an_unsent_request_differs_from_an_unanswered_one() {
         let url = server(vec![vec![""]]).await;
         let mut client = Client::new(&url);
-        let lost = post(&mut client).await;
-        assert!(matches!(lost, Err(Failed::Unanswered(_))), "{lost:?}");
-        let away = post(&mut client).await;
-        assert!(matches!(away, Err(Failed::Unsent(_))), "{away:?}");
+        let unanswered = post(&mut client).await;
+        assert!(
+            matches!(unanswered, Err(ClientError::Unanswered(_))),
+            "{unanswered:?}"
+        );
+        let unsent = post(&mut client).await;
+        assert!(matches!(unsent, Err(ClientError::Unsent(_))), "{unsent:?}");
     }
 }

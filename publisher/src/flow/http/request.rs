@@ -1,4 +1,4 @@
-//! Requests: generated events, paced, in bodies.
+//! Requests: paced, generated events as bodies of `POST /publish`.
 
 use bytes::Bytes;
 use shared::message;
@@ -9,29 +9,29 @@ use crate::{
         Sample,
         pace::{Pace, Rate},
     },
-    sent::Tally,
+    send_stats::Tally,
     traffic::Generator,
 };
 
-/// Where requests come from.
+/// Produces the requests.
 #[derive(Debug)]
-pub(super) struct Intake<'a> {
+pub(super) struct RequestSource<'a> {
     generator: Generator<'a>,
     pace: Pace,
     events_per_request: usize,
     is_at_end: bool,
 }
 
-/// Events that travel together.
+/// Events that are sent together.
 #[derive(Debug)]
 pub(super) struct Request {
     /// One event, or an array of them.
     pub body: Bytes,
-    /// The topic of each, and whether its identity comes for the first time.
+    /// The topic of each event, and whether it is the first with its identity.
     events: Vec<(usize, bool)>,
 }
 
-impl<'a> Intake<'a> {
+impl<'a> RequestSource<'a> {
     pub fn new(generator: Generator<'a>, rate: Rate, events_per_request: usize) -> Self {
         Self {
             generator,
@@ -41,8 +41,8 @@ impl<'a> Intake<'a> {
         }
     }
 
-    /// The next request, once an event is due; none at the end. Nothing is lost where the future is dropped before it
-    /// is ready.
+    /// The next request, once an event is due; `None` at the end. Cancel safe: no event is lost if the future is dropped
+    /// before it completes.
     pub async fn next(&mut self) -> Option<Request> {
         let allowance = loop {
             let now = Instant::now();
@@ -61,7 +61,7 @@ impl<'a> Intake<'a> {
             }
             samples.extend(more);
         }
-        self.pace.sent(samples.len());
+        self.pace.record(samples.len());
         Request::new(&samples)
     }
 
@@ -72,7 +72,7 @@ impl<'a> Intake<'a> {
 }
 
 impl Request {
-    /// None without events.
+    /// `None` without events.
     fn new(samples: &[Sample]) -> Option<Self> {
         let body = match samples {
             [] => return None,
@@ -94,7 +94,7 @@ impl Request {
         self.events.len() as u64
     }
 
-    /// Each event's topic and what it adds to it, where so many copies of the request may be stored in addition.
+    /// Each event's topic and its contribution to the tally, given how many extra copies of the request may be stored.
     pub fn tallies(&self, copies: u64) -> impl Iterator<Item = (usize, Tally)> + '_ {
         self.events.iter().map(move |(topic, is_new)| {
             let tally = Tally {
@@ -125,16 +125,17 @@ mod tests {
     async fn requests(count: u64, events_per_request: usize) -> (Vec<Request>, bool) {
         let traffic = traffic();
         let generator = Generator::new(&traffic, Some(count));
-        let mut intake = Intake::new(generator, Rate::parse("0").unwrap(), events_per_request);
+        let mut source =
+            RequestSource::new(generator, Rate::parse("0").unwrap(), events_per_request);
         let mut requests = Vec::new();
-        while let Some(request) = intake.next().await {
+        while let Some(request) = source.next().await {
             requests.push(request);
         }
-        (requests, intake.is_at_end())
+        (requests, source.is_at_end())
     }
 
     #[tokio::test]
-    async fn events_are_cut_into_requests_until_the_last() {
+    async fn events_are_split_into_requests_until_the_end() {
         let (requests, is_at_end) = requests(1_000, 300).await;
         let sizes: Vec<_> = requests.iter().map(Request::events).collect();
         assert_eq!(sizes, [300, 300, 300, 100]);
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_single_event_is_its_own_body() {
+    async fn a_single_event_is_sent_without_an_array() {
         let (requests, _) = requests(2, 1).await;
         assert_eq!(requests.len(), 2);
         assert!(
@@ -164,14 +165,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_a_rate_no_more_is_sent_than_is_due() {
+    async fn with_a_rate_only_due_events_are_sent() {
         let traffic = traffic();
         let generator = Generator::new(&traffic, None);
-        let mut intake = Intake::new(generator, Rate::parse("100").unwrap(), 10);
+        let mut source = RequestSource::new(generator, Rate::parse("100").unwrap(), 10);
         let start = Instant::now();
         let mut events = 0;
         while events < 5 {
-            events += intake.next().await.unwrap().events();
+            events += source.next().await.unwrap().events();
         }
         assert!(start.elapsed() >= std::time::Duration::from_millis(40));
     }

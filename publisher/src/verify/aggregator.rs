@@ -1,4 +1,4 @@
-//! Questions to the aggregator, over HTTP.
+//! Queries to the aggregator over HTTP: `GET /stats` and `GET /topics`.
 
 use std::collections::HashMap;
 
@@ -8,50 +8,55 @@ use serde::{Deserialize, de::DeserializeOwned};
 use super::compare::Counts;
 use crate::api::{Api, ApiError};
 
-/// Topics asked for at once.
-const PAGE: &str = "1000";
+/// Topics per page.
+const PAGE_LIMIT: &str = "1000";
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// It may answer later.
+pub enum QueryError {
+    /// A later request may succeed.
     #[error("{0}")]
-    Away(String),
-    /// It answers, but as no aggregator does.
-    #[error("{url} answers {found}: is this the aggregator's address?")]
-    Foreign {
-        /// What was asked.
+    Unavailable(String),
+    /// The answer is not from an aggregator.
+    #[error("{url} responded with {found}: is this the aggregator's address?")]
+    NotAnAggregator {
+        /// The request's host, port and path.
         url: String,
-        /// What came back.
+        /// What the answer was.
         found: String,
     },
 }
 
-impl From<ApiError> for AskError {
+impl From<ApiError> for QueryError {
     fn from(err: ApiError) -> Self {
-        let is_passing = err.is_passing();
+        let is_transient = err.is_transient();
         match err {
-            ApiError::Away { reason, .. } => Self::Away(reason),
-            ApiError::Refused { status, .. } if is_passing => {
-                Self::Away(format!("it answers {status}"))
+            ApiError::Unreachable { reason, .. } => Self::Unavailable(reason),
+            ApiError::Refused { status, .. } if is_transient => {
+                Self::Unavailable(format!("it responded with {status}"))
             }
-            ApiError::Refused { place, status, .. } => Self::Foreign {
-                url: place,
+            ApiError::Refused {
+                endpoint, status, ..
+            } => Self::NotAnAggregator {
+                url: endpoint,
                 found: status.to_string(),
             },
-            ApiError::Foreign { place, found } => Self::Foreign { url: place, found },
+            ApiError::NotAnAggregator { endpoint, found } => Self::NotAnAggregator {
+                url: endpoint,
+                found,
+            },
         }
     }
 }
 
-/// What `/stats` says, as far as it matters here.
+/// The members of `GET /stats` that verification needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Stats {
-    /// Events that arrived.
+    /// Events received.
     pub received: u64,
-    /// Those of them that could not be stored as events.
+    /// Received events that were rejected.
     pub rejected: u64,
-    /// Messages in the stream that are not applied yet; none while that is not known.
+    /// Messages in the stream that are not applied yet; `None` while unknown.
     pub pending: Option<u64>,
 }
 
@@ -68,53 +73,56 @@ struct TopicCounts {
     counts: Counts,
 }
 
-/// An aggregator.
+/// A client for one aggregator.
 #[derive(Debug)]
 pub struct Aggregator {
     api: Api,
 }
 
 impl Aggregator {
-    /// The one at this address, which need not be there yet.
+    /// A client of the aggregator at this address, which need not be running yet.
     ///
     /// # Errors
-    /// Where the system lacks what HTTP needs.
+    /// If the HTTP client cannot be set up on this system.
     pub fn new(address: &Url) -> reqwest::Result<Self> {
         Ok(Self {
             api: Api::new(address)?,
         })
     }
 
-    /// How far it is.
+    /// The current stats.
     ///
     /// # Errors
-    /// As [`AskError`] tells.
-    pub async fn stats(&self) -> Result<Stats, AskError> {
+    /// [`QueryError`].
+    pub async fn stats(&self) -> Result<Stats, QueryError> {
         self.get("stats", &[]).await
     }
 
-    /// The counts of those topics that `wanted` names.
+    /// The counts of the selected topics.
     ///
     /// # Errors
-    /// As [`AskError`] tells.
-    pub async fn topics(&self, wanted: &Wanted) -> Result<HashMap<String, Counts>, AskError> {
+    /// [`QueryError`].
+    pub async fn topics(
+        &self,
+        selection: &TopicSelection,
+    ) -> Result<HashMap<String, Counts>, QueryError> {
         let mut found = HashMap::new();
-        let mut cursor = wanted.start();
+        let mut cursor = selection.start();
         loop {
-            let mut query = vec![("limit", PAGE)];
+            let mut query = vec![("limit", PAGE_LIMIT)];
             query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
             let page: Topics = self.get("topics", &query).await?;
             let is_last = page
                 .topics
                 .last()
-                .is_some_and(|last| wanted.is_behind(&last.topic));
-            let named = page
+                .is_some_and(|last| selection.is_complete_at(&last.topic));
+            let selected = page
                 .topics
                 .into_iter()
-                .filter(|topic| wanted.names(&topic.topic));
-            found.extend(named.map(|topic| (topic.topic, topic.counts)));
+                .filter(|topic| selection.contains(&topic.topic));
+            found.extend(selected.map(|topic| (topic.topic, topic.counts)));
             match page.next_cursor {
-                // A cursor that does not move would be asked for for ever.
+                // A cursor that does not advance would loop forever.
                 Some(next) if !is_last && cursor.as_ref() != Some(&next) => cursor = Some(next),
                 _ => return Ok(found),
             }
@@ -125,26 +133,26 @@ impl Aggregator {
         &self,
         path: &str,
         query: &[(&str, &str)],
-    ) -> Result<T, AskError> {
+    ) -> Result<T, QueryError> {
         let url = self.api.url(path, query);
         let body = self.api.read(url.clone()).await?;
         serde_json::from_slice(&body).map_err(|err| {
-            ApiError::foreign(&url, format!("something else than expected ({err})")).into()
+            ApiError::not_an_aggregator(&url, format!("an unexpected body ({err})")).into()
         })
     }
 }
 
 /// The topics whose counts matter.
 #[derive(Debug, Clone)]
-pub enum Wanted {
-    /// All whose names begin so. In the order of names they are neighbours.
+pub enum TopicSelection {
+    /// All topics with this prefix. They are adjacent in the order of names.
     Prefix(String),
-    /// These, in the order of names.
+    /// These topics, sorted by name.
     Names(Vec<String>),
 }
 
-impl Wanted {
-    /// A name just before all that are wanted, in the order of their bytes.
+impl TopicSelection {
+    /// A name just before the first selected one, in byte order.
     fn start(&self) -> Option<String> {
         let first = match self {
             Self::Prefix(prefix) => Some(prefix),
@@ -158,7 +166,7 @@ impl Wanted {
         Some(before)
     }
 
-    fn names(&self, topic: &str) -> bool {
+    fn contains(&self, topic: &str) -> bool {
         match self {
             Self::Prefix(prefix) => topic.starts_with(prefix),
             Self::Names(names) => names
@@ -167,8 +175,8 @@ impl Wanted {
         }
     }
 
-    /// Whether all that are wanted come before this name.
-    fn is_behind(&self, topic: &str) -> bool {
+    /// Whether no selected topic sorts after this name.
+    fn is_complete_at(&self, topic: &str) -> bool {
         match self {
             Self::Prefix(prefix) => !topic.starts_with(prefix) && topic > prefix.as_str(),
             Self::Names(names) => names.last().is_none_or(|last| topic >= last.as_str()),
@@ -185,14 +193,14 @@ mod tests {
 
     use super::*;
 
-    /// Answers each request in turn, and returns what was asked.
+    /// Answers each request in turn, and returns the request targets.
     async fn aggregator(
         answers: Vec<(&'static str, String)>,
     ) -> (Aggregator, tokio::task::JoinHandle<Vec<String>>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = tokio::spawn(async move {
-            let mut asked = Vec::new();
+            let mut targets = Vec::new();
             for (status, body) in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut request = Vec::new();
@@ -200,14 +208,14 @@ mod tests {
                     request.push(stream.read_u8().await.unwrap());
                 }
                 let head = String::from_utf8(request).unwrap();
-                asked.push(head.split(' ').nth(1).unwrap().to_owned());
+                targets.push(head.split(' ').nth(1).unwrap().to_owned());
                 let length = body.len();
                 let answer = format!(
                     "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
                 );
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
-            asked
+            targets
         });
         (Aggregator::new(&Url::parse(&url).unwrap()).unwrap(), server)
     }
@@ -235,12 +243,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pages_are_asked_for_until_the_last_that_matters() {
+    async fn pages_are_requested_until_the_last_selected_topic() {
         let pages = vec![page(&["a", "b c"], r#""b c""#), page(&["d", "e"], r#""e""#)];
         let (aggregator, server) = aggregator(pages).await;
-        let wanted = Wanted::Names(vec!["b c".to_owned(), "d".to_owned()]);
+        let selection = TopicSelection::Names(vec!["b c".to_owned(), "d".to_owned()]);
         assert_eq!(
-            names(aggregator.topics(&wanted).await.unwrap()),
+            names(aggregator.topics(&selection).await.unwrap()),
             ["b c", "d"]
         );
         assert_eq!(
@@ -253,12 +261,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn topics_with_a_prefix_are_asked_for_from_there() {
+    async fn paging_of_a_prefix_starts_just_before_it() {
         let (aggregator, server) = aggregator(vec![page(&["p.1", "p.2"], "null")]).await;
         assert_eq!(
             names(
                 aggregator
-                    .topics(&Wanted::Prefix("p.".to_owned()))
+                    .topics(&TopicSelection::Prefix("p.".to_owned()))
                     .await
                     .unwrap()
             ),
@@ -272,17 +280,18 @@ mod tests {
 
     #[test]
     fn paging_starts_just_before_the_first_name() {
-        let start = |first: &str| Wanted::Names(vec![first.to_owned(), "z".to_owned()]).start();
+        let start =
+            |first: &str| TopicSelection::Names(vec![first.to_owned(), "z".to_owned()]).start();
         for first in ["a", "ab", "é", "\u{e000}", "\u{1}", "\0", "a\0"] {
             let start = start(first).unwrap();
             assert!(start.as_str() < first, "{first:?}");
         }
         assert!(start("t500").unwrap().as_str() > "t499");
-        assert_eq!(Wanted::Names(Vec::new()).start(), None);
+        assert_eq!(TopicSelection::Names(Vec::new()).start(), None);
     }
 
     #[tokio::test]
-    async fn who_is_away_is_told_from_who_is_no_aggregator() {
+    async fn an_unavailable_aggregator_differs_from_another_server() {
         let answers = vec![
             ("503 Service Unavailable", String::new()),
             ("404 Not Found", String::new()),
@@ -293,17 +302,23 @@ mod tests {
             ),
         ];
         let (aggregator, server) = aggregator(answers).await;
-        assert!(matches!(aggregator.stats().await, Err(AskError::Away(_))));
         assert!(matches!(
             aggregator.stats().await,
-            Err(AskError::Foreign { .. })
+            Err(QueryError::Unavailable(_))
         ));
         assert!(matches!(
             aggregator.stats().await,
-            Err(AskError::Foreign { .. })
+            Err(QueryError::NotAnAggregator { .. })
+        ));
+        assert!(matches!(
+            aggregator.stats().await,
+            Err(QueryError::NotAnAggregator { .. })
         ));
         assert_eq!(aggregator.stats().await.unwrap().pending, None);
         server.await.unwrap();
-        assert!(matches!(aggregator.stats().await, Err(AskError::Away(_))));
+        assert!(matches!(
+            aggregator.stats().await,
+            Err(QueryError::Unavailable(_))
+        ));
     }
 }

@@ -1,46 +1,45 @@
-//! What was sent, by topic, and how long its confirmation took.
+//! Counts per topic of what was sent, and the latencies of the confirmations.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-/// Longest latency that is told from longer ones: an hour, in microseconds.
+/// Highest latency recorded, in microseconds: an hour. Longer ones count as this.
 const LONGEST_LATENCY_US: u64 = 3_600_000_000;
 
-/// What is in the stream.
+/// What was sent to the stream.
 #[derive(Debug)]
-pub struct Sent {
+pub struct SendStats {
     /// For each topic, by its index.
     pub topics: Vec<Tally>,
-    /// From sending to the confirmation, in microseconds, for each batch or request.
+    /// Microseconds from sending to confirmation of each batch or request.
     pub latency_us: Histogram<u64>,
     /// When the first batch or request was sent.
     pub first_send: Option<Instant>,
-    /// When the last confirmation came.
+    /// When the last confirmation arrived.
     pub last_confirmed: Option<Instant>,
-    /// Events sent without a confirmation: they may be in the stream or not.
+    /// Events without a confirmation: they may or may not be in the stream.
     pub unconfirmed: u64,
-    /// Whether all of the source is in the stream; else it was stopped, or failed.
+    /// Whether everything from the source is in the stream; otherwise the flow was stopped or failed.
     pub complete: bool,
 }
 
-/// What is in the stream of one topic.
+/// Counts of confirmed events of one topic.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Events.
+    /// Confirmed events.
     pub sent: u64,
-    /// Those of them whose identity came for the first time.
+    /// Distinct identities among them.
     pub unique: u64,
-    /// Copies that may be in the stream in addition to `sent`: one of each event for each try of which it is not known
-    /// whether it stored the event.
+    /// Copies that may be in the stream in addition to `sent`: one of each event for each attempt of unknown outcome.
     pub possibly_doubled: u64,
 }
 
-impl Sent {
-    /// Nothing yet, of so many topics.
+impl SendStats {
+    /// Nothing sent yet, for this many topics.
     #[must_use]
-    pub fn nothing(topics: usize) -> Self {
+    pub fn new(topics: usize) -> Self {
         Self {
             topics: vec![Tally::default(); topics],
             latency_us: latencies(),
@@ -51,7 +50,7 @@ impl Sent {
         }
     }
 
-    /// Over all topics.
+    /// The sum over all topics.
     #[must_use]
     pub fn total(&self) -> Tally {
         let mut total = Tally::default();
@@ -61,20 +60,20 @@ impl Sent {
         total
     }
 
-    /// A batch or request with so many events goes out.
-    pub fn handed_over(&mut self, events: u64, now: Instant) {
+    /// Records that a batch or request with this many events is sent.
+    pub fn record_send(&mut self, events: u64, now: Instant) {
         self.first_send.get_or_insert(now);
         self.unconfirmed += events;
     }
 
-    /// A batch or request with so many events is confirmed; [`Self::add`] says of which topics they are.
-    pub fn confirmed(&mut self, events: u64, latency: Duration, now: Instant) {
+    /// Records that a batch or request with this many events is confirmed; [`Self::add`] adds them to their topics.
+    pub fn record_confirmation(&mut self, events: u64, latency: Duration, now: Instant) {
         self.unconfirmed -= events;
         record(&mut self.latency_us, latency);
         self.last_confirmed = Some(now);
     }
 
-    /// Confirmed events of a topic.
+    /// Adds confirmed events of a topic.
     pub fn add(&mut self, topic: usize, tally: Tally) {
         self.topics[topic].add(tally);
     }
@@ -88,13 +87,13 @@ impl Tally {
     }
 }
 
-/// Of latencies in microseconds, to three digits.
+/// An empty histogram of latencies in microseconds, with three significant digits.
 #[must_use]
 pub fn latencies() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST_LATENCY_US, 3).expect("the bounds are constant")
 }
 
-/// Adds a latency.
+/// Records a latency.
 pub fn record(latencies: &mut Histogram<u64>, latency: Duration) {
     let us = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
     latencies.saturating_record(us);
@@ -105,18 +104,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_confirmed_is_added_up_by_topic_with_its_latency() {
+    fn confirmed_events_are_added_up_by_topic_with_their_latency() {
         let now = Instant::now();
         let tally = |n| Tally {
             sent: 10 * n,
             unique: 7 * n,
             possibly_doubled: n,
         };
-        let mut sent = Sent::nothing(2);
-        sent.handed_over(35, now);
+        let mut sent = SendStats::new(2);
+        sent.record_send(35, now);
         for (topic, ms) in [(0, 3), (1, 3), (1, 40)] {
             sent.add(topic, tally(1));
-            sent.confirmed(10, Duration::from_millis(ms), now);
+            sent.record_confirmation(10, Duration::from_millis(ms), now);
         }
         assert_eq!(sent.topics, [tally(1), tally(2)]);
         assert_eq!(sent.total(), tally(3));
