@@ -1,4 +1,4 @@
-//! The API on its router, without a broker: every refusal, and what is read from the store.
+//! The API on its router, without a broker: refusals, and responses read from the store.
 
 mod cloudevents;
 mod lines;
@@ -39,7 +39,7 @@ use crate::{
     store::{self, Delivery, Writer},
 };
 
-/// An API over a store of its own, and a broker that is never there.
+/// An API with its own store and a broker that is never reachable.
 struct Fixture {
     router: Router,
     api: Arc<Api>,
@@ -102,7 +102,7 @@ impl Fixture {
         self.append_on(events.iter().map(on_a).collect()).await;
     }
 
-    /// The same, each on its subject.
+    /// Appends messages, each with its subject.
     async fn append_on(&self, messages: Vec<(String, impl Into<Bytes>)>) {
         let stream = StreamState {
             name: "EVENTS".to_owned(),
@@ -125,7 +125,7 @@ impl Fixture {
         self.writer.append(batch, 1_000_000).await.unwrap();
     }
 
-    /// The status, the headers that say something, and the body.
+    /// The status, the relevant headers, and the body.
     async fn ask(&self, mut request: Request<Body>) -> String {
         let id = header::HeaderValue::from_static("test");
         request.headers_mut().insert("x-request-id", id);
@@ -157,7 +157,7 @@ impl Fixture {
     }
 }
 
-/// As clients of HTTP/1.1 send it.
+/// Adds the header Host, as HTTP/1.1 clients do.
 async fn with_host(mut request: Request<Body>) -> Request<Body> {
     let localhost = header::HeaderValue::from_static("localhost");
     let host = request.headers_mut().entry(header::HOST);
@@ -185,7 +185,7 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn options_is_answered_without_a_problem_and_permits_nothing_to_other_sites() {
+async fn options_succeeds_and_permits_nothing_to_other_sites() {
     let api = Fixture::new().await;
     for (path, allowed) in [
         ("/", "GET,HEAD"),
@@ -226,32 +226,32 @@ async fn every_answer_has_the_id_of_its_request() {
             request.headers_mut().insert("x-request-id", id);
         }
         let answer = api.router.clone().oneshot(request).await.unwrap();
-        let told = answer.headers()["x-request-id"]
+        let id = answer.headers()["x-request-id"]
             .to_str()
             .unwrap()
             .to_owned();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
-        (told, String::from_utf8(body.to_vec()).unwrap())
+        (id, String::from_utf8(body.to_vec()).unwrap())
     };
     for path in ["/stats", "/nothing", "/publish", "/events?limit=0"] {
         assert_eq!(answer(path, Some("mine:1")).await.0, "mine:1", "{path}");
         let (fresh, body) = answer(path, None).await;
         assert_eq!(fresh.len(), 32, "{path}");
-        let told = format!(",\"request_id\":\"{fresh}\"}}");
-        assert_eq!(body.ends_with(&told), path != "/stats", "{body}");
+        let member = format!(",\"request_id\":\"{fresh}\"}}");
+        assert_eq!(body.ends_with(&member), path != "/stats", "{body}");
         let (replaced, _) = answer(path, Some("not sane")).await;
         assert_ne!(replaced, "not sane");
     }
 }
 
 #[tokio::test]
-async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
+async fn metrics_leave_out_figures_of_the_broker_while_it_is_unreachable() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("1"), "noise"]).await;
-    let told = api.get("/metrics").await;
+    let metrics = api.get("/metrics").await;
     assert!(
-        told.starts_with("200 content-type: text/plain; version=0.0.4"),
-        "{told}"
+        metrics.starts_with("200 content-type: text/plain; version=0.0.4"),
+        "{metrics}"
     );
     for line in [
         "aggregator_events_total{outcome=\"stored\"} 1",
@@ -261,18 +261,21 @@ async fn figures_of_the_broker_are_left_out_while_it_cannot_be_asked() {
         "aggregator_part_healthy{part=\"broker\"} 0",
         "aggregator_part_healthy{part=\"store\"} 1",
     ] {
-        assert!(told.lines().any(|told| told == line), "{line} in {told}");
+        assert!(
+            metrics.lines().any(|metric| metric == line),
+            "{line} in {metrics}"
+        );
     }
     for unknown in ["aggregator_stream_bytes", "aggregator_pending_messages"] {
-        assert!(!told.contains(unknown), "{told}");
+        assert!(!metrics.contains(unknown), "{metrics}");
     }
     let counted = "aggregator_http_requests_total{route=\"/metrics\",status=\"200\"} 1";
-    let told = api.get("/metrics").await;
-    assert!(told.contains(counted), "{told}");
+    let metrics = api.get("/metrics").await;
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[tokio::test]
-async fn a_request_that_its_sender_gives_up_is_counted() {
+async fn a_request_that_its_client_aborts_is_counted() {
     let api = Fixture::new().await;
     let body = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
     let request = Request::post("/publish")
@@ -282,8 +285,8 @@ async fn a_request_that_its_sender_gives_up_is_counted() {
     let answer = api.router.clone().oneshot(request).now_or_never();
     assert!(answer.is_none(), "its body never ends");
     let counted = "aggregator_http_requests_total{route=\"/publish\",status=\"aborted\"} 1";
-    let told = api.get("/metrics").await;
-    assert!(told.lines().any(|line| line == counted), "{told}");
+    let metrics = api.get("/metrics").await;
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     let answered = "{route=\"/metrics\",status=\"aborted\"}";
     assert!(
         !api.get("/metrics").await.contains(answered),
@@ -292,7 +295,7 @@ async fn a_request_that_its_sender_gives_up_is_counted() {
 }
 
 #[tokio::test]
-async fn a_wrong_query_is_refused_by_name() {
+async fn an_invalid_query_parameter_is_refused_by_name() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/events?limit=1001").await, @r#"
     422 content-type: application/problem+json
@@ -310,7 +313,7 @@ async fn a_wrong_query_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn events_come_back_as_they_came_newest_first() {
+async fn events_are_returned_as_received_newest_first() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("2"), &event("1")]).await;
     assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"

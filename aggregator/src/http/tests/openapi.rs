@@ -1,4 +1,4 @@
-//! The document and the service say the same: routes, methods, parameters, examples and answers.
+//! The OpenAPI document agrees with the service: routes, methods, parameters, examples and responses.
 
 mod examples;
 
@@ -12,13 +12,16 @@ use super::*;
 struct Operation<'a> {
     method: &'a str,
     path: &'a str,
-    told: &'a Value,
+    documented: &'a Value,
 }
 
 impl Operation<'_> {
-    /// The names of its parameters in the query.
+    /// The names of its query parameters.
     fn query(&self) -> BTreeSet<&str> {
-        let parameters = self.told["parameters"].as_array().into_iter().flatten();
+        let parameters = self.documented["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten();
         parameters
             .filter(|parameter| parameter["in"] == "query")
             .map(|parameter| parameter["name"].as_str().unwrap())
@@ -44,16 +47,20 @@ impl Document {
         paths
             .flat_map(|(path, methods)| {
                 let methods = methods.as_object().unwrap().iter();
-                methods.map(move |(method, told)| Operation { method, path, told })
+                methods.map(move |(method, documented)| Operation {
+                    method,
+                    path,
+                    documented,
+                })
             })
             .collect()
     }
 
-    /// A schema of the document that allows nothing which it does not name.
+    /// A validator for a schema that allows only the members that it names.
     fn strict(&self, schema: &Value) -> jsonschema::Validator {
         let mut components = self.0["components"].clone();
         let schemas = components["schemas"].as_object_mut().unwrap();
-        // What is a part of another one leaves it to that.
+        // Schemas that are part of another schema leave the check to it.
         let mut open: Vec<_> = schemas
             .values()
             .flat_map(|schema| named(&schema["allOf"]))
@@ -89,7 +96,7 @@ fn named(list: &Value) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Has an object refuse properties that its schema does not name, where that says nothing of them.
+/// Makes an object's schema refuse properties that it does not name, unless it has a rule for them.
 fn close(schema: &mut Value) {
     let is_object = schema.get("properties").is_some() || schema.get("allOf").is_some();
     if is_object && schema.get("additionalProperties").is_none() {
@@ -107,7 +114,7 @@ async fn send(api: &Fixture, request: axum::http::request::Builder, body: Body) 
     )
 }
 
-/// A path with something in place of its parameters.
+/// A path with its parameters filled in.
 fn filled(path: &str) -> String {
     path.replace("{id}", "1")
         .replace("/docs/{file}", "/docs/reader.js")
@@ -115,33 +122,33 @@ fn filled(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_route_is_in_the_document_and_takes_the_methods_told_there() {
+async fn every_route_is_documented_and_takes_the_documented_methods() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
-    let mut told: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    let mut documented: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for operation in document.operations() {
-        let methods = told.entry(operation.path).or_default();
+        let methods = documented.entry(operation.path).or_default();
         methods.insert(operation.method.to_uppercase());
         if operation.method == "get" {
             methods.insert("HEAD".to_owned());
         }
     }
-    for (path, methods) in &told {
+    for (path, methods) in &documented {
         let (status, headers) = brewed(&api, &filled(path)).await;
         assert_eq!(status, 405, "{path}");
         let allowed = headers[header::ALLOW].to_str().unwrap().split(',');
         let allowed: BTreeSet<_> = allowed.map(str::to_owned).collect();
         assert_eq!(&allowed, methods, "{path}");
     }
-    let told: BTreeSet<_> = told.into_keys().map(str::to_owned).collect();
-    assert_eq!(routes(&api.router), told);
+    let documented: BTreeSet<_> = documented.into_keys().map(str::to_owned).collect();
+    assert_eq!(routes(&api.router), documented);
     assert_eq!(brewed(&api, "/docs/deeper/down").await.0, 404);
 }
 
-/// The paths of a router. It tells them in no other way than to those who look for faults.
+/// The paths of a router, which exposes them only in its `Debug` output.
 fn routes(router: &Router) -> BTreeSet<String> {
-    let shown = format!("{router:?}");
-    let (_, paths) = shown.split_once("paths: {").unwrap();
+    let debug = format!("{router:?}");
+    let (_, paths) = debug.split_once("paths: {").unwrap();
     let (paths, _) = paths.split_once("fallback_router").unwrap();
     let paths = paths.split("RouteId(").skip(1);
     paths
@@ -149,7 +156,7 @@ fn routes(router: &Router) -> BTreeSet<String> {
         .collect()
 }
 
-/// The answer to a method that no route takes.
+/// The response to a method that no route takes.
 async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
     let request = Request::builder().method("BREW").uri(path);
     let request = request.body(Body::empty()).unwrap();
@@ -158,12 +165,12 @@ async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
 }
 
 #[tokio::test]
-async fn the_parameters_in_the_document_are_those_that_are_taken() {
+async fn the_documented_parameters_are_those_that_are_accepted() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
-    let mut asked = 0;
+    let mut compared = 0;
     for operation in document.operations() {
-        if operation.told["responses"].get("422").is_none() || operation.method != "get" {
+        if operation.documented["responses"].get("422").is_none() || operation.method != "get" {
             continue;
         }
         let path = format!("{}?nothing=1", operation.path);
@@ -174,13 +181,13 @@ async fn the_parameters_in_the_document_are_those_that_are_taken() {
         let names = names.strip_prefix(": ").into_iter();
         let names = names.flat_map(|names| names.split(", ")).collect();
         assert_eq!(operation.query(), names, "{}", operation.path);
-        asked += 1;
+        compared += 1;
     }
-    assert_eq!(asked, 12);
+    assert_eq!(compared, 12);
 }
 
 #[tokio::test]
-async fn what_the_reader_loads_is_here_and_nothing_of_it_stands_in_its_page() {
+async fn the_files_of_the_api_reader_are_served_and_its_page_has_no_inline_script() {
     let api = Fixture::new().await;
     let page = api.get("/docs").await;
     assert!(page.starts_with("200 content-type: text/html"), "{page}");

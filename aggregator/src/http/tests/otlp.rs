@@ -1,4 +1,4 @@
-//! OTLP on the router: answers in the encoding of the request.
+//! OTLP on the router: the response has the encoding of the request.
 
 use std::io::Write;
 
@@ -35,7 +35,7 @@ async fn logs(api: &Fixture, kind: &str, body: impl Into<Body>) -> String {
 }
 
 #[tokio::test]
-async fn an_empty_request_is_taken_in_both_encodings() {
+async fn an_empty_request_is_accepted_in_both_encodings() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, "application/json; charset=utf-8", "{}").await, @r#"
     200 content-type: application/json
@@ -53,7 +53,7 @@ async fn without_a_broker_a_sender_is_told_to_try_again() {
     503 content-type: application/json retry-after: 5
     {"code":14,"message":"the broker cannot be reached; nothing was published, send all of it again later"}
     "#);
-    // A ResourceLogs with a ScopeLogs with an empty record.
+    // A ResourceLogs that contains a ScopeLogs that contains an empty record.
     let record = &b"\x0a\x04\x12\x02\x12\0"[..];
     let kind = [("content-type", PROTOBUF)];
     let (status, headers, body) = post(&api, "/v1/logs", &kind, record).await;
@@ -72,7 +72,7 @@ async fn without_a_broker_a_sender_is_told_to_try_again() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_decoded_is_refused_in_its_encoding() {
+async fn an_undecodable_request_is_refused_in_its_encoding() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, "[]").await, @r#"
     400 content-type: application/json
@@ -97,7 +97,7 @@ async fn another_type_is_refused_as_a_problem() {
 }
 
 #[tokio::test]
-async fn records_that_are_too_large_are_told() {
+async fn records_that_are_too_large_are_reported() {
     let api = Fixture::new().await;
     let text = "x".repeat(512 * 1024);
     let record = RECORD.replace(
@@ -111,7 +111,7 @@ async fn records_that_are_too_large_are_told() {
 }
 
 #[tokio::test]
-async fn only_logs_are_taken() {
+async fn only_logs_are_accepted() {
     let api = Fixture::new().await;
     let traces = Request::post("/v1/traces").header(header::CONTENT_TYPE, JSON);
     assert_snapshot!(api.ask(traces.body("{}".into()).unwrap()).await, @r#"
@@ -130,17 +130,17 @@ async fn only_logs_are_taken() {
 }
 
 #[tokio::test]
-async fn a_packed_request_is_unpacked() {
+async fn a_compressed_request_is_decompressed() {
     let api = Fixture::new().await;
-    let mut packed = Vec::new();
-    let mut gzip = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::default());
+    let mut compressed = Vec::new();
+    let mut gzip = flate2::write::GzEncoder::new(&mut compressed, flate2::Compression::default());
     gzip.write_all(RECORD.as_bytes()).unwrap();
     gzip.finish().unwrap();
     let headers = [("content-type", JSON), ("content-encoding", "gzip")];
-    let (status, ..) = post(&api, "/v1/logs", &headers, packed.clone()).await;
+    let (status, ..) = post(&api, "/v1/logs", &headers, compressed.clone()).await;
     assert_eq!(status, 503, "it gets as far as the broker");
-    packed.truncate(packed.len() - 1);
-    let (status, _, body) = post(&api, "/v1/logs", &headers, packed).await;
+    compressed.truncate(compressed.len() - 1);
+    let (status, _, body) = post(&api, "/v1/logs", &headers, compressed).await;
     assert_eq!(status, 400);
     assert!(body.starts_with(b"{\"code\":3,\"message\":\"the body cannot be unpacked"));
     let headers = [("content-type", JSON), ("content-encoding", "br")];
@@ -152,7 +152,7 @@ async fn a_packed_request_is_unpacked() {
 }
 
 #[tokio::test]
-async fn a_request_in_foreign_names_is_answered_with_what_was_ignored_and_counted() {
+async fn a_request_with_unknown_names_is_accepted_with_a_list_of_them_and_counted() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, r#"{"resource_logs":[{"scope_logs":[]}]}"#).await, @r#"
     200 content-type: application/json

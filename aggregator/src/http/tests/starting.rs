@@ -1,4 +1,4 @@
-//! What is answered while the store is being opened.
+//! Responses while the store is opening.
 
 use super::*;
 use crate::{

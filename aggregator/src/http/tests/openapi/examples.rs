@@ -1,8 +1,8 @@
-//! Examples are what is sent and answered.
+//! The examples in the document are real requests and responses.
 
 use super::*;
 
-/// A store with something of everything: events, duplicates, a conflict, rejected arrivals, and missing sequences.
+/// A store with events, duplicates, a conflict, a rejected arrival, and missing sequences.
 async fn world() -> Fixture {
     let api = Fixture::new().await;
     let event = |id: &str, amount: &str| {
@@ -41,7 +41,8 @@ async fn world() -> Fixture {
     api
 }
 
-/// Times, how long the service runs, and why the broker is away are of one run: the attempt to connect may have failed already.
+/// Replaces values that differ between runs: times, the uptime, and why the broker is unreachable (the attempt to connect may
+/// or may not have failed already).
 fn without_times(value: &Value) -> Value {
     match value {
         Value::String(text)
@@ -67,12 +68,12 @@ fn without_times(value: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_answer_and_every_body_has_an_example_that_fits_its_schema() {
+async fn every_response_and_request_body_has_an_example_that_fits_its_schema() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
     for operation in document.operations() {
-        let request = operation.told["requestBody"]["content"].as_object();
-        let answers = operation.told["responses"].as_object().unwrap();
+        let request = operation.documented["requestBody"]["content"].as_object();
+        let answers = operation.documented["responses"].as_object().unwrap();
         let answers = answers
             .values()
             .filter_map(|answer| answer["content"].as_object());
@@ -83,8 +84,8 @@ async fn every_answer_and_every_body_has_an_example_that_fits_its_schema() {
                 .into_iter()
                 .flatten()
                 .collect();
-            let is_told = !is_json || !examples.is_empty() || operation.path == "/openapi.json";
-            assert!(is_told, "{} {media_type}", operation.name());
+            let has_example = !is_json || !examples.is_empty() || operation.path == "/openapi.json";
+            assert!(has_example, "{} {media_type}", operation.name());
             for (name, example) in examples {
                 let what = format!("{} {media_type} {name}", operation.name());
                 document.assert_fits(&content["schema"], &example["value"], &what);
@@ -94,26 +95,26 @@ async fn every_answer_and_every_body_has_an_example_that_fits_its_schema() {
 }
 
 #[tokio::test]
-async fn the_examples_of_questions_are_what_is_answered() {
+async fn the_examples_of_get_requests_are_the_actual_responses() {
     let api = world().await;
     let document = Document::of(&api).await;
     let examples: Value = crate::http::openapi::examples();
     let mut compared = 0;
     for operation in document.operations() {
-        let told = &examples[operation.name()];
-        let has_end = told["200"].get("text/event-stream").is_none();
-        if operation.method != "get" || told.is_null() || !has_end {
+        let examples_of = &examples[operation.name()];
+        let has_end = examples_of["200"].get("text/event-stream").is_none();
+        if operation.method != "get" || examples_of.is_null() || !has_end {
             continue;
         }
-        let query = told["query"].as_str().unwrap_or_default();
+        let query = examples_of["query"].as_str().unwrap_or_default();
         let request = Request::get(format!("{}?{query}", operation.path));
         let (status, body) = send(&api, request, Body::empty()).await;
         let answer: Value = serde_json::from_slice(&body).unwrap();
-        let answers = &operation.told["responses"][status.to_string()]["content"];
+        let answers = &operation.documented["responses"][status.to_string()]["content"];
         let schema = &answers["application/json"]["schema"];
         document.assert_fits(schema, &answer, &operation.name());
-        let told = &told[status.to_string()]["application/json"];
-        let example = told.as_object().unwrap().values().next().unwrap();
+        let examples_of = &examples_of[status.to_string()]["application/json"];
+        let example = examples_of.as_object().unwrap().values().next().unwrap();
         assert_eq!(
             without_times(&answer),
             without_times(example),
@@ -134,7 +135,7 @@ async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
     let (_, sent) = send(&api, request, Body::empty()).await;
     assert_eq!(sent, lines.as_str().unwrap());
 
-    let told = &examples["GET /events/tail"]["200"]["text/event-stream"];
+    let examples_of = &examples["GET /events/tail"]["200"]["text/event-stream"];
     let request = Request::get("/events/tail").header("last-event-id", "0");
     let request = request.body(Body::empty()).unwrap();
     let answer = api.router.clone().oneshot(request).await.unwrap();
@@ -149,17 +150,17 @@ async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
             (name.to_owned(), value.into())
         });
         let fields: serde_json::Map<_, _> = fields.collect();
-        assert_eq!(&Value::from(fields), &told[name]);
+        assert_eq!(&Value::from(fields), &examples_of[name]);
     }
 }
 
 #[tokio::test]
-async fn the_examples_of_bodies_are_taken_as_far_as_the_broker() {
+async fn the_examples_of_request_bodies_get_as_far_as_the_broker() {
     let api = world().await;
     let document = Document::of(&api).await;
     let mut sent = 0;
     for operation in document.operations() {
-        let content = operation.told["requestBody"]["content"].as_object();
+        let content = operation.documented["requestBody"]["content"].as_object();
         for (media_type, content) in content.into_iter().flatten() {
             for (name, example) in content["examples"].as_object().into_iter().flatten() {
                 let body = match &example["value"] {
