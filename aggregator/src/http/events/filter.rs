@@ -245,7 +245,7 @@ pub enum OfEvents {}
 
 impl IntoParams for OfEvents {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        // A new name does not compile until its parameter is described below.
+        // A new parameter does not compile until it is described below.
         let [
             _topic,
             source,
