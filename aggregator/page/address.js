@@ -1,8 +1,8 @@
-// The page's address: which events are shown and how topics are sorted, so that a link shows the same.
+// The address of the page holds the selected topics and the sort order, so that a link shows the same.
 
 const listeners = [];
 
-export function asked() {
+export function parameters() {
   const query = new URLSearchParams(location.search);
   return {
     topics: [...new Set(query.getAll("topic").filter((topic) => topic !== ""))],
@@ -13,7 +13,7 @@ export function asked() {
 }
 
 export function addressOf(change) {
-  const { topics, find, sort, order } = { ...asked(), ...change };
+  const { topics, find, sort, order } = { ...parameters(), ...change };
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
   if (find) query.set("find", find);
   if (sort !== "received" || order !== "desc") {
@@ -24,17 +24,17 @@ export function addressOf(change) {
   return text ? `?${text}` : location.pathname;
 }
 
-// Goes there. What is typed letter by letter replaces the address; the rest can be undone with Back.
+// Navigates. Typing replaces the address; all other changes can be undone with Back.
 export function go(change, isTyped = false) {
   const address = addressOf(change);
   if (isTyped) history.replaceState(null, "", address);
   else history.pushState(null, "", address);
-  tell();
+  notify();
 }
 
 export function whenChanged(listener) {
   listeners.push(listener);
 }
 
-const tell = () => listeners.forEach((listener) => listener());
-addEventListener("popstate", tell);
+const notify = () => listeners.forEach((listener) => listener());
+addEventListener("popstate", notify);

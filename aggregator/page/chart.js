@@ -1,4 +1,4 @@
-// Lines over the last five minutes. The drawing is for the eye; its label says the same in words.
+// Line charts of the last five minutes. The label of a chart gives its current and maximum values as text.
 
 import { element, say } from "./dom.js";
 
@@ -53,12 +53,12 @@ export class Chart {
     });
     say(this.most, most > 0 ? this.show(most) : "");
     const now = this.lines.map((line) => `${line.name} ${line.now.textContent}`).join(", ");
-    const label = `${this.title} over the last five minutes. Now: ${now}. Most: ${this.show(most)}.`;
+    const label = `${this.title} over the last five minutes. Now: ${now}. Maximum: ${this.show(most)}.`;
     this.drawing.setAttribute("aria-label", label);
   }
 }
 
-// A gap where nothing is known.
+// The path of a line, with a gap where there is no value.
 function path(points, most) {
   let isOn = false;
   let drawn = "";
@@ -68,7 +68,7 @@ function path(points, most) {
       continue;
     }
     const height = most > 0 ? 97 - (y / most) * 92 : 97;
-    // One that stands alone is a dot.
+    // A single point is drawn as a dot.
     drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height.toFixed(1)}${isOn ? "" : "h0"}`;
     isOn = true;
   }

@@ -1,8 +1,8 @@
-// Elements, numbers and times. Whatever came with an event gets into the page as text, and in no other way.
+// Elements, numbers and times. The content of events is inserted only as text, never as markup.
 
 export const $ = (id) => document.getElementById(id);
 
-// element("a", { href }, "text", other): attributes that are true have no value, those that are false are not set.
+// element("a", { href }, "text", other): an attribute that is true is set without a value, one that is false is not set.
 export function element(name, attributes = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -13,10 +13,10 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// A text of an event: whatever direction it forces, it ends with it.
+// Text from an event, isolated so that its writing direction does not affect the text around it.
 export const foreign = (text, attributes = {}) => element("bdi", attributes, text);
 
-// Changes an element's text only where it differs, so that a screen reader is not told the same again.
+// Changes the text of an element only if it differs, so that a screen reader does not repeat it.
 export function say(where, text) {
   if (where.textContent !== text) where.textContent = text;
 }
@@ -38,7 +38,7 @@ export function bytes(n) {
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
-// A moment in the reader's time zone, with the day where it is not today.
+// A time in the reader's time zone, with the date unless it is today.
 export function time(iso) {
   const moment = new Date(iso);
   const isToday = day.format(moment) === day.format(Date.now());
@@ -54,12 +54,12 @@ export function ago(iso, now) {
   return `${Math.floor(seconds / 86400)} d ago`;
 }
 
-// Longer than the aggregator takes for any answer: a connection that is dead without saying so is given up.
-const PATIENCE_MS = 30000;
+// Longer than the aggregator takes for any response: a dead connection that was never closed is given up.
+const TIMEOUT_MS = 30000;
 
-// What a request is answered with, as text. An error has the words of the problem document.
+// The body of the response, as text. An error has the message of the problem document.
 export async function ask(path, options) {
-  const answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options });
+  const answer = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   if (!answer.ok) throw await refused(answer);
   return answer.text();
 }
@@ -69,14 +69,14 @@ async function refused(answer) {
   try {
     problem = await answer.json();
   } catch {
-    // Not of this service.
+    // Not a response of this service.
   }
   const errors = (problem.errors ?? []).map((error) => `${error.field ?? "body"} ${error.message}`);
-  const told = [problem.detail ?? `it is answered with ${answer.status}`, ...errors].join("; ");
-  return Object.assign(new Error(told), { status: answer.status });
+  const text = [problem.detail ?? `the response has the status ${answer.status}`, ...errors].join("; ");
+  return Object.assign(new Error(text), { status: answer.status });
 }
 
-// Why a stream was refused, which a browser does not tell; none where it is not refused any more.
+// The reason why a stream was refused, which browsers do not expose; null if it is no longer refused.
 export async function refusal(path) {
   const stop = new AbortController();
   try {
@@ -89,16 +89,16 @@ export async function refusal(path) {
   }
 }
 
-// At most one call of `work` at a time, and one after it where it was asked for meanwhile, with a pause between.
+// Runs `work` at most once at a time. Calls made meanwhile cause one more run, after a pause.
 export function paced(work, pause) {
   let isBusy = false;
-  let isAsked = false;
+  let isRequested = false;
   return async function go() {
-    isAsked = true;
+    isRequested = true;
     if (isBusy) return;
     isBusy = true;
-    while (isAsked) {
-      isAsked = false;
+    while (isRequested) {
+      isRequested = false;
       await work();
       await new Promise((done) => setTimeout(done, pause));
     }

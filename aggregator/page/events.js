@@ -1,7 +1,7 @@
-// The newest events, of some topics or of all, as they are stored.
+// The newest events of some topics or of all, as they are stored.
 
 import { $, ask, element, foreign, number, refusal, say, time } from "./dom.js";
-import { addressOf, asked, go, whenChanged } from "./address.js";
+import { addressOf, parameters, go, whenChanged } from "./address.js";
 import { elements, layout, members, value } from "./json.js";
 
 const SHOWN = 50;
@@ -9,9 +9,9 @@ let source = null;
 let shownTopics = null;
 let isPaused = false;
 let waiting = [];
-let passed = 0;
-let forgetting = null;
-// Answers to what was asked for before are not shown.
+let skipped = 0;
+let hiding = null;
+// Responses to requests of an earlier turn are dropped.
 let turn = 0;
 
 function row(text) {
@@ -41,7 +41,7 @@ function row(text) {
         ...pair("topic", value(event.topic)),
         ...pair("event_id", value(event.event_id)),
         ...pair("source", value(event.source)),
-        ...pair("timestamp", value(event.timestamp) + (event.timestamp_filled ? " (of its arrival)" : "")),
+        ...pair("timestamp", value(event.timestamp) + (event.timestamp_filled ? " (filled in on arrival)" : "")),
         ...pair("processed_at", value(event.processed_at)),
       ),
       payload,
@@ -55,17 +55,17 @@ const pair = (name, text) => [element("dt", {}, name), element("dd", {}, foreign
 function add(texts) {
   const list = $("event-rows");
   list.prepend(...texts.slice(-SHOWN).reverse().map(row));
-  // What somebody reads stays.
+  // An event that is being read stays.
   const isRead = (item) => item.firstChild.open || item.contains(document.activeElement);
   for (const item of [...list.children].slice(SHOWN)) if (!isRead(item)) item.remove();
   if (list.children.length > 0) $("first-steps").hidden = true;
 }
 
-function tell() {
+function showNote() {
   const parts = [];
   if (isPaused && source === null) parts.push("Paused.");
-  else if (isPaused) parts.push(`Paused; ${number(waiting.length + passed)} came since.`);
-  else if (passed > 0) parts.push(`More come than can be read: ${number(passed)} were passed over. They are stored.`);
+  else if (isPaused) parts.push(`Paused; ${number(waiting.length + skipped)} new.`);
+  else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
 }
 
@@ -73,11 +73,11 @@ function showFilter(topics) {
   const chips = topics.map((topic) => {
     const rest = topics.filter((other) => other !== topic);
     const remove = element("button", { type: "button", click: () => show(rest) }, foreign(topic), " ×");
-    remove.setAttribute("aria-label", `Show ${topic} no longer`);
+    remove.setAttribute("aria-label", `Stop showing ${topic}`);
     return element("span", { class: "chip" }, remove);
   });
-  if (chips.length === 0) $("filter").replaceChildren("Of all topics; a click on a topic shows its events.");
-  else $("filter").replaceChildren("Of ", ...chips, element("a", { href: addressOf({ topics: [] }), click: all }, "all topics"));
+  if (chips.length === 0) $("filter").replaceChildren("All topics. Select a topic to show only its events.");
+  else $("filter").replaceChildren("Only ", ...chips, element("a", { href: addressOf({ topics: [] }), click: all }, "show all topics"));
 }
 
 function all(event) {
@@ -90,7 +90,7 @@ function show(topics) {
   $("events").focus();
 }
 
-// Goes on after a while without: what somebody has stopped to read stays.
+// Continues after an interruption, unless paused: a paused list stays as it is.
 export function resume() {
   if (!isPaused) begin();
 }
@@ -101,23 +101,23 @@ export function stop() {
   turn += 1;
 }
 
-const AGAIN_MS = 5000;
-const FORGET_MS = 2000;
+const RETRY_MS = 5000;
+const SKIPPED_NOTE_MS = 2000;
 
-// Follows first and asks then what there is, so that no event is missed between the two.
+// Opens the tail before it loads the stored events, so that no event is missed in between.
 export function begin() {
   stop();
   const mine = turn;
-  const { topics } = asked();
+  const { topics } = parameters();
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
   const tail = new URLSearchParams(query);
   tail.set("latest", SHOWN);
   query.set("limit", SHOWN);
-  let came = [];
+  let received = [];
   let isLoading = false;
   let isLoaded = false;
   waiting = [];
-  passed = 0;
+  skipped = 0;
 
   async function load() {
     const page = members(await ask(`/events?${query}`));
@@ -127,20 +127,20 @@ export function begin() {
     const newest = old.length > 0 ? value(members(old[0]).processed_at) : "";
     $("event-rows").replaceChildren();
     add(old.reverse());
-    // What was committed up to then is among them, or older than all of them.
-    add(came.filter((text) => value(members(text).processed_at) > newest));
-    came = [];
+    // Events committed by then are in the page, or older than all events in it.
+    add(received.filter((text) => value(members(text).processed_at) > newest));
+    received = [];
     $("first-steps").hidden = topics.length > 0 || $("event-rows").children.length > 0;
-    tell();
+    showNote();
   }
 
-  // What is refused for what it asks for stays refused; after a pause it is asked anew.
+  // A request refused with a 4xx status is not retried.
   function failed(error) {
     if (mine !== turn) return;
     stop();
-    const isAgain = !isPaused && !(error?.status >= 400 && error?.status < 500);
-    say($("events-note"), `The events cannot be followed${error ? `: ${error.message}` : ""}.${isAgain ? " Trying again." : ""}`);
-    if (isAgain) setTimeout(() => source === null && !document.hidden && resume(), AGAIN_MS);
+    const isRetried = !isPaused && !(error?.status >= 400 && error?.status < 500);
+    say($("events-note"), `Cannot follow events${error ? `: ${error.message}` : ""}.${isRetried ? " Retrying." : ""}`);
+    if (isRetried) setTimeout(() => source === null && !document.hidden && resume(), RETRY_MS);
   }
 
   source = new EventSource(`/events/tail?${tail}`);
@@ -152,27 +152,27 @@ export function begin() {
   source.addEventListener("message", ({ data }) => {
     if (isPaused) {
       waiting.push(data);
-      if (waiting.length > SHOWN) passed += waiting.splice(0, waiting.length - SHOWN).length;
+      if (waiting.length > SHOWN) skipped += waiting.splice(0, waiting.length - SHOWN).length;
     } else if (isLoaded) add([data]);
-    else came = [...came, data].slice(-SHOWN);
-    if (isPaused) tell();
+    else received = [...received, data].slice(-SHOWN);
+    if (isPaused) showNote();
   });
-  // A browser does not try again where it was refused.
+  // A browser does not retry a stream that was refused.
   source.addEventListener("error", async () => {
     if (mine === turn && source.readyState === EventSource.CLOSED) failed(await refusal(`/events/tail?${tail}`));
   });
   source.addEventListener("missed", ({ data }) => {
     const { missed } = JSON.parse(data);
-    passed = isPaused ? passed + missed : missed;
-    tell();
-    clearTimeout(forgetting);
-    forgetting = setTimeout(() => {
+    skipped = isPaused ? skipped + missed : missed;
+    showNote();
+    clearTimeout(hiding);
+    hiding = setTimeout(() => {
       if (isPaused) return;
-      passed = 0;
-      tell();
-    }, FORGET_MS);
+      skipped = 0;
+      showNote();
+    }, SKIPPED_NOTE_MS);
   });
-  tell();
+  showNote();
 }
 
 export function start() {
@@ -184,11 +184,11 @@ export function start() {
     $("pause").setAttribute("aria-pressed", isPaused);
     if (!isPaused && source === null) begin();
     if (!isPaused) add(waiting.splice(0));
-    passed = 0;
-    tell();
+    skipped = 0;
+    showNote();
   });
   const follow = () => {
-    const { topics } = asked();
+    const { topics } = parameters();
     const now = JSON.stringify(topics);
     if (now === shownTopics) return;
     shownTopics = now;

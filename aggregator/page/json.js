@@ -1,7 +1,7 @@
-// JSON as it is written. A parser would turn 1.50 into 1.5 and drop all but one of two members of one name; what is
-// shown here is what is stored, so answers are cut into the texts of their parts.
+// JSON as written. A parser would turn 1.50 into 1.5 and drop all but one of several members with the same name. The page
+// shows what is stored, so these functions split a response into the texts of its parts.
 
-// Where the string that begins at `at` ends.
+// The end of the string that starts at `at`.
 function stringEnd(text, at) {
   for (;;) {
     at = text.indexOf('"', at + 1);
@@ -11,7 +11,7 @@ function stringEnd(text, at) {
   }
 }
 
-// Where the value that begins at `at` ends.
+// The end of the value that starts at `at`.
 function valueEnd(text, at) {
   if (text[at] === '"') return stringEnd(text, at);
   const stop = /[\s,:{}[\]"]/g;
@@ -61,17 +61,17 @@ export function members(text) {
   return found;
 }
 
-// The value of a text that is no object and no array; undefined for a member that is not there.
+// The value of a text that is neither an object nor an array; undefined for an absent member.
 export const value = (text) => (text === undefined ? undefined : JSON.parse(text));
 
-// Deeper than that nothing is indented further: a small text can be very deep.
-const DEEPEST = 20;
+// Maximum depth of indentation: a small text can be nested very deeply.
+const MAX_INDENT = 20;
 
-// The same JSON, each member and element on a line of its own, every token as it came.
+// The same JSON with each member and element on its own line, and every token unchanged.
 export function layout(text) {
   let out = "";
   let depth = 0;
-  const line = () => "\n" + "  ".repeat(Math.min(depth, DEEPEST));
+  const line = () => "\n" + "  ".repeat(Math.min(depth, MAX_INDENT));
   for (let at = 0; at < text.length; ) {
     const c = text[at];
     if (/\s/.test(c)) {

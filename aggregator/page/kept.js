@@ -1,15 +1,15 @@
-// What could not be stored, and what differs from what is stored: for people to see to.
+// Rejected arrivals and conflicts, for the operator to review.
 
 import { $, ask, element, foreign, number, paced, say, time } from "./dom.js";
 import { elements, layout, members, value } from "./json.js";
 
 const SHOWN = 20;
 
-// Lines between the first and the last that differ, which are compared by their longest common subsequence; of more, so
-// many are shown.
+// Maximum number of lines, from the first to the last that differ, which are compared by longest common subsequence. Of more
+// lines, this many are shown.
 const COMPARED = 1000;
 
-// Equal lines that are shown before the first and after the last.
+// Number of equal lines shown before the first and after the last differing line.
 const AROUND = 3;
 
 class List {
@@ -25,16 +25,16 @@ class List {
       const latest = elements(page[this.member]);
       this.show(latest);
       const [total, evicted] = [value(page.total), value(page.evicted)];
-      const kept = evicted > 0 ? `; ${number(evicted)} are not kept any more` : "";
-      const rest = value(page.next_cursor) === null ? "" : ` The latest ${latest.length} are here, all at ${this.path}.`;
+      const kept = evicted > 0 ? `; ${number(evicted)} are no longer kept` : "";
+      const rest = value(page.next_cursor) === null ? "" : ` The latest ${latest.length} are shown; all are at ${this.path}.`;
       say(this.note, total === 0 ? this.none : `${number(total)} in all${kept}.${rest}`);
     } catch (error) {
-      say(this.note, `They cannot be read: ${error.message}`);
+      say(this.note, `Cannot load the list: ${error.message}`);
     }
   }
 
-  // Rows that are there stay, with what somebody has typed into them; one that somebody reads stays behind the latest. After
-  // a start with another store the same ids are other rows.
+  // Existing rows stay, with the text typed into them. A row that is being read stays, after the latest rows. After a restart
+  // with another store the same ids can mean other rows.
   show(texts) {
     const shown = new Map();
     for (const text of texts) {
@@ -62,33 +62,33 @@ function rejectedRow(one) {
   const id = value(one.id);
   const body = value(one.body);
   const marked = element("span", { class: "quiet" });
-  const said = element("p", { class: "note", role: "status" });
-  const label = element("label", { for: `body-${id}` }, body === undefined ? "Body, in base64" : "Body, as it came");
+  const status = element("p", { class: "note", role: "status" });
+  const label = element("label", { for: `body-${id}` }, body === undefined ? "Body in base64" : "Body as received");
   const text = element("textarea", { id: `body-${id}`, spellcheck: "false", readonly: body === undefined });
   text.value = body ?? value(one.body_base64);
-  // A text area makes CRLF a single LF: only what somebody changed is sent from it.
+  // A text area turns CRLF into LF, so its text is sent only if it was changed.
   const before = text.value;
-  const again = element("button", { type: "button" }, "Send again");
-  again.addEventListener("click", async () => {
-    again.disabled = true;
-    const isMended = text.value !== before;
-    if (isMended && text.value.trim() === "") {
-      say(said, "There is nothing to send. Load the page again for the body as it came.");
-      again.disabled = false;
+  const send = element("button", { type: "button" }, "Send again");
+  send.addEventListener("click", async () => {
+    send.disabled = true;
+    const isChanged = text.value !== before;
+    if (isChanged && text.value.trim() === "") {
+      say(status, "The body is empty. Reload the page to restore the body as received.");
+      send.disabled = false;
       return;
     }
     try {
       await ask(`/rejected/${id}/requeue`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
-        body: isMended ? text.value : "",
+        body: isChanged ? text.value : "",
       });
-      say(said, isMended ? "Sent, as mended. It is counted as a new arrival." : "Sent again, as it was. It is counted as a new arrival.");
+      say(status, isChanged ? "Sent with your changes. It counts as a new arrival." : "Sent again unchanged. It counts as a new arrival.");
       rejected.changed();
     } catch (error) {
-      say(said, `Not sent: ${error.message}`);
+      say(status, `Not sent: ${error.message}`);
     }
-    again.disabled = false;
+    send.disabled = false;
   });
   const details = element(
     "details",
@@ -101,7 +101,7 @@ function rejectedRow(one) {
       foreign(value(one.subject)),
       marked,
     ),
-    element("div", {}, element("p", { class: "note" }, foreign(value(one.detail))), label, text, again, said),
+    element("div", {}, element("p", { class: "note" }, foreign(value(one.detail))), label, text, send, status),
   );
   const requeued = (at) => {
     if (at && !marked.firstChild) marked.append("sent again ", time(at));
@@ -134,10 +134,10 @@ function conflictRow(one) {
 
 const isRead = (item) => item.firstChild.open || item.contains(document.activeElement);
 
-const differing = (stored, came) => ["timestamp", "source", "payload"].filter((name) => stored[name] !== came[name]);
+const differing = (stored, later) => ["timestamp", "source", "payload"].filter((name) => stored[name] !== later[name]);
 
-function compare(sides, stored, came) {
-  const [left, right] = [lines(stored), lines(came)];
+function compare(sides, stored, later) {
+  const [left, right] = [lines(stored), lines(later)];
   const least = Math.min(left.length, right.length);
   let head = 0;
   while (head < least && left[head] === right[head]) head += 1;
@@ -148,22 +148,22 @@ function compare(sides, stored, came) {
   const side = (title, moment, texts, marks) => {
     const body = element("pre", { tabindex: "0", role: "group", "aria-label": title });
     const equal = (texts) => body.append(...texts.map((text) => `${text}\n`));
-    const left_out = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} lines\n`));
-    left_out(Math.max(0, head - AROUND), "equal");
+    const leftOut = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} lines\n`));
+    leftOut(Math.max(0, head - AROUND), "equal");
     equal(texts.slice(Math.max(0, head - AROUND), head));
     const between = middle(texts);
     between.slice(0, COMPARED).forEach((text, index) => body.append(marks[index] ? element("mark", {}, text) : text, "\n"));
-    left_out(between.length - COMPARED, "more");
+    leftOut(between.length - COMPARED, "more");
     equal(texts.slice(texts.length - tail, texts.length - tail + AROUND));
-    left_out(tail - AROUND, "equal");
+    leftOut(tail - AROUND, "equal");
     return element("div", {}, element("h3", {}, `${title}, `, time(value(moment))), body);
   };
   sides.append(
     side("Stored first", stored.processed_at, left, isLeft),
-    side("Came later", came.processed_at, right, isRight),
+    side("Received later", later.processed_at, right, isRight),
   );
   if (head === left.length && head === right.length) {
-    sides.append(element("p", { class: "note" }, "They differ only in the white space between the payload’s tokens."));
+    sides.append(element("p", { class: "note" }, "They differ only in white space between the tokens of the payload."));
   }
 }
 
@@ -173,7 +173,7 @@ const lines = (one) => [
   ..."payload: ".concat(layout(one.payload)).split("\n"),
 ];
 
-// Of each side, which lines the other one does not have in its place; of very many, all of them.
+// For each side, whether each line is absent from the other side. If there are too many lines, all are marked.
 function unlike(left, right) {
   const isLeft = left.map(() => true);
   const isRight = right.map(() => true);
@@ -199,5 +199,5 @@ function unlike(left, right) {
   return [isLeft, isRight];
 }
 
-export const rejected = new List("/rejected", "rejected", $("rejected-rows"), $("rejected-note"), rejectedRow, "None: everything that came could be stored.");
-export const conflicts = new List("/conflicts", "conflicts", $("conflict-rows"), $("conflicts-note"), conflictRow, "None: no event came again with other content.");
+export const rejected = new List("/rejected", "rejected", $("rejected-rows"), $("rejected-note"), rejectedRow, "None: every arrival could be stored.");
+export const conflicts = new List("/conflicts", "conflicts", $("conflict-rows"), $("conflicts-note"), conflictRow, "None: no duplicate differs from its stored event.");

@@ -1,5 +1,5 @@
-// The live page: one stream of samples, a second apart, says what is counted and what is wrong; the lists are read when
-// their counts have changed.
+// The live page. A stream of samples, one a second, carries the counters and the problems; a list is loaded when its count
+// has changed.
 
 import { $, ask, bytes, element, number, refusal, say } from "./dom.js";
 import { Chart } from "./chart.js";
@@ -9,10 +9,10 @@ import { conflicts, rejected } from "./kept.js";
 
 const KEPT = 300;
 
-// Without a sample for so long, what is shown is old.
-const SILENT_MS = 4000;
+// After this time without a sample, the page is out of date.
+const MAX_SILENCE_MS = 4000;
 
-// So many messages in five samples are no traffic that is just under way.
+// At least this many pending messages in five consecutive samples are a backlog, not just messages in transit.
 const BACKLOG = 100;
 
 let samples = [];
@@ -20,7 +20,7 @@ let seen = null;
 let source = null;
 let watching = null;
 let isLost = false;
-// When the aggregator started, as its samples tell.
+// When the aggregator started, according to its samples.
 let started = null;
 
 const rate = (name) => (sample, before) => {
@@ -32,12 +32,12 @@ const perSecond = (n) => (n === null || n === undefined ? "–" : `${number(Math
 const milliseconds = (n) => (n === null || n === undefined ? "–" : `${n.toFixed(1)} ms`);
 
 const charts = [
-  new Chart($("chart-events"), "Events a second", perSecond, [
+  new Chart($("chart-events"), "Events per second", perSecond, [
     { name: "in", kind: "one", of: rate("received") },
     { name: "unique", kind: "two", of: rate("unique_processed") },
     { name: "duplicates", kind: "three", of: rate("duplicate_dropped") },
   ]),
-  new Chart($("chart-commits"), "Time of a commit", milliseconds, [
+  new Chart($("chart-commits"), "Commit time", milliseconds, [
     { name: "mean", kind: "one", of: (sample) => sample.commit_ms },
     { name: "slowest", kind: "three", of: (sample) => sample.commit_slowest_ms },
   ]),
@@ -49,7 +49,7 @@ const charts = [
 function showCounts(sample) {
   say($("count-stream"), bytes(sample.stream_bytes));
   say($("count-pending"), number(sample.pending));
-  // While the store cannot be read, the counts of before stay.
+  // While the store cannot be read, the previous counts stay.
   if (sample.received === undefined) return;
   say($("count-received"), number(sample.received));
   say($("count-unique"), number(sample.unique_processed));
@@ -62,52 +62,52 @@ function showCounts(sample) {
 
 const isExact = (sample) => sample.received === sample.unique_processed + sample.duplicate_dropped + sample.rejected;
 
-// The services' reasons begin and end as parts of a sentence.
+// The reasons from the service are sentences without a capital letter and a full stop.
 const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}.`;
 
-// What a person should know, the most serious first: [key, title, text, element?].
+// The problems to show, most serious first: [key, title, text, element?].
 function warnings(sample) {
   const found = [];
   const { broker, store, progress, consumer, stream, reading } = sample.checks;
   if (broker !== undefined) {
-    found.push(["broker", "Broker lost.", `${sentence(broker)} Until it is back, publishing is refused with 503; nothing that was accepted is lost.`]);
+    found.push(["broker", "Broker lost.", `${sentence(broker)} Until it is reachable again, publishing is refused with 503. No accepted event is lost.`]);
   }
   if (store !== undefined) {
-    const title = /\bfull\b/i.test(store) ? "Disk full." : "The store does not work.";
-    found.push(["store", title, `${sentence(store)} Nothing is acked meanwhile, so nothing is lost.`]);
+    const title = /\bfull\b/i.test(store) ? "Disk full." : "The store is failing.";
+    found.push(["store", title, `${sentence(store)} Nothing is acked in the meantime, so nothing is lost.`]);
   }
   if (progress !== undefined) found.push(["progress", "Stalled.", sentence(progress)]);
-  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are taken from the stream.", sentence(consumer)]);
-  if (stream !== undefined && consumer === undefined) found.push(["stream", "The stream cannot be asked.", sentence(stream)]);
+  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are consumed from the stream.", sentence(consumer)]);
+  if (stream !== undefined && consumer === undefined) found.push(["stream", "The stream cannot be queried.", sentence(stream)]);
   if (sample.stream_bytes >= 0.99 * sample.stream_max_bytes) {
-    found.push(["full", "The stream is full.", "Publishing is refused with 503 until messages are applied, or --stream-max-bytes is larger."]);
+    found.push(["full", "The stream is full.", "Publishing is refused with 503 until messages are applied, or --stream-max-bytes is increased."]);
   }
-  if (reading !== undefined) found.push(["reading", "Reading is slow.", `${sentence(reading)} The counts are older than they look.`]);
+  if (reading !== undefined) found.push(["reading", "Reading is slow.", `${sentence(reading)} The counts are out of date.`]);
   if (sample.missing > 0) {
     const were = sample.missing === 1 ? "message was" : "messages were";
-    const text = `${number(sample.missing)} ${were} gone from the stream before being applied.`;
-    found.push(["missing", "Messages are missing.", text, takeNote]);
+    const text = `${number(sample.missing)} ${were} lost from the stream before being applied.`;
+    found.push(["missing", "Messages are missing.", text, acknowledgement]);
   }
   if (sample.clock) found.push(["clock", "The clock went back.", sentence(sample.clock)]);
   if (sample.received !== undefined && !isExact(sample)) {
-    found.push(["sum", "The sum does not hold.", "Run aggregator verify, and restore a backup where it finds a difference."]);
+    found.push(["sum", "The counters do not add up.", "Run aggregator verify, and restore a backup if it finds a difference."]);
   }
   return found;
 }
 
-function takeNote() {
-  const said = element("span", { role: "status" });
-  const button = element("button", { type: "button" }, "Take note of it");
+function acknowledgement() {
+  const status = element("span", { role: "status" });
+  const button = element("button", { type: "button" }, "Acknowledge");
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
       await ask("/missing/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: "" });
     } catch (error) {
-      say(said, error.message);
+      say(status, error.message);
       button.disabled = false;
     }
   });
-  return element("span", {}, element("a", { href: "/missing" }, "Which ones"), " ", button, " ", said);
+  return element("span", {}, element("a", { href: "/missing" }, "Show them"), " ", button, " ", status);
 }
 
 function showWarnings(found) {
@@ -126,26 +126,26 @@ function showWarnings(found) {
   }
 }
 
-// Read aloud when it changes; so the numbers stand elsewhere.
+// Screen readers announce each change, so it contains no numbers.
 function showState(found) {
   const state = $("state");
-  const isWell = found.length === 0;
-  const isBehind = isWell && samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
-  state.dataset.state = isWell ? "well" : "warning";
+  const isHealthy = found.length === 0;
+  const isBehind = isHealthy && samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
+  state.dataset.state = isHealthy ? "well" : "warning";
   const well = isBehind ? "All is well. Catching up." : "All is well.";
-  say(state, isWell ? well : found.map(([, title]) => title).join(" "));
+  say(state, isHealthy ? well : found.map(([, title]) => title).join(" "));
 }
 
 function lost(reason) {
   isLost = true;
-  const since = samples.length > 0 ? `What is shown was known at ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB")}. ` : "";
+  const since = samples.length > 0 ? `The data shown is from ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB")}. ` : "";
   const why = reason ? `${sentence(reason)} ` : "";
-  const found = [["aggregator", "The aggregator does not answer.", `${why}${since}The page tries again.`]];
+  const found = [["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]];
   showWarnings(found);
   showState(found);
 }
 
-// A connection can be dead without saying so, as after a sleep.
+// A connection can be dead without an error, for example after the computer slept.
 function silent() {
   lost();
   reopen();
@@ -164,7 +164,7 @@ function show(isHistory) {
   if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
   if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
   if (sample.received !== undefined) seen = sample;
-  // Another process may have another store, whatever is paused.
+  // A new process may have another store, so the events are loaded again even if paused.
   const since = sample.at - sample.uptime_seconds * 1000;
   if (started !== null && since - started > 3000) events.begin();
   else if (isLost) events.resume();
@@ -174,7 +174,7 @@ function show(isHistory) {
 
 function watch() {
   clearTimeout(watching);
-  watching = setTimeout(silent, SILENT_MS);
+  watching = setTimeout(silent, MAX_SILENCE_MS);
 }
 
 function open() {
@@ -189,7 +189,7 @@ function open() {
     samples = samples.slice(-KEPT);
     show(false);
   });
-  // A browser does not try again where it was refused.
+  // A browser does not retry a stream that was refused.
   const mine = source;
   source.addEventListener("error", async () => {
     if (mine.readyState !== EventSource.CLOSED) return;
@@ -209,7 +209,7 @@ function reopen() {
   if (!document.hidden) open();
 }
 
-// A browser has six connections to one site, for all its tabs: one that nobody looks at holds none.
+// A browser opens at most six connections to one site for all its tabs, so a hidden tab holds none.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {
     close();

@@ -1,19 +1,19 @@
-// The topics: sorted by a column and found by name by the aggregator, which knows all of them.
+// The topics. The aggregator sorts and searches them, because it has all of them.
 
 import { $, ago, ask, element, foreign, number, paced, say, time } from "./dom.js";
-import { addressOf, asked, go, whenChanged } from "./address.js";
+import { addressOf, parameters, go, whenChanged } from "./address.js";
 
 const SHOWN = 100;
 const rows = new Map();
 
-// An answer to what was asked for before is not shown.
+// A response to an earlier request is dropped.
 const key = () => {
-  const { find, sort, order } = asked();
+  const { find, sort, order } = parameters();
   return JSON.stringify([find, sort, order]);
 };
 
 async function load() {
-  const { find, sort, order } = asked();
+  const { find, sort, order } = parameters();
   const query = new URLSearchParams({ sort, order, limit: SHOWN });
   if (find) query.set("contains", find);
   const mine = key();
@@ -23,18 +23,18 @@ async function load() {
     show(page.topics);
     say($("topics-note"), note(page, find));
   } catch (error) {
-    say($("topics-note"), `The topics cannot be read: ${error.message}`);
+    say($("topics-note"), `Cannot load the topics: ${error.message}`);
   }
 }
 
 function note({ topics, total, partial }, find) {
-  if (total === 0) return "No topic yet.";
-  if (partial) return `Not all ${number(total)} topics could be looked at in time; there may be others.`;
-  if (find) return topics.length === SHOWN ? `The first ${SHOWN} with this in their names.` : `${topics.length} of ${number(total)} topics.`;
+  if (total === 0) return "No topics yet.";
+  if (partial) return `Not all ${number(total)} topics could be scanned in time; there may be others.`;
+  if (find) return topics.length === SHOWN ? `The first ${SHOWN} topics whose names contain this.` : `${topics.length} of ${number(total)} topics.`;
   return total > SHOWN ? `${SHOWN} of ${number(total)} topics; find the others by name.` : "";
 }
 
-// Rows stay what they are, so that the focus stays where it is.
+// Existing rows are kept, so that the focus stays where it is.
 function show(topics) {
   const body = $("topic-rows");
   const focused = document.activeElement;
@@ -79,7 +79,7 @@ function fill(row, topic) {
   say(last.firstChild, ago(topic.last_at, now));
 }
 
-// By the aggregator's clock, as of its last sample.
+// The time of the last sample, by the aggregator's clock.
 let now = Date.now();
 
 export function tick(at) {
@@ -91,7 +91,7 @@ const loadPaced = paced(load, 2000);
 const TYPING_MS = 150;
 
 function showSort() {
-  const { sort, order } = asked();
+  const { sort, order } = parameters();
   for (const head of document.querySelectorAll("th[data-sort]")) {
     if (head.dataset.sort === sort) head.setAttribute("aria-sort", order === "asc" ? "ascending" : "descending");
     else head.removeAttribute("aria-sort");
@@ -102,13 +102,13 @@ export function start() {
   for (const head of document.querySelectorAll("th[data-sort]")) {
     const by = head.dataset.sort;
     head.firstElementChild.addEventListener("click", () => {
-      const { sort, order } = asked();
+      const { sort, order } = parameters();
       const first = by === "topic" ? "asc" : "desc";
       const other = first === "asc" ? "desc" : "asc";
       go({ sort: by, order: sort === by && order === first ? other : first });
     });
   }
-  $("find").value = asked().find;
+  $("find").value = parameters().find;
   let typing = null;
   $("find").addEventListener("input", () => {
     clearTimeout(typing);
@@ -116,7 +116,7 @@ export function start() {
   });
   let before = "";
   const follow = () => {
-    const { find } = asked();
+    const { find } = parameters();
     if ($("find").value !== find) $("find").value = find;
     showSort();
     if (key() !== before) load();
@@ -126,5 +126,5 @@ export function start() {
   follow();
 }
 
-// Something was counted.
+// Called when counts have changed.
 export const changed = loadPaced;

@@ -1,4 +1,4 @@
-//! The bookkeeping, and how the service is.
+//! Counters, metrics and health.
 
 pub mod health;
 pub mod live;
@@ -6,5 +6,5 @@ pub mod metrics;
 pub mod stats;
 pub mod topics;
 
-/// Requests and answers, as they are: by method and path, then by what they are.
+/// Example requests and responses: by method and path, then by query, body and status.
 pub const EXAMPLES: &str = include_str!("counts/examples.json");

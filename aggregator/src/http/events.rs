@@ -1,12 +1,12 @@
-//! What is stored, and what came again.
+//! Stored events and duplicates.
 
 pub mod duplicates;
 pub mod event;
 mod export;
 pub mod filter;
 pub mod list;
-pub mod shown;
 pub mod tail;
+pub mod view;
 
-/// Requests and answers, as they are: by method and path, then by what they are.
+/// Example requests and responses: by method and path, then by query, body and status.
 pub const EXAMPLES: &str = include_str!("events/examples.json");

@@ -1,4 +1,4 @@
-//! What people should look at: rejected arrivals, conflicts, and what the stream lost.
+//! What the operator should review: rejected arrivals, conflicts, and sequences that the stream lost.
 
 pub mod conflicts;
 pub mod missing;
@@ -12,17 +12,17 @@ use super::{
     },
 };
 
-/// Requests and answers, as they are: by method and path, then by what they are.
+/// Example requests and responses: by method and path, then by query, body and status.
 pub const EXAMPLES: &str = include_str!("review/examples.json");
 
-/// What takes a request without a body, too.
+/// Paths whose request body is optional.
 pub const MAY_BE_EMPTY: [&str; 2] = ["/missing/acknowledge", "/rejected/{id}/requeue"];
 
 parameters! {
-    /// Of `GET /rejected` and `GET /conflicts`.
+    /// The parameters of `GET /rejected` and `GET /conflicts`.
     OfKept = [
         limit(),
-        query("cursor", "next_cursor of the page before.")
+        query("cursor", "next_cursor of the previous page.")
             .schema(Some(text().pattern(Some("^[1-9][0-9]{0,17}$")))),
     ];
 }

@@ -1,4 +1,4 @@
-//! What browsers are served.
+//! The pages and files for browsers.
 
 pub mod docs;
 pub mod page;
@@ -9,6 +9,6 @@ use super::{
 };
 
 refusals! {
-    /// Of a file that is not there.
+    /// The refusal of a file that does not exist.
     NoFile = problems([Problem::not_found("there is nothing at /docs/nothing".to_owned())]);
 }

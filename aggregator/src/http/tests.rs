@@ -1,4 +1,4 @@
-//! The API on its router, without a broker: every error response, and what is read from the store.
+//! The API on its router, without a broker: refusals, and responses read from the store.
 
 mod cloudevents;
 mod lines;
@@ -39,7 +39,7 @@ use crate::{
     store::{self, Delivery, Writer},
 };
 
-/// An API with its own store and an unreachable broker.
+/// An API with its own store and a broker that is never reachable.
 struct Fixture {
     router: Router,
     api: Arc<Api>,
@@ -102,7 +102,7 @@ impl Fixture {
         self.append_on(events.iter().map(on_a).collect()).await;
     }
 
-    /// Like [`Self::append`], with each message on the given subject.
+    /// Appends messages, each with its subject.
     async fn append_on(&self, messages: Vec<(String, impl Into<Bytes>)>) {
         let stream = StreamState {
             name: "EVENTS".to_owned(),
@@ -157,7 +157,7 @@ impl Fixture {
     }
 }
 
-/// Adds the `Host` header that HTTP/1.1 clients send.
+/// Adds the header Host, as HTTP/1.1 clients do.
 async fn with_host(mut request: Request<Body>) -> Request<Body> {
     let localhost = header::HeaderValue::from_static("localhost");
     let host = request.headers_mut().entry(header::HOST);
@@ -185,7 +185,7 @@ async fn unknown_paths_and_methods_are_problems() {
 }
 
 #[tokio::test]
-async fn options_is_answered_without_a_problem_and_permits_nothing_to_other_sites() {
+async fn options_succeeds_and_permits_nothing_to_other_sites() {
     let api = Fixture::new().await;
     for (path, allowed) in [
         ("/", "GET,HEAD"),
@@ -239,13 +239,13 @@ async fn every_response_has_the_id_of_its_request() {
         assert_eq!(fresh.len(), 32, "{path}");
         let member = format!(",\"request_id\":\"{fresh}\"}}");
         assert_eq!(body.ends_with(&member), path != "/stats", "{body}");
-        let (replaced, _) = answer(path, Some("not valid")).await;
-        assert_ne!(replaced, "not valid");
+        let (replaced, _) = answer(path, Some("not sane")).await;
+        assert_ne!(replaced, "not sane");
     }
 }
 
 #[tokio::test]
-async fn metrics_of_the_broker_are_omitted_while_it_cannot_be_reached() {
+async fn metrics_leave_out_figures_of_the_broker_while_it_is_unreachable() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("1"), "noise"]).await;
     let metrics = api.get("/metrics").await;
@@ -261,8 +261,10 @@ async fn metrics_of_the_broker_are_omitted_while_it_cannot_be_reached() {
         "aggregator_part_healthy{part=\"broker\"} 0",
         "aggregator_part_healthy{part=\"store\"} 1",
     ] {
-        let is_exposed = metrics.lines().any(|exposed| exposed == line);
-        assert!(is_exposed, "{line} in {metrics}");
+        assert!(
+            metrics.lines().any(|metric| metric == line),
+            "{line} in {metrics}"
+        );
     }
     for unknown in ["aggregator_stream_bytes", "aggregator_pending_messages"] {
         assert!(!metrics.contains(unknown), "{metrics}");
@@ -293,7 +295,7 @@ async fn a_request_that_its_client_aborts_is_counted() {
 }
 
 #[tokio::test]
-async fn an_invalid_query_parameter_is_named() {
+async fn an_invalid_query_parameter_is_refused_by_name() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/events?limit=1001").await, @r#"
     422 content-type: application/problem+json
@@ -311,7 +313,7 @@ async fn an_invalid_query_parameter_is_named() {
 }
 
 #[tokio::test]
-async fn events_are_returned_as_sent_newest_first() {
+async fn events_are_returned_as_received_newest_first() {
     let api = Fixture::new().await;
     api.append(&[&event("1"), &event("2"), &event("1")]).await;
     assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"

@@ -135,7 +135,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
     page.tab_to("#rejected-rows li:nth-child(2) button").await;
     browser.press(&[Key::Space]).await;
     browser
-        .shows("#rejected-rows li:nth-child(2)", "Sent again, as it was.")
+        .shows("#rejected-rows li:nth-child(2)", "Sent again unchanged.")
         .await;
     page.tab_to("#conflict-rows summary").await;
     browser.press(&[Key::Enter]).await;

@@ -30,9 +30,7 @@ async fn events_show_as_they_are_stored_and_wait_while_somebody_pauses() {
         .until("document.getElementById('pause').ariaPressed === 'true'")
         .await;
     system.api().publish(&events("orders", 0..3)).await;
-    page.browser
-        .shows("#events-note", "Paused; 3 came since.")
-        .await;
+    page.browser.shows("#events-note", "Paused; 3 new.").await;
     page.browser.screenshot_of_page("paused").await;
     assert!(page.browser.text(&summary).await.contains("second"));
     page.counts("unique", 5).await;
@@ -57,9 +55,7 @@ async fn more_than_can_be_read_are_passed_over_and_a_pause_keeps_what_is_read() 
     page.browser.click(&format!("{NEWEST} summary")).await;
     page.browser.click("#pause").await;
     system.api().store(&events("orders", 0..500)).await;
-    page.browser
-        .shows("#events-note", "Paused; 500 came since.")
-        .await;
+    page.browser.shows("#events-note", "Paused; 500 new.").await;
     page.browser.click("#pause").await;
     page.browser.shows(NEWEST, "id-499").await;
     // The one that is open stays below the 50 newest.

@@ -33,10 +33,10 @@ async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
         .fill(&format!("{broken} textarea"), &mended)
         .await;
     page.browser.click(&format!("{broken} button")).await;
-    page.browser.shows(&broken, "Sent, as mended.").await;
+    page.browser.shows(&broken, "Sent with your changes.").await;
     page.browser.click(&format!("{astray} summary")).await;
     page.browser.click(&format!("{astray} button")).await;
-    page.browser.shows(&astray, "Sent again, as it was.").await;
+    page.browser.shows(&astray, "Sent again unchanged.").await;
     for row in [&broken, &astray] {
         page.browser
             .shows(&format!("{row} summary"), "sent again")
@@ -76,7 +76,7 @@ async fn both_sides_of_a_conflict_stand_beside_each_other_and_what_differs_is_ma
         .shows(&format!("{sides}:nth-child(1) h3"), "Stored first")
         .await;
     page.browser
-        .shows(&format!("{sides}:nth-child(2) h3"), "Came later")
+        .shows(&format!("{sides}:nth-child(2) h3"), "Received later")
         .await;
     let marked = |side: u8| format!("{sides}:nth-child({side}) mark");
     page.lists(&marked(1), &["source: e2e", "  \"amount\": 1.50,"])

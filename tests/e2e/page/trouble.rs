@@ -76,7 +76,7 @@ async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
     };
     page.is_well(SOON).await;
     system.aggregator.kill();
-    page.warns(2 * SOON, "The aggregator does not answer.")
+    page.warns(2 * SOON, "The aggregator does not respond.")
         .await;
     page.browser.screenshot("aggregator-gone").await;
     system.aggregator.start_again().await;

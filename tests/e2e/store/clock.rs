@@ -26,7 +26,7 @@ async fn while_the_clock_is_behind_the_latest_event_times_stand_still_and_health
     let health = system.api().get("/health").await.unwrap();
     assert_eq!(health.status, 200, "{}", health.text());
     let clock = health.json()["clock"].as_str().unwrap().to_owned();
-    assert!(clock.contains("stands still"), "{clock}");
+    assert!(clock.contains("is held at"), "{clock}");
     let times = "SELECT count(DISTINCT processed_at) FROM events WHERE sequence >= 5";
     assert_eq!(system.store().number(times), 1);
     let newest = system.api().events_of("orders").await.json();

@@ -1,4 +1,4 @@
-//! `GET /health`: whether all parts work.
+//! `GET /health`: whether all parts of the service work.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -23,23 +23,23 @@ use crate::{
     store::Opening,
 };
 
-/// Whether all parts work.
+/// The health of the service.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Health {
     status: &'static str,
     #[schema(format = DateTime)]
     timestamp: String,
-    /// The parts that do not work, each with its reason.
+    /// The failing parts, each with its reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     checks: BTreeMap<&'static str, String>,
-    /// Stream sequences lost before they were applied, which nobody acknowledged.
+    /// Stream sequences that were lost before they were applied and have not been acknowledged.
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
-    /// What a person should know though all parts work: `stream_size`, where the stream keeps a larger size or more replicas
-    /// than settings say, and `trimming`, where another store holds it back or the stream is not trimmed for another reason.
+    /// Notices that do not make the service unhealthy: `stream_size` if the stream keeps a larger size or more replicas than
+    /// configured, and `trimming` if another store holds trimming back or the stream is not trimmed for another reason.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
-    /// What a person should see to, though all parts work.
+    /// Set while the clock is behind the latest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     clock: Option<String>,
@@ -53,7 +53,7 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
-/// 200 when all parts work, 503 with those that do not. Reads only.
+/// Responds with 200 if all parts work, otherwise with 503 and the failing parts. Writes nothing.
 #[utoipa::path(
     get,
     path = "/health",
@@ -94,7 +94,7 @@ pub async fn health(
     Ok((code, Json(health)))
 }
 
-/// `GET /health` while the store is being opened.
+/// `GET /health` while the store is opening.
 pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery) -> Response {
     if let Err(problem) = Query::parse(query.as_deref(), &[]) {
         return problem.into_response();
@@ -111,27 +111,28 @@ pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery)
     (StatusCode::SERVICE_UNAVAILABLE, pause, Json(health)).into_response()
 }
 
-/// The parts that do not work, by what they said themselves.
+/// The failing parts, each with the reason it reported.
 pub fn failing(api: &Api) -> BTreeMap<&'static str, String> {
     let mut checks = api.process.health.failing();
     let link = api.broker.connection.link();
     if !link.connected {
-        let none = || "there is no connection".to_owned();
-        let reason = link.last_error.unwrap_or_else(none);
+        let unknown = || "not connected".to_owned();
+        let reason = link.last_error.unwrap_or_else(unknown);
         checks.insert("broker", reason);
     }
     checks
 }
 
-/// So far the clock may be behind the latest event before it is told: less than a step that a time service makes unseen.
+/// How far the clock may be behind the latest event without a notice, in microseconds: time services make smaller steps
+/// routinely.
 const CLOCK_TOLERANCE: i64 = 1_000_000;
 
-/// What there is to say while the clock is behind the latest event, so that `processed_at` stands still.
+/// The notice while the clock is behind the latest event and `processed_at` is therefore held.
 pub fn clock_notice(now: i64, processed_at: i64) -> Option<String> {
     let behind = processed_at.saturating_sub(now);
     (behind > CLOCK_TOLERANCE).then(|| {
         format!(
-            "the clock is {} s behind the latest event; processed_at stands still at {} until it is there again",
+            "the clock is {} s behind the latest event; processed_at is held at {} until the clock catches up",
             behind / 1_000_000,
             clock::rfc3339(processed_at)
         )
@@ -143,10 +144,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_that_went_back_is_told_until_it_is_there_again() {
+    fn a_clock_that_went_back_is_reported_until_it_catches_up() {
         assert_eq!(clock_notice(1_000_000, 2_000_000), None);
-        let told = clock_notice(1_000_000, 61_000_000).unwrap();
-        assert!(told.contains("60 s behind"), "{told}");
-        assert!(told.contains("1970-01-01T00:01:01"), "{told}");
+        let notice = clock_notice(1_000_000, 61_000_000).unwrap();
+        assert!(notice.contains("60 s behind"), "{notice}");
+        assert!(notice.contains("1970-01-01T00:01:01"), "{notice}");
     }
 }

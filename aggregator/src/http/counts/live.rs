@@ -1,4 +1,4 @@
-//! `GET /live`: the counters and the state of the service, each second, as server-sent events. The page at `/` shows them.
+//! `GET /live`: the counters and the state of the service, once a second, as server-sent events for the page at `/`.
 
 mod sample;
 pub mod samples;
@@ -29,27 +29,27 @@ use crate::http::{
         query::Query,
         streaming::{self, Chunk, unbuffered},
     },
-    events::tail::Tailing,
+    events::tail::TailRefusals,
     openapi::schemas::{schemas, text},
 };
 
-/// A comment is sent where nothing else was for so long, so that a dead connection is found.
+/// A comment is sent after this time without an event, so that a dead connection is detected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// Takes samples until the token is cancelled.
 ///
 /// # Panics
-/// Never: texts and numbers are JSON.
+/// Never: a sample consists of strings and numbers, which are JSON.
 pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
     let sampling = async {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
-        // After a standstill samples are a second apart again at once.
+        // After a pause, samples are again a second apart, without a burst to catch up.
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut sampler = sample::Sampler::default();
         loop {
             ticks.tick().await;
             let sample = sampler.take(&api).await;
-            let json = serde_json::to_string(&sample).expect("texts and numbers are JSON");
+            let json = serde_json::to_string(&sample).expect("strings and numbers are JSON");
             api.live.add(json.into());
         }
     };
@@ -59,7 +59,7 @@ pub async fn keep_sampling(api: Arc<Api>, token: CancellationToken) {
     }
 }
 
-/// Has the topics known that lead by their counts, until the token is cancelled.
+/// Keeps the reader's leading topics by count up to date until the token is cancelled.
 pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
     let learning = async {
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
@@ -67,7 +67,7 @@ pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
         loop {
             ticks.tick().await;
             if let Err(err) = api.reader.learn_leaders().await {
-                debug!(error = %err, "the topics could not be read");
+                debug!(error = %err, "the topics cannot be read");
             }
         }
     };
@@ -77,54 +77,53 @@ pub async fn keep_learning(api: Arc<Api>, token: CancellationToken) {
     }
 }
 
-struct Following {
+struct Follower {
     api: Arc<Api>,
     samples: watch::Receiver<VecDeque<Bytes>>,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 schemas! {
-    /// What the live page is sent.
-    Sampled() = ObjectBuilder::new()
+    /// What the live page receives.
+    LiveEvent() = ObjectBuilder::new()
         .description(Some("One server-sent event."))
         .property("event", text().enum_values(Some(["history", "sample"])))
         .required("event")
-        .property("data", text().description(Some("JSON: a sample, or with history a list of them.")))
+        .property("data", text().description(Some("A sample as JSON; with history, a list of samples.")))
         .required("data")
         .build();
 }
 
-/// Sends the samples that are kept, as a list in the event `history`, then each new one in an event `sample`.
+/// Streams the recent samples as a list in the event `history`, then each new sample in an event `sample`.
 ///
-/// For the page at `/`, and of its version: what a sample has may change.
+/// For the page at `/` of the same version only: the content of a sample may change.
 #[utoipa::path(
     get,
     path = "/live",
     tag = "service",
-    responses((status = OK, body = Sampled, content_type = "text/event-stream"), Tailing)
+    responses((status = OK, body = LiveEvent, content_type = "text/event-stream"), TailRefusals)
 )]
 pub async fn follow(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let place = Arc::clone(&api.permits.tails).try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
+    let permit = Arc::clone(&api.permits.tails).try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let mut samples = api.live.subscribe();
     let history = history(&samples.borrow_and_update());
-    let following = Following {
+    let follower = Follower {
         samples,
         api,
-        _place: place,
+        _permit: permit,
     };
-    let events = stream::unfold(following, Following::next);
+    let events = stream::unfold(follower, Follower::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
     Ok(unbuffered(streaming::in_frames(Some(history), answer)))
 }
 
-/// The event `history`, made of the samples as they are kept: all clients share them, so that one that reads slowly holds
-/// little memory of its own.
+/// The event `history`. All clients share the bytes of the samples, so that a slow client holds little memory of its own.
 fn history(kept: &VecDeque<Bytes>) -> Chunk {
     let mut frames = VecDeque::with_capacity(2 * kept.len() + 2);
     frames.push_back(Bytes::from_static(b"event: history\ndata: ["));
@@ -138,7 +137,7 @@ fn history(kept: &VecDeque<Bytes>) -> Chunk {
     Chunk::shared(frames)
 }
 
-impl Following {
+impl Follower {
     async fn next(mut self) -> Option<(Result<Event, std::convert::Infallible>, Self)> {
         let stopping = self.api.process.stopping.clone();
         tokio::select! {
@@ -160,7 +159,7 @@ mod tests {
     };
 
     #[test]
-    fn the_history_is_one_event_whose_samples_all_clients_share() {
+    fn the_history_is_one_event_and_clients_share_its_samples() {
         let live = Live::default();
         for kept in 0..KEPT + 2 {
             live.add(format!("{{\"n\":{kept}}}").into());

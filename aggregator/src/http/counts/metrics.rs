@@ -1,8 +1,8 @@
-//! `GET /metrics`: what Prometheus asks for, in its text format.
+//! `GET /metrics`: metrics in the text format of Prometheus.
 //!
-//! What the store counts is read from it in one transaction, so these figures add up; what is measured since the start is
-//! held in [`Metrics`](crate::metrics::Metrics). Figures of the broker's are left out while it cannot be asked: no figure is
-//! better than a wrong one.
+//! The store's figures are read in one transaction, so they add up. Figures measured since the start are held in
+//! [`Metrics`](crate::metrics::Metrics). The broker's figures are left out while it cannot be reached: no figure is better
+//! than a wrong one.
 
 mod exposition;
 
@@ -31,13 +31,13 @@ use crate::{
     store::query::{Figures, Sizes, Stats},
 };
 
-/// How long the broker is asked, and the store; Prometheus itself gives up after 10 s.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait for the broker, and for the store. Prometheus itself gives up after 10 s.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The parts of the service, as `/health` names them.
 const PARTS: [&str; 5] = ["broker", "consumer", "progress", "store", "stream"];
 
-/// Tells all figures, for Prometheus.
+/// Returns all metrics, in the text format of Prometheus.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -49,55 +49,55 @@ pub async fn metrics(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
-    // The stream first, as in `/stats`: what is in it then is either counted or pending.
+    // Read the stream first, as in `/stats`: each message in it is then either counted or pending.
     let broker = standing(&api).await;
     let figures = figures(&api).await;
-    let mut told = Exposition::new(api.process.metrics.gather());
+    let mut exposition = Exposition::new(api.process.metrics.gather());
     if let Some(Figures {
         stats,
         seals,
         sizes,
     }) = &figures
     {
-        bookkeeping(&mut told, stats, *seals);
-        files(&mut told, sizes);
+        store_counters(&mut exposition, stats, *seals);
+        files(&mut exposition, sizes);
         if let Some(broker) = &broker {
             let pending = stats::pending(&broker.stream, stats);
-            told.gauge(
+            exposition.gauge(
                 "aggregator_pending_messages",
-                "Messages in the stream that are not applied yet",
+                "Messages in the stream that are not yet applied",
                 pending,
             );
         }
     }
     if let Some(broker) = &broker {
-        of_broker(&mut told, broker);
+        broker_figures(&mut exposition, broker);
     }
-    told.gauge(
+    exposition.gauge(
         "aggregator_stream_max_bytes",
-        "Size at which the stream is full, by configuration",
+        "Configured maximum size of the stream",
         api.broker.stream_max_bytes,
     );
-    of_service(&mut told, &api);
-    parts(&mut told, &api, figures.is_none());
-    process(&mut told, &api);
+    service_figures(&mut exposition, &api);
+    parts(&mut exposition, &api, figures.is_none());
+    process(&mut exposition, &api);
     let encoder = TextEncoder::new();
     let text = encoder
-        .encode_to_string(&told.into_families())
+        .encode_to_string(&exposition.into_families())
         .expect("every family has a name and a figure");
     let kind = [(header::CONTENT_TYPE, encoder.format_type().to_owned())];
     Ok((kind, text).into_response())
 }
 
 async fn figures(api: &Api) -> Option<Figures> {
-    match timeout(PATIENCE, api.reader.figures()).await {
+    match timeout(TIMEOUT, api.reader.figures()).await {
         Ok(Ok(figures)) => Some(figures),
         Ok(Err(err)) => {
-            debug!(error = %err, "the store's figures are not known");
+            debug!(error = %err, "the store's figures are unknown");
             None
         }
         Err(_) => {
-            debug!("the store's figures are not known: it does not answer");
+            debug!("the store's figures are unknown: it does not respond");
             None
         }
     }
@@ -107,28 +107,28 @@ async fn standing(api: &Api) -> Option<Standing> {
     if !api.broker.connection.is_connected() {
         return None;
     }
-    let asked = stream::standing(
+    let standing = stream::standing(
         &api.broker.connection,
         &api.broker.stream,
         &api.broker.durable,
     );
-    match timeout(PATIENCE, asked).await {
+    match timeout(TIMEOUT, standing).await {
         Ok(Ok(standing)) => Some(standing),
         Ok(Err(err)) => {
-            debug!(error = %err, "the broker's figures are not known");
+            debug!(error = %err, "the broker's figures are unknown");
             None
         }
         Err(_) => {
-            debug!("the broker's figures are not known: it does not answer");
+            debug!("the broker's figures are unknown: it does not respond");
             None
         }
     }
 }
 
-fn bookkeeping(told: &mut Exposition, stats: &Stats, seals: u64) {
-    told.counters(
+fn store_counters(exposition: &mut Exposition, stats: &Stats, seals: u64) {
+    exposition.counters(
         "aggregator_events_total",
-        "Events that came, by what became of them; the sum is what /stats calls received",
+        "Arrivals by outcome; their sum is received in /stats",
         "outcome",
         &[
             ("stored", stats.unique_processed),
@@ -139,31 +139,31 @@ fn bookkeeping(told: &mut Exposition, stats: &Stats, seals: u64) {
     for (name, help, total) in [
         (
             "aggregator_conflicts_total",
-            "Duplicates that differ from what is stored; they are counted as duplicates, too",
+            "Duplicates that differ from the stored event; also counted as duplicates",
             stats.conflicts,
         ),
         (
             "aggregator_redeliveries_total",
-            "Deliveries of messages that were applied before; they change nothing",
+            "Deliveries of messages that were already applied; they change nothing",
             stats.redelivered,
         ),
         (
             "aggregator_rejected_evicted_total",
-            "Rejected arrivals whose body is not kept any more",
+            "Rejected arrivals whose body is no longer kept",
             stats.rejected_evicted,
         ),
         (
             "aggregator_conflicts_evicted_total",
-            "Conflicts that are not kept any more",
+            "Conflicts that are no longer kept",
             stats.conflicts_evicted,
         ),
         (
             "aggregator_index_seals_total",
-            "Tables of the dedup index that were handed to disk, over the store's life",
+            "Tables of the dedup index written to disk over the life of the store",
             seals,
         ),
     ] {
-        told.counter(name, help, total);
+        exposition.counter(name, help, total);
     }
     for (name, help, figure) in [
         (
@@ -173,7 +173,7 @@ fn bookkeeping(told: &mut Exposition, stats: &Stats, seals: u64) {
         ),
         (
             "aggregator_missing_messages",
-            "Messages that the stream lost before they were applied, and nobody acknowledged",
+            "Messages that the stream lost before they were applied and that have not been acknowledged",
             stats.missing,
         ),
         (
@@ -182,11 +182,11 @@ fn bookkeeping(told: &mut Exposition, stats: &Stats, seals: u64) {
             stats.applied.floor(),
         ),
     ] {
-        told.gauge(name, help, figure);
+        exposition.gauge(name, help, figure);
     }
 }
 
-fn files(told: &mut Exposition, sizes: &Sizes) {
+fn files(exposition: &mut Exposition, sizes: &Sizes) {
     for (name, help, bytes) in [
         (
             "aggregator_database_bytes",
@@ -205,16 +205,16 @@ fn files(told: &mut Exposition, sizes: &Sizes) {
         ),
     ] {
         if let Some(bytes) = bytes {
-            told.gauge(name, help, bytes);
+            exposition.gauge(name, help, bytes);
         }
     }
 }
 
-fn of_broker(told: &mut Exposition, broker: &Standing) {
+fn broker_figures(exposition: &mut Exposition, broker: &Standing) {
     for (name, help, figure) in [
         (
             "aggregator_stream_messages",
-            "Messages in the stream, applied ones that it keeps included",
+            "Messages in the stream, including applied ones that it keeps",
             broker.stream.messages,
         ),
         (
@@ -224,11 +224,11 @@ fn of_broker(told: &mut Exposition, broker: &Standing) {
         ),
         (
             "aggregator_stream_last_sequence",
-            "Last sequence that the stream gave out",
+            "Last sequence of the stream",
             broker.stream.last,
         ),
     ] {
-        told.gauge(name, help, figure);
+        exposition.gauge(name, help, figure);
     }
     let Some(durable) = &broker.durable else {
         return;
@@ -236,84 +236,84 @@ fn of_broker(told: &mut Exposition, broker: &Standing) {
     for (name, help, figure) in [
         (
             "aggregator_consumer_ack_floor_sequence",
-            "Stream sequence up to which the durable consumer has all acks",
+            "Stream sequence up to which the durable consumer has received all acks",
             durable.ack_floor,
         ),
         (
             "aggregator_consumer_unacked_messages",
-            "Messages that were delivered and wait for their ack",
+            "Messages delivered and not yet acked",
             durable.unacked,
         ),
         (
             "aggregator_consumer_undelivered_messages",
-            "Messages that were not delivered yet",
+            "Messages not yet delivered",
             durable.undelivered,
         ),
     ] {
-        told.gauge(name, help, figure);
+        exposition.gauge(name, help, figure);
     }
 }
 
-fn of_service(told: &mut Exposition, api: &Api) {
-    told.counter(
+fn service_figures(exposition: &mut Exposition, api: &Api) {
+    exposition.counter(
         "aggregator_stalls_total",
-        "How often messages waited and nothing was applied for so long that they were pulled anew, since the start",
+        "Stalls since the start: messages waited, nothing was applied for too long, and the messages were pulled again",
         api.process.health.stalled(),
     );
-    told.counter(
+    exposition.counter(
         "aggregator_identified_by_digest_total",
-        "OTLP records on the stream that had no id of their own, since the start",
+        "OTLP records without an id of their own that reached the stream since the start",
         api.otlp
             .identified_by_digest
             .load(std::sync::atomic::Ordering::Relaxed),
     );
-    told.counter(
+    exposition.counter(
         "aggregator_broker_connects_total",
-        "How often the broker was connected to, since the start",
+        "Connections made to the broker since the start",
         api.broker.connection.link().connects,
     );
-    told.gauge(
+    exposition.gauge(
         "aggregator_unconfirmed_bytes",
-        "Bytes of events that wait for their PubAck",
+        "Bytes of events that await their PubAck",
         api.broker.publisher.unconfirmed_bytes() as u64,
     );
-    told.info(
+    exposition.info(
         "aggregator_build_info",
-        "The version that runs; always 1",
+        "Version of the running service; always 1",
         "version",
         env!("CARGO_PKG_VERSION"),
     );
 }
 
-/// Those that `/health` would name are 0.
-fn parts(told: &mut Exposition, api: &Api, store_fails: bool) {
+/// Parts that `/health` reports as failing are 0.
+fn parts(exposition: &mut Exposition, api: &Api, store_fails: bool) {
     let failing = api.process.health.failing();
     let works = |part: &str| match part {
         "broker" => api.broker.connection.is_connected(),
         "store" => !store_fails && !failing.contains_key(part),
         part => !failing.contains_key(part),
     };
-    told.gauges(
+    exposition.gauges(
         "aggregator_part_healthy",
-        "Whether a part of the service works (1) or not (0), as /health says",
+        "Whether a part of the service works (1) or not (0), as in /health",
         "part",
         &PARTS.map(|part| (part, u64::from(works(part)))),
     );
 }
 
-fn process(told: &mut Exposition, api: &Api) {
+fn process(exposition: &mut Exposition, api: &Api) {
     #[expect(
         clippy::cast_precision_loss,
         reason = "the time has fewer than 52 bits until the year 2112"
     )]
     let started = api.process.started_at as f64 / 1_000_000.0;
-    told.real_gauge(
+    exposition.real_gauge(
         "process_start_time_seconds",
         "Start time of the process since unix epoch in seconds",
         started,
     );
     if let Some(bytes) = resident_bytes() {
-        told.gauge(
+        exposition.gauge(
             "process_resident_memory_bytes",
             "Resident memory size in bytes",
             bytes,
@@ -321,7 +321,7 @@ fn process(told: &mut Exposition, api: &Api) {
     }
 }
 
-/// As Linux tells it; other systems have no such file.
+/// As reported by Linux; other systems have no such file.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

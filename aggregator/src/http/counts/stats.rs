@@ -1,4 +1,4 @@
-//! `GET /stats`: the bookkeeping at one commit.
+//! `GET /stats`: the counters as of one commit.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -24,10 +24,10 @@ use crate::{
     store::query,
 };
 
-/// Topic names shown in `/stats`; `topics_total` counts all.
+/// Maximum number of topic names in `/stats`; `topics_total` counts all.
 const MAX_TOPICS: usize = 1_000;
 
-/// The bookkeeping at one commit.
+/// The counters as of one commit.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Stats {
     received: u64,
@@ -36,18 +36,18 @@ pub struct Stats {
     rejected: u64,
     /// Whether `received = unique_processed + duplicate_dropped + rejected`.
     consistent: bool,
-    /// Those of them whose body is not kept any more.
+    /// Rejected arrivals whose body is no longer kept.
     rejected_evicted: u64,
     conflicts: u64,
     conflicts_evicted: u64,
     redelivered: u64,
-    /// Messages in the stream that are not applied; none while the broker cannot be asked.
+    /// Messages in the stream that are not applied; null while the broker cannot be reached.
     #[schema(required)]
     pending: Option<u64>,
     missing: u64,
-    /// How often messages waited and nothing was applied for so long that they were pulled anew, since the start.
+    /// Number of stalls since the start: messages waited, nothing was applied for too long, and the messages were pulled again.
     stalls: u64,
-    /// OTLP records on the stream that had no id of their own, since the start.
+    /// OTLP records without an id of their own that reached the stream since the start.
     identified_by_digest: u64,
     topics: Vec<String>,
     topics_total: u64,
@@ -56,7 +56,7 @@ pub struct Stats {
     started_at: String,
 }
 
-/// Tells the counters and what is still to come.
+/// Returns the counters, and how many messages are pending.
 #[utoipa::path(
     get,
     path = "/stats",
@@ -69,7 +69,7 @@ pub async fn stats(
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
     paging::answer(&api.permits, async |room| {
-        // The stream first: what is in it then is either counted below or pending.
+        // Read the stream first: each message in it is then either counted below or pending.
         let stream = stream_state(&api).await;
         let stats = api.reader.stats(MAX_TOPICS).await;
         let stats = stats.map_err(|err| Problem::internal(&err))?;
@@ -97,24 +97,24 @@ pub async fn stats(
     .await
 }
 
-/// The stream's state; none while the broker cannot be asked.
+/// The state of the stream, or `None` while the broker cannot be reached.
 pub async fn stream_state(api: &Api) -> Option<StreamState> {
     if !api.broker.connection.is_connected() {
         return None;
     }
     let state = stream::state(&api.broker.connection, &api.broker.stream).await;
     state
-        .inspect_err(|err| debug!(error = %err, "the stream's state is not known"))
+        .inspect_err(|err| debug!(error = %err, "the state of the stream is unknown"))
         .ok()
 }
 
-/// Messages that the stream has and the store has not applied.
+/// Number of messages in the stream that the store has not applied.
 pub fn pending(stream: &StreamState, stats: &query::Stats) -> u64 {
     match &stats.stream {
         Some((name, created)) if *name == stream.name && *created == stream.created => stats
             .applied
             .absent_within(stream.first.max(1), stream.last),
-        // Another stream than the store knows: nothing of it is applied.
+        // Not the stream that the store knows: none of its messages are applied.
         _ => stream.messages,
     }
 }

@@ -30,21 +30,22 @@ use crate::{
 /// A page of topics.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TopicPage)]
-pub struct Page {
-    topics: Vec<Shown>,
-    /// How many there are in all, whatever is asked for.
+pub struct TopicsPage {
+    topics: Vec<TopicView>,
+    /// Number of all topics, regardless of the parameters.
     total: u64,
-    /// By ascending names, where there are more: the last name shown, and the next page has the names after it.
+    /// Set if topics are sorted by ascending name and there are more: the last name on this page. The next page has the names
+    /// after it.
     #[schema(required)]
     next_cursor: Option<String>,
-    /// There only where it is true: not all topics could be looked at in time, and others may belong before those shown.
+    /// Present only if true: not all topics could be scanned in time, and others may belong before those listed.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     partial: bool,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = TopicCounts)]
-struct Shown {
+struct TopicView {
     topic: String,
     received: u64,
     unique_processed: u64,
@@ -56,27 +57,27 @@ struct Shown {
 }
 
 parameters! {
-    /// Of `GET /topics`.
+    /// The parameters of `GET /topics`.
     OfTopics = [
-        parameters::query("contains", "With this text in the name.").schema(Some(text().min_length(Some(1)))),
-        parameters::query("sort", "What they are sorted by.").schema(Some(
+        parameters::query("contains", "Only topics whose name contains this text.").schema(Some(text().min_length(Some(1)))),
+        parameters::query("sort", "The value to sort by.").schema(Some(
             text().enum_values(Some(SORTS.map(|(name, _)| name))).default(Some("topic".into())),
         )),
-        parameters::query("order", "asc or desc. Left out, names ascend and all else descends.")
+        parameters::query("order", "asc or desc. By default names ascend and all other values descend.")
             .schema(Some(text().enum_values(Some(["asc", "desc"])))),
         limit(),
-        parameters::query("cursor", "next_cursor of the page before. There are pages by ascending names only.")
+        parameters::query("cursor", "next_cursor of the previous page. Only topics sorted by ascending name have pages.")
             .schema(Some(text())),
     ];
 }
 
-/// Lists topics: by name, or by what the parameter `sort` says.
+/// Lists topics by name, or by the value that the parameter `sort` selects.
 #[utoipa::path(
     get,
     path = "/topics",
     tag = "counts",
     params(OfTopics),
-    responses((status = OK, body = Page), PagedRefusals)
+    responses((status = OK, body = TopicsPage), PagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -85,12 +86,12 @@ pub async fn list(
     let known = ["contains", "sort", "order", "limit", "cursor"];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let question = question(&query)?;
+    let topics = topic_query(&query)?;
     paging::answer(&api.permits, async |room| {
-        let page = api.reader.topics(question.clone(), limit).await;
+        let page = api.reader.topics(topics.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
-        let page = Page {
-            topics: page.topics.into_iter().map(shown).collect(),
+        let page = TopicsPage {
+            topics: page.topics.into_iter().map(view).collect(),
             total: page.total,
             next_cursor: page.next,
             partial: page.is_partial,
@@ -100,7 +101,7 @@ pub async fn list(
     .await
 }
 
-/// What can be sorted by, as the answer names it, and the share of duplicates.
+/// The values to sort by, as the response names them, and the share of duplicates.
 pub const SORTS: [(&str, TopicSort); 7] = [
     ("topic", TopicSort::Name),
     ("received", TopicSort::Received),
@@ -111,8 +112,8 @@ pub const SORTS: [(&str, TopicSort); 7] = [
     ("last_at", TopicSort::Last),
 ];
 
-fn question(query: &Query) -> Result<TopicQuery, Problem> {
-    let sort = match query.text("sort") {
+fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
+    let sort = match parameters.text("sort") {
         None => TopicSort::Name,
         Some(text) => {
             let known = SORTS.iter().find(|(name, _)| *name == text);
@@ -123,22 +124,22 @@ fn question(query: &Query) -> Result<TopicQuery, Problem> {
             })?
         }
     };
-    let question = TopicQuery {
-        contains: query.filled("contains")?.unwrap_or_default(),
+    let query = TopicQuery {
+        contains: parameters.filled("contains")?.unwrap_or_default(),
         sort,
-        // The largest counts are what people look for.
-        is_descending: query.is_descending(sort != TopicSort::Name)?,
-        after: query.text("cursor").map(str::to_owned),
+        // People look for the largest counts.
+        is_descending: parameters.is_descending(sort != TopicSort::Name)?,
+        after: parameters.text("cursor").map(str::to_owned),
     };
-    if question.after.is_some() && !question.is_paged() {
-        let message = "goes on by ascending names only".to_owned();
+    if query.after.is_some() && !query.is_paged() {
+        let message = "is allowed only with topics sorted by ascending name".to_owned();
         return Err(Problem::invalid_query("cursor", Code::OutOfRange, message));
     }
-    Ok(question)
+    Ok(query)
 }
 
-fn shown(counts: TopicCounts) -> Shown {
-    Shown {
+fn view(counts: TopicCounts) -> TopicView {
+    TopicView {
         topic: counts.name,
         received: counts.received,
         unique_processed: counts.unique_processed,

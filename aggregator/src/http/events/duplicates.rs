@@ -1,4 +1,4 @@
-//! `GET /duplicates`: the latest duplicates, and the identities that came again most often.
+//! `GET /duplicates`: the latest duplicates, and the identities that are repeated most often.
 
 use std::sync::Arc;
 
@@ -26,59 +26,58 @@ use crate::{
     store::query,
 };
 
-/// What is known of duplicates.
+/// Duplicates of a topic, or of all topics.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Duplicates {
-    /// All that ever came, of the topic or of all.
+    /// The number of all duplicates ever received, of the topic or of all topics.
     total: u64,
-    /// Memory knows those that came since then.
+    /// The lists below cover the duplicates since this time.
     #[schema(format = DateTime)]
     since: String,
-    /// The latest first.
-    recent: Vec<Recent>,
-    /// Those that came most often first.
-    often: Vec<Often>,
+    /// The latest duplicates, newest first.
+    recent: Vec<RecentDuplicate>,
+    /// The most repeated identities, most repeats first.
+    often: Vec<RepeatedIdentity>,
     #[schema(required)]
     filtered_by_topic: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RecentDuplicate)]
-struct Recent {
+struct RecentDuplicate {
     topic: String,
     event_id: String,
-    /// Who sent it again.
+    /// The source of the duplicate.
     source: String,
     #[schema(format = DateTime)]
     processed_at: String,
-    /// Whether it differs from what is stored.
+    /// Whether it differs from the stored event.
     conflict: bool,
-    /// The event that was there first.
+    /// The sequence of the stored event.
     stored_sequence: i64,
     stream_sequence: u64,
     position: u64,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = OftenRepeated)]
-struct Often {
+struct RepeatedIdentity {
     topic: String,
     event_id: String,
     stored_sequence: i64,
-    /// It came again at least so often.
+    /// Lower bound on the number of its duplicates.
     at_least: u64,
+    /// Upper bound on the number of its duplicates.
     at_most: u64,
 }
 
 parameters! {
-    /// Of `GET /duplicates`.
+    /// The parameters of `GET /duplicates`.
     OfDuplicates = [
-        parameters::query("topic", "Of this topic.").schema(Some(name())),
+        parameters::query("topic", "Only duplicates of this topic.").schema(Some(name())),
         limit(),
     ];
 }
 
-/// Lists duplicates of a topic, or of all, that came since the start.
+/// Lists the duplicates since the start, of a topic or of all topics.
 #[utoipa::path(
     get,
     path = "/duplicates",
@@ -98,7 +97,7 @@ pub async fn list(
         let known = known.map_err(|err| Problem::internal(&err))?;
         let share = room.bytes() / 2;
         let (recent, recent_cut) = within(share, known.recent.into_iter().map(recent));
-        let (often, often_cut) = within(share, known.often.into_iter().map(often));
+        let (often, often_cut) = within(share, known.often.into_iter().map(repeated));
         let duplicates = Duplicates {
             total: known.total,
             since: clock::rfc3339(api.process.started_at),
@@ -111,12 +110,12 @@ pub async fn list(
     .await
 }
 
-/// The first items that have no more bytes together as JSON, and whether there were others.
+/// The first items whose total size as JSON is at most `bytes`, and whether others were left out.
 fn within<T: Serialize>(bytes: usize, items: impl Iterator<Item = T>) -> (Vec<T>, bool) {
     let (mut taken, mut left) = (Vec::new(), bytes);
     for item in items {
         let size = serde_json::to_vec(&item)
-            .expect("texts and numbers are JSON")
+            .expect("strings and numbers are JSON")
             .len();
         let Some(less) = left.checked_sub(size + 1) else {
             return (taken, true);
@@ -127,8 +126,8 @@ fn within<T: Serialize>(bytes: usize, items: impl Iterator<Item = T>) -> (Vec<T>
     (taken, false)
 }
 
-fn recent(duplicate: query::Duplicate) -> Recent {
-    Recent {
+fn recent(duplicate: query::Duplicate) -> RecentDuplicate {
+    RecentDuplicate {
         topic: duplicate.topic,
         event_id: duplicate.event_id,
         source: duplicate.source,
@@ -140,8 +139,8 @@ fn recent(duplicate: query::Duplicate) -> Recent {
     }
 }
 
-fn often(often: query::Often) -> Often {
-    Often {
+fn repeated(often: query::Often) -> RepeatedIdentity {
+    RepeatedIdentity {
         topic: often.topic,
         event_id: often.event_id,
         stored_sequence: often.stored,

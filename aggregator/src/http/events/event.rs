@@ -1,4 +1,4 @@
-//! `GET /event`: one event by its identity, where it stands, and how often it came again.
+//! `GET /event`: one event by its identity, with its positions and its number of duplicates.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use shared::event::{Code, EventId};
 use utoipa::{ToSchema, openapi::Required};
 
-use super::shown::{self, Shown};
+use super::view::{self, EventView};
 use crate::{
     clock,
     http::{
@@ -29,23 +29,24 @@ use crate::{
     store::{IndexError, StoreError},
 };
 
-/// An event and what is known of it.
+/// An event, with its position in the store and in the stream, and its duplicates.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = FoundEvent)]
-pub struct Found {
-    event: Shown,
-    /// Its place in the order of storing.
+pub struct EventDetails {
+    event: EventView,
+    /// Its position in the order of storing.
     sequence: i64,
     /// The sequence of its message in the stream.
     stream_sequence: u64,
-    /// Its place in the message, from 0.
+    /// Its position in the message, starting at 0.
     position: u64,
-    duplicates: Again,
+    duplicates: DuplicateCounts,
 }
 
-/// How often an identity came again. Memory knows the identities that come again most often; of others, how often at most.
+/// The number of duplicates since the start. The identities that are repeated most often are tracked in memory; for others
+/// only an upper bound is known.
 #[derive(Debug, Serialize, ToSchema)]
-struct Again {
+struct DuplicateCounts {
     at_least: u64,
     at_most: u64,
     #[schema(format = DateTime)]
@@ -53,16 +54,16 @@ struct Again {
 }
 
 parameters! {
-    /// Of `GET /event`.
+    /// The parameters of `GET /event`.
     OfEvent = [
-        parameters::query("topic", "Its topic.").required(Required::True).schema(Some(name())).example(Some("readme".into())),
-        parameters::query("event_id", "Its event_id.").required(Required::True).schema(Some(name())).example(Some("1".into())),
+        parameters::query("topic", "The topic of the event.").required(Required::True).schema(Some(name())).example(Some("readme".into())),
+        parameters::query("event_id", "The event_id of the event.").required(Required::True).schema(Some(name())).example(Some("1".into())),
     ];
 }
 
 refusals! {
-    /// Of `GET /event`.
-    Finding = problems([
+    /// The refusals of `GET /event`.
+    EventRefusals = problems([
         Problem::not_found("topic readme has no event 7 stored".to_owned()),
         unknown_parameter(&["topic", "event_id"]),
         Problem::store_unreadable(),
@@ -70,13 +71,13 @@ refusals! {
     ]);
 }
 
-/// Finds the event of a topic and an `event_id`.
+/// Returns the event with a given topic and `event_id`.
 #[utoipa::path(
     get,
     path = "/event",
     tag = "events",
     params(OfEvent),
-    responses((status = OK, body = Found), Finding)
+    responses((status = OK, body = EventDetails), EventRefusals)
 )]
 pub async fn find(
     State(api): State<Arc<Api>>,
@@ -99,16 +100,16 @@ pub async fn find(
             Problem::not_found(format!("topic {topic} has no event {event_id} stored"))
         })?;
         let (at_least, at_most) = found.again;
-        let found = Found {
+        let found = EventDetails {
             sequence: found.event.sequence,
             stream_sequence: found.stream_sequence,
             position: found.position,
-            duplicates: Again {
+            duplicates: DuplicateCounts {
                 at_least,
                 at_most,
                 since: clock::rfc3339(api.process.started_at),
             },
-            event: shown::shown(found.event).map_err(|err| Problem::internal(&err))?,
+            event: view::view(found.event).map_err(|err| Problem::internal(&err))?,
         };
         Ok(Whole::of(&found, room))
     })

@@ -1,4 +1,4 @@
-//! All events that a question is about, as NDJSON: one short read after the other, as fast as the client takes them.
+//! `GET /events?format=ndjson`: all events that match a query, in short reads, as fast as the client takes them.
 
 use std::{
     io::Write,
@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::stream;
 use tracing::{Instrument, Span, error};
 
-use super::shown::render_flat;
+use super::view::render_flat;
 use crate::{
     http::{
         api::Api,
@@ -29,32 +29,27 @@ use crate::{
     },
 };
 
-/// Where nothing matches for so long an empty line is sent, so that a client knows that it is looked for.
-const SILENCE: Duration = Duration::from_secs(10);
+/// After this time without a match an empty line is sent, so that the client knows that the scan continues.
+const MAX_SILENCE: Duration = Duration::from_secs(10);
 
-/// An export, as far as it has come.
+/// An export in progress.
 struct Export {
     api: Arc<Api>,
-    question: Arc<EventQuery>,
-    extent: PageBounds,
-    /// So many events are still wanted.
+    query: Arc<EventQuery>,
+    bounds: PageBounds,
+    /// The number of events still to be sent.
     left: usize,
     is_at_end: bool,
 }
 
-/// The events behind `from`, at most `limit`, as they are stored by now: what comes later is not in it. Where the store
-/// fails in the middle the connection is closed, so that a client sees that the end is missing.
-pub fn answer(
-    api: Arc<Api>,
-    question: Arc<EventQuery>,
-    from: Option<i64>,
-    limit: usize,
-) -> Response {
+/// Sends at most `limit` events after `from`. Events that are stored after the request are not included. If the store fails
+/// during the export, the connection is closed, so that the client can detect that the export is incomplete.
+pub fn answer(api: Arc<Api>, query: Arc<EventQuery>, from: Option<i64>, limit: usize) -> Response {
     let last = *api.reader.last_event().borrow();
     let export = Export {
         api,
-        question,
-        extent: PageBounds {
+        query,
+        bounds: PageBounds {
             from,
             last,
             limit: 0,
@@ -62,9 +57,9 @@ pub fn answer(
         left: limit,
         is_at_end: false,
     };
-    // What goes wrong later is logged as of this request, too.
-    let log = Span::current();
-    let pieces = stream::try_unfold(export, move |export| export.next().instrument(log.clone()));
+    // Later failures are logged in the span of this request, too.
+    let span = Span::current();
+    let pieces = stream::try_unfold(export, move |export| export.next().instrument(span.clone()));
     let mut answer = streaming::stream(pieces);
     answer.headers_mut().insert(
         header::CONTENT_TYPE,
@@ -74,23 +69,23 @@ pub fn answer(
 }
 
 impl Export {
-    /// The lines of the next page that has any, and what follows.
+    /// The lines of the next page that is not empty, and the rest of the export.
     async fn next(mut self) -> Result<Option<(Chunk, Self)>, StoreError> {
-        let begun = Instant::now();
+        let started = Instant::now();
         while !self.is_at_end && self.left > 0 {
-            if begun.elapsed() >= SILENCE {
+            if started.elapsed() >= MAX_SILENCE {
                 return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
-            let places = self.api.permits.chunk().await;
-            let scan = self.api.reader.scan(&self.question).await;
-            self.extent.limit = self.left.min(paging::MAX_LIMIT);
+            let permits = self.api.permits.chunk().await;
+            let scan = self.api.reader.scan(&self.query).await;
+            self.bounds.limit = self.left.min(paging::MAX_LIMIT);
             let rows = Rows::lines(Room::Chunk, line);
             let reader = &self.api.reader;
-            let page = reader.events(Arc::clone(&self.question), self.extent, scan, rows);
+            let page = reader.events(Arc::clone(&self.query), self.bounds, scan, rows);
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;
             if lines.len() > 0 {
-                return Ok(Some((Chunk::new(lines, places), self)));
+                return Ok(Some((Chunk::new(lines, permits), self)));
             }
         }
         Ok(None)
@@ -99,13 +94,14 @@ impl Export {
     fn lines(&mut self, page: EventPage<Rows<StoredEvent>>) -> Result<Text, StoreError> {
         self.left -= page.events.count;
         self.is_at_end = page.next.is_none();
-        self.extent.from = page.next;
+        self.bounds.from = page.next;
         page.events.text()
     }
 }
 
 fn line(event: StoredEvent, to: &mut Row) -> Result<(), StoreError> {
     render_flat(event, to)?;
-    to.write_all(b"\n").expect("memory takes all of it");
+    to.write_all(b"\n")
+        .expect("writing to memory does not fail");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `GET /events`: what is stored, a page at a time, or all of it line by line.
+//! `GET /events`: stored events, one page at a time or all of them as lines.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use super::{
     export,
-    filter::{self, Asked, Format, OfEvents},
-    shown::{Shown, render},
+    filter::{self, EventsRequest, Format, OfEvents},
+    view::{EventView, render},
 };
 use crate::{
     http::{
@@ -32,9 +32,9 @@ use crate::{
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = EventPage)]
-pub struct Page {
-    events: Vec<Shown>,
-    /// None where it would have to be counted.
+pub struct EventsPage {
+    events: Vec<EventView>,
+    /// The number of events in these topics; null if filters would require counting them.
     #[schema(required)]
     total: Option<u64>,
     #[schema(required)]
@@ -43,7 +43,7 @@ pub struct Page {
     next_cursor: Option<String>,
 }
 
-/// The topics asked for: one as it is, several as a list.
+/// The requested topics: one as a string, several as a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Topics {
@@ -52,19 +52,19 @@ enum Topics {
 }
 
 refusals! {
-    /// Of events, which come in pages or without an end that is known.
-    AskedOrStreamed = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
+    /// Refusals of `GET /events`, whose response is a page or a stream of unknown length.
+    PageOrStream = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable(), Problem::needs_http_1_1()]);
 }
 
-/// Lists events, the newest first.
+/// Lists stored events, newest first by default.
 #[utoipa::path(
     get,
     path = "/events",
     tag = "events",
     params(OfEvents),
     responses(
-        (status = OK, content((Page = "application/json"), (Lines = "application/x-ndjson"))),
-        AskedOrStreamed
+        (status = OK, content((EventsPage = "application/json"), (Lines = "application/x-ndjson"))),
+        PageOrStream
     )
 )]
 pub async fn list(
@@ -72,39 +72,39 @@ pub async fn list(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let Asked {
-        question,
+    let EventsRequest {
+        query,
         from,
         limit,
         format,
-    } = Asked::parse(query.as_deref(), &headers)?;
-    let question = Arc::new(question);
-    // Caches must tell the two formats apart.
+    } = EventsRequest::parse(query.as_deref(), &headers)?;
+    let query = Arc::new(query);
+    // Caches must keep the two formats apart.
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];
     if format == Format::Lines {
-        let answer = export::answer(api, question, from, limit);
+        let answer = export::answer(api, query, from, limit);
         return Ok((vary, answer).into_response());
     }
-    let extent = PageBounds {
+    let bounds = PageBounds {
         from,
         last: i64::MAX,
         limit,
     };
     let answer = paging::answer(&api.permits, async |room| {
-        // After the place: a query that waits for a slow client must not hold up other scans.
-        let scan = api.reader.scan(&question).await;
+        // Acquired after the permit of the response: a query that waits for a slow client must not hold up other scans.
+        let scan = api.reader.scan(&query).await;
         let rows = Rows::items(room, render);
-        let page = api.reader.events(Arc::clone(&question), extent, scan, rows);
+        let page = api.reader.events(Arc::clone(&query), bounds, scan, rows);
         let page = page.await.map_err(|err| Problem::internal(&err))?;
-        page.events.page(&Page {
+        page.events.page(&EventsPage {
             events: Vec::new(),
             total: page.total,
-            filtered_by_topic: match question.topics.as_slice() {
+            filtered_by_topic: match query.topics.as_slice() {
                 [] => None,
                 [topic] => Some(Topics::One(topic.clone())),
                 topics => Some(Topics::Many(topics.to_vec())),
             },
-            next_cursor: page.next.map(|last| filter::cursor(last, &question)),
+            next_cursor: page.next.map(|last| filter::cursor(last, &query)),
         })
     })
     .await?;

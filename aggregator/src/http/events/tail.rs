@@ -1,7 +1,8 @@
 //! `GET /events/tail`: events as they are stored, as server-sent events.
 //!
-//! They are read from the store, whoever follows keeps nothing in memory but its place. One that does not keep up is told
-//! how many it missed, and goes on with the newest. One that wants only the latest gets a few, twice a second.
+//! Events are read from the store, so a client takes no memory except its position. A client that does not keep up receives
+//! the number of events that it missed, and continues with the newest. A client that asks for only the latest events
+//! receives a few, twice a second.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -21,7 +22,7 @@ use tokio::{
 use tracing::{Instrument, Span, error};
 use utoipa::openapi::schema::ObjectBuilder;
 
-use super::{filter, shown::render_flat};
+use super::{filter, view::render_flat};
 use crate::{
     http::{
         api::Api,
@@ -43,57 +44,57 @@ use crate::{
     },
 };
 
-/// A client that is more events behind is told that it missed them.
+/// A client that is further behind, in events, skips them and receives their number.
 const MAX_BEHIND: u64 = 10_000;
 
-/// Most events read at once.
-const PIECE: usize = 500;
+/// Maximum number of events in one read.
+const READ_EVENTS: usize = 500;
 
-/// A client that has all there is waits so long before the store is read for it again.
-const PACE: Duration = Duration::from_millis(50);
+/// Interval between reads for a client that has received all events.
+const READ_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The same for one that wants only the latest: people do not read faster.
-const LATEST_PACE: Duration = Duration::from_millis(500);
+/// The same for a client that asks for only the latest events: people do not read faster.
+const LATEST_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Most events that such a client gets at once.
+/// Maximum number of events that such a client receives at a time.
 pub const MAX_LATEST: usize = 100;
 
-/// A comment is sent where nothing else was for so long, so that a dead connection is found.
+/// A comment is sent after this time without an event, so that a dead connection is detected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// What the event `start` says to a client whose `Last-Event-ID` is not known. It is not refused: a browser would never try
-/// again.
-const UNKNOWN: &str = r#"{"unknown_last_event_id":true}"#;
+/// The data of the event `start` for a client whose `Last-Event-ID` is unknown. The request is not refused, because a browser
+/// would never try again.
+const UNKNOWN_ID: &str = r#"{"unknown_last_event_id":true}"#;
 
 struct Tail {
     api: Arc<Api>,
-    question: Arc<EventQuery>,
-    /// Most events at once, where only the latest are wanted.
+    query: Arc<EventQuery>,
+    /// Maximum number of events at a time, if the client asks for only the latest.
     latest: Option<usize>,
-    /// All up to this sequence is sent or missed.
+    /// All events up to this sequence have been sent or skipped.
     position: i64,
     last: watch::Receiver<i64>,
     ready: VecDeque<Event>,
-    /// Of an event in it that is more than a small answer.
-    places: Vec<OwnedSemaphorePermit>,
+    /// Held while `ready` contains an event that is larger than a small response.
+    permits: Vec<OwnedSemaphorePermit>,
     next_read: Instant,
-    _place: OwnedSemaphorePermit,
+    _permit: OwnedSemaphorePermit,
 }
 
 parameters! {
-    /// Of `GET /events/tail`.
+    /// The parameters of `GET /events/tail`.
     OfTail = [
         filter::topic_parameter(),
-        parameters::query("latest", "Only so many of the latest events, twice a second; missed tells how many were passed.")
+        parameters::query("latest", "Send at most this number of the latest events, twice a second. The event missed gives the number of events skipped.")
             .schema(Some(number(1, whole(MAX_LATEST), None))),
-        parameters::header("Last-Event-ID", "The id of the last event that the client got; it goes on behind that. Where it is not known, the newest come.")
+        parameters::header("Last-Event-ID", "The id of the last event that the client received; events after it are sent. If the id is unknown, the tail starts with the newest.")
             .schema(Some(text())),
     ];
 }
 
 refusals! {
-    /// Of `GET /events/tail`.
-    Tailing = problems([
+    /// The refusals of `GET /events/tail`.
+    TailRefusals = problems([
         unknown_parameter(&["topic", "latest"]),
         Problem::unavailable(Unavailable::TooManyTails),
     ]);
@@ -101,30 +102,30 @@ refusals! {
 
 schemas! {
     /// What a tail sends.
-    Told() = ObjectBuilder::new()
+    TailEvent() = ObjectBuilder::new()
         .description(Some("One server-sent event."))
-        .property("id", text().description(Some("The sequence, for Last-Event-ID.")))
+        .property("id", text().description(Some("The sequence of the event, for Last-Event-ID.")))
         .required("id")
         .property("event", text().enum_values(Some(["start", "missed", "message"])).description(Some(
-            "start comes first, missed where the client was too far behind. Left out, which is message, with an event of the store.",
+            "start is sent first; missed is sent if the client was too far behind. A stored event has none, which means message.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces; with start an object, in which unknown_last_event_id is true where Last-Event-ID is not known and the newest come instead; with missed the number of events.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown and the tail starts with the newest instead. With missed: the number of events missed.",
         )))
         .required("data")
         .build();
 }
 
-/// Follows the events of some topics, or of all: from now on, or behind the one that `Last-Event-ID` names.
+/// Streams the events of some topics, or of all: from now on, or after the event that `Last-Event-ID` names.
 ///
-/// Where that is none of its ids, as after the store was restored from a backup, it starts with the newest and says so in
-/// the event `start`. It does not end before the service does.
+/// If that id is unknown, as after the store was restored from a backup, the tail starts with the newest event and says so in
+/// the event `start`. The stream ends only when the service stops.
 #[utoipa::path(
     get,
     path = "/events/tail",
     tag = "events",
     params(OfTail),
-    responses((status = OK, body = Told, content_type = "text/event-stream"), Tailing)
+    responses((status = OK, body = TailEvent, content_type = "text/event-stream"), TailRefusals)
 )]
 pub async fn tail(
     State(api): State<Arc<Api>>,
@@ -135,38 +136,38 @@ pub async fn tail(
         name == "topic"
     })?;
     let latest = query.number("latest", MAX_LATEST)?;
-    let question = EventQuery {
+    let query = EventQuery {
         topics: filter::topics(&query)?,
         order: Order::OldestFirst,
         ..EventQuery::default()
     };
-    let place = Arc::clone(&api.permits.tails).try_acquire_owned();
-    let place = place.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
+    let permit = Arc::clone(&api.permits.tails).try_acquire_owned();
+    let permit = permit.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
     let (position, is_known) = position(&headers, newest);
-    let start = if is_known { "{}" } else { UNKNOWN };
+    let start = if is_known { "{}" } else { UNKNOWN_ID };
     let tail = Tail {
         api,
-        question: Arc::new(question),
+        query: Arc::new(query),
         latest,
         position,
         last,
-        ready: VecDeque::from([told("start", position, start.to_owned())]),
-        places: Vec::new(),
+        ready: VecDeque::from([control("start", position, start.to_owned())]),
+        permits: Vec::new(),
         next_read: Instant::now(),
-        _place: place,
+        _permit: permit,
     };
-    // What goes wrong later is logged as of this request, too.
-    let log = Span::current();
-    let events = stream::try_unfold(tail, move |tail| tail.next().instrument(log.clone()));
+    // Later failures are logged in the span of this request, too.
+    let span = Span::current();
+    let events = stream::try_unfold(tail, move |tail| tail.next().instrument(span.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
     Ok(unbuffered(streaming::in_frames(None, answer)))
 }
 
-/// The sequence after which a client goes on, and whether it is what the client asked for: that of the last event that it got
-/// before it lost the connection, as far as there is one, otherwise the newest.
+/// The sequence after which a client continues, and whether it is the one that the client asked for: that of the last event
+/// that it received before it lost the connection, if there is one, otherwise the newest.
 fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
     let mut ids = headers.get_all("last-event-id").iter();
     let Some(id) = ids.next() else {
@@ -174,7 +175,7 @@ fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
     };
     let sequence = id.to_str().ok().and_then(|text| {
         let sequence: i64 = text.parse().ok()?;
-        // A store that was restored from a backup may know less than its clients do.
+        // The ids of clients may be ahead of a store that was restored from a backup.
         let is_known = (0..=newest).contains(&sequence) && sequence.to_string() == text;
         is_known.then_some(sequence)
     });
@@ -182,10 +183,10 @@ fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
     (only.unwrap_or(newest), only.is_some())
 }
 
-/// Something that is no event of the store, with the position from which a client goes on.
-fn told(what: &str, position: i64, data: String) -> Event {
+/// An event that is not from the store, with the position from which a client continues.
+fn control(name: &str, position: i64, data: String) -> Event {
     let id = position.to_string();
-    Event::default().event(what).id(id).data(data)
+    Event::default().event(name).id(id).data(data)
 }
 
 impl Tail {
@@ -194,8 +195,8 @@ impl Tail {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some((event, self)));
             }
-            // The client has taken the last one.
-            self.places.clear();
+            // The client has taken the last event.
+            self.permits.clear();
             let stopping = self.api.process.stopping.clone();
             let more = async {
                 self.last
@@ -208,8 +209,8 @@ impl Tail {
                 () = stopping.cancelled() => return Ok(None),
             }
             sleep_until(self.next_read).await;
-            let pace = self.latest.map_or(PACE, |_| LATEST_PACE);
-            self.next_read = Instant::now() + pace;
+            let interval = self.latest.map_or(READ_INTERVAL, |_| LATEST_INTERVAL);
+            self.next_read = Instant::now() + interval;
             let read = match self.latest {
                 Some(most) => self.read_latest(most).await,
                 None => self.read().await,
@@ -218,91 +219,91 @@ impl Tail {
         }
     }
 
-    /// Reads the latest events that came meanwhile, and passes the others.
+    /// Reads the latest events stored since the previous read, and skips the others.
     async fn read_latest(&mut self, most: usize) -> Result<(), StoreError> {
         let reader = &self.api.reader;
         let last = *self.last.borrow();
-        let question = Arc::new(EventQuery {
+        let query = Arc::new(EventQuery {
             order: Order::NewestFirst,
-            ..EventQuery::clone(&self.question)
+            ..EventQuery::clone(&self.query)
         });
-        let extent = PageBounds {
+        let bounds = PageBounds {
             from: None,
             last,
             limit: most,
         };
-        let (page, places) = self.page(question, extent).await?;
+        let (page, permits) = self.page(query, bounds).await?;
         let mut lines = page.events.found;
         lines.retain(|(sequence, _)| *sequence > self.position);
-        let question = Arc::clone(&self.question);
-        let came = reader.events_between(question, self.position, last).await?;
-        let missed = came.saturating_sub(lines.len() as u64);
+        let query = Arc::clone(&self.query);
+        let stored = reader.events_between(query, self.position, last).await?;
+        let missed = stored.saturating_sub(lines.len() as u64);
         if missed > 0 {
-            let shown = lines.last().map_or(last, |(sequence, _)| sequence - 1);
+            let position = lines.last().map_or(last, |(sequence, _)| sequence - 1);
             let data = format!("{{\"missed\":{missed}}}");
-            self.ready.push_back(told("missed", shown, data));
+            self.ready.push_back(control("missed", position, data));
         }
         self.position = last;
-        self.places = places;
+        self.permits = permits;
         self.send(lines.into_iter().rev());
         Ok(())
     }
 
-    /// Reads on, or passes what was missed.
+    /// Reads the next events, or skips those that were missed.
     async fn read(&mut self) -> Result<(), StoreError> {
         let reader = &self.api.reader;
         let last = *self.last.borrow();
         if u64::try_from(last - self.position).is_ok_and(|behind| behind > MAX_BEHIND) {
-            let question = Arc::clone(&self.question);
-            let missed = reader.events_between(question, self.position, last).await?;
+            let query = Arc::clone(&self.query);
+            let missed = reader.events_between(query, self.position, last).await?;
             if missed > MAX_BEHIND {
                 self.position = last;
                 let data = format!("{{\"missed\":{missed}}}");
-                self.ready.push_back(told("missed", last, data));
+                self.ready.push_back(control("missed", last, data));
                 return Ok(());
             }
         }
-        let extent = PageBounds {
+        let bounds = PageBounds {
             from: Some(self.position),
             last,
-            limit: PIECE,
+            limit: READ_EVENTS,
         };
-        let (page, places) = self.page(Arc::clone(&self.question), extent).await?;
+        let (page, permits) = self.page(Arc::clone(&self.query), bounds).await?;
         if page.next.is_some() {
-            // There is more already.
+            // More events are already stored.
             self.next_read = Instant::now();
         }
         self.position = page.next.unwrap_or(last);
-        self.places = places;
+        self.permits = permits;
         self.send(page.events.found);
         Ok(())
     }
 
-    /// A page of as many events as are a small answer, or of one that is larger, with its places.
+    /// A page of the events that fit into a small response, or of a single larger event with its permits.
     async fn page(
         &self,
-        question: Arc<EventQuery>,
-        extent: PageBounds,
-    ) -> Result<(EventPage<Lines>, Vec<OwnedSemaphorePermit>), StoreError> {
-        let mut places = Vec::new();
+        query: Arc<EventQuery>,
+        bounds: PageBounds,
+    ) -> Result<(EventPage<EventLines>, Vec<OwnedSemaphorePermit>), StoreError> {
+        let mut permits = Vec::new();
         loop {
-            let lines = Lines {
-                is_large: !places.is_empty(),
-                ..Lines::default()
+            let lines = EventLines {
+                is_large: !permits.is_empty(),
+                ..EventLines::default()
             };
-            let scan = self.api.reader.scan(&question).await;
+            let scan = self.api.reader.scan(&query).await;
             let reader = &self.api.reader;
-            let page = reader.events(Arc::clone(&question), extent, scan, lines);
+            let page = reader.events(Arc::clone(&query), bounds, scan, lines);
             let mut page = page.await?;
             if let Some(err) = page.events.failed.take() {
                 return Err(err);
             }
-            // Read again once it may be in memory.
             if !page.events.is_too_large {
-                return Ok((page, places));
+                return Ok((page, permits));
             }
+            // Read again once permits allow the event in memory.
             drop(page);
-            places = self.api.permits.chunk().await;
+            permits = self.api.permits.chunk().await;
         }
     }
 
@@ -316,17 +317,17 @@ impl Tail {
 
 /// Events as lines, each with its sequence.
 #[derive(Default)]
-struct Lines {
+struct EventLines {
     found: Vec<(i64, String)>,
     bytes: usize,
-    /// Whether the first may be more than a small answer.
+    /// Whether the first event may be larger than a small response.
     is_large: bool,
-    /// Whether it was, and may not.
+    /// Whether the first event was larger, though it must not be.
     is_too_large: bool,
     failed: Option<StoreError>,
 }
 
-impl Sink<StoredEvent> for Lines {
+impl Sink<StoredEvent> for EventLines {
     fn take(&mut self, event: StoredEvent) -> bool {
         let sequence = event.sequence;
         let mut line = Vec::new();
@@ -361,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_is_empty_or_unknown_starts_with_the_newest_and_is_no_error() {
+    fn an_empty_or_unknown_id_starts_with_the_newest_and_is_not_an_error() {
         assert_eq!(from(&[]), (100, true));
         for known in [0, 1, 99, 100] {
             let text = known.to_string();

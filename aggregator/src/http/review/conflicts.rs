@@ -1,4 +1,4 @@
-//! `GET /conflicts`: duplicates that are not what was stored, each beside what was.
+//! `GET /conflicts`: duplicates that differ from the stored event, each with that event.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
             problem::Problem,
             query::Query,
         },
-        events::shown::{self, Shown as Event},
+        events::view::{self, EventView},
     },
     store::{StoreError, query::Conflict},
 };
@@ -28,11 +28,11 @@ use crate::{
 /// A page of conflicts.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = ConflictPage)]
-struct Page {
-    conflicts: Vec<Shown>,
-    /// That ever came.
+struct ConflictsPage {
+    conflicts: Vec<ConflictView>,
+    /// Number of all conflicts ever detected.
     total: u64,
-    /// These are not kept any more.
+    /// Number of conflicts that are no longer kept.
     evicted: u64,
     #[schema(required)]
     next_cursor: Option<String>,
@@ -40,14 +40,14 @@ struct Page {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Conflict)]
-struct Shown {
+struct ConflictView {
     id: i64,
-    /// What was there first, and is in `GET /events`.
-    stored: Event,
-    /// What came later under the same identity.
+    /// The event stored first, which `GET /events` returns.
+    stored: EventView,
+    /// The timestamp of the later event with the same identity. The following members are also of that event.
     #[schema(format = DateTime)]
     timestamp: String,
-    /// There only where arrival filled in the timestamp.
+    /// Present only if the timestamp was filled in on arrival.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     timestamp_filled: bool,
     source: String,
@@ -60,13 +60,13 @@ struct Shown {
     processed_at: String,
 }
 
-/// Lists conflicts that are kept, the latest first.
+/// Lists the kept conflicts, latest first.
 #[utoipa::path(
     get,
     path = "/conflicts",
     tag = "kept",
     params(OfKept),
-    responses((status = OK, body = Page), PagedRefusals)
+    responses((status = OK, body = ConflictsPage), PagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -77,12 +77,12 @@ pub async fn list(
     let before = paging::cursor(&query)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
-            serde_json::to_writer(to, &shown(row)?).expect("texts and JSON are JSON");
+            serde_json::to_writer(to, &view(row)?).expect("strings and JSON values are JSON");
             Ok(())
         });
         let rows = api.reader.conflicts(before, limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
-        rows.rows.page(&Page {
+        rows.rows.page(&ConflictsPage {
             conflicts: Vec::new(),
             total: rows.total,
             evicted: rows.evicted,
@@ -92,14 +92,14 @@ pub async fn list(
     .await
 }
 
-fn shown(row: Conflict) -> Result<Shown, StoreError> {
-    Ok(Shown {
+fn view(row: Conflict) -> Result<ConflictView, StoreError> {
+    Ok(ConflictView {
         id: row.id,
-        stored: shown::shown(row.stored)?,
+        stored: view::view(row.stored)?,
         timestamp: row.timestamp,
         timestamp_filled: row.timestamp_filled,
         source: row.source,
-        payload: shown::raw(row.payload)?,
+        payload: view::raw(row.payload)?,
         subject: row.subject,
         stream_sequence: row.stream_sequence,
         position: row.position,

@@ -1,4 +1,4 @@
-//! `GET /missing` and `POST /missing/acknowledge`: stream sequences that were gone before they could be applied.
+//! `GET /missing` and `POST /missing/acknowledge`: stream sequences that were lost before they were applied.
 
 use std::sync::Arc;
 
@@ -31,16 +31,14 @@ use crate::{
     store::query::Missing,
 };
 
-/// The latest ranges.
+/// The latest ranges of missing stream sequences.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MissingRanges)]
-pub struct List {
-    missing: Vec<Shown>,
+pub struct MissingRanges {
+    missing: Vec<MissingRange>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = MissingRange)]
-struct Shown {
+struct MissingRange {
     stream: String,
     first: u64,
     last: u64,
@@ -56,7 +54,7 @@ struct Shown {
     get,
     path = "/missing",
     tag = "kept",
-    responses((status = OK, body = List), UnpagedRefusals)
+    responses((status = OK, body = MissingRanges), UnpagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
@@ -66,14 +64,14 @@ pub async fn list(
     paging::answer(&api.permits, async |room| {
         let missing = api.reader.missing(MAX_LIMIT).await;
         let missing = missing.map_err(|err| Problem::internal(&err))?;
-        let missing = missing.into_iter().map(shown).collect();
-        Ok(Whole::of(&List { missing }, room))
+        let missing = missing.into_iter().map(range).collect();
+        Ok(Whole::of(&MissingRanges { missing }, room))
     })
     .await
 }
 
-fn shown(missing: Missing) -> Shown {
-    Shown {
+fn range(missing: Missing) -> MissingRange {
+    MissingRange {
         stream: missing.stream,
         first: missing.first,
         last: missing.last,
@@ -82,32 +80,32 @@ fn shown(missing: Missing) -> Shown {
     }
 }
 
-/// How many were acknowledged.
+/// The number of sequences acknowledged.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Acknowledged {
     acknowledged: u64,
 }
 
 refusals! {
-    /// Of `POST /missing/acknowledge`.
-    Noting = problems([Problem::not_json_type(), Problem::store_unwritable()]);
+    /// The refusals of `POST /missing/acknowledge`.
+    AcknowledgeRefusals = problems([Problem::not_json_type(), Problem::store_unwritable()]);
 }
 
 schemas! {
-    /// A body that is not looked at.
-    Nothing() = Object::builder()
+    /// A request body that is ignored.
+    IgnoredBody() = Object::builder()
         .schema_type(SchemaType::AnyValue)
-        .description(Some("It is not looked at; its type says that no form of a web page sent it."))
+        .description(Some("The body is ignored. The required Content-Type prevents HTML forms from sending this request."))
         .build();
 }
 
-/// A person has taken note of all of them: `/health` and `/stats` count them no longer.
+/// Acknowledges all missing sequences: `/health` and `/stats` no longer count them.
 #[utoipa::path(
     post,
     path = "/missing/acknowledge",
     tag = "kept",
-    request_body = Nothing,
-    responses((status = OK, body = Acknowledged), Noting)
+    request_body = IgnoredBody,
+    responses((status = OK, body = Acknowledged), AcknowledgeRefusals)
 )]
 pub async fn acknowledge(
     State(api): State<Arc<Api>>,

@@ -1,4 +1,4 @@
-//! `GET /rejected` and `POST /rejected/{id}/requeue`: what could not be stored, and sending it again.
+//! `GET /rejected` and `POST /rejected/{id}/requeue`: arrivals that could not be stored, and sending them again.
 
 use std::sync::Arc;
 
@@ -43,12 +43,11 @@ use crate::{
 
 /// A page of rejected arrivals.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(as = RejectedPage)]
-struct Page {
-    rejected: Vec<Shown>,
-    /// That ever came.
+struct RejectedPage {
+    rejected: Vec<RejectedView>,
+    /// Number of all rejected arrivals ever received.
     total: u64,
-    /// Of these no body is kept any more.
+    /// Number of rejected arrivals whose body is no longer kept.
     evicted: u64,
     #[schema(required)]
     next_cursor: Option<String>,
@@ -56,7 +55,7 @@ struct Page {
 
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Rejected)]
-struct Shown {
+struct RejectedView {
     id: i64,
     reason: String,
     detail: String,
@@ -68,23 +67,23 @@ struct Shown {
     #[schema(required)]
     #[schema(format = DateTime)]
     requeued_at: Option<String>,
-    /// As it came, where it is UTF-8.
+    /// The body as received, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body: Option<String>,
-    /// As it came, where it is not.
+    /// The body as received, in base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     body_base64: Option<String>,
 }
 
-/// Lists rejected arrivals that are kept, the latest first.
+/// Lists the kept rejected arrivals, latest first.
 #[utoipa::path(
     get,
     path = "/rejected",
     tag = "kept",
     params(OfKept),
-    responses((status = OK, body = Page), PagedRefusals)
+    responses((status = OK, body = RejectedPage), PagedRefusals)
 )]
 pub async fn list(
     Extract(api): Extract<Arc<Api>>,
@@ -95,12 +94,12 @@ pub async fn list(
     let before = paging::cursor(&query)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
-            serde_json::to_writer(to, &shown(row)).expect("texts and numbers are JSON");
+            serde_json::to_writer(to, &view(row)).expect("strings and numbers are JSON");
             Ok(())
         });
         let rows = api.reader.rejected(before, limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
-        rows.rows.page(&Page {
+        rows.rows.page(&RejectedPage {
             rejected: Vec::new(),
             total: rows.total,
             evicted: rows.evicted,
@@ -110,12 +109,12 @@ pub async fn list(
     .await
 }
 
-fn shown(row: Rejected) -> Shown {
+fn view(row: Rejected) -> RejectedView {
     let (body, body_base64) = match String::from_utf8(row.body) {
         Ok(text) => (Some(text), None),
         Err(err) => (None, Some(BASE64.encode(err.as_bytes()))),
     };
-    Shown {
+    RejectedView {
         id: row.id,
         reason: row.reason,
         detail: row.detail,
@@ -130,11 +129,11 @@ fn shown(row: Rejected) -> Shown {
 }
 
 refusals! {
-    /// Of `POST /rejected/{id}/requeue`.
-    Requeueing = problems(body_problems())
+    /// The refusals of `POST /rejected/{id}/requeue`.
+    RequeueRefusals = problems(body_problems())
         .problems(stream_problems())
         .problems([
-            Problem::not_found("there is no rejected arrival 7 any more".to_owned()),
+            Problem::not_found("rejected arrival 7 does not exist or is no longer kept".to_owned()),
             Problem::not_json_type(),
             not_json(),
             invalid_events(),
@@ -143,26 +142,26 @@ refusals! {
 }
 
 schemas! {
-    /// What a rejected arrival is sent again as.
-    Mended(Event, CloudEvent) = OneOfBuilder::new()
+    /// The body to send in place of a rejected one.
+    RequeueBody(Event, CloudEvent) = OneOfBuilder::new()
         .item(to::<Event>())
         .item(events())
         .item(to::<CloudEvent>())
         .description(Some(
-            "What is sent in place of the body that was rejected. Where there is nothing that body is sent again.",
+            "The body to send in place of the rejected one. If it is empty, the rejected body is sent again.",
         ))
         .build();
 }
 
-/// Sends a rejected body again, or what the request has in its place, as `POST /publish` would, or `POST /cloudevents`
-/// where it is such an event. It is a new arrival; the old one stays, marked.
+/// Publishes a rejected body again, or the body of the request in its place, as `POST /publish` or, for a CloudEvent,
+/// `POST /cloudevents` would. It counts as a new arrival; the rejected one is kept and marked.
 #[utoipa::path(
     post,
     path = "/rejected/{id}/requeue",
     tag = "kept",
-    params(("id" = i64, Path, description = "That of the rejected arrival.", example = 1), ContentEncoding),
-    request_body = Mended,
-    responses((status = OK, body = Accepted), Requeueing)
+    params(("id" = i64, Path, description = "The id of the rejected arrival.", example = 1), ContentEncoding),
+    request_body = RequeueBody,
+    responses((status = OK, body = Accepted), RequeueRefusals)
 )]
 pub async fn requeue(
     Extract(state): Extract<IntakeState>,
@@ -172,18 +171,22 @@ pub async fn requeue(
     if !is_json(request.headers()) {
         return Err(Problem::not_json_type());
     }
-    let unknown = || Problem::not_found(format!("there is no rejected arrival {id} any more"));
+    let unknown = || {
+        Problem::not_found(format!(
+            "rejected arrival {id} does not exist or is no longer kept"
+        ))
+    };
     let id: i64 = id.parse().map_err(|_| unknown())?;
     let (head, body) = request.into_parts();
     let sent = state.intake.take(&head.headers, body).await?;
-    let place = state.api.permits.page().await;
+    let permit = state.api.permits.page().await;
     let stored = state.api.reader.rejected_one(id).await;
     let stored = stored.map_err(|err| Problem::internal(&err))?;
     let stored = Bytes::from(stored.ok_or_else(unknown)?.body);
-    // It is counted as a body that was sent from here on: publishing takes a while, and pages are not to wait for it.
+    // From here on it counts as a request body: publishing takes a while, and pages must not wait for it.
     let mut in_flight = state.intake.hold();
     in_flight.add(stored.len())?;
-    drop(place);
+    drop(permit);
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
     let accepted = if cloudevent::has_specversion(body) {
@@ -192,9 +195,9 @@ pub async fn requeue(
         native::send(&state.api, Layout::Json, body, None).await?
     };
     let marked = state.api.writer.requeued(id, clock::now_micros()).await;
-    // Its events are in the stream; that it was evicted meanwhile, or cannot be marked now, takes nothing from that.
+    // Its events are in the stream. The request succeeds even if the row was evicted meanwhile or cannot be marked.
     if let Err(err) = marked {
-        tracing::warn!(rejected.id = id, error = %err, "sent again, and not marked as such");
+        tracing::warn!(rejected.id = id, error = %err, "requeued, but not marked as requeued");
     }
     Ok(accepted)
 }

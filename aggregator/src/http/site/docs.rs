@@ -1,4 +1,4 @@
-//! `GET /docs`: a reader for `GET /openapi.json` in which requests can be tried: Swagger UI, from a crate that carries it.
+//! `GET /docs`: Swagger UI for `GET /openapi.json`, in which requests can be tried. Its files are part of a crate.
 
 use axum::{
     extract::Path,
@@ -12,15 +12,15 @@ use crate::http::edge::problem::Problem;
 
 const PAGE: &str = include_str!("docs/page.html");
 
-/// What the page runs: nothing stands in the page itself, so that no inline script has to be allowed.
+/// The script of the page. It is a separate file, so that the policy need not allow inline scripts.
 const SCRIPT: (&str, &str) = ("reader.js", include_str!("docs/reader.js"));
 
-/// The guard's, and the pictures that Swagger UI's style sheet holds in itself.
+/// The policy of the guard, and in addition the images embedded in Swagger UI's style sheet.
 const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-/// Shows the document for people.
+/// Returns the page that shows the OpenAPI document.
 #[utoipa::path(
     get,
     path = "/docs",
@@ -34,12 +34,12 @@ pub async fn page() -> Response {
     page
 }
 
-/// A file of that page.
+/// Returns a file of the page `/docs`.
 #[utoipa::path(
     get,
     path = "/docs/{file}",
     tag = "service",
-    params(("file" = String, Path, description = "Its name.", example = "reader.js")),
+    params(("file" = String, Path, description = "The name of the file.", example = "reader.js")),
     responses(
         (status = OK, content(
             (String = "text/javascript"),

@@ -1,4 +1,4 @@
-//! The live page at `/` and its files, which are a part of the program.
+//! The live page at `/` and its files, which are compiled into the program.
 
 use axum::{
     extract::Path,
@@ -30,7 +30,7 @@ const FILES: [(&str, &str, &str); 10] = [
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// The live page.
+/// Returns the live page.
 #[utoipa::path(
     get,
     path = "/",
@@ -41,12 +41,12 @@ pub async fn index() -> Html<&'static str> {
     Html(include_str!("../../../page/index.html"))
 }
 
-/// A file of the live page. It is asked for again each time: after an update the page and its files are of one version.
+/// Returns a file of the live page. Browsers revalidate it each time, so the page and its files are of one version after an update.
 #[utoipa::path(
     get,
     path = "/page/{file}",
     tag = "service",
-    params(("file" = String, Path, description = "Its name.", example = "page.js")),
+    params(("file" = String, Path, description = "The name of the file.", example = "page.js")),
     responses(
         (
             status = OK,
@@ -55,7 +55,7 @@ pub async fn index() -> Html<&'static str> {
                 (String = "text/css"),
                 (String = "image/svg+xml")
             ),
-            headers(("Cache-Control" = String, description = "Asked for again each time."))
+            headers(("Cache-Control" = String, description = "no-cache: browsers revalidate the file each time."))
         ),
         NoFile
     )

@@ -1,4 +1,4 @@
-//! `POST /cloudevents` without a broker: valid events get as far as 503.
+//! `POST /cloudevents` without a broker: a valid request gets as far as 503.
 
 use super::*;
 
@@ -22,7 +22,7 @@ impl Fixture {
         self.cloud(&[("content-type", kind)], body).await
     }
 
-    /// A binary event with these headers in addition to the required ones.
+    /// Sends a binary event with these headers in addition to the required ones.
     async fn binary(&self, more: &[(&str, &str)], body: impl Into<Body>) -> String {
         let core = [
             ("ce-specversion", "1.0"),
@@ -35,7 +35,7 @@ impl Fixture {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_cloudevent_by_its_headers_is_refused() {
+async fn a_request_without_cloudevent_headers_is_refused_with_the_types_accepted() {
     let api = Fixture::new().await;
     assert_snapshot!(api.typed("application/json", cloud("1")).await, @r#"
     415 content-type: application/problem+json
@@ -72,7 +72,7 @@ async fn events_of_all_three_modes_are_accepted() {
 }
 
 #[tokio::test]
-async fn an_empty_batch_is_accepted_without_a_broker() {
+async fn an_empty_batch_is_accepted_and_needs_no_broker() {
     let api = Fixture::new().await;
     assert_snapshot!(api.typed(BATCHED, " [ ] ").await, @r#"
     200 content-type: application/json
@@ -81,7 +81,7 @@ async fn an_empty_batch_is_accepted_without_a_broker() {
 }
 
 #[tokio::test]
-async fn every_invalid_event_of_a_batch_is_named_with_its_index() {
+async fn every_invalid_event_of_a_batch_is_named_by_its_index() {
     let api = Fixture::new().await;
     let old = r#"{"specversion":"0.3","type":"a","source":"/s","id":"1"}"#;
     let body = format!(
@@ -121,7 +121,7 @@ async fn a_body_that_is_not_json_is_refused_with_line_and_column() {
 }
 
 #[tokio::test]
-async fn headers_that_cannot_be_decoded_are_named() {
+async fn invalid_headers_are_named() {
     let api = Fixture::new().await;
     let headers = [
         ("ce-a", "%C0%A0"),
@@ -148,7 +148,7 @@ async fn headers_that_cannot_be_decoded_are_named() {
 async fn an_event_of_more_than_512_kib_is_refused() {
     let api = Fixture::new().await;
     for bytes in [400 * 1024, 512 * 1024 + 1] {
-        // As base64 the smaller one is too large too.
+        // The smaller one is too large, too, as base64.
         let answer = api.binary(&[], vec![0xFF; bytes]).await;
         assert!(answer.contains("too_large"), "{answer}");
     }
@@ -180,7 +180,7 @@ async fn a_cloudevent_from_the_stream_is_listed_as_an_event() {
 }
 
 #[tokio::test]
-async fn a_rejected_cloudevent_is_requeued_as_one() {
+async fn a_rejected_cloudevent_is_requeued_as_a_cloudevent() {
     let api = Fixture::new().await;
     let other = cloud("1").replace(r#""type":"a""#, r#""type":"other""#);
     api.append(&[&other, r#"{"specversion":"1.0","type":"a"}"#])
@@ -202,7 +202,7 @@ async fn a_rejected_cloudevent_is_requeued_as_one() {
 }
 
 #[tokio::test]
-async fn a_web_hook_is_accepted_by_the_handshake_of_its_specification() {
+async fn a_web_hook_is_allowed_by_the_handshake_of_its_specification() {
     let api = Fixture::new().await;
     let ask = async |path: &str, headers: &[(&str, &str)]| {
         let mut request = Request::options(path);
@@ -231,7 +231,7 @@ async fn a_web_hook_is_accepted_by_the_handshake_of_its_specification() {
         let agreed = [some("eventgrid.azure.net"), some("*"), some("POST,OPTIONS")];
         assert_eq!(ask("/cloudevents", headers).await, (200, agreed));
     }
-    // A path that is not a web hook does not consent.
+    // Other requests do not get these headers.
     let plain = [None, None, some("POST,OPTIONS")];
     assert_eq!(ask("/cloudevents", &[]).await, (204, plain));
     let other = [None, None, some("POST")];

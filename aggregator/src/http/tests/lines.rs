@@ -1,4 +1,4 @@
-//! One event per line: the rules of `POST /publish`, applied to lines.
+//! `POST /publish` with one event per line.
 
 use super::*;
 
@@ -10,7 +10,7 @@ async fn publish(api: &Fixture, body: impl Into<Body>) -> String {
 }
 
 #[tokio::test]
-async fn an_invalid_event_is_named_by_its_index_among_the_events() {
+async fn an_invalid_event_is_named_by_its_index() {
     let api = Fixture::new().await;
     assert_snapshot!(publish(&api, format!("{}\n\n7\n[]\n", event("1"))).await, @r#"
     422 content-type: application/problem+json
@@ -19,7 +19,7 @@ async fn an_invalid_event_is_named_by_its_index_among_the_events() {
 }
 
 #[tokio::test]
-async fn a_line_that_is_not_json_is_named_by_its_number_in_the_body() {
+async fn a_line_that_is_not_json_is_named_by_line_and_column() {
     let api = Fixture::new().await;
     assert_snapshot!(publish(&api, format!("{}\n\n  {{]", event("1"))).await, @r#"
     400 content-type: application/problem+json
@@ -72,7 +72,7 @@ async fn one_document_sent_as_lines_is_refused_with_a_hint_at_json() {
 }
 
 #[tokio::test]
-async fn a_request_has_1_to_10000_lines() {
+async fn a_request_of_lines_has_1_to_10000_events() {
     let api = Fixture::new().await;
     let answer = publish(&api, "\n \n").await;
     assert!(answer.contains("\"code\":\"empty\""), "{answer}");

@@ -1,9 +1,9 @@
-//! The live page and what it is made of; who may ask for it, and what its browser is told.
+//! The live page: its files, its security headers, the sites that may send requests, and the list of topics.
 
 use super::*;
 
 #[tokio::test]
-async fn the_page_and_its_files_come_from_here_and_say_what_they_may_do() {
+async fn the_page_and_its_files_are_served_with_a_content_security_policy() {
     let api = Fixture::new().await;
     let page = api.get("/").await;
     assert!(page.starts_with("200 content-type: text/html"), "{page}");
@@ -35,7 +35,7 @@ async fn the_page_and_its_files_come_from_here_and_say_what_they_may_do() {
 }
 
 #[tokio::test]
-async fn every_answer_that_comes_bit_by_bit_asks_proxies_not_to_hold_it_back() {
+async fn every_streamed_response_asks_proxies_not_to_buffer_it() {
     let api = Fixture::new().await;
     let document = api.get("/openapi.json").await;
     let document: serde_json::Value =
@@ -59,7 +59,7 @@ async fn every_answer_that_comes_bit_by_bit_asks_proxies_not_to_hold_it_back() {
 }
 
 #[tokio::test]
-async fn another_site_neither_asks_nor_changes_anything() {
+async fn another_site_can_neither_read_nor_change_anything() {
     let api = Fixture::new().await;
     api.append(&["7"]).await;
     let send = async |path: &str, headers: &[(&str, &str)]| {
@@ -92,10 +92,10 @@ async fn another_site_neither_asks_nor_changes_anything() {
 }
 
 #[tokio::test]
-async fn topics_are_sorted_by_any_count_and_found_by_a_part_of_their_names() {
+async fn topics_are_sorted_by_any_count_and_found_by_part_of_their_names() {
     let api = Fixture::new().await;
     let of = |topic: &str, id: &str| event(id).replace("\"a\"", &format!("\"{topic}\""));
-    // One of A.x, three of b with one duplicate, two of c.X that are one.
+    // One event of A.x, three of b including a duplicate, two of c.X including a duplicate.
     let message = |topic: &str, ids: &[&str]| {
         let events: Vec<_> = ids.iter().map(|id| of(topic, id)).collect();
         let body = Bytes::from(format!("[{}]", events.join(",")));

@@ -1,4 +1,4 @@
-//! The document matches the service: routes, methods, parameters, examples and responses.
+//! The OpenAPI document agrees with the service: routes, methods, parameters, examples and responses.
 
 mod examples;
 
@@ -12,13 +12,16 @@ use super::*;
 struct Operation<'a> {
     method: &'a str,
     path: &'a str,
-    value: &'a Value,
+    documented: &'a Value,
 }
 
 impl Operation<'_> {
     /// The names of its query parameters.
     fn query(&self) -> BTreeSet<&str> {
-        let parameters = self.value["parameters"].as_array().into_iter().flatten();
+        let parameters = self.documented["parameters"]
+            .as_array()
+            .into_iter()
+            .flatten();
         parameters
             .filter(|parameter| parameter["in"] == "query")
             .map(|parameter| parameter["name"].as_str().unwrap())
@@ -44,20 +47,20 @@ impl Document {
         paths
             .flat_map(|(path, methods)| {
                 let methods = methods.as_object().unwrap().iter();
-                methods.map(move |(method, value)| Operation {
+                methods.map(move |(method, documented)| Operation {
                     method,
                     path,
-                    value,
+                    documented,
                 })
             })
             .collect()
     }
 
-    /// A schema of the document that refuses properties that it does not declare.
+    /// A validator for a schema that allows only the members that it names.
     fn strict(&self, schema: &Value) -> jsonschema::Validator {
         let mut components = self.0["components"].clone();
         let schemas = components["schemas"].as_object_mut().unwrap();
-        // A schema that is part of another one stays open: the outer one is closed.
+        // Schemas that are part of another schema leave the check to it.
         let mut open: Vec<_> = schemas
             .values()
             .flat_map(|schema| named(&schema["allOf"]))
@@ -93,7 +96,7 @@ fn named(list: &Value) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// Makes an object's schema refuse undeclared properties, unless it has a rule for them.
+/// Makes an object's schema refuse properties that it does not name, unless it has a rule for them.
 fn close(schema: &mut Value) {
     let is_object = schema.get("properties").is_some() || schema.get("allOf").is_some();
     if is_object && schema.get("additionalProperties").is_none() {
@@ -119,7 +122,7 @@ fn filled(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_route_is_in_the_document_with_the_methods_that_it_supports() {
+async fn every_route_is_documented_and_takes_the_documented_methods() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
     let mut documented: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -142,7 +145,7 @@ async fn every_route_is_in_the_document_with_the_methods_that_it_supports() {
     assert_eq!(brewed(&api, "/docs/deeper/down").await.0, 404);
 }
 
-/// The paths of a router, which only its `Debug` output lists.
+/// The paths of a router, which exposes them only in its `Debug` output.
 fn routes(router: &Router) -> BTreeSet<String> {
     let debug = format!("{router:?}");
     let (_, paths) = debug.split_once("paths: {").unwrap();
@@ -153,7 +156,7 @@ fn routes(router: &Router) -> BTreeSet<String> {
         .collect()
 }
 
-/// The response to a method that no route supports.
+/// The response to a method that no route takes.
 async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
     let request = Request::builder().method("BREW").uri(path);
     let request = request.body(Body::empty()).unwrap();
@@ -165,9 +168,9 @@ async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
 async fn the_documented_parameters_are_those_that_are_accepted() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
-    let mut checked = 0;
+    let mut compared = 0;
     for operation in document.operations() {
-        if operation.value["responses"].get("422").is_none() || operation.method != "get" {
+        if operation.documented["responses"].get("422").is_none() || operation.method != "get" {
             continue;
         }
         let path = format!("{}?nothing=1", operation.path);
@@ -178,13 +181,13 @@ async fn the_documented_parameters_are_those_that_are_accepted() {
         let names = names.strip_prefix("expected one of: ").into_iter();
         let names = names.flat_map(|names| names.split(", ")).collect();
         assert_eq!(operation.query(), names, "{}", operation.path);
-        checked += 1;
+        compared += 1;
     }
-    assert_eq!(checked, 12);
+    assert_eq!(compared, 12);
 }
 
 #[tokio::test]
-async fn what_the_reader_loads_is_served_here_and_nothing_is_inline() {
+async fn the_files_of_the_api_reader_are_served_and_its_page_has_no_inline_script() {
     let api = Fixture::new().await;
     let page = api.get("/docs").await;
     assert!(page.starts_with("200 content-type: text/html"), "{page}");

@@ -1,4 +1,4 @@
-//! OTLP on the router: answers in the encoding of the request.
+//! OTLP on the router: the response has the encoding of the request.
 
 use std::io::Write;
 
@@ -53,7 +53,7 @@ async fn without_a_broker_a_sender_is_asked_to_retry() {
     503 content-type: application/json retry-after: 5
     {"code":14,"message":"the broker cannot be reached; nothing was published, send all of it again later"}
     "#);
-    // A ResourceLogs with a ScopeLogs with an empty record.
+    // A ResourceLogs that contains a ScopeLogs that contains an empty record.
     let record = &b"\x0a\x04\x12\x02\x12\0"[..];
     let kind = [("content-type", PROTOBUF)];
     let (status, headers, body) = post(&api, "/v1/logs", &kind, record).await;
@@ -111,7 +111,7 @@ async fn records_that_are_too_large_are_reported() {
 }
 
 #[tokio::test]
-async fn only_logs_are_supported() {
+async fn only_logs_are_accepted() {
     let api = Fixture::new().await;
     let traces = Request::post("/v1/traces").header(header::CONTENT_TYPE, JSON);
     assert_snapshot!(api.ask(traces.body("{}".into()).unwrap()).await, @r#"
@@ -152,7 +152,7 @@ async fn a_compressed_request_is_decompressed() {
 }
 
 #[tokio::test]
-async fn ignored_members_of_a_request_are_reported_and_counted() {
+async fn a_request_with_unknown_names_is_accepted_with_a_list_of_them_and_counted() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, r#"{"resource_logs":[{"scope_logs":[]}]}"#).await, @r#"
     200 content-type: application/json

@@ -1,4 +1,4 @@
-//! Answers that take memory: their frames, their places and their deadline.
+//! Responses that take memory: their frames, their permits and their deadline.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::http::edge::{
     server::deadline::SHORTEST,
 };
 
-/// More than any test takes.
+/// Longer than any test takes.
 const SOON: Duration = Duration::from_secs(60);
 
-/// A topic of 255 bytes, each of which JSON has as six.
+/// A topic of 255 bytes, each of which takes six bytes in JSON.
 fn topic(number: usize) -> String {
     let number = number.to_string();
     format!("{}{number}", "\\u0001".repeat(255 - number.len()))
@@ -28,7 +28,7 @@ fn large(number: usize, source: &str) -> String {
     )
 }
 
-/// Every kind of page, each larger than what needs no place.
+/// Every kind of page, each large enough to need a permit.
 const LARGE: [&str; 7] = [
     "/events?limit=1000",
     "/events?format=ndjson",
@@ -39,7 +39,7 @@ const LARGE: [&str; 7] = [
     "/stats",
 ];
 
-/// The same, small.
+/// Responses that are small enough to need no permit.
 const SMALL: [&str; 8] = [
     "/events?limit=1",
     "/events?limit=1&contains=x",
@@ -75,7 +75,7 @@ async fn answer(api: &Fixture, path: &str) -> axum::response::Response {
 }
 
 #[tokio::test]
-async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
+async fn a_large_response_holds_its_permit_until_its_last_frame_is_taken() {
     let api = filled().await;
     for path in LARGE {
         assert_eq!(api.api.permits.pages.available_permits(), 1, "{path}");
@@ -93,9 +93,9 @@ async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
             assert!(frame.len() <= 16 * 1024, "{path}: {}", frame.len());
             taken += frame.len();
             let is_taken = length.is_some_and(|length| taken == length);
-            let places = api.api.permits.pages.available_permits();
+            let permits = api.api.permits.pages.available_permits();
             if length.is_some() {
-                assert_eq!(places, usize::from(is_taken), "{path} after {taken} bytes");
+                assert_eq!(permits, usize::from(is_taken), "{path} after {taken} bytes");
             }
         }
         assert!(taken > SMALL_BYTES, "{path}: {taken}");
@@ -104,7 +104,7 @@ async fn a_large_answer_has_its_place_until_its_last_frame_is_taken() {
 }
 
 #[tokio::test]
-async fn small_answers_do_not_wait_for_clients_that_read_slowly() {
+async fn small_responses_do_not_wait_for_slow_clients() {
     let api = filled().await;
     let _slow = answer(&api, "/events?limit=1000").await;
     assert_eq!(api.api.permits.pages.available_permits(), 0);
@@ -119,7 +119,7 @@ async fn small_answers_do_not_wait_for_clients_that_read_slowly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_is_late_loses_its_answer_and_its_place() {
+async fn a_client_that_reads_too_slowly_loses_its_response_and_its_permit() {
     let api = filled().await;
     for path in LARGE {
         let mut body = answer(&api, path).await.into_body();
@@ -135,7 +135,7 @@ async fn a_client_that_is_late_loses_its_answer_and_its_place() {
 }
 
 #[tokio::test]
-async fn a_page_is_bounded_by_its_bytes_as_they_are_written() {
+async fn a_page_is_bounded_by_its_size_as_json() {
     let api = Fixture::new().await;
     // 3 MiB each as JSON, or 683 KiB as Base64.
     let escaped = vec![1; 512 * 1024];
@@ -144,24 +144,24 @@ async fn a_page_is_bounded_by_its_bytes_as_they_are_written() {
     let messages = bodies.map(|body| ("events.a".to_owned(), body));
     api.append_on(messages.to_vec()).await;
     let mut path = "/rejected".to_owned();
-    let mut shown = Vec::new();
+    let mut page_rows = Vec::new();
     loop {
         let answer = api.get(&path).await;
         assert!(answer.len() < PAGE_BYTES + 1_000, "{}", answer.len());
         let (_, body) = answer.split_once('\n').unwrap();
         let page: serde_json::Value = serde_json::from_str(body).unwrap();
         let rows = page["rejected"].as_array().unwrap();
-        shown.push(rows.len());
+        page_rows.push(rows.len());
         match page["next_cursor"].as_str() {
             Some(cursor) => path = format!("/rejected?cursor={cursor}"),
             None => break,
         }
     }
-    assert_eq!(shown, [2, 1, 1]);
+    assert_eq!(page_rows, [2, 1, 1]);
 }
 
 #[tokio::test]
-async fn an_answer_without_a_length_is_refused_over_http_1_0_unless_it_has_no_end() {
+async fn a_response_of_unknown_length_is_refused_over_http_1_0_unless_it_is_endless() {
     let api = filled().await;
     for path in ["/events/tail", "/live"] {
         let request = Request::get(path).version(Version::HTTP_10);

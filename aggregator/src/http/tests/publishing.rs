@@ -1,4 +1,4 @@
-//! `POST /publish`: what is refused, with its position.
+//! `POST /publish`: refusals, and the errors that they name.
 
 use super::*;
 
@@ -31,7 +31,7 @@ async fn a_body_that_is_not_json_by_its_type_is_refused() {
 }
 
 #[tokio::test]
-async fn every_invalid_event_is_named_with_its_index() {
+async fn every_invalid_event_is_named_by_its_index() {
     let api = Fixture::new().await;
     let body = format!(r#"{{"events":[{},{{"topic":""}},7]}}"#, event("1"));
     assert_snapshot!(api.publish(body).await, @r#"
@@ -71,7 +71,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
 }
 
 #[tokio::test]
-async fn without_a_broker_publishing_is_refused_immediately_and_health_reports_it() {
+async fn without_a_broker_publishing_is_refused_immediately_and_health_says_so() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish(event("1")).await, @r#"
     503 content-type: application/problem+json retry-after: 5

@@ -1,9 +1,9 @@
-//! What people look at: rejected arrivals, conflicts and missing sequences.
+//! Rejected arrivals, conflicts and missing sequences.
 
 use super::*;
 
 #[tokio::test]
-async fn what_was_rejected_is_shown_as_it_came() {
+async fn rejected_arrivals_are_listed_as_received() {
     let api = Fixture::new().await;
     let garbage = "[1,\"\u{0}\",";
     api.append(&["7", garbage]).await;
@@ -19,7 +19,7 @@ async fn what_was_rejected_is_shown_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_conflict_is_shown_beside_what_is_stored() {
+async fn a_conflict_is_listed_with_the_stored_event() {
     let api = Fixture::new().await;
     let other = event("1").replace("1e5", "2e5");
     api.append(&[&event("1"), &other]).await;
@@ -30,7 +30,7 @@ async fn a_conflict_is_shown_beside_what_is_stored() {
 }
 
 #[tokio::test]
-async fn a_rejected_body_is_sent_again_only_where_it_is_valid_now() {
+async fn a_rejected_body_is_requeued_only_if_it_is_valid() {
     let api = Fixture::new().await;
     api.append(&["7", "8"]).await;
     let requeue = async |id: &str, body: String| {
@@ -41,7 +41,7 @@ async fn a_rejected_body_is_sent_again_only_where_it_is_valid_now() {
     };
     let unchanged = requeue("1", String::new()).await;
     assert!(unchanged.starts_with("422 "), "{unchanged}");
-    // The broker is not there: what is valid gets as far as that.
+    // There is no broker: a valid body gets as far as 503.
     let changed = requeue("1", event("1")).await;
     assert!(changed.starts_with("503 "), "{changed}");
     for unknown in ["3", "x", "-1"] {

@@ -1,4 +1,4 @@
-//! The responses while the store is being opened.
+//! Responses while the store is opening.
 
 use super::*;
 use crate::{

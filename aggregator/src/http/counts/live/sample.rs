@@ -1,4 +1,4 @@
-//! What the service looks like in one second.
+//! The state of the service, sampled once a second.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,36 +16,36 @@ use crate::{
     store::query,
 };
 
-/// How long the broker is waited for; then the sample goes without what it knows.
-const BROKER: Duration = Duration::from_millis(500);
+/// How long to wait for the broker. After that the sample lacks the broker's figures.
+const BROKER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// How long the store is waited for: that reading is slow is told, too.
-const STORE: Duration = Duration::from_secs(1);
+/// How long to wait for the store. After that the sample reports slow reading.
+const STORE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Samples without the broker's answer, one after the other, after which people are told.
-const SILENT: u32 = 3;
+/// Number of consecutive samples without a response from the broker after which the sample reports it.
+const MAX_SILENT: u32 = 3;
 
-/// One second.
+/// The state of the service at one moment.
 #[derive(Debug, Serialize)]
 pub struct Sample {
     /// Milliseconds since 1970.
     at: i64,
-    /// None while the store cannot be read.
+    /// Absent while the store cannot be read.
     #[serde(flatten)]
     counts: Option<Counts>,
-    /// Messages in the stream that are not applied; none while the broker cannot be asked.
+    /// Messages in the stream that are not applied; null while the broker cannot be reached.
     pending: Option<u64>,
     stream_messages: Option<u64>,
     stream_bytes: Option<u64>,
-    /// At which it is full.
+    /// The size at which the stream is full.
     stream_max_bytes: u64,
-    /// Batches that were committed since the sample before.
+    /// Batches committed since the previous sample.
     commits: u64,
     commit_ms: Option<f64>,
     commit_slowest_ms: Option<f64>,
-    /// The parts that do not work, each with its reason.
+    /// The failing parts, each with its reason.
     checks: BTreeMap<&'static str, String>,
-    /// That the clock is behind the latest event.
+    /// Set while the clock is behind the latest event.
     clock: Option<String>,
     stalls: u64,
     uptime_seconds: u64,
@@ -63,10 +63,10 @@ struct Counts {
     topics_total: u64,
 }
 
-/// Takes one sample after the other.
+/// Takes samples.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    /// Samples in a row in which the broker was connected and did not answer.
+    /// Number of consecutive samples in which the broker was connected but did not respond.
     silent: u32,
 }
 
@@ -75,14 +75,14 @@ impl Sampler {
         let now = clock::now_micros();
         let mut checks = health::failing(api);
         let stream = self.stream(api, &mut checks).await;
-        let stats = match timeout(STORE, api.reader.stats(0)).await {
+        let stats = match timeout(STORE_TIMEOUT, api.reader.stats(0)).await {
             Ok(Ok(stats)) => Some(stats),
             Ok(Err(err)) => {
                 checks.insert("store", err.to_string());
                 None
             }
             Err(_) => {
-                let slow = "the store does not answer within 1 s: many ask it, or its disk is slow";
+                let slow = "the store does not respond within 1 s: it has many readers, or its disk is slow";
                 checks.insert("reading", slow.to_owned());
                 None
             }
@@ -112,7 +112,7 @@ impl Sampler {
         }
     }
 
-    /// The stream's state, or why it is not known where people should see to it.
+    /// The state of the stream. If it is unknown and the operator should know why, the reason is added to `checks`.
     async fn stream(
         &mut self,
         api: &Api,
@@ -123,19 +123,19 @@ impl Sampler {
             return None;
         }
         let state = timeout(
-            BROKER,
+            BROKER_TIMEOUT,
             stream::state(&api.broker.connection, &api.broker.stream),
         )
         .await;
-        let Ok(answered) = state else {
+        let Ok(response) = state else {
             self.silent += 1;
-            if self.silent >= SILENT {
-                checks.insert("broker", "it is connected and does not answer".to_owned());
+            if self.silent >= MAX_SILENT {
+                checks.insert("broker", "connected, but does not respond".to_owned());
             }
             return None;
         };
         self.silent = 0;
-        answered
+        response
             .inspect_err(|err| drop(checks.insert("stream", err.to_string())))
             .ok()
     }

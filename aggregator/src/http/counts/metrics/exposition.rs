@@ -1,8 +1,8 @@
-//! The families of one answer: those that were measured, and those that are made of what was asked for it.
+//! The metric families of one response: those that are measured, and those that are read for it.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-/// Families that grow into an answer.
+/// The metric families of a response, as they are added.
 #[derive(Debug)]
 pub(super) struct Exposition(Vec<MetricFamily>);
 
@@ -16,7 +16,7 @@ impl Exposition {
         self.add(MetricType::COUNTER, name, help, vec![metric]);
     }
 
-    /// Totals that one label tells apart.
+    /// Totals with a label that distinguishes them.
     pub fn counters(&mut self, name: &str, help: &str, label: &str, totals: &[(&str, u64)]) {
         self.labelled(MetricType::COUNTER, name, help, label, totals);
     }
@@ -30,17 +30,17 @@ impl Exposition {
         self.add(MetricType::GAUGE, name, help, vec![metric]);
     }
 
-    /// Figures that one label tells apart.
+    /// Figures with a label that distinguishes them.
     pub fn gauges(&mut self, name: &str, help: &str, label: &str, figures: &[(&str, u64)]) {
         self.labelled(MetricType::GAUGE, name, help, label, figures);
     }
 
-    /// A text, as the label of a figure that is always 1.
+    /// A text, as the label of a gauge that is always 1.
     pub fn info(&mut self, name: &str, help: &str, label: &str, text: &str) {
         self.gauges(name, help, label, &[(text, 1)]);
     }
 
-    /// All of them, by name.
+    /// All families, sorted by name.
     pub fn into_families(self) -> Vec<MetricFamily> {
         let Self(mut families) = self;
         families.sort_by(|one, other| one.name().cmp(other.name()));
@@ -91,7 +91,7 @@ fn of(kind: MetricType, figure: f64, label: Option<(&str, &str)>) -> Metric {
 
 #[expect(
     clippy::cast_precision_loss,
-    reason = "Prometheus has only such numbers; they are exact up to 2^53"
+    reason = "Prometheus has only floating-point numbers; they are exact up to 2^53"
 )]
 fn real(figure: u64) -> f64 {
     figure as f64

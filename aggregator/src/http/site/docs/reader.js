@@ -1,8 +1,8 @@
-// Shows openapi.json, of the same server.
+// Shows openapi.json from the same server.
 SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#reader",
   deepLinking: true,
-  // Nothing is asked of other servers.
+  // Send nothing to other servers.
   validatorUrl: null,
 });

@@ -1,8 +1,8 @@
-//! The examples match the requests and responses of the service.
+//! The examples in the document are real requests and responses.
 
 use super::*;
 
-/// A store with some of everything: events, duplicates, a conflict, rejected arrivals, and missing sequences.
+/// A store with events, duplicates, a conflict, a rejected arrival, and missing sequences.
 async fn world() -> Fixture {
     let api = Fixture::new().await;
     let event = |id: &str, amount: &str| {
@@ -41,8 +41,8 @@ async fn world() -> Fixture {
     api
 }
 
-/// Replaces what differs between runs: times, the uptime, and the broker's error, because the attempt to connect may have failed
-/// already.
+/// Replaces values that differ between runs: times, the uptime, and why the broker is unreachable (the attempt to connect may
+/// or may not have failed already).
 fn without_times(value: &Value) -> Value {
     match value {
         Value::String(text)
@@ -68,12 +68,12 @@ fn without_times(value: &Value) -> Value {
 }
 
 #[tokio::test]
-async fn every_response_and_every_body_has_an_example_that_fits_its_schema() {
+async fn every_response_and_request_body_has_an_example_that_fits_its_schema() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
     for operation in document.operations() {
-        let request = operation.value["requestBody"]["content"].as_object();
-        let answers = operation.value["responses"].as_object().unwrap();
+        let request = operation.documented["requestBody"]["content"].as_object();
+        let answers = operation.documented["responses"].as_object().unwrap();
         let answers = answers
             .values()
             .filter_map(|answer| answer["content"].as_object());
@@ -84,8 +84,8 @@ async fn every_response_and_every_body_has_an_example_that_fits_its_schema() {
                 .into_iter()
                 .flatten()
                 .collect();
-            let is_shown = !is_json || !examples.is_empty() || operation.path == "/openapi.json";
-            assert!(is_shown, "{} {media_type}", operation.name());
+            let has_example = !is_json || !examples.is_empty() || operation.path == "/openapi.json";
+            assert!(has_example, "{} {media_type}", operation.name());
             for (name, example) in examples {
                 let what = format!("{} {media_type} {name}", operation.name());
                 document.assert_fits(&content["schema"], &example["value"], &what);
@@ -95,26 +95,26 @@ async fn every_response_and_every_body_has_an_example_that_fits_its_schema() {
 }
 
 #[tokio::test]
-async fn the_examples_of_queries_are_the_actual_responses() {
+async fn the_examples_of_get_requests_are_the_actual_responses() {
     let api = world().await;
     let document = Document::of(&api).await;
     let examples: Value = crate::http::openapi::examples();
     let mut compared = 0;
     for operation in document.operations() {
-        let examples = &examples[operation.name()];
-        let has_end = examples["200"].get("text/event-stream").is_none();
-        if operation.method != "get" || examples.is_null() || !has_end {
+        let examples_of = &examples[operation.name()];
+        let has_end = examples_of["200"].get("text/event-stream").is_none();
+        if operation.method != "get" || examples_of.is_null() || !has_end {
             continue;
         }
-        let query = examples["query"].as_str().unwrap_or_default();
+        let query = examples_of["query"].as_str().unwrap_or_default();
         let request = Request::get(format!("{}?{query}", operation.path));
         let (status, body) = send(&api, request, Body::empty()).await;
         let answer: Value = serde_json::from_slice(&body).unwrap();
-        let answers = &operation.value["responses"][status.to_string()]["content"];
+        let answers = &operation.documented["responses"][status.to_string()]["content"];
         let schema = &answers["application/json"]["schema"];
         document.assert_fits(schema, &answer, &operation.name());
-        let examples = &examples[status.to_string()]["application/json"];
-        let example = examples.as_object().unwrap().values().next().unwrap();
+        let examples_of = &examples_of[status.to_string()]["application/json"];
+        let example = examples_of.as_object().unwrap().values().next().unwrap();
         assert_eq!(
             without_times(&answer),
             without_times(example),
@@ -135,7 +135,7 @@ async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
     let (_, sent) = send(&api, request, Body::empty()).await;
     assert_eq!(sent, lines.as_str().unwrap());
 
-    let examples = &examples["GET /events/tail"]["200"]["text/event-stream"];
+    let examples_of = &examples["GET /events/tail"]["200"]["text/event-stream"];
     let request = Request::get("/events/tail").header("last-event-id", "0");
     let request = request.body(Body::empty()).unwrap();
     let answer = api.router.clone().oneshot(request).await.unwrap();
@@ -150,17 +150,17 @@ async fn the_examples_of_lines_and_of_a_tail_are_what_is_sent() {
             (name.to_owned(), value.into())
         });
         let fields: serde_json::Map<_, _> = fields.collect();
-        assert_eq!(&Value::from(fields), &examples[name]);
+        assert_eq!(&Value::from(fields), &examples_of[name]);
     }
 }
 
 #[tokio::test]
-async fn the_examples_of_bodies_are_valid_up_to_the_broker() {
+async fn the_examples_of_request_bodies_get_as_far_as_the_broker() {
     let api = world().await;
     let document = Document::of(&api).await;
     let mut sent = 0;
     for operation in document.operations() {
-        let content = operation.value["requestBody"]["content"].as_object();
+        let content = operation.documented["requestBody"]["content"].as_object();
         for (media_type, content) in content.into_iter().flatten() {
             for (name, example) in content["examples"].as_object().into_iter().flatten() {
                 let body = match &example["value"] {
@@ -182,7 +182,7 @@ async fn the_examples_of_bodies_are_valid_up_to_the_broker() {
                 let (status, body) = send(&api, request, body.into()).await;
                 let body = String::from_utf8_lossy(&body);
                 let expected = match name.as_str() {
-                    "none" | "nothing" => 200,
+                    "none" | "ignored" => 200,
                     _ => 503,
                 };
                 assert_eq!(

@@ -259,6 +259,13 @@ pub(super) fn at(
 impl EventQuery {
     /// Whether the store knows how many events it is about.
     fn is_counted(&self) -> bool {
-        self.since.is_none() && self.until.is_none() && self.filter == Filter::default()
+        let Self {
+            topics: _,
+            since,
+            until,
+            order: _,
+            filter,
+        } = self;
+        since.is_none() && until.is_none() && *filter == Filter::default()
     }
 }

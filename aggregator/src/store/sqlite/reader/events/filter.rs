@@ -34,8 +34,8 @@ impl Matcher<'_> {
         let contains = |finder: &Finder<'_>| finder.find(payload.as_bytes()).is_some();
         let Filter {
             source: wanted,
+            contains: _,
             payload: values,
-            ..
         } = self.filter;
         wanted.as_ref().is_none_or(|wanted| wanted == source)
             && self.contains.as_ref().is_none_or(contains)

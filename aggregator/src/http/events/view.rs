@@ -1,4 +1,4 @@
-//! An event as the API shows it.
+//! The JSON form of a stored event.
 
 use std::io::Write;
 
@@ -11,15 +11,15 @@ use crate::{
     store::{StoreError, query::StoredEvent},
 };
 
-/// An event as it came, with the time of its storing.
+/// An event as received, with the time at which it was stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StoredEvent)]
-pub struct Shown {
+pub struct EventView {
     topic: String,
     event_id: String,
     #[schema(format = DateTime)]
     timestamp: String,
-    /// There only where arrival filled in the timestamp.
+    /// Present only if the timestamp was filled in on arrival.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     timestamp_filled: bool,
     source: String,
@@ -29,10 +29,10 @@ pub struct Shown {
     processed_at: String,
 }
 
-/// As the API shows an event.
-pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
+/// Converts an event to its JSON form.
+pub fn view(event: StoredEvent) -> Result<EventView, StoreError> {
     let payload = raw(event.payload)?;
-    Ok(Shown {
+    Ok(EventView {
         topic: event.topic,
         event_id: event.event_id,
         timestamp: event.timestamp,
@@ -43,14 +43,15 @@ pub fn shown(event: StoredEvent) -> Result<Shown, StoreError> {
     })
 }
 
-/// The same as JSON.
+/// Writes an event as JSON.
 pub fn render(event: StoredEvent, to: &mut impl Write) -> Result<(), StoreError> {
-    let shown = shown(event)?;
-    serde_json::to_writer(to, &shown).expect("texts and JSON are JSON");
+    let view = view(event)?;
+    serde_json::to_writer(to, &view).expect("strings and JSON values are JSON");
     Ok(())
 }
 
-/// The same on one line: CR and LF between the payload's tokens become spaces. In its strings they cannot occur.
+/// Writes an event as JSON on one line: CR and LF between the payload's tokens become spaces. They cannot occur inside its
+/// strings.
 pub fn render_flat(mut event: StoredEvent, to: &mut impl Write) -> Result<(), StoreError> {
     if event.payload.contains(['\r', '\n']) {
         event.payload = event.payload.replace(['\r', '\n'], " ");
@@ -58,7 +59,7 @@ pub fn render_flat(mut event: StoredEvent, to: &mut impl Write) -> Result<(), St
     render(event, to)
 }
 
-/// A payload as it was stored: JSON, or the file is not what was written.
+/// A payload as stored. If it is not JSON, the file is not what was written.
 pub fn raw(payload: String) -> Result<Box<RawValue>, StoreError> {
     RawValue::from_string(payload)
         .map_err(|err| StoreError::Foreign(format!("a payload in it is not JSON: {err}")))
