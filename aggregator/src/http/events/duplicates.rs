@@ -140,7 +140,7 @@ fn recent(duplicate: query::Duplicate) -> Recent {
     }
 }
 
-fn often(often: query::Often) -> Often {
+fn often(often: query::RepeatedIdentity) -> Often {
     Often {
         topic: often.topic,
         event_id: often.event_id,

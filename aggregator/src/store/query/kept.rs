@@ -1,79 +1,79 @@
-//! What is kept for people to look at.
+//! Rejected arrivals, conflicts and missing sequences, kept for review.
 
 use super::StoredEvent;
 
 /// An arrival that could not be stored as an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Its number, which no other one gets.
+    /// Its id, which is never reused.
     pub id: i64,
-    /// Why, for programs.
+    /// The reason as a code for programs.
     pub reason: String,
-    /// Why, for people.
+    /// The reason as text for people.
     pub detail: String,
-    /// The subject that its message came on.
+    /// The subject of its message.
     pub subject: String,
     /// The message's sequence in the stream.
     pub stream_sequence: u64,
-    /// Its place in the message, from 0.
+    /// Its position in the message, from 0.
     pub position: u64,
     /// When it was counted, in microseconds since 1970.
     pub processed_at: i64,
-    /// When it was last sent again.
+    /// When it was last requeued, in microseconds since 1970.
     pub requeued_at: Option<i64>,
-    /// Its bytes as they came.
+    /// Its bytes as received.
     pub body: Vec<u8>,
 }
 
-/// A duplicate that is not what was stored, beside what was.
+/// A duplicate whose content differs from the stored event, together with that event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// Its number, which no other one gets.
+    /// Its id, which is never reused.
     pub id: i64,
-    /// The event that was there first.
+    /// The stored event.
     pub stored: StoredEvent,
-    /// As it came.
+    /// As received, or filled in on arrival.
     pub timestamp: String,
-    /// Whether arrival filled it in.
+    /// Whether the timestamp was filled in on arrival.
     pub timestamp_filled: bool,
-    /// As it came.
+    /// As received.
     pub source: String,
-    /// The JSON object, byte for byte as it came.
+    /// The JSON object, byte for byte as received.
     pub payload: String,
-    /// The subject that its message came on.
+    /// The subject of its message.
     pub subject: String,
     /// The message's sequence in the stream.
     pub stream_sequence: u64,
-    /// Its place in the message, from 0.
+    /// Its position in the message, from 0.
     pub position: u64,
     /// When it was counted, in microseconds since 1970.
     pub processed_at: i64,
 }
 
-/// A page of them, the latest first.
+/// A page of rejected arrivals or conflicts, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptPage<S> {
-    /// What took the rows.
+    /// The sink that received the rows.
     pub rows: S,
-    /// How many there ever were.
+    /// How many were ever recorded.
     pub total: u64,
-    /// How many of them are not kept any more.
+    /// How many of them have been evicted.
     pub evicted: u64,
-    /// The last row shown, where there are more: those before it are on the next page.
+    /// The id of the last row on this page if more rows precede it; the next page continues before it.
     pub next: Option<i64>,
 }
 
-/// Stream sequences that were gone before they could be applied.
+/// A range of stream sequences lost before they were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// The stream's name.
     pub stream: String,
-    /// The first of them.
+    /// The first sequence.
     pub first: u64,
-    /// The last of them.
+    /// The last sequence.
     pub last: u64,
-    /// When they were found to be gone, in microseconds since 1970.
+    /// When the loss was detected, in microseconds since 1970.
     pub noticed_at: i64,
-    /// When a person took note.
+    /// When an operator acknowledged it, in microseconds since 1970.
     pub acknowledged_at: Option<i64>,
 }

@@ -1,4 +1,4 @@
-//! What is kept for people to look at: rejected arrivals, conflicts, missing sequences.
+//! Queries for what is kept for review: rejected arrivals, conflicts, missing sequences.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -25,7 +25,7 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
     })
 }
 
-/// The rejected arrivals before the one with the id `before`.
+/// The rejected arrivals with ids less than `before`, newest first.
 pub(super) fn rejected<S: Sink<Rejected>>(
     read: &Transaction<'_>,
     inside: &Inside,
@@ -41,7 +41,7 @@ pub(super) fn rejected<S: Sink<Rejected>>(
     page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// One of them; none where it is not kept.
+/// One rejected arrival; `None` if there is none with this id or it has been evicted.
 pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Rejected>> {
     let sql = format!("{REJECTED} WHERE id = ?1");
     read.prepare_cached(&sql)?
@@ -49,7 +49,7 @@ pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<
         .optional()
 }
 
-/// The conflicts before the one with the id `before`.
+/// The conflicts with ids less than `before`, newest first.
 pub(super) fn conflicts<S: Sink<Conflict>>(
     read: &Transaction<'_>,
     inside: &Inside,
@@ -81,7 +81,7 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// A page that ends early where there is no room for a row, or no time. `row` reads a row and its id.
+/// A page, which ends early if the sink has no room or there is no time for a row. `row` reads a row and its id.
 fn page<T, S: Sink<T>>(
     (read, inside): (&Transaction<'_>, &Inside),
     counts: &str,
@@ -99,11 +99,11 @@ fn page<T, S: Sink<T>>(
         next: None,
     };
     let mut statement = read.prepare_cached(sql)?;
-    // One more than asked for tells whether there is a next page.
+    // One row beyond the limit shows whether there is a next page.
     let mut rows = statement.query(params![before, limit + 1])?;
-    let (mut shown, mut last) = (0, None);
+    let (mut taken, mut last) = (0, None);
     while let Some(found) = rows.next()? {
-        if shown == limit || !inside.has_time() {
+        if taken == limit || !inside.has_time() {
             page.next = last;
             break;
         }
@@ -112,7 +112,7 @@ fn page<T, S: Sink<T>>(
             page.next = last;
             break;
         }
-        shown += 1;
+        taken += 1;
         last = Some(id);
     }
     Ok(page)

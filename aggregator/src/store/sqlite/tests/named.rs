@@ -196,5 +196,5 @@ fn a_later_schema_and_a_foreign_file_are_refused() {
         }
     };
     assert!(refused("PRAGMA user_version = 99").contains("version 99"));
-    assert!(refused("CREATE TABLE mine (x)").contains("this program did not make it"));
+    assert!(refused("CREATE TABLE mine (x)").contains("this program did not create it"));
 }
