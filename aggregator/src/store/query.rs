@@ -2,7 +2,7 @@
 
 mod duplicates;
 mod events;
-mod kept;
+mod review;
 mod stats;
 mod topics;
 
@@ -11,7 +11,7 @@ pub use self::{
     events::{
         EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
     },
-    kept::{Conflict, KeptPage, Missing, Rejected},
+    review::{Conflict, Missing, Rejected, ReviewPage},
     stats::{Figures, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };

@@ -6,7 +6,7 @@
 mod duplicates;
 mod events;
 mod figures;
-mod kept;
+mod review;
 mod stats;
 mod topics;
 
@@ -34,8 +34,8 @@ use super::{
 use crate::store::{
     StoreError,
     query::{
-        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, KeptPage,
-        Missing, PageBounds, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
+        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Missing,
+        PageBounds, Rejected, ReviewPage, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
     },
 };
 
@@ -114,13 +114,13 @@ impl Reader {
     pub async fn events<S: Sink<StoredEvent>>(
         &self,
         query: Arc<EventQuery>,
-        extent: PageBounds,
+        bounds: PageBounds,
         scan: Scan,
         sink: S,
     ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        let mut paging = Some(events::Paging::new(query, extent, sink, gone));
+        let mut paging = Some(events::Paging::new(query, bounds, sink, gone));
         self.read_on(move |read, inside| {
             let _scan = &scan;
             let is_whole = match &mut paging {
@@ -251,9 +251,9 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
         sink: S,
-    ) -> Result<KeptPage<S>, StoreError> {
+    ) -> Result<ReviewPage<S>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| kept::rejected(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::rejected(read, inside, (before, limit), sink))
             .await
     }
 
@@ -262,7 +262,8 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
-        self.read(move |read, _| kept::rejected_one(read, id)).await
+        self.read(move |read, _| review::rejected_one(read, id))
+            .await
     }
 
     /// A page of conflicts, newest first: those with ids less than `before`.
@@ -274,9 +275,9 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
         sink: S,
-    ) -> Result<KeptPage<S>, StoreError> {
+    ) -> Result<ReviewPage<S>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| kept::conflicts(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::conflicts(read, inside, (before, limit), sink))
             .await
     }
 
@@ -285,7 +286,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
-        self.read(move |read, _| kept::missing(read, limit)).await
+        self.read(move |read, _| review::missing(read, limit)).await
     }
 
     /// The counters, with the first `names` topic names.

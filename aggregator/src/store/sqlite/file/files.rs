@@ -50,19 +50,20 @@ pub(in crate::store) struct Files {
     opened: Arc<[(PathBuf, Identity)]>,
     database: Arc<Path>,
     wal: Arc<Path>,
-    seen: Arc<Seen>,
+    observed: Arc<Observed>,
 }
 
 #[derive(Debug)]
-struct Seen {
-    /// The largest length of the database seen, in bytes; [`CUT`] once it was shorter, because its content is unknown then.
+struct Observed {
+    /// The largest length of the database so far, in bytes; [`TRUNCATED`] once it was shorter, because its content is unknown
+    /// then.
     database: AtomicU64,
     /// The number of failed checks.
     replaced: AtomicU64,
 }
 
 /// Greater than the length of any database.
-const CUT: u64 = u64::MAX;
+const TRUNCATED: u64 = u64::MAX;
 
 impl Files {
     /// Records the files of the store in `directory`, which a connection has opened and read from. `given` is the same
@@ -80,7 +81,7 @@ impl Files {
         }
         let (database, wal) = (file(""), file("-wal"));
         let length = fs::metadata(&database).map_err(|err| replaced(&database, &err))?;
-        let seen = Seen {
+        let observed = Observed {
             database: AtomicU64::new(length.len()),
             replaced: AtomicU64::new(0),
         };
@@ -92,7 +93,7 @@ impl Files {
             opened: opened.collect::<Result<_, StoreError>>()?,
             database: database.into(),
             wal: wal.into(),
-            seen: Arc::new(seen),
+            observed: Arc::new(observed),
         })
     }
 
@@ -103,13 +104,13 @@ impl Files {
     /// [`StoreError::Replaced`] with the first file that was replaced.
     pub fn check(&self) -> Result<u64, StoreError> {
         self.compare().inspect_err(|_| {
-            self.seen.replaced.fetch_add(1, Ordering::Relaxed);
+            self.observed.replaced.fetch_add(1, Ordering::Relaxed);
         })
     }
 
     /// The number of checks that have failed. A connection opened before the last failure must be reopened.
     pub fn replaced(&self) -> u64 {
-        self.seen.replaced.load(Ordering::Relaxed)
+        self.observed.replaced.load(Ordering::Relaxed)
     }
 
     fn compare(&self) -> Result<u64, StoreError> {
@@ -123,10 +124,14 @@ impl Files {
                 wal = found.len();
             }
             if *path == *self.database
-                && found.len() < self.seen.database.fetch_max(found.len(), Ordering::Relaxed)
+                && found.len()
+                    < self
+                        .observed
+                        .database
+                        .fetch_max(found.len(), Ordering::Relaxed)
             {
-                self.seen.database.store(CUT, Ordering::Relaxed);
-                return Err(replaced(path, &"it was cut or overwritten in place"));
+                self.observed.database.store(TRUNCATED, Ordering::Relaxed);
+                return Err(replaced(path, &"it was truncated or overwritten in place"));
             }
         }
         Ok(wal)

@@ -15,11 +15,11 @@ pub(super) struct Reading {
     known: duplicates::Duplicates,
     topic: Option<String>,
     limit: usize,
-    progress: Option<Progress>,
+    partial: Option<Partial>,
 }
 
 /// The duplicates whose identities have not been read yet, and the result so far.
-struct Progress {
+struct Partial {
     recent: vec::IntoIter<duplicates::Again>,
     often: vec::IntoIter<duplicates::Often>,
     result: Duplicates,
@@ -32,7 +32,7 @@ impl Reading {
             known,
             topic,
             limit,
-            progress: None,
+            partial: None,
         }
     }
 
@@ -42,13 +42,13 @@ impl Reading {
         read: &Transaction<'_>,
         inside: &Inside,
     ) -> rusqlite::Result<Option<Duplicates>> {
-        let progress = match &mut self.progress {
-            Some(progress) => progress,
+        let partial = match &mut self.partial {
+            Some(partial) => partial,
             none => {
                 let Some((topic, total)) = total(read, self.topic.as_deref())? else {
                     return Ok(Some(Duplicates::default()));
                 };
-                none.insert(Progress {
+                none.insert(Partial {
                     recent: self.known.recent(topic, self.limit).into_iter(),
                     often: self.known.often(topic, self.limit).into_iter(),
                     result: Duplicates {
@@ -58,12 +58,12 @@ impl Reading {
                 })
             }
         };
-        while !progress.recent.as_slice().is_empty() && inside.has_time() {
-            let Some(again) = progress.recent.next() else {
+        while !partial.recent.as_slice().is_empty() && inside.has_time() {
+            let Some(again) = partial.recent.next() else {
                 break;
             };
             if let Some((topic, event_id)) = identity(read, again.stored)? {
-                progress.result.recent.push(Duplicate {
+                partial.result.recent.push(Duplicate {
                     topic,
                     event_id,
                     source: again.source.as_str().to_owned(),
@@ -75,12 +75,12 @@ impl Reading {
                 });
             }
         }
-        while !progress.often.as_slice().is_empty() && inside.has_time() {
-            let Some(often) = progress.often.next() else {
+        while !partial.often.as_slice().is_empty() && inside.has_time() {
+            let Some(often) = partial.often.next() else {
                 break;
             };
             if let Some((topic, event_id)) = identity(read, often.stored)? {
-                progress.result.often.push(RepeatedIdentity {
+                partial.result.often.push(RepeatedIdentity {
                     topic,
                     event_id,
                     stored: often.stored,
@@ -89,9 +89,8 @@ impl Reading {
                 });
             }
         }
-        let is_whole =
-            progress.recent.as_slice().is_empty() && progress.often.as_slice().is_empty();
-        Ok(is_whole.then(|| std::mem::take(&mut progress.result)))
+        let is_whole = partial.recent.as_slice().is_empty() && partial.often.as_slice().is_empty();
+        Ok(is_whole.then(|| std::mem::take(&mut partial.result)))
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 /// transaction: committed events never change, and the page has the events of the commit at which it began.
 pub(super) struct Paging<S> {
     query: Arc<EventQuery>,
-    extent: PageBounds,
+    bounds: PageBounds,
     is_gone: Arc<AtomicBool>,
     walk: Option<Walk>,
     scanned: u64,
@@ -61,13 +61,13 @@ pub(super) struct Paging<S> {
 impl<S: Sink<StoredEvent>> Paging<S> {
     pub fn new(
         query: Arc<EventQuery>,
-        extent: PageBounds,
+        bounds: PageBounds,
         sink: S,
         is_gone: Arc<AtomicBool>,
     ) -> Self {
         Self {
             query,
-            extent,
+            bounds,
             is_gone,
             walk: None,
             scanned: 0,
@@ -90,7 +90,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                     Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
                     None => Some(count_all(read)?),
                 };
-                let range = range(read, &self.query, &self.extent)?;
+                let range = range(read, &self.query, &self.bounds)?;
                 none.insert(Walk::new(chains, self.query.order, range))
             }
         };
@@ -98,7 +98,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         let (page, scanned) = (&mut self.page, &mut self.scanned);
         let (mut found, mut last, mut is_late) = (0, None, false);
         let walked = walk.go(read, inside, |row| {
-            let is_full = found >= self.extent.limit
+            let is_full = found >= self.bounds.limit
                 || matcher.is_some() && *scanned >= SCAN_ROWS
                 || self.is_gone.load(Ordering::Relaxed);
             if is_full || !inside.has_time() {
@@ -155,19 +155,19 @@ fn count_all(read: &Transaction<'_>) -> rusqlite::Result<u64> {
 fn range(
     read: &Transaction<'_>,
     query: &EventQuery,
-    extent: &PageBounds,
+    bounds: &PageBounds,
 ) -> rusqlite::Result<RangeInclusive<i64>> {
     let last: i64 = read
         .prepare_cached("SELECT ifnull(max(sequence), 0) FROM events")?
         .query_row([], |row| row.get(0))?;
-    let (mut first, mut last) = (1, last.min(extent.last));
+    let (mut first, mut last) = (1, last.min(bounds.last));
     if let Some(since) = query.since {
         first = first_at(read, since, last)?;
     }
     if let Some(until) = query.until {
         last = first_at(read, until, last)? - 1;
     }
-    match (query.order, extent.from) {
+    match (query.order, bounds.from) {
         (Order::NewestFirst, Some(from)) => last = last.min(from - 1),
         (Order::OldestFirst, Some(from)) => first = first.max(from.saturating_add(1)),
         (_, None) => {}

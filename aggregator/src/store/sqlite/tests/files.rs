@@ -52,7 +52,7 @@ fn expect_refusal(store: &mut Store, what: &str) {
 
 fn expect_recovery(store: &mut Store, what: &str) {
     let check = store.runtime.block_on(store.writer().check_files());
-    look_up.expect(what);
+    check.expect(what);
     assert_eq!(store.writer().standing().floor, 1, "{what}: trimming");
     let appended = store.append(&[delivery(1, &event(1)), delivery(2, &event(2))]);
     let appended = appended.expect(what);

@@ -157,7 +157,7 @@ impl Store {
     }
 
     pub fn ask(&self, query: EventQuery, from: Option<i64>, limit: usize) -> EventPage {
-        let extent = PageBounds {
+        let bounds = PageBounds {
             from,
             last: i64::MAX,
             limit,
@@ -166,7 +166,7 @@ impl Store {
             let scan = self.reader().scan(&query).await;
             let page = self
                 .reader()
-                .events(Arc::new(query), extent, scan, Vec::new());
+                .events(Arc::new(query), bounds, scan, Vec::new());
             page.await.unwrap()
         })
     }

@@ -143,20 +143,20 @@ impl Trial {
                 discard(&self.index()).unwrap();
                 self.store.reopen();
             }
-            Act::RestartDamaged(file, at, is_cut) => {
+            Act::RestartDamaged(file, at, is_truncated) => {
                 self.store.close();
                 self.is_damaged = true;
                 let files = files(&self.index());
-                damage(&files[file.index(files.len())], at, is_cut);
+                damage(&files[file.index(files.len())], at, is_truncated);
                 self.store.reopen();
             }
-            Act::DamageRunning(file, at, is_cut) => {
+            Act::DamageRunning(file, at, is_truncated) => {
                 let files = files(&self.index());
                 let file = &files[file.index(files.len())];
                 // A merge may have just deleted it.
                 if file.exists() {
                     self.is_damaged = true;
-                    damage(file, at, is_cut);
+                    damage(file, at, is_truncated);
                 }
             }
             Act::Backup => {

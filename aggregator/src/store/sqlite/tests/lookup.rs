@@ -69,7 +69,7 @@ fn read_ahead(store: &Store) -> u64 {
     let gate = store.reader().memory.gate.clone();
     let before = gate.entered();
     let mut rows = rows(store);
-    // Enough conflicts for several connections, in random order, among duplicates and new events.
+    // Enough conflicts for several connections, not in order of sequence, among duplicates and new events.
     let arrivals: Vec<_> = (0_u8..250)
         .map(|n| event(n.wrapping_mul(7), u8::from(n % 5 > 0)))
         .collect();

@@ -145,15 +145,15 @@ pub fn check(store: &Store, model: &Model) {
     assert_eq!(counted, expected);
     check_digests(store, model);
     check_chains(store, model);
-    let kept = |table| -> u64 {
+    let rows = |table| -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
         store
             .raw_connection()
             .query_row(&sql, [], |row| row.get(0))
             .unwrap()
     };
-    assert_eq!(kept("rejected"), model.done.rejected);
-    assert_eq!(kept("conflicts"), model.done.conflicts);
+    assert_eq!(rows("rejected"), model.done.rejected);
+    assert_eq!(rows("conflicts"), model.done.conflicts);
 }
 
 /// Pages through each topic from its newest event to its first.

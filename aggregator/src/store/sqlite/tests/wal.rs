@@ -61,7 +61,7 @@ fn overlapping_reads_keep_the_wal_below_twice_its_bound_and_none_fails() {
                 },
                 ..EventQuery::default()
             });
-            let extent = PageBounds {
+            let bounds = PageBounds {
                 from: None,
                 last: i64::MAX,
                 limit: 10,
@@ -69,7 +69,7 @@ fn overlapping_reads_keep_the_wal_below_twice_its_bound_and_none_fails() {
             while !stop.load(Ordering::Relaxed) {
                 let scan = reader.scan(&query).await;
                 reader
-                    .events(Arc::clone(&query), extent, scan, Vec::new())
+                    .events(Arc::clone(&query), bounds, scan, Vec::new())
                     .await
                     .unwrap();
                 reader.stats(10).await.unwrap();

@@ -2,7 +2,7 @@
 
 use super::{
     report::{Check, Report},
-    snapshot::{KeptRows, Snapshot},
+    snapshot::{ReviewRows, Snapshot},
     temporary::TemporaryError,
     topics::Topics,
 };
@@ -20,13 +20,13 @@ pub(super) fn check(
     received.compare(counters.received, sum);
     report.add(received);
     report.add(by_topic(snapshot, topics)?);
-    report.add(kept(
+    report.add(review_rows(
         "rejected rows and evicted",
         counters.rejected,
         counters.rejected_kept,
         snapshot.rejected,
     ));
-    report.add(kept(
+    report.add(review_rows(
         "conflict rows and evicted",
         counters.conflicts,
         counters.conflicts_kept,
@@ -75,7 +75,7 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
     Ok(check)
 }
 
-fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Check {
+fn review_rows(name: &'static str, counted: u64, recorded: Kept, rows: ReviewRows) -> Check {
     let mut check = Check::equal(name, counted, rows.rows + recorded.evicted);
     if rows.bytes != recorded.bytes {
         check.differs(|| {

@@ -33,8 +33,8 @@ pub(super) struct Snapshot {
     pub missing: Vec<Missing>,
     /// Seals of the dedup index that reach beyond the last event.
     pub far_seals: u64,
-    pub rejected: KeptRows,
-    pub conflicts: KeptRows,
+    pub rejected: ReviewRows,
+    pub conflicts: ReviewRows,
 }
 
 /// A row of `missing`.
@@ -62,7 +62,7 @@ pub(super) struct IncarnationRow {
 
 /// The rows of `rejected` or `conflicts`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct KeptRows {
+pub(super) struct ReviewRows {
     pub rows: u64,
     pub bytes: u64,
     /// The id of the latest row. Ids are assigned in order, so it is the number of all rows ever inserted.
@@ -100,8 +100,8 @@ impl Snapshot {
                 [last_event],
                 |row| row.get(0),
             )?,
-            rejected: kept(&transaction, "rejected", REJECTED_BYTES, &incarnations)?,
-            conflicts: kept(&transaction, "conflicts", CONFLICT_BYTES, &incarnations)?,
+            rejected: review_rows(&transaction, "rejected", REJECTED_BYTES, &incarnations)?,
+            conflicts: review_rows(&transaction, "conflicts", CONFLICT_BYTES, &incarnations)?,
             counters,
             incarnations,
         })
@@ -171,16 +171,16 @@ fn missing(read: &Transaction<'_>) -> rusqlite::Result<Vec<Missing>> {
         .collect()
 }
 
-fn kept(
+fn review_rows(
     read: &Transaction<'_>,
     table: &str,
     bytes: &str,
     incarnations: &[IncarnationRow],
-) -> rusqlite::Result<KeptRows> {
+) -> rusqlite::Result<ReviewRows> {
     let sql = format!("SELECT id, incarnation, stream_sequence, {bytes} FROM {table} ORDER BY id");
     let mut statement = read.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut kept = KeptRows {
+    let mut found = ReviewRows {
         rows: 0,
         bytes: 0,
         latest: 0,
@@ -189,14 +189,14 @@ fn kept(
     };
     while let Some(row) = rows.next()? {
         let (id, incarnation, sequence): (u64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        kept.rows += 1;
-        kept.bytes += row.get::<_, u64>(3)?;
-        kept.latest = id;
+        found.rows += 1;
+        found.bytes += row.get::<_, u64>(3)?;
+        found.latest = id;
         let incarnation = incarnations.iter().find(|row| row.id == incarnation);
         if !incarnation.is_some_and(|row| row.applied.contains(sequence)) {
-            kept.stray += 1;
-            kept.first_stray = kept.first_stray.or(Some(id));
+            found.stray += 1;
+            found.first_stray = found.first_stray.or(Some(id));
         }
     }
-    Ok(kept)
+    Ok(found)
 }

@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::events;
 use crate::store::{
-    query::{Conflict, KeptPage, Missing, Rejected, Sink},
+    query::{Conflict, Missing, Rejected, ReviewPage, Sink},
     sqlite::gate::Inside,
 };
 
@@ -31,7 +31,7 @@ pub(super) fn rejected<S: Sink<Rejected>>(
     inside: &Inside,
     (before, limit): (i64, usize),
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
     let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
     let row = |row: &Row<'_>| {
@@ -55,7 +55,7 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     inside: &Inside,
     (before, limit): (i64, usize),
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
@@ -88,11 +88,11 @@ fn page<T, S: Sink<T>>(
     (sql, before, limit): (&str, i64, usize),
     row: impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)>,
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let (total, evicted) = read
         .prepare_cached(counts)?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut page = KeptPage {
+    let mut page = ReviewPage {
         rows: sink,
         total,
         evicted,

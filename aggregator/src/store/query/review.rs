@@ -52,7 +52,7 @@ pub struct Conflict {
 
 /// A page of rejected arrivals or conflicts, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptPage<S> {
+pub struct ReviewPage<S> {
     /// The sink that received the rows.
     pub rows: S,
     /// How many were ever recorded.

@@ -42,8 +42,8 @@ fn the_oldest_rows_are_evicted_and_counted() {
     let stats = store.stats();
     assert_eq!((stats.rejected, stats.rejected_evicted), (5, 4));
     assert_eq!((stats.conflicts, stats.conflicts_evicted), (3, 2));
-    let kept = "SELECT id * 10 + stream_sequence FROM rejected";
-    assert_eq!(number(&store, kept), 52);
+    let rows = "SELECT id * 10 + stream_sequence FROM rejected";
+    assert_eq!(number(&store, rows), 52);
     assert_eq!(number(&store, "SELECT id FROM conflicts"), 3);
     for (table, columns) in [
         ("rejected", "detail || subject || body"),
