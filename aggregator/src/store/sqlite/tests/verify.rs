@@ -214,7 +214,7 @@ fn evicted_rows_are_no_difference() {
 }
 
 #[test]
-fn a_stream_that_was_trimmed_is_compared_as_far_as_it_goes() {
+fn a_trimmed_stream_is_compared_with_the_messages_it_still_has() {
     let mut store = store();
     store.close();
     let report = compare(&store, &messages()[3..], 6);
@@ -224,7 +224,7 @@ fn a_stream_that_was_trimmed_is_compared_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_number_that_was_given_out_again_is_compared_with_its_own_epoch() {
+fn a_reused_sequence_is_compared_with_its_own_epoch() {
     let mut store = store();
     // The broker lost messages 5 and 6, and gives 5 out again.
     let again = Delivery {
@@ -262,7 +262,7 @@ fn an_index_of_another_store_is_left_out_and_no_difference() {
 }
 
 #[test]
-fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
+fn verification_changes_nothing_and_keeps_the_wal_left_by_a_kill() {
     let store = store();
     // The database and its WAL, as a kill leaves them.
     let killed = tempfile::tempdir().unwrap();
