@@ -1,24 +1,24 @@
-//! Queries: what they ask for and what they return, whatever engine answers them.
+//! Queries and their results, independent of the storage engine.
 
 mod duplicates;
 mod events;
-mod kept;
+mod review;
 mod stats;
 mod topics;
 
 pub use self::{
-    duplicates::{Duplicate, Duplicates, Often},
+    duplicates::{Duplicate, Duplicates, RepeatedIdentity},
     events::{
         EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
     },
-    kept::{Conflict, KeptPage, Missing, Rejected},
+    review::{Conflict, Missing, Rejected, ReviewPage},
     stats::{Figures, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };
 
-/// Takes the rows of a page, one by one as they are read.
+/// Receives the rows of a page one at a time, as they are read.
 pub trait Sink<T>: Send + 'static {
-    /// Whether there was room for the row. The page ends before one for which there was none.
+    /// Takes a row and returns whether there was room for it. The page ends before the first row that does not fit.
     fn take(&mut self, row: T) -> bool;
 }
 

@@ -72,7 +72,7 @@ async fn what_is_changed_by_hand_on_a_stopped_store_is_found_with_and_without_th
     let damages = [
         (
             "DELETE FROM events WHERE sequence = 70",
-            "event 70 is not there",
+            "event 70 is missing",
             "is not stored",
         ),
         (
@@ -98,13 +98,13 @@ async fn what_is_changed_by_hand_on_a_stopped_store_is_found_with_and_without_th
         ),
         (
             GAP,
-            "is of message 5 of incarnation 1, which is not recorded as applied",
-            "message 5 was acked, and is not recorded as applied",
+            "is from message 5 of incarnation 1, which is not recorded as applied",
+            "message 5 was acked but is not recorded as applied",
         ),
         (
             "UPDATE events SET payload = '{}' WHERE sequence = 70",
-            "its events are not those that were stored, by their digest",
-            "has another payload than message",
+            "its events do not match the recorded digest",
+            "has a different payload than message",
         ),
     ];
     for (sql, by_rows, by_messages) in damages {
@@ -221,7 +221,7 @@ async fn rejected_arrivals_and_conflicts_are_proven_also_those_that_were_evicted
         "UPDATE rejected SET body = x'00' WHERE id = ({newest})"
     ));
     let verified = verify(system.data_dir(), &["--json", "--nats-url", &url]).await;
-    verified.finds("is not what message");
+    verified.finds("does not match message");
 }
 
 #[tokio::test]
@@ -244,7 +244,7 @@ async fn people_get_a_table_and_usage_that_is_wrong_another_exit_code() {
         .change("DELETE FROM events WHERE sequence = 3");
     let verified = verify(system.data_dir(), &[]).await;
     assert_eq!(verified.code, Some(1), "{}", verified.stderr);
-    let line = "differs: event 3 is not there";
+    let line = "differs: event 3 is missing";
     assert!(verified.stdout.contains(line), "{}", verified.stdout);
     assert!(
         verified.stdout.ends_with("\nnot consistent"),
@@ -295,7 +295,7 @@ async fn a_store_restored_from_a_backup_lacks_what_was_acked_since_until_it_has_
     assert!(index.contains("made anew"), "{index}");
     verify(backup.path(), &broker)
         .await
-        .finds("was acked, and is not recorded as applied");
+        .finds("was acked but is not recorded as applied");
 
     fs::copy(&copy, system.data_dir().join("aggregator.db")).unwrap();
     system.aggregator.start_again().await;

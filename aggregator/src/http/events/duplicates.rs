@@ -139,12 +139,12 @@ fn recent(duplicate: query::Duplicate) -> RecentDuplicate {
     }
 }
 
-fn repeated(often: query::Often) -> RepeatedIdentity {
+fn repeated(repeated: query::RepeatedIdentity) -> RepeatedIdentity {
     RepeatedIdentity {
-        topic: often.topic,
-        event_id: often.event_id,
-        stored_sequence: often.stored,
-        at_least: often.least,
-        at_most: often.most,
+        topic: repeated.topic,
+        event_id: repeated.event_id,
+        stored_sequence: repeated.stored,
+        at_least: repeated.least,
+        at_most: repeated.most,
     }
 }

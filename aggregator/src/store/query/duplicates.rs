@@ -1,14 +1,14 @@
-//! What is known of duplicates.
+//! Recent duplicates, and the identities that repeat most.
 
-/// What is known of duplicates since the start.
+/// The duplicates counted since the start of the process, and their total since the store was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
-    /// All that ever came, of the topic or of all; this is counted exactly and kept.
+    /// All duplicates ever received, for one topic or for all topics. This count is exact and persistent.
     pub total: u64,
-    /// The latest ones, those first.
+    /// The latest duplicates, newest first.
     pub recent: Vec<Duplicate>,
-    /// The identities that came again most often, those first.
-    pub often: Vec<Often>,
+    /// The identities with the most repeats, in descending order.
+    pub often: Vec<RepeatedIdentity>,
 }
 
 /// A duplicate.
@@ -18,31 +18,31 @@ pub struct Duplicate {
     pub topic: String,
     /// Its `event_id`.
     pub event_id: String,
-    /// Who sent it.
+    /// Its `source`.
     pub source: String,
-    /// Whether it differs from what is stored.
+    /// Whether it differs from the stored event.
     pub is_conflict: bool,
-    /// The event that was there first.
+    /// The sequence of the stored event.
     pub stored: i64,
     /// The sequence of its message in the stream.
     pub stream_sequence: u64,
-    /// Its place in the message, from 0.
+    /// Its position in the message, from 0.
     pub position: u64,
     /// When it was counted, in microseconds since 1970.
     pub processed_at: i64,
 }
 
-/// An identity and how often it came again.
+/// An identity and the number of its repeats.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Often {
+pub struct RepeatedIdentity {
     /// Its topic.
     pub topic: String,
     /// Its `event_id`.
     pub event_id: String,
-    /// The event that has it.
+    /// The sequence of the stored event with this identity.
     pub stored: i64,
-    /// At least so often.
+    /// Lower bound on its repeats.
     pub least: u64,
-    /// At most so often.
+    /// Upper bound on its repeats.
     pub most: u64,
 }

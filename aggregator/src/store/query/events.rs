@@ -1,55 +1,55 @@
-//! Events: which are asked for, and pages of them.
+//! Queries for events, and pages of events.
 
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its place in the order of storing.
+    /// Its position in the order of storage.
     pub sequence: i64,
-    /// As it came.
+    /// As received.
     pub topic: String,
-    /// As it came.
+    /// As received.
     pub event_id: String,
-    /// As it came, or as arrival filled it in.
+    /// As received, or filled in on arrival.
     pub timestamp: String,
-    /// Whether arrival filled it in.
+    /// Whether the timestamp was filled in on arrival.
     pub timestamp_filled: bool,
-    /// As it came.
+    /// As received.
     pub source: String,
-    /// The JSON object, byte for byte as it came.
+    /// The JSON object, byte for byte as received.
     pub payload: String,
-    /// When it was stored, in microseconds since 1970; never decreases with the sequence.
+    /// When it was stored, in microseconds since 1970; never decreases as the sequence increases.
     pub processed_at: i64,
 }
 
 /// An event, found by its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundEvent {
-    /// As it is stored.
+    /// The stored event.
     pub event: StoredEvent,
     /// The sequence of its message in the stream.
     pub stream_sequence: u64,
-    /// Its place in the message, from 0.
+    /// Its position in the message, from 0.
     pub position: u64,
-    /// How often its identity came again since the start: at least, and at most.
+    /// Repeats of its identity since the start of the process: lower and upper bound.
     pub again: (u64, u64),
 }
 
-/// Which events, and in which order.
+/// Selects events and their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventQuery {
-    /// Of these topics, each named once; of all where none is named.
+    /// The topics, without repetition; empty for all topics.
     pub topics: Vec<String>,
-    /// Stored then or later, in microseconds since 1970.
+    /// Stored at or after this time, in microseconds since 1970.
     pub since: Option<i64>,
-    /// Stored earlier than that.
+    /// Stored before this time, in microseconds since 1970.
     pub until: Option<i64>,
-    /// The order of their sequences.
+    /// The order of the events.
     pub order: Order,
-    /// What has to be read to be known.
+    /// Filters with no index: each candidate row is read and tested.
     pub filter: Filter,
 }
 
-/// The order of the events' sequences.
+/// The order of events by sequence.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Order {
     /// Descending.
@@ -59,45 +59,45 @@ pub enum Order {
     OldestFirst,
 }
 
-/// What the source and the payload have to be. Each that is there must hold.
+/// Conditions on the source and the payload. All that are given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// The source, exactly.
+    /// The exact source.
     pub source: Option<String>,
-    /// Text in the payload, as its JSON is written.
+    /// A substring of the payload's JSON text as stored.
     pub contains: Option<String>,
-    /// Values in the payload.
+    /// Values at paths of the payload.
     pub payload: Vec<PayloadValue>,
 }
 
 /// A value at a path of the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadValue {
-    /// Names of members, and numbers of elements from 0, with dots between them. A name may have dots itself: every way
-    /// to read the path is tried.
+    /// Member names and array indexes (from 0), separated by dots. A name may itself contain dots: every way to split
+    /// the path is tried.
     pub path: String,
-    /// A string's text, or a number, `true`, `false` or `null` as it is written.
+    /// A string's text, or a number, `true`, `false` or `null` as written in the JSON.
     pub value: String,
 }
 
-/// How much of the events a page takes.
+/// Which part of the matching events a page covers.
 #[derive(Debug, Clone, Copy)]
 pub struct PageBounds {
-    /// The page before ended at this sequence.
+    /// The sequence at which the previous page ended.
     pub from: Option<i64>,
-    /// No event after this sequence.
+    /// Events after this sequence are excluded.
     pub last: i64,
-    /// Most events.
+    /// The maximum number of events.
     pub limit: usize,
 }
 
-/// A page of events. Where it took long or the store wanted no reads for a moment, it has fewer than were asked for.
+/// A page of events. It has fewer events than requested if reading took too long or the gate closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventPage<S = Vec<StoredEvent>> {
-    /// What took the events.
+    /// The sink that received the events.
     pub events: S,
-    /// How many there are in all, of the topics or of all; none where that would have to be counted.
+    /// The number of events of the selected topics, or of all topics; `None` if they would have to be counted.
     pub total: Option<u64>,
-    /// Where the next page goes on: the last sequence that was looked at, where there are more.
+    /// Where the next page continues: the last sequence that was read; `None` if there are no more events.
     pub next: Option<i64>,
 }

@@ -1,19 +1,19 @@
-//! Topics: which are asked for, and pages of their counts.
+//! Queries for topics, and pages of their counts.
 
 /// A topic and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCounts {
     /// Its name.
     pub name: String,
-    /// Events that came for it.
+    /// Events received.
     pub received: u64,
-    /// Events of it that are stored.
+    /// Events stored.
     pub unique_processed: u64,
-    /// Duplicates of them that came.
+    /// Duplicates received.
     pub duplicate_dropped: u64,
     /// When its first event was applied, in microseconds since 1970.
     pub first_at: i64,
-    /// When its latest event was applied, duplicates included.
+    /// When its latest event was applied, duplicates included, in microseconds since 1970.
     pub last_at: i64,
 }
 
@@ -22,49 +22,49 @@ pub struct TopicCounts {
 pub struct TopicPage {
     /// The topics.
     pub topics: Vec<TopicCounts>,
-    /// How many there are in all, whatever was asked for.
+    /// The number of topics in the store, regardless of the query.
     pub total: u64,
-    /// By name, where there may be more: topics after this name are on the next page.
+    /// In order of name, if there may be more topics: the next page continues after this name.
     pub next: Option<String>,
-    /// Whether not all topics could be looked at.
+    /// Whether the query ended before it had considered all topics.
     pub is_partial: bool,
 }
 
-/// Which topics, and in which order.
+/// Selects topics and their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicQuery {
-    /// With this text in their names, whatever the case of ASCII letters; all where it is empty.
+    /// A substring of the name, compared without regard to ASCII case; empty for all topics.
     pub contains: String,
-    /// What they are sorted by.
+    /// The sort key.
     pub sort: TopicSort,
-    /// Whether the largest come first.
+    /// Whether the order is descending.
     pub is_descending: bool,
-    /// By ascending names only: those after this one.
+    /// In ascending order of name only: topics after this name.
     pub after: Option<String>,
 }
 
-/// What topics are sorted by. Those that are alike are in the order of their names' bytes.
+/// The sort key of topics. Topics with equal keys are in byte order of their names.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum TopicSort {
-    /// The bytes of their names.
+    /// The bytes of the name.
     #[default]
     Name,
-    /// Events that came.
+    /// Events received.
     Received,
     /// Events stored.
     Unique,
     /// Duplicates.
     Duplicates,
-    /// Duplicates of all that came.
+    /// Duplicates divided by events received.
     DuplicateShare,
     /// When the first event was applied.
     First,
-    /// When the latest was.
+    /// When the latest event was applied.
     Last,
 }
 
 impl TopicQuery {
-    /// Whether the next page can go on behind a name.
+    /// Whether the next page can continue after a name.
     #[must_use]
     pub fn is_paged(&self) -> bool {
         self.sort == TopicSort::Name && !self.is_descending

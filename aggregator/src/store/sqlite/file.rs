@@ -1,4 +1,4 @@
-//! The database file: its schema, connections to it, whether it is still in its place, and copies of it.
+//! The database file: schema, migration, read-only connections, detection of replaced files, and backups.
 
 pub mod backup;
 pub mod connection;

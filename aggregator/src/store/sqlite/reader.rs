@@ -1,12 +1,12 @@
-//! Queries: short reads on read-only connections. Each answer is of one commit: it is read in one transaction, or in several
-//! where what is read never changes.
+//! Queries: short reads on read-only connections. Each result is that of one commit: it is read in one transaction, or in
+//! several if the rows that it reads never change.
 //!
-//! None goes on for long, nor when the gate closes: a page ends with what it has by then.
+//! No query runs for long, and none continues when the gate closes: a page ends with the rows it has by then.
 
 mod duplicates;
 mod events;
 mod figures;
-mod kept;
+mod review;
 mod stats;
 mod topics;
 
@@ -34,36 +34,36 @@ use super::{
 use crate::store::{
     StoreError,
     query::{
-        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, KeptPage,
-        Missing, PageBounds, Rejected, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
+        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Missing,
+        PageBounds, Rejected, ReviewPage, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
     },
 };
 
-/// Queries that run at once.
+/// Queries that run concurrently.
 const CONNECTIONS: usize = 4;
 
-/// Of these, those that look at many rows.
+/// The number of them that may scan many rows.
 const SCANS: usize = 2;
 
-/// Answers queries. Cheap to clone.
+/// Runs queries. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Reader {
     file: Arc<PathBuf>,
     pub(in crate::store) memory: Memory,
     key: Key,
     idle: Arc<Mutex<Vec<Connection>>>,
-    places: Arc<Semaphore>,
-    /// Of these, those that may be taken for long.
+    permits: Arc<Semaphore>,
+    /// Limits the queries that scan many rows, so that connections remain for the others.
     scans: Arc<Semaphore>,
 }
 
-/// A place among the questions that look at many rows; for others it is none.
+/// A permit to scan many rows; empty for queries that do not scan.
 #[derive(Debug)]
 pub struct Scan {
     _permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Tells a query that nobody waits for it any more.
+/// Cancels a query when the caller drops its future.
 struct OnDrop(Arc<AtomicBool>);
 
 impl Drop for OnDrop {
@@ -73,10 +73,10 @@ impl Drop for OnDrop {
 }
 
 impl Reader {
-    /// For a store whose writer has opened it.
+    /// Opens the read-only connections of a store whose writer has already opened it.
     pub(in crate::store) fn open(file: &Path, memory: Memory) -> Result<Self, StoreError> {
-        // All of them now, and with a first read: then they have the files open that the writer has, whatever becomes of
-        // the paths.
+        // All connections are opened now, each with a first read, so that they have the same files open as the writer even
+        // if the files at the paths are replaced later.
         let mut key = None;
         let idle = (0..CONNECTIONS).map(|_| {
             let connection = connect(file)?;
@@ -90,15 +90,15 @@ impl Reader {
             memory,
             key: Key(key.expect("there is at least one connection")),
             idle: Arc::new(Mutex::new(idle)),
-            places: Arc::new(Semaphore::new(CONNECTIONS)),
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
             scans: Arc::new(Semaphore::new(SCANS)),
         })
     }
 
-    /// A place for what looks at many rows, once there is one: such questions leave connections to others. Whoever waits for
-    /// it may have its place among the answers already; it must have none of the connections.
-    pub async fn scan(&self, question: &EventQuery) -> Scan {
-        if question.filter == Filter::default() {
+    /// Waits for a permit to scan many rows, so that scans leave connections to other queries. The caller may already hold a
+    /// response permit while it waits, but no connection.
+    pub async fn scan(&self, query: &EventQuery) -> Scan {
+        if query.filter == Filter::default() {
             return Scan { _permit: None };
         }
         let permit = Arc::clone(&self.scans).acquire_owned().await;
@@ -107,20 +107,20 @@ impl Reader {
         }
     }
 
-    /// A page of the events that a question is about. Where the caller gives it up, reading ends within a row.
+    /// A page of the events selected by a query. If the caller drops the future, reading ends within one row.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn events<S: Sink<StoredEvent>>(
         &self,
-        question: Arc<EventQuery>,
-        extent: PageBounds,
+        query: Arc<EventQuery>,
+        bounds: PageBounds,
         scan: Scan,
         sink: S,
     ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        let mut paging = Some(events::Paging::new(question, extent, sink, gone));
+        let mut paging = Some(events::Paging::new(query, bounds, sink, gone));
         self.read_on(move |read, inside| {
             let _scan = &scan;
             let is_whole = match &mut paging {
@@ -133,31 +133,32 @@ impl Reader {
         .await
     }
 
-    /// How many events of the topics, or of all where none is named, lie after the sequence `after` and not after `upto`.
+    /// The number of events of the query's topics, or of all topics if it names none, with sequences greater than `after`
+    /// and at most `upto`.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn events_between(
         &self,
-        question: Arc<EventQuery>,
+        query: Arc<EventQuery>,
         after: i64,
         upto: i64,
     ) -> Result<u64, StoreError> {
-        let mut between = events::Between::new(question, after, upto);
+        let mut between = events::Between::new(query, after, upto);
         self.read_on(move |read, inside| between.go(read, inside))
             .await
     }
 
-    /// The sequence of the last event, as of the last commit, and of each one from then on.
+    /// The sequence of the last event as of the last commit, updated at every commit.
     #[must_use]
     pub fn last_event(&self) -> watch::Receiver<i64> {
         self.memory.last_event.clone()
     }
 
-    /// The event of an identity, found through the dedup index; none where it is not stored.
+    /// The event with an identity, found through the dedup index; `None` if it is not stored.
     ///
     /// # Errors
-    /// [`StoreError::Sqlite`], and [`StoreError::Index`], also while the index is made anew.
+    /// [`StoreError::Sqlite`], and [`StoreError::Index`], also while the index is being rebuilt.
     pub async fn event(
         &self,
         topic: String,
@@ -186,8 +187,8 @@ impl Reader {
         }))
     }
 
-    /// Duplicates that came since the start, of a topic or of all: the latest ones, and the identities that came again
-    /// most often, at most `limit` of each.
+    /// Duplicates since the start of the process, of one topic or of all: the latest ones, and the identities with the most
+    /// repeats, at most `limit` of each.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -202,17 +203,13 @@ impl Reader {
             .await
     }
 
-    /// A page of topics. Where the caller gives it up, reading ends within a row.
+    /// A page of topics. If the caller drops the future, reading ends within one row.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn topics(
-        &self,
-        question: TopicQuery,
-        limit: usize,
-    ) -> Result<TopicPage, StoreError> {
+    pub async fn topics(&self, query: TopicQuery, limit: usize) -> Result<TopicPage, StoreError> {
         let leaders = self.memory.leaders.clone();
-        let scan = if question.is_scan() {
+        let scan = if query.is_scan() {
             Arc::clone(&self.scans).acquire_owned().await.ok()
         } else {
             None
@@ -221,16 +218,16 @@ impl Reader {
         let _gone = OnDrop(Arc::clone(&gone));
         self.read(move |read, inside| {
             let _scan = scan;
-            topics::page(read, &question, limit, &leaders, (inside, &gone))
+            topics::page(read, &query, limit, &leaders, (inside, &gone))
         })
         .await
     }
 
-    /// Brings topics that were stored before the start into memory, where those that lead by a count are known, until all
-    /// are: in short reads, and again after a failed write.
+    /// Loads the topics stored before the start into the leaders that memory keeps for each sort key, until all are loaded:
+    /// in short reads, and again after a failed write.
     ///
     /// # Errors
-    /// [`StoreError::Sqlite`]; it can be called again.
+    /// [`StoreError::Sqlite`]; the call can be repeated.
     pub async fn learn_leaders(&self) -> Result<(), StoreError> {
         loop {
             let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
@@ -245,7 +242,7 @@ impl Reader {
         }
     }
 
-    /// A page of rejected arrivals, the latest first: those before the one with the id `before`.
+    /// A page of rejected arrivals, newest first: those with ids less than `before`.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -254,21 +251,22 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
         sink: S,
-    ) -> Result<KeptPage<S>, StoreError> {
+    ) -> Result<ReviewPage<S>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| kept::rejected(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::rejected(read, inside, (before, limit), sink))
             .await
     }
 
-    /// One rejected arrival; none where it is not kept.
+    /// One rejected arrival; `None` if there is none with this id or it has been evicted.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
-        self.read(move |read, _| kept::rejected_one(read, id)).await
+        self.read(move |read, _| review::rejected_one(read, id))
+            .await
     }
 
-    /// A page of conflicts, the latest first: those before the one with the id `before`.
+    /// A page of conflicts, newest first: those with ids less than `before`.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -277,21 +275,21 @@ impl Reader {
         before: Option<i64>,
         limit: usize,
         sink: S,
-    ) -> Result<KeptPage<S>, StoreError> {
+    ) -> Result<ReviewPage<S>, StoreError> {
         let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| kept::conflicts(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::conflicts(read, inside, (before, limit), sink))
             .await
     }
 
-    /// The latest ranges of missing sequences, acknowledged ones too.
+    /// The latest ranges of missing sequences, including acknowledged ones.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
-        self.read(move |read, _| kept::missing(read, limit)).await
+        self.read(move |read, _| review::missing(read, limit)).await
     }
 
-    /// The bookkeeping, with the first `names` topic names.
+    /// The counters, with the first `names` topic names.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -301,7 +299,7 @@ impl Reader {
             .await
     }
 
-    /// The bookkeeping with the sizes of the store's files.
+    /// The counters and the sizes of the store's files.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -321,32 +319,33 @@ impl Reader {
             .await
     }
 
-    /// A query that is asked again, in another transaction, until it has an answer. Between them the gate may be closed.
+    /// Runs a query repeatedly, each time in a new transaction, until it returns a result. The gate may be closed between
+    /// the transactions.
     async fn read_on<T: Send + 'static>(
         &self,
         mut query: impl FnMut(&Transaction<'_>, &Inside) -> rusqlite::Result<Option<T>> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let place = Arc::clone(&self.places).acquire_owned().await;
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
         let reader = self.clone();
         let task = spawn_blocking(move || {
-            let _place = place;
+            let _permit = permit;
             let idle = || reader.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let pooled = idle().pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                // In the place of one that failed.
+                // Replaces one that failed.
                 None => connect_again(&reader.file, &reader.memory.files)?,
             };
-            let answer = loop {
+            let result = loop {
                 let inside = reader.memory.gate.enter();
                 let transaction = connection.transaction()?;
-                if let Some(answer) = query(&transaction, &inside)? {
-                    break answer;
+                if let Some(result) = query(&transaction, &inside)? {
+                    break result;
                 }
             };
             // A connection that failed is not used again.
             idle().push(connection);
-            Ok(answer)
+            Ok(result)
         });
         task.await.map_err(|_| StoreError::Stopped)?
     }

@@ -1,16 +1,15 @@
-//! The store against a model in memory: whatever is delivered, redelivered, failed, killed and restarted, the rows and
-//! the counters are those of the model, exactly.
+//! Tests of the store against a model in memory: after any sequence of deliveries, redeliveries, failures, kills and
+//! restarts, the rows and the counters match the model exactly.
 
 mod backup;
+mod closing_gate;
 mod content;
 mod damage;
 mod files;
 mod harness;
-mod hurried;
 mod incarnations;
 mod index;
 mod index_random;
-mod kept;
 mod leaders;
 mod lookup;
 mod many_topics;
@@ -19,8 +18,9 @@ mod migration;
 mod model;
 mod named;
 mod opening;
-mod questions;
+mod queries;
 mod random;
+mod review;
 mod trial;
 mod verify;
 mod wal;

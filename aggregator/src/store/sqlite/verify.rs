@@ -1,21 +1,19 @@
-//! The verification: everything that the store recorded, counted again from its rows. It changes nothing.
+//! Verification: recounts from the rows everything that the store has recorded. It changes nothing.
 //!
-//! What is recorded is read in one transaction. The events up to the last one of that moment never change afterwards,
-//! for rows are only appended, so they are then read in short reads and must come to exactly what was recorded, also
-//! while the store runs.
+//! The record is read in one transaction. Rows are only appended, so the events up to the last one of that moment
+//! never change afterwards. They are then read in short transactions and must match the record exactly, also while the
+//! store is running.
 
 mod applied;
 mod balance;
-mod bits;
 mod fingerprints;
 mod identities;
 mod integrity;
-mod place;
-mod recount;
 mod report;
 mod retained;
 mod scan;
 mod snapshot;
+mod temporary;
 mod topics;
 
 use std::path::{Path, PathBuf};
@@ -24,18 +22,18 @@ use rusqlite::{Connection, OpenFlags, config::DbConfig};
 use shared::stream::StreamState;
 
 use self::{
-    bits::Bits,
     fingerprints::{Record, Sorted, Unsorted},
-    identities::{INDEX, Indexed, Twice},
-    place::Place,
-    scan::Scan,
+    identities::{INDEX, IndexComparison, Uniqueness},
+    retained::bits::Bits,
+    scan::EventScan,
     snapshot::Snapshot,
+    temporary::TemporaryDirectory,
     topics::Topics,
 };
 pub use self::{
-    place::TemporaryError,
     report::{Check, Report, Verdict},
     retained::Retained,
+    temporary::TemporaryError,
 };
 use super::{
     BUSY_TIMEOUT, FILE, INDEX_FOLDER,
@@ -43,30 +41,30 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// Is told how far a verification is.
+/// Receives the progress of a verification.
 pub trait Progress: Sync {
-    /// So much of a part is done, of so much.
+    /// Reports that `done` of `of` steps of a part are complete.
     fn at(&self, part: &'static str, done: u64, of: u64);
 }
 
-/// Who else may have the store open.
+/// Which other processes may have the store open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Nobody, until the verification is over: all of it is looked at.
+    /// None, until the verification ends: everything is checked.
     Alone,
-    /// A running aggregator. Its dedup index can be open in one process only, so it is left out.
+    /// A running aggregator. Only one process can open its dedup index, so the index is left out.
     InUse,
-    /// Nobody now, and nobody is kept out: an aggregator that starts may open the dedup index, so it is left out.
+    /// None now, but none is locked out: an aggregator that starts may open the dedup index, so the index is left out.
     Unlocked,
 }
 
-/// Why a verification cannot go on.
+/// Why a verification cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The fingerprints of the events, or the topics, have no place.
+    /// The temporary files for fingerprints and topics fail.
     #[error(transparent)]
     Temporary(#[from] TemporaryError),
 }
@@ -83,25 +81,25 @@ impl From<IndexError> for VerifyError {
     }
 }
 
-/// A store that is verified.
+/// A verification of a store whose record has been read.
 #[derive(Debug)]
 pub struct Verification {
     directory: PathBuf,
     connection: Connection,
     snapshot: Snapshot,
     topics: Topics,
-    place: Place,
-    /// The stream whose retained messages will be compared, as it was before the snapshot.
+    temporary: TemporaryDirectory,
+    /// The stream whose retained messages will be compared, in its state before the snapshot.
     stream: Option<StreamState>,
     access: Access,
     report: Report,
 }
 
 impl Verification {
-    /// Reads what is recorded in the store of `directory`.
+    /// Reads the record of the store in `directory`.
     ///
     /// # Errors
-    /// As [`VerifyError`] tells.
+    /// See [`VerifyError`].
     pub fn begin(
         directory: &Path,
         access: Access,
@@ -110,7 +108,7 @@ impl Verification {
         Self::begin_with(directory, access, stream, topics::CACHED)
     }
 
-    /// The same, with at most `cached` topics in memory.
+    /// As [`Self::begin`], with at most `cached` topics in memory.
     pub(super) fn begin_with(
         directory: &Path,
         access: Access,
@@ -119,15 +117,15 @@ impl Verification {
     ) -> Result<Self, VerifyError> {
         let mut connection = open(&directory.join(FILE))?;
         let tmpdir = std::env::var_os("TMPDIR").map(PathBuf::from);
-        let place = Place::choose(tmpdir, directory);
-        let mut topics = Topics::new(place.clone(), cached)?;
+        let temporary = TemporaryDirectory::choose(tmpdir, directory);
+        let mut topics = Topics::new(temporary.clone(), cached)?;
         let snapshot = Snapshot::read(&mut connection, &mut topics)?;
         Ok(Self {
             directory: directory.to_owned(),
             connection,
             snapshot,
             topics,
-            place,
+            temporary,
             stream,
             access,
             report: Report::default(),
@@ -140,10 +138,10 @@ impl Verification {
         &self.snapshot.store_id
     }
 
-    /// Checks that what is recorded adds up, and that the rows come to it.
+    /// Checks that the record adds up and that the rows match it.
     ///
     /// # Errors
-    /// As [`VerifyError`] tells.
+    /// See [`VerifyError`].
     pub fn run(mut self, progress: &dyn Progress) -> Result<Verified, VerifyError> {
         let mut report = std::mem::take(&mut self.report);
         balance::check(&self.snapshot, &mut self.topics, &mut report)?;
@@ -172,7 +170,7 @@ impl Verification {
     }
 }
 
-/// Counts the events anew. With a stream, what comparing its messages needs is returned.
+/// Recounts the events. Returns what is needed to compare the messages of the stream, if there is one.
 fn count(
     verification: &mut Verification,
     report: &mut Report,
@@ -182,37 +180,37 @@ fn count(
         connection,
         snapshot,
         topics,
-        place,
+        temporary,
         stream,
         ..
     } = verification;
     let of = snapshot.counters.unique_processed;
-    let mut scan = Scan::new(snapshot, topics);
-    let mut unsorted = Unsorted::new(place.clone());
+    let mut scan = EventScan::new(snapshot, topics);
+    let mut unsorted = Unsorted::new(temporary.clone());
     let mut candidates = Bits::default();
-    let lives = stream
+    let incarnations = stream
         .as_ref()
-        .map(|stream| (snapshot.lives_of(stream), stream.first));
+        .map(|stream| (snapshot.incarnations_of(stream), stream.first));
     let mut after = i64::MIN;
     loop {
-        let read = scan.read(connection, &mut after, |seen| {
-            if let Some((lives, first)) = &lives
-                && seen.stream_sequence >= *first
-                && lives.iter().any(|life| life.id == seen.incarnation)
+        let read = scan.read(connection, &mut after, |event| {
+            if let Some((incarnations, first)) = &incarnations
+                && event.stream_sequence >= *first
+                && incarnations.iter().any(|row| row.id == event.incarnation)
             {
-                candidates.set(seen.sequence);
+                candidates.set(event.sequence);
             }
             unsorted.push(Record {
-                identity: seen.fingerprint.identity,
-                sequence: seen.sequence,
-                content: seen.fingerprint.content,
+                identity: event.fingerprint.identity,
+                sequence: event.sequence,
+                content: event.fingerprint.content,
             })
         });
         match read {
             Ok(true) => progress.at("events read", scan.rows(), of),
             Ok(false) => break,
             Err(VerifyError::Store(StoreError::Sqlite(err))) => {
-                scan.breaks_off(&err);
+                scan.read_failed(&err);
                 break;
             }
             Err(err) => return Err(err),
@@ -238,30 +236,28 @@ fn identities(
     let folder = verification.directory.join(INDEX_FOLDER);
     let left_out = |why: &str| Found::Unusable(why.to_owned());
     let index = match verification.access {
-        Access::InUse => {
-            left_out("the store is in use, and its index can be open in one process only")
-        }
+        Access::InUse => left_out("the store is in use, and only one process can open its index"),
         Access::Unlocked if folder.exists() => {
-            left_out("the directory has no lock file, so nobody is kept from opening the index")
+            left_out("the directory has no lock file, so another process could open the index")
         }
         Access::Alone | Access::Unlocked => Audit::open(&folder, connection, snapshot.last_event)?,
     };
-    let mut indexed = match &index {
-        Found::Usable(audit) => Some(Indexed::new(audit)),
+    let mut comparison = match &index {
+        Found::Usable(audit) => Some(IndexComparison::new(audit)),
         Found::Unusable(_) => None,
     };
     let mut sorted = verification
         .stream
         .as_ref()
-        .map(|_| Sorted::new(verification.place.clone()))
+        .map(|_| Sorted::new(verification.temporary.clone()))
         .transpose()?;
-    let mut twice = Twice::new(connection, topics);
+    let mut uniqueness = Uniqueness::new(connection, topics);
     let mut done = 0;
     unsorted.in_order(|records| {
         for record in records {
-            twice.record(*record)?;
-            if let Some(indexed) = &mut indexed {
-                indexed.record(*record);
+            uniqueness.record(*record)?;
+            if let Some(comparison) = &mut comparison {
+                comparison.record(*record);
             }
         }
         if let Some(sorted) = &mut sorted {
@@ -275,40 +271,38 @@ fn identities(
         );
         Ok::<_, VerifyError>(())
     })?;
-    report.add(twice.finish());
-    let mut index = match (indexed, index) {
-        (Some(indexed), _) => indexed.finish(),
+    report.add(uniqueness.finish());
+    let mut index = match (comparison, index) {
+        (Some(comparison), _) => comparison.finish(),
         (None, Found::Unusable(why)) => Check::left_out(INDEX, why),
-        (None, Found::Usable(_)) => unreachable!("it is looked at where it is usable"),
+        (None, Found::Usable(_)) => unreachable!("a usable index is always compared"),
     };
     let (far, last) = (snapshot.far_seals, snapshot.last_event);
     if far > 0 {
-        index.differs(|| {
-            format!("{far} seals of the index reach beyond event {last}, the last one")
-        });
+        index.differs(|| format!("{far} seals of the index reach beyond the last event, {last}"));
     }
     report.add(index);
     Ok(sorted)
 }
 
-/// A store whose rows are counted.
+/// A verification whose rows have been counted.
 #[derive(Debug)]
 pub struct Verified {
     verification: Verification,
     sorted: Option<Sorted>,
-    /// Events that retained messages may be the origin of.
+    /// Events that may originate from retained messages.
     candidates: Bits,
 }
 
 impl Verified {
-    /// What was found, where no messages are to be compared.
+    /// The report without a comparison of messages.
     #[must_use]
     pub fn report(self) -> Report {
         self.verification.report
     }
 }
 
-/// A connection that changes nothing: the WAL, which may hold the latest commits, stays where it is as well.
+/// Opens a connection that changes nothing: not even the WAL, which may contain the latest commits, is checkpointed.
 fn open(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;

@@ -1,4 +1,4 @@
-//! A consistent copy of a store, also of one that is written to: as it is at one commit.
+//! Consistent copies of a store, as of one commit, also while the store is being written.
 
 use std::{
     fs::File,
@@ -16,29 +16,29 @@ use crate::store::StoreError;
 /// Pages copied in one step: 4 MiB.
 const STEP_PAGES: i32 = 1_000;
 
-/// Why there is no copy. Nothing is left behind then.
+/// Why a backup failed. It leaves no file behind.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// It would replace something.
-    #[error("{0} exists already; name another file")]
+    /// The target exists already.
+    #[error("{0} already exists; name another file")]
     Exists(PathBuf),
-    /// There is nothing to copy.
-    #[error("there is no store at {0}; name its directory with --data-dir")]
+    /// There is no store to copy.
+    #[error("there is no store at {0}; give its directory with --data-dir")]
     NoStore(PathBuf),
-    /// The store cannot be read, or the copy not be written.
+    /// The store cannot be read, or SQLite cannot write the copy.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The copy cannot be written.
     #[error("{path} cannot be written: {source}")]
     Io {
-        /// The copy, or what is beside it.
+        /// The copy, the partial copy, or their directory.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: std::io::Error,
     },
 }
 
-/// What was copied.
+/// The size of a finished backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Copied {
     /// Events in the copy.
@@ -47,18 +47,19 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// Copies the store in `directory` to a file that is not there yet. `told` hears how many pages of how many are done.
+/// Copies the store in `directory` to the file `to`, which must not exist. Calls `progress` with the number of pages copied
+/// and the number of all pages.
 ///
-/// The copy is written beside under the name `….partial` and gets its own only when it is whole and on disk. Its pages are
-/// those of one commit, for one read transaction is held all the while; until it ends, the WAL of the running store grows
-/// by what is written to it.
+/// The copy is written to `….partial` in the same directory, and gets its final name only when it is complete and on disk.
+/// It is consistent because one read transaction is held throughout; until that ends, the WAL of a running store
+/// grows with everything written to it.
 ///
 /// # Errors
-/// As [`BackupError`] tells.
+/// See [`BackupError`].
 pub fn backup(
     directory: &Path,
     to: &Path,
-    mut told: impl FnMut(u64, u64),
+    mut progress: impl FnMut(u64, u64),
 ) -> Result<Copied, BackupError> {
     let from = directory.join(crate::store::sqlite::FILE);
     if !from.exists() {
@@ -70,15 +71,15 @@ pub fn backup(
     let mut name = to.as_os_str().to_owned();
     name.push(".partial");
     let partial = PathBuf::from(name);
-    // Locked to this process by being made: two backups to one file are a mistake.
-    let made = File::create_new(&partial).map_err(|source| io(&partial, source))?;
-    let copied = copy(&from, &partial, &mut told).and_then(|copied| {
-        made.sync_all().map_err(|source| io(&partial, source))?;
+    // Creating the file excludes other processes: two backups to one file are a mistake.
+    let created = File::create_new(&partial).map_err(|source| io(&partial, source))?;
+    let copied = copy(&from, &partial, &mut progress).and_then(|copied| {
+        created.sync_all().map_err(|source| io(&partial, source))?;
         finish(&partial, to)?;
         Ok(copied)
     });
     if copied.is_err() {
-        // What is said is why there is no copy.
+        // The error to report is that of the copy, not of the removal.
         let _ = std::fs::remove_file(&partial);
     }
     copied
@@ -87,7 +88,7 @@ pub fn backup(
 fn copy(
     from: &Path,
     partial: &Path,
-    told: &mut impl FnMut(u64, u64),
+    report: &mut impl FnMut(u64, u64),
 ) -> Result<Copied, BackupError> {
     let mut source = connect(from)?;
     let snapshot = source
@@ -104,11 +105,11 @@ fn copy(
             let step = backup.step(STEP_PAGES).map_err(StoreError::from)?;
             let progress = backup.progress();
             let count = |pages: i32| u64::try_from(pages).unwrap_or(0);
-            told(
+            report(
                 count(progress.pagecount - progress.remaining),
                 count(progress.pagecount),
             );
-            // Busy or locked cannot be for long: nobody else knows the copy, and WAL never locks out a reader.
+            // Busy or locked passes quickly: no other process has the copy open, and WAL never locks out a reader.
             if step == StepResult::Done {
                 break;
             }
@@ -124,7 +125,7 @@ fn copy(
 
 /// Gives the copy its name, on disk as well.
 fn finish(partial: &Path, to: &Path) -> Result<(), BackupError> {
-    // Unlike a rename, a link never replaces what has come there meanwhile.
+    // Unlike a rename, a link never replaces a file that was created there meanwhile.
     std::fs::hard_link(partial, to).map_err(|source| io(to, source))?;
     std::fs::remove_file(partial).map_err(|source| io(partial, source))?;
     let folder = match to.parent() {

@@ -1,4 +1,4 @@
-//! Connections that only read.
+//! Read-only connections.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::files::Files;
 use crate::store::{StoreError, sqlite::BUSY_TIMEOUT};
 
-/// To a store that is open already. What is at the path may not be this store any more.
+/// Connects to a store that is already open. Fails if the file at the path is no longer this store.
 pub(in crate::store) fn connect_again(
     file: &Path,
     files: &Files,

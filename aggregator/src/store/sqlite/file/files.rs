@@ -1,10 +1,10 @@
-//! The store's files as they were opened, and whether they are still the ones at their paths.
+//! The identities of the store's files as opened, and a check that the same files are still at their paths.
 //!
-//! A file that is deleted or renamed stays open and can be written as before: what is committed into it is gone with the
-//! process. SQLite does not notice that in WAL mode, so the device and inode at each path are compared.
+//! A file that is deleted or renamed stays open and writable, and anything committed to it is lost when the process ends.
+//! SQLite does not notice that in WAL mode, so the device and inode at each path are compared.
 //!
-//! A database that is cut or overwritten in place keeps its inode, but is shorter than it was, most often: it never gets
-//! shorter here. That cannot be said of the WAL, which other programs may cut rightly.
+//! A database that is truncated or overwritten in place keeps its inode, but is usually shorter than before. This program
+//! never shortens it, so a shorter file is an error. The WAL is different: other programs may legitimately truncate it.
 
 use std::{
     fs, io,
@@ -21,8 +21,8 @@ use crate::{
     store::{StoreError, sqlite::FILE},
 };
 
-/// Which file a path leads to. Files are looked at by their path only: closing a second descriptor of the database would
-/// release the locks that SQLite holds on it.
+/// The file that a path refers to. It is read with `stat` on the path, without opening the file: closing a second
+/// descriptor of the database would release the locks that SQLite holds on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Identity {
     device: u64,
@@ -50,37 +50,38 @@ pub(in crate::store) struct Files {
     opened: Arc<[(PathBuf, Identity)]>,
     database: Arc<Path>,
     wal: Arc<Path>,
-    seen: Arc<Seen>,
+    observed: Arc<Observed>,
 }
 
 #[derive(Debug)]
-struct Seen {
-    /// Bytes that the database had at least; once it had fewer, what is in it is not known any more.
+struct Observed {
+    /// The largest length of the database so far, in bytes; [`TRUNCATED`] once it was shorter, because its content is unknown
+    /// then.
     database: AtomicU64,
-    /// How often a file was not the one that was opened.
+    /// The number of failed checks.
     replaced: AtomicU64,
 }
 
-/// No database is so long.
-const CUT: u64 = u64::MAX;
+/// Greater than the length of any database.
+const TRUNCATED: u64 = u64::MAX;
 
 impl Files {
-    /// Those of the store in `directory`, which a connection has open and has read from. `given` leads to the same
-    /// directory, by the name that it was given, which may be a symbolic link.
+    /// Records the files of the store in `directory`, which a connection has opened and read from. `given` is the same
+    /// directory as named by the user, possibly through a symbolic link.
     pub fn opened(directory: &Path, given: &Path) -> Result<Self, StoreError> {
         let file = |end: &str| directory.join(format!("{FILE}{end}"));
         let mut paths = vec![file(""), file("-wal"), file("-shm")];
         if given != directory {
             paths.push(given.join(FILE));
         }
-        // Without it a second aggregator could start on the same store. Tests and benchmarks hold no directory.
+        // Without the lock file a second aggregator could start on the same store. Tests and benchmarks do not lock theirs.
         let lock = directory.join(data_dir::LOCK);
         if lock.exists() {
             paths.push(lock);
         }
         let (database, wal) = (file(""), file("-wal"));
         let length = fs::metadata(&database).map_err(|err| replaced(&database, &err))?;
-        let seen = Seen {
+        let observed = Observed {
             database: AtomicU64::new(length.len()),
             replaced: AtomicU64::new(0),
         };
@@ -92,26 +93,27 @@ impl Files {
             opened: opened.collect::<Result<_, StoreError>>()?,
             database: database.into(),
             wal: wal.into(),
-            seen: Arc::new(seen),
+            observed: Arc::new(observed),
         })
     }
 
-    /// Whether each file is still at its path, and the database as long as it was; tells the size of the WAL in bytes.
+    /// Checks that each file is still at its path and that the database is not shorter than before; returns the size of the
+    /// WAL in bytes.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`] names the first that is not.
+    /// [`StoreError::Replaced`] with the first file that was replaced.
     pub fn check(&self) -> Result<u64, StoreError> {
-        self.look().inspect_err(|_| {
-            self.seen.replaced.fetch_add(1, Ordering::Relaxed);
+        self.compare().inspect_err(|_| {
+            self.observed.replaced.fetch_add(1, Ordering::Relaxed);
         })
     }
 
-    /// How often a check has failed. Who has opened a file before the last time opens it again.
+    /// The number of checks that have failed. A connection opened before the last failure must be reopened.
     pub fn replaced(&self) -> u64 {
-        self.seen.replaced.load(Ordering::Relaxed)
+        self.observed.replaced.load(Ordering::Relaxed)
     }
 
-    fn look(&self) -> Result<u64, StoreError> {
+    fn compare(&self) -> Result<u64, StoreError> {
         let mut wal = 0;
         for (path, identity) in &*self.opened {
             let found = fs::metadata(path).map_err(|err| replaced(path, &err))?;
@@ -122,10 +124,14 @@ impl Files {
                 wal = found.len();
             }
             if *path == *self.database
-                && found.len() < self.seen.database.fetch_max(found.len(), Ordering::Relaxed)
+                && found.len()
+                    < self
+                        .observed
+                        .database
+                        .fetch_max(found.len(), Ordering::Relaxed)
             {
-                self.seen.database.store(CUT, Ordering::Relaxed);
-                return Err(replaced(path, &"it was cut or overwritten in place"));
+                self.observed.database.store(TRUNCATED, Ordering::Relaxed);
+                return Err(replaced(path, &"it was truncated or overwritten in place"));
             }
         }
         Ok(wal)

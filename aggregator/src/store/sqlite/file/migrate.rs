@@ -1,10 +1,10 @@
-//! Brings a store of an earlier schema version to the present one.
+//! Migrates a store from an earlier schema version to the current one.
 //!
-//! Version 1 kept identities apart with `UNIQUE (topic_id, event_id)`, which SQLite cannot take off a table. So the
-//! rows are copied into a new table, in their order, a chunk a transaction. What is copied is on disk, so a kill costs
-//! only the chunk under way. The last transaction puts the new table in the place of the old one, and only it changes
-//! the version: until then the store is one of version 1. The file takes as much room on disk again as it has; what the
-//! old table had is used for later events.
+//! Version 1 enforced identities with `UNIQUE (topic_id, event_id)`, which SQLite cannot drop from a table. So the
+//! rows are copied into a new table, in order, one chunk per transaction. Copied chunks are on disk, so a kill costs
+//! only the chunk in progress. The last transaction replaces the old table by the new one, and only it changes
+//! the version: until then the store has version 1. The migration needs as much additional disk space as the file has; the
+//! pages of the old table are reused for later events.
 
 use std::collections::HashMap;
 
@@ -22,11 +22,11 @@ use crate::store::{
     },
 };
 
-/// Rows copied in one transaction, whose WAL is 5 GB if all of them are as large as an event may be.
+/// Rows copied in one transaction. Its WAL is 5 GB if all events have the maximum size.
 const CHUNK: i64 = 10_000;
 
-/// Progress is logged whenever so many rows more have been copied.
-const SHOWN_EVERY: i64 = 500_000;
+/// Rows copied between two log messages about the progress.
+const LOG_EVERY: i64 = 500_000;
 
 const BEGIN: &str = "
 CREATE TABLE IF NOT EXISTS copied_events (
@@ -62,7 +62,8 @@ CREATE TABLE seals (
 ) WITHOUT ROWID;
 PRAGMA user_version = 2;";
 
-/// What version 3 has more: what is kept is bounded, and a stream is known again by the last message applied.
+/// Additions of version 3: rejected arrivals and conflicts are bounded, and a stream is recognized by the last message
+/// applied.
 const VERSION_3: &str = "
 ALTER TABLE counters ADD COLUMN rejected_evicted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE counters ADD COLUMN rejected_bytes INTEGER NOT NULL DEFAULT 0;
@@ -74,7 +75,7 @@ ALTER TABLE incarnations ADD COLUMN evicted_to INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE rejected ADD COLUMN requeued_at INTEGER;
 PRAGMA user_version = 3;";
 
-/// What version 4 has more: times that arrival filled in, and marks along the chains of topics.
+/// Additions of version 4: timestamps filled in on arrival, and marks along the chains of topics.
 const VERSION_4: &str = "
 ALTER TABLE events ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE conflicts ADD COLUMN timestamp_filled INTEGER NOT NULL DEFAULT 0;
@@ -86,7 +87,7 @@ CREATE TABLE marks (
 ) WITHOUT ROWID;
 PRAGMA user_version = 4;";
 
-/// Migrates a store of version 3, in the caller's transaction: reads the events once.
+/// Migrates a store of version 3 to version 4, in the caller's transaction: reads the events once.
 pub(in crate::store) fn from_version_3(
     transaction: &Transaction<'_>,
     opening: &Opening,
@@ -111,7 +112,7 @@ pub(in crate::store) fn from_version_3(
     Ok(())
 }
 
-/// Migrates a store of version 2, in the caller's transaction.
+/// Migrates a store of version 2 to version 3, in the caller's transaction.
 pub(in crate::store) fn from_version_2(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(VERSION_3)?;
     let sums = format!(
@@ -123,7 +124,7 @@ pub(in crate::store) fn from_version_2(transaction: &Transaction<'_>) -> rusqlit
     Ok(())
 }
 
-/// Migrates a store of version 1 to version 2, from the beginning or from where it was interrupted.
+/// Migrates a store of version 1 to version 2, from the beginning or from where an earlier attempt was interrupted.
 pub(in crate::store) fn from_version_1(
     connection: &mut Connection,
     opening: &Opening,
@@ -131,29 +132,29 @@ pub(in crate::store) fn from_version_1(
     let last = "SELECT ifnull(max(sequence), 0) FROM ";
     let end: i64 = connection.query_row(&format!("{last} events"), [], |row| row.get(0))?;
     begin(connection)?;
-    let begun = connection.query_row(&format!("{last} copied_events"), [], |row| row.get(0))?;
+    let resumed = connection.query_row(&format!("{last} copied_events"), [], |row| row.get(0))?;
     info!(
         events = end,
-        copied = begun,
+        copied = resumed,
         "migrating the store from schema version 1 to 2"
     );
-    let (mut copied, mut shown): (i64, i64) = (begun, begun);
+    let (mut copied, mut logged): (i64, i64) = (resumed, resumed);
     while copied < end {
         let step = "the store is being migrated from schema version 1 to 2";
         opening.events(step, copied, end);
         copied = copy(connection, copied, CHUNK)?;
-        if copied - shown >= SHOWN_EVERY {
-            shown = copied;
+        if copied - logged >= LOG_EVERY {
+            logged = copied;
             info!(events = end, copied, "migrating the store");
         }
     }
-    info!("putting the copied events in the place of the old ones");
+    info!("replacing the old events by the copied ones");
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {END} COMMIT;"))?;
-    info!(events = end, "the store has schema version 2 now");
+    info!(events = end, "migrated the store to schema version 2");
     Ok(())
 }
 
-/// Makes the tables that are copied into, where they are not there yet.
+/// Creates the tables that rows are copied into, if they do not exist yet.
 pub(in crate::store) fn begin(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(&format!("BEGIN IMMEDIATE; {BEGIN} COMMIT;"))
 }
@@ -185,7 +186,7 @@ pub(in crate::store) fn copy(
         let mut rows = select.query(params![after, rows])?;
         while let Some(row) = rows.next()? {
             let (sequence, topic_id) = (row.get(0)?, row.get(1)?);
-            // The old rows go at the end, so none may be left out here.
+            // The old table is dropped at the end, so no row may be left out here.
             if sequence != last + 1 {
                 return Err(StoreError::Foreign(format!(
                     "event {} is missing",

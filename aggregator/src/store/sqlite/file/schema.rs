@@ -1,4 +1,4 @@
-//! Opens the connection that can write, and makes the schema where there is none.
+//! Opens the writable connection, and creates or migrates the schema.
 
 use std::path::Path;
 
@@ -16,14 +16,14 @@ use crate::store::{
 /// The schema version that this program reads and writes.
 const VERSION: i64 = 4;
 
-/// Pages in the WAL (4 KiB each) before a commit moves them into the database: 16 MiB. Fewer would copy
-/// pages that the next batches change again; more would only make the WAL longer.
+/// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
+/// copied that the next batches change again; more would only make the WAL longer.
 const CHECKPOINT_PAGES: i64 = 4_000;
 
 /// Page cache of the writer in KiB: it only appends, and reads the rows of topics.
 const CACHE_KIB: i64 = 16 * 1024;
 
-/// The one connection that can write, with the schema made where there is none.
+/// Opens the one writable connection, and creates or migrates the schema.
 pub(in crate::store) fn open_or_make(
     file: &Path,
     now: i64,
@@ -32,23 +32,23 @@ pub(in crate::store) fn open_or_make(
     let mut connection = set_up(Connection::open(file)?, options)?;
     make_or_migrate(&mut connection, now, &options.opening)?;
     if let Err(err) = settle(&connection) {
-        // As on a full disk. Reading works, and what is written next will tell.
-        warn!(error = %err, "the WAL was not brought into the database");
+        // For example, the disk is full. Reading works, and the next write reports the error.
+        warn!(error = %err, "the WAL could not be checkpointed");
     }
     Ok(connection)
 }
 
-/// The one connection that can write, to a store that is there.
+/// Opens the one writable connection to an existing store.
 pub(in crate::store) fn open(file: &Path, options: &Options) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     set_up(Connection::open_with_flags(file, flags)?, options)
 }
 
-/// Moves what a predecessor left in the WAL into the database, on disk. Its last commit may have been on its way there when
-/// it was killed, or its fsync may have failed: it is found in the WAL, for the system still has it in memory, and a
-/// message would be acked as applied before.
+/// Checkpoints what an earlier process left in the WAL into the database, on disk. That process may have been killed while
+/// it synced its last commit, or the fsync may have failed. Such a commit is visible, because the system still has it in
+/// memory, and its messages would be acked as already applied although it is not on disk.
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
-    // A reader that is in its way, such as a backup, leaves it to the fsync of the next commit.
+    // If a reader, such as a backup, prevents the checkpoint, the fsync of the next commit covers the WAL.
     connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
@@ -58,35 +58,36 @@ fn set_up(connection: Connection, options: &Options) -> Result<Connection, Store
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Foreign(format!(
-            "its journal mode is {mode} and cannot be WAL; put it on a local file system"
+            "its journal mode is {mode} and cannot be set to WAL; put it on a local file system"
         )));
     }
-    // With NORMAL a power cut loses commits whose messages were acked already.
+    // With NORMAL, a power failure loses commits whose messages have already been acked.
     connection.pragma_update(None, "synchronous", "FULL")?;
-    // No table refers to another; but what a person adds by hand is held to what it says.
+    // No table has foreign keys, but those of tables that an operator adds are enforced.
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    // What the WAL is cut to when it begins again after it was longer. That is more than it usually has, for a file that
-    // grows with each commit costs more than one that is written again.
+    // The size to which the WAL is truncated when it restarts after it was longer. This is above its usual size, because
+    // extending a file with each commit costs more than overwriting it.
     connection.pragma_update(None, "journal_size_limit", options.wal_bound / 2)?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // A connection that is given up leaves the WAL, whose file is known, to the next one. An orderly end sees to it itself.
+    // A connection that is abandoned leaves the WAL, whose file identity is recorded, to the next one. An orderly shutdown
+    // checkpoints it explicitly.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     Ok(connection)
 }
 
-/// Whether the store has the version that is known here, without a change to it.
+/// Checks that the store has the current schema version, without changing it.
 pub(in crate::store) fn check_version(connection: &Connection) -> Result<(), StoreError> {
     match connection.pragma_query_value(None, "user_version", |row| row.get(0))? {
         VERSION => Ok(()),
         found @ 1..VERSION => Err(StoreError::Foreign(format!(
-            "it has schema version {found}; an aggregator that is started on it once brings it to version {VERSION}"
+            "it has schema version {found}; start an aggregator on it once to migrate it to version {VERSION}"
         ))),
         found if found > VERSION => Err(StoreError::Newer {
             found,
             known: VERSION,
         }),
-        _ => Err(StoreError::Foreign("it is no store".to_owned())),
+        _ => Err(StoreError::Foreign("it is not a store".to_owned())),
     }
 }
 
@@ -107,14 +108,14 @@ fn make_or_migrate(
         2 => {
             migrate::from_version_2(&transaction)?;
             transaction.commit()?;
-            info!("the store has schema version 3 now");
+            info!("migrated the store to schema version 3");
             make_or_migrate(connection, now, opening)
         }
         3 => {
             info!("migrating the store from schema version 3 to 4");
             migrate::from_version_3(&transaction, opening)?;
             transaction.commit()?;
-            info!("the store has schema version 4 now");
+            info!("migrated the store to schema version 4");
             Ok(())
         }
         0 => {
@@ -122,7 +123,7 @@ fn make_or_migrate(
                 transaction
                     .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
             if tables > 0 {
-                let what = "it has tables but no schema version, so this program did not make it"
+                let what = "it has tables but no schema version, so this program did not create it"
                     .to_owned();
                 return Err(StoreError::Foreign(what));
             }

@@ -1,69 +1,69 @@
-//! Duplicates that memory knows of, with the names that the rows have.
+//! The duplicates kept in memory, with topic and `event_id` read from the event rows.
 
 use std::vec;
 
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::store::{
-    query::{Duplicate, Duplicates, Often},
+    query::{Duplicate, Duplicates, RepeatedIdentity},
     sqlite::{gate::Inside, memory::duplicates},
 };
 
-/// The answer as it is read, each name in its turn. Memory may know duplicates of events that were committed after the
-/// transaction began: they are left out.
+/// A query in progress, which reads one identity at a time. Memory may have duplicates of events that were committed after
+/// the transaction began: they are left out.
 pub(super) struct Reading {
     known: duplicates::Duplicates,
     topic: Option<String>,
     limit: usize,
-    begun: Option<Begun>,
+    partial: Option<Partial>,
 }
 
-/// What is to be named yet, and what is.
-struct Begun {
+/// The duplicates whose identities have not been read yet, and the result so far.
+struct Partial {
     recent: vec::IntoIter<duplicates::Again>,
     often: vec::IntoIter<duplicates::Often>,
-    named: Duplicates,
+    result: Duplicates,
 }
 
 impl Reading {
-    /// Of a topic or of all, at most `limit` of each kind.
+    /// A query for one topic or all topics, with at most `limit` of each kind.
     pub fn new(known: duplicates::Duplicates, topic: Option<String>, limit: usize) -> Self {
         Self {
             known,
             topic,
             limit,
-            begun: None,
+            partial: None,
         }
     }
 
-    /// Reads on, which may take several reads: the names of a stored event never change.
+    /// Continues reading. This may take several transactions: the identity of a stored event never changes.
     pub fn go(
         &mut self,
         read: &Transaction<'_>,
         inside: &Inside,
     ) -> rusqlite::Result<Option<Duplicates>> {
-        let begun = match &mut self.begun {
-            Some(begun) => begun,
+        let partial = match &mut self.partial {
+            Some(partial) => partial,
             none => {
                 let Some((topic, total)) = total(read, self.topic.as_deref())? else {
                     return Ok(Some(Duplicates::default()));
                 };
-                none.insert(Begun {
+                none.insert(Partial {
                     recent: self.known.recent(topic, self.limit).into_iter(),
                     often: self.known.often(topic, self.limit).into_iter(),
-                    named: Duplicates {
+                    result: Duplicates {
                         total,
                         ..Duplicates::default()
                     },
                 })
             }
         };
-        while !begun.recent.as_slice().is_empty() && inside.has_time() {
-            let Some(again) = begun.recent.next() else {
+        while !partial.recent.as_slice().is_empty() && inside.has_time() {
+            let Some(again) = partial.recent.next() else {
                 break;
             };
             if let Some((topic, event_id)) = identity(read, again.stored)? {
-                begun.named.recent.push(Duplicate {
+                partial.result.recent.push(Duplicate {
                     topic,
                     event_id,
                     source: again.source.as_str().to_owned(),
@@ -75,12 +75,12 @@ impl Reading {
                 });
             }
         }
-        while !begun.often.as_slice().is_empty() && inside.has_time() {
-            let Some(often) = begun.often.next() else {
+        while !partial.often.as_slice().is_empty() && inside.has_time() {
+            let Some(often) = partial.often.next() else {
                 break;
             };
             if let Some((topic, event_id)) = identity(read, often.stored)? {
-                begun.named.often.push(Often {
+                partial.result.often.push(RepeatedIdentity {
                     topic,
                     event_id,
                     stored: often.stored,
@@ -89,12 +89,12 @@ impl Reading {
                 });
             }
         }
-        let is_whole = begun.recent.as_slice().is_empty() && begun.often.as_slice().is_empty();
-        Ok(is_whole.then(|| std::mem::take(&mut begun.named)))
+        let is_whole = partial.recent.as_slice().is_empty() && partial.often.as_slice().is_empty();
+        Ok(is_whole.then(|| std::mem::take(&mut partial.result)))
     }
 }
 
-/// The id of the topic, if any, and how many duplicates there ever were; none where there is no such topic.
+/// The id of the topic, if one is given, and the number of duplicates ever counted; `None` if the topic does not exist.
 fn total(
     read: &Transaction<'_>,
     topic: Option<&str>,

@@ -22,10 +22,10 @@ use crate::store::{
     },
 };
 
-/// Rows that a page looks at where the events have to match; then it ends with what it found.
+/// Rows that a page scans if its events must match a filter; then it ends with what it has found.
 pub const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
 
-/// What [`stored`] reads, first in its row: of a topic `t` and an event `e`.
+/// The columns that [`stored`] reads, which must be the first of the row: of a topic `t` and an event `e`.
 pub(super) const COLUMNS: &str = "e.sequence, t.name, e.event_id, e.timestamp, e.source, e.payload, e.processed_at, e.previous, \
      e.timestamp_filled";
 
@@ -46,31 +46,31 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// A page of the events that a question is about, as it is read. It ends early where there is no room for an event, where
-/// it has looked for long or the gate closes, and where nobody waits for it any more. Where it has no event by then, it
-/// is read on: committed events stay as they are, and it has those of the commit at which it was begun.
+/// A page of events in the course of being read. It ends early if the sink has no room for an event, if reading takes too
+/// long, if the gate closes, or if the caller has gone. If no row has been read by then, reading continues in another
+/// transaction: committed events never change, and the page has the events of the commit at which it began.
 pub(super) struct Paging<S> {
-    question: Arc<EventQuery>,
-    extent: PageBounds,
+    query: Arc<EventQuery>,
+    bounds: PageBounds,
     is_gone: Arc<AtomicBool>,
     walk: Option<Walk>,
-    looked: u64,
+    scanned: u64,
     page: EventPage<S>,
 }
 
 impl<S: Sink<StoredEvent>> Paging<S> {
     pub fn new(
-        question: Arc<EventQuery>,
-        extent: PageBounds,
+        query: Arc<EventQuery>,
+        bounds: PageBounds,
         sink: S,
         is_gone: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            question,
-            extent,
+            query,
+            bounds,
             is_gone,
             walk: None,
-            looked: 0,
+            scanned: 0,
             page: EventPage {
                 events: sink,
                 total: None,
@@ -79,34 +79,34 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         }
     }
 
-    /// Reads on; whether the page is at its end.
+    /// Continues reading and returns whether the page is complete.
     pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
         let walk = match &mut self.walk {
             Some(walk) => walk,
             none => {
-                let chains = chains(read, &self.question.topics)?;
+                let chains = chains(read, &self.query.topics)?;
                 self.page.total = match &chains {
-                    _ if !self.question.is_counted() => None,
+                    _ if !self.query.is_counted() => None,
                     Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
                     None => Some(count_all(read)?),
                 };
-                let range = range(read, &self.question, &self.extent)?;
-                none.insert(Walk::new(chains, self.question.order, range))
+                let range = range(read, &self.query, &self.bounds)?;
+                none.insert(Walk::new(chains, self.query.order, range))
             }
         };
-        let matcher = self.question.filter.matcher();
-        let (page, looked) = (&mut self.page, &mut self.looked);
+        let matcher = self.query.filter.matcher();
+        let (page, scanned) = (&mut self.page, &mut self.scanned);
         let (mut found, mut last, mut is_late) = (0, None, false);
         let walked = walk.go(read, inside, |row| {
-            let is_full = found >= self.extent.limit
-                || matcher.is_some() && *looked >= SCAN_ROWS
+            let is_full = found >= self.bounds.limit
+                || matcher.is_some() && *scanned >= SCAN_ROWS
                 || self.is_gone.load(Ordering::Relaxed);
             if is_full || !inside.has_time() {
                 page.next = last;
                 is_late = !is_full;
                 return Ok(Step::End);
             }
-            *looked += 1;
+            *scanned += 1;
             let is_match = match &matcher {
                 Some(matcher) => {
                     matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?)
@@ -127,16 +127,16 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             page.next = last;
             is_late = true;
         }
-        Ok(!is_late || self.looked > 0 || self.is_gone.load(Ordering::Relaxed))
+        Ok(!is_late || self.scanned > 0 || self.is_gone.load(Ordering::Relaxed))
     }
 
-    /// What was read.
+    /// The page as read.
     pub fn into_page(self) -> EventPage<S> {
         self.page
     }
 }
 
-/// The chains of the topics that have events; none where the question is about all.
+/// The chains of those topics that have events; `None` if the query selects all topics.
 fn chains(read: &Transaction<'_>, topics: &[String]) -> rusqlite::Result<Option<Vec<Chain>>> {
     if topics.is_empty() {
         return Ok(None);
@@ -151,23 +151,23 @@ fn count_all(read: &Transaction<'_>) -> rusqlite::Result<u64> {
         .query_row([], |row| row.get(0))
 }
 
-/// The sequences that a page may be of.
+/// The range of sequences that a page may contain.
 fn range(
     read: &Transaction<'_>,
-    question: &EventQuery,
-    extent: &PageBounds,
+    query: &EventQuery,
+    bounds: &PageBounds,
 ) -> rusqlite::Result<RangeInclusive<i64>> {
     let last: i64 = read
         .prepare_cached("SELECT ifnull(max(sequence), 0) FROM events")?
         .query_row([], |row| row.get(0))?;
-    let (mut first, mut last) = (1, last.min(extent.last));
-    if let Some(since) = question.since {
+    let (mut first, mut last) = (1, last.min(bounds.last));
+    if let Some(since) = query.since {
         first = first_at(read, since, last)?;
     }
-    if let Some(until) = question.until {
+    if let Some(until) = query.until {
         last = first_at(read, until, last)? - 1;
     }
-    match (question.order, extent.from) {
+    match (query.order, bounds.from) {
         (Order::NewestFirst, Some(from)) => last = last.min(from - 1),
         (Order::OldestFirst, Some(from)) => first = first.max(from.saturating_add(1)),
         (_, None) => {}
@@ -175,7 +175,7 @@ fn range(
     Ok(first..=last)
 }
 
-/// The first event that was stored at `time` or later, or the one after the last: times follow the sequence.
+/// The sequence of the first event stored at `time` or later, or the one after `last`. Times never decrease with the sequence.
 fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i64> {
     let mut statement =
         read.prepare_cached("SELECT processed_at FROM events WHERE sequence = ?1")?;
@@ -191,54 +191,54 @@ fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i6
     Ok(low)
 }
 
-/// How many events of the topics, or of all, lie between two sequences: after the first, and not after the second.
+/// Counts the events of the query's topics, or of all topics, after one sequence and up to another.
 #[derive(Debug)]
 pub(super) struct Between {
-    question: Arc<EventQuery>,
+    query: Arc<EventQuery>,
     after: i64,
     upto: i64,
-    /// For each of the topics the ways to both.
-    ways: Option<Vec<[Back; 2]>>,
+    /// For each topic, the walks back to `after` and to `upto`.
+    walks: Option<Vec<[Back; 2]>>,
 }
 
 impl Between {
-    pub fn new(question: Arc<EventQuery>, after: i64, upto: i64) -> Self {
+    pub fn new(query: Arc<EventQuery>, after: i64, upto: i64) -> Self {
         Self {
-            question,
+            query,
             after,
             upto,
-            ways: None,
+            walks: None,
         }
     }
 
-    /// Counts on, which may take several reads; tells the number at last.
+    /// Continues counting, which may take several transactions; returns the number when it is complete.
     pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<Option<u64>> {
-        if self.question.topics.is_empty() {
+        if self.query.topics.is_empty() {
             return Ok(Some(u64::try_from(self.upto - self.after).unwrap_or(0)));
         }
-        let ways = match &mut self.ways {
-            Some(ways) => ways,
+        let walks = match &mut self.walks {
+            Some(walks) => walks,
             none => {
-                let chains = chains(read, &self.question.topics)?.unwrap_or_default();
+                let chains = chains(read, &self.query.topics)?.unwrap_or_default();
                 let both = [self.after, self.upto];
-                let ways = chains.iter().map(|chain| both.map(|to| chain.back_to(to)));
-                none.insert(ways.collect())
+                let walks = chains.iter().map(|chain| both.map(|to| chain.back_to(to)));
+                none.insert(walks.collect())
             }
         };
-        for way in ways.iter_mut().flatten() {
-            if !way.go(read, inside)? {
+        for walk in walks.iter_mut().flatten() {
+            if !walk.go(read, inside)? {
                 return Ok(None);
             }
         }
-        let counts = ways
+        let counts = walks
             .iter()
             .map(|[after, upto]| upto.count().saturating_sub(after.count()));
         Ok(Some(counts.sum()))
     }
 }
 
-/// The event of a sequence, where it has the identity: two of them could share a fingerprint. With it where it stands in
-/// the stream.
+/// The event with a sequence, if it has the identity (two identities could share a fingerprint), with its stream sequence
+/// and its position in the message.
 pub(super) fn at(
     read: &Transaction<'_>,
     sequence: i64,
@@ -257,7 +257,7 @@ pub(super) fn at(
 }
 
 impl EventQuery {
-    /// Whether the store knows how many events it is about.
+    /// Whether the store has a count of the events that the query selects.
     fn is_counted(&self) -> bool {
         let Self {
             topics: _,

@@ -1,4 +1,4 @@
-//! What is told of the store at one commit, with the sizes of its files.
+//! The store's counters at one commit, with the sizes of its files.
 
 use std::{fs, io, path::Path};
 
@@ -25,7 +25,7 @@ pub(super) fn read(
     let sizes = Sizes {
         database: size(file),
         wal: size(&file.with_extension("db-wal")),
-        // It is away while it is made anew.
+        // The folder does not exist while the index is being rebuilt.
         index: folder(&index).ok(),
     };
     Ok(Figures {
@@ -39,7 +39,7 @@ fn size(file: &Path) -> Option<u64> {
     fs::metadata(file).ok().map(|found| found.len())
 }
 
-/// All files in a folder. One that goes meanwhile, as merging has them go, counts nothing.
+/// The bytes of all files in a folder. A file that is deleted meanwhile, as by a merge of the index, is not counted.
 fn folder(path: &Path) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(path)? {

@@ -1,4 +1,4 @@
-//! The store's bookkeeping at one commit.
+//! The store's counters at one commit.
 
 use rusqlite::Transaction;
 use tokio::sync::watch;

@@ -1,4 +1,4 @@
-//! The topics, with their counts.
+//! Pages of topics with their counts.
 
 use std::{
     cmp::Ordering,
@@ -17,20 +17,20 @@ use crate::store::{
     },
 };
 
-/// Leaders that are read beyond those that are shown: the page is of a commit of its own, by which some may have changed
-/// their places.
+/// Leaders read beyond the page's limit: the page is read at a commit of its own, at which the ranks of some may have
+/// changed.
 const SLACK: usize = 100;
 
 /// Columns of [`counts`].
 const COLUMNS: &str = "name, received, unique_processed, duplicate_dropped, first_at, last_at";
 
 impl TopicQuery {
-    /// Whether topics are looked at that are not shown.
+    /// Whether the query reads topics that it does not return.
     pub(super) fn is_scan(&self) -> bool {
         !self.contains.is_empty() || self.sort != TopicSort::Name && self.lead().is_none()
     }
 
-    /// Of the orders those whose first topics memory knows.
+    /// The ranking in memory that has the first topics of this order, if there is one.
     fn lead(&self) -> Option<Lead> {
         match (self.sort, self.is_descending) {
             (TopicSort::Received, true) => Some(Lead::Received),
@@ -67,7 +67,7 @@ impl TopicQuery {
     }
 }
 
-/// How far a query may look: until its budget is spent, or its client has gone.
+/// How many rows a query may scan: until its budget is spent or its client has gone.
 struct Budget<'a> {
     rows: u64,
     inside: &'a Inside,
@@ -83,7 +83,7 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// Counts a row; whether it may be looked at. The first one always may, so that there is progress.
+    /// Counts a row and returns whether it may be read. Only time prevents the first one, so that there is progress.
     fn spend(&mut self) -> bool {
         let is_spent = self.rows >= SCAN_ROWS || self.is_gone.load(atomic::Ordering::Relaxed);
         self.rows += 1;
@@ -91,11 +91,11 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// By name, and by what memory knows the leaders of, it reads about as many rows as it shows. Otherwise, and where names
-/// have to contain something, it looks at topics until its budget is spent.
+/// A page of topics. In order of name, and in the orders whose leaders are in memory, it reads about as many rows as it
+/// returns. In other orders, and if names must contain a text, it scans topics until its budget is spent.
 pub(super) fn page(
     read: &Transaction<'_>,
-    question: &TopicQuery,
+    query: &TopicQuery,
     limit: usize,
     leaders: &Leaders,
     (inside, is_gone): (&Inside, &AtomicBool),
@@ -104,28 +104,28 @@ pub(super) fn page(
         .prepare_cached("SELECT topics FROM counters")?
         .query_row([], |row| row.get(0))?;
     let mut budget = Budget::new(inside, is_gone);
-    let mut page = match question.lead() {
-        _ if question.sort == TopicSort::Name || !question.contains.is_empty() => {
-            by_name(read, question, limit, &mut budget)?
+    let mut page = match query.lead() {
+        _ if query.sort == TopicSort::Name || !query.contains.is_empty() => {
+            by_name(read, query, limit, &mut budget)?
         }
-        Some(lead) => led(read, question, limit, (lead, leaders), inside)?,
-        None => scanned(read, question, limit, &mut budget)?,
+        Some(lead) => led(read, query, limit, (lead, leaders), inside)?,
+        None => scanned(read, query, limit, &mut budget)?,
     };
     page.total = total;
     Ok(page)
 }
 
-/// The topics with the largest values, of those that were looked at.
+/// The topics that come first in the query's order, among those scanned.
 struct Best<'a> {
-    question: &'a TopicQuery,
+    query: &'a TopicQuery,
     limit: usize,
     topics: Vec<TopicCounts>,
 }
 
 impl<'a> Best<'a> {
-    fn new(question: &'a TopicQuery, limit: usize) -> Self {
+    fn new(query: &'a TopicQuery, limit: usize) -> Self {
         Self {
-            question,
+            query,
             limit,
             topics: Vec::new(),
         }
@@ -139,9 +139,9 @@ impl<'a> Best<'a> {
     }
 
     fn sort(&mut self) {
-        let question = self.question;
+        let query = self.query;
         self.topics
-            .sort_unstable_by(|one, other| question.compare(one, other));
+            .sort_unstable_by(|one, other| query.compare(one, other));
         self.topics.truncate(self.limit);
     }
 
@@ -156,31 +156,31 @@ impl<'a> Best<'a> {
     }
 }
 
-/// Along the names, which have an index of their own: rows are read of those only that contain the text.
+/// Scans the index on names, and reads the rows only of names that contain the text.
 fn by_name(
     read: &Transaction<'_>,
-    question: &TopicQuery,
+    query: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
-    let order = match question.sort {
-        TopicSort::Name if question.is_descending => "DESC",
+    let order = match query.sort {
+        TopicSort::Name if query.is_descending => "DESC",
         _ => "ASC",
     };
     let sql = format!("SELECT name, id FROM topics WHERE name > ?1 ORDER BY name {order}");
     let mut names = read.prepare_cached(&sql)?;
-    let mut names = names.query([question.after.as_deref().unwrap_or("")])?;
+    let mut names = names.query([query.after.as_deref().unwrap_or("")])?;
     let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
-    let text = question.contains.to_ascii_lowercase();
+    let text = query.contains.to_ascii_lowercase();
     let text = Finder::new(&text);
-    let is_by_name = question.sort == TopicSort::Name;
-    let is_scan = !question.contains.is_empty();
-    let mut best = Best::new(question, limit);
+    let is_by_name = query.sort == TopicSort::Name;
+    let is_scan = !query.contains.is_empty();
+    let mut best = Best::new(query, limit);
     let (mut name, mut last) = (Vec::new(), None);
     while let Some(found) = names.next()? {
         let is_full = is_by_name && best.topics.len() == limit;
         if is_full || is_scan && !budget.spend() || !is_scan && !budget.inside.has_time() {
-            let next = last.filter(|_| question.is_paged());
+            let next = last.filter(|_| query.is_paged());
             let is_partial = !is_full && next.is_none();
             return Ok(TopicPage {
                 next,
@@ -193,29 +193,29 @@ fn by_name(
         if text.find(&name).is_some() {
             best.add(row.query_row([found.get::<_, i64>(1)?], counts)?);
         }
-        if question.is_paged() {
+        if query.is_paged() {
             last = Some(found.get(0)?);
         }
     }
     Ok(best.page(false))
 }
 
-/// The leaders that memory knows, as they are at this commit.
+/// The leaders in memory, with their counts at this commit.
 fn led(
     read: &Transaction<'_>,
-    question: &TopicQuery,
+    query: &TopicQuery,
     limit: usize,
     (lead, leaders): (Lead, &Leaders),
     inside: &Inside,
 ) -> rusqlite::Result<TopicPage> {
     let is_whole = leaders.progress().is_whole;
     let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
-    let mut best = Best::new(question, limit);
+    let mut best = Best::new(query, limit);
     for id in leaders.first(lead, limit + SLACK) {
         if !inside.has_time() {
             return Ok(best.page(true));
         }
-        // One that came after this commit is not there.
+        // A topic created after this commit has no row.
         if let Some(topic) = row.query_row([id], counts).optional()? {
             best.add(topic);
         }
@@ -223,13 +223,13 @@ fn led(
     Ok(best.page(!is_whole))
 }
 
-/// Offers some more of the topics that were stored before the start; whether all were by now.
+/// Offers more of the topics stored before the start to the leaders; returns whether all have been offered.
 pub(super) fn learn(
     read: &Transaction<'_>,
     leaders: &Leaders,
     inside: &Inside,
 ) -> rusqlite::Result<bool> {
-    // Before the first row is read.
+    // Must be taken before the first row is read.
     let progress = leaders.progress();
     if progress.is_whole {
         return Ok(true);
@@ -261,14 +261,14 @@ pub(super) fn learn(
 /// All topics in the order in which they are stored.
 fn scanned(
     read: &Transaction<'_>,
-    question: &TopicQuery,
+    query: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
     let mut statement =
         read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics ORDER BY id"))?;
     let mut rows = statement.query(params![])?;
-    let mut best = Best::new(question, limit);
+    let mut best = Best::new(query, limit);
     while let Some(row) = rows.next()? {
         if !budget.spend() {
             return Ok(best.page(true));
@@ -295,7 +295,7 @@ mod tests {
     use crate::store::sqlite::{file::schema, gate::Gate, options::Options};
 
     #[test]
-    fn a_query_that_nobody_waits_for_looks_at_no_more_topics() {
+    fn a_query_whose_client_has_gone_stops_scanning_topics() {
         let directory = tempfile::tempdir().unwrap();
         let mut connection =
             schema::open_or_make(&directory.path().join("store.db"), 0, &Options::default())
@@ -305,26 +305,26 @@ mod tests {
         for id in 1..30 {
             read.execute(sql, [id]).unwrap();
         }
-        let ask = |question: &TopicQuery, is_gone: bool| {
+        let ask = |query: &TopicQuery, is_gone: bool| {
             let leaders = Leaders::default();
             let gate = Gate::default();
             assert!(learn(&read, &leaders, &gate.enter()).unwrap());
             let gone = AtomicBool::new(is_gone);
-            page(&read, question, 100, &leaders, (&gate.enter(), &gone)).unwrap()
+            page(&read, query, 100, &leaders, (&gate.enter(), &gone)).unwrap()
         };
         for (contains, sort) in [
             ("t", TopicSort::Name),
             ("t", TopicSort::Received),
             ("", TopicSort::DuplicateShare),
         ] {
-            let question = TopicQuery {
+            let query = TopicQuery {
                 contains: contains.to_owned(),
                 sort,
                 is_descending: sort != TopicSort::Name,
                 after: None,
             };
-            assert_eq!(ask(&question, false).topics.len(), 29, "{question:?}");
-            assert_eq!(ask(&question, true).topics.len(), 1, "{question:?}");
+            assert_eq!(ask(&query, false).topics.len(), 29, "{query:?}");
+            assert_eq!(ask(&query, true).topics.len(), 1, "{query:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! A copy of a store that is written to is a store of one commit, and a restored one takes in again what came since.
+//! A backup of a store that is being written is consistent as of one commit, and a restored store applies later messages
+//! again.
 
 use super::harness::{Store, delivery, event};
 use crate::store::sqlite::{
@@ -7,7 +8,7 @@ use crate::store::sqlite::{
 };
 
 #[test]
-fn a_copy_that_is_put_in_place_of_the_store_is_the_store_of_then() {
+fn a_restored_copy_is_the_store_at_the_time_of_the_backup() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     for sequence in 1..=20_u8 {
@@ -25,7 +26,7 @@ fn a_copy_that_is_put_in_place_of_the_store_is_the_store_of_then() {
         Err(BackupError::Exists(_))
     ));
 
-    // As compose/README.md says: the copy alone, without the WAL of the store that it replaces.
+    // As described in compose/README.md: only the copy, without the WAL of the store that it replaces.
     store.close();
     for file in [
         FILE.to_owned(),
@@ -44,7 +45,7 @@ fn a_copy_that_is_put_in_place_of_the_store_is_the_store_of_then() {
 }
 
 #[test]
-fn no_store_is_no_backup_and_nothing_is_left_behind() {
+fn without_a_store_the_backup_fails_and_leaves_no_file() {
     let directory = tempfile::tempdir().unwrap();
     let copy = directory.path().join("copy.db");
     assert!(matches!(

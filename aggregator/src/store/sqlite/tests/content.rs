@@ -1,4 +1,4 @@
-//! Which duplicates say the same as what is stored, and what became of events that are refused now.
+//! Duplicates with the same content in another notation, and stored events that would be refused now.
 
 use bytes::Bytes;
 use shared::message;
@@ -26,7 +26,7 @@ fn delivery(sequence: u64, events: &[String]) -> Delivery {
     }
 }
 
-/// The same message as a version before decoded it, which rejected none of these events.
+/// The same message as decoded by an earlier version, which rejected none of these events.
 fn earlier(delivery: &Delivery) -> Delivery {
     let Delivery { subject, time, .. } = delivery;
     let arrivals = delivery.arrivals.iter().map(|arrival| match arrival {
@@ -40,7 +40,7 @@ fn earlier(delivery: &Delivery) -> Delivery {
 }
 
 #[test]
-fn a_timestamp_that_a_relay_rewrote_is_no_conflict_and_the_first_text_stays() {
+fn a_rewritten_timestamp_is_no_conflict_and_the_first_text_is_kept() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let first = "2026-01-31T12:00:42.58Z";
@@ -70,7 +70,7 @@ fn a_timestamp_that_a_relay_rewrote_is_no_conflict_and_the_first_text_stays() {
 }
 
 #[test]
-fn a_cloudevent_that_an_earlier_version_stored_is_the_same_when_it_comes_again() {
+fn a_cloudevent_stored_by_an_earlier_version_is_recognized_as_a_duplicate() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let time = "2026-01-31T12:00:00Z";
@@ -88,7 +88,7 @@ fn a_cloudevent_that_an_earlier_version_stored_is_the_same_when_it_comes_again()
 }
 
 #[test]
-fn a_message_with_events_that_are_refused_now_stays_what_it_was() {
+fn a_stored_message_whose_events_are_now_refused_remains_valid() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
@@ -111,7 +111,7 @@ fn a_message_with_events_that_are_refused_now_stays_what_it_was() {
     };
     let again = store.append(std::slice::from_ref(&first)).unwrap();
     assert_eq!(again, redelivered);
-    // The next one is decided by today's rules.
+    // The current rules apply to the next message.
     let next = delivery(2, &[event("2026-01-31 12:00:01Z", &deep)]);
     let done = store.append(std::slice::from_ref(&next)).unwrap();
     assert_eq!((done.unique, done.rejected), (0, 1));
@@ -124,7 +124,7 @@ fn a_message_with_events_that_are_refused_now_stays_what_it_was() {
 }
 
 #[test]
-fn conflicts_that_earlier_versions_counted_for_other_words_are_no_difference() {
+fn conflicts_that_earlier_versions_counted_for_other_notations_are_no_difference() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let messages = [
@@ -134,7 +134,7 @@ fn conflicts_that_earlier_versions_counted_for_other_words_are_no_difference() {
     store.append(&messages).unwrap();
     store.close();
     let recorded = |conflicts: u64| {
-        let file = store.aside();
+        let file = store.raw_connection();
         let sql = "UPDATE counters SET conflicts = ?1, conflicts_evicted = ?1";
         file.execute(sql, [conflicts]).unwrap();
         drop(file);

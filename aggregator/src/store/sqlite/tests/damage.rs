@@ -1,4 +1,4 @@
-//! Damage: whatever is changed in a store by hand is found, and named.
+//! Damage: any change made to a store by hand is found and described.
 
 use super::{
     harness::delivery,
@@ -6,15 +6,15 @@ use super::{
 };
 use crate::store::sqlite::verify::Report;
 
-/// What is found after these statements, without messages and with them.
+/// The reports after these statements, without and with messages.
 fn damaged(sql: &str) -> (Report, Report) {
     let mut store = store();
     store.close();
-    store.aside().execute_batch(sql).unwrap();
+    store.raw_connection().execute_batch(sql).unwrap();
     (verify(&store), compare(&store, &messages(), 6))
 }
 
-/// Each of these statements is found from the rows alone, and told in these words.
+/// Checks that the damage by each of these statements is found from the rows alone and described with these words.
 fn are_found(damages: &[(&str, &str)]) {
     for (sql, named) in damages {
         let (report, _) = damaged(sql);
@@ -32,11 +32,11 @@ fn a_change_to_the_events_is_found() {
     are_found(&[
         (
             "DELETE FROM events WHERE sequence = 3",
-            "event 3 is not there",
+            "event 3 is missing",
         ),
         (
             "DELETE FROM events WHERE sequence BETWEEN 2 AND 3",
-            "events 2 to 3 are not there",
+            "events 2 to 3 are missing",
         ),
         (
             "DELETE FROM events WHERE sequence = 5",
@@ -44,21 +44,24 @@ fn a_change_to_the_events_is_found() {
         ),
         (
             "UPDATE seals SET reach = 9",
-            "1 seals of the index reach beyond event 5, the last one",
+            "1 seals of the index reach beyond the last event, 5",
         ),
         (
             "UPDATE events SET sequence = 9223372036854775807 WHERE sequence = 5",
-            "events 5 to 9223372036854775806 are not there",
+            "events 5 to 9223372036854775806 are missing",
         ),
         ("DELETE FROM events", "events: recorded 5, found 0"),
-        (twice, "events 2 and 6 are one: \"2\" of topic \"t0\""),
         (
-            "UPDATE events SET payload = '{}' WHERE sequence = 4",
-            "topic \"t1\": its events are not those",
+            twice,
+            "events 2 and 6 have the same identity: \"2\" of topic \"t0\"",
         ),
         (
             "UPDATE events SET payload = '{}' WHERE sequence = 4",
-            "event 4 has another timestamp, source or payload than the dedup index",
+            "topic \"t1\": its events do not match",
+        ),
+        (
+            "UPDATE events SET payload = '{}' WHERE sequence = 4",
+            "the timestamp, source or payload of event 4 does not match the dedup index",
         ),
         (
             "UPDATE events SET payload = x'ff' WHERE sequence = 2",
@@ -74,11 +77,11 @@ fn a_change_to_the_events_is_found() {
         ),
         (
             "UPDATE events SET topic_id = 2 WHERE sequence = 2",
-            "which is event 0",
+            "but that is event 0",
         ),
         (
             "UPDATE events SET previous = 1 WHERE sequence = 3",
-            "event 3 names event 1 as the one before it",
+            "event 3 names event 1 as the previous one",
         ),
         (
             "UPDATE events SET processed_at = 0 WHERE sequence = 5",
@@ -97,40 +100,40 @@ fn a_change_to_the_marks_is_found() {
     let more: Vec<_> = (3..20).map(|id| event(1, id, 0)).collect();
     store.append(&[delivery(7, &more)]).unwrap();
     store.close();
-    let marks = store.aside();
+    let marks = store.raw_connection();
     let damages = [
         ("", ""),
         (
             "DELETE FROM marks WHERE ordinal = 8",
-            "has no mark that says it is the 8th",
+            "has no mark as event number 8",
         ),
         (
             "UPDATE marks SET ordinal = 9 WHERE ordinal = 8",
-            "has no mark that says it is the 8th",
+            "has no mark as event number 8",
         ),
         (
             "UPDATE marks SET sequence = 4 WHERE ordinal = 8",
-            "has no mark that says it is the 8th",
+            "has no mark as event number 8",
         ),
         (
             "INSERT INTO marks VALUES (1, 3, 3)",
-            "1 marks are of events that should have none",
+            "1 marks belong to events that should have none",
         ),
         (
             "INSERT INTO marks VALUES (1, 2, 4), (2, 5, 2)",
-            "2 marks are of events that should have none",
+            "2 marks belong to events that should have none",
         ),
         (
             "INSERT INTO marks VALUES (1, 5, 4)",
-            "one is of event 5, which its topic does not have",
+            "one is for event 5, which is not in its topic",
         ),
         (
             "INSERT INTO marks VALUES (9, 5, 4)",
-            "one is of event 5, which its topic does not have",
+            "one is for event 5, which is not in its topic",
         ),
         (
             "INSERT INTO marks VALUES (1, -7, 4)",
-            "one is of event -7, which its topic does not have",
+            "one is for event -7, which is not in its topic",
         ),
     ];
     marks
@@ -185,7 +188,7 @@ fn a_change_to_the_counters_is_found() {
         ),
         (
             "UPDATE topics SET received = 9 WHERE id = 1",
-            "topic \"t0\": received 9 are not unique 3 + duplicates 2",
+            "topic \"t0\": received 9 is not unique 3 + duplicates 2",
         ),
         (
             "UPDATE topics SET unique_processed = 2, received = 4 WHERE id = 1",
@@ -193,7 +196,7 @@ fn a_change_to_the_counters_is_found() {
         ),
         (
             "UPDATE topics SET digest = zeroblob(16) WHERE id = 2",
-            "topic \"t1\": its events are not those",
+            "topic \"t1\": its events do not match",
         ),
         (
             "UPDATE topics SET last_sequence = 4 WHERE id = 2",
@@ -201,34 +204,34 @@ fn a_change_to_the_counters_is_found() {
         ),
         (
             "DELETE FROM topics WHERE id = 2",
-            "2 events are of topic number 2, which is not there",
+            "2 events belong to topic number 2, which does not exist",
         ),
     ]);
 }
 
 #[test]
-fn a_change_to_the_applied_sequences_or_to_what_is_kept_is_found() {
+fn a_change_to_the_applied_sequences_or_to_kept_rows_is_found() {
     let split = "DELETE FROM applied; INSERT INTO applied VALUES (1, 1, 2), (1, 4, 6)";
     are_found(&[
         (
             split,
-            "event 4 is of message 3 of incarnation 1, which is not recorded as applied",
+            "event 4 is from message 3 of incarnation 1, which is not recorded as applied",
         ),
         (
             "UPDATE applied SET last = 5",
-            "message 6 is recorded as the latest applied, and is not among them",
+            "message 6 is recorded as the latest applied, but is in no applied range",
         ),
         (
             "INSERT INTO applied VALUES (1, 7, 9)",
-            "the applied range that ends at 6 meets the one that begins at 7",
+            "the applied range that ends at 6 overlaps or touches the one that begins at 7",
         ),
         (
             "INSERT INTO applied VALUES (1, 3, 3)",
-            "the applied range that ends at 6 meets the one that begins at 3",
+            "the applied range that ends at 6 overlaps or touches the one that begins at 3",
         ),
         (
             "INSERT INTO missing VALUES (1, 9, 9, 0, NULL)",
-            "9 to 9 are missing, and the floor does not pass them",
+            "9 to 9 are missing, but not in the applied ranges",
         ),
         (
             "DELETE FROM rejected WHERE id = 1",
@@ -236,11 +239,11 @@ fn a_change_to_the_applied_sequences_or_to_what_is_kept_is_found() {
         ),
         (
             "DELETE FROM rejected WHERE id = 2; UPDATE counters SET rejected_evicted = 1",
-            "the latest row has number 1, of 2 counted",
+            "the latest row has id 1, but 2 are counted",
         ),
         (
             "UPDATE rejected SET stream_sequence = 77 WHERE id = 1",
-            "rows are of messages that are not applied, row 1",
+            "rows belong to messages that are not applied; the first is row 1",
         ),
         (
             "DELETE FROM conflicts",
@@ -250,55 +253,55 @@ fn a_change_to_the_applied_sequences_or_to_what_is_kept_is_found() {
 }
 
 #[test]
-fn what_the_rows_do_not_tell_the_messages_do() {
+fn damage_that_the_rows_do_not_show_is_found_by_comparing_messages() {
     for (sql, named) in [
         (
             "UPDATE events SET payload = '{}' WHERE sequence = 5",
-            "event 5 (\"2\" of topic \"t1\") has another payload than message 5 at position 0",
+            "event 5 (\"2\" of topic \"t1\") has a different payload than message 5 at position 0",
         ),
         (
             "UPDATE events SET source = 'x' WHERE sequence = 1",
-            "another source than message 1",
+            "a different source than message 1",
         ),
         (
             "UPDATE events SET timestamp = 'x' WHERE sequence = 1",
-            "another timestamp than message 1",
+            "a different timestamp than message 1",
         ),
         (
             "UPDATE events SET event_id = 'x' WHERE sequence = 1",
-            "message 1 is applied, and its event \"1\" of topic \"t0\" at position 0 is not stored",
+            "message 1 is applied, but its event \"1\" of topic \"t0\" at position 0 is not stored",
         ),
         (
             "UPDATE events SET event_id = 'x' WHERE sequence = 1",
-            "event 1 is not what message 1 has at position 0",
+            "event 1 does not match message 1 at position 0",
         ),
         (
             "UPDATE events SET position = 7 WHERE sequence = 4",
-            "event 4 is not what message 3 has at position 7",
+            "event 4 does not match message 3 at position 7",
         ),
         (
             "UPDATE events SET stream_sequence = 1 WHERE sequence = 4",
-            "event 4 is not what message 1 has at position 0",
+            "event 4 does not match message 1 at position 0",
         ),
         (
             "DELETE FROM events WHERE sequence = 4",
-            "message 3 is applied, and its event",
+            "message 3 is applied, but its event",
         ),
         (
             "DELETE FROM rejected WHERE id = 2",
-            "message 4 is applied, and what it has at position 1 (invalid_event) is not kept as rejected",
+            "message 4 is applied, but its arrival at position 1 (invalid_event) is not kept as rejected",
         ),
         (
             "UPDATE rejected SET body = '4' WHERE id = 2",
-            "rejected row 2 is not what message 4 has at position 1",
+            "rejected row 2 does not match message 4 at position 1",
         ),
         (
             "UPDATE rejected SET position = 9 WHERE id = 2",
-            "rejected row 2 is of message 4, which has no such arrival at position 9",
+            "rejected row 2 is from message 4, which has no such arrival at position 9",
         ),
         (
             "DELETE FROM applied; INSERT INTO applied VALUES (1, 1, 5)",
-            "message 6 was acked, and is not recorded as applied",
+            "message 6 was acked but is not recorded as applied",
         ),
         (
             "UPDATE counters SET received = 11",
@@ -318,7 +321,7 @@ fn what_the_rows_do_not_tell_the_messages_do() {
         ),
         (
             "UPDATE events SET position = 'x' WHERE sequence = 4",
-            "comparing broke off after message 3",
+            "the comparison stopped after message 3",
         ),
     ] {
         let (_, report) = damaged(sql);

@@ -1,4 +1,4 @@
-//! Files of an open store that are deleted, moved or replaced: nothing that is committed into them counts, and it goes on
+//! Files of an open store that are deleted, moved or replaced: nothing committed to them counts, and the store continues
 //! when the originals are back.
 
 use std::{fs, path::Path, sync::Arc};
@@ -15,14 +15,14 @@ use crate::{
     },
 };
 
-/// Each of the files that a store is made of while it is open.
+/// The files of an open store.
 fn names() -> [String; 4] {
     let file = |end: &str| format!("{FILE}{end}");
     let lock = data_dir::LOCK.to_owned();
     [file(""), file("-wal"), file("-shm"), lock]
 }
 
-/// A store with one event, in a directory that is held.
+/// A store with one event, in a locked directory.
 fn opened() -> Store {
     let mut store = Store::new();
     store.close();
@@ -37,13 +37,10 @@ fn is_replaced<T>(done: &Result<T, StoreError>) -> bool {
     matches!(done, Err(StoreError::Replaced { .. }))
 }
 
-/// It says so before and after a write, and queries and the trimming know of it.
+/// Expects the replacement to be detected before and after a write, by queries, and by trimming.
 fn expect_refusal(store: &mut Store, what: &str) {
-    let looked = store.runtime.block_on(store.writer().check_files());
-    assert!(
-        is_replaced(&looked),
-        "{what}: noticed while nothing is written"
-    );
+    let check = store.runtime.block_on(store.writer().check_files());
+    assert!(is_replaced(&check), "{what}: detected without a write");
     for _ in 0..2 {
         let appended = store.append(&[delivery(2, &event(2))]);
         assert!(is_replaced(&appended), "{what}: a batch is refused");
@@ -54,8 +51,8 @@ fn expect_refusal(store: &mut Store, what: &str) {
 }
 
 fn expect_recovery(store: &mut Store, what: &str) {
-    let looked = store.runtime.block_on(store.writer().check_files());
-    looked.expect(what);
+    let check = store.runtime.block_on(store.writer().check_files());
+    check.expect(what);
     assert_eq!(store.writer().standing().floor, 1, "{what}: trimming");
     let appended = store.append(&[delivery(1, &event(1)), delivery(2, &event(2))]);
     let appended = appended.expect(what);
@@ -64,7 +61,7 @@ fn expect_recovery(store: &mut Store, what: &str) {
 }
 
 #[test]
-fn nothing_is_committed_into_a_file_that_was_deleted_or_replaced() {
+fn nothing_is_committed_to_a_deleted_or_replaced_file() {
     for name in names() {
         let mut store = opened();
         fs::remove_file(store.path().join(&name)).unwrap();
@@ -79,12 +76,12 @@ fn nothing_is_committed_into_a_file_that_was_deleted_or_replaced() {
 }
 
 #[test]
-fn a_batch_that_commits_into_a_file_that_is_just_deleted_is_not_reported_as_stored() {
+fn a_batch_committed_to_a_file_that_was_just_deleted_is_not_reported_as_stored() {
     let mut store = opened();
-    // It is not looked for before, only after COMMIT.
+    // The files are checked only after COMMIT, not before.
     fs::remove_file(store.path().join(FILE)).unwrap();
     assert!(is_replaced(&store.append(&[delivery(2, &event(2))])));
-    assert!(!store.path().join(FILE).exists(), "nothing is made anew");
+    assert!(!store.path().join(FILE).exists(), "no file is created");
 }
 
 #[test]
@@ -100,8 +97,8 @@ fn a_file_that_is_put_back_is_written_to_again() {
 }
 
 #[test]
-fn a_database_that_is_cut_or_overwritten_in_place_is_refused_until_the_next_start() {
-    for is_cut in [true, false] {
+fn a_database_truncated_or_overwritten_in_place_is_refused_until_the_next_start() {
+    for is_truncated in [true, false] {
         let mut store = opened();
         let file = store.path().join(FILE);
         let older = fs::read(&file).unwrap();
@@ -109,23 +106,26 @@ fn a_database_that_is_cut_or_overwritten_in_place_is_refused_until_the_next_star
             store.append(&[delivery(id.into(), &event(id))]).unwrap();
         }
         let checkpoint = "PRAGMA wal_checkpoint(RESTART)";
-        store.aside().query_row(checkpoint, [], |_| Ok(())).unwrap();
-        // It is seen as long as it is by then.
+        store
+            .raw_connection()
+            .query_row(checkpoint, [], |_| Ok(()))
+            .unwrap();
+        // Records its current length.
         store
             .runtime
             .block_on(store.writer().check_files())
             .unwrap();
         let whole = fs::read(&file).unwrap();
         assert!(older.len() < whole.len());
-        fs::write(&file, if is_cut { &[][..] } else { &older }).unwrap();
+        fs::write(&file, if is_truncated { &[][..] } else { &older }).unwrap();
         let refused = |store: &mut Store| {
-            let looked = store.runtime.block_on(store.writer().check_files());
-            assert!(is_replaced(&looked));
+            let check = store.runtime.block_on(store.writer().check_files());
+            assert!(is_replaced(&check));
             assert!(is_replaced(&store.append(&[delivery(200, &event(200))])));
             assert_eq!(store.writer().standing().floor, 0, "nothing may be trimmed");
         };
         refused(&mut store);
-        // As long as before, but nobody knows what is in it, and what memory has of it.
+        // It is as long as before, but its content, and whether memory matches it, is unknown.
         fs::write(&file, &whole).unwrap();
         refused(&mut store);
         store.reopen();
@@ -135,13 +135,13 @@ fn a_database_that_is_cut_or_overwritten_in_place_is_refused_until_the_next_star
 }
 
 #[test]
-fn what_was_committed_and_refused_is_known_once_the_files_are_back() {
+fn a_batch_committed_and_refused_is_known_once_the_files_are_back() {
     let mut store = opened();
     let (file, away) = (store.path().join(FILE), store.path().join("away"));
     let mut last = store.reader().last_event();
     assert_eq!(*last.borrow_and_update(), 1);
     fs::rename(&file, &away).unwrap();
-    // It is committed and then refused.
+    // The batch is committed and then refused.
     assert!(is_replaced(&store.append(&[delivery(2, &event(2))])));
     assert_eq!(*last.borrow(), 1);
     fs::rename(&away, &file).unwrap();
@@ -149,12 +149,12 @@ fn what_was_committed_and_refused_is_known_once_the_files_are_back() {
         .runtime
         .block_on(store.writer().check_files())
         .unwrap();
-    assert_eq!(*last.borrow(), 2, "tails read on");
+    assert_eq!(*last.borrow(), 2, "tails continue");
     assert_eq!(store.writer().standing().floor, 2);
 }
 
 #[test]
-fn a_directory_that_is_moved_away_or_replaced_is_noticed_and_its_return_too() {
+fn a_moved_or_replaced_directory_is_detected_and_so_is_its_return() {
     for is_replaced_by_copy in [false, true] {
         let mut store = opened();
         let path = store.path().to_owned();
@@ -165,7 +165,10 @@ fn a_directory_that_is_moved_away_or_replaced_is_noticed_and_its_return_too() {
         }
         expect_refusal(&mut store, "the directory");
         if is_replaced_by_copy {
-            assert!(path.join(INDEX_FOLDER).exists(), "it is another store's");
+            assert!(
+                path.join(INDEX_FOLDER).exists(),
+                "it belongs to another store"
+            );
             fs::remove_dir_all(&path).unwrap();
         }
         fs::rename(&away, &path).unwrap();
@@ -174,7 +177,7 @@ fn a_directory_that_is_moved_away_or_replaced_is_noticed_and_its_return_too() {
 }
 
 #[test]
-fn a_symbolic_link_that_is_pointed_elsewhere_is_noticed() {
+fn a_redirected_symbolic_link_is_detected() {
     let mut store = opened();
     store.close();
     let links = tempfile::tempdir().unwrap();
@@ -198,18 +201,18 @@ fn a_symbolic_link_that_is_pointed_elsewhere_is_noticed() {
 }
 
 #[test]
-fn what_was_committed_survives_that_only_the_wal_is_deleted() {
+fn committed_events_survive_the_deletion_of_the_wal() {
     let mut store = opened();
     fs::remove_file(store.path().join(format!("{FILE}-wal"))).unwrap();
-    let looked = store.runtime.block_on(store.writer().check_files());
-    assert!(is_replaced(&looked));
+    let check = store.runtime.block_on(store.writer().check_files());
+    assert!(is_replaced(&check));
     store.reopen();
     assert_eq!(store.stats().unique_processed, 1);
     expect_recovery(&mut store, "after the restart");
 }
 
 #[test]
-fn the_end_leaves_the_files_of_another_store_alone() {
+fn shutdown_leaves_the_files_of_another_store_alone() {
     let mut store = opened();
     let path = store.path().to_owned();
     let away = path.with_extension("away");
@@ -217,14 +220,14 @@ fn the_end_leaves_the_files_of_another_store_alone() {
     copy(&away, &path);
     let wal = path.join(format!("{FILE}-wal"));
     let before = fs::read(&wal).unwrap();
-    assert!(!before.is_empty(), "commits are in it");
+    assert!(!before.is_empty(), "the WAL has commits");
     store.close();
     assert_eq!(fs::read(&wal).unwrap(), before);
     fs::remove_dir_all(&away).unwrap();
 }
 
 #[test]
-fn an_index_folder_that_is_deleted_or_replaced_is_rebuilt_and_no_duplicate_is_stored() {
+fn a_deleted_or_replaced_index_is_rebuilt_and_no_duplicate_is_stored() {
     for is_replaced in [false, true] {
         let mut trial = Trial::new();
         trial.fill(0..40);

@@ -1,4 +1,4 @@
-//! A store that can be closed, opened again, looked at and broken.
+//! A store that tests can close, reopen, inspect and break.
 
 use std::{
     path::Path,
@@ -17,7 +17,7 @@ use crate::store::{
     sqlite::{FILE, dedup::index::Index, open_with, options::Options},
 };
 
-/// What one arrival is made of: few identities and few contents, so that they meet.
+/// The parts of one arrival: few identities and few contents, so that duplicates and conflicts are common.
 #[derive(Debug, Clone)]
 pub enum Arrival {
     Event { topic: u8, id: u8, content: u8 },
@@ -33,7 +33,7 @@ pub fn json(arrival: &Arrival) -> String {
     }
 }
 
-/// A message under a sequence, which is its time as well.
+/// A message with a sequence, which is also its time.
 pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
     let topic = arrivals.iter().find_map(|arrival| match arrival {
         Arrival::Event { topic, .. } => Some(*topic),
@@ -50,7 +50,7 @@ pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
     }
 }
 
-/// A store that can be closed, looked at, and opened again.
+/// A store that can be closed, inspected and reopened.
 pub struct Store {
     pub runtime: Runtime,
     directory: tempfile::TempDir,
@@ -126,11 +126,11 @@ impl Store {
         self.runtime.block_on(self.writer().append(batch, self.now))
     }
 
-    pub fn with_index<T>(&self, look: impl FnOnce(&Index) -> T) -> T {
-        look(self.reader().memory.index.read().unwrap().as_ref().unwrap())
+    pub fn with_index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        read(self.reader().memory.index.read().unwrap().as_ref().unwrap())
     }
 
-    /// Waits until no full table waits to be sealed, or the index has failed.
+    /// Waits until no full table is left to be sealed, or the index has failed.
     pub fn settle(&self) {
         self.wait_for_index(Index::is_settled);
     }
@@ -152,30 +152,30 @@ impl Store {
         }
     }
 
-    /// Another connection to the file, for looking and for breaking.
-    pub fn aside(&self) -> Connection {
+    /// Another connection to the file, to inspect or break it.
+    pub fn raw_connection(&self) -> Connection {
         Connection::open(self.path().join(FILE)).unwrap()
     }
 
     pub fn page(&self, topic: Option<&str>, before: Option<i64>, limit: usize) -> EventPage {
-        let question = EventQuery {
+        let query = EventQuery {
             topics: topic.map(str::to_owned).into_iter().collect(),
             ..EventQuery::default()
         };
-        self.ask(question, before, limit)
+        self.ask(query, before, limit)
     }
 
-    pub fn ask(&self, question: EventQuery, from: Option<i64>, limit: usize) -> EventPage {
-        let extent = PageBounds {
+    pub fn ask(&self, query: EventQuery, from: Option<i64>, limit: usize) -> EventPage {
+        let bounds = PageBounds {
             from,
             last: i64::MAX,
             limit,
         };
         self.runtime.block_on(async {
-            let scan = self.reader().scan(&question).await;
+            let scan = self.reader().scan(&query).await;
             let page = self
                 .reader()
-                .events(Arc::new(question), extent, scan, Vec::new());
+                .events(Arc::new(query), bounds, scan, Vec::new());
             page.await.unwrap()
         })
     }
@@ -185,7 +185,7 @@ impl Store {
     }
 }
 
-/// A message's one event, of topic `t0`.
+/// The arrivals of a message with one event of topic `t0`.
 pub fn event(id: u8) -> Vec<Arrival> {
     vec![Arrival::Event {
         topic: 0,
@@ -194,7 +194,7 @@ pub fn event(id: u8) -> Vec<Arrival> {
     }]
 }
 
-/// Where a write is made to fail, from outside.
+/// The point at which a write fails, caused from another connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Failure {
     Middle,
@@ -207,7 +207,7 @@ pub fn break_writes(file: &Connection, failure: Failure) {
             "CREATE TRIGGER broken BEFORE UPDATE ON counters \
              BEGIN SELECT RAISE(ABORT, 'on purpose'); END"
         }
-        // A deferred foreign key is looked at by COMMIT.
+        // A deferred foreign key is checked by COMMIT.
         Failure::Commit => {
             "CREATE TABLE parent (id INTEGER PRIMARY KEY); \
              CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
@@ -218,7 +218,7 @@ pub fn break_writes(file: &Connection, failure: Failure) {
     file.execute_batch(sql).unwrap();
 }
 
-pub fn mend_writes(file: &Connection) {
+pub fn repair_writes(file: &Connection) {
     file.execute_batch(
         "DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent",
     )

@@ -1,9 +1,9 @@
-//! The stream's lives: what the store makes of one that lost its tail, its head, or something in between.
+//! Incarnations: how the store handles a stream that lost its tail, its head, or messages in between.
 
 use rusqlite::Connection;
 use shared::stream::StreamState;
 
-use super::harness::{Failure, Store, break_writes, delivery, event, mend_writes};
+use super::harness::{Failure, Store, break_writes, delivery, event, repair_writes};
 use crate::store::{ObservedStream, Position, Witness, ranges::Ranges};
 
 fn stream(first: u64, last: u64) -> StreamState {
@@ -48,9 +48,9 @@ fn the_witness_is_the_applied_message_with_the_highest_sequence() {
 }
 
 #[test]
-fn a_tail_that_was_lost_and_given_out_again_before_the_stream_was_met_is_applied() {
+fn a_lost_tail_whose_sequences_were_reused_before_the_stream_was_met_is_applied() {
     let mut store = filled(5);
-    // The broker lost 3 to 5 and has had five messages since.
+    // The broker lost 3 to 5 and has received six messages since.
     let met = ObservedStream {
         is_other: true,
         ..stream(1, 8).into()
@@ -76,7 +76,7 @@ fn a_tail_that_was_lost_and_given_out_again_before_the_stream_was_met_is_applied
 }
 
 #[test]
-fn what_was_deleted_from_the_middle_before_it_was_applied_is_missing() {
+fn messages_deleted_from_the_middle_before_they_were_applied_are_missing() {
     let mut store = filled(3);
     let mut deleted = Ranges::default();
     deleted.insert(2, 2);
@@ -99,7 +99,7 @@ fn what_was_deleted_from_the_middle_before_it_was_applied_is_missing() {
 }
 
 #[test]
-fn numbers_before_the_streams_first_one_are_not_missing() {
+fn sequences_before_the_first_of_the_stream_are_not_missing() {
     let mut store = Store::new();
     let met = ObservedStream {
         begins: 1_000,
@@ -108,7 +108,7 @@ fn numbers_before_the_streams_first_one_are_not_missing() {
     let position = meet(&store, met.clone());
     assert_eq!((position.standing.floor, position.missing), (999, 0));
     store.append(&[delivery(1_000, &event(1))]).unwrap();
-    // What was given out and trimmed is.
+    // Sequences that were assigned and trimmed are missing.
     let met = ObservedStream {
         stream: stream(1_003, 1_003),
         ..met
@@ -117,7 +117,7 @@ fn numbers_before_the_streams_first_one_are_not_missing() {
     assert_eq!((position.standing.floor, position.missing), (1_002, 2));
 }
 
-/// The applied ranges, as they are written.
+/// The applied ranges as stored.
 fn ranges(file: &Connection) -> Vec<(u64, u64)> {
     let mut statement = file
         .prepare("SELECT first, last FROM applied ORDER BY first")
@@ -126,7 +126,7 @@ fn ranges(file: &Connection) -> Vec<(u64, u64)> {
     rows.unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Every second message was deleted before it was applied.
+/// A stream in which every second message was deleted before it was applied.
 fn with_holes(last: u64) -> ObservedStream {
     let mut deleted = Ranges::default();
     for sequence in (2..last).step_by(2) {
@@ -139,7 +139,7 @@ fn with_holes(last: u64) -> ObservedStream {
 }
 
 #[test]
-fn holes_are_listed_acknowledged_and_closed_by_what_is_applied_between_them() {
+fn holes_are_listed_acknowledged_and_closed_by_the_messages_applied_between_them() {
     let mut store = Store::new();
     let position = meet(&store, with_holes(2_001));
     assert_eq!((position.standing.floor, position.missing), (0, 1_000));
@@ -155,7 +155,7 @@ fn holes_are_listed_acknowledged_and_closed_by_what_is_applied_between_them() {
             .collect();
         store.append(&batch).unwrap();
     }
-    assert_eq!(ranges(&store.aside()), [(1, 2_001)]);
+    assert_eq!(ranges(&store.raw_connection()), [(1, 2_001)]);
     let position = meet(&store, with_holes(2_001));
     assert_eq!((position.standing.floor, position.missing), (2_001, 1_000));
 
@@ -171,17 +171,17 @@ fn holes_are_listed_acknowledged_and_closed_by_what_is_applied_between_them() {
 }
 
 #[test]
-fn a_commit_writes_the_ranges_that_changed_and_no_other() {
+fn a_commit_writes_only_the_ranges_that_changed() {
     let mut store = Store::new();
     meet(&store, with_holes(20_001));
-    let file = store.aside();
+    let file = store.raw_connection();
     file.execute_batch(
         "CREATE TABLE written (first INTEGER); \
          CREATE TRIGGER inserted AFTER INSERT ON applied BEGIN INSERT INTO written VALUES (new.first); END; \
          CREATE TRIGGER deleted AFTER DELETE ON applied BEGIN INSERT INTO written VALUES (old.first); END;",
     )
     .unwrap();
-    // It joins the ranges on both of its sides.
+    // This message joins the ranges before and after it.
     store.append(&[delivery(101, &event(1))]).unwrap();
     let written: Vec<u64> = file
         .prepare("SELECT DISTINCT first FROM written ORDER BY first")
@@ -197,16 +197,16 @@ fn a_commit_writes_the_ranges_that_changed_and_no_other() {
 fn a_write_that_fails_changes_neither_the_count_nor_the_ranges() {
     let store = Store::new();
     meet(&store, stream(1, 0));
-    let file = store.aside();
+    let file = store.raw_connection();
     break_writes(&file, Failure::Commit);
     let met = store.writer().meet(with_holes(101), store.now);
     store.runtime.block_on(met).unwrap_err();
-    mend_writes(&file);
+    repair_writes(&file);
     assert_eq!(
-        (store.stats().missing, ranges(&store.aside()).len()),
+        (store.stats().missing, ranges(&store.raw_connection()).len()),
         (0, 0)
     );
     assert_eq!(meet(&store, with_holes(101)).missing, 50);
     assert_eq!(store.stats().missing, 50);
-    assert_eq!(ranges(&store.aside()).len(), 50);
+    assert_eq!(ranges(&store.raw_connection()).len(), 50);
 }

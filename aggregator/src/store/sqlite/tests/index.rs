@@ -1,5 +1,5 @@
-//! The dedup index at every boundary that has a name: while a table is sealed and merged, after kills at each step of
-//! it, with files that are missing, damaged, older or newer than the store.
+//! Named cases of the dedup index: while a table is sealed and merged, after kills at each step of that, and with files that
+//! are missing, damaged, older or newer than the store.
 
 use std::fs;
 
@@ -20,9 +20,9 @@ fn duplicates_are_found_while_a_table_is_sealed_and_merged() {
         let mut trial = Trial::new();
         trial.fill(0..40);
         trial.hold(step);
-        // Full tables wait behind the one that is held, fewer than the writer would wait for.
+        // Full tables wait behind the one that is held, but too few to make the writer wait.
         trial.fill(40..48);
-        // And what is in them is asked for.
+        // Their entries are looked up.
         trial.fill(40..48);
         trial.check();
         trial.store.options.faults.clear_all();
@@ -36,7 +36,7 @@ fn a_kill_at_any_step_of_sealing_or_merging_loses_nothing() {
     for step in THREAD_STEPS {
         let mut trial = Trial::new();
         trial.fill(0..40);
-        // The thread ends at the step, and leaves the files as a killed process would.
+        // The thread ends at the step and leaves the files as a killed process would.
         trial.store.settle();
         trial.store.options.faults.fail(step);
         trial.try_send((40..46).map(event).collect());
@@ -77,7 +77,7 @@ fn a_thread_that_fails_is_replaced_with_its_index() {
 }
 
 #[test]
-fn what_has_committed_is_known_though_memory_was_not_told() {
+fn a_committed_batch_is_known_even_if_memory_was_not_updated() {
     let mut trial = Trial::new();
     trial.fill(0..12);
     trial.store.options.faults.fail(Step::Committed);
@@ -95,14 +95,14 @@ fn what_has_committed_is_known_though_memory_was_not_told() {
 }
 
 #[test]
-fn a_kill_while_the_index_is_made_anew_costs_only_time() {
+fn a_kill_during_an_index_rebuild_costs_only_time() {
     let mut trial = Trial::new();
     trial.fill(0..40);
     trial.store.close();
     discard(&trial.index()).unwrap();
     for step in [Step::Replay, Step::Ingest, Step::Register, Step::Ingested] {
         trial.store.options.faults.fail(step);
-        // The rows may all be read before the thread ends.
+        // All rows may have been read before the thread ends.
         let _ = trial.store.try_reopen();
         trial.store.options.faults.wait_until_met(step);
         trial.store.close();
@@ -114,11 +114,11 @@ fn a_kill_while_the_index_is_made_anew_costs_only_time() {
 }
 
 #[test]
-fn a_sound_index_is_used_again_and_not_made_anew() {
+fn a_sound_index_is_reused_and_not_rebuilt() {
     let mut trial = Trial::new();
     trial.fill(0..40);
     trial.store.settle();
-    // All of it is in the tree, so there is nothing to read again.
+    // All entries are in the tree, so no rows are read again.
     trial.store.options.faults.fail(Step::Replay);
     trial.store.reopen();
     trial.store.options.faults.clear_all();
@@ -127,14 +127,14 @@ fn a_sound_index_is_used_again_and_not_made_anew() {
 }
 
 #[test]
-fn an_index_that_knows_more_than_its_store_is_discarded() {
+fn an_index_that_is_ahead_of_its_store_is_discarded() {
     let mut trial = Trial::new();
     trial.fill(0..20);
     trial.store.close();
     let backup = tempfile::tempdir().unwrap();
     copy(trial.store.path(), backup.path());
     trial.store.reopen();
-    // Events that the restored store has lost: its index must not take them for duplicates.
+    // The restored store lacks these events, so its index must not treat them as duplicates.
     let batch: Vec<_> = (61..90)
         .map(|n| delivery(n, &event(u8::try_from(n).unwrap())))
         .collect();
@@ -147,7 +147,7 @@ fn an_index_that_knows_more_than_its_store_is_discarded() {
 }
 
 #[test]
-fn an_index_of_another_store_and_an_older_one_are_no_danger() {
+fn an_index_of_another_store_and_an_older_index_are_safe() {
     let mut other = Trial::new();
     other.fill(50..90);
     other.store.close();
@@ -199,7 +199,7 @@ fn every_file_of_the_index_may_be_damaged_or_missing() {
 }
 
 #[test]
-fn a_flaw_in_the_list_of_tables_takes_no_entry_away() {
+fn a_flaw_in_the_list_of_tables_loses_no_entry() {
     let mut trial = Trial::new();
     trial.fill(0..45);
     trial.store.close();
@@ -226,13 +226,13 @@ fn a_flaw_in_the_list_of_tables_takes_no_entry_away() {
 }
 
 #[test]
-fn what_leaves_memory_after_a_batch_was_looked_up_is_found() {
+fn entries_that_leave_memory_after_the_lookup_of_a_batch_are_found() {
     let mut trial = Trial::new();
     let faults = trial.store.options.faults.clone();
     faults.hold(Step::Ingest);
     trial.send((0..5).map(event).collect());
     faults.wait_until_met(Step::Ingest);
-    // Looked up while the table is in memory, and not in the tree.
+    // The lookup happens while the table is in memory and not in the tree.
     faults.hold(Step::LookedUp);
     let writer = trial.store.writer().clone();
     let batch = std::sync::Arc::new(vec![delivery(6, &event(3))]);
@@ -249,7 +249,7 @@ fn what_leaves_memory_after_a_batch_was_looked_up_is_found() {
 }
 
 #[test]
-fn the_writer_waits_while_full_tables_take_all_their_memory() {
+fn the_writer_waits_while_full_tables_use_all_their_memory() {
     let mut trial = Trial::new();
     let faults = trial.store.options.faults.clone();
     faults.hold(Step::Ingest);
@@ -279,10 +279,10 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
     store.meet(1, 1, 0);
     store.append(&[delivery(1, &first)]).unwrap();
     let key = store
-        .aside()
+        .raw_connection()
         .query_row("SELECT hash_key FROM store", [], |row| row.get(0));
     let fingerprint = Key(key.unwrap()).fingerprint(&Fields::from(&parse(&second)));
-    // As if the second event's fingerprint were that of the first, which is stored.
+    // Gives the second event the fingerprint of the first, which is stored.
     let entry = Entry {
         sequence: 1,
         content: fingerprint.content ^ 1,
@@ -297,14 +297,14 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
     let appended = store.append(&[delivery(2, &second)]).unwrap();
     assert_eq!((appended.unique, appended.rejected), (0, 1));
     let (reason, body): (String, Vec<u8>) = store
-        .aside()
+        .raw_connection()
         .query_row("SELECT reason, body FROM rejected", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })
         .unwrap();
     assert_eq!(reason, "fingerprint_collision");
     assert_eq!(Event::parse(&body.into()).unwrap(), parse(&second));
-    // It is applied, so it is a redelivery when it comes again.
+    // Its message is applied, so the next delivery counts as a redelivery.
     assert_eq!(
         store.append(&[delivery(2, &second)]).unwrap().redelivered,
         1
@@ -312,7 +312,7 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
 }
 
 #[test]
-fn an_event_is_found_by_its_identity_wherever_the_index_has_it() {
+fn an_event_is_found_by_its_identity_in_every_part_of_the_index() {
     let mut trial = Trial::new();
     trial.fill(0..43);
     let find = |id: &str| {
@@ -327,14 +327,14 @@ fn an_event_is_found_by_its_identity_wherever_the_index_has_it() {
 }
 
 #[test]
-fn a_list_of_tables_that_cannot_be_read_is_made_anew() {
+fn an_index_with_an_unreadable_list_of_tables_is_rebuilt() {
     let mut trial = Trial::new();
     trial.fill(0..20);
     trial.store.close();
     let current = trial.index().join("current");
     fs::remove_file(&current).unwrap();
     fs::create_dir(&current).unwrap();
-    // And a kill had left a part of an index that was discarded before.
+    // Also, a kill has left part of an index that was being discarded.
     let left = trial.index().with_extension("discarded");
     fs::create_dir_all(left.join("tables")).unwrap();
     trial.store.reopen();

@@ -1,4 +1,4 @@
-//! Topics by what they lead by, and the budget of queries that have to look at them all.
+//! Leading topics by each sort key, and the budget of queries that must scan all topics.
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
@@ -6,10 +6,10 @@ use crate::store::{
     sqlite::reader::SCAN_ROWS,
 };
 
-/// More than a query may look at in these tests.
+/// More topics than a query may scan in these tests.
 const TOPICS: u8 = 180;
 
-/// What memory knows the leaders of, and whether the largest come first.
+/// The orders whose leaders are in memory, and whether they are descending.
 const LED: [(TopicSort, bool); 6] = [
     (TopicSort::Received, true),
     (TopicSort::Unique, true),
@@ -19,8 +19,8 @@ const LED: [(TopicSort, bool); 6] = [
     (TopicSort::Last, true),
 ];
 
-fn ask(store: &Store, question: TopicQuery, limit: usize) -> TopicPage {
-    let page = store.reader().topics(question, limit);
+fn ask(store: &Store, query: TopicQuery, limit: usize) -> TopicPage {
+    let page = store.reader().topics(query, limit);
     store.runtime.block_on(page).unwrap()
 }
 
@@ -39,7 +39,7 @@ fn sorted(sort: TopicSort, is_descending: bool) -> TopicQuery {
     }
 }
 
-/// A message of `count` events of a topic, of which every third is a duplicate.
+/// A message with `count` events of a topic, of which every third is a duplicate.
 fn of(sequence: u64, topic: u8, count: u8) -> crate::store::Delivery {
     let id = |number: u8| number - u8::from(number % 3 == 2);
     let events = (0..count).map(|number| Arrival::Event {
@@ -62,7 +62,7 @@ fn filled() -> Store {
     store
 }
 
-/// What the order has to be, from the rows.
+/// The expected order, computed from the rows.
 fn expected(store: &Store, sort: TopicSort, is_descending: bool, limit: usize) -> Vec<TopicCounts> {
     let mut all = ask(store, TopicQuery::default(), 1_000).topics;
     assert!(all.len() >= usize::from(TOPICS));
@@ -72,9 +72,9 @@ fn expected(store: &Store, sort: TopicSort, is_descending: bool, limit: usize) -
         TopicSort::Duplicates => i64::try_from(topic.duplicate_dropped).unwrap(),
         TopicSort::First => topic.first_at,
         TopicSort::Last => topic.last_at,
-        TopicSort::Name | TopicSort::DuplicateShare => unreachable!("not of these tests"),
+        TopicSort::Name | TopicSort::DuplicateShare => unreachable!("not covered by these tests"),
     };
-    // By name already, which decides between those that are alike.
+    // The rows are already in order of name, which breaks ties.
     all.sort_by_key(|topic| {
         if is_descending {
             -key(topic)
@@ -87,9 +87,9 @@ fn expected(store: &Store, sort: TopicSort, is_descending: bool, limit: usize) -
 }
 
 #[test]
-fn the_leaders_are_known_without_a_look_at_all_topics() {
+fn the_leaders_are_returned_without_a_scan_of_all_topics() {
     let mut store = filled();
-    // In a process that has just started they are not, and no query waits for them.
+    // In a process that has just started the leaders are not loaded yet, and no query waits for them.
     store.reopen();
     assert!(ask(&store, sorted(TopicSort::Received, true), 10).is_partial);
     learn(&store);
@@ -102,7 +102,7 @@ fn the_leaders_are_known_without_a_look_at_all_topics() {
                 assert!(!page.is_partial, "{sort:?} {is_descending} {limit}");
             }
         }
-        // The last becomes the first, and there is a new one.
+        // The last topic becomes the first, and a new one is created.
         let sequence = 1_000 + 2 * u64::from(round);
         let changed = [
             of(sequence, round, 60),
@@ -113,12 +113,12 @@ fn the_leaders_are_known_without_a_look_at_all_topics() {
 }
 
 #[test]
-fn a_failed_write_leaves_the_leaders_right() {
+fn the_leaders_are_correct_after_a_failed_write() {
     let mut store = filled();
     learn(&store);
-    super::harness::break_writes(&store.aside(), super::harness::Failure::Commit);
+    super::harness::break_writes(&store.raw_connection(), super::harness::Failure::Commit);
     store.append(&[of(1_000, 3, 90)]).unwrap_err();
-    super::harness::mend_writes(&store.aside());
+    super::harness::repair_writes(&store.raw_connection());
     store.append(&[of(1_000, 5, 80)]).unwrap();
     assert!(ask(&store, sorted(TopicSort::Received, true), 10).is_partial);
     learn(&store);
@@ -150,16 +150,16 @@ fn a_scan_of_topics_ends_with_its_budget() {
         contains: contains.to_owned(),
         ..TopicQuery::default()
     };
-    // By name a cursor goes on, also where nothing was found.
-    let mut question = with("T17");
+    // In order of name a cursor continues even if nothing was found.
+    let mut query = with("T17");
     let (mut found, mut pages) = (Vec::new(), 0);
     loop {
-        let page = ask(&store, question.clone(), 100);
+        let page = ask(&store, query.clone(), 100);
         assert!(!page.is_partial);
         found.extend(page.topics.into_iter().map(|topic| topic.name));
         pages += 1;
         match page.next {
-            Some(name) => question.after = Some(name),
+            Some(name) => query.after = Some(name),
             None => break,
         }
     }

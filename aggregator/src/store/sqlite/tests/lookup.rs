@@ -1,4 +1,4 @@
-//! The stage before the writer reads the rows of conflicts, so that the writer's thread reads none of them.
+//! The lookup stage reads the rows of conflicts, so that the writer's thread does not have to.
 
 use std::{path::Path, sync::Arc};
 
@@ -38,17 +38,17 @@ fn rows(store: &Store) -> Rows {
     Rows::of(store.path().join(FILE), files, gate)
 }
 
-/// What is known of a batch when the writer gets it.
-fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
-    let key = State::load(&store.aside()).unwrap().key;
-    looked_with(store, &key, rows, batch)
+/// The result of the lookup of a batch as the writer receives it.
+fn look_up(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
+    let key = State::load(&store.raw_connection()).unwrap().key;
+    look_up_with(store, &key, rows, batch)
 }
 
-/// The same without a connection of its own to what is at the path.
-fn looked_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
+/// As [`look_up`], with the key given instead of read from the file at the path.
+fn look_up_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
     let slot = &store.reader().memory.index;
-    let looked = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
-    looked.unwrap().events
+    let lookup = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
+    lookup.unwrap().events
 }
 
 #[test]
@@ -64,28 +64,28 @@ fn the_rows_of_conflicts_are_read_one_by_one_while_the_gate_closes() {
     assert!(reads > 2 * 64, "{reads}");
 }
 
-/// Tells in how many reads.
+/// Returns the number of reads.
 fn read_ahead(store: &Store) -> u64 {
     let gate = store.reader().memory.gate.clone();
     let before = gate.entered();
     let mut rows = rows(store);
-    // Conflicts enough for several connections, in no order, between duplicates and new events.
+    // Enough conflicts for several connections, not in order of sequence, among duplicates and new events.
     let arrivals: Vec<_> = (0_u8..250)
         .map(|n| event(n.wrapping_mul(7), u8::from(n % 5 > 0)))
         .collect();
     let batch = [delivery(2, &arrivals)];
-    let found = looked(store, &mut rows, &batch);
-    let aside = store.aside();
+    let found = look_up(store, &mut rows, &batch);
+    let raw_connection = store.raw_connection();
     let mut conflicts = 0;
-    for (looked, arrival) in found.iter().zip(&batch[0].arrivals) {
-        let entry = looked
+    for (lookup, arrival) in found.iter().zip(&batch[0].arrivals) {
+        let entry = lookup
             .found
-            .filter(|entry| entry.content != looked.fingerprint.content);
+            .filter(|entry| entry.content != lookup.fingerprint.content);
         let expected = entry.and_then(|entry| {
             let event = arrival.as_ref().unwrap();
-            Compared::read(&aside, entry.sequence, event).unwrap()
+            Compared::read(&raw_connection, entry.sequence, event).unwrap()
         });
-        assert_eq!(looked.compared, expected);
+        assert_eq!(lookup.compared, expected);
         conflicts += usize::from(expected.is_some());
     }
     assert!(conflicts > 2 * 64, "{conflicts}");
@@ -98,22 +98,22 @@ fn rows_that_cannot_be_read_ahead_are_left_to_the_writer() {
     let memory = &store.reader().memory;
     let (files, gate) = (memory.files.clone(), memory.gate.clone());
     let mut rows = Rows::of(Path::new("/no/such/file").to_owned(), files, gate);
-    let found = looked(&store, &mut rows, &[delivery(2, &[event(3, 1)])]);
+    let found = look_up(&store, &mut rows, &[delivery(2, &[event(3, 1)])]);
     assert!(found[0].found.is_some());
     assert_eq!(found[0].compared, None);
 }
 
 #[test]
-fn a_conflict_is_with_what_was_stored_first_however_late_that_came() {
+fn a_conflict_is_with_the_event_stored_first_even_in_the_same_batch() {
     let mut store = store();
     let batch = [
-        // Of a stored event, of one in the same message, and of one in the same batch.
+        // Conflicts with a stored event, with one in the same message, and with one in the same batch.
         delivery(2, &[event(3, 1), event(201, 0), event(201, 1)]),
         delivery(3, &[event(201, 1), event(201, 0), event(3, 0)]),
     ];
     let done = store.append(&batch).unwrap();
     assert_eq!((done.unique, done.duplicates, done.conflicts), (1, 5, 3));
-    // Two batches under way at once: the second is looked up before the first has committed.
+    // Two concurrent batches: the second is looked up before the first has committed.
     let appends = [(4, 4), (5, 5)].map(|(sequence, content)| {
         let batch = Arc::new(vec![delivery(sequence, &[event(202, content)])]);
         store.writer().append(batch, store.now)
@@ -124,42 +124,45 @@ fn a_conflict_is_with_what_was_stored_first_however_late_that_came() {
 }
 
 #[test]
-fn rows_are_never_read_from_another_store_that_was_in_the_place_of_this_one_for_a_moment() {
+fn rows_are_never_read_from_another_store_that_briefly_replaced_this_one() {
     for were_read in [false, true] {
         let mut store = store();
         let mut rows = rows(&store);
         let conflict = [delivery(2, &[event(3, 1)])];
-        let key = State::load(&store.aside()).unwrap().key;
-        let is_same = |looked: &[LookupEvent]| looked[0].compared.map(|compared| compared.is_same);
+        let key = State::load(&store.raw_connection()).unwrap().key;
+        let is_same = |lookup: &[LookupEvent]| lookup[0].compared.map(|compared| compared.is_same);
         if were_read {
-            let before = looked_with(&store, &key, &mut rows, &conflict);
+            let before = look_up_with(&store, &key, &mut rows, &conflict);
             assert_eq!(is_same(&before), Some(false));
         }
         let at = |name: &str| store.path().join(name);
         let (file, away, other) = (at(FILE), at("away"), at("other"));
         let empty = "PRAGMA wal_checkpoint(TRUNCATE)";
-        store.aside().query_row(empty, [], |_| Ok(())).unwrap();
+        store
+            .raw_connection()
+            .query_row(empty, [], |_| Ok(()))
+            .unwrap();
         std::fs::copy(&file, &other).unwrap();
-        // By what is in this one the conflict would be a duplicate.
+        // Compared with the row of the other store, the conflict would be a plain duplicate.
         let sql = r#"UPDATE events SET timestamp_filled = 1, payload = '{"content":1}' WHERE sequence = 4"#;
         let changing = rusqlite::Connection::open(&other).unwrap();
         changing.execute(sql, []).unwrap();
         drop(changing);
         std::fs::rename(&file, &away).unwrap();
         std::fs::rename(&other, &file).unwrap();
-        let meanwhile = looked_with(&store, &key, &mut rows, &conflict);
-        // Only what is open already is of the right file.
+        let meanwhile = look_up_with(&store, &key, &mut rows, &conflict);
+        // Only connections that are already open refer to the right file.
         assert_eq!(is_same(&meanwhile), were_read.then_some(false));
         store.append(&[delivery(9, &[event(9, 1)])]).unwrap_err();
         std::fs::rename(&away, &file).unwrap();
-        let after = looked_with(&store, &key, &mut rows, &conflict);
-        // It may be that the writer has the index yet to open again.
+        let after = look_up_with(&store, &key, &mut rows, &conflict);
+        // The writer may not have reopened the index yet.
         assert_ne!(is_same(&after), Some(true));
         store
             .runtime
             .block_on(store.writer().check_files())
             .unwrap();
-        let after = looked_with(&store, &key, &mut rows, &conflict);
+        let after = look_up_with(&store, &key, &mut rows, &conflict);
         assert_eq!(is_same(&after), Some(false));
     }
 }

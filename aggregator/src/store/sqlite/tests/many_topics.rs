@@ -1,4 +1,4 @@
-//! The verification of a store with more topics than its cache has room for: the report does not depend on the cache.
+//! Verification of a store with more topics than fit into the cache: the report does not depend on the cache.
 
 use super::{
     harness::{Store, delivery},
@@ -11,11 +11,11 @@ use crate::store::{
 
 const TOPICS: u8 = 40;
 
-/// Events of each topic: enough for a mark along its chain.
+/// Events per topic: enough for a mark along its chain.
 const ROUNDS: u8 = 9;
 
-/// One event of each topic in turn, so that all other topics come between two events of one. Each event is repeated with
-/// the next one of its topic.
+/// One event of each topic in turn, so that events of all other topics lie between two events of one topic. Each event is
+/// repeated with the next one of its topic.
 fn messages() -> Vec<Delivery> {
     let rounds = (0..ROUNDS).flat_map(|round| (0..TOPICS).map(move |topic| (round, topic)));
     let arrivals = rounds.map(|(round, topic)| match round {
@@ -28,17 +28,17 @@ fn messages() -> Vec<Delivery> {
         .collect()
 }
 
-/// A closed store of these messages, changed by `sql`.
+/// A closed store with these messages, changed by `sql`.
 fn store(sql: &str) -> Store {
     let mut store = Store::new();
     store.meet(1, 1, 6);
     store.append(&messages()).unwrap();
     store.close();
-    store.aside().execute_batch(sql).unwrap();
+    store.raw_connection().execute_batch(sql).unwrap();
     store
 }
 
-/// The report with at most `cached` topics in memory.
+/// The report of a verification with at most `cached` topics in memory.
 fn report(store: &Store, cached: usize) -> Report {
     let stream = Some(stream());
     let verification =
@@ -84,8 +84,8 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         (
             "UPDATE topics SET digest = zeroblob(16) WHERE id IN (7, 20)",
             &[
-                "topic \"t6\": its events are not those that were stored, by their digest",
-                "topic \"t19\": its events are not those that were stored, by their digest",
+                "topic \"t6\": its events do not match the recorded digest",
+                "topic \"t19\": its events do not match the recorded digest",
             ],
         ),
         (
@@ -98,16 +98,18 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         ),
         (
             "UPDATE events SET previous = 59 WHERE sequence = 100",
-            &["event 100 names event 59 as the one before it in topic \"t19\", which is event 60"],
+            &[
+                "event 100 names event 59 as the previous one in topic \"t19\", but that is event 60",
+            ],
         ),
         (
             "UPDATE events SET topic_id = 21 WHERE sequence = 100",
             &[
                 "topic \"t19\": 8 events are stored, recorded 9",
                 "topic \"t20\": 10 events are stored, recorded 9",
-                "event 100 names event 60 as the one before it in topic \"t20\", which is event 61",
-                "event 101 names event 61 as the one before it in topic \"t20\", which is event 100",
-                "event 140 names event 100 as the one before it in topic \"t19\", which is event 60",
+                "event 100 names event 60 as the previous one in topic \"t20\", but that is event 61",
+                "event 101 names event 61 as the previous one in topic \"t20\", but that is event 100",
+                "event 140 names event 100 as the previous one in topic \"t19\", but that is event 60",
             ],
         ),
         (
@@ -120,21 +122,21 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         (
             "UPDATE topics SET received = 18 WHERE id IN (20, 7)",
             &[
-                "topic \"t6\": received 18 are not unique 9 + duplicates 8",
-                "topic \"t19\": received 18 are not unique 9 + duplicates 8",
+                "topic \"t6\": received 18 is not unique 9 + duplicates 8",
+                "topic \"t19\": received 18 is not unique 9 + duplicates 8",
             ],
         ),
         (
             "DELETE FROM topics WHERE id IN (20, 7); DELETE FROM events WHERE sequence = 360",
             &[
                 "topic \"t39\": 8 events are stored, recorded 9",
-                "9 events are of topic number 7, which is not there",
-                "9 events are of topic number 20, which is not there",
+                "9 events belong to topic number 7, which does not exist",
+                "9 events belong to topic number 20, which does not exist",
             ],
         ),
         (
             twice,
-            &["events 20 and 361 are one: \"0\" of topic \"t19\""],
+            &["events 20 and 361 have the same identity: \"0\" of topic \"t19\""],
         ),
     ] {
         let store = store(sql);
@@ -143,7 +145,8 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         let mut rest = found.as_str();
         for named in named {
             let at = rest.find(named);
-            let at = at.unwrap_or_else(|| panic!("{sql}: {named} is not in its place: {found}"));
+            let at =
+                at.unwrap_or_else(|| panic!("{sql}: {named} is missing or out of order: {found}"));
             rest = &rest[at + named.len()..];
         }
         for cached in [1, 7] {

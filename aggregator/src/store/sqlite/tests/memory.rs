@@ -1,4 +1,4 @@
-//! What the index has in memory: who sees an entry when, on its way from the writer into the tree.
+//! The in-memory part of the index: when an entry is visible on its way from the writer to the tree.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use crate::store::sqlite::dedup::{
 };
 
 #[test]
-fn what_came_in_after_an_answer_is_told_with_it() {
+fn entries_added_after_a_lookup_are_returned_with_it() {
     let store = Store::with(small());
     let folder = tempfile::tempdir().unwrap();
     let index = opened(&store, folder.path());
     let asked = [0, 1, 2].map(|events| {
         if events > 0 {
-            // Each seal takes its entry out of the table of recent ones.
+            // Each seal removes its entry from the table of recent entries.
             index.enter(table(events), events, Some(Seal::new(events)));
         }
         let looking = index.looking();
@@ -37,14 +37,14 @@ fn what_came_in_after_an_answer_is_told_with_it() {
     };
     assert_eq!(later(asked[0]), [1, 2, 3]);
     assert_eq!(later(asked[2]), [3]);
-    // Batches are asked about in their order, so what came before the newest one is forgotten.
+    // Batches are looked up in order, so entries from before the newest one are discarded.
     assert!(index.entered_after(asked[0]).is_none());
     assert_eq!(later(asked[2]), [3]);
     assert_eq!(later(index.looking().asked()), [0; 0]);
 }
 
 #[test]
-fn an_entry_is_found_while_it_goes_from_memory_into_the_tree() {
+fn an_entry_is_found_while_it_moves_from_memory_to_the_tree() {
     let store = Store::with(small());
     let folder = tempfile::tempdir().unwrap();
     let index = opened(&store, folder.path());
@@ -57,7 +57,7 @@ fn an_entry_is_found_while_it_goes_from_memory_into_the_tree() {
 }
 
 #[test]
-fn what_another_opening_of_the_index_said_is_not_believed() {
+fn a_lookup_in_an_earlier_instance_of_the_index_is_not_used() {
     let store = Store::with(small());
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [old, new] = folders
@@ -68,7 +68,7 @@ fn what_another_opening_of_the_index_said_is_not_believed() {
 }
 
 #[test]
-fn what_was_read_from_the_store_makes_older_answers_void() {
+fn entries_read_from_the_store_invalidate_older_lookups() {
     let store = Store::with(small());
     let folder = tempfile::tempdir().unwrap();
     let index = opened(&store, folder.path());
@@ -78,12 +78,12 @@ fn what_was_read_from_the_store_makes_older_answers_void() {
     assert_eq!(index.find(1).unwrap(), Some(entry(1)));
 }
 
-/// An index of its own beside the store's.
+/// An index separate from the store's.
 fn opened(store: &Store, folder: &Path) -> Index {
     recover(
         None,
         folder,
-        &store.aside(),
+        &store.raw_connection(),
         &Key([0; 16]),
         0,
         &store.options.index(),

@@ -1,4 +1,4 @@
-//! A store of schema version 1 is brought to the present one, whole, also when that is interrupted.
+//! A store of schema version 1 is migrated to the current version completely, also if the migration is interrupted.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::store::sqlite::{FILE, file::migrate};
 
-/// Fills tables of version 1 from a store of the present one.
+/// Fills tables of version 1 from a store of the current version.
 const COPY: &str = "
 INSERT INTO store SELECT only, store_id, hash_key, created_at FROM present.store;
 INSERT INTO counters SELECT only, received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered,
@@ -49,13 +49,13 @@ fn filled() -> (Store, Model) {
     (store, model)
 }
 
-/// Puts a store of version 1 with the same rows in its place.
+/// Replaces a store by one of version 1 with the same rows.
 fn to_version_1(store: &mut Store) -> Connection {
     store.close();
     std::fs::remove_dir_all(store.path().join("index")).unwrap();
     let present = store.path().join("present.db");
     std::fs::rename(store.path().join(FILE), &present).unwrap();
-    let old = store.aside();
+    let old = store.raw_connection();
     old.execute_batch(include_str!("version_1.sql")).unwrap();
     old.execute("ATTACH ?1 AS present", [present.to_str()])
         .unwrap();
@@ -66,7 +66,7 @@ fn to_version_1(store: &mut Store) -> Connection {
 
 /// Each table with the names, types and constraints of its columns.
 fn tables(store: &Store) -> BTreeMap<String, Vec<(String, String, bool, i64)>> {
-    let file = store.aside();
+    let file = store.raw_connection();
     let sql = "SELECT m.name, c.name, c.type, c.\"notnull\", c.pk FROM sqlite_schema m \
                JOIN pragma_table_info(m.name) c WHERE m.type IN ('table', 'index') ORDER BY m.name, c.cid";
     let mut statement = file.prepare(sql).unwrap();
@@ -83,7 +83,7 @@ fn tables(store: &Store) -> BTreeMap<String, Vec<(String, String, bool, i64)>> {
 }
 
 #[test]
-fn a_store_of_version_1_becomes_one_of_the_present_version() {
+fn a_store_of_version_1_is_migrated_to_the_current_version() {
     let (mut store, mut model) = filled();
     to_version_1(&mut store);
     store.reopen();
@@ -100,7 +100,7 @@ fn a_store_of_version_1_becomes_one_of_the_present_version() {
 }
 
 #[test]
-fn a_migration_that_was_killed_goes_on_where_it_was() {
+fn a_killed_migration_resumes_where_it_stopped() {
     for chunks in 0..4 {
         let (mut store, model) = filled();
         let mut file = to_version_1(&mut store);
@@ -116,7 +116,7 @@ fn a_migration_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_store_of_version_1_with_no_event_migrates_too() {
+fn an_empty_store_of_version_1_is_migrated() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     to_version_1(&mut store);
@@ -125,7 +125,7 @@ fn a_store_of_version_1_with_no_event_migrates_too() {
 }
 
 #[test]
-fn a_store_of_version_1_that_lacks_a_row_is_refused_and_kept() {
+fn a_store_of_version_1_that_lacks_a_row_is_refused_and_left_unchanged() {
     let (mut store, _) = filled();
     let file = to_version_1(&mut store);
     file.execute("DELETE FROM events WHERE sequence = 7", [])

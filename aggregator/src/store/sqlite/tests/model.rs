@@ -1,4 +1,4 @@
-//! The same bookkeeping, the plain way, and its comparison with the store's.
+//! A simple model of the store's bookkeeping, and its comparison with the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +14,7 @@ use crate::store::{
     },
 };
 
-/// The same bookkeeping, the plain way.
+/// A simple model of the store's bookkeeping.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     pub stored: BTreeMap<(u8, u8), u8>,
@@ -59,7 +59,7 @@ impl Model {
                         self.done.unique += 1;
                     }
                 }
-                // Noise, or an event of another topic than the subject's.
+                // Noise, or an event whose topic differs from the subject's.
                 _ => self.done.rejected += 1,
             }
         }
@@ -78,7 +78,7 @@ pub fn totals(store: &Store) -> Totals {
     }
 }
 
-/// Compares everything that the store shows with the model.
+/// Compares everything that the store returns with the model.
 pub fn check(store: &Store, model: &Model) {
     assert_eq!(totals(store), model.done);
     assert_eq!(
@@ -145,15 +145,18 @@ pub fn check(store: &Store, model: &Model) {
     assert_eq!(counted, expected);
     check_digests(store, model);
     check_chains(store, model);
-    let kept = |table| -> u64 {
+    let rows = |table| -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
-        store.aside().query_row(&sql, [], |row| row.get(0)).unwrap()
+        store
+            .raw_connection()
+            .query_row(&sql, [], |row| row.get(0))
+            .unwrap()
     };
-    assert_eq!(kept("rejected"), model.done.rejected);
-    assert_eq!(kept("conflicts"), model.done.conflicts);
+    assert_eq!(rows("rejected"), model.done.rejected);
+    assert_eq!(rows("conflicts"), model.done.conflicts);
 }
 
-/// Walks each topic from its newest event to its first, over several pages.
+/// Pages through each topic from its newest event to its first.
 fn check_chains(store: &Store, model: &Model) {
     for topic in model.topics.keys() {
         let mut shown = BTreeSet::new();
@@ -176,9 +179,9 @@ fn check_chains(store: &Store, model: &Model) {
     }
 }
 
-/// Makes the digest of each topic anew from what the model has stored.
+/// Recomputes the digest of each topic from the events in the model.
 fn check_digests(store: &Store, model: &Model) {
-    let file = store.aside();
+    let file = store.raw_connection();
     let key = file.query_row("SELECT hash_key FROM store", [], |row| row.get(0));
     let key = Key(key.unwrap());
     for topic in model.topics.keys() {

@@ -1,14 +1,14 @@
-//! Cases that have a name: incarnations, pages, times, files that are not what they were.
+//! Named cases: incarnations, pages, times, and files that have changed.
 
 use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::harness::{Failure, Store, break_writes, delivery, event, mend_writes};
+use super::harness::{Failure, Store, break_writes, delivery, event, repair_writes};
 use crate::store::{Bounds, StoreError, open, sqlite::FILE};
 
 #[test]
-fn an_incarnation_begins_when_the_stream_is_created_anew() {
+fn an_incarnation_begins_when_the_stream_is_recreated() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store
@@ -25,7 +25,7 @@ fn an_incarnation_begins_when_the_stream_is_created_anew() {
 }
 
 #[test]
-fn a_stream_that_is_met_again_is_known_again() {
+fn a_stream_that_is_met_again_is_recognized() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store
@@ -40,30 +40,30 @@ fn a_stream_that_is_met_again_is_known_again() {
 }
 
 #[test]
-fn numbers_that_are_given_out_again_are_applied_in_a_new_epoch() {
+fn reused_sequences_are_applied_in_a_new_epoch() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let old: Vec<_> = (1..=5)
         .map(|id| delivery(u64::from(id), &event(id)))
         .collect();
     store.append(&old).unwrap();
-    // The broker lost 4 and 5 and gives their numbers to others, later.
+    // The broker lost 4 and 5 and later assigns their sequences to other messages.
     let mut reused = delivery(4, &event(14));
     reused.time = 100;
     assert_eq!(store.append(&[reused.clone()]).unwrap().unique, 1);
-    // What was delivered before, from either life, is a redelivery.
+    // A message delivered before, in either incarnation, is a redelivery.
     let appended = store.append(&[old[2].clone(), reused]).unwrap();
     assert_eq!(appended.redelivered, 2);
     assert_eq!(store.stats().received, 6);
 }
 
 #[test]
-fn a_batch_that_ends_one_life_and_begins_another_leaves_both_on_disk() {
+fn a_batch_that_ends_one_incarnation_and_begins_another_stores_both() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let old = [delivery(1, &event(1)), delivery(3, &event(3))];
     store.append(&old).unwrap();
-    // 2 comes late and is of the first life; 3 is given out again.
+    // 2 arrives late and belongs to the first incarnation; 3 is reused.
     let late = delivery(2, &event(2));
     let mut reused = delivery(3, &event(13));
     reused.time = 100;
@@ -76,11 +76,11 @@ fn a_batch_that_ends_one_life_and_begins_another_leaves_both_on_disk() {
 }
 
 #[test]
-fn a_file_that_goes_away_is_not_replaced_by_an_empty_store() {
+fn a_file_that_disappears_is_not_replaced_by_an_empty_store() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store.append(&[delivery(1, &event(1))]).unwrap();
-    break_writes(&store.aside(), Failure::Middle);
+    break_writes(&store.raw_connection(), Failure::Middle);
     assert!(store.append(&[delivery(2, &event(2))]).is_err());
     let file = store.path().join(FILE);
     let away = store.path().join("away");
@@ -88,12 +88,12 @@ fn a_file_that_goes_away_is_not_replaced_by_an_empty_store() {
     assert!(store.append(&[delivery(2, &event(2))]).is_err());
     assert!(!file.exists());
     std::fs::rename(&away, &file).unwrap();
-    mend_writes(&store.aside());
+    repair_writes(&store.raw_connection());
     assert_eq!(store.append(&[delivery(2, &event(2))]).unwrap().unique, 1);
 }
 
 #[test]
-fn a_number_given_out_again_is_noticed_by_its_events_even_when_times_do_not_tell() {
+fn a_reused_sequence_is_detected_by_its_events_even_if_the_times_agree() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store
@@ -105,7 +105,7 @@ fn a_number_given_out_again_is_noticed_by_its_events_even_when_times_do_not_tell
 }
 
 #[test]
-fn a_tail_that_the_broker_lost_begins_a_new_epoch_when_it_is_met() {
+fn a_tail_lost_by_the_broker_begins_a_new_epoch_when_the_stream_is_met() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     let old: Vec<_> = (1..=5)
@@ -118,7 +118,7 @@ fn a_tail_that_the_broker_lost_begins_a_new_epoch_when_it_is_met() {
 }
 
 #[test]
-fn what_the_stream_lost_before_it_was_applied_is_missing_and_the_floor_passes_it() {
+fn messages_lost_before_they_were_applied_are_missing_and_the_floor_passes_them() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store
@@ -131,10 +131,10 @@ fn what_the_stream_lost_before_it_was_applied_is_missing_and_the_floor_passes_it
 }
 
 #[test]
-fn a_lock_that_another_process_holds_fails_the_write_and_nothing_else() {
+fn a_lock_held_by_another_process_fails_only_the_write() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
-    let mut other = store.aside();
+    let mut other = store.raw_connection();
     let lock = other
         .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
         .unwrap();
@@ -147,7 +147,7 @@ fn a_lock_that_another_process_holds_fails_the_write_and_nothing_else() {
 }
 
 #[test]
-fn times_never_decrease_though_the_clock_does() {
+fn times_never_decrease_even_if_the_clock_does() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store.now = 1_000;
@@ -196,5 +196,5 @@ fn a_later_schema_and_a_foreign_file_are_refused() {
         }
     };
     assert!(refused("PRAGMA user_version = 99").contains("version 99"));
-    assert!(refused("CREATE TABLE mine (x)").contains("this program did not make it"));
+    assert!(refused("CREATE TABLE mine (x)").contains("this program did not create it"));
 }

@@ -1,4 +1,4 @@
-//! What is said of a store that is being opened.
+//! The progress reported while a store is being opened.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::trial::Trial;
 use crate::store::sqlite::{dedup::index::Step, open_with};
 
 #[test]
-fn how_far_the_index_is_rebuilt_is_said_while_it_is() {
+fn progress_of_an_index_rebuild_is_reported() {
     let mut trial = Trial::new();
     trial.fill(0..30);
     trial.store.close();

@@ -1,17 +1,17 @@
-//! The store against the model: whatever is delivered, redelivered, failed and restarted.
+//! Property tests of the store against the model, with deliveries, redeliveries, failures and restarts.
 
 use proptest::prelude::*;
 
 use super::{
-    harness::{Arrival, Failure, Store, break_writes, delivery, mend_writes},
+    harness::{Arrival, Failure, Store, break_writes, delivery, repair_writes},
     model::{Model, check, totals},
 };
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Messages that follow each other, and how many of the ones before come again with them.
+    /// Consecutive messages, and how many of the preceding ones are redelivered with them.
     Append(Vec<Vec<Arrival>>, usize),
-    /// The same with a write that fails first.
+    /// The same, but the first write fails.
     Fail(Failure, Vec<Vec<Arrival>>),
     Restart,
 }
@@ -39,7 +39,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]
-    fn the_store_is_the_model_whatever_happens(steps in prop::collection::vec(step(), 1..12)) {
+    fn the_store_matches_the_model_after_any_steps(steps in prop::collection::vec(step(), 1..12)) {
         let mut store = Store::new();
         let mut model = Model::default();
         let mut sent: Vec<Vec<Arrival>> = Vec::new();
@@ -60,10 +60,10 @@ proptest! {
                     let before = totals(&store);
                     let batch: Vec<_> = messages.iter().zip(sent.len() as u64 + 1..)
                         .map(|(arrivals, sequence)| delivery(sequence, arrivals)).collect();
-                    break_writes(&store.aside(), failure);
+                    break_writes(&store.raw_connection(), failure);
                     prop_assert!(store.append(&batch).is_err());
                     prop_assert_eq!(totals(&store), before);
-                    mend_writes(&store.aside());
+                    repair_writes(&store.raw_connection());
                     for arrivals in messages {
                         sent.push(arrivals);
                         model.append(sent.len() as u64, &sent[sent.len() - 1]);

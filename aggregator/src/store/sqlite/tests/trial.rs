@@ -1,4 +1,4 @@
-//! A store with an index of small tables, the model, and what the stream has sent: and what is done to its files.
+//! A store with an index of small tables, the model, and the messages sent; and operations on the store's files.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::store::{
     sqlite::{FILE, INDEX_FOLDER, dedup::index::Step, options::Options},
 };
 
-/// Small, so that a few events fill a table, some dozens are merged, and what is remembered is forgotten often.
+/// Small sizes, so that a few events fill a table, a few dozen cause a merge, and memory is often discarded.
 pub fn small() -> Options {
     Options {
         table_entries: 5,
@@ -34,12 +34,12 @@ pub const THREAD_STEPS: [Step; 6] = [
     Step::Merged,
 ];
 
-/// The store, the model, and what the stream has sent.
+/// The store, the model, and the messages of the stream.
 pub struct Trial {
     pub store: Store,
     pub model: Model,
     pub sent: Vec<Vec<Arrival>>,
-    /// Damage may show itself at any later time, while this is set.
+    /// Whether files were damaged, which may be detected at any later time.
     pub is_damaged: bool,
 }
 
@@ -55,7 +55,7 @@ impl Trial {
         }
     }
 
-    /// Sends messages that follow those before.
+    /// Sends the next messages.
     pub fn send(&mut self, messages: Vec<Vec<Arrival>>) {
         let first = self.sent.len() as u64 + 1;
         let deliveries = (first..).zip(&messages);
@@ -69,7 +69,7 @@ impl Trial {
         self.append(&batch);
     }
 
-    /// Sends messages once; they may be refused.
+    /// Sends the next messages once; they may be refused.
     pub fn try_send(&mut self, messages: Vec<Vec<Arrival>>) {
         let first = self.sent.len() as u64 + 1;
         let deliveries = (first..).zip(&messages);
@@ -84,12 +84,12 @@ impl Trial {
         }
     }
 
-    /// Appends until it succeeds: what fails has changed nothing.
+    /// Appends a batch until it succeeds: a failed append changes nothing.
     pub fn append(&mut self, batch: &[Delivery]) -> Appended {
         for _ in 0..5 {
             match self.store.append(batch) {
                 Ok(appended) => return appended,
-                // A fault was met; a killed process does not meet it again.
+                // A fault was triggered; it does not occur again, as after a kill.
                 Err(StoreError::Index(_)) => self.store.options.faults.clear_all(),
                 Err(err) => panic!("{err}"),
             }
@@ -97,13 +97,13 @@ impl Trial {
         panic!("the store does not recover");
     }
 
-    /// Holds a thread at a step, once no table waits for it any more.
+    /// Holds a thread at a step, after all waiting tables have been sealed.
     pub fn hold(&self, step: Step) {
         self.store.settle();
         self.store.options.faults.hold(step);
     }
 
-    /// Many new events, each twice: within the batch, and what was sent long ago.
+    /// Sends many new events, each twice: within the batch, and with messages sent long ago.
     pub fn fill(&mut self, ids: std::ops::Range<u8>) {
         for id in ids {
             self.send(vec![event(id), event(id), event(id / 2)]);
@@ -132,7 +132,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Puts the database of a copy in the place of another, and leaves the index as it is.
+/// Replaces the database by that of a copy, and leaves the index unchanged.
 pub fn restore(from: &Path, to: &Path) {
     for end in ["", "-wal", "-shm"] {
         let name = format!("{FILE}{end}");
@@ -158,14 +158,14 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Changes one byte, or cuts the file there.
-pub fn damage(file: &Path, at: usize, is_cut: bool) {
+/// Changes one byte, or truncates the file there.
+pub fn damage(file: &Path, at: usize, is_truncated: bool) {
     let mut bytes = fs::read(file).unwrap();
     if bytes.is_empty() {
         return;
     }
     let at = at % bytes.len();
-    if is_cut {
+    if is_truncated {
         bytes.truncate(at);
     } else {
         bytes[at] ^= 0x55;

@@ -1,8 +1,8 @@
-//! The verification of stores that nobody damaged: whatever the store does itself is in order.
+//! Verification of undamaged stores: everything that the store does itself is consistent.
 
 use shared::stream::StreamState;
 
-use super::harness::{Arrival, Failure, Store, break_writes, delivery, mend_writes};
+use super::harness::{Arrival, Failure, Store, break_writes, delivery, repair_writes};
 use crate::store::{
     Bounds, Delivery,
     sqlite::{
@@ -11,9 +11,9 @@ use crate::store::{
     },
 };
 
-struct Nobody;
+struct NoProgress;
 
-impl Progress for Nobody {
+impl Progress for NoProgress {
     fn at(&self, _: &'static str, _: u64, _: u64) {}
 }
 
@@ -21,7 +21,7 @@ pub fn event(topic: u8, id: u8, content: u8) -> Arrival {
     Arrival::Event { topic, id, content }
 }
 
-/// Five events in two topics, two duplicates, of which one is a conflict, and two rejected arrivals.
+/// Messages with five events in two topics, two duplicates, of which one is a conflict, and two rejected arrivals.
 pub fn messages() -> Vec<Delivery> {
     vec![
         delivery(1, &[event(0, 1, 0), event(0, 2, 0)]),
@@ -33,7 +33,7 @@ pub fn messages() -> Vec<Delivery> {
     ]
 }
 
-/// They are applied, and the first four events are sealed in the dedup index.
+/// A store that has applied the messages; the first four events are sealed in the dedup index.
 pub fn store() -> Store {
     let mut store = Store::with(Options {
         table_entries: 4,
@@ -60,7 +60,7 @@ pub fn stream() -> StreamState {
 
 pub fn verify(store: &Store) -> Report {
     let verification = Verification::begin(store.path(), Access::Alone, None).unwrap();
-    verification.run(&Nobody).unwrap().report()
+    verification.run(&NoProgress).unwrap().report()
 }
 
 pub fn compare(store: &Store, messages: &[Delivery], acked: u64) -> Report {
@@ -69,14 +69,14 @@ pub fn compare(store: &Store, messages: &[Delivery], acked: u64) -> Report {
 }
 
 pub fn compare_with(verification: Verification, messages: &[Delivery], acked: u64) -> Report {
-    let verified = verification.run(&Nobody).unwrap();
+    let verified = verification.run(&NoProgress).unwrap();
     let mut retained = match verified.compare(acked) {
         Ok(retained) => retained,
         Err(report) => return report,
     };
     let mut windows = messages.chunks(2);
-    let broken = windows.find_map(|window| retained.take(window).err());
-    retained.finish(broken.as_ref().map(|err| err as _))
+    let failure = windows.find_map(|window| retained.take(window).err());
+    retained.finish(failure.as_ref().map(|err| err as _))
 }
 
 pub fn differences(report: &Report) -> String {
@@ -98,7 +98,7 @@ pub fn check<'a>(report: &'a Report, name: &str) -> &'a Check {
 }
 
 #[test]
-fn a_store_that_nobody_touched_is_consistent_in_every_check() {
+fn an_undamaged_store_is_consistent_in_every_check() {
     let mut store = store();
     store.close();
     let report = compare(&store, &messages(), 6);
@@ -114,7 +114,7 @@ fn a_store_that_nobody_touched_is_consistent_in_every_check() {
 }
 
 #[test]
-fn a_store_that_is_new_is_consistent() {
+fn a_new_store_is_consistent() {
     let mut store = Store::new();
     store.close();
     assert_eq!(differences(&verify(&store)), "");
@@ -123,22 +123,25 @@ fn a_store_that_is_new_is_consistent() {
 }
 
 #[test]
-fn a_damaged_file_is_a_difference_and_no_end() {
+fn a_damaged_file_is_reported_as_a_difference() {
     let mut store = store();
     store.close();
     let file = store.path().join(crate::store::sqlite::FILE);
     let root: usize = {
         let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'";
-        store.aside().query_row(sql, [], |row| row.get(0)).unwrap()
+        store
+            .raw_connection()
+            .query_row(sql, [], |row| row.get(0))
+            .unwrap()
     };
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[(root - 1) * 4096..][..4096].fill(0x55);
     std::fs::write(&file, bytes).unwrap();
-    // The last event is asked for with the record, so there may be no report at all.
+    // Reading the record includes the last event, so the verification may fail without a report.
     let Ok(verification) = Verification::begin(store.path(), Access::Alone, None) else {
         return;
     };
-    let report = verification.run(&Nobody).unwrap().report();
+    let report = verification.run(&NoProgress).unwrap().report();
     assert_eq!(check(&report, "SQLite file").verdict, Verdict::Differs);
     assert!(!report.is_consistent());
 }
@@ -147,7 +150,7 @@ fn a_damaged_file_is_a_difference_and_no_end() {
 fn a_running_store_is_verified_without_its_index() {
     let store = store();
     let verification = Verification::begin(store.path(), Access::InUse, Some(stream())).unwrap();
-    let verified = verification.run(&Nobody).unwrap();
+    let verified = verification.run(&NoProgress).unwrap();
     let mut retained = verified.compare(6).unwrap();
     retained.take(&messages()).unwrap();
     let report = retained.finish(None);
@@ -161,24 +164,24 @@ fn a_running_store_is_verified_without_its_index() {
 }
 
 #[test]
-fn events_that_come_after_the_beginning_are_not_counted() {
+fn events_stored_after_the_snapshot_are_not_counted() {
     let mut store = store();
     let verification = Verification::begin(store.path(), Access::InUse, None).unwrap();
     store
         .append(&[delivery(7, &[event(3, 1, 0), Arrival::Noise])])
         .unwrap();
-    let report = verification.run(&Nobody).unwrap().report();
+    let report = verification.run(&NoProgress).unwrap().report();
     assert_eq!(differences(&report), "");
     assert_eq!(check(&report, "events").found, Some(5));
 }
 
 #[test]
-fn messages_that_a_failed_write_left_behind_are_told_and_no_difference() {
+fn messages_left_unapplied_by_a_failed_write_are_noted_and_no_difference() {
     let mut store = store();
-    let file = store.aside();
+    let file = store.raw_connection();
     break_writes(&file, Failure::Middle);
     store.append(&[delivery(7, &[event(0, 7, 0)])]).unwrap_err();
-    mend_writes(&file);
+    repair_writes(&file);
     store.append(&[delivery(8, &[event(0, 8, 0)])]).unwrap();
     drop(file);
     store.close();
@@ -192,7 +195,7 @@ fn messages_that_a_failed_write_left_behind_are_told_and_no_difference() {
 }
 
 #[test]
-fn what_was_evicted_is_no_difference() {
+fn evicted_rows_are_no_difference() {
     let mut store = Store::with(Options {
         bounds: Bounds {
             rejected: 1,
@@ -211,7 +214,7 @@ fn what_was_evicted_is_no_difference() {
 }
 
 #[test]
-fn a_stream_that_was_trimmed_is_compared_as_far_as_it_goes() {
+fn a_trimmed_stream_is_compared_with_the_messages_it_still_has() {
     let mut store = store();
     store.close();
     let report = compare(&store, &messages()[3..], 6);
@@ -221,7 +224,7 @@ fn a_stream_that_was_trimmed_is_compared_as_far_as_it_goes() {
 }
 
 #[test]
-fn a_number_that_was_given_out_again_is_compared_with_its_own_epoch() {
+fn a_reused_sequence_is_compared_with_its_own_epoch() {
     let mut store = store();
     // The broker lost messages 5 and 6, and gives 5 out again.
     let again = Delivery {
@@ -241,10 +244,13 @@ fn a_number_that_was_given_out_again_is_compared_with_its_own_epoch() {
 }
 
 #[test]
-fn an_index_that_is_not_this_stores_is_made_anew_and_no_difference() {
+fn an_index_of_another_store_is_left_out_and_no_difference() {
     let mut store = store();
     store.close();
-    store.aside().execute_batch("DELETE FROM seals").unwrap();
+    store
+        .raw_connection()
+        .execute_batch("DELETE FROM seals")
+        .unwrap();
     let report = verify(&store);
     let index = check(&report, "dedup index");
     assert_eq!(index.verdict, Verdict::LeftOut);
@@ -256,7 +262,7 @@ fn an_index_that_is_not_this_stores_is_made_anew_and_no_difference() {
 }
 
 #[test]
-fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
+fn verification_changes_nothing_and_keeps_the_wal_left_by_a_kill() {
     let store = store();
     // The database and its WAL, as a kill leaves them.
     let killed = tempfile::tempdir().unwrap();
@@ -270,7 +276,7 @@ fn nothing_is_changed_and_a_wal_that_a_kill_left_stays() {
     let before = contents();
     assert!(!before[1].is_empty());
     let verification = Verification::begin(killed.path(), Access::Alone, None).unwrap();
-    let report = verification.run(&Nobody).unwrap().report();
+    let report = verification.run(&NoProgress).unwrap().report();
     assert_eq!(differences(&report), "");
     assert!(contents() == before);
     let mut names: Vec<_> = std::fs::read_dir(killed.path())

@@ -1,4 +1,4 @@
-//! The WAL stays within its bound whoever reads.
+//! The WAL stays within its bound under any reads.
 
 use std::sync::{
     Arc,
@@ -28,7 +28,7 @@ fn wal(store: &Store) -> u64 {
     wal.metadata().unwrap().len()
 }
 
-/// Commits messages, each in a transaction of its own, and tells the largest WAL that there was.
+/// Commits messages, each in a transaction of its own, and returns the largest size of the WAL.
 fn commit(store: &mut Store, sequences: std::ops::Range<u64>) -> u64 {
     let mut largest = 0;
     for sequence in sequences {
@@ -40,7 +40,7 @@ fn commit(store: &mut Store, sequences: std::ops::Range<u64>) -> u64 {
 }
 
 #[test]
-fn reads_that_overlap_keep_the_wal_below_twice_its_bound_and_none_is_refused() {
+fn overlapping_reads_keep_the_wal_below_twice_its_bound_and_none_fails() {
     let mut store = bounded();
     commit(&mut store, 1..50);
     let (stop, pages) = (
@@ -54,22 +54,22 @@ fn reads_that_overlap_keep_the_wal_below_twice_its_bound_and_none_is_refused() {
             Arc::clone(&pages),
         );
         store.runtime.spawn(async move {
-            let question = Arc::new(EventQuery {
+            let query = Arc::new(EventQuery {
                 filter: Filter {
                     contains: Some("zzz".to_owned()),
                     ..Filter::default()
                 },
                 ..EventQuery::default()
             });
-            let extent = PageBounds {
+            let bounds = PageBounds {
                 from: None,
                 last: i64::MAX,
                 limit: 10,
             };
             while !stop.load(Ordering::Relaxed) {
-                let scan = reader.scan(&question).await;
+                let scan = reader.scan(&query).await;
                 reader
-                    .events(Arc::clone(&question), extent, scan, Vec::new())
+                    .events(Arc::clone(&query), bounds, scan, Vec::new())
                     .await
                     .unwrap();
                 reader.stats(10).await.unwrap();
@@ -78,7 +78,7 @@ fn reads_that_overlap_keep_the_wal_below_twice_its_bound_and_none_is_refused() {
         })
     };
     let readers: Vec<_> = (0..8).map(|_| reading()).collect();
-    // So much is written that the WAL would have ten times its bound.
+    // Without resets, the WAL would reach ten times its bound.
     let largest = commit(&mut store, 50..450);
     stop.store(true, Ordering::Relaxed);
     for reader in readers {
@@ -93,18 +93,18 @@ fn reads_that_overlap_keep_the_wal_below_twice_its_bound_and_none_is_refused() {
 }
 
 #[test]
-fn a_reader_of_another_program_holds_the_wal_and_never_ingest() {
+fn a_reader_in_another_process_holds_the_wal_but_never_blocks_ingest() {
     let mut store = bounded();
     commit(&mut store, 1..10);
-    let outside = store.aside();
-    outside
+    let other = store.raw_connection();
+    other
         .execute_batch("BEGIN; SELECT count(*) FROM events;")
         .unwrap();
     let held = commit(&mut store, 10..200);
     assert!(held > 2 * BOUND, "it cannot be reset: {held}");
-    assert_eq!(store.page(None, None, 5).events.len(), 5, "reads go on");
-    outside.execute_batch("END").unwrap();
-    drop(outside);
+    assert_eq!(store.page(None, None, 5).events.len(), 5, "reads continue");
+    other.execute_batch("END").unwrap();
+    drop(other);
     commit(&mut store, 200..260);
     assert!(
         wal(&store) < 2 * BOUND,

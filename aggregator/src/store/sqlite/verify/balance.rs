@@ -1,14 +1,14 @@
-//! The sums: what is recorded must add up by itself, and with the rows that are kept for people.
+//! Checks of sums: the recorded counters must agree with each other and with the rows kept for review.
 
 use super::{
-    place::TemporaryError,
     report::{Check, Report},
-    snapshot::{KeptRows, Snapshot},
+    snapshot::{ReviewRows, Snapshot},
+    temporary::TemporaryError,
     topics::Topics,
 };
 use crate::store::sqlite::writer::state::Kept;
 
-/// Adds the checks that need nothing but the record.
+/// Adds the checks that need only the record.
 pub(super) fn check(
     snapshot: &Snapshot,
     topics: &mut Topics,
@@ -20,13 +20,13 @@ pub(super) fn check(
     received.compare(counters.received, sum);
     report.add(received);
     report.add(by_topic(snapshot, topics)?);
-    report.add(kept(
+    report.add(review_rows(
         "rejected rows and evicted",
         counters.rejected,
         counters.rejected_kept,
         snapshot.rejected,
     ));
-    report.add(kept(
+    report.add(review_rows(
         "conflict rows and evicted",
         counters.conflicts,
         counters.conflicts_kept,
@@ -45,7 +45,7 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
         if topic.received != topic.unique + topic.duplicates {
             check.differs(|| {
                 format!(
-                    "topic {:?}: received {} are not unique {} + duplicates {}",
+                    "topic {:?}: received {} is not unique {} + duplicates {}",
                     topic.name, topic.received, topic.unique, topic.duplicates
                 )
             });
@@ -67,7 +67,7 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
     if counters.conflicts > counters.duplicate_dropped {
         check.differs(|| {
             format!(
-                "{} conflicts are more than the {} duplicates of which they are a part",
+                "there are {} conflicts, more than the {} duplicates, which include them",
                 counters.conflicts, counters.duplicate_dropped
             )
         });
@@ -75,7 +75,7 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
     Ok(check)
 }
 
-fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Check {
+fn review_rows(name: &'static str, counted: u64, recorded: Kept, rows: ReviewRows) -> Check {
     let mut check = Check::equal(name, counted, rows.rows + recorded.evicted);
     if rows.bytes != recorded.bytes {
         check.differs(|| {
@@ -88,7 +88,7 @@ fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Che
     if rows.rows > 0 && rows.latest != counted {
         check.differs(|| {
             format!(
-                "{name}: the latest row has number {}, of {counted} counted",
+                "{name}: the latest row has id {}, but {counted} are counted",
                 rows.latest
             )
         });
@@ -97,7 +97,7 @@ fn kept(name: &'static str, counted: u64, recorded: Kept, rows: KeptRows) -> Che
         let count = rows.stray;
         check.differs(|| {
             format!(
-                "{name}: {count} rows are of messages that are not applied, row {first} is the first"
+                "{name}: {count} rows belong to messages that are not applied; the first is row {first}"
             )
         });
     }

@@ -1,10 +1,11 @@
-//! The fingerprints of all events, sorted, in little memory: whether an identity is stored twice, whether the dedup index
-//! has exactly these, and where an identity is stored.
+//! Sorts the fingerprints of all events in bounded memory. The order serves to detect identities that are stored twice, to
+//! compare the dedup index, and to find the event with an identity.
 //!
-//! They are written to temporary files by their first byte while the events are read, then sorted file by file. A file
-//! with more of them than are sorted at once is first split by the next byte, so that memory does not grow with the store.
-//! This takes 32 bytes of room for each event in the directory for temporary files, and reads the events once; passes over
-//! them for as many fingerprints as memory holds would take no room, and read everything again for each pass.
+//! While the events are read, their fingerprints are written to temporary files by first byte; then each file is sorted. A
+//! file with more records than are sorted in memory is first split by the next byte, so memory does not grow with the
+//! store. This takes 32 bytes per event in the directory for temporary files, and reads the events once. The alternative,
+//! several passes that each handle as many fingerprints as fit into memory, would take no disk space but read
+//! everything in each pass.
 
 use std::{
     fs::File,
@@ -12,29 +13,31 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::place::{Place, TemporaryError};
+use super::temporary::{TemporaryDirectory, TemporaryError};
 
 /// Files, one for each value of a byte.
 const FILES: usize = 256;
 
-/// Bytes gathered before they are written; the files' buffers are 16 MiB in all.
-const GATHERED: usize = 64 * 1024;
+/// Bytes buffered per file before they are written; all buffers together take 16 MiB.
+const BUFFER: usize = 64 * 1024;
 
-/// Records that are sorted at once: 32 MiB.
+/// Records sorted in memory: 32 MiB.
 const SORTED: usize = 1024 * 1024;
 
-/// Bytes of an identity that files are split by, at most. More of them are equal only where an identity is stored often.
+/// The maximum number of leading bytes of an identity by which files are split. More records agree in them only if one
+/// identity is stored many times.
 const SPLITS: usize = 4;
 
-/// Records of one read: 4 KiB.
+/// Records per read: 4 KiB.
 const BLOCK: usize = 128;
 
+/// Bytes of an encoded record.
 const RECORD: usize = 32;
 
-/// Beginnings of identities whose places are remembered when they are sorted.
+/// The number of prefixes of identities (16 bits) whose first record is remembered.
 const PREFIXES: usize = 1 << 16;
 
-/// What is known of an event.
+/// The fingerprint of an event and its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Record {
     pub identity: u128,
@@ -42,13 +45,13 @@ pub(super) struct Record {
     pub content: u64,
 }
 
-/// Records as they come.
+/// Records in order of arrival.
 #[derive(Debug)]
 pub(super) struct Unsorted {
-    place: Place,
-    /// The byte of the identity by which they are parted.
+    directory: TemporaryDirectory,
+    /// The byte of the identity by which the records are partitioned.
     byte: usize,
-    /// How many are sorted at once.
+    /// The maximum number of records sorted in memory.
     most: usize,
     parts: Vec<Part>,
 }
@@ -56,28 +59,28 @@ pub(super) struct Unsorted {
 #[derive(Debug, Default)]
 struct Part {
     records: usize,
-    gathered: Vec<u8>,
+    buffer: Vec<u8>,
     file: Option<File>,
 }
 
-/// Records in the order of their identities, for looking up.
+/// Records in order of identity, for lookups.
 #[derive(Debug)]
 pub(super) struct Sorted {
-    place: Place,
+    directory: TemporaryDirectory,
     file: File,
-    /// For each beginning of an identity the number of the first record with it, or with a later one.
+    /// For each prefix of an identity, the index of the first record with this or a later prefix.
     firsts: Vec<u64>,
     records: u64,
 }
 
 impl Unsorted {
-    pub fn new(place: Place) -> Self {
-        Self::parted(place, 0, SORTED)
+    pub fn new(directory: TemporaryDirectory) -> Self {
+        Self::partitioned(directory, 0, SORTED)
     }
 
-    fn parted(place: Place, byte: usize, most: usize) -> Self {
+    fn partitioned(directory: TemporaryDirectory, byte: usize, most: usize) -> Self {
         Self {
-            place,
+            directory,
             byte,
             most,
             parts: (0..FILES).map(|_| Part::default()).collect(),
@@ -88,40 +91,40 @@ impl Unsorted {
         let bytes = record.encode();
         let part = &mut self.parts[usize::from(bytes[self.byte])];
         part.records += 1;
-        part.gathered.extend_from_slice(&bytes);
-        if part.gathered.len() < GATHERED {
+        part.buffer.extend_from_slice(&bytes);
+        if part.buffer.len() < BUFFER {
             return Ok(());
         }
         let file = match &mut part.file {
             Some(file) => file,
-            none => none.insert(self.place.file()?),
+            none => none.insert(self.directory.file()?),
         };
-        file.write_all(&part.gathered)
-            .map_err(self.place.failed())?;
-        part.gathered.clear();
+        file.write_all(&part.buffer)
+            .map_err(self.directory.failed())?;
+        part.buffer.clear();
         Ok(())
     }
 
-    /// Hands on all of them in order, a part at a time. Records of one identity are always in one part.
+    /// Passes all records to `each` in order, one part at a time. Records with the same identity are always in the same part.
     pub fn in_order<E: From<TemporaryError>>(
         self,
         mut each: impl FnMut(&[Record]) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.hand_on(&mut each)
+        self.pass_parts(&mut each)
     }
 
-    fn hand_on<E: From<TemporaryError>>(
+    fn pass_parts<E: From<TemporaryError>>(
         self,
         each: &mut dyn FnMut(&[Record]) -> Result<(), E>,
     ) -> Result<(), E> {
         for part in self.parts {
             if part.records > self.most && self.byte + 1 < SPLITS {
-                let mut split = Self::parted(self.place.clone(), self.byte + 1, self.most);
-                part.read(&self.place, |record| split.push(record))?;
-                split.hand_on(each)?;
+                let mut split = Self::partitioned(self.directory.clone(), self.byte + 1, self.most);
+                part.read(&self.directory, |record| split.push(record))?;
+                split.pass_parts(each)?;
             } else {
                 let mut records = Vec::with_capacity(part.records);
-                part.read(&self.place, |record| {
+                part.read(&self.directory, |record| {
                     records.push(record);
                     Ok(())
                 })?;
@@ -134,20 +137,20 @@ impl Unsorted {
 }
 
 impl Part {
-    /// Reads it once; its file is gone then.
+    /// Reads the records and deletes the file.
     fn read(
         self,
-        place: &Place,
+        directory: &TemporaryDirectory,
         mut each: impl FnMut(Record) -> Result<(), TemporaryError>,
     ) -> Result<(), TemporaryError> {
         if let Some(mut file) = self.file {
-            file.rewind().map_err(place.failed())?;
-            let mut bytes = vec![0; GATHERED];
-            // It was written in whole pieces, of which each has whole records.
-            let mut left = self.records * RECORD - self.gathered.len();
+            file.rewind().map_err(directory.failed())?;
+            let mut bytes = vec![0; BUFFER];
+            // The file was written in buffers of whole records.
+            let mut left = self.records * RECORD - self.buffer.len();
             while left > 0 {
-                let bytes = &mut bytes[..left.min(GATHERED)];
-                file.read_exact(bytes).map_err(place.failed())?;
+                let bytes = &mut bytes[..left.min(BUFFER)];
+                file.read_exact(bytes).map_err(directory.failed())?;
                 left -= bytes.len();
                 bytes
                     .chunks_exact(RECORD)
@@ -155,25 +158,25 @@ impl Part {
                     .try_for_each(&mut each)?;
             }
         }
-        let rest = self.gathered.chunks_exact(RECORD);
+        let rest = self.buffer.chunks_exact(RECORD);
         rest.map(Record::decode).try_for_each(each)
     }
 }
 
 impl Sorted {
-    pub fn new(place: Place) -> Result<Self, TemporaryError> {
+    pub fn new(directory: TemporaryDirectory) -> Result<Self, TemporaryError> {
         Ok(Self {
-            file: place.file()?,
-            place,
+            file: directory.file()?,
+            directory,
             firsts: Vec::with_capacity(PREFIXES),
             records: 0,
         })
     }
 
-    /// Adds records that come after all that are there.
+    /// Appends records, which must not be less than those already present.
     pub fn extend(&mut self, records: &[Record]) -> Result<(), TemporaryError> {
-        for records in records.chunks(GATHERED / RECORD) {
-            let mut bytes = Vec::with_capacity(GATHERED);
+        for records in records.chunks(BUFFER / RECORD) {
+            let mut bytes = Vec::with_capacity(BUFFER);
             for record in records {
                 let prefix = prefix(record.identity);
                 while self.firsts.len() <= prefix {
@@ -182,17 +185,19 @@ impl Sorted {
                 self.records += 1;
                 bytes.extend_from_slice(&record.encode());
             }
-            self.file.write_all(&bytes).map_err(self.place.failed())?;
+            self.file
+                .write_all(&bytes)
+                .map_err(self.directory.failed())?;
         }
         Ok(())
     }
 
-    /// All records of an identity.
+    /// All records with an identity.
     pub fn find(&self, identity: u128) -> Result<Vec<Record>, TemporaryError> {
         let first = |prefix| self.firsts.get(prefix).copied().unwrap_or(self.records);
         let prefix = prefix(identity);
         let (mut low, mut high) = (first(prefix), first(prefix + 1));
-        // What is before `low` is less; what is from `high` on is not.
+        // Records before `low` are less than `identity`; records from `high` on are not.
         while high - low > BLOCK as u64 {
             let middle = u64::midpoint(low, high);
             let record = self.read(middle, 1)?.next();
@@ -217,14 +222,14 @@ impl Sorted {
         Ok(found)
     }
 
-    /// So many records at most.
+    /// Reads at most `most` records starting at index `from`.
     fn read(&self, from: u64, most: usize) -> Result<impl Iterator<Item = Record>, TemporaryError> {
         let left = usize::try_from(self.records - from).unwrap_or(usize::MAX);
         let mut bytes = [0; BLOCK * RECORD];
         let count = most.min(left);
         self.file
             .read_exact_at(&mut bytes[..count * RECORD], from * RECORD as u64)
-            .map_err(self.place.failed())?;
+            .map_err(self.directory.failed())?;
         Ok((0..count).map(move |at| Record::decode(&bytes[at * RECORD..])))
     }
 }
@@ -264,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// Distinct numbers in every part of the range, and some of them often.
+    /// Records with distinct identities all over the range, and some identities that repeat.
     fn records(count: u64) -> Vec<Record> {
         let identity =
             |n: u64| u128::from(n).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
@@ -276,15 +281,15 @@ mod tests {
         (1..=count).map(record).collect()
     }
 
-    fn place() -> Place {
-        Place::choose(Some(std::env::temp_dir()), Path::new(""))
+    fn directory() -> TemporaryDirectory {
+        TemporaryDirectory::choose(Some(std::env::temp_dir()), Path::new(""))
     }
 
     #[test]
-    fn they_come_back_in_order_from_memory_and_from_files() {
+    fn records_are_returned_in_order_from_memory_and_from_files() {
         for count in [0, 1, 1_000, 600_000] {
             let mut expected = records(count);
-            let mut unsorted = Unsorted::new(place());
+            let mut unsorted = Unsorted::new(directory());
             for record in &expected {
                 unsorted.push(*record).unwrap();
             }
@@ -300,10 +305,10 @@ mod tests {
     }
 
     #[test]
-    fn each_is_found_however_many_share_an_identity_and_others_are_not() {
+    fn all_records_of_an_identity_are_found_and_no_others() {
         let mut all = records(2_000);
         all.sort_unstable();
-        let mut sorted = Sorted::new(place()).unwrap();
+        let mut sorted = Sorted::new(directory()).unwrap();
         for part in all.chunks(300) {
             sorted.extend(part).unwrap();
         }
@@ -316,14 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn no_more_are_sorted_at_once_than_memory_is_given_however_many_there_are() {
+    fn parts_stay_within_the_memory_limit_for_any_number_of_records() {
         let most = 100;
         for count in [1_000, 100_000] {
             let mut expected: Vec<_> = records(count)
                 .into_iter()
                 .filter(|record| record.sequence % 5 != 0)
                 .collect();
-            let mut unsorted = Unsorted::parted(place(), 0, most);
+            let mut unsorted = Unsorted::partitioned(directory(), 0, most);
             for record in &expected {
                 unsorted.push(*record).unwrap();
             }

@@ -1,4 +1,4 @@
-//! Identities: none is stored twice, and the dedup index has exactly those of the events.
+//! Checks of identities: none is stored twice, and the dedup index contains exactly those of the events.
 
 use std::iter::Peekable;
 
@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension};
 use super::{VerifyError, fingerprints::Record, report::Check, topics::Topics};
 use crate::store::sqlite::dedup::index::{Audit, Entry, IndexError};
 
-/// Whether an identity is stored twice. Is given the records in order.
-pub(super) struct Twice<'a> {
+/// Checks that no identity is stored twice. Takes the records in order.
+pub(super) struct Uniqueness<'a> {
     connection: &'a Connection,
     topics: &'a mut Topics,
     last: Option<Record>,
@@ -17,7 +17,7 @@ pub(super) struct Twice<'a> {
     check: Check,
 }
 
-impl<'a> Twice<'a> {
+impl<'a> Uniqueness<'a> {
     pub fn new(connection: &'a Connection, topics: &'a mut Topics) -> Self {
         Self {
             connection,
@@ -29,7 +29,7 @@ impl<'a> Twice<'a> {
         }
     }
 
-    /// Takes in the next one.
+    /// Takes the next record.
     pub fn record(&mut self, record: Record) -> Result<(), VerifyError> {
         self.events += 1;
         let before = self.last.replace(record);
@@ -38,7 +38,7 @@ impl<'a> Twice<'a> {
             return Ok(());
         };
         let (one, other) = (self.identity(before)?, self.identity(record)?);
-        // Two identities with one fingerprint are no difference.
+        // Two different identities may have the same fingerprint.
         if one != other {
             self.identities += 1;
             return Ok(());
@@ -47,7 +47,7 @@ impl<'a> Twice<'a> {
             let topic = self.topics.get(topic)?.label(topic);
             let (before, sequence) = (before.sequence, record.sequence);
             self.check.differs(|| {
-                format!("events {before} and {sequence} are one: {event_id:?} of topic {topic}")
+                format!("events {before} and {sequence} have the same identity: {event_id:?} of topic {topic}")
             });
         }
         Ok(())
@@ -68,19 +68,19 @@ impl<'a> Twice<'a> {
 
 type Entries = Box<dyn Iterator<Item = Result<(u128, Entry), IndexError>>>;
 
-/// The dedup index against the events, both ways: both come in the order of their fingerprints.
-pub(super) struct Indexed {
+/// Compares the dedup index with the events in both directions. Both arrive in order of their fingerprints.
+pub(super) struct IndexComparison {
     entries: Peekable<Entries>,
     reach: i64,
     last: Option<u128>,
     wanted: u64,
     found: u64,
-    /// Why it cannot be read any further.
+    /// Why the index cannot be read further.
     damage: Option<IndexError>,
     check: Check,
 }
 
-impl Indexed {
+impl IndexComparison {
     pub fn new(audit: &Audit) -> Self {
         let entries: Entries = Box::new(audit.entries());
         Self {
@@ -94,16 +94,16 @@ impl Indexed {
         }
     }
 
-    /// Takes in the next event.
+    /// Takes the record of the next event.
     pub fn record(&mut self, record: Record) {
-        // One that is stored twice is told elsewhere.
+        // `Uniqueness` reports identities that are stored twice.
         if self.last.replace(record.identity) == Some(record.identity) {
             return;
         }
         while let Some(entry) = self.next_if(|identity| identity < record.identity) {
             self.stray(entry);
         }
-        // What is not sealed yet is read again at every start.
+        // Events that are not sealed yet are read again at every start.
         let is_sealed = record.sequence <= self.reach;
         self.wanted += u64::from(is_sealed);
         let sequence = record.sequence;
@@ -118,7 +118,7 @@ impl Indexed {
             }),
             Some(entry) if entry.content != record.content => check.differs(|| {
                 format!(
-                    "event {sequence} has another timestamp, source or payload than the dedup index has of it"
+                    "the timestamp, source or payload of event {sequence} does not match the dedup index"
                 )
             }),
             None | Some(_) => {}
@@ -157,8 +157,9 @@ impl Indexed {
             self.stray(entry);
         }
         if let Some(err) = self.damage {
-            self.check
-                .leave_out(format!("{err}; it is made anew when it is met"));
+            self.check.leave_out(format!(
+                "{err}; the aggregator rebuilds the index when it finds the damage"
+            ));
         } else {
             self.check.show(self.wanted, self.found);
         }
@@ -166,5 +167,5 @@ impl Indexed {
     }
 }
 
-/// The check's name, also where it is left out.
+/// The name of the check of the index, also when it is left out.
 pub(super) const INDEX: &str = "dedup index, both ways";

@@ -1,4 +1,4 @@
-//! The SQLite file itself.
+//! The integrity check of SQLite.
 
 use std::path::Path;
 
@@ -7,39 +7,39 @@ use rusqlite::Connection;
 use super::{open, report::Check};
 use crate::store::StoreError;
 
-/// Problems that are asked for.
+/// The maximum number of problems that SQLite reports.
 const MOST: usize = 20;
 
 const NAME: &str = "SQLite file";
 
-/// The whole file, on a connection of its own, so that it takes place beside the reading of the events.
+/// Checks the whole file on a connection of its own, so that it runs concurrently with the scan of the events.
 pub(super) fn whole(file: &Path) -> Check {
     let mut check = Check::new(NAME);
-    let asked = open(file).and_then(|connection| {
-        ask(
+    let result = open(file).and_then(|connection| {
+        run(
             &connection,
             &format!("PRAGMA integrity_check({MOST})"),
             &mut check,
         )
     });
-    finish(check, asked)
+    finish(check, result)
 }
 
-/// All tables but the events: to look at those in one piece would keep a running store from starting its WAL anew. They
-/// are read in full anyhow, in short reads.
+/// Checks all tables except the events: one long check of those would keep a running store from restarting its WAL. The
+/// events are read in full anyway, in short transactions.
 pub(super) fn without_events(connection: &Connection) -> Check {
     let mut check = Check::new(NAME);
-    let asked = tables(connection).and_then(|tables| {
+    let result = tables(connection).and_then(|tables| {
         for table in tables {
             let sql = format!("PRAGMA integrity_check({table})");
-            ask(connection, &sql, &mut check)?;
+            run(connection, &sql, &mut check)?;
         }
         Ok(())
     });
     check.note(
-        "the store is in use, so its tables are looked at one by one, and the events by reading them",
+        "the store is in use, so its tables are checked one at a time, and the events by reading them",
     );
-    finish(check, asked)
+    finish(check, result)
 }
 
 fn tables(connection: &Connection) -> Result<Vec<String>, StoreError> {
@@ -49,21 +49,21 @@ fn tables(connection: &Connection) -> Result<Vec<String>, StoreError> {
     Ok(names.collect::<Result<_, _>>()?)
 }
 
-fn ask(connection: &Connection, sql: &str, check: &mut Check) -> Result<(), StoreError> {
+fn run(connection: &Connection, sql: &str, check: &mut Check) -> Result<(), StoreError> {
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let line: String = row.get(0)?;
         if line != "ok" {
-            check.differs(|| format!("SQLite says: {line}"));
+            check.differs(|| format!("SQLite reports: {line}"));
         }
     }
     Ok(())
 }
 
-fn finish(mut check: Check, asked: Result<(), StoreError>) -> Check {
-    if let Err(err) = asked {
-        check.differs(|| format!("SQLite cannot look: {err}"));
+fn finish(mut check: Check, result: Result<(), StoreError>) -> Check {
+    if let Err(err) = result {
+        check.differs(|| format!("the integrity check failed: {err}"));
     }
     check
 }

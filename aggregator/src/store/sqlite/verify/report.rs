@@ -1,42 +1,42 @@
-//! What a verification found: its checks, each with a verdict, and the first differences by name.
+//! The result of a verification: its checks, each with a verdict and its first differences.
 
 use serde::Serialize;
 
-/// Differences of one check that are named; the others are counted.
+/// Differences described per check; further ones are only counted.
 const NAMED: usize = 5;
 
 /// How a check ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// All is as it must be.
+    /// The check passed.
     Ok,
-    /// Something is not as it must be, or could not be read.
+    /// Something differs or could not be read.
     Differs,
-    /// It was not looked at; the note says why.
+    /// The check was not made; the note says why.
     LeftOut,
 }
 
-/// One thing that must hold.
+/// A condition that must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What it is about, for people and programs.
+    /// The name, for people and programs.
     pub name: &'static str,
-    /// How it ended.
+    /// The outcome.
     pub verdict: Verdict,
-    /// As it was recorded, where that is a number.
+    /// The recorded number, if the check compares numbers.
     pub expected: Option<u64>,
-    /// As it was counted anew.
+    /// The recounted number.
     pub found: Option<u64>,
-    /// How many differences there are.
+    /// The number of differences.
     pub differences: u64,
-    /// The first of them, in sentences.
+    /// Descriptions of the first differences.
     pub named: Vec<String>,
-    /// What is to be known beside, in sentences: nothing of it is a difference.
+    /// Additional remarks, none of which is a difference.
     pub notes: Vec<String>,
 }
 
-/// All checks, in the order in which they are shown.
+/// All checks, in the order of display.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// The checks.
@@ -44,7 +44,7 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether nothing differs.
+    /// Whether no check found a difference.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
         let mut checks = self.checks.iter();
@@ -58,7 +58,7 @@ impl Report {
 }
 
 impl Check {
-    /// In order, until something is found.
+    /// A check that passes unless a difference is added.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl Check {
         }
     }
 
-    /// A check of two numbers that must be the same.
+    /// A check of two numbers that must be equal.
     #[must_use]
     pub fn equal(name: &'static str, expected: u64, found: u64) -> Self {
         let mut check = Self::new(name);
@@ -88,7 +88,7 @@ impl Check {
         check
     }
 
-    /// Shows two numbers, which must be the same.
+    /// Sets the two numbers, and adds a difference if they are not equal.
     pub fn compare(&mut self, expected: u64, found: u64) {
         self.show(expected, found);
         if expected != found {
@@ -97,13 +97,13 @@ impl Check {
         }
     }
 
-    /// Shows two numbers, whose difference is named elsewhere.
+    /// Sets the two numbers without comparing them; their difference is described elsewhere.
     pub fn show(&mut self, expected: u64, found: u64) {
         self.expected = Some(expected);
         self.found = Some(found);
     }
 
-    /// Notes a difference; the sentence is made only where it is among the first.
+    /// Adds a difference. `what` is called only if the difference is among the first, which are described.
     pub fn differs(&mut self, what: impl FnOnce() -> String) {
         self.verdict = Verdict::Differs;
         self.differences += 1;
@@ -112,12 +112,12 @@ impl Check {
         }
     }
 
-    /// Says something that is no difference.
+    /// Adds a remark that is not a difference.
     pub fn note(&mut self, what: impl Into<String>) {
         self.notes.push(what.into());
     }
 
-    /// Says that it is not looked at, unless something was found already.
+    /// Adds a note on why the check is incomplete, and sets the verdict to left out unless a difference was found.
     pub fn leave_out(&mut self, why: impl Into<String>) {
         if self.verdict == Verdict::Ok {
             self.verdict = Verdict::LeftOut;

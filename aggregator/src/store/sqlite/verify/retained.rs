@@ -1,6 +1,9 @@
-//! The messages that the stream still has, against the store: every event of an applied message is stored, as it came,
-//! by this message or by an earlier one, or is kept as rejected; and every row is of the message that it names.
+//! Compares the messages that the stream still has with the store. Every event of an applied message must be stored as
+//! received, from this message or an earlier one, or be kept as rejected; and every row must originate from the message
+//! that it names.
 
+pub(super) mod bits;
+mod recount;
 mod rejected;
 mod stored;
 
@@ -12,27 +15,26 @@ use shared::{
     message::{Reason, Rejection},
 };
 
-use self::{rejected::RejectedRow, stored::Stored};
+use self::{bits::Bits, recount::Recount, rejected::RejectedRow, stored::StoredRow};
 use super::{
-    Bits, TemporaryError, Verification, Verified, VerifyError,
+    TemporaryError, Verification, Verified, VerifyError,
     fingerprints::Sorted,
-    recount::Recount,
     report::{Check, Report},
 };
 use crate::store::{Delivery, ranges::Ranges};
 
-/// The comparison. It is given the retained messages in the order of their sequences.
+/// A comparison in progress. It takes the retained messages in order of sequence.
 #[derive(Debug)]
 pub struct Retained {
     verification: Verification,
     sorted: Sorted,
-    /// Events that may be of a retained message, and were not met in it yet.
-    unmet: Bits,
-    /// The incarnations that the stream's messages may be of.
-    lives: Vec<i64>,
-    /// Sequences that were read.
+    /// Events that may originate from a retained message and have not been found in one yet.
+    unmatched: Bits,
+    /// The incarnations that the stream's messages may belong to.
+    incarnations: Vec<i64>,
+    /// Sequences that have been read.
     read: Ranges,
-    /// Those of them that are applied, by incarnation.
+    /// Sequences that have been read and are applied, by incarnation.
     applied: HashMap<i64, Ranges>,
     /// Messages up to this sequence were acked before the snapshot.
     acked: u64,
@@ -47,10 +49,10 @@ pub struct Retained {
 }
 
 impl Verified {
-    /// Goes on with the messages of the stream, of which those up to `acked` were acked before the verification began.
+    /// Continues with the messages of the stream. Messages up to `acked` were acked before the verification began.
     ///
     /// # Errors
-    /// The finished report, where the store has applied nothing of this stream.
+    /// The finished report, if the store has applied nothing from this stream.
     pub fn compare(self, acked: u64) -> Result<Retained, Report> {
         let Self {
             mut verification,
@@ -58,18 +60,19 @@ impl Verified {
             candidates,
         } = self;
         let stream = verification.stream.as_ref();
-        let lives = stream.map(|stream| verification.snapshot.lives_of(stream));
-        let lives: Vec<_> = lives.iter().flatten().map(|life| life.id).collect();
-        let Some(sorted) = sorted.filter(|_| !lives.is_empty()) else {
-            let why = "the store has applied nothing of this stream, by its name and creation time";
+        let rows = stream.map(|stream| verification.snapshot.incarnations_of(stream));
+        let incarnations: Vec<_> = rows.iter().flatten().map(|row| row.id).collect();
+        let Some(sorted) = sorted.filter(|_| !incarnations.is_empty()) else {
+            let why =
+                "the store has applied nothing from a stream with this name and creation time";
             verification.report.add(Check::left_out(MESSAGES, why));
             return Err(verification.report);
         };
         Ok(Retained {
             verification,
             sorted,
-            unmet: candidates,
-            lives,
+            unmatched: candidates,
+            incarnations,
             read: Ranges::default(),
             applied: HashMap::new(),
             acked,
@@ -88,21 +91,21 @@ impl Verified {
 const MESSAGES: &str = "arrivals of retained messages";
 
 impl Retained {
-    /// The last sequence that has to be read.
+    /// The last sequence that must be read.
     #[must_use]
     pub fn last(&self) -> u64 {
-        let lives = self
-            .lives
+        let incarnations = self
+            .incarnations
             .iter()
-            .filter_map(|id| self.verification.snapshot.life(*id));
-        let highest = lives.map(|life| life.applied.highest()).max();
+            .filter_map(|id| self.verification.snapshot.incarnation(*id));
+        let highest = incarnations.map(|row| row.applied.highest()).max();
         highest.unwrap_or(0).max(self.acked)
     }
 
-    /// Takes in the next messages.
+    /// Takes the next messages.
     ///
     /// # Errors
-    /// Where the store cannot be read.
+    /// Fails if the store or a temporary file cannot be read.
     pub fn take(&mut self, deliveries: &[Delivery]) -> Result<(), VerifyError> {
         for delivery in deliveries {
             self.delivery(delivery)?;
@@ -114,17 +117,20 @@ impl Retained {
         let sequence = delivery.sequence;
         self.read.insert(sequence, sequence);
         let snapshot = &self.verification.snapshot;
-        let lives = self.lives.iter().filter_map(|id| snapshot.life(*id));
-        // A number that was given out again has a later time than all that was applied before.
-        let owners = lives
-            .filter(|life| life.applied.contains(sequence) && delivery.time <= life.latest_time);
-        let owners: Vec<i64> = owners.map(|life| life.id).collect();
-        if owners.is_empty() {
+        let rows = self
+            .incarnations
+            .iter()
+            .filter_map(|id| snapshot.incarnation(*id));
+        // A reused sequence has a later time than every message that was applied before.
+        let incarnations =
+            rows.filter(|row| row.applied.contains(sequence) && delivery.time <= row.latest_time);
+        let incarnations: Vec<i64> = incarnations.map(|row| row.id).collect();
+        if incarnations.is_empty() {
             if sequence <= self.acked {
                 self.messages.differs(|| {
                     format!(
-                        "message {sequence} was acked, and is not recorded as applied; where the store was restored from a \
-                         backup, the next start has it delivered again"
+                        "message {sequence} was acked but is not recorded as applied; if the store was restored from a \
+                         backup, the message will be redelivered at the next start"
                     )
                 });
             } else {
@@ -132,26 +138,32 @@ impl Retained {
             }
             return Ok(());
         }
-        for owner in &owners {
-            let applied = self.applied.entry(*owner).or_default();
+        for incarnation in &incarnations {
+            let applied = self.applied.entry(*incarnation).or_default();
             applied.insert(sequence, sequence);
         }
-        let mut rejected = rejected::rows(&self.verification.connection, &owners, sequence)?;
+        let mut rejected = rejected::rows(&self.verification.connection, &incarnations, sequence)?;
         for (position, arrival) in (0..).zip(&delivery.arrivals) {
             self.arrivals += 1;
             self.recount.received += 1;
             let is_accounted = match arrival {
-                Ok(event) => self.event(event, &owners, sequence, position, &mut rejected)?,
+                Ok(event) => self.event(event, &incarnations, sequence, position, &mut rejected)?,
                 Err(rejection) => {
                     let is_kept = rejected.iter().any(|row| row.position == position);
                     let earlier = rejection.earlier_event(&delivery.subject, delivery.time);
                     match earlier.filter(|_| !is_kept) {
                         Some(event) if self.is_stored(&event)? => {
-                            self.event(&event, &owners, sequence, position, &mut rejected)?
+                            self.event(&event, &incarnations, sequence, position, &mut rejected)?
                         }
                         _ => {
                             self.recount.rejected += 1;
-                            self.rejection(rejection, &owners, sequence, position, &mut rejected)?
+                            self.rejection(
+                                rejection,
+                                &incarnations,
+                                sequence,
+                                position,
+                                &mut rejected,
+                            )?
                         }
                     }
                 }
@@ -161,7 +173,7 @@ impl Retained {
         for row in rejected {
             self.messages.differs(|| {
                 format!(
-                    "rejected row {} is of message {sequence}, which has no such arrival at position {}",
+                    "rejected row {} is from message {sequence}, which has no such arrival at position {}",
                     row.id, row.position
                 )
             });
@@ -170,35 +182,37 @@ impl Retained {
     }
 
     fn is_stored(&mut self, event: &Event) -> Result<bool, VerifyError> {
-        let stored = Stored::find(&mut self.verification, &self.sorted, event)?;
+        let stored = StoredRow::find(&mut self.verification, &self.sorted, event)?;
         Ok(!stored.is_empty())
     }
 
     fn event(
         &mut self,
         event: &Event,
-        owners: &[i64],
+        incarnations: &[i64],
         sequence: u64,
         position: u64,
         rejected: &mut Vec<RejectedRow>,
     ) -> Result<bool, VerifyError> {
-        let stored = Stored::find(&mut self.verification, &self.sorted, event)?;
-        let is_own = |stored: &&Stored| {
-            owners.contains(&stored.incarnation)
+        let stored = StoredRow::find(&mut self.verification, &self.sorted, event)?;
+        let is_own = |stored: &&StoredRow| {
+            incarnations.contains(&stored.incarnation)
                 && (stored.stream_sequence, stored.position) == (sequence, position)
         };
         let Some(first) = stored.first() else {
-            let place = rejected.iter().position(|row| {
+            let index = rejected.iter().position(|row| {
                 row.position == position && row.reason == Reason::Collision.as_str()
             });
-            let is_kept = place.map(|place| rejected.remove(place)).is_some();
-            if is_kept || rejected::is_evicted(&self.verification.connection, owners, sequence)? {
+            let is_kept = index.map(|index| rejected.remove(index)).is_some();
+            if is_kept
+                || rejected::is_evicted(&self.verification.connection, incarnations, sequence)?
+            {
                 self.recount.rejected += 1;
                 return Ok(true);
             }
             self.messages.differs(|| {
                 format!(
-                    "message {sequence} is applied, and its event {:?} of topic {:?} at position {position} is not stored",
+                    "message {sequence} is applied, but its event {:?} of topic {:?} at position {position} is not stored",
                     event.event_id.as_str(),
                     event.topic.as_str()
                 )
@@ -220,12 +234,12 @@ impl Retained {
         }
         for stored in own {
             self.own += 1;
-            self.unmet.clear(stored.sequence);
+            self.unmatched.clear(stored.sequence);
             match stored.differing_own(event) {
                 None => self.same += 1,
                 Some(field) => self.rows.differs(|| {
                     format!(
-                        "event {} ({:?} of topic {:?}) has another {field} than message {sequence} at position {position}",
+                        "event {} ({:?} of topic {:?}) has a different {field} than message {sequence} at position {position}",
                         stored.sequence,
                         event.event_id.as_str(),
                         event.topic.as_str()
@@ -239,42 +253,45 @@ impl Retained {
     fn rejection(
         &mut self,
         rejection: &Rejection,
-        owners: &[i64],
+        incarnations: &[i64],
         sequence: u64,
         position: u64,
         rejected: &mut Vec<RejectedRow>,
     ) -> Result<bool, VerifyError> {
         let reason = rejection.reason.as_str();
-        if let Some(place) = rejected.iter().position(|row| row.position == position) {
-            let row = rejected.remove(place);
+        if let Some(index) = rejected.iter().position(|row| row.position == position) {
+            let row = rejected.remove(index);
             if row.reason != reason || row.body != rejection.body {
                 let id = row.id;
                 self.messages.differs(|| {
-                    format!("rejected row {id} is not what message {sequence} has at position {position}")
+                    format!(
+                        "rejected row {id} does not match message {sequence} at position {position}"
+                    )
                 });
             }
             return Ok(true);
         }
-        if rejected::is_evicted(&self.verification.connection, owners, sequence)? {
+        if rejected::is_evicted(&self.verification.connection, incarnations, sequence)? {
             return Ok(true);
         }
         self.messages.differs(|| {
             format!(
-                "message {sequence} is applied, and what it has at position {position} ({reason}) is not kept as rejected"
+                "message {sequence} is applied, but its arrival at position {position} ({reason}) is not kept as rejected"
             )
         });
         Ok(false)
     }
 
-    /// What was found, once all messages up to [`Self::last`] were read, or reading or comparing them broke off.
+    /// The report, after all messages up to [`Self::last`] have been taken, or after reading or comparing them failed with
+    /// `failure`.
     #[must_use]
-    pub fn finish(mut self, broken: Option<&dyn std::fmt::Display>) -> Report {
-        let ended = match broken {
-            Some(broken) => Err(broken.to_string()),
-            None => self.ended().map_err(|err| err.to_string()),
+    pub fn finish(mut self, failure: Option<&dyn std::fmt::Display>) -> Report {
+        let outcome = match failure {
+            Some(failure) => Err(failure.to_string()),
+            None => self.conclude().map_err(|err| err.to_string()),
         };
         self.messages.show(self.arrivals, self.accounted);
-        let recount = match ended {
+        let recount = match outcome {
             Ok((strays, recount)) => {
                 self.rows.show(self.own + strays, self.same);
                 recount
@@ -282,7 +299,7 @@ impl Retained {
             Err(reason) => {
                 let last = self.read.highest();
                 self.messages
-                    .differs(|| format!("comparing broke off after message {last}: {reason}"));
+                    .differs(|| format!("the comparison stopped after message {last}: {reason}"));
                 self.rows.show(self.own, self.same);
                 Recount::left_out("not all messages were compared")
             }
@@ -302,45 +319,45 @@ impl Retained {
         report
     }
 
-    /// What is known only after all messages were compared: stray rows, and the recount.
-    fn ended(&mut self) -> Result<(u64, Check), VerifyError> {
+    /// The checks that require all messages to have been compared: stray rows, and the recount.
+    fn conclude(&mut self) -> Result<(u64, Check), VerifyError> {
         Ok((self.strays()?, self.recounted()?))
     }
 
-    /// Rows that name a retained message which does not have them.
+    /// Counts rows that name a retained message which does not contain them.
     fn strays(&mut self) -> Result<u64, VerifyError> {
         let sql = "SELECT incarnation, stream_sequence, position FROM events WHERE sequence = ?1";
         let mut statement = self.verification.connection.prepare_cached(sql)?;
         let mut strays = 0;
-        for sequence in self.unmet.iter() {
+        for sequence in self.unmatched.iter() {
             let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            let (life, message, position): (i64, u64, u64) =
+            let (incarnation, message, position): (i64, u64, u64) =
                 statement.query_row([sequence], row)?;
-            // It was trimmed meanwhile, or lost by the broker.
+            // The message was trimmed in the meantime, or lost by the broker.
             if !self
                 .applied
-                .get(&life)
+                .get(&incarnation)
                 .is_some_and(|applied| applied.contains(message))
             {
                 continue;
             }
             strays += 1;
             self.rows.differs(|| {
-                format!("event {sequence} is not what message {message} has at position {position}")
+                format!("event {sequence} does not match message {message} at position {position}")
             });
         }
         Ok(strays)
     }
 
     fn recounted(&mut self) -> Result<Check, TemporaryError> {
-        if self.verification.snapshot.lives.len() > 1 {
+        if self.verification.snapshot.incarnations.len() > 1 {
             let why = "messages of earlier incarnations of the stream are gone";
             return Ok(Recount::left_out(why));
         }
-        // What is not applied is not counted, so it may be anything.
+        // Messages that are not applied are not counted, so they do not matter here.
         let last = self.last();
         if self.read.absent_within(1, last) > 0 {
-            let why = "the stream was trimmed: it does not have all messages any more";
+            let why = "the stream was trimmed and no longer has all messages";
             return Ok(Recount::left_out(why));
         }
         let Verification {
@@ -350,7 +367,7 @@ impl Retained {
     }
 }
 
-/// The bytes of a column, whatever its type: somebody may have written there by hand.
+/// The bytes of a column of any type, because the row may have been edited by hand.
 fn column(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<u8>> {
     Ok(match row.get_ref(column)? {
         ValueRef::Text(bytes) | ValueRef::Blob(bytes) => bytes.to_vec(),

@@ -1,4 +1,4 @@
-//! The rows of `events`, read once, in their order and in short reads.
+//! Scans the rows of `events` once, in order and in short transactions.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::store::{
     },
 };
 
-/// Rows of one read. Each is a read transaction of its own, so that a running store's WAL can start anew in between.
+/// Rows per read. Each read is a transaction of its own, so that a running store can restart its WAL in between.
 const CHUNK: usize = 10_000;
 
 const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
@@ -26,20 +26,20 @@ const SELECT: &str = "SELECT sequence, topic_id, previous, event_id, \
      processed_at, incarnation, stream_sequence, position FROM events \
      WHERE sequence > ?1 AND sequence <= ?2 ORDER BY sequence LIMIT ?3";
 
-/// The mark of an event. Those of the events that the snapshot has never change after it.
+/// The mark of an event. Marks of events in the snapshot never change afterwards.
 const MARK: &str = "SELECT ordinal FROM marks WHERE topic_id = ?1 AND sequence = ?2";
 
-/// A row as far as others need it.
+/// The parts of a scanned row that other checks need.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Seen {
+pub(super) struct ScannedEvent {
     pub sequence: i64,
     pub fingerprint: Fingerprint,
     pub incarnation: i64,
     pub stream_sequence: u64,
 }
 
-/// The scan, as far as it has come.
-pub(super) struct Scan<'a> {
+/// A scan in progress, with the checks of the rows.
+pub(super) struct EventScan<'a> {
     snapshot: &'a Snapshot,
     topics: &'a mut Topics,
     applied: HashMap<i64, &'a Ranges>,
@@ -55,13 +55,13 @@ pub(super) struct Scan<'a> {
     marked: Check,
 }
 
-impl<'a> Scan<'a> {
+impl<'a> EventScan<'a> {
     pub fn new(snapshot: &'a Snapshot, topics: &'a mut Topics) -> Self {
-        let lives = snapshot.lives.iter();
+        let incarnations = snapshot.incarnations.iter();
         Self {
             snapshot,
             topics,
-            applied: lives.map(|life| (life.id, &life.applied)).collect(),
+            applied: incarnations.map(|row| (row.id, &row.applied)).collect(),
             rows: 0,
             last: 0,
             processed_at: 0,
@@ -74,12 +74,12 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads the next rows and hands on what others need of them; false where there are no more.
+    /// Reads the next rows and passes each to `each`; returns false after the last one.
     pub fn read(
         &mut self,
         connection: &Connection,
         after: &mut i64,
-        mut each: impl FnMut(&Seen) -> Result<(), TemporaryError>,
+        mut each: impl FnMut(&ScannedEvent) -> Result<(), TemporaryError>,
     ) -> Result<bool, VerifyError> {
         let mut statement = connection.prepare_cached(SELECT)?;
         let mut mark = connection.prepare_cached(MARK)?;
@@ -89,7 +89,7 @@ impl<'a> Scan<'a> {
             read += 1;
             *after = row.get(0)?;
             match self.row(*after, row, &mut mark) {
-                Ok(seen) => each(&seen)?,
+                Ok(scanned) => each(&scanned)?,
                 Err(VerifyError::Store(StoreError::Sqlite(err))) => {
                     let sequence = *after;
                     self.readable
@@ -101,14 +101,14 @@ impl<'a> Scan<'a> {
         Ok(read == CHUNK)
     }
 
-    /// The reading ended before its end.
-    pub fn breaks_off(&mut self, err: &rusqlite::Error) {
+    /// Records that reading failed before the last row.
+    pub fn read_failed(&mut self, err: &rusqlite::Error) {
         let last = self.last;
         self.readable
             .differs(|| format!("nothing can be read after event {last}: {err}"));
     }
 
-    /// Rows read until now.
+    /// The number of rows read so far.
     pub fn rows(&self) -> u64 {
         self.rows
     }
@@ -118,12 +118,12 @@ impl<'a> Scan<'a> {
         sequence: i64,
         row: &Row<'_>,
         mark: &mut Statement<'_>,
-    ) -> Result<Seen, VerifyError> {
+    ) -> Result<ScannedEvent, VerifyError> {
         self.rows += 1;
         self.follow(sequence, row.get(7)?);
         let topic_id = row.get(1)?;
         let topic = self.topics.get(topic_id)?;
-        let seen = Seen {
+        let scanned = ScannedEvent {
             sequence,
             fingerprint: self.snapshot.key.fingerprint(&fields(topic, row)?),
             incarnation: row.get(8)?,
@@ -132,7 +132,7 @@ impl<'a> Scan<'a> {
         let previous: i64 = row.get(2)?;
         let counted = topic.count();
         counted.unique += 1;
-        counted.digest.add(&self.snapshot.key, seen.fingerprint);
+        counted.digest.add(&self.snapshot.key, scanned.fingerprint);
         let ordinal = counted.unique;
         let last = std::mem::replace(&mut counted.last_sequence, sequence);
         if topic_chain::is_marked(ordinal) {
@@ -141,41 +141,39 @@ impl<'a> Scan<'a> {
             self.marks += u64::from(marked.is_some());
             if marked != Some(ordinal) {
                 self.marked.differs(|| {
-                    format!(
-                        "event {sequence} has no mark that says it is the {ordinal}th of its topic"
-                    )
+                    format!("event {sequence} has no mark as event number {ordinal} of its topic")
                 });
             }
         }
         if previous != last {
             self.chain.differs(|| {
                 format!(
-                    "event {sequence} names event {previous} as the one before it in topic {}, which is event {last}",
+                    "event {sequence} names event {previous} as the previous one in topic {}, but that is event {last}",
                     topic.label(topic_id)
                 )
             });
         }
-        let applied = self.applied.get(&seen.incarnation);
-        if !applied.is_some_and(|applied| applied.contains(seen.stream_sequence)) {
+        let applied = self.applied.get(&scanned.incarnation);
+        if !applied.is_some_and(|applied| applied.contains(scanned.stream_sequence)) {
             self.origins.differs(|| {
                 format!(
-                    "event {sequence} is of message {} of incarnation {}, which is not recorded as applied",
-                    seen.stream_sequence, seen.incarnation
+                    "event {sequence} is from message {} of incarnation {}, which is not recorded as applied",
+                    scanned.stream_sequence, scanned.incarnation
                 )
             });
         }
-        Ok(seen)
+        Ok(scanned)
     }
 
-    /// Sequences have no gaps, and times follow them.
+    /// Checks that sequences have no gaps and that times never decrease.
     fn follow(&mut self, sequence: i64, processed_at: i64) {
         let expected = self.last + 1;
         if sequence != expected {
             let last = sequence - 1;
             self.order.differs(|| match (sequence, last) {
-                (..=0, _) => format!("event {sequence} stands before the first"),
-                (_, last) if last == expected => format!("event {expected} is not there"),
-                _ => format!("events {expected} to {last} are not there"),
+                (..=0, _) => format!("event {sequence} precedes the first"),
+                (_, last) if last == expected => format!("event {expected} is missing"),
+                _ => format!("events {expected} to {last} are missing"),
             });
         }
         self.last = sequence;
@@ -188,7 +186,7 @@ impl<'a> Scan<'a> {
         self.processed_at = self.processed_at.max(processed_at);
     }
 
-    /// Looks for marks that no event should have, once all rows were read.
+    /// Finds extra marks, after all rows have been read.
     fn stray_marks(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let last = self.snapshot.last_event;
         let all: u64 = connection.query_row(
@@ -207,20 +205,20 @@ impl<'a> Scan<'a> {
             .optional()?;
         self.marked.differs(|| match foreign {
             Some(sequence) => {
-                format!("{stray} marks are too many; one is of event {sequence}, which its topic does not have")
+                format!("there are {stray} extra marks; one is for event {sequence}, which is not in its topic")
             }
-            None => format!("{stray} marks are of events that should have none"),
+            None => format!("{stray} marks belong to events that should have none"),
         });
         Ok(())
     }
 
-    /// Adds what the rows come to, against the record.
+    /// Compares the counts of the rows with the record and adds the checks.
     pub fn finish(
         mut self,
         connection: &Connection,
         report: &mut Report,
     ) -> Result<(), VerifyError> {
-        // Rows that cannot be read take their marks with them.
+        // The marks of rows that cannot be read were not counted.
         if self.readable.verdict == Verdict::Ok {
             self.stray_marks(connection)?;
         }
@@ -266,7 +264,7 @@ impl<'a> Scan<'a> {
             } else {
                 digests.differs(|| {
                     format!(
-                        "topic {:?}: its events are not those that were stored, by their digest",
+                        "topic {:?}: its events do not match the recorded digest",
                         recorded.name
                     )
                 });
@@ -282,7 +280,7 @@ impl<'a> Scan<'a> {
         self.topics.each_absent(|id, found| {
             unique.differs(|| {
                 format!(
-                    "{} events are of topic number {id}, which is not there",
+                    "{} events belong to topic number {id}, which does not exist",
                     found.unique
                 )
             });

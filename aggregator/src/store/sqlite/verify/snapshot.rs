@@ -1,4 +1,4 @@
-//! What is recorded in the store at one commit, before the rows are counted: read in one short transaction.
+//! The record of the store at one commit, read in one short transaction before the rows are counted.
 
 use rusqlite::{Connection, Transaction};
 use shared::stream::StreamState;
@@ -19,22 +19,22 @@ use crate::store::{
     },
 };
 
-/// The record, but for the topics. Events up to `last_event` never change after it was read, for rows are only appended.
+/// The record, without the topics. Events up to `last_event` never change after it was read, because rows are only appended.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub store_id: String,
     pub key: Key,
     pub counters: Counters,
     /// In the order of their ids.
-    pub lives: Vec<Life>,
-    /// The id of the one that is current.
+    pub incarnations: Vec<IncarnationRow>,
+    /// The id of the current incarnation.
     pub current: Option<i64>,
     pub last_event: i64,
     pub missing: Vec<Missing>,
     /// Seals of the dedup index that reach beyond the last event.
     pub far_seals: u64,
-    pub rejected: KeptRows,
-    pub conflicts: KeptRows,
+    pub rejected: ReviewRows,
+    pub conflicts: ReviewRows,
 }
 
 /// A row of `missing`.
@@ -46,34 +46,35 @@ pub(super) struct Missing {
     pub is_acknowledged: bool,
 }
 
-/// A row of `incarnations` and what belongs to it.
+/// A row of `incarnations` with its rows of `applied`.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct IncarnationRow {
     pub id: i64,
     pub stream: String,
     pub created: i64,
     pub latest_time: i64,
     pub witness: u64,
-    /// As they stand in their rows.
+    /// The applied ranges as recorded.
     pub rows: Vec<(u64, u64)>,
-    /// As a set.
+    /// The applied ranges as a set.
     pub applied: Ranges,
 }
 
-/// Of what is kept for people: rows that are there.
+/// The rows of `rejected` or `conflicts`.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct KeptRows {
+pub(super) struct ReviewRows {
     pub rows: u64,
     pub bytes: u64,
-    /// The id of the latest; ids are given out in order, so it is their number.
+    /// The id of the latest row. Ids are assigned in order, so it is the number of all rows ever inserted.
     pub latest: u64,
-    /// Rows of messages that are not applied, and where the first of them stands.
+    /// Rows of messages that are not applied.
     pub stray: u64,
+    /// The id of the first such row.
     pub first_stray: Option<u64>,
 }
 
 impl Snapshot {
-    /// Reads it, and adds the topics of the same commit to `to`.
+    /// Reads the record, and adds the topics of the same commit to `to`.
     pub fn read(connection: &mut Connection, to: &mut Topics) -> Result<Self, VerifyError> {
         let transaction = connection.transaction()?;
         schema::check_version(&transaction)?;
@@ -81,17 +82,17 @@ impl Snapshot {
             store_id,
             key,
             counters,
-            lives: current,
+            lives: state_incarnations,
             last_event,
-            // Its rows are read below.
+            // The rows of `missing` are read below.
             missing: _,
         } = State::load(&transaction)?;
-        let lives = lives(&transaction)?;
+        let incarnations = incarnations(&transaction)?;
         topics(&transaction, to)?;
         Ok(Self {
             store_id,
             key,
-            current: current.last().map(|life| life.id),
+            current: state_incarnations.last().map(|current| current.id),
             last_event,
             missing: missing(&transaction)?,
             far_seals: transaction.query_row(
@@ -99,22 +100,23 @@ impl Snapshot {
                 [last_event],
                 |row| row.get(0),
             )?,
-            rejected: kept(&transaction, "rejected", REJECTED_BYTES, &lives)?,
-            conflicts: kept(&transaction, "conflicts", CONFLICT_BYTES, &lives)?,
+            rejected: review_rows(&transaction, "rejected", REJECTED_BYTES, &incarnations)?,
+            conflicts: review_rows(&transaction, "conflicts", CONFLICT_BYTES, &incarnations)?,
             counters,
-            lives,
+            incarnations,
         })
     }
 
-    /// The applied sequences of an incarnation.
-    pub fn life(&self, id: i64) -> Option<&Life> {
-        self.lives.iter().find(|life| life.id == id)
+    /// The incarnation with an id.
+    pub fn incarnation(&self, id: i64) -> Option<&IncarnationRow> {
+        self.incarnations.iter().find(|row| row.id == id)
     }
 
-    /// The incarnations that messages of this stream may be of.
-    pub fn lives_of(&self, stream: &StreamState) -> Vec<&Life> {
-        let is_of = |life: &&Life| life.stream == stream.name && life.created == stream.created;
-        self.lives.iter().filter(is_of).collect()
+    /// The incarnations that messages of this stream may belong to.
+    pub fn incarnations_of(&self, stream: &StreamState) -> Vec<&IncarnationRow> {
+        let is_of =
+            |row: &&IncarnationRow| row.stream == stream.name && row.created == stream.created;
+        self.incarnations.iter().filter(is_of).collect()
     }
 }
 
@@ -127,12 +129,12 @@ fn topics(read: &Transaction<'_>, to: &mut Topics) -> Result<(), VerifyError> {
     Ok(())
 }
 
-fn lives(read: &Transaction<'_>) -> rusqlite::Result<Vec<Life>> {
+fn incarnations(read: &Transaction<'_>) -> rusqlite::Result<Vec<IncarnationRow>> {
     let sql = "SELECT id, stream, created, latest_time, witness FROM incarnations ORDER BY id";
-    let mut lives = read
+    let mut incarnations = read
         .prepare(sql)?
         .query_map([], |row| {
-            Ok(Life {
+            Ok(IncarnationRow {
                 id: row.get(0)?,
                 stream: row.get(1)?,
                 created: row.get(2)?,
@@ -145,14 +147,14 @@ fn lives(read: &Transaction<'_>) -> rusqlite::Result<Vec<Life>> {
         .collect::<rusqlite::Result<Vec<_>>>()?;
     let sql = "SELECT first, last FROM applied WHERE incarnation = ?1 ORDER BY first";
     let mut statement = read.prepare(sql)?;
-    for life in &mut lives {
-        let rows = statement.query_map([life.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        life.rows = rows.collect::<rusqlite::Result<_>>()?;
-        for (first, last) in &life.rows {
-            life.applied.insert(*first, *last);
+    for incarnation in &mut incarnations {
+        let rows = statement.query_map([incarnation.id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        incarnation.rows = rows.collect::<rusqlite::Result<_>>()?;
+        for (first, last) in &incarnation.rows {
+            incarnation.applied.insert(*first, *last);
         }
     }
-    Ok(lives)
+    Ok(incarnations)
 }
 
 fn missing(read: &Transaction<'_>) -> rusqlite::Result<Vec<Missing>> {
@@ -169,16 +171,16 @@ fn missing(read: &Transaction<'_>) -> rusqlite::Result<Vec<Missing>> {
         .collect()
 }
 
-fn kept(
+fn review_rows(
     read: &Transaction<'_>,
     table: &str,
     bytes: &str,
-    lives: &[Life],
-) -> rusqlite::Result<KeptRows> {
+    incarnations: &[IncarnationRow],
+) -> rusqlite::Result<ReviewRows> {
     let sql = format!("SELECT id, incarnation, stream_sequence, {bytes} FROM {table} ORDER BY id");
     let mut statement = read.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut kept = KeptRows {
+    let mut found = ReviewRows {
         rows: 0,
         bytes: 0,
         latest: 0,
@@ -187,14 +189,14 @@ fn kept(
     };
     while let Some(row) = rows.next()? {
         let (id, incarnation, sequence): (u64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        kept.rows += 1;
-        kept.bytes += row.get::<_, u64>(3)?;
-        kept.latest = id;
-        let life = lives.iter().find(|life| life.id == incarnation);
-        if !life.is_some_and(|life| life.applied.contains(sequence)) {
-            kept.stray += 1;
-            kept.first_stray = kept.first_stray.or(Some(id));
+        found.rows += 1;
+        found.bytes += row.get::<_, u64>(3)?;
+        found.latest = id;
+        let incarnation = incarnations.iter().find(|row| row.id == incarnation);
+        if !incarnation.is_some_and(|row| row.applied.contains(sequence)) {
+            found.stray += 1;
+            found.first_stray = found.first_stray.or(Some(id));
         }
     }
-    Ok(kept)
+    Ok(found)
 }

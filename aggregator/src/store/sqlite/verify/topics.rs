@@ -1,24 +1,26 @@
-//! The topics of a verification: what the store recorded of each, and what was counted since, in memory that does not grow
-//! with the number of topics.
+//! The topics of a verification, with the recorded and the recounted values of each, in memory that does not grow with the
+//! number of topics.
 //!
-//! All topics are in a temporary database; a cache in memory has those that were used last. When the cache is full, its
-//! changes are written back and it is emptied. That costs a frequent topic one read, and a store with few topics nothing.
+//! All topics are in a temporary database; a cache in memory has those used since it was last emptied. When the cache is
+//! full, its changes are written back and it is emptied. That costs a frequent topic one read, and a store with few topics
+//! nothing.
 
 use std::collections::{HashMap, hash_map::Entry};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::place::{Place, TemporaryError};
+use super::temporary::{TemporaryDirectory, TemporaryError};
 use crate::store::sqlite::digest::Digest;
 
-/// Topics in the cache, at most. A name has at most 255 bytes, so they take at most 35 MiB, writing back included.
+/// The maximum number of topics in the cache. A name has at most 255 bytes, so they take at most 35 MiB, including the
+/// write-back.
 pub(super) const CACHED: usize = 65_536;
 
-/// The columns of a [`TopicRecord`] in the store. The temporary database has the same ones first, in the same order.
+/// The columns of a [`TopicRecord`] in the store. The temporary database begins with the same columns in the same order.
 pub(super) const RECORD: &str =
     "id, name, received, unique_processed, duplicate_dropped, digest, last_sequence";
 
-/// Where events name a topic that the store does not have, its row has an id and what is counted, and no name.
+/// A topic that events refer to but the store does not have is a row with an id and counts, but without a name.
 ///
 /// The transaction is never committed, so pages are written to the file only when they do not fit into SQLite's cache.
 const SCHEMA: &str = "BEGIN; CREATE TABLE topics ( \
@@ -28,7 +30,7 @@ const SCHEMA: &str = "BEGIN; CREATE TABLE topics ( \
      counted_last_sequence INTEGER NOT NULL, counted_received INTEGER NOT NULL)";
 
 /// The digest has its final size from the start, so that rows hardly grow when counts are written back. A damaged table
-/// may have an id twice, which must not look like a fault of the temporary database.
+/// may contain an id twice, which must not appear as an error of the temporary database.
 const INSERT: &str =
     "INSERT OR IGNORE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, zeroblob(16), 0, 0)";
 
@@ -49,30 +51,30 @@ pub(super) struct TopicRecord {
     pub last_sequence: i64,
 }
 
-/// What is counted of a topic.
+/// The recounted values of a topic.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Counted {
     pub unique: u64,
     pub digest: Digest,
     pub last_sequence: i64,
-    /// Its events in the messages that were compared, duplicates included.
+    /// Its events in the compared messages, including duplicates.
     pub received: u64,
 }
 
 /// A topic in the cache.
 #[derive(Debug)]
 pub(super) struct Topic {
-    /// None where the store does not have it.
+    /// `None` if the store does not have the topic.
     name: Option<Box<str>>,
     counted: Counted,
-    /// Whether the database has an older count.
+    /// Whether the count in the database is outdated.
     is_changed: bool,
 }
 
 /// All topics.
 #[derive(Debug)]
 pub(super) struct Topics {
-    place: Place,
+    directory: TemporaryDirectory,
     file: Connection,
     recorded: u64,
     /// By id.
@@ -81,7 +83,7 @@ pub(super) struct Topics {
 }
 
 impl TopicRecord {
-    /// From a row that begins with the columns of [`RECORD`].
+    /// Reads a row that begins with the columns of [`RECORD`].
     pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: row.get(0)?,
@@ -96,7 +98,7 @@ impl TopicRecord {
 }
 
 impl Counted {
-    /// From a whole row.
+    /// Reads a complete row of the temporary database.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             unique: row.get(7)?,
@@ -108,12 +110,12 @@ impl Counted {
 }
 
 impl Topic {
-    /// Its name, where the store has it.
+    /// The name, if the store has the topic.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
-    /// Its name for people, or its id where it has none.
+    /// The name for display, or the id if there is no name.
     pub fn label(&self, id: i64) -> String {
         match &self.name {
             Some(name) => format!("{name:?}"),
@@ -121,7 +123,7 @@ impl Topic {
         }
     }
 
-    /// Its counts, to be changed.
+    /// The counts, to be changed.
     pub fn count(&mut self) -> &mut Counted {
         self.is_changed = true;
         &mut self.counted
@@ -129,12 +131,12 @@ impl Topic {
 }
 
 impl Topics {
-    /// None yet; at most `most` of them will be in the cache.
-    pub fn new(place: Place, most: usize) -> Result<Self, TemporaryError> {
-        let file = place.database()?;
-        file.execute_batch(SCHEMA).map_err(place.failed())?;
+    /// Creates an empty set, which keeps at most `most` topics in the cache.
+    pub fn new(directory: TemporaryDirectory, most: usize) -> Result<Self, TemporaryError> {
+        let file = directory.database()?;
+        file.execute_batch(SCHEMA).map_err(directory.failed())?;
         Ok(Self {
-            place,
+            directory,
             file,
             recorded: 0,
             cached: HashMap::new(),
@@ -155,17 +157,17 @@ impl Topics {
                 record.last_sequence,
             ])
         };
-        let added = insert().map_err(self.place.failed())?;
+        let added = insert().map_err(self.directory.failed())?;
         self.recorded += added as u64;
         Ok(())
     }
 
-    /// How many topics the store has.
+    /// The number of topics in the store.
     pub fn recorded(&self) -> u64 {
         self.recorded
     }
 
-    /// A topic, whether the store has it or not.
+    /// A topic, which the store need not have.
     pub fn get(&mut self, id: i64) -> Result<&mut Topic, TemporaryError> {
         if self.cached.len() >= self.most && !self.cached.contains_key(&id) {
             self.write_back()?;
@@ -173,13 +175,13 @@ impl Topics {
         Ok(match self.cached.entry(id) {
             Entry::Occupied(cached) => cached.into_mut(),
             Entry::Vacant(vacant) => {
-                let topic = read(&self.file, id).map_err(self.place.failed())?;
+                let topic = read(&self.file, id).map_err(self.directory.failed())?;
                 vacant.insert(topic)
             }
         })
     }
 
-    /// Calls `each` for every topic of the store, in the order of the ids.
+    /// Calls `each` for every topic of the store, in order of id.
     pub fn each(
         &mut self,
         mut each: impl FnMut(&TopicRecord, &Counted),
@@ -190,7 +192,7 @@ impl Topics {
         })
     }
 
-    /// Calls `each` for every topic that was counted and that the store does not have, in the order of the ids.
+    /// Calls `each` for every topic that was counted but is not in the store, in order of id.
     pub fn each_absent(
         &mut self,
         mut each: impl FnMut(i64, &Counted),
@@ -216,10 +218,10 @@ impl Topics {
             }
             Ok(())
         };
-        read().map_err(self.place.failed::<rusqlite::Error>())
+        read().map_err(self.directory.failed::<rusqlite::Error>())
     }
 
-    /// Empties the cache. Rows are written in the order of the ids, so that each page is changed once.
+    /// Writes changes back and empties the cache. Rows are written in order of id, so that each page is changed once.
     fn write_back(&mut self) -> Result<(), TemporaryError> {
         let changed = self.cached.iter().filter(|(_, topic)| topic.is_changed);
         let mut changed: Vec<_> = changed.map(|(id, topic)| (*id, topic.counted)).collect();
@@ -237,7 +239,7 @@ impl Topics {
             }
             Ok(())
         };
-        save().map_err(self.place.failed::<rusqlite::Error>())?;
+        save().map_err(self.directory.failed::<rusqlite::Error>())?;
         self.cached.clear();
         Ok(())
     }
@@ -263,8 +265,8 @@ mod tests {
     const RECORDED: i64 = 100;
 
     fn topics(most: usize) -> Topics {
-        let place = Place::choose(Some(std::env::temp_dir()), Path::new(""));
-        Topics::new(place, most).unwrap()
+        let directory = TemporaryDirectory::choose(Some(std::env::temp_dir()), Path::new(""));
+        Topics::new(directory, most).unwrap()
     }
 
     fn record(id: i64) -> TopicRecord {

@@ -1,4 +1,4 @@
-//! What an event has to have that no order of the store leads to: it is read to be known.
+//! Filters with no index: each candidate row is read and tested.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 use crate::store::query::{Filter, PayloadValue};
 
-/// A [`Matching`], made ready.
+/// A [`Filter`] prepared for matching.
 pub(super) struct Matcher<'a> {
     filter: &'a Filter,
     contains: Option<Finder<'a>>,
 }
 
 impl Filter {
-    /// None where every event matches.
+    /// The matcher of this filter; `None` if every event matches.
     pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
         let is_any = *self == Self::default();
         let contains = self.contains.as_ref();
@@ -48,7 +48,7 @@ impl PayloadValue {
         self.is_at(json, &self.path)
     }
 
-    /// Whether the value is at the rest of the path in a part of the payload; it is the part where nothing is left of it.
+    /// Whether the value is at the path `rest` within `json`, a part of the payload. An empty path refers to `json` itself.
     fn is_at(&self, json: &str, rest: &str) -> bool {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let parts = match (json.as_bytes().first(), rest) {
@@ -67,13 +67,13 @@ impl PayloadValue {
     }
 }
 
-/// The parts of an object or an array that a path leads to, each with the rest of the path.
+/// Visits an object or array and returns the parts that a path leads to, each with the rest of the path.
 struct Parts<'p>(&'p str);
 
 impl<'p> Parts<'p> {
-    /// What is left of the path after `name`; none where it does not begin so.
+    /// The rest of the path after `name`; `None` if the path does not begin with it.
     fn after(&self, name: &[u8]) -> Option<&'p str> {
-        // Not UTF-8 only where it has half of a surrogate pair, which no path has.
+        // A name is not UTF-8 only if it has half of a surrogate pair, which no path has.
         let rest = self.0.strip_prefix(std::str::from_utf8(name).ok()?)?;
         if rest.is_empty() {
             return Some(rest);
@@ -111,13 +111,13 @@ impl<'p, 'de> Visitor<'de> for Parts<'p> {
             }
         }
         let part = array.next_element()?;
-        // The rest must be read, or it is an error.
+        // The remaining elements must be read, or the deserializer fails.
         while array.next_element::<IgnoredAny>()?.is_some() {}
         Ok(part.map(|part| (part, rest)).into_iter().collect())
     }
 }
 
-/// A string of JSON as bytes: it may have half of a surrogate pair, which UTF-8 does not have.
+/// A JSON string as bytes: it may have half of a surrogate pair, which UTF-8 cannot represent.
 struct Text<'a>(Cow<'a, [u8]>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_what_is_written_and_a_string_what_it_means() {
+    fn numbers_match_as_written_and_strings_by_their_value() {
         assert!(!is_in("a.b", "1.5"));
         assert!(is_in("big", "1e999"));
         assert!(is_in("deep.text", "ä"));
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_found_as_it_is_written() {
+    fn text_is_found_as_written_in_the_json() {
         let filter = |contains: &str, source: Option<&str>| Filter {
             contains: Some(contains.to_owned()),
             source: source.map(str::to_owned),

@@ -1,4 +1,4 @@
-//! The way along the events: all of them in their order, or the chains of some topics at once.
+//! Walks over the events in order: over all of them, or over the merged chains of some topics.
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive};
 
@@ -13,7 +13,7 @@ use crate::store::{
     },
 };
 
-/// Whether the walk goes on.
+/// Whether the walk continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     On,
@@ -23,27 +23,28 @@ pub(super) enum Step {
 /// How the walk ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Walked {
-    /// There is nothing more, or the visitor ended it.
+    /// There are no more events, or the visitor ended the walk.
     ToEnd,
-    /// There was no time for what comes next, if there is anything.
+    /// There was no time to find the next event, if there is one.
     OutOfTime,
 }
 
-/// A walk. Where it begins in the chains is found first, in as many reads as that takes; the rest is one read.
+/// A walk. First it finds where it begins in each chain, in as many transactions as needed; the rest is one transaction.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// None for all events.
+    /// `None` for all events.
     chains: Option<Vec<Chain>>,
     order: Order,
     range: RangeInclusive<i64>,
-    /// Where each of the first chains is entered: its latest event in the range, or its first ones, the latest of them first.
+    /// Where the walk enters each chain, for the chains done so far: the chain's latest event in the range, or its first ones
+    /// in descending order.
     entries: Vec<Vec<i64>>,
-    /// The way to where the next one is.
+    /// The walk back to the entry of the next chain.
     back: Option<Back>,
 }
 
 impl Walk {
-    /// Along the chains, or all events, whose sequences are in the range.
+    /// A walk over the events of the chains, or over all events, with sequences in the range.
     pub fn new(chains: Option<Vec<Chain>>, order: Order, range: RangeInclusive<i64>) -> Self {
         Self {
             chains,
@@ -54,7 +55,7 @@ impl Walk {
         }
     }
 
-    /// Visits the events. It can be called again where no event was visited because there was no time.
+    /// Visits the events. May be called again if it ran out of time before it visited any event.
     pub fn go(
         &mut self,
         read: &Transaction<'_>,
@@ -95,7 +96,7 @@ impl Walk {
         Ok(Walked::ToEnd)
     }
 
-    /// Finds where the chains are entered; whether there was time for all.
+    /// Finds where each chain is entered; returns whether there was time for all of them.
     fn enter(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
         let (first, last) = (*self.range.start(), *self.range.end());
         let chains = self.chains.as_deref().unwrap_or_default();
@@ -110,7 +111,7 @@ impl Walk {
                     if !inside.has_time() {
                         return Ok(false);
                     }
-                    // Whoever reads on has an event of the chain before the bound, most often.
+                    // A client that pages usually has an event of the chain at the bound.
                     if let Some(before) = chain.before(read, last.saturating_add(1))? {
                         self.entries.push(vec![before]);
                         continue;
@@ -132,7 +133,7 @@ impl Walk {
         Ok(true)
     }
 
-    /// From event to event before it, the latest of all chains first: as many rows as are visited.
+    /// Follows each event to the previous one, the latest of all chains first. Reads only the rows that are visited.
     fn backwards(
         &self,
         read: &Transaction<'_>,
@@ -154,7 +155,7 @@ impl Walk {
         Ok(Walked::ToEnd)
     }
 
-    /// Chains lead backwards only, so each is read a piece ahead, from mark to mark.
+    /// Chains lead backwards only, so each is read one segment ahead, from mark to mark.
     fn forwards(
         &self,
         read: &Transaction<'_>,
@@ -162,10 +163,10 @@ impl Walk {
         mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
     ) -> rusqlite::Result<Walked> {
         let chains = self.chains.as_deref().unwrap_or_default();
-        let mut pieces = self.entries.clone();
+        let mut segments = self.entries.clone();
         let mut heads = BinaryHeap::with_capacity(chains.len());
-        for (piece, index) in pieces.iter_mut().zip(0..) {
-            heads.extend(piece.pop().map(|first| Reverse((first, index))));
+        for (segment, index) in segments.iter_mut().zip(0..) {
+            heads.extend(segment.pop().map(|first| Reverse((first, index))));
         }
         let mut statement = one(read)?;
         while let Some(Reverse((sequence, index))) = heads.pop() {
@@ -177,15 +178,15 @@ impl Walk {
             if visit(row)? == Step::End {
                 break;
             }
-            let (chain, piece): (&Chain, &mut Vec<i64>) = (&chains[index], &mut pieces[index]);
-            if piece.is_empty() {
+            let (chain, segment): (&Chain, &mut Vec<i64>) = (&chains[index], &mut segments[index]);
+            if segment.is_empty() {
                 let mut back = chain.back_to(sequence);
                 if !back.go(read, inside)? {
                     return Ok(Walked::OutOfTime);
                 }
-                *piece = back.following();
+                *segment = back.following();
             }
-            heads.extend(piece.pop().map(|next| Reverse((next, index))));
+            heads.extend(segment.pop().map(|next| Reverse((next, index))));
         }
         Ok(Walked::ToEnd)
     }

@@ -12,10 +12,10 @@ pub(super) struct RejectedRow {
     pub body: Vec<u8>,
 }
 
-/// Those of the message with this sequence, in these incarnations.
+/// The rejected rows of the message with this sequence, in these incarnations.
 pub(super) fn rows(
     connection: &Connection,
-    owners: &[i64],
+    incarnations: &[i64],
     sequence: u64,
 ) -> rusqlite::Result<Vec<RejectedRow>> {
     let mut statement = connection.prepare_cached(
@@ -23,8 +23,8 @@ pub(super) fn rows(
          WHERE incarnation = ?1 AND stream_sequence = ?2",
     )?;
     let mut all = Vec::new();
-    for owner in owners {
-        let rows = statement.query_map(params![owner, sequence], |row| {
+    for incarnation in incarnations {
+        let rows = statement.query_map(params![incarnation, sequence], |row| {
             Ok(RejectedRow {
                 id: row.get(0)?,
                 position: row.get(1)?,
@@ -39,16 +39,17 @@ pub(super) fn rows(
     Ok(all)
 }
 
-/// Whether rejected rows of this message may have gone. Asked after a row was not found, for it may go at any time.
+/// Whether rejected rows of this message may have been evicted. Must be called after a row was not found, because a row can be
+/// evicted at any time.
 pub(super) fn is_evicted(
     connection: &Connection,
-    owners: &[i64],
+    incarnations: &[i64],
     sequence: u64,
 ) -> rusqlite::Result<bool> {
     let sql = "SELECT evicted_to >= ?2 FROM incarnations WHERE id = ?1";
     let mut statement = connection.prepare_cached(sql)?;
-    for owner in owners {
-        if statement.query_row(params![owner, sequence], |row| row.get(0))? {
+    for incarnation in incarnations {
+        if statement.query_row(params![incarnation, sequence], |row| row.get(0))? {
             return Ok(true);
         }
     }

@@ -1,4 +1,4 @@
-//! A stored event that has the identity of an arrival.
+//! The stored event with the identity of an arrival.
 
 use rusqlite::Row;
 use shared::event::{Content, Event};
@@ -6,8 +6,8 @@ use shared::event::{Content, Event};
 use super::column;
 use crate::store::sqlite::verify::{Verification, VerifyError, fingerprints::Sorted};
 
-/// As its row has it, in whatever type somebody may have left there.
-pub(super) struct Stored {
+/// A row of `events`. Its text columns are read as bytes, because they may have been edited by hand to another type.
+pub(super) struct StoredRow {
     pub sequence: i64,
     pub topic_id: i64,
     pub incarnation: i64,
@@ -22,8 +22,8 @@ pub(super) struct Stored {
 const SELECT: &str = "SELECT topic_id, event_id, timestamp, source, payload, incarnation, \
      stream_sequence, position, timestamp_filled FROM events WHERE sequence = ?1";
 
-impl Stored {
-    /// The events with the identity of this one: one or none, in a store that is in order.
+impl StoredRow {
+    /// The stored events with the identity of this one: at most one, in a consistent store.
     pub fn find(
         verification: &mut Verification,
         sorted: &Sorted,
@@ -67,7 +67,7 @@ impl Stored {
         })
     }
 
-    /// The first field that is not the event's.
+    /// The first field that differs from the event's.
     pub fn differing(&self, event: &Event) -> Option<&'static str> {
         event.differing(&Content {
             timestamp: (!self.is_filled).then_some(&self.timestamp),
@@ -76,14 +76,15 @@ impl Stored {
         })
     }
 
-    /// Whether timestamp or payload are not the event's byte for byte.
+    /// Whether the timestamp or the payload differs from the event's in its bytes.
     pub fn is_reworded(&self, event: &Event) -> bool {
         let is_filled = self.is_filled || event.timestamp.is_filled();
         !is_filled && self.timestamp != event.timestamp.as_str().as_bytes()
             || self.payload != event.payload.as_bytes()
     }
 
-    /// The same for the event that the row was made from, whose time has to be the same text, also where it was filled in.
+    /// As [`Self::differing`], for the event from which the row was made: its timestamp must be the same text, also if it was
+    /// filled in.
     pub fn differing_own(&self, event: &Event) -> Option<&'static str> {
         let is_time = self.is_filled == event.timestamp.is_filled()
             && self.timestamp == event.timestamp.as_str().as_bytes();

@@ -1,25 +1,25 @@
-//! A set of events by their sequence: a bit for each, and nothing where there are none.
+//! A sparse bit set of event sequences: one bit for each, and no memory for ranges without any.
 
 use std::collections::BTreeMap;
 
-/// 64 sequences a word.
+/// Words of 64 sequences.
 #[derive(Debug, Default)]
-pub(super) struct Bits(BTreeMap<i64, u64>);
+pub(in super::super) struct Bits(BTreeMap<i64, u64>);
 
 impl Bits {
     pub fn set(&mut self, sequence: i64) {
-        let (word, bit) = place(sequence);
+        let (word, bit) = locate(sequence);
         *self.0.entry(word).or_default() |= bit;
     }
 
     pub fn clear(&mut self, sequence: i64) {
-        let (word, bit) = place(sequence);
+        let (word, bit) = locate(sequence);
         if let Some(bits) = self.0.get_mut(&word) {
             *bits &= !bit;
         }
     }
 
-    /// In rising order.
+    /// The sequences in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = i64> {
         self.0.iter().flat_map(|(word, bits)| {
             let set = (0..64).filter(move |bit| bits >> bit & 1 == 1);
@@ -28,7 +28,7 @@ impl Bits {
     }
 }
 
-fn place(sequence: i64) -> (i64, u64) {
+fn locate(sequence: i64) -> (i64, u64) {
     (sequence.div_euclid(64), 1 << sequence.rem_euclid(64))
 }
 
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_set_and_not_cleared_is_there_in_order() {
+    fn set_bits_are_iterated_in_order_without_cleared_ones() {
         let mut bits = Bits::default();
         for sequence in [700, 1, 63, 64, 65, -3, 0, i64::MAX] {
             bits.set(sequence);

@@ -1,15 +1,17 @@
-//! Received and duplicates, counted again from every message that there ever was: possible only while the stream has
-//! all of them.
+//! Recounts received events and duplicates from the messages. This is possible only while the stream still has every
+//! message.
 
-use super::{place::TemporaryError, report::Check, snapshot::Snapshot, topics::Topics};
+use crate::store::sqlite::verify::{
+    report::Check, snapshot::Snapshot, temporary::TemporaryError, topics::Topics,
+};
 
-/// What messages come to. Events by topic are counted in [`Topics`].
+/// The counts of the messages. Events by topic are counted in [`Topics`].
 #[derive(Debug, Default)]
 pub(super) struct Recount {
     pub received: u64,
     pub duplicates: u64,
     pub conflicts: u64,
-    /// Duplicates that say the same in other words. Earlier versions counted them as conflicts.
+    /// Duplicates with the same content in a different notation. Earlier versions counted them as conflicts.
     pub reworded: u64,
     pub rejected: u64,
 }

@@ -1,10 +1,10 @@
-//! What is kept for people to look at: rejected arrivals, conflicts, missing sequences.
+//! Queries for what is kept for review: rejected arrivals, conflicts, missing sequences.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 use super::events;
 use crate::store::{
-    query::{Conflict, KeptPage, Missing, Rejected, Sink},
+    query::{Conflict, Missing, Rejected, ReviewPage, Sink},
     sqlite::gate::Inside,
 };
 
@@ -25,13 +25,13 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
     })
 }
 
-/// The rejected arrivals before the one with the id `before`.
+/// The rejected arrivals with ids less than `before`, newest first.
 pub(super) fn rejected<S: Sink<Rejected>>(
     read: &Transaction<'_>,
     inside: &Inside,
     (before, limit): (i64, usize),
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
     let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
     let row = |row: &Row<'_>| {
@@ -41,7 +41,7 @@ pub(super) fn rejected<S: Sink<Rejected>>(
     page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// One of them; none where it is not kept.
+/// One rejected arrival; `None` if there is none with this id or it has been evicted.
 pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<Option<Rejected>> {
     let sql = format!("{REJECTED} WHERE id = ?1");
     read.prepare_cached(&sql)?
@@ -49,13 +49,13 @@ pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<
         .optional()
 }
 
-/// The conflicts before the one with the id `before`.
+/// The conflicts with ids less than `before`, newest first.
 pub(super) fn conflicts<S: Sink<Conflict>>(
     read: &Transaction<'_>,
     inside: &Inside,
     (before, limit): (i64, usize),
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
@@ -81,29 +81,29 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// A page that ends early where there is no room for a row, or no time. `row` reads a row and its id.
+/// A page, which ends early if the sink has no room or there is no time for a row. `row` reads a row and its id.
 fn page<T, S: Sink<T>>(
     (read, inside): (&Transaction<'_>, &Inside),
     counts: &str,
     (sql, before, limit): (&str, i64, usize),
     row: impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)>,
     sink: S,
-) -> rusqlite::Result<KeptPage<S>> {
+) -> rusqlite::Result<ReviewPage<S>> {
     let (total, evicted) = read
         .prepare_cached(counts)?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let mut page = KeptPage {
+    let mut page = ReviewPage {
         rows: sink,
         total,
         evicted,
         next: None,
     };
     let mut statement = read.prepare_cached(sql)?;
-    // One more than asked for tells whether there is a next page.
+    // One row beyond the limit shows whether there is a next page.
     let mut rows = statement.query(params![before, limit + 1])?;
-    let (mut shown, mut last) = (0, None);
+    let (mut taken, mut last) = (0, None);
     while let Some(found) = rows.next()? {
-        if shown == limit || !inside.has_time() {
+        if taken == limit || !inside.has_time() {
             page.next = last;
             break;
         }
@@ -112,7 +112,7 @@ fn page<T, S: Sink<T>>(
             page.next = last;
             break;
         }
-        shown += 1;
+        taken += 1;
         last = Some(id);
     }
     Ok(page)

@@ -1,4 +1,4 @@
-//! Reads while the gate closes: each ends after its first row, and nothing is skipped by those that go on.
+//! Reads while the gate closes: each ends after its first row, and later reads continue without skipping any.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::store::{
 
 const TOPICS: u8 = 12;
 
-/// Events of many topics, duplicates, conflicts and rejected arrivals.
+/// A store with events of many topics, duplicates, conflicts and rejected arrivals.
 fn filled() -> Store {
     let mut store = Store::new();
     store.meet(1, 1, 0);
@@ -30,18 +30,18 @@ fn gate(store: &Store) -> Gate {
     store.reader().memory.gate.clone()
 }
 
-fn questions() -> Vec<EventQuery> {
+fn queries() -> Vec<EventQuery> {
     let some: Vec<String> = (0..TOPICS).map(|topic| format!("t{topic}")).collect();
     let filter = Filter {
         contains: Some("content".to_owned()),
         ..Filter::default()
     };
-    let mut questions = Vec::new();
+    let mut queries = Vec::new();
     for topics in [Vec::new(), vec!["t3".to_owned()], some] {
         for order in [Order::NewestFirst, Order::OldestFirst] {
             for filter in [Filter::default(), filter.clone()] {
                 for (since, until) in [(None, None), (Some(40), Some(200))] {
-                    questions.push(EventQuery {
+                    queries.push(EventQuery {
                         topics: topics.clone(),
                         since,
                         until,
@@ -52,14 +52,14 @@ fn questions() -> Vec<EventQuery> {
             }
         }
     }
-    questions
+    queries
 }
 
-/// All events of a question, page by page, and the most that a page had.
-fn all(store: &Store, question: &EventQuery) -> (Vec<i64>, usize) {
+/// All events of a query, read page by page, and the largest number of events on a page.
+fn all(store: &Store, query: &EventQuery) -> (Vec<i64>, usize) {
     let (mut found, mut most, mut from) = (Vec::new(), 0, None);
     loop {
-        let page = store.ask(question.clone(), from, 1_000);
+        let page = store.ask(query.clone(), from, 1_000);
         most = most.max(page.events.len());
         found.extend(page.events.iter().map(|event| event.sequence));
         match page.next {
@@ -70,30 +70,30 @@ fn all(store: &Store, question: &EventQuery) -> (Vec<i64>, usize) {
 }
 
 #[test]
-fn a_page_of_events_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_goes_on() {
+fn a_page_of_events_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_continues() {
     let store = filled();
-    let whole: Vec<_> = questions().iter().map(|q| all(&store, q).0).collect();
+    let whole: Vec<_> = queries().iter().map(|q| all(&store, q).0).collect();
     gate(&store).hurry();
-    for (question, whole) in questions().iter().zip(whole) {
-        let (found, most) = all(&store, question);
-        assert!(!found.is_empty(), "{question:?}");
-        assert_eq!(found, whole, "{question:?}");
-        assert_eq!(most, 1, "{question:?}");
+    for (query, whole) in queries().iter().zip(whole) {
+        let (found, most) = all(&store, query);
+        assert!(!found.is_empty(), "{query:?}");
+        assert_eq!(found, whole, "{query:?}");
+        assert_eq!(most, 1, "{query:?}");
     }
 }
 
 #[test]
-fn the_way_to_the_first_event_of_many_topics_is_many_short_reads_while_the_gate_closes() {
+fn the_first_event_of_many_topics_is_found_in_many_short_reads_while_the_gate_closes() {
     let store = filled();
     let gate = gate(&store);
     gate.hurry();
-    let question = EventQuery {
+    let query = EventQuery {
         topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
         order: Order::OldestFirst,
         ..EventQuery::default()
     };
     let before = gate.entered();
-    let page = store.ask(question, None, 1_000);
+    let page = store.ask(query, None, 1_000);
     assert_eq!(page.events.len(), 1);
     assert_eq!(page.total, Some(20 * u64::from(TOPICS)));
     let reads = gate.entered() - before;
@@ -104,14 +104,12 @@ fn the_way_to_the_first_event_of_many_topics_is_many_short_reads_while_the_gate_
 fn events_are_counted_in_many_short_reads_while_the_gate_closes() {
     let store = filled();
     let gate = gate(&store);
-    let question = Arc::new(EventQuery {
+    let query = Arc::new(EventQuery {
         topics: (0..TOPICS).map(|topic| format!("t{topic}")).collect(),
         ..EventQuery::default()
     });
     let count = || {
-        let between = store
-            .reader()
-            .events_between(Arc::clone(&question), 17, 211);
+        let between = store.reader().events_between(Arc::clone(&query), 17, 211);
         store.runtime.block_on(between).unwrap()
     };
     assert_eq!(count(), 194);
@@ -123,8 +121,7 @@ fn events_are_counted_in_many_short_reads_while_the_gate_closes() {
 }
 
 #[test]
-fn a_page_of_what_is_kept_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_goes_on()
-{
+fn a_page_of_kept_rows_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_continues() {
     let store = filled();
     let reader = store.reader();
     gate(&store).hurry();
@@ -156,7 +153,7 @@ fn a_page_of_what_is_kept_ends_after_its_first_row_while_the_gate_closes_and_the
 }
 
 #[test]
-fn duplicates_are_named_in_many_short_reads_while_the_gate_closes() {
+fn identities_of_duplicates_are_read_in_many_short_reads_while_the_gate_closes() {
     let store = filled();
     let gate = gate(&store);
     let ask = |topic: Option<&str>| {
@@ -173,10 +170,10 @@ fn duplicates_are_named_in_many_short_reads_while_the_gate_closes() {
 }
 
 #[test]
-fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so() {
+fn topics_are_scanned_one_at_a_time_while_the_gate_closes_and_the_page_is_partial() {
     let store = filled();
-    let ask = |question: &TopicQuery| -> TopicPage {
-        let page = store.reader().topics(question.clone(), 100);
+    let ask = |query: &TopicQuery| -> TopicPage {
+        let page = store.reader().topics(query.clone(), 100);
         store.runtime.block_on(page).unwrap()
     };
     let learn = store.reader().learn_leaders();
@@ -188,20 +185,20 @@ fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so(
             is_descending,
             ..TopicQuery::default()
         };
-        let mut question = by_name(false);
+        let mut query = by_name(false);
         let mut names = Vec::new();
         loop {
-            let page = ask(&question);
+            let page = ask(&query);
             assert_eq!(page.topics.len(), 1);
             assert!(!page.is_partial);
             names.extend(page.topics.into_iter().map(|topic| topic.name));
-            question.after = page.next;
-            if question.after.is_none() {
+            query.after = page.next;
+            if query.after.is_none() {
                 break;
             }
         }
         assert_eq!(names.len(), usize::from(TOPICS));
-        for question in [
+        for query in [
             by_name(true),
             TopicQuery {
                 sort: TopicSort::Received,
@@ -212,15 +209,15 @@ fn topics_are_looked_at_one_by_one_while_the_gate_closes_and_the_answer_says_so(
                 ..by_name(true)
             },
         ] {
-            let page = ask(&question);
-            assert_eq!(page.topics.len(), 1, "{question:?}");
-            assert!(page.is_partial, "{question:?}");
+            let page = ask(&query);
+            assert_eq!(page.topics.len(), 1, "{query:?}");
+            assert!(page.is_partial, "{query:?}");
         }
     }
 }
 
 #[test]
-fn leaders_are_learned_a_topic_a_read_while_the_gate_closes() {
+fn leaders_are_loaded_one_topic_per_read_while_the_gate_closes() {
     let mut store = filled();
     store.reopen();
     let gate = gate(&store);

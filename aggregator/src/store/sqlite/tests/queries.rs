@@ -1,4 +1,4 @@
-//! Every combination of filters, order and cursor against a model in memory, while events come in.
+//! Every combination of filters, order and cursor against a model in memory, while events arrive.
 
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -11,23 +11,23 @@ use crate::store::{
     sqlite::reader::SCAN_ROWS,
 };
 
-/// An event, as the model keeps it: its sequence is its place in the list.
+/// An event in the model: its sequence is its position in the list.
 #[derive(Debug, Clone)]
-struct Known {
+struct ModelEvent {
     topic: u8,
     source: u8,
     content: u8,
     processed_at: i64,
 }
 
-impl Known {
+impl ModelEvent {
     fn payload(&self) -> String {
         let Self { content, .. } = self;
         format!(r#"{{"text":"c{content}","deep":{{"n":{content}}}}}"#)
     }
 }
 
-/// Events that arrive together, and by how much the clock goes on before them.
+/// Events that arrive together, and by how much the clock advances before them.
 type Arrived = (Vec<(u8, u8, u8)>, i64);
 
 fn arrived() -> impl Strategy<Value = Arrived> {
@@ -39,7 +39,7 @@ fn arrived() -> impl Strategy<Value = Arrived> {
     )
 }
 
-fn question() -> impl Strategy<Value = EventQuery> {
+fn query() -> impl Strategy<Value = EventQuery> {
     let topics = prop::sample::subsequence(vec!["t0", "t1", "t2", "absent"], 0..=4);
     let time = || prop::option::of(0i64..30);
     let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
@@ -67,16 +67,16 @@ fn question() -> impl Strategy<Value = EventQuery> {
     )
 }
 
-/// The plain way: every event is looked at.
-fn expected(known: &[Known], question: &EventQuery) -> Vec<i64> {
+/// The expected result, by testing every event.
+fn expected(known: &[ModelEvent], query: &EventQuery) -> Vec<i64> {
     let EventQuery {
         topics,
         since,
         until,
         order,
         filter,
-    } = question;
-    let is_match = |event: &&(i64, &Known)| {
+    } = query;
+    let is_match = |event: &&(i64, &ModelEvent)| {
         let (_, event) = event;
         let topic = format!("t{}", event.topic);
         (topics.is_empty() || topics.contains(&topic))
@@ -107,14 +107,14 @@ fn expected(known: &[Known], question: &EventQuery) -> Vec<i64> {
     found
 }
 
-/// A store and all that it was given.
-struct Trial {
+/// A store and all events given to it.
+struct QueryTrial {
     store: Store,
-    known: Vec<Known>,
+    known: Vec<ModelEvent>,
     messages: u64,
 }
 
-impl Trial {
+impl QueryTrial {
     fn new() -> Self {
         let store = Store::new();
         store.meet(1, 1, 0);
@@ -130,11 +130,11 @@ impl Trial {
         self.store.now += pause;
         let mut batch = Vec::new();
         for (topic, source, content) in events {
-            let known = Known {
+            let known = ModelEvent {
                 topic: *topic,
                 source: *source,
                 content: *content,
-                // The harness lets the clock go on by one for each batch.
+                // The harness advances the clock by one for each batch.
                 processed_at: self.store.now + 1,
             };
             self.messages += 1;
@@ -158,28 +158,28 @@ impl Trial {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
-    /// What is there when the first page is asked for comes exactly once, whatever comes in between the pages.
+    /// Every event present at the first page is returned exactly once, whatever arrives between the pages.
     #[test]
-    fn every_question_is_answered_with_nothing_twice_and_nothing_missing(
+    fn every_query_returns_each_event_once_and_misses_none(
         before in prop::collection::vec(arrived(), 1..8),
-        questions in prop::collection::vec((question(), 1usize..7), 1..6),
+        queries in prop::collection::vec((query(), 1usize..7), 1..6),
         between in prop::collection::vec(arrived(), 1..6),
     ) {
-        let mut trial = Trial::new();
+        let mut trial = QueryTrial::new();
         for arrived in &before {
             trial.arrive(arrived);
         }
         let mut between = between.iter().cycle();
-        for (question, limit) in questions {
+        for (query, limit) in queries {
             let at_first = trial.known.len();
             let mut found = Vec::new();
             let mut from = None;
             loop {
-                let page = trial.store.ask(question.clone(), from, limit);
+                let page = trial.store.ask(query.clone(), from, limit);
                 prop_assert!(page.events.len() <= limit);
-                let is_plain = EventQuery { topics: Vec::new(), order: Order::NewestFirst, ..question.clone() }
+                let is_plain = EventQuery { topics: Vec::new(), order: Order::NewestFirst, ..query.clone() }
                     == EventQuery::default();
-                let all = EventQuery { filter: Filter::default(), ..question.clone() };
+                let all = EventQuery { filter: Filter::default(), ..query.clone() };
                 let total = is_plain.then(|| expected(&trial.known, &all).len() as u64);
                 prop_assert_eq!(page.total, total);
                 found.extend(page.events.iter().map(|event| event.sequence));
@@ -187,62 +187,62 @@ proptest! {
                 if from.is_none() {
                     break;
                 }
-                // An ascending walk would follow what comes in for ever.
+                // An ascending walk would follow new events forever.
                 if trial.known.len() < at_first + 60 {
                     trial.arrive(between.next().unwrap());
                 }
             }
-            let now = expected(&trial.known, &question);
-            let then = expected(&trial.known[..at_first], &question);
+            let now = expected(&trial.known, &query);
+            let then = expected(&trial.known[..at_first], &query);
             let last_at_first = i64::try_from(at_first).unwrap();
             let late = found.iter().filter(|sequence| **sequence > last_at_first).count();
             prop_assert_eq!(
                 found.iter().copied().filter(|sequence| *sequence <= last_at_first).collect::<Vec<_>>(),
                 then
             );
-            match question.order {
-                // What came later is before the first page.
+            match query.order {
+                // Later events precede the first page.
                 Order::NewestFirst => prop_assert_eq!(late, 0),
                 Order::OldestFirst => prop_assert_eq!(found, now),
             }
         }
     }
 
-    /// The number of events between any two sequences, of topics or of all.
+    /// The number of events between any two sequences, of some topics or of all.
     #[test]
     fn events_between_two_sequences_are_counted_exactly(
         events in prop::collection::vec(arrived(), 1..8),
         topics in prop::sample::subsequence(vec!["t0", "t1", "t2"], 0..=3),
         bounds in (0i64..90, 0i64..90),
     ) {
-        let mut trial = Trial::new();
+        let mut trial = QueryTrial::new();
         for arrived in &events {
             trial.arrive(arrived);
         }
         let last = i64::try_from(trial.known.len()).unwrap();
         let (first, second) = (bounds.0.min(last), bounds.1.min(last));
         let (after, upto) = (first.min(second), first.max(second));
-        let question = EventQuery {
+        let query = EventQuery {
             topics: topics.into_iter().map(str::to_owned).collect(),
             ..EventQuery::default()
         };
         let inside = |sequence: &i64| *sequence > after && *sequence <= upto;
-        let exact = expected(&trial.known, &question).into_iter().filter(inside).count();
+        let exact = expected(&trial.known, &query).into_iter().filter(inside).count();
         let counted = trial.store.reader().events_between(
-            std::sync::Arc::new(question), after, upto);
+            std::sync::Arc::new(query), after, upto);
         prop_assert_eq!(trial.store.runtime.block_on(counted).unwrap(), exact as u64);
     }
 }
 
 #[test]
-fn a_question_about_much_ends_within_its_budget_and_goes_on() {
-    let mut trial = Trial::new();
+fn a_long_scan_ends_within_its_budget_and_can_be_continued() {
+    let mut trial = QueryTrial::new();
     let events = (vec![(0, 0, 0); 11], 0);
     for _ in 0..20 {
         trial.arrive(&events);
     }
     for topics in [vec![], vec!["t0".to_owned()]] {
-        let question = EventQuery {
+        let query = EventQuery {
             topics,
             filter: Filter {
                 contains: Some("nowhere".to_owned()),
@@ -252,7 +252,7 @@ fn a_question_about_much_ends_within_its_budget_and_goes_on() {
         };
         let (mut from, mut pages) = (None, 0);
         loop {
-            let page = trial.store.ask(question.clone(), from, 10);
+            let page = trial.store.ask(query.clone(), from, 10);
             assert_eq!((page.events.len(), page.total), (0, None));
             pages += 1;
             from = page.next;

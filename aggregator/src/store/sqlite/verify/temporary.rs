@@ -1,4 +1,4 @@
-//! Where a verification has its temporary files. A file is deleted with its last handle.
+//! The directory for the temporary files of a verification. A file is deleted when its last handle is closed.
 
 use std::{
     error::Error,
@@ -8,18 +8,19 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// SQLite's cache of pages, in KiB.
+/// SQLite's page cache in KiB.
 const CACHE_KIB: i32 = 4 * 1024;
 
 /// The directory for temporary files.
 #[derive(Debug, Clone)]
-pub(super) struct Place(PathBuf);
+pub(super) struct TemporaryDirectory(PathBuf);
 
-/// Temporary files fail. The cause is a part of the message, so it is not given as the source as well.
+/// A temporary file cannot be written or read. The message includes the cause, so the cause is not the error's source as
+/// well.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "temporary files in {} cannot be written or read: {cause}; a verification needs 32 bytes there for each event, and about \
-     100 bytes plus the name for each topic, so set TMPDIR to a directory with more room",
+     100 bytes plus the name for each topic; set TMPDIR to a directory with enough space",
     directory.display()
 )]
 pub struct TemporaryError {
@@ -27,9 +28,9 @@ pub struct TemporaryError {
     cause: Box<dyn Error + Send + Sync>,
 }
 
-impl Place {
-    /// `TMPDIR` where it is set; else `data`, the data directory, for the store has room to grow there, while `/tmp` is
-    /// often memory; else, where that cannot be written, the system's directory.
+impl TemporaryDirectory {
+    /// `TMPDIR` if it is set; otherwise the data directory `data`, because the store has space to grow there while `/tmp` is
+    /// often in memory; if that is not writable, the system's directory for temporary files.
     pub fn choose(tmpdir: Option<PathBuf>, data: &Path) -> Self {
         let tmpdir = tmpdir.filter(|tmpdir| !tmpdir.as_os_str().is_empty());
         let data = || tempfile::tempfile_in(data).is_ok().then(|| data.to_owned());
@@ -43,7 +44,7 @@ impl Place {
 
     /// An empty database. It is deleted with the connection, so it needs neither a journal nor syncs.
     pub fn database(&self) -> Result<Connection, TemporaryError> {
-        // SQLite opens a file by its name, which is removed at the end of this function; the file stays until it is closed.
+        // SQLite opens files by name. The name is removed at the end of this function; the file exists until it is closed.
         let named = tempfile::NamedTempFile::new_in(&self.0).map_err(self.failed())?;
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -71,17 +72,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn temporary_files_go_next_to_the_data_unless_tmpdir_says_otherwise() {
+    fn temporary_files_are_in_the_data_directory_unless_tmpdir_is_set() {
         let data = tempfile::tempdir().unwrap();
-        let chosen =
-            |tmpdir: Option<&str>, data: &Path| Place::choose(tmpdir.map(PathBuf::from), data).0;
+        let chosen = |tmpdir: Option<&str>, data: &Path| {
+            TemporaryDirectory::choose(tmpdir.map(PathBuf::from), data).0
+        };
         assert_eq!(chosen(None, data.path()), data.path());
         assert_eq!(chosen(Some(""), data.path()), data.path());
         assert_eq!(
             chosen(Some("/elsewhere"), data.path()),
             Path::new("/elsewhere")
         );
-        // As a data directory that cannot be written.
+        // Stands for a data directory that is not writable.
         assert_eq!(
             chosen(None, Path::new("/no/such/place")),
             std::env::temp_dir()
@@ -89,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_names_the_directory_and_tmpdir() {
-        let nowhere = Place(PathBuf::from("/no/such/place"));
+    fn the_error_names_the_directory_and_tmpdir() {
+        let nowhere = TemporaryDirectory(PathBuf::from("/no/such/place"));
         for err in [nowhere.file().unwrap_err(), nowhere.database().unwrap_err()] {
             let text = err.to_string();
             for part in ["/no/such/place", "TMPDIR", "No such file"] {
@@ -102,8 +104,8 @@ mod tests {
     #[test]
     fn a_database_has_no_file_name_and_grows_beyond_its_cache() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place(directory.path().to_owned());
-        let database = place.database().unwrap();
+        let temporary = TemporaryDirectory(directory.path().to_owned());
+        let database = temporary.database().unwrap();
         let sql = "CREATE TABLE bytes (some BLOB); \
                    INSERT INTO bytes VALUES (zeroblob(10000000)), (zeroblob(10000000))";
         database.execute_batch(sql).unwrap();

@@ -1,4 +1,4 @@
-//! What is kept for people: bounded, counted when it goes, and no longer a proof once it has gone.
+//! Rejected arrivals and conflicts kept for review: bounded, counted when evicted, and no longer evidence afterwards.
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{Appended, Bounds, sqlite::options::Options};
@@ -7,7 +7,7 @@ fn noise(count: usize) -> Vec<Arrival> {
     vec![Arrival::Noise; count]
 }
 
-/// Keeps the latest row of each kind, for one has more than 200 bytes.
+/// A store that keeps only the latest row of each kind, because a row has more than 200 bytes.
 fn small() -> Store {
     Store::with(Options {
         bounds: Bounds {
@@ -19,11 +19,14 @@ fn small() -> Store {
 }
 
 fn number(store: &Store, sql: &str) -> u64 {
-    store.aside().query_row(sql, [], |row| row.get(0)).unwrap()
+    store
+        .raw_connection()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap()
 }
 
 #[test]
-fn the_oldest_rows_go_and_are_counted() {
+fn the_oldest_rows_are_evicted_and_counted() {
     let mut store = small();
     store.meet(1, 1, 0);
     let event = |content| Arrival::Event {
@@ -39,8 +42,8 @@ fn the_oldest_rows_go_and_are_counted() {
     let stats = store.stats();
     assert_eq!((stats.rejected, stats.rejected_evicted), (5, 4));
     assert_eq!((stats.conflicts, stats.conflicts_evicted), (3, 2));
-    let kept = "SELECT id * 10 + stream_sequence FROM rejected";
-    assert_eq!(number(&store, kept), 52);
+    let rows = "SELECT id * 10 + stream_sequence FROM rejected";
+    assert_eq!(number(&store, rows), 52);
     assert_eq!(number(&store, "SELECT id FROM conflicts"), 3);
     for (table, columns) in [
         ("rejected", "detail || subject || body"),
@@ -53,7 +56,7 @@ fn the_oldest_rows_go_and_are_counted() {
 }
 
 #[test]
-fn a_redelivery_of_arrivals_that_were_evicted_is_known_as_one() {
+fn a_redelivery_of_evicted_arrivals_is_recognized() {
     let mut store = small();
     store.meet(1, 1, 0);
     let first = delivery(1, &noise(2));
@@ -69,7 +72,7 @@ fn a_redelivery_of_arrivals_that_were_evicted_is_known_as_one() {
 }
 
 #[test]
-fn what_is_within_the_bounds_stays() {
+fn rows_within_the_bounds_are_kept() {
     let mut store = Store::new();
     store.meet(1, 1, 0);
     store.append(&[delivery(1, &noise(50))]).unwrap();

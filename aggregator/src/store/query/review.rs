@@ -1,0 +1,79 @@
+//! Rejected arrivals, conflicts and missing sequences, kept for review.
+
+use super::StoredEvent;
+
+/// An arrival that could not be stored as an event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its id, which is never reused.
+    pub id: i64,
+    /// The reason as a code for programs.
+    pub reason: String,
+    /// The reason as text for people.
+    pub detail: String,
+    /// The subject of its message.
+    pub subject: String,
+    /// The message's sequence in the stream.
+    pub stream_sequence: u64,
+    /// Its position in the message, from 0.
+    pub position: u64,
+    /// When it was counted, in microseconds since 1970.
+    pub processed_at: i64,
+    /// When it was last requeued, in microseconds since 1970.
+    pub requeued_at: Option<i64>,
+    /// Its bytes as received.
+    pub body: Vec<u8>,
+}
+
+/// A duplicate whose content differs from the stored event, together with that event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Its id, which is never reused.
+    pub id: i64,
+    /// The stored event.
+    pub stored: StoredEvent,
+    /// As received, or filled in on arrival.
+    pub timestamp: String,
+    /// Whether the timestamp was filled in on arrival.
+    pub timestamp_filled: bool,
+    /// As received.
+    pub source: String,
+    /// The JSON object, byte for byte as received.
+    pub payload: String,
+    /// The subject of its message.
+    pub subject: String,
+    /// The message's sequence in the stream.
+    pub stream_sequence: u64,
+    /// Its position in the message, from 0.
+    pub position: u64,
+    /// When it was counted, in microseconds since 1970.
+    pub processed_at: i64,
+}
+
+/// A page of rejected arrivals or conflicts, newest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReviewPage<S> {
+    /// The sink that received the rows.
+    pub rows: S,
+    /// How many were ever recorded.
+    pub total: u64,
+    /// How many of them have been evicted.
+    pub evicted: u64,
+    /// The id of the last row on this page if more rows precede it; the next page continues before it.
+    pub next: Option<i64>,
+}
+
+/// A range of stream sequences lost before they were applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The stream's name.
+    pub stream: String,
+    /// The first sequence.
+    pub first: u64,
+    /// The last sequence.
+    pub last: u64,
+    /// When the loss was detected, in microseconds since 1970.
+    pub noticed_at: i64,
+    /// When an operator acknowledged it, in microseconds since 1970.
+    pub acknowledged_at: Option<i64>,
+}
