@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use e2e::{
     api::Api,
-    browser::{Browser, Look},
+    browser::{Browser, Display},
 };
 
 /// The page of an aggregator, open in a browser.
@@ -27,7 +27,7 @@ struct Page {
 impl Page {
     /// Opens it with a query, which may be empty, and waits until it shows counts; none where there is no browser.
     async fn open(api: &Api, query: &str) -> Option<Self> {
-        let browser = Browser::start(Look::WIDE).await?;
+        let browser = Browser::start(Display::WIDE).await?;
         let api = api.clone();
         browser.open(&format!("{}/{query}", api.url())).await;
         let state = "document.getElementById('state').dataset.state";

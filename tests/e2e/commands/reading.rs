@@ -66,9 +66,9 @@ async fn commands_that_cannot_read_say_so_and_fail() {
     system.aggregator.stop().await;
     for command in ["stats", "query", "tail"] {
         let run = Publisher::reading(&url, &[command]).ended().await;
-        assert_eq!(run.code, Some(1), "{command}: {}", run.told);
+        assert_eq!(run.code, Some(1), "{command}: {}", run.stderr);
         assert_eq!(run.output, "", "{command}");
-        assert!(run.told.contains("error: "), "{command}: {}", run.told);
+        assert!(run.stderr.contains("error: "), "{command}: {}", run.stderr);
     }
 }
 

@@ -9,11 +9,11 @@ async fn each_second_is_sampled_with_the_counts_and_with_what_does_not_work() {
     api.store(&events("orders", 0..10)).await;
     api.store(&events("orders", 5..10)).await;
     let mut live = Tail::open_at(system.api(), "/live").await;
-    let history = live.told().await;
+    let history = live.message().await;
     assert_eq!(history.what, "history");
     assert!(history.data.as_array().is_some(), "{history:?}");
     loop {
-        let sample = live.told().await.data;
+        let sample = live.message().await.data;
         if sample["received"] == 15 {
             assert_eq!(sample["unique_processed"], 10);
             assert_eq!(sample["duplicate_dropped"], 5);
@@ -23,17 +23,17 @@ async fn each_second_is_sampled_with_the_counts_and_with_what_does_not_work() {
         }
     }
     system.broker.kill().await;
-    while live.told().await.data["checks"]["broker"].is_null() {}
+    while live.message().await.data["checks"]["broker"].is_null() {}
     system.broker.start_again().await;
     loop {
-        let sample = live.told().await.data;
+        let sample = live.message().await.data;
         if sample["checks"] == serde_json::json!({}) && sample["pending"] == 0 {
             break;
         }
     }
     // Whoever comes later sees what was.
     let mut late = Tail::open_at(system.api(), "/live").await;
-    let history = late.told().await.data;
+    let history = late.message().await.data;
     let history = history.as_array().unwrap();
     assert!(history.len() > 2, "{history:?}");
     let lost = |sample: &serde_json::Value| sample["checks"]["broker"].is_string();
@@ -46,7 +46,7 @@ async fn one_that_wants_only_the_latest_gets_them_and_how_many_it_missed() {
     let system = System::start().await;
     let api = system.api();
     let mut tail = Tail::open_at(api, "/events/tail?topic=orders&latest=10").await;
-    assert_eq!(tail.told().await.what, "start");
+    assert_eq!(tail.message().await.what, "start");
     api.publish(&events("others", 0..50)).await;
     api.publish(&events("orders", 0..300)).await;
     eventually("all is stored", async || {
@@ -57,7 +57,7 @@ async fn one_that_wants_only_the_latest_gets_them_and_how_many_it_missed() {
     api.publish(&events("orders", 300..301)).await;
     let (mut missed, mut ids) = (0, Vec::new());
     while ids.last().is_none_or(|last| last != "id-300") {
-        let told = tail.told().await;
+        let told = tail.message().await;
         match told.what.as_str() {
             "missed" => missed += told.data["missed"].as_u64().unwrap(),
             _ => ids.push(told.event_id().to_owned()),

@@ -69,7 +69,7 @@ async fn a_publisher_that_verifies_fails_when_the_counts_differ() {
     let with = |expected| [&["send", file][..], &verify, &[expected]].concat();
     system.publish(&with("1")).await.succeeded();
     let run = system.publish(&with("1")).await;
-    assert_eq!(run.code, Some(1), "{}", run.told);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.summary["verified"], false);
     system.publish(&with("0")).await.succeeded();
     assert_eq!(system.settled().await.counts(), [3, 1, 2]);

@@ -5,7 +5,7 @@ use e2e::{
     aggregator::STOP_DEADLINE,
     event::{event, events},
     service::Signal,
-    tail::{Tail, Told},
+    tail::{Message, Tail},
     wait::eventually,
 };
 
@@ -30,9 +30,9 @@ async fn events_are_told_as_they_are_stored_from_the_moment_that_is_told_at_the_
     let payload = "{\n \"n\" : 1.50,\r\n \"s\": \"\u{2028}\\n\" }";
     let spread = event("payments", "spread").with_payload(payload);
     api.store(std::slice::from_ref(&spread)).await;
-    let told = tail.told().await;
+    let told = tail.message().await;
     assert_eq!((told.event_id(), told.id), ("id-5", 6));
-    let told = tail.told().await;
+    let told = tail.message().await;
     assert_eq!((told.event_id(), told.id), ("spread", 7));
     let found = api.get("/event?topic=payments&event_id=spread").await;
     assert_eq!(told.data, found.unwrap().json()["event"]);
@@ -55,7 +55,7 @@ async fn only_the_topics_asked_for_are_told() {
     ] {
         let mut ids = Vec::new();
         loop {
-            let told = tail.told().await;
+            let told = tail.message().await;
             let topic = told.data["topic"].as_str().unwrap();
             assert!(topics.contains(&topic), "{told:?}");
             match told.event_id() {
@@ -79,11 +79,11 @@ async fn whoever_comes_back_misses_nothing_and_gets_nothing_twice_across_kills()
     let mut tail = Tail::open(system.api(), &[], None).await;
     assert_eq!(tail.position, 0);
     // What it was told: sequences, and identities.
-    let mut told = Vec::<Told>::new();
+    let mut told = Vec::<Message>::new();
     for _ in 0..3 {
         let enough = told.len() + 700;
         while told.len() < enough {
-            told.push(tail.told().await);
+            told.push(tail.message().await);
         }
         system.aggregator.kill();
         // What had come already is good as well.
@@ -99,7 +99,7 @@ async fn whoever_comes_back_misses_nothing_and_gets_nothing_twice_across_kills()
     let [_, unique, _] = run.verified();
     let unique = usize::try_from(unique).unwrap();
     while told.len() < unique {
-        told.push(tail.told().await);
+        told.push(tail.message().await);
     }
     for (event, sequence) in told.iter().zip(1..) {
         assert_eq!(event.id, sequence, "{event:?}");
@@ -116,7 +116,7 @@ async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
     system.api().store(&events("orders", 0..10)).await;
     let mut tail = Tail::open(system.api(), &["orders"], Some(0)).await;
     for number in 0..10 {
-        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(tail.message().await.event_id(), format!("id-{number}"));
     }
     drop(tail);
     system.api().store(&events("payments", 0..10)).await;
@@ -127,7 +127,7 @@ async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
     system.aggregator.healthy().await;
     system.api().publish(&events("orders", 20..30)).await;
     for number in 10..30 {
-        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(tail.message().await.event_id(), format!("id-{number}"));
     }
     // An id from a store that knew more: it goes on with what is new.
     let ahead = newest(&system).await + 1_000;
@@ -152,14 +152,14 @@ async fn a_client_that_does_not_read_is_told_how_many_it_missed_and_holds_up_nob
         // Of another topic, so not among those that it misses.
         api.publish(&[event("payments", &format!("id-{part}"))])
             .await;
-        assert_eq!(other.told().await.event_id(), format!("id-{part}"));
+        assert_eq!(other.message().await.event_id(), format!("id-{part}"));
     }
     let books = system.settled().await;
     assert_eq!(books.of("orders"), [18_000, 18_000, 0]);
 
     let mut read = 0;
     let missed = loop {
-        let told = stuck.told().await;
+        let told = stuck.message().await;
         if told.what == "missed" {
             break told;
         }
@@ -171,15 +171,15 @@ async fn a_client_that_does_not_read_is_told_how_many_it_missed_and_holds_up_nob
     assert_eq!(missed.data["missed"], expected, "{missed:?}");
     assert_eq!(missed.id, newest(&system).await);
     api.publish(&[event("orders", "newest")]).await;
-    assert_eq!(stuck.told().await.event_id(), "newest");
+    assert_eq!(stuck.message().await.event_id(), "newest");
 
     // Whoever comes back from far behind is told the same; of few events nothing is missed.
     let mut back = Tail::open(api, &["orders"], Some(0)).await;
-    let told = back.told().await;
+    let told = back.message().await;
     assert_eq!(told.data["missed"], COUNT + 1, "{told:?}");
     let mut back = Tail::open(api, &["payments"], Some(0)).await;
     for number in 0..18 {
-        assert_eq!(back.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(back.message().await.event_id(), format!("id-{number}"));
     }
 }
 
@@ -192,7 +192,7 @@ async fn a_tail_ends_in_good_order_when_the_aggregator_is_told_to_stop() {
     }
     system.api().publish(&[event("orders", "1")]).await;
     for tail in &mut tails {
-        assert_eq!(tail.told().await.event_id(), "1");
+        assert_eq!(tail.message().await.event_id(), "1");
     }
     system.aggregator.service().signal(Signal::TERM);
     for tail in &mut tails {
@@ -243,7 +243,7 @@ async fn clients_that_are_gone_give_their_places_back() {
     .await;
     api.publish(&[event("orders", "1")]).await;
     for mut tail in kept {
-        assert_eq!(tail.told().await.event_id(), "1");
+        assert_eq!(tail.message().await.event_id(), "1");
     }
 }
 

@@ -12,11 +12,11 @@ async fn server_sent_events_arrive_at_once_behind_a_plain_nginx() {
     let api = nginx.api();
     // Each waits for its next event, and nothing more is sent that could push it out of a buffer.
     let mut live = Tail::open_at(api, "/live").await;
-    assert_eq!(live.told().await.what, "history");
-    assert_eq!(live.told().await.what, "sample");
+    assert_eq!(live.message().await.what, "history");
+    assert_eq!(live.message().await.what, "sample");
     let mut tail = Tail::open(api, &["orders"], None).await;
     for id in ["1", "2"] {
         api.publish(&[event("orders", id)]).await;
-        assert_eq!(tail.told().await.event_id(), id);
+        assert_eq!(tail.message().await.event_id(), id);
     }
 }

@@ -2,7 +2,7 @@
 
 use e2e::{
     System,
-    browser::Look,
+    browser::Display,
     event::{array, event, events},
 };
 use fantoccini::key::Key;
@@ -158,11 +158,11 @@ async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
             ))
             .await;
     }
-    let looks = [
-        ("wide", Look::WIDE),
-        ("wide-dark", Look::WIDE.dark()),
-        ("narrow", Look::NARROW),
-        ("narrow-dark", Look::NARROW.dark()),
+    let displays = [
+        ("wide", Display::WIDE),
+        ("wide-dark", Display::WIDE.dark()),
+        ("narrow", Display::NARROW),
+        ("narrow-dark", Display::NARROW.dark()),
     ];
     for state in ["folded", "unfolded", "in-trouble"] {
         match state {
@@ -183,11 +183,11 @@ async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
             }
             _ => {}
         }
-        for (name, look) in looks {
-            browser.look(look).await;
+        for (name, display) in displays {
+            browser.set_display(display).await;
             let is_so = format!(
                 "innerWidth === {} && matchMedia('(prefers-color-scheme: dark)').matches === {}",
-                look.width, look.is_dark
+                display.width, display.is_dark
             );
             browser.until(&is_so).await;
             browser.screenshot_of_page(&format!("{state}-{name}")).await;

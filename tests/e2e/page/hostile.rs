@@ -2,7 +2,7 @@
 
 use e2e::{
     System,
-    browser::Look,
+    browser::Display,
     event::{Event, event},
     wait::{eventually, holds},
 };
@@ -119,7 +119,7 @@ async fn hostile_events_are_nothing_but_text() {
     assert_eq!(page.browser.value(links).await, true);
     page.browser.screenshot_of_page("hostile").await;
     assert!(!page.browser.is_too_wide().await, "at 1,440 px");
-    page.browser.look(Look::NARROW).await;
+    page.browser.set_display(Display::NARROW).await;
     page.browser.until("innerWidth === 360").await;
     page.browser.screenshot_of_page("hostile-narrow").await;
     assert!(!page.browser.is_too_wide().await, "at 360 px");

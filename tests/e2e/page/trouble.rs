@@ -8,7 +8,7 @@ use e2e::{
     broker::Broker,
     disk::Disk,
     event::{array, event, events},
-    proxy::{Proxy, Weather},
+    proxy::{Conditions, Proxy},
     wait::{eventually, holds},
 };
 
@@ -101,12 +101,12 @@ async fn a_stall_is_said_and_no_longer_when_messages_come_through() {
     let Some(page) = Page::open(aggregator.api(), "").await else {
         return;
     };
-    proxy.set(Weather::DropDeliveries);
+    proxy.set(Conditions::DropDeliveries);
     aggregator.api().publish(&events("orders", 0..3)).await;
     page.warns(STALL, "Stalled.").await;
     page.counts("pending", 1).await;
     page.browser.screenshot("stalled").await;
-    proxy.set(Weather::Fair);
+    proxy.set(Conditions::Fair);
     page.is_well(STALL).await;
     page.counts("unique", 3).await;
     page.ends_well().await;

@@ -184,8 +184,12 @@ async fn a_publisher_ends_with_the_field_when_the_stream_is_changed_under_it() {
             system.broker.start_again().await;
         }
         let run = publisher.ended().await;
-        assert_eq!(run.code, Some(1), "{}", run.told);
-        assert!(run.told.contains(&format!("has {field} ")), "{}", run.told);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(
+            run.stderr.contains(&format!("has {field} ")),
+            "{}",
+            run.stderr
+        );
         assert_eq!(run.summary["complete"], false, "{}", run.summary);
         jetstream.update_stream(&usable).await.unwrap();
         system.aggregator.healthy().await;
