@@ -15,7 +15,7 @@ use crate::{port, wait::eventually, workspace};
 
 /// How brokers are started in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum ServerKind {
     Container { image: String },
     Process,
 }
@@ -82,12 +82,12 @@ impl Broker {
 
     async fn start_on(port: u16, login: Login) -> Self {
         let flags = login.flags();
-        let server = match Kind::of_this_run().await {
-            Kind::Container { image } => {
+        let server = match ServerKind::of_this_run().await {
+            ServerKind::Container { image } => {
                 let server = container::Server::start(&image, port, &flags).await;
                 Server::Container(Box::new(server))
             }
-            Kind::Process => Server::Process(process::Server::start(port, &flags)),
+            ServerKind::Process => Server::Process(process::Server::start(port, &flags)),
         };
         Self {
             server,
@@ -187,10 +187,10 @@ impl Later {
     }
 }
 
-impl Kind {
+impl ServerKind {
     /// As `E2E_BROKER` says; by default a container if Docker responds and has the image, otherwise a process.
     async fn of_this_run() -> Self {
-        static KIND: OnceCell<Kind> = OnceCell::const_new();
+        static KIND: OnceCell<ServerKind> = OnceCell::const_new();
         KIND.get_or_init(Self::choose).await.clone()
     }
 

@@ -122,10 +122,10 @@ fn of_resource(sent: ResourceSpans) -> impl Iterator<Item = Span> {
     let mut attributes = texts(resource.attributes);
     let service = attributes.remove("service.name").expect("its name");
     let spans = sent.scope_spans.into_iter().flat_map(|scope| scope.spans);
-    spans.map(move |span| span(service.clone(), span))
+    spans.map(move |span| parse_span(service.clone(), span))
 }
 
-fn span(service: String, span: Sent) -> Span {
+fn parse_span(service: String, span: Sent) -> Span {
     Span {
         service,
         name: span.name,

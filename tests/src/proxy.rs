@@ -18,7 +18,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::frame::Kind;
+use self::frame::FrameKind;
 
 /// What it does at present; by default it forwards everything immediately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -107,10 +107,10 @@ impl Shared {
     }
 
     /// What happens to a frame of this kind.
-    fn conditions(&self, kind: Kind) -> Conditions {
+    fn conditions(&self, kind: FrameKind) -> Conditions {
         let mut state = self.state();
         match (state.conditions, kind) {
-            (Conditions::CutInFrame, Kind::Line) => Conditions::Fair,
+            (Conditions::CutInFrame, FrameKind::Line) => Conditions::Fair,
             (Conditions::CutInFrame, _) => std::mem::take(&mut state.conditions),
             (conditions, _) => conditions,
         }
@@ -164,9 +164,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared)
         while let Some((kind, mut frame)) = frame::take(&mut buffer) {
             let mut is_cut = false;
             match (shared.conditions(kind), kind) {
-                (Conditions::DropPubAcks, Kind::PubAck)
-                | (Conditions::DropAcks, Kind::Ack)
-                | (Conditions::DropDeliveries, Kind::Delivery) => continue,
+                (Conditions::DropPubAcks, FrameKind::PubAck)
+                | (Conditions::DropAcks, FrameKind::Ack)
+                | (Conditions::DropDeliveries, FrameKind::Delivery) => continue,
                 (Conditions::Delay(time), _) => sleep(time).await,
                 (Conditions::Rate(rate), _) => {
                     let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);

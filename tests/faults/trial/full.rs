@@ -46,7 +46,7 @@ pub async fn disk_full(lasts: Duration) -> bool {
     })
     .await;
     generator.stop().await;
-    world.mend().await;
+    world.repair().await;
     eventually("everything is applied", async || {
         let stats = world.api().stats().await?;
         holds(stats.pending == Some(0), &stats)
