@@ -83,7 +83,7 @@ impl World {
             runs: Vec::new(),
             store,
             stream,
-            scratch: tempfile::tempdir().expect("a temporary directory can be made"),
+            scratch: tempfile::tempdir().expect("a temporary directory can be created"),
         }
     }
 
@@ -140,7 +140,7 @@ impl Volume {
             Err(reason) => {
                 let directory = tempfile::tempdir();
                 Self::Directory(
-                    directory.expect("a temporary directory can be made"),
+                    directory.expect("a temporary directory can be created"),
                     reason,
                 )
             }

@@ -26,8 +26,8 @@ const BATCH_WAITS: [u64; 3] = [5, 100, 1_000];
 pub async fn cut(seed: u64) -> Outcome {
     let mut random = crate::random(seed);
     let moment = Duration::from_millis(random.random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let batch_wait = BATCH_WAITS[random.random_range(0..BATCH_WAITS.len())];
     let batch_wait = Duration::from_millis(batch_wait);
     let mut machine = Machine::start(disk, batch_wait).await;

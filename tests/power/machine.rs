@@ -75,7 +75,7 @@ impl Machine {
 /// own as the cut left it.
 pub fn store_alone(disk: &Disk, scratch: &Path) -> Store {
     let copy = scratch.join("alone");
-    fs::create_dir(&copy).expect("a directory can be made");
+    fs::create_dir(&copy).expect("a directory can be created");
     for file in fs::read_dir(data(disk)).expect("the aggregator has made it") {
         let file = file.expect("a directory can be read");
         let name = file.file_name();

@@ -67,7 +67,7 @@ impl Api {
         let client = Client::builder().no_proxy().timeout(TIMEOUT).build();
         Self {
             base: base.to_owned(),
-            client: client.expect("an HTTP client can be made"),
+            client: client.expect("an HTTP client can be created"),
         }
     }
 

@@ -88,7 +88,7 @@ impl Browser {
         let browser = Self {
             client,
             session,
-            http: http.expect("an HTTP client can be made"),
+            http: http.expect("an HTTP client can be created"),
             _driver: driver,
         };
         browser.set_display(display).await;
@@ -213,7 +213,7 @@ impl Browser {
         measured[0].as_f64() > measured[1].as_f64()
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the `DevTools` protocol.
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.command("goog/cdp/execute", &body).await
@@ -247,7 +247,7 @@ pub fn needed(variable: &str, what: &str) -> Option<PathBuf> {
 fn write(name: &str, picture: &[u8]) {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let directory = workspace::root().join(target).join("screenshots");
-    std::fs::create_dir_all(&directory).expect("a directory can be made");
+    std::fs::create_dir_all(&directory).expect("a directory can be created");
     let file = directory.join(format!("{name}.png"));
     std::fs::write(file, picture).expect("a file can be written");
 }

@@ -32,7 +32,7 @@ impl Caddy {
     /// Panics if there is none although `E2E_REQUIRE=all` requires it.
     pub async fn with(site: &str, port: u16) -> Option<Self> {
         let program = needed("E2E_CADDY", "caddy")?;
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let file = directory.path().join("Caddyfile");
         let global = "{\nadmin off\nskip_install_trust\nauto_https disable_redirects\ndefault_bind 127.0.0.1\n}\n";
         fs::write(&file, format!("{global}{site}")).expect("a file can be written");
@@ -58,7 +58,7 @@ impl Caddy {
     /// The hash of a password, as used in a site's configuration; none if this machine has no Caddy.
     pub fn hash(password: &str) -> Option<String> {
         let program = needed("E2E_CADDY", "caddy")?;
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let hashed = command(&program, directory.path())
             .args(["hash-password", "--plaintext", password])
             .output()

@@ -155,7 +155,7 @@ fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("memory takes it");
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     })
 }

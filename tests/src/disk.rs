@@ -42,7 +42,7 @@ impl Disk {
     /// Takes all free space.
     pub fn fill(&self) -> Filler {
         let path = self.path().join("filler");
-        let mut file = File::create(&path).expect("a file can be made");
+        let mut file = File::create(&path).expect("a file can be created");
         let mut chunk = vec![0; 1024 * 1024];
         while !chunk.is_empty() {
             if file.write_all(&chunk).is_err() {
@@ -89,7 +89,7 @@ pub fn copy_directory(from: &Path, to: &Path) {
     if to.exists() {
         empty(to);
     } else {
-        std::fs::create_dir_all(to).expect("a directory can be made");
+        std::fs::create_dir_all(to).expect("a directory can be created");
     }
     let everything = from.join(".");
     let copied = run(Command::new("cp").arg("-a").arg(everything).arg(to));

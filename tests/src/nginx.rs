@@ -37,7 +37,7 @@ impl Nginx {
     /// Like [`Self::before`], with these directives: of the block `http`, and of its only `server`.
     pub async fn with(http: &str, server: &str) -> Option<Self> {
         let program = needed("E2E_NGINX", "nginx")?;
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let port = port::free();
         // A relative path is below the prefix.
         let temporary: String = ["client_body", "proxy", "fastcgi", "scgi", "uwsgi"]

@@ -133,7 +133,7 @@ impl Service {
     }
 
     fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("a child can be asked")
+        self.child.try_wait().expect("a child can be polled")
     }
 }
 

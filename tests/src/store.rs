@@ -33,7 +33,7 @@ impl Store {
         let connection = connection.expect("the store can be opened");
         let mut statement = connection.prepare(sql).expect("a query");
         let rows = statement.query_map([], |found| row(found));
-        let rows: rusqlite::Result<_> = rows.expect("the store can be asked").collect();
+        let rows: rusqlite::Result<_> = rows.expect("the store can be queried").collect();
         rows.expect("the rows are as expected")
     }
 

@@ -33,7 +33,7 @@ impl System {
     /// Like [`Self::start`], with flags for the aggregator.
     pub async fn with(flags: &[&str]) -> Self {
         let broker = Broker::start().await;
-        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let data = tempfile::tempdir().expect("a temporary directory can be created");
         let aggregator = Aggregator::start(&broker.url(), data.path(), flags).await;
         aggregator.healthy().await;
         Self {
@@ -54,8 +54,8 @@ impl System {
         let sent = jetstream
             .publish(subject.to_owned(), body.to_owned().into())
             .await;
-        let acked = sent.expect("the broker is there").await;
-        acked.expect("the stream takes it");
+        let acked = sent.expect("the broker is connected").await;
+        acked.expect("the stream accepts it");
     }
 
     /// Waits until everything in the stream is applied, and returns the books, which must balance.
@@ -90,7 +90,7 @@ impl System {
             ..pull::Config::default()
         };
         let created = stream.create_consumer(config).await;
-        created.expect("a durable can be made");
+        created.expect("a durable can be created");
     }
 
     /// The aggregator's database.

@@ -55,7 +55,7 @@ impl Tail {
     /// Follows some topics, or all: from now on, or after the last event seen.
     pub async fn open(api: &Api, topics: &[&str], last_event_id: Option<i64>) -> Self {
         let opened = Self::try_open(api, topics, last_event_id).await;
-        opened.expect("the aggregator takes another client")
+        opened.expect("the aggregator accepts another client")
     }
 
     /// Like [`Self::open`], if it may be refused.
@@ -80,7 +80,7 @@ impl Tail {
 
     /// Follows a topic over a connection that buffers next to nothing unless it is read.
     pub async fn open_narrow(api: &Api, topic: &str) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        let socket = TcpSocket::new_v4().expect("a socket can be created");
         let sized = socket.set_recv_buffer_size(SMALL_BUFFER);
         sized.expect("a buffer can be sized");
         let address = api.address().parse().expect("an address");
@@ -121,8 +121,8 @@ impl Tail {
 
     /// The next message.
     pub async fn message(&mut self) -> Message {
-        let message = self.next().await.expect("the connection holds");
-        message.expect("the aggregator goes on")
+        let message = self.next().await.expect("the connection is open");
+        message.expect("the stream continues")
     }
 
     /// The next message, or nothing if the aggregator has ended the stream.
@@ -185,7 +185,7 @@ async fn until(connection: &mut TcpStream, mark: &[u8]) -> Result<String, String
 /// Not with the API's client, which has a timeout for the whole response.
 fn request(api: &Api, path: &str) -> RequestBuilder {
     let client = Client::builder().no_proxy().build();
-    let client = client.expect("an HTTP client can be made");
+    let client = client.expect("an HTTP client can be created");
     client.get(format!("{}{path}", api.url()))
 }
 

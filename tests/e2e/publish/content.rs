@@ -33,7 +33,7 @@ fn one(field: &str, code: &str) -> Vec<(String, String)> {
     vec![(field.to_owned(), code.to_owned())]
 }
 
-/// A CloudEvent in structured mode: these members, and the required ones.
+/// A `CloudEvent` in structured mode: these members, and the required ones.
 async fn structured(api: &Api, id: &str, members: &str) -> Answer {
     let headers = [("content-type", "application/cloudevents+json")];
     let body =
@@ -42,7 +42,7 @@ async fn structured(api: &Api, id: &str, members: &str) -> Answer {
         .await
 }
 
-/// A CloudEvent in binary mode, with these headers and the required ones.
+/// A `CloudEvent` in binary mode, with these headers and the required ones.
 async fn binary(api: &Api, id: &str, more: &[(&str, &str)], body: &str) -> Answer {
     let core = [
         ("ce-specversion", "1.0"),

@@ -63,7 +63,7 @@ impl Sandbox {
             }
         }
         let system = System::start().await;
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let sandbox = Self { system, directory };
         sandbox.install();
         // As compose/demo.sh does, so that the totals in the documents are those of the demo.
@@ -77,11 +77,11 @@ impl Sandbox {
     /// Puts the programs where a release build has them, and the store where a local aggregator has it.
     fn install(&self) {
         let bin = self.directory.path().join("target/release");
-        fs::create_dir_all(&bin).expect("a directory can be made");
+        fs::create_dir_all(&bin).expect("a directory can be created");
         let linked = symlink(workspace::binary("aggregator"), bin.join("aggregator"));
-        linked.expect("a link can be made");
+        linked.expect("a link can be created");
         let linked = symlink(self.system.data_dir(), self.directory.path().join("data"));
-        linked.expect("a link can be made");
+        linked.expect("a link can be created");
         // The commands that connect to the aggregator have no other setting for its address than the flag.
         let publisher = format!(
             "#!/bin/bash\ncase $1 in\n  stats | query | tail) exec {program} \"$@\" --url {url} ;;\n  *) exec {program} \"$@\" ;;\nesac\n",

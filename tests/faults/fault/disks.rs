@@ -56,7 +56,7 @@ pub async fn fail_fsync(world: &mut World, lasts: Duration) -> Result<(), NotTri
         .map_err(|err| format!("strace: {err}"))?;
     let reason = fails(world, &mut tracer).await;
     sleep(lasts).await;
-    let ended = tracer.try_wait().expect("a child can be asked");
+    let ended = tracer.try_wait().expect("a child can be polled");
     let _ = tracer.kill();
     tracer.wait().expect("a child can be waited for");
     if ended.is_some() {
@@ -69,7 +69,7 @@ pub async fn fail_fsync(world: &mut World, lasts: Duration) -> Result<(), NotTri
 /// Waits until `/health` reports that the store cannot be written, or the tracer has ended.
 async fn fails(world: &World, tracer: &mut Child) -> String {
     eventually("a failing fsync is reported", async || {
-        if tracer.try_wait().expect("a child can be asked").is_some() {
+        if tracer.try_wait().expect("a child can be polled").is_some() {
             return Ok(String::new());
         }
         let health = world.api().get("/health").await?.json();

@@ -47,7 +47,7 @@ pub async fn fill_up(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng
     };
     // The aggregator enlarges it when it is back.
     let updated = jetstream.update_stream(&small).await;
-    updated.expect("a stream can be made smaller");
+    updated.expect("a stream can be shrunk");
     loop {
         let chosen = world.truth.choose(FILLING, random);
         let events: Vec<_> = chosen.iter().copied().map(event).collect();

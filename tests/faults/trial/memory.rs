@@ -58,7 +58,7 @@ const STORM: usize = 200_000;
 
 /// Whether it stayed below its limits.
 pub async fn memory(backlog: u64) -> bool {
-    let data = tempfile::tempdir().expect("a temporary directory can be made");
+    let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
     let _nats = Server::start_in(port, &data.path().join("stream"));
     let url = broker::url(port);
@@ -170,7 +170,7 @@ async fn slow_readers(client: &async_nats::Client, aggregator: &Aggregator) {
         // For the tails.
         let event = event("tailed", &format!("{round}")).with_size(400_000);
         aggregator.api().publish(&[event]).await;
-        client.flush().await.expect("the broker is there");
+        client.flush().await.expect("the broker is connected");
         sleep(SLOW_PACE).await;
     }
 }

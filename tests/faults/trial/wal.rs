@@ -60,7 +60,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 
 /// Whether the WAL stayed below its limit, no read was refused, and every count is exact.
 pub async fn wal(lasts: Duration) -> bool {
-    let data = tempfile::tempdir().expect("a temporary directory can be made");
+    let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
     let _nats = Server::start_in(port, &data.path().join("stream"));
     let url = broker::url(port);

@@ -32,8 +32,8 @@ const READS: usize = 64;
 /// Cuts the power of a broker without consumers.
 pub async fn cut(synced: bool, seed: u64) -> Loss {
     let moment = Duration::from_millis(crate::random(seed).random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let configuration = if synced {
         broker::configuration()
     } else {
@@ -46,7 +46,7 @@ pub async fn cut(synced: bool, seed: u64) -> Loss {
         subjects: vec!["events.>".to_owned()],
         ..stream::Config::default()
     });
-    created.await.expect("a stream can be made");
+    created.await.expect("a stream can be created");
     // The stream itself must not be lost.
     disk.sync().expect("a file system can be synced");
 

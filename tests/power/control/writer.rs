@@ -57,8 +57,8 @@ async fn try_write(file: &Path, synchronous: Synchronous) -> rusqlite::Result<In
 /// Cuts the power of a writer.
 pub async fn cut(synchronous: Synchronous, seed: u64) -> Loss {
     let moment = Duration::from_millis(crate::random(seed).random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let mut command = Command::new(env::current_exe().expect("a process knows its program"));
     command
         .args(["writer", "--synchronous", synchronous.name()])

@@ -36,7 +36,7 @@ impl Server {
 
     /// Like [`Self::start`], with another program than the `nats-server` on PATH.
     pub fn start_program(program: &Path, port: u16, flags: &[&str]) -> Self {
-        let own = tempfile::tempdir().expect("a temporary directory can be made");
+        let own = tempfile::tempdir().expect("a temporary directory can be created");
         let mut server = Self::stopped(program, port, flags, own.path());
         server.own = Some(own);
         server.start_again();

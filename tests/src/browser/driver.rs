@@ -29,7 +29,7 @@ pub(super) struct Driver {
 impl Driver {
     /// Starts one on a free port and waits until it accepts sessions.
     pub(super) async fn start(program: &Path) -> Self {
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let port = port::free();
         let mut command = Command::new(program);
         command
@@ -45,7 +45,7 @@ impl Driver {
             directory,
         };
         let client = reqwest::Client::builder().no_proxy().build();
-        let client = client.expect("an HTTP client can be made");
+        let client = client.expect("an HTTP client can be created");
         let status = format!("{}/status", driver.url);
         eventually("the driver accepts sessions", async || {
             let running = driver.service.is_running();
