@@ -178,8 +178,8 @@ impl Api {
 
     /// The counters.
     ///
+    /// # Errors
     /// If there is no response, for [`eventually`].
-    /// Where there is no answer, for [`eventually`].
     pub async fn stats(&self) -> Result<Stats, String> {
         let answer = self.get("/stats").await?;
         holds(answer.status == 200, answer.text())?;
