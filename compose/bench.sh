@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
-# The benchmark: nats, aggregator and publisher as processes on this machine, every write synced, every count checked.
+# The benchmark: nats-server, aggregator and publisher as processes on this machine, every write synced, every count
+# checked.
 #
 #   bench.sh [--events N] [--topics T] [--page] [--json]
 #
-#   --events N   events that are sent from end to end (1000000); the HTTP phases send a part of that
+#   --events N   events of the end-to-end phase (1000000); the HTTP phases send a fraction of that
 #   --topics T   topics that they are spread over (10)
-#   --page       with the live page open in a Chromium without a screen, which has to be on PATH
+#   --page       with the live page open in a headless Chromium, which must be on PATH
 #   --json       one JSON object on standard output instead of the table
 #
-# Phases, on one store: publisher to JetStream to store as fast as it goes; the time from POST /publish until an event
-# is in GET /events, beside 1,000 events/s; POST /publish with batches of 100 over 8 connections; with single events over
-# 64 connections. CPU seconds and peak memory are of each process in each phase. Exit code 1 where a count differs.
+# Phases, on one store: publisher to JetStream to store at full speed; the time from POST /publish until GET /events
+# returns the event, under a load of 1,000 events/s; POST /publish with batches of 100 over 8 connections; with single
+# events over 64 connections. CPU seconds and peak memory are per process and phase. Exit code 1 if a count differs.
 #
-# It works in a directory of its own under target/, on ports of its own, and leaves nothing behind.
-# Environment: AGGREGATOR_PORT, NATS_PORT, NATS_MONITOR_PORT, instead of ports that are free.
+# It works in its own directory under target/, on its own ports, and leaves nothing behind.
+# Environment: AGGREGATOR_PORT, NATS_PORT, NATS_MONITOR_PORT, instead of free ports.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -23,7 +24,7 @@ events=1000000 topics=10 page='' json=''
 while (($#)); do
   case $1 in
     --events | --topics)
-      [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a number above 0"; exit 2; }
+      [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a number greater than 0"; exit 2; }
       if [[ $1 == --events ]]; then events=$2; else topics=$2; fi
       shift
       ;;
@@ -34,13 +35,13 @@ while (($#)); do
   esac
   shift
 done
-[[ -r /proc/self/stat ]] || fail "it reads what processes use from /proc, which is not here"
+[[ -r /proc/self/stat ]] || fail "needs /proc to measure CPU time and memory, which this system does not have"
 
 target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/release
 mkdir -p "$target"
 scratch=$(mktemp -d "$target/bench.XXXXXX")
 
-# Whatever ends this script, nothing that it started outlives it.
+# However this script ends, nothing that it started outlives it.
 clean_up() {
   local status=$? name
   set +e
@@ -57,7 +58,7 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-# free_port: one that nobody listens on, below those that the system gives to outgoing connections.
+# free_port: prints a port on which nothing listens, below the range that the system uses for outgoing connections.
 free_port() {
   local port
   for _ in {1..100}; do
@@ -67,39 +68,40 @@ free_port() {
   fail "found no free port"
 }
 
-# ---- what processes use ----------------------------------------------------------------------------------------------
+# ---- resource usage --------------------------------------------------------------------------------------------------
 
 ticks=$(getconf CLK_TCK)
 declare -A cpu=() peak=()
 
-# look NAME: what it has used, in clock ticks and KiB. Keeps the last of both if it is gone.
-look() {
+# measure NAME: records its CPU time in clock ticks and its peak memory in KiB; keeps the last values if it has ended.
+measure() {
   local stat status pid=${pids[$1]}
   stat=$(<"/proc/$pid/stat") && status=$(<"/proc/$pid/status") || return 0
-  # The name in parentheses may hold spaces. What follows it begins with the third field.
+  # The name in parentheses may contain spaces. The text after it begins with the third field.
   read -ra stat <<<"${stat##*) }"
   [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
   cpu[$1]=$((stat[11] + stat[12])) peak[$1]=${BASH_REMATCH[1]}
 } 2>/dev/null
 
-# phase NAME ARGUMENT...: runs the publisher so; leaves its summary in NAME.json and what was used in NAME.used.
+# phase NAME ARGUMENT...: runs the publisher with the arguments; writes its summary to NAME.json and the resource usage
+# to NAME.used.
 phase() {
   local name=$1 status=0 process
   local -A before=([publisher]=0)
   say "${name//_/ }: publisher ${*:2}"
   for process in nats aggregator; do
-    look "$process"
+    measure "$process"
     before[$process]=${cpu[$process]}
-    # From here on, the peak is this phase's own.
+    # Resets the peak, so that it is this phase's.
     echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
   done
   start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
   while kill -0 "${pids[publisher]}" 2>/dev/null; do
-    look publisher
+    measure publisher
     sleep 0.05
   done
   ended publisher || status=$?
-  for process in nats aggregator; do look "$process"; done
+  for process in nats aggregator; do measure "$process"; done
   for process in nats aggregator publisher; do
     echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
   done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
@@ -108,23 +110,25 @@ phase() {
 
 # ---- the live page ---------------------------------------------------------------------------------------------------
 
-# The page follows the events as soon as it is there.
+# The page opens the tail as soon as it is loaded.
 follows() { http_get "$aggregator_port" /metrics | grep -q '^aggregator_http_requests_total{route="/events/tail"'; }
 
 open_page() {
-  local browser options=(--headless=new --window-size=1440,1000 --user-data-dir="$scratch/browser" --remote-debugging-port=0)
+  local browser
+  # shellcheck disable=SC2054
+  local options=(--headless=new --window-size=1440,1000 --user-data-dir="$scratch/browser" --remote-debugging-port=0)
   browser=$(command -v chromium || command -v google-chrome || command -v chrome) ||
     fail "--page needs chromium or google-chrome on PATH (Debian, Ubuntu: apt-get install chromium)"
-  # Its sandbox does not take root.
+  # Chromium's sandbox does not run as root.
   if [[ $EUID == 0 ]]; then options+=(--no-sandbox); fi
   start browser "$browser" "${options[@]}" "$url/" >"$scratch/browser.log" 2>&1
   await browser follows
   say "the live page is open in $("$browser" --version)"
 }
 
-# ---- what it says ----------------------------------------------------------------------------------------------------
+# ---- output ----------------------------------------------------------------------------------------------------------
 
-# figure PHASE FIELD [DIGITS]: a number of a summary, rounded.
+# figure PHASE FIELD [DIGITS]: prints a number of a summary, rounded.
 figure() {
   sed -n "s/.*\"$2\":\([-0-9.e]*\).*/\1/p" "$scratch/$1.json" | xargs printf "%'.${3:-0}f"
 }
@@ -135,11 +139,11 @@ percentiles() {
     awk '{ printf "p50 %.1f ms, p99 %.1f ms", $1, $2 }'
 }
 
-# counted PHASE: a batch that may have been sent twice is counted in a range, and not to the event.
+# counted PHASE: if a batch may have been sent twice, the count is verified only as a range.
 counted() {
   local doubled
   doubled=$(figure "$1" possibly_doubled)
-  if [[ $doubled == 0 ]]; then echo "every count exact"; else echo "counts exact but for $doubled that may have been sent twice"; fi
+  if [[ $doubled == 0 ]]; then echo "every count exact"; else echo "counts exact except for $doubled events that may have been sent twice"; fi
 }
 
 phases=(end_to_end latency http_batches http_singles)
@@ -156,11 +160,11 @@ show_table() {
       '' "$events events of $topics topics, 30 % duplicates, $(counted end_to_end)" \
       '' "PubAck at this speed $(percentiles end_to_end puback_ms)"
     printf "$row" latency "from POST /publish to GET /events $(percentiles latency visible_ms)" \
-      '' "to the answer of POST /publish $(percentiles latency answer_ms)" \
-      '' "beside $(figure latency background_events_per_second) events/s"
+      '' "to the response of POST /publish $(percentiles latency answer_ms)" \
+      '' "under a load of $(figure latency background_events_per_second) events/s"
     for name in http_batches http_singles; do
       printf "$row" "${name//_/ }" "$(figure "$name" events_per_second) events/s accepted, $(figure "$name" per_second) requests/s" \
-        '' "answers $(percentiles "$name" answer_ms); $(figure "$name" sent) events, $(counted "$name")"
+        '' "responses $(percentiles "$name" answer_ms); $(figure "$name" sent) events, $(counted "$name")"
     done
     echo
     printf '%-16s %20s %20s %20s\n' 'CPU s, peak MiB' nats aggregator publisher
@@ -201,7 +205,7 @@ versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version
 nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/nats.conf)
 sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
-[[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$target is in memory, where syncing costs nothing: CARGO_TARGET_DIR names another place"
+[[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$target is in memory, where syncing costs nothing: set CARGO_TARGET_DIR to a directory on a disk"
 
 aggregator_port=${AGGREGATOR_PORT:-$(free_port)} nats_port=${NATS_PORT:-$(free_port)} monitor_port=${NATS_MONITOR_PORT:-$(free_port)}
 url=http://127.0.0.1:$aggregator_port nats_url=nats://127.0.0.1:$nats_port
@@ -214,7 +218,7 @@ await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggrega
 
 if [[ -n $page ]]; then open_page; fi
 
-# At least some thousands, so that percentiles mean something; singles are a hundredth of the work of a batch.
+# At least some thousands, so that percentiles are meaningful; a request with a single event is a hundredth of a batch.
 at_least() { echo $(($1 > $2 ? $1 : $2)); }
 phase end_to_end generate --count "$events" --topics "$topics" --nats-url "$nats_url" --verify "$url"
 phase latency latency --url "$url" --rate 1000 --samples 300

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# The demonstration: starts nats, aggregator and publisher, sends 20,000 events of which 30 % repeat an earlier one,
-# checks every count, and goes on with a slow trickle until Ctrl-C, which stops all three.
+# The demo: starts nats-server, aggregator and publisher, sends 20,000 events of which 30 % are duplicates, checks every
+# count, and continues at a slow rate until Ctrl-C, which stops all three.
 #
-#   demo.sh             in Docker, where an engine and compose answer, otherwise as three processes on this machine
+#   demo.sh             in Docker if an engine and compose respond, otherwise as three processes on this machine
 #   demo.sh --docker    in Docker
 #   demo.sh --local     as processes
-#   ... --once          ends after the check, with its exit code, and throws its data away
+#   ... --once          exit after the check, with its exit code, and delete the data
 #
-# Without --once the data stay, in ./data or in the volumes of the compose project.
+# Without --once the data is kept, in ./data or in the volumes of the compose project.
 # Environment: AGGREGATOR_PORT (8080); for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for
-# --docker DEMO_IMAGES=public or offline, and COMPOSE="docker compose" or docker-compose, instead of what it finds.
+# --docker DEMO_IMAGES=public or offline and COMPOSE="docker compose" or docker-compose, to override detection.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -29,7 +29,7 @@ traffic=(generate --count 20000 --duplicates 0.3)
 [[ -n $once ]] || traffic+=(--then-rate 2)
 scratch=$(mktemp -d)
 
-# Whatever ends this script, nothing that it started outlives it.
+# However this script ends, nothing that it started outlives it.
 clean_up() {
   local status=$?
   set +e
@@ -54,7 +54,7 @@ need_port() {
   local holder
   if ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
   holder=$(ss -Hltnp "sport = :$1" 2>/dev/null | sed -n 's/.*(("\([^"]*\)",pid=\([0-9]*\).*/ by \1 (process \2)/p' | head -n 1) || true
-  fail "port $1 is taken$holder: free it, or choose another one with $2=PORT"
+  fail "port $1 is in use$holder: free it, or choose another port with $2=PORT"
 }
 
 show_urls() {
@@ -63,7 +63,7 @@ show_urls() {
     "http://127.0.0.1:$aggregator_port/" 'the live page: open it in a browser' \
     "http://127.0.0.1:$aggregator_port/stats" 'the counts' \
     "http://127.0.0.1:$aggregator_port/events?limit=5" 'the newest events' \
-    "http://127.0.0.1:$aggregator_port/health" 'the state of the service' "$@" 'Ctrl-C' 'stops all three'
+    "http://127.0.0.1:$aggregator_port/health" "the service's health" "$@" 'Ctrl-C' 'stops all three'
 }
 
 # ---- local -----------------------------------------------------------------------------------------------------------
@@ -99,33 +99,33 @@ docker_mode() {
   mapfile -t base < <(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' compose/Dockerfile)
   base+=("${NATS_IMAGE:-nats:2.14-alpine}")
   if [[ $images == public || $images == offline ]]; then
-    say "using the $images images, as DEMO_IMAGES says"
+    say "using the $images images, as DEMO_IMAGES requests"
   elif [[ -n $images ]]; then
-    fail "DEMO_IMAGES is public or offline, not $images"
+    fail "DEMO_IMAGES must be public or offline, not $images"
   elif have_images "${base[@]}"; then
     images=public
-    say "using the public base images, which are here: ${base[*]}"
+    say "using the public base images, which are available: ${base[*]}"
   elif ! command -v cargo >/dev/null; then
     images=public
-    say "using the public base images: $missing takes longer than 20 s to pull, and without cargo no others can be made"
+    say "using the public base images: $missing could not be pulled within 20 s, but offline images need cargo"
   else
     images=offline
-    say "using images made from this machine's own files, for $missing is not here and cannot be pulled within 20 s"
+    say "using images built from this machine's files: $missing is missing and could not be pulled within 20 s"
   fi
   export AGGREGATOR_PORT=$aggregator_port
-  # The broker's container reads it as another user than the one who cloned, perhaps under a strict umask.
+  # The broker's container reads it as another user, and the clone may have been made under a strict umask.
   chmod o+r compose/nats.conf
   if [[ $images == offline ]]; then
     run build compose/offline-images.sh >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"
   else
-    # docker-compose 1.29 builds with BuildKit only when told to.
+    # docker-compose 1.29 uses BuildKit only if these are set.
     run build env DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 "${compose[@]}" build
   fi
   if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
   project_up=yes
   if [[ -n $once ]]; then
-    # As a container of its own for this command, without the restart policy and with an exit code.
+    # `compose run` starts a separate container, without the restart policy and with an exit code.
     run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify http://aggregator:8080
   else
     run publisher "${compose[@]}" up --detach --no-build
@@ -142,20 +142,20 @@ show_logs() {
 
 # ----------------------------------------------------------------------------------------------------------------------
 
-reason="as told"
+reason="as requested"
 if [[ -z $mode ]]; then
   if ! docker_answers; then
-    mode=local reason="for no Docker engine answers"
+    mode=local reason="because no Docker engine responds"
   elif ! choose_compose; then
-    mode=local reason="for neither docker compose nor docker-compose answers"
+    mode=local reason="because neither docker compose nor docker-compose responds"
   else
-    mode=docker reason="for an engine and ${compose[*]} answer"
+    mode=docker reason="because an engine and ${compose[*]} respond"
   fi
 fi
 if [[ $mode == docker ]]; then
   say "in Docker, $reason"
-  docker_answers || fail "no Docker engine answers; --local does without"
-  choose_compose || fail "neither docker compose nor docker-compose answers; --local does without"
+  docker_answers || fail "no Docker engine responds; --local does not need one"
+  choose_compose || fail "neither docker compose nor docker-compose responds; --local does not need one"
   docker_mode
 else
   say "as processes on this machine, $reason"

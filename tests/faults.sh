@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Hurts the system on purpose, under load, and proves afterwards that nothing was lost and nothing counted twice.
+# Injects faults under load, and proves afterwards that nothing was lost and nothing counted twice.
 #
 #   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults; 3 minutes, seed 1
 #   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]                   100 and 20 kills while 2,000,000 events pass
@@ -7,8 +7,8 @@
 #   faults.sh --memory [EVENTS]                                    peak memory with a backlog of 5,000,000 events, and with slow readers
 #   faults.sh --wal [SECONDS]                                      the WAL's size under reads and writes, five minutes
 #
-# Disks that can be filled and files that cannot be written need root on Linux, failing fsyncs strace; what cannot be tried
-# is named. It talks to this machine only, and all that it starts ends with it.
+# Filling disks and making files read-only needs root on Linux, failing fsyncs needs strace; faults that cannot be
+# tried are named. It uses this machine only, and everything that it starts ends with it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -19,8 +19,8 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 need_broker
 say "the broker is $(nats-server --version)"
-command -v strace >/dev/null || install_packages strace || say "strace is not here: fsync cannot be made to fail"
+command -v strace >/dev/null || install_packages strace || say "strace is missing: fsync faults are not tried"
 
-# The profile of the tests: quick enough, and what is checked in it is checked.
+# The profile of the tests: fast enough, and with overflow checks and debug assertions.
 build_tested "$target"
 E2E_BIN_DIR=$target/debug "$target/debug/faults" "$@"

@@ -3,8 +3,8 @@
 #
 #   fuzz.sh [--minutes M] [TARGET...]
 #
-# Without a target it runs them all: event, message, subject, query. Each runs M minutes (1), on from the inputs that
-# earlier runs kept in tests/fuzz/corpus. What makes a target fail is kept in tests/fuzz/artifacts.
+# Without a target it runs all of them: event, message, subject, query. Each runs M minutes (1) and continues from the
+# inputs that earlier runs kept in tests/fuzz/corpus. Inputs that make a target fail are kept in tests/fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,20 +12,20 @@ fail() { printf 'fuzz: error: %s\n' "$*" >&2; exit 1; }
 
 minutes=1
 if [[ ${1:-} == --minutes ]]; then
-  [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || fail "--minutes takes a whole number from 1"
+  [[ ${2:-} =~ ^[1-9][0-9]*$ ]] || fail "--minutes takes a whole number of at least 1"
   minutes=$2
   shift 2
 fi
 targets=("$@")
 if (($# == 0)); then targets=(event message subject query); fi
 for target in "${targets[@]}"; do
-  [[ -f tests/fuzz/targets/$target.rs ]] || fail "there is no target $target; there are: event, message, subject, query"
+  [[ -f tests/fuzz/targets/$target.rs ]] || fail "unknown target $target; expected one of: event, message, subject, query"
 done
 
-command -v cargo >/dev/null || fail "cargo is not on PATH: get Rust from https://rustup.rs"
-cargo +nightly --version >/dev/null 2>&1 || fail "a nightly compiler is missing: rustup toolchain install nightly --profile minimal"
-command -v cargo-fuzz >/dev/null || fail "cargo-fuzz is missing: cargo install cargo-fuzz --locked"
-command -v c++ >/dev/null || fail "a C++ compiler is missing, which builds libFuzzer: install g++ or clang"
+command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust from https://rustup.rs"
+cargo +nightly --version >/dev/null 2>&1 || fail "a nightly compiler is missing; run: rustup toolchain install nightly --profile minimal"
+command -v cargo-fuzz >/dev/null || fail "cargo-fuzz is missing; run: cargo install cargo-fuzz --locked"
+command -v c++ >/dev/null || fail "a C++ compiler is missing, which is needed to build libFuzzer: install g++ or clang"
 
 for target in "${targets[@]}"; do
   corpus=tests/fuzz/corpus/$target

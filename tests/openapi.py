@@ -1,4 +1,4 @@
-"""What schemathesis cannot make up from a schema: bodies in formats of their own."""
+"""What schemathesis cannot generate from a schema: bodies in other formats than JSON."""
 
 import datetime
 import json
@@ -48,7 +48,7 @@ schemathesis.openapi.media_type(
 
 @schemathesis.deserializer("application/x-ndjson")
 def lines(_context, response):
-    """An answer in lines is a text, each of them JSON."""
+    """An NDJSON response is text, with JSON on each line."""
     text = response.content.decode()
     for line in text.split("\n")[:-1]:
         json.loads(line)
@@ -57,5 +57,5 @@ def lines(_context, response):
 
 @schemathesis.deserializer("application/x-protobuf")
 def message(_context, response):
-    """An answer in Protobuf is bytes, for which a text stands here."""
+    """A Protobuf response is bytes, returned here as hexadecimal text."""
     return response.content.hex()

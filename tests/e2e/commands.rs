@@ -1,4 +1,4 @@
-//! The programs as people start them.
+//! The programs' commands.
 
 mod command_lines;
 mod compose;

@@ -1,4 +1,4 @@
-//! Whatever arrives is counted, once, and can be followed.
+//! Everything that arrives is counted once, and can be followed.
 
 mod duplicates;
 mod live;

@@ -1,8 +1,8 @@
-//! What is stored and who asks for it: questions, exports, tails, and what people look at.
+//! Queries of stored events: filters, exports, tails, and the topics and identities.
 
 mod exports;
 mod identities;
 mod kept;
-mod questions;
+mod queries;
 mod tail;
 mod topics;

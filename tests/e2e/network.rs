@@ -1,4 +1,4 @@
-//! What is between clients and the service, and what clients do.
+//! Proxies between clients and the service, generated clients and slow clients.
 
 mod behind_nginx;
 mod clients;

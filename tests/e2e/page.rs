@@ -1,4 +1,4 @@
-//! The live page in a real browser: what somebody sees and does who has it open. Each state leaves a picture in
+//! The live page in a real browser, as its users see and use it. Each state is saved as a screenshot in
 //! `target/screenshots`.
 
 mod access;
@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 use e2e::{
     api::Api,
-    browser::{Browser, Look},
+    browser::{Browser, Display},
 };
 
 /// The page of an aggregator, open in a browser.
@@ -25,9 +25,9 @@ struct Page {
 }
 
 impl Page {
-    /// Opens it with a query, which may be empty, and waits until it shows counts; none where there is no browser.
+    /// Opens it with a query, which may be empty, and waits until it shows counts; none if there is no browser.
     async fn open(api: &Api, query: &str) -> Option<Self> {
-        let browser = Browser::start(Look::WIDE).await?;
+        let browser = Browser::start(Display::WIDE).await?;
         let api = api.clone();
         browser.open(&format!("{}/{query}", api.url())).await;
         let state = "document.getElementById('state').dataset.state";
@@ -35,7 +35,7 @@ impl Page {
         Some(Self { browser, api })
     }
 
-    /// A number that it shows, by the end of the element's id.
+    /// A number on the page, by the end of the element's id.
     async fn count(&self, name: &str) -> u64 {
         let count = self.browser.value(&counted(name)).await;
         count
@@ -49,7 +49,7 @@ impl Page {
         self.browser.until(&expression).await;
     }
 
-    /// The texts of all elements that a CSS selector finds.
+    /// The texts of all elements that match a CSS selector.
     async fn texts(&self, selector: &str) -> Vec<String> {
         let script =
             "return [...document.querySelectorAll(arguments[0])].map(one => one.textContent)";
@@ -57,7 +57,7 @@ impl Page {
         serde_json::from_value(texts).expect("texts are a list")
     }
 
-    /// Waits until these are the texts of all elements that a CSS selector finds.
+    /// Waits until these are the texts of all elements that match a CSS selector.
     async fn lists(&self, selector: &str, texts: &[&str]) {
         let expression = format!(
             "JSON.stringify([...document.querySelectorAll({})].map(one => one.textContent)) === {}",
@@ -67,12 +67,12 @@ impl Page {
         self.browser.until(&expression).await;
     }
 
-    /// What must be so at the end of each test: nothing on the console, nobody else asked.
+    /// Checked at the end of each test: no console errors, no requests to other hosts.
     async fn ends_well(&self) {
         self.ends_well_but(&[]).await;
     }
 
-    /// As [`Self::ends_well`], with parts of messages that are to be expected: browsers log each answer that is an error.
+    /// Like [`Self::ends_well`], with parts of expected messages: browsers log each response that is an error.
     async fn ends_well_but(&self, expected: &[&str]) {
         let errors = self.browser.console_errors().await;
         let unexpected = errors
@@ -84,7 +84,7 @@ impl Page {
     }
 }
 
-/// The expression of a number that the page shows.
+/// The JavaScript expression of a number on the page.
 fn counted(name: &str) -> String {
     format!("Number(document.getElementById('count-{name}').textContent.replaceAll(',', ''))")
 }

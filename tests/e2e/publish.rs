@@ -1,4 +1,4 @@
-//! The ways in: what is taken as an event, what is refused, and what others send.
+//! All ways in: what is accepted as an event, what is refused, and what third-party senders send.
 
 mod content;
 mod data_files;

@@ -1,10 +1,10 @@
-//! The documents are right: their commands are run one after the other, as a reader would run them, and print what is
-//! shown below them.
+//! Tests of the documents: their commands are run one after the other, as a reader would run them, and must print the
+//! output shown below them.
 
 mod blocks;
 mod likeness;
 mod links;
-mod place;
+mod sandbox;
 mod settings;
 mod troubleshooting;
 mod unit;
@@ -16,11 +16,11 @@ use e2e::workspace;
 use self::{
     blocks::{Block, blocks},
     likeness::without,
-    place::Place,
+    sandbox::Sandbox,
 };
 
-/// Blocks that are not run, by how they begin, and why.
-const LEFT_OUT: &[(&str, &str)] = &[
+/// Blocks that are not run: how they begin, and why.
+const SKIPPED: &[(&str, &str)] = &[
     ("./compose/demo.sh", "builds for minutes; CI runs it"),
     ("./compose/bench.sh", "measures for minutes; CI runs it"),
     ("compose/bench.sh", "measures for minutes; CI runs it"),
@@ -49,15 +49,15 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("# Vector", "configures an untested program"),
 ];
 
-/// Blocks whose commands do not end, and what they print at some time, white space left out: a part of the event that
-/// is published meanwhile, or of a sample.
+/// Blocks whose commands do not end, and what they must print at some time, ignoring white space: a part of an event
+/// that is published meanwhile, or of a sample.
 const ENDLESS: &[(&str, &str)] = &[
     ("curl -sN http://127.0.0.1:8080/live", r#""received":"#),
     ("curl -sN 'http://127.0.0.1:8080/events/tail", r#""n":1"#),
     ("target/release/publisher tail", r#""n":1"#),
 ];
 
-/// Members that differ in each run, wherever they are; `at_most` is an estimate.
+/// Members that differ in each run, in any response; `at_most` is an estimate.
 const VARIES: [&str; 11] = [
     "request_id",
     "at_most",
@@ -72,7 +72,7 @@ const VARIES: [&str; 11] = [
     "started_at",
 ];
 
-/// Members that differ in each run in the response to one command, which contains this text.
+/// Members that differ in each run in the response to a command that contains this text.
 const VARIES_HERE: [(&str, &[&str]); 2] = [
     // The topics of the demo contain the name of its run.
     ("/stats", &["topics"]),
@@ -80,7 +80,7 @@ const VARIES_HERE: [(&str, &[&str]); 2] = [
     ("/health", &["timestamp"]),
 ];
 
-/// A test for each document, with the number of blocks that are run at least; and the list of all documents.
+/// A test for each document, with the minimum number of blocks that are run; and the list of all documents.
 macro_rules! documents {
     ($($test:ident: $document:literal, $least:literal;)+) => {
         const DOCUMENTS: &[&str] = &[$($document),+];
@@ -109,16 +109,16 @@ enum Treatment {
     Shell,
     Python,
     ShellUntilItPrints(&'static str),
-    /// What a command prints, or a drawing.
+    /// The output of a command, or a drawing.
     Shown,
-    LeftOut,
+    Skipped,
 }
 
 impl Treatment {
     fn of(block: &Block) -> Self {
         let begins = |start: &str| block.text.trim_start().starts_with(start);
-        if LEFT_OUT.iter().any(|(start, _)| begins(start)) {
-            return Self::LeftOut;
+        if SKIPPED.iter().any(|(start, _)| begins(start)) {
+            return Self::Skipped;
         }
         let endless = ENDLESS.iter().find(|(start, _)| begins(start));
         match (block.language.as_str(), endless) {
@@ -127,8 +127,8 @@ impl Treatment {
             ("python", _) => Self::Python,
             ("json" | "text", _) => Self::Shown,
             (language, _) => panic!(
-                "{}: a block of {language} is neither run nor left out for a reason",
-                block.place()
+                "{}: a block of {language} is neither run nor skipped for a reason",
+                block.location()
             ),
         }
     }
@@ -146,20 +146,20 @@ async fn commands_print_what_is_shown(name: &str, least: usize) {
         .collect();
     let ran = blocks
         .iter()
-        .filter(|(treatment, _)| !matches!(treatment, Treatment::Shown | Treatment::LeftOut))
+        .filter(|(treatment, _)| !matches!(treatment, Treatment::Shown | Treatment::Skipped))
         .count();
     assert!(ran >= least, "{name}: only {ran} blocks are run");
     if ran == 0 {
         return;
     }
-    let Some(place) = Place::make().await else {
+    let Some(sandbox) = Sandbox::create().await else {
         return;
     };
     for (index, (treatment, block)) in blocks.iter().enumerate() {
         let printed = match treatment {
-            Treatment::Shell => place.shell(block).await,
-            Treatment::Python => place.python(block).await,
-            Treatment::ShellUntilItPrints(_) | Treatment::Shown | Treatment::LeftOut => continue,
+            Treatment::Shell => sandbox.shell(block).await,
+            Treatment::Python => sandbox.python(block).await,
+            Treatment::ShellUntilItPrints(_) | Treatment::Shown | Treatment::Skipped => continue,
         };
         let shown = blocks.get(index + 1).map(|(_, next)| next);
         match shown.filter(|next| next.language == "json") {
@@ -174,23 +174,23 @@ async fn commands_print_what_is_shown(name: &str, least: usize) {
                     without(&members, printed.trim()),
                     without(&members, shown.text.trim()),
                     "{}, the response to\n{}",
-                    shown.place(),
+                    shown.location(),
                     block.text
                 );
             }
             None => assert!(
                 !printed.contains(r#""type":"urn:problem"#),
                 "{}: {}{printed}",
-                block.place(),
+                block.location(),
                 block.text
             ),
         }
-        place.settled().await;
+        sandbox.settled().await;
     }
     // Last, because what is published meanwhile is in no response above.
     for (treatment, block) in &blocks {
         if let Treatment::ShellUntilItPrints(what) = treatment {
-            place.prints(block, what).await;
+            sandbox.prints(block, what).await;
         }
     }
 }
@@ -201,7 +201,7 @@ fn each_exception_is_in_a_document() {
         .iter()
         .flat_map(|name| blocks(name, &document(name)))
         .collect();
-    for (start, _) in LEFT_OUT.iter().chain(ENDLESS) {
+    for (start, _) in SKIPPED.iter().chain(ENDLESS) {
         let found = blocks
             .iter()
             .any(|block| block.text.trim_start().starts_with(start));

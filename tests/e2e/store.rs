@@ -1,4 +1,4 @@
-//! The store's files: copied, replaced, verified, and written while that fails.
+//! The store's files: backed up, replaced, verified, and written with faults.
 
 mod backup;
 mod clock;

@@ -1,4 +1,4 @@
-//! The broker and the stream: which are taken, what changes there, and what goes wrong.
+//! The broker and the stream: which are accepted, changes, and faults.
 
 mod brokers;
 mod logins;

@@ -1,4 +1,5 @@
-//! The books, checked three ways: by the publishers' truth, by the API, and by `aggregator verify`.
+//! The check after a round, done three ways: against the publishers' truth, against the API, and with `aggregator
+//! verify`.
 
 use std::collections::BTreeMap;
 
@@ -9,19 +10,19 @@ use crate::{
     world::World,
 };
 
-/// Differences that are told.
+/// Differences printed.
 const SHOWN: usize = 10;
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Default)]
 pub struct Found {
     /// Events that were published.
     pub events: u64,
-    /// Identities that were confirmed and are not stored as they were sent.
+    /// Confirmed identities that are not stored as they were sent.
     pub lost: u64,
-    /// Rows beyond one for an identity.
+    /// Rows in excess of one per identity.
     pub twice: u64,
-    /// What does not add up, in words.
+    /// Descriptions of what does not add up.
     pub wrong: Vec<String>,
 }
 
@@ -37,7 +38,7 @@ impl Found {
     }
 }
 
-/// Checks a system in which nothing is on its way.
+/// Checks a system in which no event is in flight.
 pub async fn check(world: &mut World) -> Found {
     let mut found = Found::default();
     by_api(world, &mut found).await;
@@ -100,7 +101,7 @@ async fn by_api(world: &World, found: &mut Found) {
     });
 }
 
-/// Every event of the traffic is there as it was sent.
+/// Checks that every event of the traffic is stored as it was sent.
 fn by_rows(world: &World, found: &mut Found) {
     let store = Store::of(&world.store.path());
     let rows = store.number("SELECT count(*) FROM events");

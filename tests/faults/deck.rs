@@ -1,4 +1,4 @@
-//! Which faults come when: all of them in turn, in an order that a seed decides.
+//! The order of the faults: all of them in turn, shuffled by a seed.
 
 use std::time::Duration;
 
@@ -7,30 +7,30 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::fault::Fault;
 
-/// Faults of a round.
+/// Faults per round.
 const HAND: usize = 5;
 
-/// The faults, shuffled anew whenever all were dealt.
+/// The faults, reshuffled when all have been dealt.
 pub struct Deck {
     random: ChaCha8Rng,
     all: Vec<Fault>,
     left: Vec<Fault>,
 }
 
-/// What happens in one round.
+/// The faults of one round.
 pub struct Hand {
-    /// Decides what else there is to decide.
+    /// Seed of all other random choices in the round.
     pub seed: u64,
-    /// The faults, each with the time that it lasts.
+    /// The faults, each with its duration.
     pub faults: Vec<(Fault, Duration)>,
 }
 
 impl Deck {
-    /// All faults, or those with a name that has `only` in it.
+    /// All faults, or those whose name contains `only`.
     pub fn new(seed: u64, only: Option<&str>) -> Self {
         let is_wanted = |fault: &Fault| only.is_none_or(|only| fault.name().contains(only));
         let all: Vec<_> = Fault::all().into_iter().filter(is_wanted).collect();
-        assert!(!all.is_empty(), "no fault has that in its name");
+        assert!(!all.is_empty(), "no fault's name contains that");
         Self {
             random: ChaCha8Rng::seed_from_u64(seed),
             all,
@@ -38,7 +38,7 @@ impl Deck {
         }
     }
 
-    /// The faults of the next round, whose number it is.
+    /// The faults of the round with this number.
     pub fn deal(&mut self, number: u64) -> Hand {
         let mut faults = Vec::new();
         while faults.len() < HAND.min(self.all.len()) {
@@ -58,11 +58,11 @@ impl Deck {
 
 impl Hand {
     /// The schedule, in one line.
-    pub fn told(&self) -> String {
-        let told = |(fault, lasts): &(Fault, Duration)| {
+    pub fn schedule(&self) -> String {
+        let describe = |(fault, lasts): &(Fault, Duration)| {
             format!("{} {:.1} s", fault.name(), lasts.as_secs_f32())
         };
-        let faults: Vec<_> = self.faults.iter().map(told).collect();
+        let faults: Vec<_> = self.faults.iter().map(describe).collect();
         faults.join(", ")
     }
 }

@@ -1,4 +1,4 @@
-//! The faults: each begins, lasts a while, and is over when it returns.
+//! The faults: each begins, lasts for a while, and is over when its function returns.
 
 mod clients;
 mod copies;
@@ -10,12 +10,12 @@ mod streams;
 
 use std::time::Duration;
 
-use e2e::proxy::Weather;
+use e2e::proxy::Conditions;
 use rand_chacha::ChaCha8Rng;
 
 use crate::world::World;
 
-/// What happens, by the name that it is reported under.
+/// A fault, by the name that it is reported under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     AggregatorKilled,
@@ -50,7 +50,7 @@ pub enum Side {
     Publisher,
 }
 
-/// What becomes of it.
+/// What happens to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
     Cut,
@@ -65,7 +65,7 @@ pub enum Trouble {
 pub type NotTried = String;
 
 impl Fault {
-    /// Every one.
+    /// All faults.
     pub fn all() -> Vec<Self> {
         use Trouble::{Cut, CutInFrame, Delay, DropAcks, DropPubAcks, Throttle};
         let mut all = vec![
@@ -146,10 +146,10 @@ impl Fault {
         name.to_owned()
     }
 
-    /// Lets it happen.
+    /// Injects the fault.
     ///
     /// # Errors
-    /// Where this machine cannot do it, and why.
+    /// If this machine does not support it, the reason.
     pub async fn strike(
         self,
         world: &mut World,
@@ -163,7 +163,7 @@ impl Fault {
             Self::BrokerStopped => processes::stop_broker(world, lasts).await,
             Self::PublisherKilled => processes::kill_publisher(world, lasts, random).await,
             Self::Network(side, trouble) => {
-                network::trouble(world, side, trouble.weather(), lasts).await;
+                network::trouble(world, side, trouble.conditions(), lasts).await;
             }
             Self::StoreDiskFull => disks::fill_store(world, lasts).await?,
             Self::StreamDiskFull => disks::fill_stream(world, lasts).await?,
@@ -201,14 +201,14 @@ impl Trouble {
         }
     }
 
-    fn weather(self) -> Weather {
+    fn conditions(self) -> Conditions {
         match self {
-            Self::Cut => Weather::Cut,
-            Self::CutInFrame => Weather::CutInFrame,
-            Self::Delay => Weather::Delay(Duration::from_millis(100)),
-            Self::Throttle => Weather::Rate(30_000),
-            Self::DropPubAcks => Weather::DropPubAcks,
-            Self::DropAcks => Weather::DropAcks,
+            Self::Cut => Conditions::Cut,
+            Self::CutInFrame => Conditions::CutInFrame,
+            Self::Delay => Conditions::Delay(Duration::from_millis(100)),
+            Self::Throttle => Conditions::Rate(30_000),
+            Self::DropPubAcks => Conditions::DropPubAcks,
+            Self::DropAcks => Conditions::DropAcks,
         }
     }
 }

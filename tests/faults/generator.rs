@@ -1,4 +1,4 @@
-//! Publishers of known truth, over HTTP and over NATS, that go on whatever happens.
+//! Publishers with known truth, over HTTP and NATS, that continue through all faults.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::truth::{Truth, event, name};
 
-/// Between two messages of a publisher, so that the load is steady and bounded.
+/// Pause between two messages of a publisher, so that the load is steady and bounded.
 const PAUSE: Duration = Duration::from_millis(8);
 
 /// How long a publisher waits for its `PubAck`.
@@ -47,7 +47,7 @@ impl Generator {
         Self { token, tasks }
     }
 
-    /// Lets each finish what it is about, and ends.
+    /// Lets each finish its current message, and ends them.
     pub async fn stop(mut self) {
         self.token.cancel();
         while let Some(ended) = self.tasks.join_next().await {
@@ -77,7 +77,7 @@ async fn over_nats(
         .retry_on_initial_connect()
         .connect(url)
         .await
-        .expect("options that can be used");
+        .expect("valid options");
     let context = jetstream::new(client);
     while !token.is_cancelled() {
         let chosen = truth.choose(random.random_range(1..=MOST), &mut random);

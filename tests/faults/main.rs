@@ -1,8 +1,9 @@
-//! The fault suite: everything that can fail does, under load, and afterwards every event that was confirmed is stored once.
+//! The fault suite: injects every fault under load, and checks that afterwards every confirmed event is stored
+//! exactly once.
 //!
-//! Rounds of faults from a seed. Each has a broker, an aggregator and publishers of its own; when its faults are over,
-//! everything is mended, what was not confirmed is sent again, and the books are checked three ways: by the truth of the
-//! publishers, by the API, and by `aggregator verify`.
+//! Rounds of faults are drawn from a seed. Each round has its own broker, aggregator and publishers. When its faults
+//! are over, everything is repaired, unconfirmed events are sent again, and the result is checked three ways: against
+//! the publishers' truth, against the API, and with `aggregator verify`.
 
 mod check;
 mod deck;
@@ -23,32 +24,34 @@ use clap::Parser;
 
 use self::{deck::Deck, report::Report};
 
-/// Hurts the system for a while, then proves that nothing was lost and nothing counted twice.
+/// Injects faults for a while, then proves that nothing was lost and nothing counted twice.
 #[derive(Debug, Parser)]
 #[command(name = "faults")]
 struct Settings {
-    /// How long new rounds begin; one takes about a minute
+    /// Minutes during which new rounds are started; one round takes about a minute
     #[arg(long, default_value = "3", value_name = "M")]
     minutes: u64,
-    /// Decides which faults come when; printed, so that a failure can be run again
+    /// Seed that decides which faults happen when; printed, so that a failure can be reproduced
     #[arg(long, default_value = "1", value_name = "S")]
     seed: u64,
-    /// Only this round of the seed
+    /// Run only this round of the seed
     #[arg(long, value_name = "N")]
     round: Option<u64>,
-    /// Only faults whose name has this in it
+    /// Run only faults whose name contains this
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-    /// Instead: kill aggregator and broker so often while events with known truth pass, as AGGREGATOR,BROKER,EVENTS
+    /// Instead: kill aggregator and broker this many times while this many events with known truth pass, as
+    /// AGGREGATOR,BROKER,EVENTS
     #[arg(long, value_name = "N,N,N", num_args = 0..=1, default_missing_value = "100,20,2000000")]
     kills: Option<trial::Kills>,
-    /// Instead: measure the aggregator's peak memory with a backlog of so many events, poison and idle connections
+    /// Instead: measure the aggregator's peak memory with a backlog of this many events, poison messages and idle
+    /// connections
     #[arg(long, value_name = "EVENTS", num_args = 0..=1, default_missing_value = "5000000")]
     memory: Option<u64>,
-    /// Instead: keep the store's disk full for so many seconds under load
+    /// Instead: keep the store's disk full for this many seconds under load
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "60")]
     disk_full: Option<u64>,
-    /// Instead: measure the WAL for so many seconds while many clients read and events come in
+    /// Instead: measure the WAL for this many seconds while many clients read and events arrive
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "300")]
     wal: Option<u64>,
 }
@@ -59,7 +62,7 @@ async fn main() -> ExitCode {
     let ran = tokio::select! {
         is_exact = run(&settings) => is_exact,
         _ = tokio::signal::ctrl_c() => {
-            eprintln!("stopped; what was started ends now");
+            eprintln!("interrupted; stopping everything that was started");
             false
         }
     };
@@ -99,13 +102,17 @@ async fn rounds(settings: &Settings) -> bool {
             None if Instant::now() >= end => break,
             _ => {}
         }
-        println!("seed {} round {number}: {}", settings.seed, hand.told());
+        println!("seed {} round {number}: {}", settings.seed, hand.schedule());
         let outcome = round::play(&hand).await;
-        println!("seed {} round {number}: {}", settings.seed, outcome.told());
+        println!(
+            "seed {} round {number}: {}",
+            settings.seed,
+            outcome.summary()
+        );
         report.add(outcome);
         if !report.is_exact() {
             println!(
-                "run it again: tests/faults.sh --seed {} --round {number}",
+                "reproduce it with: tests/faults.sh --seed {} --round {number}",
                 settings.seed
             );
             break;

@@ -1,4 +1,4 @@
-//! What was tried, how often, and what came of it.
+//! The table of faults: how often each was tried, and with what result.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ pub struct Report {
     is_wrong: bool,
 }
 
-/// A fault, or all of them. What a round found is counted for each of its faults.
+/// A fault, or all of them. The findings of a round are counted for each of its faults.
 #[derive(Default, Clone)]
 struct Line {
     times: u64,

@@ -1,4 +1,5 @@
-//! A round: load, faults, and when they are over everything is mended, sent again, and checked.
+//! A round: load and faults; then everything is repaired, unconfirmed events are sent again, and the result is
+//! checked.
 
 use std::{
     sync::Arc,
@@ -19,16 +20,16 @@ use crate::{
     world::World,
 };
 
-/// Far more than mending takes on a slow machine.
+/// Far more than the repair takes on a slow machine.
 const DRAIN: Duration = Duration::from_mins(3);
 
-/// Between two faults, so that they meet a system that works, and one that is just at mending itself.
+/// Pause between two faults, so that some meet a healthy system, and some a system that is recovering.
 const BREATH: Duration = Duration::from_millis(700);
 
 /// Events that are sent again in one request.
 const AGAIN: usize = 1_000;
 
-/// What came of a round.
+/// The outcome of a round.
 pub struct Outcome {
     pub tried: Vec<Fault>,
     pub not_tried: Vec<(Fault, NotTried)>,
@@ -60,8 +61,8 @@ pub async fn play(hand: &Hand) -> Outcome {
         }
         sleep(BREATH).await;
     }
-    println!("  {:>5.1} s mending", began.elapsed().as_secs_f32());
-    world.mend().await;
+    println!("  {:>5.1} s repairing", began.elapsed().as_secs_f32());
+    world.repair().await;
     generator.stop().await;
     drain(&mut world).await;
     println!("  {:>5.1} s checking", began.elapsed().as_secs_f32());
@@ -91,7 +92,7 @@ async fn drain(world: &mut World) {
             world.truth.others(0, World::RUN_EVENTS);
         }
     }
-    within(DRAIN, "all is applied", async || {
+    within(DRAIN, "everything is applied", async || {
         let stats = world.api().stats().await?;
         holds(stats.pending == Some(0), &stats)
     })
@@ -99,8 +100,8 @@ async fn drain(world: &mut World) {
 }
 
 impl Outcome {
-    /// In one line.
-    pub fn told(&self) -> String {
+    /// In one line, plus one for each finding.
+    pub fn summary(&self) -> String {
         let Found {
             events,
             lost,

@@ -1,4 +1,4 @@
-//! Trials of their own: many kills under a long load, peak memory, a disk that stays full, and the size of the WAL.
+//! Separate trials: many kills under a long load, peak memory, a disk that stays full, and the size of the WAL.
 
 mod full;
 mod kills;

@@ -1,4 +1,4 @@
-//! What was published: every identity, whether it was confirmed, and how many events went out.
+//! What was published: every identity, whether it was confirmed, and how many events were sent.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use rand_chacha::ChaCha8Rng;
 /// Topics of the traffic.
 pub const TOPICS: usize = 5;
 
-/// One in so many events has an identity that was sent before.
+/// One in this many events has an identity that was sent before.
 const REPEATED: u32 = 3;
 
-/// An identity: the topic's number, and its own within the topic.
+/// An identity: the topic's number, and the number within the topic.
 pub type Identity = (usize, u32);
 
 /// All that the publishers know. The content of an event follows from its identity.
@@ -25,24 +25,24 @@ pub struct Truth(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Of each topic: when each identity was last confirmed.
+    /// Per topic: when each identity was last confirmed.
     topics: [Vec<Option<Instant>>; TOPICS],
-    /// Events that went out, as often as they did.
+    /// Events sent, counting each repetition.
     sent: u64,
-    /// Those of them whose sending was confirmed.
+    /// Of those, events whose sending was confirmed.
     confirmed: u64,
-    /// Arrivals that are no events.
+    /// Arrivals that are not valid events.
     noise: u64,
-    /// The broker lost messages that it had confirmed, or the store what it had counted.
+    /// Whether the broker lost messages that it had confirmed, or the store forgot what it had counted.
     is_lossy: bool,
 }
 
-/// Bounds of what can have been counted.
+/// Bounds of what may have been counted.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// Events that certainly came.
+    /// Events that were certainly received.
     pub least: u64,
-    /// Events that can have come.
+    /// Events that may have been received.
     pub most: u64,
 }
 
@@ -51,7 +51,7 @@ impl Truth {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Chooses what the next message of a publisher has, and notes that it goes out.
+    /// Chooses the events of a publisher's next message, and records that they are sent.
     pub fn choose(&self, events: u32, random: &mut ChaCha8Rng) -> Vec<Identity> {
         let mut inner = self.inner();
         let topic = random.random_range(0..TOPICS);
@@ -70,12 +70,12 @@ impl Truth {
         chosen
     }
 
-    /// Notes that events go out once more.
+    /// Records that events are sent once more.
     pub fn resend(&self, identities: &[Identity]) {
         self.inner().sent += identities.len() as u64;
     }
 
-    /// Notes that the broker has them on its disk.
+    /// Records that the broker has confirmed them.
     pub fn confirm(&self, identities: &[Identity]) {
         let mut inner = self.inner();
         for &(topic, number) in identities {
@@ -84,31 +84,31 @@ impl Truth {
         inner.confirmed += identities.len() as u64;
     }
 
-    /// Notes an event that was sent and confirmed, and is in no topic of the traffic.
+    /// Records an event that was sent and confirmed, in none of the topics of the traffic.
     pub fn one_more(&self) {
         let mut inner = self.inner();
         inner.sent += 1;
         inner.confirmed += 1;
     }
 
-    /// Notes events that went out and may have come, from others than the traffic.
+    /// Records events from other senders that may have been received.
     pub fn others(&self, least: u64, most: u64) {
         let mut inner = self.inner();
         inner.sent += most;
         inner.confirmed += least;
     }
 
-    /// Notes arrivals that are no events.
+    /// Records arrivals that are not valid events.
     pub fn noise(&self, count: u64) {
         self.inner().noise += count;
     }
 
-    /// Arrivals that are no events.
+    /// Arrivals that are not valid events.
     pub fn noise_sent(&self) -> u64 {
         self.inner().noise
     }
 
-    /// What was confirmed since `then` may be lost, and whoever sent it has to send it again.
+    /// What was confirmed since `then` may be lost, and its senders must send it again.
     pub fn forget_since(&self, then: Option<Instant>) {
         let mut inner = self.inner();
         inner.is_lossy = true;
@@ -119,12 +119,12 @@ impl Truth {
         }
     }
 
-    /// Whether anything that was confirmed may have been lost by the broker, or counted and forgotten by a store.
+    /// Whether the broker may have lost confirmed messages, or a store forgotten counted ones.
     pub fn is_lossy(&self) -> bool {
         self.inner().is_lossy
     }
 
-    /// What has to be sent again.
+    /// The identities that must be sent again.
     pub fn unconfirmed(&self) -> Vec<Identity> {
         let inner = self.inner();
         let topics = inner.topics.iter().enumerate();
@@ -136,7 +136,7 @@ impl Truth {
             .collect()
     }
 
-    /// Identities of each topic.
+    /// Identities per topic.
     pub fn identities(&self) -> BTreeMap<String, u64> {
         let inner = self.inner();
         let topics = inner.topics.iter().enumerate();
@@ -144,7 +144,7 @@ impl Truth {
         counts.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// How many events of the publishers can have been received.
+    /// How many events of the publishers may have been received.
     pub fn bounds(&self) -> Bounds {
         let inner = self.inner();
         Bounds {
@@ -170,7 +170,7 @@ pub fn event((topic, number): Identity) -> Event {
     }
 }
 
-/// What is in an event.
+/// The payload of an event.
 pub fn payload(number: u32) -> String {
     let length = 20 + number as usize % 150;
     format!(r#"{{"number":{number},"text":"{:x>length$}"}}"#, number % 7)

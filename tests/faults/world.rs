@@ -1,4 +1,4 @@
-//! What the faults happen to: a broker, an aggregator, a proxy before each side of the broker, and their disks.
+//! The system under test: a broker, an aggregator, a proxy for each client of the broker, and the disks.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,17 +11,17 @@ use e2e::{
     broker::{self, process::Server},
     disk::Disk,
     port,
-    proxy::{Proxy, Weather},
+    proxy::{Conditions, Proxy},
     publisher::Publisher,
 };
 use tempfile::TempDir;
 
 use crate::truth::Truth;
 
-/// Of each of the two disks; more than a round needs.
+/// Size of each of the two disks; more than a round needs.
 const DISK_MEBIBYTES: u32 = 400;
 
-/// A system of its own. All of it is gone when this is dropped.
+/// The system of a round. All of it is removed when this is dropped.
 pub struct World {
     pub aggregator: Aggregator,
     pub nats: Server,
@@ -33,14 +33,14 @@ pub struct World {
     pub truth: Arc<Truth>,
     /// Runs of the real publisher.
     pub runs: Vec<Run>,
-    pub store: Place,
-    pub stream: Place,
+    pub store: Volume,
+    pub stream: Volume,
     /// For copies and for other stores.
     pub scratch: TempDir,
 }
 
-/// Where data are: on a disk of their own where the system lets us make one.
-pub enum Place {
+/// Where the data is: on a separate disk if the system allows mounting one.
+pub enum Volume {
     Disk(Disk),
     Directory(TempDir, String),
 }
@@ -52,7 +52,7 @@ pub struct Run {
 }
 
 impl World {
-    /// A stream that its disk has room for.
+    /// A stream that fits on its disk.
     pub const FLAGS: [&str; 4] = [
         "--stream-max-bytes",
         "200MiB",
@@ -61,11 +61,11 @@ impl World {
     ];
     /// Events of a run of the publisher.
     pub const RUN_EVENTS: u64 = 20_000;
-    /// Identities of them: 30 % repeat an earlier one.
+    /// Unique identities among them: 30 % are duplicates.
     pub const RUN_UNIQUE: u64 = 14_000;
 
     pub async fn start() -> Self {
-        let (store, stream) = (Place::new(), Place::new());
+        let (store, stream) = (Volume::new(), Volume::new());
         let port = port::free();
         let nats = Server::start_in(port, &stream.path());
         broker::ready(&broker::url(port)).await;
@@ -83,7 +83,7 @@ impl World {
             runs: Vec::new(),
             store,
             stream,
-            scratch: tempfile::tempdir().expect("a temporary directory can be made"),
+            scratch: tempfile::tempdir().expect("a temporary directory can be created"),
         }
     }
 
@@ -91,20 +91,20 @@ impl World {
         self.aggregator.api()
     }
 
-    /// The broker's address, past the proxies.
+    /// The broker's address, bypassing the proxies.
     pub fn url(&self) -> String {
         broker::url(self.port)
     }
 
-    /// Lets everything work again.
-    pub async fn mend(&mut self) {
-        self.inside.set(Weather::default());
-        self.outside.set(Weather::default());
+    /// Ends all faults.
+    pub async fn repair(&mut self) {
+        self.inside.set(Conditions::default());
+        self.outside.set(Conditions::default());
         broker::ready(&self.url()).await;
         self.aggregator.healthy().await;
     }
 
-    /// Starts the real publisher on a run, through its proxy.
+    /// Starts the real publisher for a run, through its proxy.
     pub fn publisher(&self, run: &Run) -> Publisher {
         let (seed, count) = (run.seed.to_string(), Self::RUN_EVENTS.to_string());
         let arguments = [
@@ -133,14 +133,14 @@ impl World {
     }
 }
 
-impl Place {
+impl Volume {
     fn new() -> Self {
         match Disk::new(DISK_MEBIBYTES) {
             Ok(disk) => Self::Disk(disk),
             Err(reason) => {
                 let directory = tempfile::tempdir();
                 Self::Directory(
-                    directory.expect("a temporary directory can be made"),
+                    directory.expect("a temporary directory can be created"),
                     reason,
                 )
             }
@@ -151,7 +151,7 @@ impl Place {
     pub fn disk(&self) -> Result<&Disk, String> {
         match self {
             Self::Disk(disk) => Ok(disk),
-            Self::Directory(_, reason) => Err(format!("no small disk can be made: {reason}")),
+            Self::Directory(_, reason) => Err(format!("no small disk can be mounted: {reason}")),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The acks of the aggregator, as they go over the wire.
+//! Observes the aggregator's acks on the wire.
 
 use std::{
     collections::BTreeSet,
@@ -9,7 +9,7 @@ use e2e::wait::{eventually, holds};
 use futures::StreamExt;
 use tokio::task::JoinHandle;
 
-/// Listens to what the aggregator acks.
+/// A listener for the aggregator's acks.
 #[derive(Debug)]
 pub struct Acks {
     sequences: Arc<Mutex<BTreeSet<u64>>>,
@@ -39,7 +39,7 @@ impl Acks {
         }
     }
 
-    /// Waits until something is acked.
+    /// Waits until a message is acked.
     pub async fn flow(&self) {
         eventually("messages are acked", async || {
             let acked = lock(&self.sequences).len();
@@ -48,7 +48,7 @@ impl Acks {
         .await;
     }
 
-    /// The stream sequences that were acked until now. It listens no longer.
+    /// Stops listening, and returns the stream sequences that were acked.
     pub fn end(self) -> BTreeSet<u64> {
         std::mem::take(&mut lock(&self.sequences))
     }
@@ -60,17 +60,17 @@ impl Drop for Acks {
     }
 }
 
-/// The stream sequence that a message on an ack subject acks. Progress, naks and terms are none.
+/// The stream sequence acked by a message on an ack subject. In-progress, nak and term messages ack nothing.
 ///
-/// The subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>…`, with domain and account before the
-/// stream where there are more than nine tokens.
+/// The subject is `$JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>…`; if it has more than nine tokens,
+/// domain and account precede the stream.
 fn acked(subject: &str, payload: &[u8]) -> Option<u64> {
     if !matches!(payload, b"" | b"+ACK") {
         return None;
     }
     let tokens: Vec<_> = subject.split('.').collect();
-    let place = if tokens.len() > 9 { 7 } else { 5 };
-    tokens.get(place)?.parse().ok()
+    let index = if tokens.len() > 9 { 7 } else { 5 };
+    tokens.get(index)?.parse().ok()
 }
 
 fn lock(sequences: &Mutex<BTreeSet<u64>>) -> MutexGuard<'_, BTreeSet<u64>> {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ack_acks_nothing() {
+    fn a_message_that_is_not_an_ack_acks_nothing() {
         let subject = "$JS.ACK.EVENTS.aggregator.1.42.7.1700000000000000000.3";
         for payload in ["+WPI", "-NAK", "+TERM"] {
             assert_eq!(acked(subject, payload.as_bytes()), None);

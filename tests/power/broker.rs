@@ -1,4 +1,4 @@
-//! The broker as a process whose store is on a disk of ours.
+//! The broker as a process whose store is on the test's disk.
 
 use std::{
     env, fs,
@@ -15,13 +15,13 @@ use e2e::{
     workspace,
 };
 
-/// What the control goes without.
+/// The setting that the control removes.
 const SYNC: &str = "sync_interval: always";
 
-/// What the `nats-server` on PATH says of its version.
+/// The version of the `nats-server` on PATH.
 ///
 /// # Errors
-/// Where there is none.
+/// If there is none.
 pub fn version() -> Result<String, String> {
     let version = command().arg("--version").output();
     let version = version.map_err(|err| format!("nats-server cannot be started: {err}"))?;
@@ -42,7 +42,7 @@ pub fn without_sync(directory: &Path) -> PathBuf {
     file
 }
 
-/// A running broker. It is killed when this is dropped.
+/// A running broker, killed on drop.
 #[derive(Debug)]
 pub struct Broker {
     service: Service,
@@ -50,7 +50,7 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Starts one and waits until it answers for JetStream.
+    /// Starts one and waits until it responds to JetStream requests.
     pub async fn start(configuration: &Path, store: &Path) -> Self {
         let port = port::free();
         let mut command = command();
@@ -59,15 +59,15 @@ impl Broker {
             .arg(configuration)
             .arg("--store_dir")
             .arg(store)
-            // The monitoring port of the file is one for all brokers; -1 takes a free one.
+            // The configuration file sets the same monitoring port for all brokers; -1 takes a free one.
             .args(["--addr", "127.0.0.1", "--http_port", "-1"])
             .args(["--port", &port.to_string()]);
         let service = Service::start("nats-server", &mut command);
         let broker = Self { service, port };
-        eventually("the broker answers for JetStream", async || {
+        eventually("the broker responds to JetStream requests", async || {
             let client = async_nats::connect(broker.url()).await;
             let jetstream = jetstream::new(client.map_err(|err| err.to_string())?);
-            // Whether there is such a stream or not, an answer of JetStream's is what counts.
+            // Any answer of JetStream counts, whether the stream exists or not.
             match jetstream.get_stream("ANY").await {
                 Err(err) if !matches!(err.kind(), GetStreamErrorKind::JetStream(_)) => {
                     Err(err.to_string())
@@ -84,7 +84,7 @@ impl Broker {
         url(self.port)
     }
 
-    /// JetStream over a connection of its own.
+    /// JetStream over a separate connection.
     pub async fn jetstream(&self) -> jetstream::Context {
         let client = async_nats::connect(self.url()).await;
         jetstream::new(client.expect("the broker can be connected to"))
@@ -95,7 +95,7 @@ impl Broker {
         &mut self.service
     }
 
-    /// Kills it, also while it is stopped.
+    /// Kills it, even while it is stopped.
     pub fn kill(&mut self) {
         self.service.signal(Signal::KILL);
         self.service.kill();
@@ -104,7 +104,7 @@ impl Broker {
 
 fn command() -> Command {
     let mut command = Command::new("nats-server");
-    // Where Debian puts it; not on everyone's PATH.
+    // Debian installs it there, which is not on every user's PATH.
     let path = env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin"));
     command

@@ -1,5 +1,5 @@
-//! Controls: with less syncing than the system has, the same cut loses what was promised. They show that the test
-//! bites.
+//! Controls: with less syncing than the system does, the same cut loses what was promised. They show that the test
+//! detects loss.
 
 pub mod stream;
 pub mod writer;
@@ -9,7 +9,7 @@ use crate::{options::Synchronous, outcome::table};
 /// Cuts of each kind.
 const CUTS: u64 = 3;
 
-/// What a control promised, and what of it was gone after the cut.
+/// What a control promised, and what of it was lost in the cut.
 #[derive(Debug)]
 pub struct Loss {
     pub promised: usize,
@@ -19,7 +19,7 @@ pub struct Loss {
 /// What is cut, and how it syncs.
 #[derive(Debug, Clone, Copy)]
 enum Setting {
-    /// The broker, with its `sync_interval: always` or without.
+    /// The broker, with or without its `sync_interval: always`.
     Broker {
         always: bool,
     },
@@ -43,7 +43,7 @@ impl Setting {
         }
     }
 
-    /// Whether it is weaker than the system's own.
+    /// Whether it syncs less than the system does.
     fn is_weak(self) -> bool {
         matches!(
             self,
@@ -58,14 +58,15 @@ impl Setting {
         }
     }
 
-    /// Whether these losses are as they must be. A weak setting may find all synced by chance in one cut, not in all.
+    /// Whether these losses are as expected. With a weak setting one cut may by chance find everything synced, but
+    /// not all cuts.
     fn explains(self, losses: &[Loss]) -> bool {
         let lost = losses.iter().any(|loss| loss.lost > 0);
         losses.iter().all(|loss| loss.promised > 0) && lost == self.is_weak()
     }
 }
 
-/// Runs all controls and prints what came of them. Whether they are as they must be: with the system's own settings
+/// Runs all controls and prints their results. Returns whether they are as expected: with the system's own settings
 /// nothing is lost in any cut, with the weaker ones something is.
 pub async fn run(seed: u64) -> bool {
     let mut table = table(&["control", "seed", "promised", "lost", ""]);
@@ -80,8 +81,8 @@ pub async fn run(seed: u64) -> bool {
         let passed = setting.explains(&losses);
         good &= passed;
         let verdict = match (passed, setting.is_weak()) {
-            (true, true) => "loses, as it must",
-            (true, false) => "keeps all",
+            (true, true) => "loses, as expected",
+            (true, false) => "loses nothing",
             (false, _) => "FAILED",
         };
         for (seed, loss) in (seed..).zip(losses) {

@@ -1,4 +1,4 @@
-//! One power cut: load, the cut, what the disk has kept.
+//! One power cut: load, the cut, and what the disk has kept.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,7 +16,7 @@ use crate::{
     outcome::{Kept, Outcome},
 };
 
-/// When the power goes, after the first confirmation and the first ack. The kernel's journal commits every 5 s.
+/// When the power is cut, after the first confirmation and the first ack. The kernel's journal commits every 5 s.
 const MOMENT: std::ops::Range<u64> = 50..6_000;
 
 /// How long events wait for others to be committed with, in milliseconds: one of these. The first is the default.
@@ -26,8 +26,8 @@ const BATCH_WAITS: [u64; 3] = [5, 100, 1_000];
 pub async fn cut(seed: u64) -> Outcome {
     let mut random = crate::random(seed);
     let moment = Duration::from_millis(random.random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let batch_wait = BATCH_WAITS[random.random_range(0..BATCH_WAITS.len())];
     let batch_wait = Duration::from_millis(batch_wait);
     let mut machine = Machine::start(disk, batch_wait).await;
@@ -37,7 +37,7 @@ pub async fn cut(seed: u64) -> Outcome {
     let load = Load::start(machine.aggregator.api(), &jetstream, seed);
     load.flows().await;
     acks.flow().await;
-    // The schedule of the cut, not a wait for anything.
+    // The schedule of the cut, not a wait for a condition.
     tokio::time::sleep(moment).await;
 
     machine.stop(random.random()).await;
@@ -45,7 +45,7 @@ pub async fn cut(seed: u64) -> Outcome {
     let acked = acks.end();
     let copy = machine.disk.copy("after").await;
     let disk = machine.kill();
-    disk.discard().expect("the disk can be thrown away");
+    disk.discard().expect("the disk can be discarded");
 
     let disk = Disk::open(copy).expect("the file system recovers");
     let alone = store_alone(&disk, scratch.path());
@@ -67,7 +67,7 @@ pub async fn cut(seed: u64) -> Outcome {
     outcome
 }
 
-/// What is there of what was confirmed, with everything running again.
+/// What was kept of the confirmed events, with both services running again.
 async fn kept(machine: Machine, record: &Record) -> Kept {
     let api = machine.aggregator.api();
     let books = api.settled().await;
@@ -82,7 +82,7 @@ async fn kept(machine: Machine, record: &Record) -> Kept {
         eprintln!("aggregator verify:\n{}{}", verified.stdout, verified.stderr);
     }
 
-    // Clients that got no answer send again; that must store what is not there, and nothing else.
+    // Clients without a response send again; that must store what is missing, and nothing else.
     for batch in &record.sent {
         let answer = api.post(array(batch)).await;
         assert_eq!(answer.status, 200, "{}", answer.text());

@@ -1,4 +1,4 @@
-//! A disk in a file: ext4 behind a loop device, and copies of what the device has received.
+//! A disk in a file: ext4 on a loop device, and copies of what the device has received.
 
 use std::{
     env, fs,
@@ -8,7 +8,7 @@ use std::{
 
 use e2e::wait::{eventually, holds};
 
-/// Sparse: only what is written takes room.
+/// Sparse: only written blocks take space.
 const BYTES: u64 = 1 << 30;
 
 /// A mounted file system in an image file. It is unmounted when this is dropped.
@@ -19,10 +19,10 @@ pub struct Disk {
     image: PathBuf,
 }
 
-/// Why no power cut can be tried here, if so.
+/// Whether power cuts can be tried on this machine.
 ///
 /// # Errors
-/// The reason.
+/// Why not.
 pub fn can_be_tried() -> Result<(), String> {
     if env::consts::OS != "linux" {
         return Err(format!("it needs Linux, not {}", env::consts::OS));
@@ -37,15 +37,15 @@ pub fn can_be_tried() -> Result<(), String> {
 }
 
 impl Disk {
-    /// Makes an empty one, of two entries in `directory`.
+    /// Creates an empty one, as two entries in `directory`.
     ///
     /// # Errors
-    /// What the tool said that failed.
+    /// The output of the tool that failed.
     pub fn create(directory: &Path, name: &str) -> Result<Self, String> {
         let image = directory.join(format!("{name}.img"));
         let file = fs::File::create_new(&image).map_err(|err| err.to_string())?;
         file.set_len(BYTES).map_err(|err| err.to_string())?;
-        // Nothing is left for the kernel to initialize later, for its writes would come in between copies.
+        // No lazy initialization, because the kernel's writes would fall between copies.
         let lazy = "lazy_itable_init=0,lazy_journal_init=0";
         let sizes = ["-N", "4096", "-J", "size=16"];
         run(Command::new("mkfs.ext4")
@@ -55,10 +55,10 @@ impl Disk {
         Self::open(image)
     }
 
-    /// Mounts an image, beside it. The file system replays its journal here, as after any power cut.
+    /// Mounts an image, next to it. The file system replays its journal, as after any power cut.
     ///
     /// # Errors
-    /// What the tool said that failed.
+    /// The output of the tool that failed.
     pub fn open(image: PathBuf) -> Result<Self, String> {
         let point = image.with_extension("mount");
         fs::create_dir(&point).map_err(|err| err.to_string())?;
@@ -76,16 +76,16 @@ impl Disk {
         &self.mount.0
     }
 
-    /// Lets the kernel write what it holds for this disk.
+    /// Makes the kernel write what it holds for this disk.
     ///
     /// # Errors
-    /// What the tool said that failed.
+    /// The output of the tool that failed.
     pub fn sync(&self) -> Result<(), String> {
         run(Command::new("sync").arg("--file-system").arg(self.path())).map(drop)
     }
 
-    /// Copies what the device has received, as it was at one moment: a copy during which the device received anything
-    /// would mix moments into a disk that no power cut leaves behind, so it does not count. Nothing is synced.
+    /// Copies what the device has received, as of one moment. A copy during which the device receives a write would
+    /// mix moments into a state that no power cut leaves behind, so it is repeated. Nothing is synced.
     pub async fn copy(&self, name: &str) -> PathBuf {
         let copy = self.image.with_file_name(format!("{name}.img"));
         eventually("the disk is copied while nothing reaches it", async || {
@@ -100,10 +100,10 @@ impl Disk {
         copy
     }
 
-    /// Unmounts it and removes the image.
+    /// Unmounts it and deletes the image.
     ///
     /// # Errors
-    /// Where the image cannot be removed.
+    /// If the image cannot be deleted.
     pub fn discard(self) -> Result<(), String> {
         let image = self.image.clone();
         drop(self);
@@ -123,20 +123,21 @@ impl Device {
                 .args(flags)
                 .arg(image))
         };
-        // What the device has received is in the page cache of the image otherwise, which a copy reads as well.
+        // Without direct I/O, what the device has received is in the page cache of the image, which a copy reads as
+        // well.
         let device = attach(&["--direct-io=on"]).or_else(|_| attach(&[]))?;
         Ok(Self(device.trim().to_owned()))
     }
 
-    /// How many writes, sectors written and discards it has done.
+    /// The numbers of writes, sectors written and discards that it has completed.
     ///
     /// # Errors
-    /// Where some are on their way.
+    /// If some are in flight.
     fn received(&self) -> Result<[u64; 3], String> {
         let name = self.0.trim_start_matches("/dev/");
         let statistics = fs::read_to_string(format!("/sys/block/{name}/stat"));
         let statistics = statistics.map_err(|err| err.to_string())?;
-        // The kernel's Documentation/block/stat.rst has the order.
+        // The order is documented in the kernel's Documentation/block/stat.rst.
         let numbers: Vec<u64> = statistics
             .split_whitespace()
             .map_while(|number| number.parse().ok())
@@ -172,7 +173,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         let unmounted = run(Command::new("umount").arg(&self.0))
-            // Something still has a file open; it goes when that does.
+            // A process still has a file open; the mount ends when it is closed.
             .or_else(|_| run(Command::new("umount").arg("--lazy").arg(&self.0)));
         if let Err(err) = unmounted {
             eprintln!("{err}");
@@ -180,9 +181,9 @@ impl Drop for Mount {
     }
 }
 
-/// Runs a tool and returns what it printed.
+/// Runs a tool and returns its output.
 fn run(command: &mut Command) -> Result<String, String> {
-    // Debian keeps some of them where not everyone looks.
+    // Debian installs some of them in directories that are not on every user's PATH.
     let path = env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     let output = command

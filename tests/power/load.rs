@@ -1,4 +1,4 @@
-//! Traffic over both ways in, with a record of what was sent and what was confirmed.
+//! Traffic over HTTP and JetStream, with a record of what was sent and what was confirmed.
 
 use std::{
     collections::BTreeSet,
@@ -15,13 +15,13 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 
-/// Clients of each way, each with one request on its way.
+/// Clients of each kind, each with one request in flight.
 const HTTP_CLIENTS: u64 = 6;
 const JETSTREAM_CLIENTS: u64 = 2;
 /// Topics of each client.
 const TOPICS: u64 = 3;
 const BATCH: u64 = 60;
-/// One in so many events was sent before.
+/// One in this many events was sent before.
 const REPEATED: u32 = 5;
 
 /// Topic and event id.
@@ -30,7 +30,7 @@ pub type Identity = (String, String);
 /// What was sent, and what of it was confirmed.
 #[derive(Debug, Default)]
 pub struct Record {
-    /// Batches, each as it went.
+    /// Batches, as they were sent.
     pub sent: Vec<Vec<Event>>,
     /// Events of requests that were answered with 200, or of messages with a PubAck.
     pub confirmed: BTreeSet<Identity>,
@@ -73,7 +73,7 @@ impl Load {
         .await;
     }
 
-    /// Ends the clients, wherever they are, and tells what they know.
+    /// Ends the clients immediately, and returns their record.
     pub async fn end(mut self) -> Record {
         self.clients.abort_all();
         while let Some(ended) = self.clients.join_next().await {
@@ -88,7 +88,7 @@ impl Load {
     }
 }
 
-/// Events with a stream of ids of its own, some of them again.
+/// Events with ids unique to a client, some of them repeated.
 struct Traffic {
     random: ChaCha8Rng,
     client: u64,
@@ -97,7 +97,7 @@ struct Traffic {
 }
 
 impl Traffic {
-    /// The next batch, which is in the record as sent from now on. With `topic` all its events are of that one.
+    /// The next batch, recorded as sent. With `topic` all its events are of that topic.
     fn batch(&mut self, topic: Option<u64>) -> Vec<Event> {
         let count = self.random.random_range(1..=BATCH);
         let batch: Vec<_> = (0..count).map(|_| self.event(topic)).collect();
@@ -113,7 +113,7 @@ impl Traffic {
             self.next += 1;
             self.next - 1
         };
-        // All of an event follows from its number, so that one that comes again is the same.
+        // The whole event follows from its number, so that a repetition is identical.
         let topic = topic.unwrap_or(number % TOPICS);
         let filler = "x".repeat(usize::try_from(number % 300).unwrap_or(0));
         event(
@@ -148,7 +148,7 @@ async fn over_jetstream(mut traffic: Traffic, jetstream: jetstream::Context) {
         headers.insert("Nats-Msg-Id", id);
         let subject = format!("events.client-{}.{topic}", traffic.client);
         let sent = jetstream.publish_with_headers(subject, headers, array(&batch).into());
-        // An answer of the broker's that is no PubAck confirms nothing.
+        // An answer of the broker that is not a PubAck confirms nothing.
         if let Ok(ack) = sent.await
             && ack.await.is_ok()
         {

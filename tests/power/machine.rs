@@ -14,7 +14,7 @@ use crate::{
     standstill,
 };
 
-/// The stream's size is below what the broker finds free on the disk.
+/// The stream's size is below the free space that the broker finds on the disk.
 const FLAGS: [&str; 4] = [
     "--stream-max-bytes",
     "256MiB",
@@ -22,18 +22,19 @@ const FLAGS: [&str; 4] = [
     "128MiB",
 ];
 
-/// Both services at work.
+/// Both services, running.
 #[derive(Debug)]
 pub struct Machine {
-    /// Dropped before what it works with.
+    /// Dropped before the services it depends on.
     pub aggregator: Aggregator,
     pub broker: Broker,
     pub disk: Disk,
 }
 
 impl Machine {
-    /// Starts both on what the disk has of them, and waits until the aggregator is healthy. Events wait so long for
-    /// others to be committed with: the longer, the more are in the stream alone when the power goes.
+    /// Starts both on their data on the disk, and waits until the aggregator is healthy. `batch_wait` is how long
+    /// events wait for others to be committed with: the longer, the more events are only in the stream when the power
+    /// is cut.
     pub async fn start(disk: Disk, batch_wait: Duration) -> Self {
         let store = disk.path().join("nats");
         let broker = Broker::start(&broker::configuration(), &store).await;
@@ -53,7 +54,7 @@ impl Machine {
         Store::of(&data(&self.disk))
     }
 
-    /// Stops both in the middle of what they do.
+    /// Stops both in the middle of their work.
     pub async fn stop(&mut self, aggregator_first: bool) {
         let mut services = [self.aggregator.service(), self.broker.service()];
         if !aggregator_first {
@@ -62,7 +63,7 @@ impl Machine {
         standstill::stop(&mut services).await;
     }
 
-    /// Kills both, stopped as they are, and returns the disk.
+    /// Kills both while they are stopped, and returns the disk.
     pub fn kill(mut self) -> Disk {
         self.aggregator.kill();
         self.broker.kill();
@@ -70,11 +71,11 @@ impl Machine {
     }
 }
 
-/// The store that is on this disk, as it is without a broker. It is a copy, into `scratch`, so that the aggregator
-/// finds its own as the cut left it.
+/// The store on this disk, as it is without a broker. It is a copy, in `scratch`, so that the aggregator finds its
+/// own as the cut left it.
 pub fn store_alone(disk: &Disk, scratch: &Path) -> Store {
     let copy = scratch.join("alone");
-    fs::create_dir(&copy).expect("a directory can be made");
+    fs::create_dir(&copy).expect("a directory can be created");
     for file in fs::read_dir(data(disk)).expect("the aggregator has made it") {
         let file = file.expect("a directory can be read");
         let name = file.file_name();

@@ -1,11 +1,11 @@
-//! Power cuts under load: what was confirmed must be on the disk, and nothing on it twice.
+//! Power cuts under load: everything confirmed must be on the disk, and nothing on it twice.
 //!
-//! Both data directories are on a file system behind a loop device. At a random moment all processes are stopped, and
-//! what the device has received is copied; what the kernel still holds for it is not in the copy. Everything starts
-//! again from the copy.
+//! Both data directories are on a file system on a loop device. At a random moment all processes are stopped, and
+//! what the device has received is copied; what the kernel still holds for it is not in the copy. Everything is
+//! started again from the copy.
 //!
-//! Two things are gentler than a power cut: what the device received counts as kept, also what a drive might lose from
-//! a cache of its own; and a thread that is in a system call, as in a sync, finishes it before it stands still.
+//! Two things are gentler than a real power cut: what the device received counts as kept, although a drive might lose
+//! it from its own cache; and a thread in a system call, such as a sync, finishes the call before it stops.
 
 mod acks;
 mod broker;
@@ -31,7 +31,7 @@ use self::{
     outcome::Outcome,
 };
 
-/// As of a shell for a program that Ctrl-C ended.
+/// The exit code that shells use for a program ended by Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 #[tokio::main]
@@ -42,7 +42,7 @@ async fn main() -> ExitCode {
     }
     let mut interrupt = signal(SignalKind::interrupt()).expect("a signal can be waited for");
     let mut terminate = signal(SignalKind::terminate()).expect("a signal can be waited for");
-    // What is mounted, attached and running ends with the future that is dropped.
+    // Mounts, devices and processes end with the future that is dropped.
     tokio::select! {
         biased;
         _ = interrupt.recv() => ExitCode::from(INTERRUPTED),
@@ -75,7 +75,7 @@ async fn run(options: &Options) -> ExitCode {
 async fn cuts(first: u64, count: u64) -> bool {
     let mut outcomes = Vec::new();
     for seed in first..first + count {
-        // One that panics does not keep the others from being tried.
+        // A panic in one cut does not prevent the others.
         let cut = AssertUnwindSafe(cut::cut(seed)).catch_unwind();
         let outcome = cut.await.unwrap_or_else(|_| Outcome::of_a_panic(seed));
         println!("{outcome}");
@@ -87,7 +87,7 @@ async fn cuts(first: u64, count: u64) -> bool {
     outcomes.iter().all(Outcome::is_good)
 }
 
-/// The randomness of a cut.
+/// The random numbers of a cut.
 fn random(seed: u64) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(seed)
 }

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Cuts where their number is left out.
+/// Cuts by default.
 const CUTS: u64 = 3;
 
-/// Cuts the power under load, and looks for what was confirmed.
+/// Cuts the power under load, and checks that everything confirmed was kept.
 ///
-/// As root on Linux with loop devices; elsewhere it says that it was not tried.
+/// Needs root on Linux, with loop devices; elsewhere it prints that nothing was tried.
 #[derive(Debug, Parser)]
 #[command(name = "power", args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -21,7 +21,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Role {
-    /// Write to a store until the power is cut, and tell each commit; a control starts it
+    /// Write to a store until the power is cut, and print each commit; started by a control
     #[command(hide = true)]
     Writer {
         #[arg(long)]
@@ -32,16 +32,16 @@ pub enum Role {
 
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Cuts; 3 if left out, and none beside --controls
+    /// Number of cuts [default: 3, or none with --controls]
     #[arg(long, value_name = "N")]
     cuts: Option<u64>,
-    /// Show that the test bites: with less syncing than the system has, something is lost
+    /// Show that the test detects loss: with less syncing than the system does, something is lost
     #[arg(long)]
     pub controls: bool,
-    /// Seed of the first cut; each one after it has the next. Chosen at random if left out
+    /// Seed of the first cut; each further cut uses the next one [default: random]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Fail where a part cannot be tried
+    /// Fail if a part cannot be tried
     #[arg(long)]
     pub require: bool,
 }
@@ -52,7 +52,7 @@ impl Options {
     }
 }
 
-/// `SQLite`'s setting of that name.
+/// The `SQLite` setting of that name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Synchronous {
     Normal,

@@ -1,46 +1,46 @@
-//! What came of a cut, for people.
+//! The outcome of a cut, as printed.
 
 use std::{fmt, time::Duration};
 
 use comfy_table::{CellAlignment, Table, presets};
 
-/// What came of a cut.
+/// The outcome of a cut.
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
-    /// After the first confirmation and the first ack.
+    /// When the power was cut, after the first confirmation and the first ack.
     pub moment: Duration,
     /// How long events waited for others to be committed with.
     pub batch_wait: Duration,
-    /// Identities that clients had been told were accepted.
+    /// Identities confirmed to clients.
     pub confirmed: usize,
-    /// Those of them that the store, alone, does not have: the broker must have kept them.
+    /// Of those, identities that the store alone does not have: the broker must have kept them.
     pub in_stream: usize,
     /// Sequences that the aggregator had acked.
     pub acked: usize,
-    /// Those of them that the store, alone, has not applied.
+    /// Of those, sequences that the store alone has not applied.
     pub unapplied: usize,
-    /// With the broker; none where its power cut is not tried.
+    /// What was kept, with the broker; none if the cut panicked before that.
     pub kept: Option<Kept>,
-    /// Something else was not as it must be; it was told when it happened.
+    /// Something else was wrong; it was printed when it happened.
     pub panicked: bool,
 }
 
-/// What of the events was kept.
+/// What was kept of the events.
 #[derive(Debug)]
 pub struct Kept {
-    /// Rows, with those that nobody had been told about.
+    /// Rows, including those of events that were not confirmed.
     pub stored: u64,
     /// Confirmed identities that are not stored.
     pub missing: usize,
-    /// Identities stored more than once, also after all was sent again.
+    /// Identities stored more than once, even after everything was sent again.
     pub twice: usize,
-    /// Whether `aggregator verify` found nothing.
+    /// Whether `aggregator verify` found no difference.
     pub verified: bool,
 }
 
 impl Outcome {
-    /// Of a cut that did not come to its end.
+    /// The outcome of a cut that panicked.
     pub fn of_a_panic(seed: u64) -> Self {
         Self {
             seed,
@@ -55,7 +55,7 @@ impl Outcome {
         }
     }
 
-    /// Whether all was as it must be.
+    /// Whether everything was as it must be.
     pub fn is_good(&self) -> bool {
         let kept = self.kept.as_ref();
         let kept = kept.is_none_or(|kept| kept.missing == 0 && kept.twice == 0 && kept.verified);
@@ -65,7 +65,7 @@ impl Outcome {
     fn cells(&self) -> [String; 12] {
         let milliseconds = |time: Duration| format!("{} ms", time.as_millis());
         let kept =
-            |tell: fn(&Kept) -> String| self.kept.as_ref().map_or_else(|| "-".to_owned(), tell);
+            |value: fn(&Kept) -> String| self.kept.as_ref().map_or_else(|| "-".to_owned(), value);
         [
             self.seed.to_string(),
             milliseconds(self.moment),
@@ -119,7 +119,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// All cuts as a table, with their sum.
+/// All cuts as a table, with the number that passed.
 pub fn summary(outcomes: &[Outcome]) -> String {
     let mut table = table(&COLUMNS);
     table.add_rows(outcomes.iter().map(Outcome::cells));
@@ -127,7 +127,7 @@ pub fn summary(outcomes: &[Outcome]) -> String {
     format!("\n{table}\n{good} of {} cuts passed", outcomes.len())
 }
 
-/// An empty table, with numbers to the right.
+/// An empty table, with numbers aligned to the right.
 pub fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(columns);

@@ -1,4 +1,4 @@
-//! Processes that are stopped in the middle of what they do.
+//! Stops processes in the middle of their work.
 
 use std::fs;
 
@@ -7,14 +7,14 @@ use e2e::{
     wait::{eventually, holds},
 };
 
-/// Stops these at once, and waits until each of their threads stands still.
+/// Sends all of them SIGSTOP, and waits until each of their threads is stopped.
 pub async fn stop(services: &mut [&mut Service]) {
     for service in &mut *services {
         service.signal(Signal::STOP);
     }
     for service in services {
         let id = service.id();
-        eventually("a process stands still", async || is_still(id)).await;
+        eventually("a process is stopped", async || is_still(id)).await;
     }
 }
 
@@ -23,11 +23,11 @@ fn is_still(id: u32) -> Result<(), String> {
     let threads = fs::read_dir(format!("/proc/{id}/task")).map_err(|err| err.to_string())?;
     for thread in threads {
         let thread = thread.map_err(|err| err.to_string())?.path();
-        // A thread may have ended since.
+        // The thread may have ended.
         let Ok(status) = fs::read_to_string(thread.join("stat")) else {
             continue;
         };
-        // The name, in parentheses, may have anything in it.
+        // The name, in parentheses, may contain any characters.
         let state = status.rsplit(") ").next().unwrap_or_default();
         holds(state.starts_with(['T', 'Z', 'X']), &status)?;
     }

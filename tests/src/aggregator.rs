@@ -13,10 +13,10 @@ use crate::{
     workspace,
 };
 
-/// How long it may take to end in good order, and some more for a machine that is busy.
+/// How long a graceful shutdown may take, with a margin for a busy machine.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
-/// A running aggregator. It is killed when this is dropped.
+/// A running aggregator, killed on drop.
 #[derive(Debug)]
 pub struct Aggregator {
     settings: Settings,
@@ -47,12 +47,12 @@ impl Settings {
 }
 
 impl Aggregator {
-    /// Starts one on a free port and waits until it listens; the broker need not be there.
+    /// Starts one on a free port and waits until it listens; the broker need not be running.
     pub async fn start(nats_url: &str, data_dir: &Path, flags: &[&str]) -> Self {
         Self::start_with(nats_url, data_dir, flags, &[]).await
     }
 
-    /// As [`Self::start`], with environment variables too.
+    /// Like [`Self::start`], with environment variables too.
     pub async fn start_with(
         nats_url: &str,
         data_dir: &Path,
@@ -76,7 +76,7 @@ impl Aggregator {
         aggregator
     }
 
-    /// Starts one that is to end by itself, and waits for that.
+    /// Starts one that is expected to exit by itself, and waits for that.
     pub async fn refused(nats_url: &str, data_dir: &Path, flags: &[&str]) -> Ended {
         let settings = Settings {
             nats_url: nats_url.to_owned(),
@@ -87,8 +87,8 @@ impl Aggregator {
         settings.start("127.0.0.1:0").ended(DEADLINE).await
     }
 
-    /// Runs one of the program's other commands to its end, with this one's address and data directory where it takes
-    /// them from the environment.
+    /// Runs another command of the program to its end. It finds this aggregator's address and data directory in the
+    /// environment, for the commands that use them.
     pub async fn command(&self, arguments: &[&str]) -> Ended {
         let mut command = Command::new(workspace::binary("aggregator"));
         command
@@ -109,7 +109,7 @@ impl Aggregator {
         &mut self.service
     }
 
-    /// Waits until it says that all its parts work.
+    /// Waits until `/health` reports that all parts are healthy.
     pub async fn healthy(&self) {
         eventually("the aggregator is healthy", async || {
             let health = self.api.get("/health").await?;
@@ -118,7 +118,7 @@ impl Aggregator {
         .await;
     }
 
-    /// Waits until it says that a part does not work, and returns what it says.
+    /// Waits until `/health` reports an unhealthy part, and returns the report.
     pub async fn unhealthy(&self) -> serde_json::Value {
         eventually("the aggregator is unhealthy", async || {
             let health = self.api.get("/health").await?;
@@ -128,21 +128,21 @@ impl Aggregator {
         .await
     }
 
-    /// Kills it, so that it can do nothing about it.
+    /// Kills it with SIGKILL.
     pub fn kill(&mut self) {
         self.service.signal(Signal::KILL);
         self.service.kill();
     }
 
-    /// Asks it to end, and waits for that.
+    /// Sends SIGTERM, and waits for it to exit.
     pub async fn stop(&mut self) -> Ended {
         self.service.signal(Signal::TERM);
         self.service.ended(STOP_DEADLINE).await
     }
 
-    /// Starts it again, after [`Self::kill`] or [`Self::stop`], with the same settings and at the same address.
+    /// Starts it again after [`Self::kill`] or [`Self::stop`], with the same settings and address.
     pub async fn start_again(&mut self) {
-        assert!(!self.service.is_running(), "it was not ended before");
+        assert!(!self.service.is_running(), "it was not stopped before");
         let listen = self.api.address();
         self.service = self.settings.start(&listen);
         self.listening().await;
@@ -164,7 +164,7 @@ impl Aggregator {
 
 fn address(line: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
-    let says_so = line["message"].as_str()?.contains("listening");
+    let is_listening = line["message"].as_str()?.contains("listening");
     let address = line["address"].as_str()?;
-    says_so.then(|| address.to_owned())
+    is_listening.then(|| address.to_owned())
 }

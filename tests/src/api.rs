@@ -13,10 +13,10 @@ use crate::{
     wait::{DEADLINE, eventually, holds, within},
 };
 
-/// Longer than the service itself lets any request take.
+/// Longer than any request takes in the service.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// What JSON is sent as.
+/// The content type of requests.
 const JSON: &str = "application/json";
 
 /// An aggregator's API.
@@ -26,7 +26,7 @@ pub struct Api {
     client: Client,
 }
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status code.
@@ -54,7 +54,7 @@ impl Answer {
             .unwrap_or_else(|err| panic!("{err} in the answer {}", self.text()))
     }
 
-    /// A header, or nothing.
+    /// A header, or the empty string.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().expect("a header is text"))
@@ -67,7 +67,7 @@ impl Api {
         let client = Client::builder().no_proxy().timeout(TIMEOUT).build();
         Self {
             base: base.to_owned(),
-            client: client.expect("an HTTP client can be made"),
+            client: client.expect("an HTTP client can be created"),
         }
     }
 
@@ -81,29 +81,29 @@ impl Api {
         self.base.trim_start_matches("http://").to_owned()
     }
 
-    /// Asks; the path may have a query.
+    /// Sends GET; the path may have a query.
     ///
     /// # Errors
-    /// Where there is no answer, for [`eventually`].
+    /// If there is no response, for [`eventually`].
     pub async fn get(&self, path: &str) -> Result<Answer, String> {
         let request = self.client.get(format!("{}{path}", self.base));
         answer(request).await
     }
 
-    /// Asks with a query that is yet to be encoded.
+    /// Sends GET with a query that is not yet encoded.
     pub async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
         answer(request.query(query)).await.expect("an answer")
     }
 
-    /// Asks for an answer of this kind, with a query that is yet to be encoded.
+    /// Sends GET for a media type, with a query that is not yet encoded.
     pub async fn ask_for(&self, kind: &str, path: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = request.query(query).header("accept", kind);
         answer(request).await.expect("an answer")
     }
 
-    /// Asks with another method.
+    /// Sends a request with another method.
     pub async fn request(&self, method: &str, path: &str) -> Answer {
         let method = method.parse().expect("a method");
         let request = self.client.request(method, format!("{}{path}", self.base));
@@ -134,7 +134,7 @@ impl Api {
         self.post_as(Some(JSON), body).await
     }
 
-    /// Sends a body to `/publish` with any `Content-Type`, or none.
+    /// Sends a body to `/publish` with any `Content-Type`, or without one.
     pub async fn post_as(&self, content_type: Option<&str>, body: impl Into<Bytes>) -> Answer {
         let mut request = self.client.post(format!("{}/publish", self.base));
         if let Some(content_type) = content_type {
@@ -152,7 +152,7 @@ impl Api {
 
     /// Publishes events in one request that is answered when they are stored.
     pub async fn store(&self, events: &[Event]) -> Answer {
-        // The longest wait that there is: a machine may be busy.
+        // The longest wait allowed, because the machine may be busy.
         let path = "/publish?wait=stored&wait_ms=30000";
         self.post_to(path, array(events)).await
     }
@@ -160,7 +160,7 @@ impl Api {
     /// Publishes events in one request, which may be refused.
     ///
     /// # Errors
-    /// What came instead of a confirmation.
+    /// What was returned instead of a confirmation.
     pub async fn try_publish(&self, events: &[Event]) -> Result<(), String> {
         let request = self.client.post(format!("{}/publish", self.base));
         let request = request.header("content-type", JSON).body(array(events));
@@ -168,7 +168,7 @@ impl Api {
         holds(answer.status == 200, answer.text())
     }
 
-    /// The newest events, of a topic.
+    /// The newest events of a topic.
     pub async fn events_of(&self, topic: &str) -> Answer {
         let query = [("topic", topic), ("limit", "1000")];
         let answer = self.ask("/events", &query).await;
@@ -179,14 +179,14 @@ impl Api {
     /// The counters.
     ///
     /// # Errors
-    /// Where there is no answer, for [`eventually`].
+    /// If there is no response, for [`eventually`].
     pub async fn stats(&self) -> Result<Stats, String> {
         let answer = self.get("/stats").await?;
         holds(answer.status == 200, answer.text())?;
         Ok(answer.parsed())
     }
 
-    /// The counts of all topics, from as many pages as there are.
+    /// The counts of all topics, from all pages.
     pub async fn topics(&self) -> BTreeMap<String, TopicCounts> {
         let mut topics = BTreeMap::new();
         let mut cursor = None::<String>;
@@ -208,12 +208,12 @@ impl Api {
         }
     }
 
-    /// Waits until all that is in the stream is applied, and returns the books, which must balance.
+    /// Waits until everything in the stream is applied, and returns the books, which must balance.
     pub async fn settled(&self) -> Books {
         self.settled_within(DEADLINE).await
     }
 
-    /// As [`Self::settled`], for much that is in the stream.
+    /// Like [`Self::settled`], for a large backlog.
     pub async fn settled_within(&self, deadline: Duration) -> Books {
         within(deadline, "all is applied", async || {
             let stats = self.stats().await?;
@@ -228,7 +228,7 @@ impl Api {
         books
     }
 
-    /// Waits until so many events have been counted.
+    /// Waits until at least this many events have been counted.
     pub async fn received_at_least(&self, count: u64) {
         let what = format!("{count} events are counted");
         eventually(&what, async || {

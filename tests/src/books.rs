@@ -1,56 +1,56 @@
-//! The aggregator's books: what it counted, in all and by topic.
+//! The aggregator's books: its counters, in total and per topic.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// What `/stats` tells.
+/// The counters of `/stats`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Stats {
-    /// Events that came.
+    /// Events received.
     pub received: u64,
-    /// Those of them that were stored.
+    /// Of those, events stored.
     pub unique_processed: u64,
-    /// Those of them that were stored already.
+    /// Of those, duplicates of stored events.
     pub duplicate_dropped: u64,
-    /// Those of them that are no events.
+    /// Of those, arrivals that could not be stored.
     pub rejected: u64,
-    /// Whether the three add up to the first, as the service says.
+    /// Whether the service reports that the three add up to the first.
     pub consistent: bool,
-    /// Rejected arrivals that are not kept any more.
+    /// Rejected arrivals that are no longer kept.
     pub rejected_evicted: u64,
-    /// Duplicates that differ from what is stored.
+    /// Duplicates whose content differs from the stored event.
     pub conflicts: u64,
-    /// Conflicts that are not kept any more.
+    /// Conflicts that are no longer kept.
     pub conflicts_evicted: u64,
-    /// Deliveries of messages that were applied before.
+    /// Deliveries of messages that had already been applied.
     pub redelivered: u64,
-    /// Messages in the stream that are not applied; none while that is not known.
+    /// Messages in the stream that are not applied; none while the number is unknown.
     pub pending: Option<u64>,
     /// Sequences that the stream lost before they were applied.
     pub missing: u64,
-    /// How often messages were pulled anew because nothing was applied.
+    /// How often messages were pulled again because nothing was applied.
     pub stalls: u64,
     /// Names of topics.
     pub topics: Vec<String>,
-    /// How many topics there are.
+    /// Number of topics.
     pub topics_total: u64,
-    /// Age of the process.
+    /// Uptime of the process.
     pub uptime_seconds: u64,
     /// When the process started.
     pub started_at: String,
 }
 
-/// What `/topics` tells of one topic.
+/// The counts of one topic in `/topics`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct TopicCounts {
     /// Its name.
     pub topic: String,
-    /// Events that came.
+    /// Events received.
     pub received: u64,
-    /// Those of them that were stored.
+    /// Of those, events stored.
     pub unique_processed: u64,
-    /// Those of them that were stored already.
+    /// Of those, duplicates of stored events.
     pub duplicate_dropped: u64,
     /// When its first event was applied.
     pub first_at: String,
@@ -58,12 +58,12 @@ pub struct TopicCounts {
     pub last_at: String,
 }
 
-/// All counts at one time, while nothing is on its way.
+/// All counts at one time, while no event is in flight.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Books {
-    /// In all.
+    /// In total.
     pub stats: Stats,
-    /// By topic.
+    /// Per topic.
     pub topics: BTreeMap<String, TopicCounts>,
 }
 
@@ -85,8 +85,7 @@ impl Books {
         counts.counts()
     }
 
-    /// What must hold whatever happened: every arrival is counted as stored, as a duplicate or as rejected, and
-    /// the topics add up to the whole.
+    /// The invariants: every arrival is counted as stored, duplicate or rejected, and the topics add up to the total.
     pub(crate) fn check(&self) {
         let stats = &self.stats;
         assert_eq!(

@@ -1,6 +1,6 @@
 //! A real NATS broker with JetStream, one for each test: a container or a process.
 //!
-//! It is configured by the project's own `compose/nats.conf`. Stopped and started again it has the same address and the same data.
+//! It uses the project's own `compose/nats.conf`. After a stop and restart it has the same address and data.
 
 mod container;
 pub mod process;
@@ -15,12 +15,12 @@ use crate::{port, wait::eventually, workspace};
 
 /// How brokers are started in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Kind {
+enum ServerKind {
     Container { image: String },
     Process,
 }
 
-/// A broker. It ends, with its data, when this is dropped.
+/// A broker. On drop it is stopped and its data is deleted.
 #[derive(Debug)]
 pub struct Broker {
     server: Server,
@@ -28,10 +28,10 @@ pub struct Broker {
     login: Login,
 }
 
-/// What a broker demands of its clients.
+/// The credentials that a broker requires of its clients.
 #[derive(Debug, Clone, Default)]
 pub enum Login {
-    /// Nothing.
+    /// None.
     #[default]
     Open,
     /// This user, with this password.
@@ -68,12 +68,12 @@ enum Server {
 }
 
 impl Broker {
-    /// Starts one and waits until it can be used.
+    /// Starts one and waits until it is ready.
     pub async fn start() -> Self {
         Self::demanding(Login::Open).await
     }
 
-    /// Starts one that demands something of its clients, and waits until it can be used.
+    /// Starts one that requires credentials, and waits until it is ready.
     pub async fn demanding(login: Login) -> Self {
         let broker = Self::start_on(port::free(), login).await;
         broker.ready().await;
@@ -82,12 +82,12 @@ impl Broker {
 
     async fn start_on(port: u16, login: Login) -> Self {
         let flags = login.flags();
-        let server = match Kind::of_this_run().await {
-            Kind::Container { image } => {
+        let server = match ServerKind::of_this_run().await {
+            ServerKind::Container { image } => {
                 let server = container::Server::start(&image, port, &flags).await;
                 Server::Container(Box::new(server))
             }
-            Kind::Process => Server::Process(process::Server::start(port, &flags)),
+            ServerKind::Process => Server::Process(process::Server::start(port, &flags)),
         };
         Self {
             server,
@@ -96,12 +96,12 @@ impl Broker {
         }
     }
 
-    /// Its address, without what it demands.
+    /// Its address, without credentials.
     pub fn url(&self) -> String {
         url(self.port)
     }
 
-    /// Ends it in good order.
+    /// Stops it gracefully.
     pub async fn stop(&mut self) {
         match &mut self.server {
             Server::Container(server) => server.stop().await,
@@ -109,7 +109,7 @@ impl Broker {
         }
     }
 
-    /// Ends it so that it can do nothing about it.
+    /// Kills it with SIGKILL.
     pub async fn kill(&mut self) {
         match &mut self.server {
             Server::Container(server) => server.kill().await,
@@ -117,7 +117,7 @@ impl Broker {
         }
     }
 
-    /// Starts it again, after [`Self::stop`] or [`Self::kill`], with its address and data.
+    /// Starts it again after [`Self::stop`] or [`Self::kill`], with its address and data.
     pub async fn start_again(&mut self) {
         match &mut self.server {
             Server::Container(server) => server.start_again().await,
@@ -126,7 +126,7 @@ impl Broker {
         self.ready().await;
     }
 
-    /// JetStream over a connection of the test's own.
+    /// JetStream over a separate connection.
     pub async fn jetstream(&self) -> jetstream::Context {
         let client = self.login.options().connect(self.url()).await;
         jetstream::new(client.expect("the broker can be connected to"))
@@ -137,16 +137,16 @@ impl Broker {
     }
 }
 
-/// Waits until the broker at an address answers for JetStream.
+/// Waits until the broker at an address responds to JetStream requests.
 pub async fn ready(url: &str) {
     ready_for(url, &Login::Open).await;
 }
 
 async fn ready_for(url: &str, login: &Login) {
-    eventually("the broker answers for JetStream", async || {
+    eventually("the broker responds to JetStream requests", async || {
         let client = login.options().connect(url).await;
         let client = client.map_err(|err| err.to_string())?;
-        // Whether there is such a stream or not, an answer of JetStream's is what counts.
+        // Any answer of JetStream counts, whether the stream exists or not.
         match jetstream::new(client).get_stream("ANY").await {
             Ok(_) => Ok(()),
             Err(err) => match err.kind() {
@@ -158,18 +158,18 @@ async fn ready_for(url: &str, login: &Login) {
     .await;
 }
 
-/// Where a broker listens that will be started on `port`.
+/// The address of a broker that will be started on `port`.
 pub fn url(port: u16) -> String {
     format!("nats://127.0.0.1:{port}")
 }
 
-/// A broker to be, so that those who need it can be started before it.
+/// A broker to be started later, so that its clients can be started before it.
 #[derive(Debug)]
 pub struct Later(u16);
 
 impl Later {
     /// Chooses its address.
-    #[expect(clippy::new_without_default, reason = "each is another one")]
+    #[expect(clippy::new_without_default, reason = "each has another port")]
     pub fn new() -> Self {
         Self(port::free())
     }
@@ -187,10 +187,10 @@ impl Later {
     }
 }
 
-impl Kind {
-    /// As `E2E_BROKER` says, or a container where Docker answers and has the image, otherwise a process.
+impl ServerKind {
+    /// As `E2E_BROKER` says; by default a container if Docker responds and has the image, otherwise a process.
     async fn of_this_run() -> Self {
-        static KIND: OnceCell<Kind> = OnceCell::const_new();
+        static KIND: OnceCell<ServerKind> = OnceCell::const_new();
         KIND.get_or_init(Self::choose).await.clone()
     }
 
@@ -205,11 +205,13 @@ impl Kind {
             Err(_) | Ok("") => match container::is_there(&image).await {
                 Ok(()) => Self::Container { image },
                 Err(reason) => {
-                    eprintln!("brokers are processes, for there is no container: {reason}");
+                    eprintln!(
+                        "brokers run as processes, because containers are not available: {reason}"
+                    );
                     Self::Process
                 }
             },
-            Ok(other) => panic!("E2E_BROKER is {other}; it is container or process"),
+            Ok(other) => panic!("E2E_BROKER must be container or process, not {other}"),
         }
     }
 }

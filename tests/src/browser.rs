@@ -1,12 +1,13 @@
-//! A real Chromium without a screen, driven over `WebDriver`: what a person at the page sees and does.
+//! A real headless Chromium, driven over `WebDriver`: what a person sees and does on the page.
 //!
-//! `tests/run.sh` gets Debian's chromium and chromium-driver where it may, and names the driver in `E2E_CHROMEDRIVER`.
-//! Without it there is no browser, and a test that needs one says so and does nothing; with `E2E_REQUIRE=all` it fails.
+//! `tests/run.sh` installs Debian's chromium and chromium-driver where it can, and names the driver in
+//! `E2E_CHROMEDRIVER`. Without a browser, a test that needs one prints that it is skipped; with `E2E_REQUIRE=all` it
+//! fails.
 
 mod axe;
 mod driver;
-mod evidence;
-mod hands;
+mod input;
+mod logs;
 
 use std::{env, path::PathBuf, time::Duration};
 
@@ -22,25 +23,25 @@ use crate::{
     workspace,
 };
 
-/// How the page is looked at.
+/// The window size and colour scheme that the page is displayed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Look {
-    /// Width of the window's inside, in CSS pixels.
+pub struct Display {
+    /// Inner width of the window, in CSS pixels.
     pub width: u32,
-    /// Its height.
+    /// Its inner height.
     pub height: u32,
-    /// Whether the person's system prefers dark colours.
+    /// Whether the user prefers dark colours.
     pub is_dark: bool,
 }
 
-impl Look {
+impl Display {
     /// A laptop.
     pub const WIDE: Self = Self {
         width: 1440,
         height: 900,
         is_dark: false,
     };
-    /// A small telephone.
+    /// A small phone.
     pub const NARROW: Self = Self {
         width: 360,
         height: 800,
@@ -57,11 +58,11 @@ impl Look {
     }
 }
 
-/// A browser with one page. It ends, with all of its processes, when this is dropped.
+/// A browser with one page. It ends, with all its processes, when this is dropped.
 #[derive(Debug)]
 pub struct Browser {
     client: Client,
-    /// The session's own address at the driver, for what is Chromium's and not of the protocol.
+    /// The session's URL at the driver, for commands of Chromium that are not part of the protocol.
     session: String,
     http: reqwest::Client,
     /// Dropped last.
@@ -69,10 +70,10 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts one; none where this machine has no browser.
+    /// Starts one; none if this machine has no browser.
     ///
-    /// Panics where there is none though `E2E_REQUIRE=all` says that there must be.
-    pub async fn start(look: Look) -> Option<Self> {
+    /// Panics if there is none although `E2E_REQUIRE=all` requires it.
+    pub async fn start(display: Display) -> Option<Self> {
         let program = needed("E2E_CHROMEDRIVER", "the driver of a Chromium")?;
         let driver = Driver::start(&program).await;
         let capabilities = driver.capabilities();
@@ -87,20 +88,20 @@ impl Browser {
         let browser = Self {
             client,
             session,
-            http: http.expect("an HTTP client can be made"),
+            http: http.expect("an HTTP client can be created"),
             _driver: driver,
         };
-        browser.look(look).await;
+        browser.set_display(display).await;
         Some(browser)
     }
 
-    /// Changes how the page is looked at.
-    pub async fn look(&self, look: Look) {
-        // Not by the size of the window, which is never as narrow as a telephone.
-        let size = json!({"width": look.width, "height": look.height, "deviceScaleFactor": 1, "mobile": false});
+    /// Changes the display.
+    pub async fn set_display(&self, display: Display) {
+        // Not by resizing the window, which cannot be as narrow as a phone.
+        let size = json!({"width": display.width, "height": display.height, "deviceScaleFactor": 1, "mobile": false});
         self.devtools("Emulation.setDeviceMetricsOverride", size)
             .await;
-        let scheme = if look.is_dark { "dark" } else { "light" };
+        let scheme = if display.is_dark { "dark" } else { "light" };
         let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
         self.devtools("Emulation.setEmulatedMedia", json!({"features": features}))
             .await;
@@ -112,7 +113,7 @@ impl Browser {
         opened.unwrap_or_else(|err| panic!("{url} cannot be opened: {err}"));
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     pub async fn reload(&self) {
         self.client.refresh().await.expect("a page is loaded again");
     }
@@ -140,7 +141,7 @@ impl Browser {
         self.until_within(DEADLINE, expression).await
     }
 
-    /// As [`Self::until`], with a deadline of the caller's.
+    /// Like [`Self::until`], with the caller's deadline.
     pub async fn until_within(&self, deadline: Duration, expression: &str) -> Value {
         let script = format!("return ({expression});");
         within(deadline, expression, async || {
@@ -154,7 +155,7 @@ impl Browser {
         .await
     }
 
-    /// What a person reads in the first element that a CSS selector finds, without what is hidden.
+    /// The visible text of the first element that matches a CSS selector.
     pub async fn text(&self, selector: &str) -> String {
         eventually(selector, async || self.try_text(selector).await).await
     }
@@ -172,7 +173,7 @@ impl Browser {
         self.shows_within(DEADLINE, selector, text).await;
     }
 
-    /// As [`Self::shows`], with a deadline of the caller's.
+    /// Like [`Self::shows`], with the caller's deadline.
     pub async fn shows_within(&self, deadline: Duration, selector: &str, text: &str) {
         within(deadline, &format!("{selector} shows {text}"), async || {
             let shown = self.try_text(selector).await?;
@@ -181,13 +182,13 @@ impl Browser {
         .await;
     }
 
-    /// Writes what the window shows to `target/screenshots/NAME.png`.
+    /// Saves what the window shows as `target/screenshots/NAME.png`.
     pub async fn screenshot(&self, name: &str) {
         let picture = self.client.screenshot().await;
         write(name, &picture.expect("a screenshot"));
     }
 
-    /// Writes the whole page, also what is below the window's end, to `target/screenshots/NAME.png`.
+    /// Saves the whole page, including what is below the window, as `target/screenshots/NAME.png`.
     pub async fn screenshot_of_page(&self, name: &str) {
         let measured = self.devtools("Page.getLayoutMetrics", json!({})).await;
         let size = &measured["cssContentSize"];
@@ -204,7 +205,7 @@ impl Browser {
         );
     }
 
-    /// Whether the page is wider than the window, so that it would have to be scrolled sideways.
+    /// Whether the page is wider than the window and would have to be scrolled horizontally.
     pub async fn is_too_wide(&self) -> bool {
         let root = "document.documentElement";
         let measured = format!("[{root}.scrollWidth, {root}.clientWidth]");
@@ -212,13 +213,13 @@ impl Browser {
         measured[0].as_f64() > measured[1].as_f64()
     }
 
-    /// A command of Chromium's own protocol.
+    /// A command of the `DevTools` protocol.
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.command("goog/cdp/execute", &body).await
     }
 
-    /// A command that only Chromium's driver knows.
+    /// A command that only Chromium's driver supports.
     async fn command(&self, path: &str, body: &Value) -> Value {
         let request = self.http.post(format!("{}/{path}", self.session));
         let answer = request.json(body).send().await;
@@ -230,15 +231,15 @@ impl Browser {
     }
 }
 
-/// A program or file that `tests/run.sh` names where it is to be had; a test without it says so and does nothing.
+/// A program or file named by `tests/run.sh` if available; a test without it prints that it is skipped.
 ///
-/// Panics where it is not there though `E2E_REQUIRE=all` says that it must be.
+/// Panics if it is not available although `E2E_REQUIRE=all` requires it.
 pub fn needed(variable: &str, what: &str) -> Option<PathBuf> {
     let found = env::var_os(variable).filter(|path| !path.is_empty());
     if found.is_none() {
         let requires_all = env::var("E2E_REQUIRE").is_ok_and(|required| required == "all");
-        assert!(!requires_all, "{variable} names none: {what}");
-        eprintln!("left out: {variable} names none: {what}");
+        assert!(!requires_all, "{variable} is not set: {what}");
+        eprintln!("skipped: {variable} is not set: {what}");
     }
     found.map(PathBuf::from)
 }
@@ -246,7 +247,7 @@ pub fn needed(variable: &str, what: &str) -> Option<PathBuf> {
 fn write(name: &str, picture: &[u8]) {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
     let directory = workspace::root().join(target).join("screenshots");
-    std::fs::create_dir_all(&directory).expect("a directory can be made");
+    std::fs::create_dir_all(&directory).expect("a directory can be created");
     let file = directory.join(format!("{name}.png"));
     std::fs::write(file, picture).expect("a file can be written");
 }

@@ -1,4 +1,4 @@
-//! A receiver of spans, by OTLP over HTTP as collectors have it.
+//! A receiver of spans over OTLP/HTTP, like a collector.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A collector on a port of its own. It ends when this is dropped.
+/// A collector on a free port. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Collector {
     url: String,
@@ -31,18 +31,18 @@ pub struct Collector {
 
 type Spans = Arc<Mutex<Vec<Span>>>;
 
-/// A span that was exported. Ids are in hexadecimal digits.
+/// An exported span. Ids are in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
-    /// Who exported it.
+    /// The service that exported it.
     pub service: String,
-    /// What it is of.
+    /// The name of the operation.
     pub name: String,
-    /// Of its trace.
+    /// The id of its trace.
     pub trace: String,
-    /// Its own.
+    /// Its own id.
     pub id: String,
-    /// Of the span that it comes of; empty where it is the first.
+    /// The id of its parent; empty for a root span.
     pub parent: String,
     /// The spans that it is linked to.
     pub links: Vec<String>,
@@ -70,13 +70,13 @@ impl Collector {
         &self.url
     }
 
-    /// What came until now.
+    /// All spans received so far.
     pub fn spans(&self) -> Vec<Span> {
         let spans = self.spans.lock();
         spans.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Those of one name.
+    /// The spans with this name.
     pub fn named(&self, name: &str) -> Vec<Span> {
         let mut spans = self.spans();
         spans.retain(|span| span.name == name);
@@ -99,7 +99,7 @@ async fn serve(listener: TcpListener, spans: Spans) {
 async fn answer(stream: TcpStream, spans: Spans) {
     let service = service_fn(|request| take(request, Arc::clone(&spans)));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // It ends when the service that exports does, however that ends.
+    // Ends when the exporting service ends, in whatever way.
     let _ = connection.await;
 }
 
@@ -122,10 +122,10 @@ fn of_resource(sent: ResourceSpans) -> impl Iterator<Item = Span> {
     let mut attributes = texts(resource.attributes);
     let service = attributes.remove("service.name").expect("its name");
     let spans = sent.scope_spans.into_iter().flat_map(|scope| scope.spans);
-    spans.map(move |span| shown(service.clone(), span))
+    spans.map(move |span| parse_span(service.clone(), span))
 }
 
-fn shown(service: String, span: Sent) -> Span {
+fn parse_span(service: String, span: Sent) -> Span {
     Span {
         service,
         name: span.name,
@@ -155,7 +155,7 @@ fn texts(attributes: Vec<KeyValue>) -> BTreeMap<String, String> {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("memory takes it");
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
         text
     })
 }

@@ -1,4 +1,4 @@
-//! The project's compose file, as a compose project of the test's own.
+//! The project's compose file, run as a separate compose project.
 
 use std::{
     env,
@@ -7,10 +7,10 @@ use std::{
 
 use crate::{port, workspace};
 
-/// The variables by which the compose file takes the images of the services.
+/// The variables by which the compose file selects the images of the services.
 const IMAGES: [&str; 2] = ["AGGREGATOR_IMAGE", "PUBLISHER_IMAGE"];
 
-/// The compose commands that answer here, that of version 2 first; or the one that `COMPOSE` names.
+/// The compose commands available here, that of version 2 first; or the one named by `COMPOSE`.
 ///
 /// # Errors
 /// Why there is none.
@@ -21,7 +21,7 @@ pub fn commands() -> Result<Vec<String>, String> {
     };
     let output = Command::new("docker").arg("version").output();
     if !output.is_ok_and(|output| output.status.success()) {
-        return Err("no Docker engine answers".to_owned());
+        return Err("no Docker engine responds".to_owned());
     }
     let known = match env::var("COMPOSE") {
         Ok(forced) if !forced.is_empty() => vec![forced],
@@ -32,7 +32,7 @@ pub fn commands() -> Result<Vec<String>, String> {
     let all = known.join(" nor ");
     let found: Vec<_> = known.into_iter().filter(|known| answers(known)).collect();
     if found.is_empty() {
-        return Err(format!("{all} does not answer"));
+        return Err(format!("neither {all} responds"));
     }
     Ok(found)
 }
@@ -44,7 +44,7 @@ fn words(command: &str) -> Command {
     command
 }
 
-/// The three services under a name of their own. They are removed with their volumes when this is dropped.
+/// The three services under a unique project name. On drop they are removed with their volumes.
 #[derive(Debug)]
 pub struct Project {
     command: String,
@@ -54,7 +54,7 @@ pub struct Project {
 }
 
 impl Project {
-    /// A project with whatever images the environment names; to be read, not to be run.
+    /// A project with the images named by the environment, to be inspected, not run.
     pub fn new(command: &str) -> Self {
         let port = port::free();
         Self {
@@ -65,8 +65,8 @@ impl Project {
         }
     }
 
-    /// A project that runs what was built. `tests/run.sh` has made images of it and names them in the
-    /// environment; without that they are made here.
+    /// A project that runs the built services. `tests/run.sh` has built images of them and names them in the
+    /// environment; otherwise they are built here.
     pub fn of_what_was_built(command: &str) -> Self {
         let mut project = Self::new(command);
         if IMAGES.iter().any(|name| env::var_os(name).is_none()) {
@@ -75,12 +75,12 @@ impl Project {
         project
     }
 
-    /// Where the aggregator will be.
+    /// The URL of the aggregator.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Runs a command of compose, which must succeed, and returns what it wrote to both outputs.
+    /// Runs a compose command, which must succeed, and returns its standard output and error.
     pub fn run(&self, arguments: &[&str]) -> String {
         let output = self.output(arguments);
         let text = both(&output);
@@ -100,7 +100,7 @@ impl Project {
             .env("AGGREGATOR_PORT", self.port.to_string())
             .envs(self.images.iter().map(|(name, value)| (name, value)))
             .output();
-        output.expect("it answered before")
+        output.expect("it responded before")
     }
 }
 
@@ -117,7 +117,7 @@ impl Drop for Project {
     }
 }
 
-/// Images of the built services, from this machine's own files.
+/// Builds images of the built services from this machine's files.
 fn make_images() -> Vec<(String, String)> {
     let output = Command::new(workspace::root().join("compose/offline-images.sh"))
         .arg("--services")
@@ -126,7 +126,7 @@ fn make_images() -> Vec<(String, String)> {
         .expect("a shell script can be run");
     assert!(
         output.status.success(),
-        "no images can be made; set {IMAGES:?} to such that are there:\n{}",
+        "no images can be built; set {IMAGES:?} to existing images:\n{}",
         both(&output)
     );
     let stdout = String::from_utf8_lossy(&output.stdout);

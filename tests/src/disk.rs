@@ -1,4 +1,4 @@
-//! A small disk that can be filled, and looked at by nobody else.
+//! A small, private disk that can be filled.
 
 use std::{
     fs::File,
@@ -9,40 +9,40 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A file system in memory with a size of its own. It is gone when this is dropped.
+/// A file system in memory with a fixed size. It is unmounted when this is dropped.
 #[derive(Debug)]
 pub struct Disk {
-    place: TempDir,
+    directory: TempDir,
 }
 
-/// What takes all room of a disk until it is dropped.
+/// Takes all free space of a disk until it is dropped.
 #[derive(Debug)]
-#[must_use = "there is room again when this is dropped"]
+#[must_use = "the space is free again when this is dropped"]
 pub struct Filler(PathBuf);
 
 impl Disk {
-    /// Makes one.
+    /// Mounts one.
     ///
     /// # Errors
-    /// Why the system does not let us: only root may, on Linux.
+    /// Why the system does not allow it: only root may, on Linux.
     pub fn new(mebibytes: u32) -> Result<Self, String> {
-        let place = tempfile::tempdir().map_err(|err| err.to_string())?;
+        let directory = tempfile::tempdir().map_err(|err| err.to_string())?;
         let size = format!("size={mebibytes}m");
         run(Command::new("mount")
             .args(["-t", "tmpfs", "-o", &size, "none"])
-            .arg(place.path()))?;
-        Ok(Self { place })
+            .arg(directory.path()))?;
+        Ok(Self { directory })
     }
 
-    /// Where it is.
+    /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.place.path()
+        self.directory.path()
     }
 
-    /// Takes all room that there is.
+    /// Takes all free space.
     pub fn fill(&self) -> Filler {
         let path = self.path().join("filler");
-        let mut file = File::create(&path).expect("a file can be made");
+        let mut file = File::create(&path).expect("a file can be created");
         let mut chunk = vec![0; 1024 * 1024];
         while !chunk.is_empty() {
             if file.write_all(&chunk).is_err() {
@@ -62,7 +62,7 @@ impl Drop for Filler {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Lazily: what still has a file open there ends later.
+        // Lazily: a process that still has a file open there may end later.
         let unmounted = run(Command::new("umount").arg("--lazy").arg(self.path()));
         if let Err(err) = unmounted {
             eprintln!("{} stays mounted: {err}", self.path().display());
@@ -70,10 +70,10 @@ impl Drop for Disk {
     }
 }
 
-/// Runs a command of the system to its end.
+/// Runs a system command to its end.
 ///
 /// # Errors
-/// What it said, where it did not end well.
+/// What it printed, if it failed.
 pub fn run(command: &mut Command) -> Result<(), String> {
     let output = command
         .output()
@@ -84,19 +84,19 @@ pub fn run(command: &mut Command) -> Result<(), String> {
     Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
-/// Replaces the directory `to` by a copy of `from`.
+/// Replaces the directory `to` with a copy of `from`.
 pub fn copy_directory(from: &Path, to: &Path) {
     if to.exists() {
         empty(to);
     } else {
-        std::fs::create_dir_all(to).expect("a directory can be made");
+        std::fs::create_dir_all(to).expect("a directory can be created");
     }
     let everything = from.join(".");
     let copied = run(Command::new("cp").arg("-a").arg(everything).arg(to));
     copied.expect("a directory can be copied");
 }
 
-/// Removes what is in a directory, which may be a mounted disk.
+/// Deletes the contents of a directory, which may be a mounted disk.
 fn empty(directory: &Path) {
     for entry in std::fs::read_dir(directory).expect("a directory") {
         let path = entry.expect("an entry").path();

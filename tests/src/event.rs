@@ -1,8 +1,8 @@
-//! Events as text, so that nothing but the test decides how they are written.
+//! Events as text, so that only the test decides how they are written.
 
 use std::ops::Range;
 
-/// An event whose timestamp and payload are written as they stand here.
+/// An event whose timestamp and payload are sent verbatim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Its topic.
@@ -56,7 +56,7 @@ impl Event {
         self
     }
 
-    /// With a payload that makes its JSON exactly so long.
+    /// With a payload that makes its JSON exactly this long.
     #[must_use]
     pub fn with_size(mut self, bytes: usize) -> Self {
         r#"{"p":""}"#.clone_into(&mut self.payload);

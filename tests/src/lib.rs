@@ -1,14 +1,14 @@
-//! The harness of the end-to-end tests: a real broker, the built services, and what tests ask of them.
+//! The harness of the end-to-end tests: a real broker, the built services, and clients of them.
 //!
-//! It finds the services beside the test's own binary, so they must be built first: `cargo build --workspace`,
-//! or `tests/run.sh`, which does that. Everything it starts ends with the test, also with one that fails.
+//! It expects the services next to the test's own binary, so they must be built first, with `cargo build --workspace`
+//! or by `tests/run.sh`. Everything it starts ends with the test, even if the test fails.
 #![expect(
     clippy::missing_panics_doc,
-    reason = "a harness fails its test by panicking, all over"
+    reason = "a harness fails its test by panicking, everywhere"
 )]
 #![expect(
     clippy::must_use_candidate,
-    reason = "only this package uses it, and what it returns is asserted on"
+    reason = "only this package uses it, and results are asserted on"
 )]
 
 pub mod aggregator;

@@ -1,7 +1,7 @@
-//! A real nginx in front of an aggregator, to test what its defaults do to requests and answers.
+//! A real nginx in front of an aggregator, to test what its defaults do to requests and responses.
 //!
-//! `tests/run.sh` installs Debian's package where it may, and sets `E2E_NGINX` to the program. Without it a test that needs
-//! nginx says so and does nothing; with `E2E_REQUIRE=all` it fails.
+//! `tests/run.sh` installs Debian's package where it can, and sets `E2E_NGINX` to the program. Without it, a test
+//! that needs nginx prints that it is skipped; with `E2E_REQUIRE=all` it fails.
 
 use std::{fs, process::Command};
 
@@ -15,53 +15,53 @@ use crate::{
     wait::{eventually, holds},
 };
 
-/// A running nginx. It is killed when this is dropped.
+/// A running nginx, killed on drop.
 #[derive(Debug)]
 pub struct Nginx {
     service: Service,
     api: Api,
     /// Its configuration, and the only directory that it writes to.
-    _place: TempDir,
+    _directory: TempDir,
 }
 
 impl Nginx {
-    /// Starts one that passes everything on to an aggregator with `proxy_pass` and no other setting; none where this
+    /// Starts one that forwards everything to an aggregator with `proxy_pass` and no other setting; none if this
     /// machine has no nginx.
     ///
-    /// Panics where there is none though `E2E_REQUIRE=all` says that there must be.
+    /// Panics if there is none although `E2E_REQUIRE=all` requires it.
     pub async fn before(aggregator: &Api) -> Option<Self> {
         let pass = format!("proxy_pass http://{};", aggregator.address());
         Self::with("", &format!("location / {{ {pass} }}")).await
     }
 
-    /// As [`Self::before`], with these directives: of the block `http`, and of its only `server`.
+    /// Like [`Self::before`], with these directives: of the block `http`, and of its only `server`.
     pub async fn with(http: &str, server: &str) -> Option<Self> {
         let program = needed("E2E_NGINX", "nginx")?;
-        let place = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let port = port::free();
         // A relative path is below the prefix.
         let temporary: String = ["client_body", "proxy", "fastcgi", "scgi", "uwsgi"]
             .map(|name| format!("{name}_temp_path {name};\n"))
             .concat();
         let configuration = format!(
-            // One process: killing a master would leave its workers behind.
+            // A single process: killing a master would leave its workers behind.
             "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
              http {{\naccess_log off;\n{temporary}{http}\n\
              server {{\nlisten 127.0.0.1:{port};\n{server}\n}}\n}}\n"
         );
-        let file = place.path().join("nginx.conf");
+        let file = directory.path().join("nginx.conf");
         fs::write(&file, configuration).expect("a file can be written");
         let mut command = Command::new(program);
         command
             .arg("-p")
-            .arg(place.path())
+            .arg(directory.path())
             .arg("-c")
             .arg(&file)
             .args(["-e", "stderr"]);
         let mut nginx = Self {
             service: Service::start("nginx", &mut command),
             api: Api::new(&format!("http://127.0.0.1:{port}")),
-            _place: place,
+            _directory: directory,
         };
         eventually("nginx listens", async || {
             let log = nginx.service.log();
@@ -73,7 +73,7 @@ impl Nginx {
         Some(nginx)
     }
 
-    /// The aggregator's API as it is seen through this nginx.
+    /// The aggregator's API through this nginx.
     pub fn api(&self) -> &Api {
         &self.api
     }

@@ -1,4 +1,4 @@
-//! A TCP proxy between a NATS client and its server, which does to frames what networks do, and worse.
+//! A TCP proxy between a NATS client and its server that injects network faults into frames.
 
 mod frame;
 
@@ -18,31 +18,31 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::frame::Kind;
+use self::frame::FrameKind;
 
-/// What it does at present; to begin with, it hands everything on at once.
+/// What it does at present; by default it forwards everything immediately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Weather {
-    /// Everything is handed on at once.
+pub enum Conditions {
+    /// Everything is forwarded immediately.
     #[default]
     Fair,
-    /// Nobody is let in, and every connection is cut.
+    /// No connection is accepted, and every open one is cut.
     Cut,
-    /// The next frame with a payload is cut in its middle, and the connection with it; then it is fair again.
+    /// The next frame with a payload is cut in the middle, together with its connection; then it is `Fair` again.
     CutInFrame,
-    /// Each frame waits so long.
+    /// Each frame is delayed by this time.
     Delay(Duration),
-    /// So many bytes a second go in each direction of a connection.
+    /// Each direction of a connection is limited to this many bytes per second.
     Rate(u32),
-    /// The server's `PubAck`s vanish.
+    /// The server's `PubAck`s are dropped.
     DropPubAcks,
-    /// The client's acks vanish.
+    /// The client's acks are dropped.
     DropAcks,
-    /// The stream's messages vanish on their way to the consumer.
+    /// The stream's messages are dropped on their way to the consumer.
     DropDeliveries,
 }
 
-/// A proxy on a port of its own. It ends when this is dropped.
+/// A proxy on a free port. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     port: u16,
@@ -58,13 +58,13 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    weather: Weather,
-    /// Cancelled to cut all connections that are there.
+    conditions: Conditions,
+    /// Cancelled to cut all open connections.
     connections: CancellationToken,
 }
 
 impl Proxy {
-    /// Starts one before the server on `target`, a port of this machine, which need not be there yet.
+    /// Starts one in front of the server on `target`, a port of this machine, which need not be running yet.
     pub async fn start(target: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port is free");
@@ -73,7 +73,7 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target,
             state: Mutex::new(State {
-                weather: Weather::default(),
+                conditions: Conditions::default(),
                 connections: end.child_token(),
             }),
         });
@@ -92,10 +92,10 @@ impl Proxy {
     }
 
     /// Changes what it does.
-    pub fn set(&self, weather: Weather) {
+    pub fn set(&self, conditions: Conditions) {
         let mut state = self.shared.state();
-        state.weather = weather;
-        if weather == Weather::Cut {
+        state.conditions = conditions;
+        if conditions == Conditions::Cut {
             state.connections.cancel();
         }
     }
@@ -106,20 +106,20 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What befalls a frame.
-    fn weather(&self, kind: Kind) -> Weather {
+    /// What happens to a frame of this kind.
+    fn conditions(&self, kind: FrameKind) -> Conditions {
         let mut state = self.state();
-        match (state.weather, kind) {
-            (Weather::CutInFrame, Kind::Line) => Weather::Fair,
-            (Weather::CutInFrame, _) => std::mem::take(&mut state.weather),
-            (weather, _) => weather,
+        match (state.conditions, kind) {
+            (Conditions::CutInFrame, FrameKind::Line) => Conditions::Fair,
+            (Conditions::CutInFrame, _) => std::mem::take(&mut state.conditions),
+            (conditions, _) => conditions,
         }
     }
 
-    /// What cuts a connection that begins now; none where it is not let in.
+    /// The token that cuts a new connection; none if it is not accepted.
     fn enter(&self, end: &CancellationToken) -> Option<CancellationToken> {
         let mut state = self.state();
-        if state.weather == Weather::Cut {
+        if state.conditions == Conditions::Cut {
             return None;
         }
         if state.connections.is_cancelled() {
@@ -145,7 +145,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            // With either direction the connection ends.
+            // The connection ends when either direction does.
             tokio::select! {
                 () = carry(from_client, to_server, &shared) => {}
                 () = carry(from_server, to_client, &shared) => {}
@@ -154,7 +154,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
     }
 }
 
-/// Hands frames on until one side ends, or is cut.
+/// Forwards frames until one side ends, or the connection is cut.
 async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
     let mut buffer = BytesMut::new();
     loop {
@@ -163,16 +163,16 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared)
         }
         while let Some((kind, mut frame)) = frame::take(&mut buffer) {
             let mut is_cut = false;
-            match (shared.weather(kind), kind) {
-                (Weather::DropPubAcks, Kind::PubAck)
-                | (Weather::DropAcks, Kind::Ack)
-                | (Weather::DropDeliveries, Kind::Delivery) => continue,
-                (Weather::Delay(time), _) => sleep(time).await,
-                (Weather::Rate(rate), _) => {
+            match (shared.conditions(kind), kind) {
+                (Conditions::DropPubAcks, FrameKind::PubAck)
+                | (Conditions::DropAcks, FrameKind::Ack)
+                | (Conditions::DropDeliveries, FrameKind::Delivery) => continue,
+                (Conditions::Delay(time), _) => sleep(time).await,
+                (Conditions::Rate(rate), _) => {
                     let bytes = u32::try_from(frame.len()).unwrap_or(u32::MAX);
                     sleep(Duration::from_secs(1) * bytes / rate).await;
                 }
-                (Weather::CutInFrame, _) => {
+                (Conditions::CutInFrame, _) => {
                     is_cut = true;
                     frame.truncate(frame.len() / 2);
                 }

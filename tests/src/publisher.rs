@@ -12,7 +12,7 @@ use crate::{
 /// More than any run here takes on a slow machine.
 const DEADLINE: Duration = Duration::from_mins(4);
 
-/// A running publisher. It is killed when this is dropped.
+/// A running publisher, killed on drop.
 #[derive(Debug)]
 pub struct Publisher(Service);
 
@@ -21,12 +21,12 @@ pub struct Publisher(Service);
 pub struct Run {
     /// Its exit code.
     pub code: Option<i32>,
-    /// The summary on its standard output; null where there is none.
+    /// The summary on its standard output; null if there is none.
     pub summary: Value,
     /// All of its standard output.
     pub output: String,
-    /// What it told people.
-    pub told: String,
+    /// Its standard error.
+    pub stderr: String,
 }
 
 impl Publisher {
@@ -39,7 +39,7 @@ impl Publisher {
         Self(Service::start("publisher", &mut command))
     }
 
-    /// Starts one that sends 2,000 events a second until [`Self::finished`], and then verifies at `url`.
+    /// Starts one that sends 2,000 events per second until [`Self::finished`], and then verifies at `url`.
     pub fn endless(nats_url: &str, url: &str) -> Self {
         let arguments = [
             "generate", "--count", "0", "--rate", "2000", "--batch", "20", "--verify", url,
@@ -47,14 +47,14 @@ impl Publisher {
         Self::start(nats_url, &arguments)
     }
 
-    /// Starts one of the commands that read: `publisher COMMAND ARGUMENTS --url URL`.
+    /// Starts one of the reading commands: `publisher COMMAND ARGUMENTS --url URL`.
     pub fn reading(url: &str, arguments: &[&str]) -> Self {
         let mut command = Command::new(workspace::binary("publisher"));
         command.args(arguments).args(["--url", url]);
         Self(Service::start("publisher", &mut command))
     }
 
-    /// Stops one that has no end of its own; it verifies and ends well.
+    /// Stops one that runs indefinitely; it verifies and exits.
     pub async fn finished(mut self) -> Run {
         self.0.signal(Signal::INT);
         self.ended().await
@@ -65,19 +65,19 @@ impl Publisher {
         &mut self.0
     }
 
-    /// Waits for its end.
+    /// Waits for it to exit.
     pub async fn ended(self) -> Run {
         self.ended_within(DEADLINE).await
     }
 
-    /// As [`Self::ended`], for one that has much to do.
+    /// Like [`Self::ended`], for a long run.
     pub async fn ended_within(mut self, deadline: Duration) -> Run {
         let ended = self.0.ended(deadline).await;
         Run {
             code: ended.code,
             summary: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),
             output: ended.stdout,
-            told: ended.stderr,
+            stderr: ended.stderr,
         }
     }
 }
@@ -88,15 +88,15 @@ pub async fn publish(nats_url: &str, arguments: &[&str]) -> Run {
 }
 
 impl Run {
-    /// Fails the test unless it ended well.
+    /// Fails the test unless it succeeded.
     pub fn succeeded(&self) {
-        assert_eq!(self.code, Some(0), "{}\n{}", self.told, self.summary);
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stderr, self.summary);
     }
 
-    /// A count of the summary.
+    /// A count in the summary.
     pub fn count(&self, name: &str) -> u64 {
         let count = self.summary[name].as_u64();
-        count.unwrap_or_else(|| panic!("there is no {name} in {}\n{}", self.summary, self.told))
+        count.unwrap_or_else(|| panic!("there is no {name} in {}\n{}", self.summary, self.stderr))
     }
 
     /// Received, unique and duplicate events, as verified.
@@ -106,7 +106,7 @@ impl Run {
         ["received", "unique_processed", "duplicate_dropped"].map(|name| self.count(name))
     }
 
-    /// Sent, unique and duplicate events, as it counted them itself.
+    /// Sent, unique and duplicate events, as counted by the publisher itself.
     pub fn sent(&self) -> [u64; 3] {
         ["sent", "unique", "duplicates"].map(|name| self.count(name))
     }

@@ -1,4 +1,4 @@
-//! A process that the harness started: its output, signals to it, its end.
+//! A process started by the harness: its output, signals to it, its exit.
 
 use std::{
     io::{BufRead, BufReader, Read},
@@ -13,10 +13,10 @@ use rustix::process::{Pid, kill_process};
 
 use crate::wait;
 
-/// Lines of output that a failing test shows.
+/// Lines of output that a failing test prints.
 const SHOWN: usize = 60;
 
-/// A running process. It is killed when this is dropped; a test that fails shows its last lines then.
+/// A running process, killed on drop; a failing test then prints its last lines.
 #[derive(Debug)]
 pub struct Service {
     name: &'static str,
@@ -25,10 +25,10 @@ pub struct Service {
     stderr: Output,
 }
 
-/// How a process ended, with all that it wrote.
+/// How a process ended, with all its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code, or none where a signal ended it.
+    /// Its exit code, or none if a signal ended it.
     pub code: Option<i32>,
     /// Its standard output.
     pub stdout: String,
@@ -37,7 +37,7 @@ pub struct Ended {
 }
 
 impl Service {
-    /// Starts `command`. The settings of this process's own environment do not reach it.
+    /// Starts `command`. Settings in this process's environment are not passed on to it.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
         const SETTINGS: [&str; 17] = [
             "LISTEN_ADDR",
@@ -88,17 +88,17 @@ impl Service {
         self.child.id()
     }
 
-    /// The lines that it has written to standard output.
+    /// The lines it has written to standard output so far.
     pub fn output(&self) -> Vec<String> {
         self.stdout.lines()
     }
 
-    /// The lines that it has written to standard error.
+    /// The lines it has written to standard error so far.
     pub fn log(&self) -> Vec<String> {
         self.stderr.lines()
     }
 
-    /// Whether it has not ended yet.
+    /// Whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.status().is_none()
     }
@@ -107,11 +107,11 @@ impl Service {
     pub fn signal(&mut self, signal: Signal) {
         let status = self.status();
         assert!(status.is_none(), "{} has ended: {status:?}", self.name);
-        // Its id is its own until its end was asked for with success.
+        // The process id is valid until the child has been reaped.
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
     }
 
-    /// Waits for its end.
+    /// Waits for it to exit.
     pub async fn ended(&mut self, deadline: Duration) -> Ended {
         let what = format!("{} ends", self.name);
         let status = wait::within(deadline, &what, async || {
@@ -125,7 +125,7 @@ impl Service {
         }
     }
 
-    /// Kills it, so that it can do nothing about it, and waits for its end.
+    /// Kills it with SIGKILL, and waits for its end.
     pub fn kill(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -133,7 +133,7 @@ impl Service {
     }
 
     fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("a child can be asked")
+        self.child.try_wait().expect("a child can be polled")
     }
 }
 
@@ -154,7 +154,7 @@ impl Drop for Service {
     }
 }
 
-/// What a process writes to one of its outputs, read as it comes so that the pipe never fills.
+/// What a process writes to one of its outputs, read as it arrives so that the pipe never fills.
 #[derive(Debug)]
 struct Output {
     lines: Arc<Mutex<Vec<String>>>,
@@ -184,7 +184,7 @@ impl Output {
         lines.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All of it, after the end of the process.
+    /// All of it, after the process has ended.
     fn whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("reading lines does not panic");

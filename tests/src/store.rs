@@ -1,4 +1,4 @@
-//! The aggregator's database, seen from outside: what is stored, and faults on purpose.
+//! The aggregator's database from outside: what is stored, and deliberate damage.
 
 use std::path::{Path, PathBuf};
 
@@ -11,13 +11,13 @@ pub struct Store(PathBuf);
 /// A row of `rejected`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
-    /// Why, for programs.
+    /// The reason, for programs.
     pub reason: String,
-    /// The subject that it came on.
+    /// The subject that it arrived on.
     pub subject: String,
-    /// Its place in its message.
+    /// Its position in its message.
     pub position: i64,
-    /// The bytes that came.
+    /// The bytes received.
     pub body: Vec<u8>,
 }
 
@@ -27,22 +27,22 @@ impl Store {
         Self(data_dir.join("aggregator.db"))
     }
 
-    /// What a query yields.
+    /// The rows of a query.
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
         let connection = Connection::open_with_flags(&self.0, OpenFlags::SQLITE_OPEN_READ_ONLY);
         let connection = connection.expect("the store can be opened");
         let mut statement = connection.prepare(sql).expect("a query");
         let rows = statement.query_map([], |found| row(found));
-        let rows: rusqlite::Result<_> = rows.expect("the store can be asked").collect();
+        let rows: rusqlite::Result<_> = rows.expect("the store can be queried").collect();
         rows.expect("the rows are as expected")
     }
 
-    /// The one number that a query yields.
+    /// The single number that a query returns.
     pub fn number(&self, sql: &str) -> i64 {
         self.query(sql, |row| row.get(0))[0]
     }
 
-    /// What was rejected, in the order of the stream.
+    /// The rejected arrivals, in the order of the stream.
     pub fn rejected(&self) -> Vec<Rejected> {
         let sql = "SELECT reason, subject, position, body FROM rejected \
                    ORDER BY stream_sequence, position";
@@ -56,7 +56,7 @@ impl Store {
         })
     }
 
-    /// What is stored of every event, to compare two moments.
+    /// The stored content of every event, to compare two moments.
     pub fn contents(&self) -> Vec<String> {
         let sql = "SELECT sequence, name, event_id, timestamp, source, payload, processed_at, \
                    incarnation, stream_sequence, position, timestamp_filled \
@@ -68,17 +68,17 @@ impl Store {
         })
     }
 
-    /// Changes something behind the aggregator's back.
+    /// Changes the database behind the aggregator's back.
     pub fn change(&self, sql: &str) {
         self.writable().execute_batch(sql).expect("a change");
     }
 
-    /// Keeps everyone else from writing until it is dropped.
+    /// Prevents all other writes until it is dropped.
     pub fn lock(&self) -> WriteLock {
         let connection = self.writable();
         connection
             .execute_batch("BEGIN IMMEDIATE")
-            .expect("the lock comes free between two writes");
+            .expect("the lock is free between two writes");
         WriteLock(connection)
     }
 
@@ -86,12 +86,12 @@ impl Store {
         let connection = Connection::open(&self.0).expect("the store can be opened");
         connection
             .busy_timeout(crate::wait::DEADLINE)
-            .expect("a time-out can be set");
+            .expect("a timeout can be set");
         connection
     }
 }
 
-/// The right to write, held by a transaction that writes nothing.
+/// A write lock, held by a transaction that writes nothing.
 #[derive(Debug)]
 #[must_use = "the lock is free again when this is dropped"]
 pub struct WriteLock(Connection);

@@ -1,4 +1,4 @@
-//! A broker and an aggregator of a test's own.
+//! A broker and an aggregator for one test.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::{
     store::Store,
 };
 
-/// A broker, an aggregator on it, and the aggregator's data. All of it is gone when this is dropped.
+/// A broker, an aggregator on it, and the aggregator's data. All of it is removed when this is dropped.
 #[derive(Debug)]
 pub struct System {
-    /// Dropped before what it works with.
+    /// Dropped before the services it depends on.
     pub aggregator: Aggregator,
     /// The broker.
     pub broker: Broker,
@@ -30,10 +30,10 @@ impl System {
         Self::with(&[]).await
     }
 
-    /// As [`Self::start`], with flags for the aggregator.
+    /// Like [`Self::start`], with flags for the aggregator.
     pub async fn with(flags: &[&str]) -> Self {
         let broker = Broker::start().await;
-        let data = tempfile::tempdir().expect("a temporary directory can be made");
+        let data = tempfile::tempdir().expect("a temporary directory can be created");
         let aggregator = Aggregator::start(&broker.url(), data.path(), flags).await;
         aggregator.healthy().await;
         Self {
@@ -48,17 +48,17 @@ impl System {
         self.aggregator.api()
     }
 
-    /// Puts a body on the stream as any NATS client can.
+    /// Publishes a body to the stream, like any NATS client.
     pub async fn put(&self, subject: &str, body: &str) {
         let jetstream = self.broker.jetstream().await;
         let sent = jetstream
             .publish(subject.to_owned(), body.to_owned().into())
             .await;
-        let acked = sent.expect("the broker is there").await;
-        acked.expect("the stream takes it");
+        let acked = sent.expect("the broker is connected").await;
+        acked.expect("the stream accepts it");
     }
 
-    /// Waits until all that is in the stream is applied, and returns the books, which must balance.
+    /// Waits until everything in the stream is applied, and returns the books, which must balance.
     pub async fn settled(&self) -> Books {
         self.api().settled().await
     }
@@ -68,8 +68,8 @@ impl System {
         self.data.path()
     }
 
-    /// Winds the aggregator's durable back to the first message, as if no ack had ever reached the broker. The
-    /// aggregator must not be running.
+    /// Resets the aggregator's durable to the first message, as if no ack had ever reached the broker. The aggregator
+    /// must not be running.
     pub async fn wind_back(&self) {
         let jetstream = self.broker.jetstream().await;
         let stream = jetstream.get_stream("EVENTS").await.expect("a stream");
@@ -90,7 +90,7 @@ impl System {
             ..pull::Config::default()
         };
         let created = stream.create_consumer(config).await;
-        created.expect("a durable can be made");
+        created.expect("a durable can be created");
     }
 
     /// The aggregator's database.
@@ -103,7 +103,7 @@ impl System {
         Publisher::start(&self.broker.url(), arguments)
     }
 
-    /// Starts a publisher on the broker that sends until it is told to finish.
+    /// Starts a publisher on the broker that sends until [`Publisher::finished`].
     pub fn endless_publisher(&self) -> Publisher {
         Publisher::endless(&self.broker.url(), self.api().url())
     }

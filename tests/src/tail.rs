@@ -1,4 +1,4 @@
-//! A client that follows the events of `GET /events/tail`, one that reads as slowly as a test wants included.
+//! A client that follows the events of `GET /events/tail`, reading as slowly as a test needs.
 
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
@@ -13,16 +13,16 @@ use crate::{
     wait::{DEADLINE, holds},
 };
 
-/// What an unread connection holds on the client's side, so that the aggregator soon has to wait.
+/// The receive buffer of a connection that is not read, so that the aggregator soon has to wait.
 const SMALL_BUFFER: u32 = 4 * 1024;
 
-/// A connection that events come over.
+/// A connection that events arrive on.
 #[derive(Debug)]
 pub struct Tail {
     connection: Connection,
-    /// What came and is not told yet.
+    /// Bytes received and not yet returned.
     text: Vec<u8>,
-    /// From where on it follows, as it was told at the start.
+    /// The position at which it starts to follow, from the first message.
     pub position: i64,
 }
 
@@ -32,36 +32,36 @@ enum Connection {
     Plain(TcpStream),
 }
 
-/// Something that is told.
+/// A server-sent event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    /// What it is; an event of the store is a `message`.
-    pub what: String,
-    /// The position after it; 0 where none is told.
+pub struct Message {
+    /// Its type; an event of the store is a `message`.
+    pub kind: String,
+    /// The position after it; 0 if it has none.
     pub id: i64,
-    /// An event, or what else there is to say.
+    /// An event of the store, or other data.
     pub data: Value,
 }
 
-impl Told {
+impl Message {
     /// The `event_id` of an event.
     pub fn event_id(&self) -> &str {
-        assert_eq!(self.what, "message", "{self:?}");
+        assert_eq!(self.kind, "message", "{self:?}");
         self.data["event_id"].as_str().expect("an event has an id")
     }
 }
 
 impl Tail {
-    /// Follows some topics, or all: from now on, or behind the last that was seen.
+    /// Follows some topics, or all: from now on, or after the last event seen.
     pub async fn open(api: &Api, topics: &[&str], last_event_id: Option<i64>) -> Self {
         let opened = Self::try_open(api, topics, last_event_id).await;
-        opened.expect("the aggregator takes another client")
+        opened.expect("the aggregator accepts another client")
     }
 
-    /// As [`Self::open`], where it may be refused.
+    /// Like [`Self::open`], if it may be refused.
     ///
     /// # Errors
-    /// What came instead.
+    /// What was returned instead.
     pub async fn try_open(
         api: &Api,
         topics: &[&str],
@@ -78,9 +78,9 @@ impl Tail {
         Ok(Self::started(Connection::Http(answer)).await)
     }
 
-    /// Follows a topic over a connection that takes next to nothing unless it is read from.
+    /// Follows a topic over a connection that buffers next to nothing unless it is read.
     pub async fn open_narrow(api: &Api, topic: &str) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket can be made");
+        let socket = TcpSocket::new_v4().expect("a socket can be created");
         let sized = socket.set_recv_buffer_size(SMALL_BUFFER);
         sized.expect("a buffer can be sized");
         let address = api.address().parse().expect("an address");
@@ -90,12 +90,12 @@ impl Tail {
         let sent = connection.write_all(head.as_bytes()).await;
         sent.expect("a request can be sent");
         let head = timeout(DEADLINE, until(&mut connection, b"\r\n\r\n")).await;
-        let head = head.expect("an answer in time").expect("an answer");
+        let head = head.expect("a response in time").expect("an answer");
         assert!(head.contains(" 200 OK\r\n"), "{head}");
         Self::started(Connection::Plain(connection)).await
     }
 
-    /// Follows what is told at a path, whatever it begins with.
+    /// Follows the stream at any path, without expecting a `start` message.
     pub async fn open_at(api: &Api, path: &str) -> Self {
         let answer = sent(request(api, path)).await;
         let answer = answer.expect("the aggregator answers");
@@ -113,30 +113,30 @@ impl Tail {
             text: Vec::new(),
             position: 0,
         };
-        let start = tail.told().await;
-        assert_eq!(start.what, "start", "{start:?}");
+        let start = tail.message().await;
+        assert_eq!(start.kind, "start", "{start:?}");
         tail.position = start.id;
         tail
     }
 
-    /// What is told next.
-    pub async fn told(&mut self) -> Told {
-        let told = self.next().await.expect("the connection holds");
-        told.expect("the aggregator goes on")
+    /// The next message.
+    pub async fn message(&mut self) -> Message {
+        let message = self.next().await.expect("the connection is open");
+        message.expect("the stream continues")
     }
 
-    /// What is told next, or nothing where the aggregator has ended it.
+    /// The next message, or nothing if the aggregator has ended the stream.
     ///
     /// # Errors
-    /// Where the connection is lost.
-    pub async fn next(&mut self) -> Result<Option<Told>, String> {
+    /// If the connection is lost.
+    pub async fn next(&mut self) -> Result<Option<Message>, String> {
         let next = async {
             loop {
                 while let Some(end) = self.text.windows(2).position(|two| two == b"\n\n") {
                     let block: Vec<_> = self.text.drain(..end + 2).collect();
-                    let told = told(std::str::from_utf8(&block).expect("what is told is text"));
-                    if told.is_some() {
-                        return Ok(told);
+                    let message = parse(std::str::from_utf8(&block).expect("a message is text"));
+                    if message.is_some() {
+                        return Ok(message);
                     }
                 }
                 match self.connection.more().await? {
@@ -147,12 +147,12 @@ impl Tail {
         };
         timeout(DEADLINE, next)
             .await
-            .expect("something is told in time")
+            .expect("a message arrives in time")
     }
 }
 
 impl Connection {
-    /// What comes next; none at its end.
+    /// The next bytes; none at the end.
     async fn more(&mut self) -> Result<Option<Vec<u8>>, String> {
         match self {
             Self::Http(answer) => {
@@ -172,7 +172,7 @@ impl Connection {
     }
 }
 
-/// What comes up to a mark, which is in it.
+/// The bytes up to and including a mark.
 async fn until(connection: &mut TcpStream, mark: &[u8]) -> Result<String, String> {
     let mut text = Vec::new();
     while !text.ends_with(mark) {
@@ -182,26 +182,26 @@ async fn until(connection: &mut TcpStream, mark: &[u8]) -> Result<String, String
     Ok(String::from_utf8(text).expect("it is text"))
 }
 
-/// Not by the API's client, whose answers have to end in time.
+/// Not with the API's client, which has a timeout for the whole response.
 fn request(api: &Api, path: &str) -> RequestBuilder {
     let client = Client::builder().no_proxy().build();
-    let client = client.expect("an HTTP client can be made");
+    let client = client.expect("an HTTP client can be created");
     client.get(format!("{}{path}", api.url()))
 }
 
-/// The head of the answer.
+/// The head of the response.
 async fn sent(request: RequestBuilder) -> Result<Response, String> {
     let answer = timeout(DEADLINE, request.send()).await;
-    let answer = answer.map_err(|_| "no answer in time".to_owned())?;
+    let answer = answer.map_err(|_| "no response in time".to_owned())?;
     answer.map_err(|err| format!("{err:?}"))
 }
 
-/// What a block says; none where it is a comment.
-fn told(block: &str) -> Option<Told> {
+/// Parses a block; none if it is a comment.
+fn parse(block: &str) -> Option<Message> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
     let data = field("data: ")?;
-    Some(Told {
-        what: field("event: ").unwrap_or("message").to_owned(),
+    Some(Message {
+        kind: field("event: ").unwrap_or("message").to_owned(),
         id: field("id: ").map_or(0, |id| id.parse().expect("an id is a position")),
         data: serde_json::from_str(data).expect("data is JSON"),
     })

@@ -14,8 +14,8 @@ const DEADLINE: Duration = Duration::from_mins(2);
 pub struct Verification {
     /// Its exit code.
     pub code: Option<i32>,
-    /// What it told programs; null where that is nothing.
-    pub told: Value,
+    /// Its JSON report; null if there is none.
+    pub report: Value,
     /// Its standard output.
     pub stdout: String,
     /// Its standard error.
@@ -35,48 +35,48 @@ pub async fn verify(directory: &Path, arguments: &[&str]) -> Verification {
         .await;
     Verification {
         code: ended.code,
-        told: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),
+        report: serde_json::from_str(&ended.stdout).unwrap_or(Value::Null),
         stdout: ended.stdout,
         stderr: ended.stderr,
     }
 }
 
 impl Verification {
-    /// Fails the test unless all holds.
+    /// Fails the test unless everything is consistent.
     pub fn proves(&self) {
-        assert_eq!(self.code, Some(0), "{}\n{}", self.told, self.stderr);
-        assert_eq!(self.told["consistent"], true, "{}", self.told);
+        assert_eq!(self.code, Some(0), "{}\n{}", self.report, self.stderr);
+        assert_eq!(self.report["consistent"], true, "{}", self.report);
         assert_eq!(
-            self.told["differences"],
+            self.report["differences"],
             serde_json::json!([]),
             "{}",
-            self.told
+            self.report
         );
     }
 
-    /// Fails the test unless a difference is found that has these words.
+    /// Fails the test unless a difference is found that contains this text.
     pub fn finds(&self, words: &str) {
         assert_eq!(
             self.code,
             Some(1),
             "{words}: {}\n{}",
-            self.told,
+            self.report,
             self.stderr
         );
-        assert_eq!(self.told["consistent"], false, "{words}: {}", self.told);
-        let differences = self.told["differences"].to_string().replace('\\', "");
+        assert_eq!(self.report["consistent"], false, "{words}: {}", self.report);
+        let differences = self.report["differences"].to_string().replace('\\', "");
         assert!(differences.contains(words), "{words}: {differences}");
     }
 
     /// A check, by the beginning of its name.
     pub fn check(&self, name: &str) -> &Value {
-        let checks = self.told["checks"].as_array();
+        let checks = self.report["checks"].as_array();
         let is_named = |check: &&Value| {
             check["name"]
                 .as_str()
                 .is_some_and(|is| is.starts_with(name))
         };
         let check = checks.and_then(|checks| checks.iter().find(is_named));
-        check.unwrap_or_else(|| panic!("there is no check {name} in {}", self.told))
+        check.unwrap_or_else(|| panic!("there is no check {name} in {}", self.report))
     }
 }

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// Far more than anything here takes on a slow machine, so that only what never comes true fails.
+/// Far more than anything here takes on a slow machine, so that only a condition that never holds fails.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Asks until the answer is no longer an error, and returns it.
+/// Retries until the probe succeeds, and returns its result.
 ///
 /// Panics with the last error after [`DEADLINE`].
 pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     within(DEADLINE, what, probe).await
 }
 
-/// As [`eventually`], with a deadline of the caller's.
+/// Like [`eventually`], with the caller's deadline.
 pub async fn within<T>(
     deadline: Duration,
     what: &str,
@@ -27,17 +27,17 @@ pub async fn within<T>(
         match probe().await {
             Ok(answer) => return answer,
             Err(last) if Instant::now() >= end => {
-                panic!("{what}: not so after {deadline:?}; at last: {last}")
+                panic!("{what}: not after {deadline:?}; last: {last}")
             }
             Err(_) => sleep(PAUSE).await,
         }
     }
 }
 
-/// A condition as an answer for [`eventually`], with what was seen instead.
+/// A condition as a result for [`eventually`], with the observed value as the error.
 ///
 /// # Errors
-/// What was seen, where the condition does not hold.
+/// The observed value, if the condition does not hold.
 pub fn holds(condition: bool, seen: impl std::fmt::Debug) -> Result<(), String> {
     if condition {
         Ok(())

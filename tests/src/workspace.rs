@@ -1,4 +1,4 @@
-//! Where things are: the workspace's files, and the services that were built from it.
+//! The workspace's files, and the services built from it.
 
 use std::{env, path::PathBuf};
 
@@ -9,14 +9,14 @@ pub fn root() -> PathBuf {
     root.to_owned()
 }
 
-/// The directory of the built services: that of this binary's profile, or what `E2E_BIN_DIR` names.
+/// The directory of the built services: that of this binary's profile, or the one named by `E2E_BIN_DIR`.
 pub fn binaries() -> PathBuf {
     if let Some(directory) = env::var_os("E2E_BIN_DIR") {
         return directory.into();
     }
     let this = env::current_exe().expect("a process knows its program");
     let directory = this.parent().expect("a program is in a directory");
-    // Cargo puts test binaries into <profile>/deps, others beside the services.
+    // Cargo puts test binaries into <profile>/deps, and others next to the services.
     let profile = directory.parent().filter(|_| directory.ends_with("deps"));
     profile.unwrap_or(directory).to_owned()
 }
@@ -26,7 +26,7 @@ pub fn binary(name: &str) -> PathBuf {
     let file = binaries().join(name);
     assert!(
         file.exists(),
-        "{} is not there; build the services first: cargo build --workspace",
+        "{} does not exist; build the services first: cargo build --workspace",
         file.display()
     );
     file

@@ -1,4 +1,4 @@
-//! The command lines of both programs as a person meets them: help, completions, colours, exit codes.
+//! The command lines of both programs: help, completions, colours, exit codes.
 
 use std::process::{Command, Output, Stdio};
 
@@ -17,7 +17,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn help_begins_with_what_it_is_and_a_first_command() {
+fn help_begins_with_a_description_and_a_first_command() {
     for program in PROGRAMS {
         for flag in ["-h", "--help"] {
             let help = run(program, &[flag]);
@@ -32,7 +32,7 @@ fn help_begins_with_what_it_is_and_a_first_command() {
 }
 
 #[test]
-fn each_command_has_an_example_that_its_own_parser_takes() {
+fn each_command_has_an_example_that_its_own_parser_accepts() {
     for (program, commands) in [
         (
             "aggregator",
@@ -53,7 +53,7 @@ fn each_command_has_an_example_that_its_own_parser_takes() {
             let example = example.lines().next().unwrap_or_default();
             let end = example.find(['|', '>', '&']).unwrap_or(example.len());
             let mut arguments: Vec<_> = example[..end].split_whitespace().collect();
-            // Where it is understood, help is given in its place.
+            // If the parser accepts the example, help is printed instead of running it.
             arguments.insert(0, command);
             arguments.push("--help");
             assert_eq!(
@@ -66,7 +66,7 @@ fn each_command_has_an_example_that_its_own_parser_takes() {
 }
 
 #[test]
-fn completions_are_printed_for_each_shell_and_bash_takes_them() {
+fn completions_are_printed_for_each_shell_and_bash_accepts_them() {
     for program in PROGRAMS {
         for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
             let printed = run(program, &["completions", shell]);
@@ -87,7 +87,7 @@ fn completions_are_printed_for_each_shell_and_bash_takes_them() {
     }
 }
 
-/// Runs a command line on a terminal of its own; none where the system has no `script` for that.
+/// Runs a command line on a pseudo-terminal; none if the system has no `script` program.
 fn on_a_terminal(line: &str, environment: &[(&str, &str)]) -> Option<String> {
     let mut command = Command::new("script");
     command
@@ -97,14 +97,14 @@ fn on_a_terminal(line: &str, environment: &[(&str, &str)]) -> Option<String> {
         .envs(environment.iter().copied())
         .stdin(Stdio::null());
     let Ok(output) = command.output() else {
-        eprintln!("left out: there is no script(1), which makes a terminal");
+        eprintln!("skipped: script(1) is missing, which provides a terminal");
         return None;
     };
     Some(text(&output.stdout).to_owned())
 }
 
 #[test]
-fn colours_are_for_terminals_whose_person_wants_them() {
+fn colours_appear_only_on_terminals_and_only_if_wanted() {
     const ESCAPE: char = '\u{1b}';
     for program in PROGRAMS {
         let file = workspace::binary(program);
@@ -130,8 +130,8 @@ fn colours_are_for_terminals_whose_person_wants_them() {
 }
 
 #[test]
-fn the_log_has_colours_only_on_a_terminal_whose_person_wants_them() {
-    // Without a broker it listens all the same, and is told to end after that.
+fn the_log_has_colours_only_on_terminals_and_only_if_wanted() {
+    // Without a broker it listens all the same; then it is terminated.
     let data = tempfile::tempdir().unwrap();
     let file = workspace::binary("aggregator");
     let line = format!(
@@ -154,12 +154,12 @@ fn the_log_has_colours_only_on_a_terminal_whose_person_wants_them() {
 }
 
 #[tokio::test]
-async fn the_exit_codes_are_those_that_help_tells() {
+async fn the_exit_codes_are_those_of_the_help() {
     let mut system = System::start().await;
     let url = system.api().url().to_owned();
     system.api().publish(&[event("orders", "1")]).await;
     system.settled().await;
-    // 0: done, healthy, consistent.
+    // 0: success, healthy, consistent.
     assert_eq!(
         system.aggregator.command(&["healthcheck"]).await.code,
         Some(0)
@@ -176,7 +176,7 @@ async fn the_exit_codes_are_those_that_help_tells() {
             .code(),
         Some(1)
     );
-    // 2: a wrong setting, before anything is done.
+    // 2: an invalid setting, before anything is done.
     assert_eq!(
         system
             .aggregator
@@ -186,7 +186,7 @@ async fn the_exit_codes_are_those_that_help_tells() {
         Some(2)
     );
     assert_eq!(run("publisher", &["--rate", "-1"]).status.code(), Some(2));
-    // 0: stopped as told; then nobody is there to be asked.
+    // 0: stopped by a signal; afterwards nothing responds.
     assert_eq!(system.aggregator.stop().await.code, Some(0));
     assert_eq!(
         system.aggregator.command(&["healthcheck"]).await.code,

@@ -1,4 +1,4 @@
-//! The compose file: what it says, and that it runs.
+//! The compose file: its content, and that it runs.
 
 use e2e::{
     api::Api,
@@ -11,7 +11,7 @@ use serde_json::Value;
 /// More than it takes to start three containers and send 20,000 events on a slow machine.
 const DEADLINE: std::time::Duration = std::time::Duration::from_mins(3);
 
-/// The commands of compose, or none, with a line that says why nothing is tested.
+/// The compose commands; if there is none, prints why nothing is tested.
 fn found() -> Vec<String> {
     commands().unwrap_or_else(|reason| {
         println!("{reason}; the compose file is not tested here");
@@ -20,7 +20,7 @@ fn found() -> Vec<String> {
 }
 
 #[test]
-fn every_version_of_compose_here_reads_the_file() {
+fn every_installed_version_of_compose_accepts_the_file() {
     for command in found() {
         let project = Project::new(&command);
         let shown = project.run(&["config"]);
@@ -30,7 +30,7 @@ fn every_version_of_compose_here_reads_the_file() {
     }
 }
 
-/// The file as version 2 understands it, which alone tells it as JSON.
+/// The file as interpreted by version 2, the only one that prints it as JSON.
 fn parsed() -> Option<Value> {
     if !found().iter().any(|command| command == "docker compose") {
         println!("there is no docker compose v2; what the file says is not tested here");
@@ -95,7 +95,7 @@ fn no_service_has_more_rights_than_it_needs() {
 }
 
 #[test]
-fn what_may_grow_with_its_input_is_kept_on_volumes_and_not_in_memory() {
+fn data_that_grows_with_the_input_is_kept_on_volumes_not_in_memory() {
     let Some(file) = parsed() else { return };
     let services = &file["services"];
     let is_volume = |service: &str, directory: &Value| {
@@ -106,14 +106,14 @@ fn what_may_grow_with_its_input_is_kept_on_volumes_and_not_in_memory() {
     // `publisher send -` spools standard input in TMPDIR.
     let spool = &services["publisher"]["environment"]["TMPDIR"];
     assert!(is_volume("publisher", spool), "{}", services["publisher"]);
-    // `aggregator verify` has its temporary files in the data directory unless TMPDIR says otherwise.
+    // `aggregator verify` keeps its temporary files in the data directory unless TMPDIR says otherwise.
     let environment = &services["aggregator"]["environment"];
     assert_eq!(environment["TMPDIR"], Value::Null);
     assert!(is_volume("aggregator", &environment["DATA_DIR"]));
 }
 
 #[tokio::test]
-async fn down_and_up_again_keep_every_event_and_dedup_still_knows_them() {
+async fn every_event_survives_down_and_up_and_is_still_deduplicated() {
     let Some(command) = found().into_iter().next() else {
         return;
     };
@@ -138,7 +138,7 @@ async fn down_and_up_again_keep_every_event_and_dedup_still_knows_them() {
 
     project.run(&["down"]);
     assert!(api.get("/stats").await.is_err(), "it is gone");
-    // Without the publisher, which would begin another run.
+    // Without the publisher, which would start another run.
     project.run(&["up", "--detach", "--no-build", "aggregator"]);
     eventually("the aggregator is healthy again", async || {
         let health = api.get("/health").await?;

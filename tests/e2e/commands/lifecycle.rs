@@ -1,4 +1,4 @@
-//! How the aggregator starts and ends.
+//! How the aggregator starts and stops.
 
 use std::{process::Command, time::Duration};
 
@@ -15,11 +15,11 @@ use tokio::{
     net::TcpStream,
 };
 
-/// Where no broker is.
+/// An address without a broker.
 const NOWHERE: &str = "nats://127.0.0.1:9";
 
 #[tokio::test]
-async fn sigterm_under_load_ends_it_in_good_order_with_everything_in_hand_appended() {
+async fn sigterm_under_load_stops_it_gracefully_after_everything_received_is_appended() {
     let mut system = System::start().await;
     let mut publisher = system.endless_publisher();
     let jetstream = system.broker.jetstream().await;
@@ -29,7 +29,7 @@ async fn sigterm_under_load_ends_it_in_good_order_with_everything_in_hand_append
         let ended = system.aggregator.stop().await;
         assert!(publisher.service().is_running(), "it is stopped under load");
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-        // What it acked is in its store: no ack without the rows.
+        // Everything it acked is in its store: no ack without the rows.
         let stream = jetstream.get_stream("EVENTS").await.unwrap();
         let durable = stream.consumer_info("aggregator").await.unwrap();
         let applied = system.store().number("SELECT max(last) FROM applied");
@@ -45,25 +45,25 @@ async fn sigterm_under_load_ends_it_in_good_order_with_everything_in_hand_append
     assert_eq!(system.settled().await.counts(), [sent, unique, duplicates]);
 }
 
-/// Sends all of a request but its last byte, and waits until it has begun to be read.
+/// Sends a request except for its last byte, and waits until the server reads it.
 async fn open_request(system: &System, body: &str) -> TcpStream {
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
-    // The server answers the expectation when it begins to read the body.
+    // The server sends 100 Continue when it begins to read the body.
     let head = format!(
         "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     connection.write_all(head.as_bytes()).await.unwrap();
-    let mut told = [0; 25];
-    connection.read_exact(&mut told).await.unwrap();
-    assert_eq!(&told, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut response = [0; 25];
+    connection.read_exact(&mut response).await.unwrap();
+    assert_eq!(&response, b"HTTP/1.1 100 Continue\r\n\r\n");
     let (almost_all, _) = body.split_at(body.len() - 1);
     connection.write_all(almost_all.as_bytes()).await.unwrap();
     connection
 }
 
 #[tokio::test]
-async fn a_request_that_is_open_when_sigterm_comes_is_finished() {
+async fn a_request_that_is_open_at_sigterm_is_finished() {
     let mut system = System::start().await;
     let mut connection = open_request(&system, &array(&events("orders", 0..5))).await;
     system.aggregator.service().signal(Signal::TERM);
@@ -83,9 +83,9 @@ async fn a_request_that_is_open_when_sigterm_comes_is_finished() {
 }
 
 #[tokio::test]
-async fn a_second_signal_ends_it_at_once() {
+async fn a_second_signal_stops_it_immediately() {
     let mut system = System::start().await;
-    // What is never finished keeps it from ending by itself.
+    // A request that is never finished prevents a graceful end.
     let _connection = open_request(&system, &array(&events("orders", 0..5))).await;
     system.aggregator.service().signal(Signal::INT);
     eventually("the first signal was noticed", async || {
@@ -103,12 +103,12 @@ async fn a_second_signal_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_frozen_aggregator_goes_on_where_it_was() {
+async fn a_frozen_aggregator_continues_where_it_stopped() {
     let mut system = System::start().await;
     let publisher = system.endless_publisher();
     system.api().received_at_least(500).await;
     system.aggregator.service().signal(Signal::STOP);
-    // The stream takes what comes meanwhile.
+    // Messages that are published meanwhile wait in the stream.
     let jetstream = system.broker.jetstream().await;
     let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
     let before = stream.info().await.unwrap().state.last_sequence;
@@ -125,7 +125,7 @@ async fn a_frozen_aggregator_goes_on_where_it_was() {
 }
 
 #[tokio::test]
-async fn wrong_settings_end_it_with_one_line_and_exit_code_2() {
+async fn invalid_settings_exit_with_one_line_and_code_2() {
     let data = tempfile::tempdir().unwrap();
     for (flags, named) in [
         (&["--nats-url", "no address"][..], "--nats-url"),
@@ -166,14 +166,14 @@ async fn wrong_settings_end_it_with_one_line_and_exit_code_2() {
 }
 
 #[tokio::test]
-async fn the_health_check_says_by_its_exit_code_whether_it_is_healthy() {
+async fn the_exit_code_of_the_health_check_says_whether_it_is_healthy() {
     let mut system = System::start().await;
     let listen = system.api().address();
     let check = async || {
         let mut command = Command::new(workspace::binary("aggregator"));
         command
             .args(["healthcheck", "--listen", &listen])
-            // Docker gives the proxy that it is configured with to every container.
+            // Docker passes its proxy settings to every container.
             .envs(["HTTP_PROXY", "http_proxy"].map(|name| (name, "http://127.0.0.1:9")));
         Service::start("healthcheck", &mut command)
             .ended(DEADLINE)

@@ -1,4 +1,4 @@
-//! The publisher's commands that read what the aggregator has.
+//! The publisher's commands that read from the aggregator.
 
 use e2e::{
     System,
@@ -9,7 +9,7 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// The ids of the events that were printed, one on a line.
+/// The ids of the printed events, one per line.
 fn ids(lines: &[String]) -> Vec<String> {
     let parse = |line: &String| serde_json::from_str::<Value>(line).expect("a line is JSON");
     let events = lines.iter().map(parse);
@@ -23,7 +23,7 @@ fn lines(output: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn query_prints_all_that_match_and_stats_the_counts() {
+async fn query_prints_all_matching_events_and_stats_prints_the_counts() {
     let system = System::start().await;
     let url = system.api().url();
     let spread = event("orders", "spread").with_payload("{\n\"user\": {\"name\":\r\n\"ann\"}}");
@@ -60,25 +60,25 @@ async fn query_prints_all_that_match_and_stats_the_counts() {
 }
 
 #[tokio::test]
-async fn commands_that_cannot_read_say_so_and_fail() {
+async fn commands_that_cannot_read_report_it_and_fail() {
     let mut system = System::start().await;
     let url = system.api().url().to_owned();
     system.aggregator.stop().await;
     for command in ["stats", "query", "tail"] {
         let run = Publisher::reading(&url, &[command]).ended().await;
-        assert_eq!(run.code, Some(1), "{command}: {}", run.told);
+        assert_eq!(run.code, Some(1), "{command}: {}", run.stderr);
         assert_eq!(run.output, "", "{command}");
-        assert!(run.told.contains("error: "), "{command}: {}", run.told);
+        assert!(run.stderr.contains("error: "), "{command}: {}", run.stderr);
     }
 }
 
 #[tokio::test]
-async fn tail_prints_what_comes_and_loses_nothing_across_restarts_of_the_aggregator() {
+async fn tail_prints_new_events_and_loses_none_across_restarts_of_the_aggregator() {
     let mut system = System::start().await;
     system.api().store(&events("orders", 0..5)).await;
     let url = system.api().url().to_owned();
     let mut tail = Publisher::reading(&url, &["tail", "--topic", "orders"]);
-    // It does not say when it has begun, so that it has shows by what it prints.
+    // It does not announce when it has started, so that shows in its output.
     let mut sent = 5;
     eventually("an event is printed", async || {
         system.api().store(&events("orders", sent..sent + 1)).await;
@@ -89,14 +89,17 @@ async fn tail_prints_what_comes_and_loses_nothing_across_restarts_of_the_aggrega
     let first = ids(&tail.service().output()).remove(0);
     let first: u32 = first.trim_start_matches("id-").parse().unwrap();
     let jetstream = system.broker.jetstream().await;
-    assert!(first >= 5, "only what came after it began is printed");
+    assert!(
+        first >= 5,
+        "only events that arrived after its start are printed"
+    );
     for round in 0..3 {
         if round == 1 {
             assert_eq!(system.aggregator.stop().await.code, Some(0));
         } else {
             system.aggregator.kill();
         }
-        // Stored as soon as it is back, before the reader is.
+        // Stored as soon as the aggregator is back, before the reader has reconnected.
         let meanwhile = array(&events("orders", sent..sent + 50));
         let sending = jetstream.publish("events.orders", meanwhile.into()).await;
         sending.unwrap().await.unwrap();
@@ -117,8 +120,8 @@ async fn tail_prints_what_comes_and_loses_nothing_across_restarts_of_the_aggrega
         let expected: Vec<_> = (first..sent).map(|number| format!("id-{number}")).collect();
         assert_eq!(ids(&tail.service().output()), expected, "after {round}");
     }
-    let told = tail.service().log().join("\n");
-    assert!(told.contains("connected again"), "{told}");
+    let log = tail.service().log().join("\n");
+    assert!(log.contains("connected again"), "{log}");
     tail.service().signal(Signal::INT);
     let ended = tail.service().ended(DEADLINE).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);

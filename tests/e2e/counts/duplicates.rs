@@ -1,4 +1,4 @@
-//! Duplicates, wherever they come from: stored once, each counted.
+//! Duplicates from any source: stored once, each counted.
 
 use async_nats::jetstream::message::PublishMessage;
 use e2e::{
@@ -24,7 +24,7 @@ async fn duplicates_in_one_request_are_stored_once() {
 #[tokio::test]
 async fn duplicates_across_requests_are_stored_once() {
     let system = System::start().await;
-    // Not waiting between them, so that requests share batches as it happens.
+    // Without waiting between requests, so that some share a batch.
     for _ in 0..10 {
         system.api().publish(&events("orders", 0..4)).await;
     }
@@ -62,7 +62,7 @@ async fn duplicates_across_restarts_of_the_aggregator_are_stored_once() {
 }
 
 #[tokio::test]
-async fn duplicates_from_two_publishers_at_once_are_stored_once() {
+async fn duplicates_from_two_concurrent_publishers_are_stored_once() {
     let system = System::start().await;
     let traffic = [
         "generate",
@@ -87,7 +87,11 @@ async fn duplicates_from_two_publishers_at_once_are_stored_once() {
     assert_eq!(books.counts(), [10_000, 3500, 6500]);
     assert_eq!(books.stats.conflicts, 0, "the same seed is the same bytes");
     for topic in books.topics.values() {
-        assert_eq!(topic.received % 2, 0, "every event came twice: {topic:?}");
+        assert_eq!(
+            topic.received % 2,
+            0,
+            "every event arrived twice: {topic:?}"
+        );
     }
 }
 
@@ -114,7 +118,7 @@ async fn an_identity_is_compared_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn of_a_duplicate_that_differs_the_first_is_kept_and_the_other_is_a_conflict() {
+async fn a_duplicate_with_other_content_is_a_conflict_and_the_first_is_kept() {
     let system = System::start().await;
     let first = event("orders", "1").with_payload(r#"{"n":1}"#);
     let same_value = event("orders", "1").with_payload(r#"{"n": 1}"#);
@@ -136,9 +140,9 @@ async fn of_a_duplicate_that_differs_the_first_is_kept_and_the_other_is_a_confli
     assert_eq!(kept, [r#"{"n": 1}"#]);
 }
 
-/// The broker drops the second message and confirms it, so nothing else can be done about it.
+/// The broker drops the second message and confirms it, so the aggregator cannot count it.
 #[tokio::test]
-async fn a_message_id_that_two_producers_use_costs_one_event_and_the_documents_warn_of_it() {
+async fn a_message_id_used_by_two_producers_loses_one_event_and_the_documents_warn_of_it() {
     let system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     for (topic, is_dropped) in [("orders", false), ("payments", true)] {

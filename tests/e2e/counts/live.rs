@@ -3,17 +3,17 @@
 use e2e::{System, event::events, tail::Tail, wait::eventually};
 
 #[tokio::test]
-async fn each_second_is_sampled_with_the_counts_and_with_what_does_not_work() {
+async fn each_second_is_sampled_with_the_counts_and_the_unhealthy_parts() {
     let mut system = System::start().await;
     let api = system.api();
     api.store(&events("orders", 0..10)).await;
     api.store(&events("orders", 5..10)).await;
     let mut live = Tail::open_at(system.api(), "/live").await;
-    let history = live.told().await;
-    assert_eq!(history.what, "history");
+    let history = live.message().await;
+    assert_eq!(history.kind, "history");
     assert!(history.data.as_array().is_some(), "{history:?}");
     loop {
-        let sample = live.told().await.data;
+        let sample = live.message().await.data;
         if sample["received"] == 15 {
             assert_eq!(sample["unique_processed"], 10);
             assert_eq!(sample["duplicate_dropped"], 5);
@@ -23,17 +23,17 @@ async fn each_second_is_sampled_with_the_counts_and_with_what_does_not_work() {
         }
     }
     system.broker.kill().await;
-    while live.told().await.data["checks"]["broker"].is_null() {}
+    while live.message().await.data["checks"]["broker"].is_null() {}
     system.broker.start_again().await;
     loop {
-        let sample = live.told().await.data;
+        let sample = live.message().await.data;
         if sample["checks"] == serde_json::json!({}) && sample["pending"] == 0 {
             break;
         }
     }
-    // Whoever comes later sees what was.
+    // A client that connects later receives the history.
     let mut late = Tail::open_at(system.api(), "/live").await;
-    let history = late.told().await.data;
+    let history = late.message().await.data;
     let history = history.as_array().unwrap();
     assert!(history.len() > 2, "{history:?}");
     let lost = |sample: &serde_json::Value| sample["checks"]["broker"].is_string();
@@ -42,11 +42,11 @@ async fn each_second_is_sampled_with_the_counts_and_with_what_does_not_work() {
 }
 
 #[tokio::test]
-async fn one_that_wants_only_the_latest_gets_them_and_how_many_it_missed() {
+async fn a_client_that_wants_only_the_latest_gets_them_and_the_number_it_missed() {
     let system = System::start().await;
     let api = system.api();
     let mut tail = Tail::open_at(api, "/events/tail?topic=orders&latest=10").await;
-    assert_eq!(tail.told().await.what, "start");
+    assert_eq!(tail.message().await.kind, "start");
     api.publish(&events("others", 0..50)).await;
     api.publish(&events("orders", 0..300)).await;
     eventually("all is stored", async || {
@@ -57,10 +57,10 @@ async fn one_that_wants_only_the_latest_gets_them_and_how_many_it_missed() {
     api.publish(&events("orders", 300..301)).await;
     let (mut missed, mut ids) = (0, Vec::new());
     while ids.last().is_none_or(|last| last != "id-300") {
-        let told = tail.told().await;
-        match told.what.as_str() {
-            "missed" => missed += told.data["missed"].as_u64().unwrap(),
-            _ => ids.push(told.event_id().to_owned()),
+        let next = tail.message().await;
+        match next.kind.as_str() {
+            "missed" => missed += next.data["missed"].as_u64().unwrap(),
+            _ => ids.push(next.event_id().to_owned()),
         }
     }
     assert_eq!(missed + ids.len() as u64, 301);

@@ -1,7 +1,7 @@
-//! What Prometheus is told, and how a request is found in the log.
+//! The metrics for Prometheus, and how to find a request in the log.
 //!
-//! `tests/run.sh` names Prometheus' own checker in `E2E_PROMTOOL` where it is there. Without it that part says so and
-//! does nothing.
+//! `tests/run.sh` names Prometheus' own checker in `E2E_PROMTOOL` if it is available. Without it, that part prints
+//! that it is skipped.
 
 use std::{collections::BTreeMap, process::Stdio};
 
@@ -16,13 +16,13 @@ use e2e::{
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt, process::Command};
 
-/// Figures by name and labels, as they stand in the answer.
-struct Figures {
+/// Metrics by name and labels, as written in the response.
+struct Metrics {
     text: String,
-    figures: BTreeMap<String, f64>,
+    metrics: BTreeMap<String, f64>,
 }
 
-impl Figures {
+impl Metrics {
     async fn of(api: &Api) -> Self {
         let answer = api.get("/metrics").await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -33,17 +33,17 @@ impl Figures {
             let (name, figure) = line.rsplit_once(' ').expect("a name and a figure");
             (name.to_owned(), figure.parse().expect("a number"))
         };
-        let figures = lines.map(figure).collect();
-        Self { text, figures }
+        let metrics = lines.map(figure).collect();
+        Self { text, metrics }
     }
 
     fn has(&self, name: &str) -> bool {
-        self.figures.contains_key(name)
+        self.metrics.contains_key(name)
     }
 
-    /// A figure that is a whole number.
+    /// A metric that is a whole number.
     fn count(&self, name: &str) -> u64 {
-        let figure = self.figures.get(name);
+        let figure = self.metrics.get(name);
         let figure = figure.unwrap_or_else(|| panic!("there is no {name} in {}", self.text));
         format!("{figure}").parse().expect("a whole number")
     }
@@ -68,10 +68,10 @@ impl Figures {
     }
 }
 
-/// Runs `promtool ARGUMENTS`, which must have nothing to say of its input but that it is good.
+/// Runs `promtool ARGUMENTS`, which must accept its input.
 async fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     let Some(promtool) = std::env::var_os("E2E_PROMTOOL") else {
-        eprintln!("left out: E2E_PROMTOOL names no promtool");
+        eprintln!("skipped: E2E_PROMTOOL is not set");
         return None;
     };
     let mut child = Command::new(promtool)
@@ -86,14 +86,14 @@ async fn promtool(arguments: &[&str], input: &str) -> Option<String> {
     stdin.write_all(input.as_bytes()).await.expect("it reads");
     drop(stdin);
     let ended = child.wait_with_output().await.expect("it ends");
-    let told = [ended.stdout, ended.stderr].concat();
-    let told = String::from_utf8_lossy(&told).into_owned();
-    assert!(ended.status.success(), "{told}");
-    Some(told)
+    let output = [ended.stdout, ended.stderr].concat();
+    let output = String::from_utf8_lossy(&output).into_owned();
+    assert!(ended.status.success(), "{output}");
+    Some(output)
 }
 
 #[tokio::test]
-async fn the_figures_are_those_of_stats_and_promtool_has_nothing_to_say() {
+async fn the_metrics_agree_with_stats_and_promtool_accepts_them() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.api().publish(&events("orders", 6..12)).await;
@@ -109,8 +109,8 @@ async fn the_figures_are_those_of_stats_and_promtool_has_nothing_to_say() {
     assert_eq!(found, [12, 5]);
     assert_eq!([stats.rejected, stats.conflicts], [1, 1]);
 
-    let told = Figures::of(system.api()).await;
-    told.agree_with(&stats);
+    let metrics = Metrics::of(system.api()).await;
+    metrics.agree_with(&stats);
     for (name, count) in [
         ("aggregator_messages_applied_total", 4),
         ("aggregator_applied_floor_sequence", 4),
@@ -137,58 +137,62 @@ async fn the_figures_are_those_of_stats_and_promtool_has_nothing_to_say() {
             4,
         ),
     ] {
-        assert_eq!(told.count(name), count, "{name} in {}", told.text);
+        assert_eq!(metrics.count(name), count, "{name} in {}", metrics.text);
     }
-    let batches = told.count("aggregator_commit_duration_seconds_count");
-    assert_eq!(batches, told.count("aggregator_batch_events_count"));
+    let batches = metrics.count("aggregator_commit_duration_seconds_count");
+    assert_eq!(batches, metrics.count("aggregator_batch_events_count"));
     assert!((1..=4).contains(&batches), "{batches}");
     for size in ["stream", "database", "wal", "index"] {
         let name = format!("aggregator_{size}_bytes");
-        assert!(told.count(&name) > 0, "{name}");
+        assert!(metrics.count(&name) > 0, "{name}");
     }
-    assert!(told.count("process_resident_memory_bytes") > 1 << 20);
-    assert!(!told.text.contains("orders"), "a topic is no label");
-    // Acks are on their way for a moment after all is applied.
+    assert!(metrics.count("process_resident_memory_bytes") > 1 << 20);
+    assert!(!metrics.text.contains("orders"), "a topic is no label");
+    // Some acks may be in flight for a moment after everything is applied.
     eventually("all is acked", async || {
-        let told = Figures::of(system.api()).await;
-        let floor = told.count("aggregator_consumer_ack_floor_sequence");
+        let metrics = Metrics::of(system.api()).await;
+        let floor = metrics.count("aggregator_consumer_ack_floor_sequence");
         holds(floor == 4, floor)
     })
     .await;
-    if let Some(said) = promtool(&["check", "metrics"], &told.text).await {
+    if let Some(said) = promtool(&["check", "metrics"], &metrics.text).await {
         assert_eq!(said, "");
     }
 
-    // What the store counts survives a restart.
+    // The store's counters survive a restart.
     system.aggregator.stop().await;
     system.aggregator.start_again().await;
     system.aggregator.healthy().await;
     let stats = system.settled().await.stats;
-    let told = Figures::of(system.api()).await;
-    told.agree_with(&stats);
-    assert_eq!(told.count("aggregator_messages_applied_total"), 0);
+    let metrics = Metrics::of(system.api()).await;
+    metrics.agree_with(&stats);
+    assert_eq!(metrics.count("aggregator_messages_applied_total"), 0);
 }
 
 #[tokio::test]
-async fn figures_of_a_broker_that_is_lost_are_left_out_until_it_is_back() {
+async fn metrics_of_a_lost_broker_are_omitted_until_it_is_back() {
     let of_broker = ["aggregator_stream_bytes", "aggregator_pending_messages"];
     let healthy = "aggregator_part_healthy{part=\"broker\"}";
     let mut system = System::start().await;
     system.broker.kill().await;
     system.aggregator.unhealthy().await;
-    let told = Figures::of(system.api()).await;
-    assert_eq!(told.count(healthy), 0);
+    let metrics = Metrics::of(system.api()).await;
+    assert_eq!(metrics.count(healthy), 0);
     assert!(
-        of_broker.iter().all(|name| !told.has(name)),
+        of_broker.iter().all(|name| !metrics.has(name)),
         "{}",
-        told.text
+        metrics.text
     );
     system.broker.start_again().await;
     system.aggregator.healthy().await;
-    let told = Figures::of(system.api()).await;
-    assert_eq!(told.count(healthy), 1);
-    assert!(of_broker.iter().all(|name| told.has(name)), "{}", told.text);
-    assert_eq!(told.count("aggregator_broker_connects_total"), 2);
+    let metrics = Metrics::of(system.api()).await;
+    assert_eq!(metrics.count(healthy), 1);
+    assert!(
+        of_broker.iter().all(|name| metrics.has(name)),
+        "{}",
+        metrics.text
+    );
+    assert_eq!(metrics.count("aggregator_broker_connects_total"), 2);
 }
 
 #[tokio::test]
@@ -206,7 +210,7 @@ async fn alerts_fire_when_they_should_and_at_no_other_time() {
 }
 
 #[tokio::test]
-async fn a_request_is_found_in_the_log_by_the_id_of_its_answer() {
+async fn a_request_is_found_in_the_log_by_the_id_of_its_response() {
     let mut system = System::with(&["--log-level", "warn,aggregator=debug"]).await;
     let api = system.api().clone();
     let body = array(&events("orders", 0..1));

@@ -1,5 +1,5 @@
-//! Messages that any NATS client can put on the stream and that are no events: each becomes a row in `rejected`,
-//! and the rest of its batch is stored.
+//! Messages that any NATS client can publish to the stream and that are not valid events: each becomes a row in
+//! `rejected`, and the rest of its batch is stored.
 
 use async_nats::jetstream;
 use e2e::{
@@ -22,7 +22,7 @@ fn rejected(reason: &str, subject: &str, position: i64, body: impl Into<Vec<u8>>
     }
 }
 
-/// A megabyte, the broker's limit for a message, of what a linear congruence yields.
+/// A megabyte, the broker's limit for a message, of pseudorandom bytes.
 fn noise() -> Vec<u8> {
     let mut state = 1_u32;
     let next = |_| {
@@ -34,7 +34,7 @@ fn noise() -> Vec<u8> {
 
 #[tokio::test]
 async fn poison_lands_in_rejected_and_the_rest_of_its_batch_is_stored() {
-    // One batch for all, as far as the aggregator is concerned.
+    // The aggregator's settings would allow one batch for all of it.
     let system = System::with(&["--batch-wait-ms", "1000"]).await;
     let jetstream = system.broker.jetstream().await;
     let (orders, noise) = ("events.orders", noise());
@@ -91,11 +91,11 @@ async fn poison_lands_in_rejected_and_the_rest_of_its_batch_is_stored() {
 }
 
 #[tokio::test]
-async fn a_subject_that_no_topic_has_is_the_wrong_one_for_every_event() {
+async fn a_subject_of_no_topic_is_wrong_for_every_event() {
     let system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     let (body, encoded) = (event("orders", "1").json(), event("a b", "1").json());
-    // `%6F` is an o; a topic has one subject only.
+    // `%6F` is an o, but each topic has only one subject.
     for subject in ["events.%6Frders", "events.orders.x", "events.%FF"] {
         put(&jetstream, subject, body.clone()).await;
     }
@@ -109,7 +109,7 @@ async fn a_subject_that_no_topic_has_is_the_wrong_one_for_every_event() {
 }
 
 #[tokio::test]
-async fn poison_that_is_sent_again_is_counted_again_and_its_first_row_stays() {
+async fn poison_sent_again_is_counted_again_and_its_first_row_stays() {
     let system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     for round in 1..=3 {
@@ -121,7 +121,7 @@ async fn poison_that_is_sent_again_is_counted_again_and_its_first_row_stays() {
 }
 
 #[tokio::test]
-async fn poison_never_holds_up_what_comes_after_it_and_is_not_delivered_again() {
+async fn poison_does_not_block_later_messages_and_is_not_delivered_again() {
     let mut system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     for _ in 0..50 {

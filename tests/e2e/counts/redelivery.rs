@@ -1,4 +1,4 @@
-//! Messages that come again after they were applied change nothing but `redelivered`.
+//! Messages that are delivered again after they were applied change only `redelivered`.
 
 use async_nats::jetstream::consumer::pull;
 use e2e::{
@@ -8,7 +8,7 @@ use e2e::{
 };
 
 #[tokio::test]
-async fn redelivery_after_lost_acks_changes_nothing_but_redelivered() {
+async fn redelivery_after_lost_acks_changes_only_redelivered() {
     let mut system = System::start().await;
     for start in 0..20 {
         let range = start * 10..start * 10 + 15;
@@ -28,7 +28,7 @@ async fn redelivery_after_lost_acks_changes_nothing_but_redelivered() {
     assert_eq!(messages, 21);
     system.wind_back().await;
     system.aggregator.start_again().await;
-    eventually("every message comes again", async || {
+    eventually("every message is delivered again", async || {
         let stats = system.api().stats().await?;
         holds(stats.redelivered >= messages, &stats)
     })
@@ -51,7 +51,7 @@ async fn redelivery_after_lost_acks_changes_nothing_but_redelivered() {
 }
 
 #[tokio::test]
-async fn a_durable_that_is_gone_is_made_again_where_the_store_stands() {
+async fn a_missing_durable_is_recreated_at_the_position_of_the_store() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.settled().await;
@@ -68,14 +68,14 @@ async fn a_durable_that_is_gone_is_made_again_where_the_store_stands() {
 }
 
 #[tokio::test]
-async fn a_durable_that_is_ahead_of_the_store_is_made_again_so_that_nothing_is_skipped() {
+async fn a_durable_ahead_of_the_store_is_recreated_so_that_nothing_is_skipped() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.settled().await;
     system.aggregator.stop().await;
     let jetstream = system.broker.jetstream().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
-    // Someone else acks, on the aggregator's durable, what the aggregator never saw.
+    // Another client acks, on the aggregator's durable, messages that the aggregator never received.
     for event in events("orders", 5..15) {
         let sent = jetstream.publish("events.orders", event.json().into());
         sent.await.unwrap().await.unwrap();

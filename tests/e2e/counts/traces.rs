@@ -1,4 +1,4 @@
-//! One event is followed from the request or the publisher that brought it to its commit, over both services.
+//! A trace follows an event from its request or publisher through both services to the commit.
 
 use async_nats::jetstream::message::StreamMessage;
 use e2e::{
@@ -41,7 +41,7 @@ async fn one_trace_leads_from_the_http_request_to_the_commit() {
     let headers = [("traceparent", &*parent()), ("x-request-id", "mine")];
     publish(system.api(), &headers, "orders").await;
     system.settled().await;
-    // What is there at the end is sent.
+    // Spans that have not been exported are exported at shutdown.
     assert_eq!(system.aggregator.stop().await.code, Some(0));
 
     let mut traced = collector.spans();
@@ -60,7 +60,7 @@ async fn one_trace_leads_from_the_http_request_to_the_commit() {
     let delivery = one(&traced, "process EVENTS");
     assert_eq!(delivery.parent, message.id);
     assert_eq!(delivery.attributes["stream.sequence"], "1");
-    // The transaction stands by itself, for other messages share it.
+    // The transaction has its own trace, because it is shared with other messages.
     let batches = collector.named("append");
     let batch = one(&batches, "append");
     assert_ne!(batch.trace, TRACE);
@@ -99,8 +99,8 @@ async fn one_trace_leads_from_the_publishers_message_to_the_commit() {
         };
         assert_eq!(delivery.service, "aggregator");
         assert_eq!(delivery.parent, message.id);
-        let place = "stream.sequence";
-        assert_eq!(delivery.attributes[place], message.attributes[place]);
+        let name = "stream.sequence";
+        assert_eq!(delivery.attributes[name], message.attributes[name]);
     }
 }
 
@@ -111,7 +111,7 @@ async fn stored(system: &System, sequence: u64) -> StreamMessage {
 }
 
 #[tokio::test]
-async fn a_senders_context_travels_on_where_nothing_is_exported_and_no_other_is_made() {
+async fn without_export_a_senders_context_is_passed_on_and_no_new_one_is_created() {
     let system = System::start().await;
     let (parent, state) = (&*parent(), "vendor=opaque");
     let headers = [("traceparent", parent), ("tracestate", state)];
@@ -126,7 +126,7 @@ async fn a_senders_context_travels_on_where_nothing_is_exported_and_no_other_is_
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_away_costs_a_log_line_and_nothing_else() {
+async fn an_unreachable_endpoint_costs_only_a_log_line() {
     let nowhere = format!("http://127.0.0.1:{}", port::free());
     let mut system = System::with(&["--otlp-endpoint", &nowhere]).await;
     publish(system.api(), &[], "orders").await;

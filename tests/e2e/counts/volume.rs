@@ -1,4 +1,4 @@
-//! 20,000 events of which 30 % repeat an earlier one, counted exactly.
+//! 20,000 events of which 30 % are duplicates, counted exactly.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const DEADLINE: Duration = Duration::from_mins(3);
 #[tokio::test]
 async fn twenty_thousand_events_by_http_are_counted_exactly() {
     let system = System::start().await;
-    // The first 14,000 are new; then every seventh of them and so on comes again, in another order.
+    // The first 14,000 are new; the others repeat some of them, in another order.
     let identity = |number: usize| {
         if number < UNIQUE {
             number
@@ -23,7 +23,7 @@ async fn twenty_thousand_events_by_http_are_counted_exactly() {
         }
     };
     let all: Vec<_> = (0..EVENTS)
-        // A stride that is coprime to the number of events: duplicates come before and after each other.
+        // A stride coprime to the number of events, so that duplicates arrive before and after their originals.
         .map(|number| identity(number * 7_001 % EVENTS))
         .map(|id| event(&format!("topic.{}", id % TOPICS), &format!("id-{id}")))
         .collect();
@@ -36,8 +36,8 @@ async fn twenty_thousand_events_by_http_are_counted_exactly() {
     assert_eq!(books.topics.len(), TOPICS);
     for topic in 0..TOPICS {
         let name = format!("topic.{topic}");
-        let came = all.iter().filter(|event| event.topic == name).count() as u64;
-        assert_eq!(books.of(&name), [came, 2_000, came - 2_000]);
+        let received = all.iter().filter(|event| event.topic == name).count() as u64;
+        assert_eq!(books.of(&name), [received, 2_000, received - 2_000]);
     }
 }
 
@@ -69,7 +69,7 @@ async fn a_publisher_that_verifies_fails_when_the_counts_differ() {
     let with = |expected| [&["send", file][..], &verify, &[expected]].concat();
     system.publish(&with("1")).await.succeeded();
     let run = system.publish(&with("1")).await;
-    assert_eq!(run.code, Some(1), "{}", run.told);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.summary["verified"], false);
     system.publish(&with("0")).await.succeeded();
     assert_eq!(system.settled().await.counts(), [3, 1, 2]);

@@ -1,4 +1,4 @@
-//! All events of a question at once, one a line.
+//! Exports: all events of a query in one response, one per line.
 
 use std::{
     io::{self, Read},
@@ -24,14 +24,14 @@ use tokio::{
 
 const LINES: &str = "application/x-ndjson";
 
-/// Pages that are in memory at once, in the aggregator.
-const PLACES: usize = 16;
+/// Pages that the aggregator holds in memory concurrently.
+const PERMITS: usize = 16;
 
-/// Half the time after which the aggregator closes a connection that nobody reads from.
+/// Half the time after which the aggregator closes a connection that the client does not read.
 const SOON: Duration = Duration::from_secs(15);
 
 #[derive(Deserialize)]
-struct Page<'a> {
+struct EventsPage<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
     next_cursor: Option<String>,
@@ -52,7 +52,7 @@ fn sent() -> Vec<Event> {
     payloads.enumerate().map(numbered).collect()
 }
 
-/// The events of all pages of a question, as they are written there.
+/// The events of all pages of a query, as written in the responses.
 async fn pages(api: &Api, query: &[(&str, &str)]) -> Vec<String> {
     let mut events = Vec::new();
     let mut cursor = None::<String>;
@@ -61,7 +61,7 @@ async fn pages(api: &Api, query: &[(&str, &str)]) -> Vec<String> {
         query.push(("limit", "9"));
         query.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
         let answer = api.ask("/events", &query).await;
-        let page: Page<'_> = serde_json::from_str(answer.text()).unwrap();
+        let page: EventsPage<'_> = serde_json::from_str(answer.text()).unwrap();
         events.extend(page.events.iter().map(|event| event.get().to_owned()));
         match page.next_cursor {
             Some(next) => cursor = Some(next),
@@ -88,7 +88,7 @@ async fn an_export_has_the_events_of_all_pages_each_on_a_line_of_its_own() {
         &[("topic", "nothing")],
     ] {
         let pages = pages(api, query).await;
-        // Line breaks stand between tokens only, where a space means the same.
+        // Line breaks occur only between tokens, where a space is equivalent.
         let lines = pages.iter().map(|event| event.replace(['\r', '\n'], " "));
         let expected: String = lines.map(|line| line + "\n").collect();
         let by_name = [query, &[("format", "ndjson")]].concat();
@@ -112,14 +112,14 @@ async fn an_export_has_the_events_of_all_pages_each_on_a_line_of_its_own() {
             assert_eq!(page, line);
         }
     }
-    // The name in the query decides, whatever the header says.
+    // The format in the query takes precedence over the header.
     let query = [("format", "json")];
     let page = api.ask_for(LINES, "/events", &query).await;
     assert_eq!(page.json()["total"], 100, "{}", page.text());
 }
 
 #[tokio::test]
-async fn an_export_goes_on_behind_a_page_and_ends_at_its_limit() {
+async fn an_export_continues_after_a_page_and_ends_at_its_limit() {
     let system = System::start().await;
     let api = system.api();
     api.publish(&sent()).await;
@@ -141,8 +141,8 @@ async fn an_export_goes_on_behind_a_page_and_ends_at_its_limit() {
     }
 }
 
-/// Begins an export over a connection of its own, and takes no more than its beginning.
-async fn begun(system: &System) -> TcpStream {
+/// Starts an export over a separate connection, and reads only its beginning.
+async fn started(system: &System) -> TcpStream {
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
     let head = "GET /events?format=ndjson HTTP/1.1\r\nhost: localhost\r\n\r\n";
     connection.write_all(head.as_bytes()).await.unwrap();
@@ -154,9 +154,9 @@ async fn begun(system: &System) -> TcpStream {
 }
 
 #[tokio::test]
-async fn an_export_that_is_cut_off_fails_and_is_refused_where_that_could_not_be_seen() {
+async fn a_truncated_export_fails_and_clients_that_could_not_notice_are_refused() {
     let mut system = System::start().await;
-    // More than what systems hold for a connection that nobody reads from.
+    // More than systems buffer for a connection that is not read.
     for part in 0..12 {
         let large = |number: i32| {
             let id = format!("id-{}", 1_000 * part + number);
@@ -193,9 +193,9 @@ async fn an_export_that_is_cut_off_fails_and_is_refused_where_that_could_not_be_
 }
 
 #[tokio::test]
-async fn exports_that_their_clients_drop_in_the_middle_take_nothing_from_the_others() {
+async fn exports_dropped_by_their_clients_take_nothing_from_the_others() {
     let system = System::start().await;
-    // More than what systems hold for a connection that nobody reads from.
+    // More than systems buffer for a connection that is not read.
     for part in 0..12 {
         let large = |number: i32| {
             let id = format!("id-{}", 1_000 * part + number);
@@ -206,12 +206,12 @@ async fn exports_that_their_clients_drop_in_the_middle_take_nothing_from_the_oth
     }
     system.settled().await;
     for round in 1..=3 {
-        let exports = join_all((0..PLACES).map(|_| begun(&system))).await;
-        // One that nobody reads from does not hold up what comes in.
+        let exports = join_all((0..PERMITS).map(|_| started(&system))).await;
+        // An unread export does not delay ingest.
         let id = format!("late-{round}");
         let answer = system.api().store(&[event("late", &id)]).await;
         assert_eq!(answer.json()["outcome"], "stored", "{}", answer.text());
-        // Nor does it hold up who asks for a page: less than the time after which its connection is closed.
+        // Nor does it delay a page request beyond the time after which its connection is closed.
         let page = timeout(SOON, system.api().events_of("orders")).await;
         assert_eq!(page.expect("a page in time").json()["total"], 12_000);
         drop(exports);

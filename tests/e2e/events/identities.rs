@@ -1,4 +1,4 @@
-//! One event by its identity, and the identities that came again.
+//! Single events by identity, and the identities with duplicates.
 
 use e2e::{
     System,
@@ -6,12 +6,12 @@ use e2e::{
 };
 use serde_json::Value;
 
-fn id(told: &Value) -> String {
-    told["event_id"].as_str().unwrap().to_owned()
+fn id(item: &Value) -> String {
+    item["event_id"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
-async fn one_event_is_found_by_its_identity_with_its_places_and_how_often_it_came_again() {
+async fn one_event_is_found_by_its_identity_with_its_positions_and_its_duplicates() {
     let system = System::start().await;
     let api = system.api();
     let all = [events("orders", 0..4), events("payments", 4..9)].concat();
@@ -34,11 +34,11 @@ async fn one_event_is_found_by_its_identity_with_its_places_and_how_often_it_cam
             "SELECT stream_sequence, position FROM events WHERE event_id = '{}'",
             event.event_id
         );
-        let place = system
+        let stored = system
             .store()
             .query(&sql, |row| Ok([row.get::<_, i64>(0)?, row.get(1)?]));
-        let told = ["stream_sequence", "position"].map(|name| found[name].as_i64().unwrap());
-        assert_eq!(place, [told]);
+        let shown = ["stream_sequence", "position"].map(|name| found[name].as_i64().unwrap());
+        assert_eq!(stored, [shown]);
         assert_eq!(found["duplicates"]["at_most"], 0, "{found}");
     }
     for times in 1..=3 {
@@ -65,14 +65,14 @@ async fn one_event_is_found_by_its_identity_with_its_places_and_how_often_it_cam
 }
 
 #[tokio::test]
-async fn the_latest_duplicates_and_those_that_came_most_often_are_known_by_topic() {
+async fn the_latest_and_the_most_frequent_duplicates_are_listed_by_topic() {
     let mut system = System::start().await;
     let api = system.api();
     let orders = ["id-0", "id-3", "id-6"].map(|id| event("orders", id));
     let refund = event("refunds", "id-2");
     let known = [orders.to_vec(), vec![refund.clone()]].concat();
     api.store(&known).await;
-    // The third order comes again once, the second twice, the first never; the refund differs.
+    // The third order is repeated once, the second twice, the first never; the refund differs.
     for event in [&orders[1], &orders[2], &orders[1]] {
         api.store(std::slice::from_ref(&event.clone().with_source("again")))
             .await;
@@ -83,19 +83,19 @@ async fn the_latest_duplicates_and_those_that_came_most_often_are_known_by_topic
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
     };
-    let ids = |told: &Value| -> Vec<String> { told.as_array().unwrap().iter().map(id).collect() };
+    let ids = |list: &Value| -> Vec<String> { list.as_array().unwrap().iter().map(id).collect() };
 
-    let told = ask("orders").await;
-    assert_eq!(told["total"], 3, "{told}");
-    assert_eq!(told["filtered_by_topic"], "orders");
-    assert_eq!(ids(&told["recent"]), ["id-3", "id-6", "id-3"]);
-    assert_eq!(told["recent"][0]["source"], "again");
-    assert_eq!(ids(&told["often"]), ["id-3", "id-6"]);
-    assert_eq!(told["often"][0]["at_least"], 2);
-    assert_eq!(told["often"][1]["at_least"], 1);
-    let told = ask("refunds").await;
-    assert_eq!(told["total"], 1, "{told}");
-    assert_eq!(told["recent"][0]["conflict"], true, "{told}");
+    let duplicates = ask("orders").await;
+    assert_eq!(duplicates["total"], 3, "{duplicates}");
+    assert_eq!(duplicates["filtered_by_topic"], "orders");
+    assert_eq!(ids(&duplicates["recent"]), ["id-3", "id-6", "id-3"]);
+    assert_eq!(duplicates["recent"][0]["source"], "again");
+    assert_eq!(ids(&duplicates["often"]), ["id-3", "id-6"]);
+    assert_eq!(duplicates["often"][0]["at_least"], 2);
+    assert_eq!(duplicates["often"][1]["at_least"], 1);
+    let duplicates = ask("refunds").await;
+    assert_eq!(duplicates["total"], 1, "{duplicates}");
+    assert_eq!(duplicates["recent"][0]["conflict"], true, "{duplicates}");
     let all = api.get("/duplicates?limit=2").await.unwrap().json();
     assert_eq!(all["total"], 4, "{all}");
     assert_eq!(ids(&all["recent"]), ["id-2", "id-3"]);
@@ -103,10 +103,10 @@ async fn the_latest_duplicates_and_those_that_came_most_often_are_known_by_topic
     let often = &all["often"][0];
     assert_eq!(often["stored_sequence"], stored.json()["sequence"]);
 
-    // Memory begins anew; what is counted stays.
+    // Duplicates are tracked in memory since the start; the counters persist.
     system.aggregator.kill();
     system.aggregator.start_again().await;
-    let told = system.api().get("/duplicates").await.unwrap().json();
-    assert_eq!(told["total"], 4, "{told}");
-    assert_eq!(told["recent"], serde_json::json!([]), "{told}");
+    let duplicates = system.api().get("/duplicates").await.unwrap().json();
+    assert_eq!(duplicates["total"], 4, "{duplicates}");
+    assert_eq!(duplicates["recent"], serde_json::json!([]), "{duplicates}");
 }

@@ -1,4 +1,4 @@
-//! Rejected arrivals and conflicts are shown, sent again, and bounded.
+//! Rejected arrivals and conflicts can be listed and requeued, and are bounded.
 
 use e2e::{
     System,
@@ -7,9 +7,9 @@ use e2e::{
 };
 
 #[tokio::test]
-async fn a_rejected_body_is_sent_again_changed_or_not_and_stays_marked() {
+async fn a_rejected_body_is_requeued_changed_or_unchanged_and_stays_marked() {
     let system = System::start().await;
-    // Of another topic than its subject's; as it is, it is a valid event.
+    // The topic does not match the subject; the event itself is valid.
     let astray = event("orders", "astray");
     system.put("events.payments", &array(&[astray])).await;
     system.put("events.orders", r#"{"topic":"orders"}"#).await;
@@ -25,11 +25,11 @@ async fn a_rejected_body_is_sent_again_changed_or_not_and_stays_marked() {
         let path = format!("/rejected/{}/requeue", rejected["id"]);
         system.api().post_to(&path, body).await
     };
-    // Unchanged it is as wrong as it was.
+    // Unchanged it is rejected again.
     assert_eq!(requeue(broken, String::new()).await.status, 422);
-    let mended = array(&[event("orders", "mended")]);
+    let fixed = array(&[event("orders", "fixed")]);
     for answer in [
-        requeue(broken, mended).await,
+        requeue(broken, fixed).await,
         requeue(astray, String::new()).await,
     ] {
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -43,7 +43,7 @@ async fn a_rejected_body_is_sent_again_changed_or_not_and_stays_marked() {
 }
 
 #[tokio::test]
-async fn what_is_kept_of_poison_and_conflicts_is_bounded_and_the_counters_never_shrink() {
+async fn kept_poison_and_conflicts_are_bounded_and_the_counters_never_decrease() {
     let bounds = [
         "--rejected-keep-bytes",
         "20KiB",
@@ -68,7 +68,7 @@ async fn what_is_kept_of_poison_and_conflicts_is_bounded_and_the_counters_never_
         assert!((10..20).contains(&kept), "{kept} {table}");
         assert_eq!(page["evicted"], 100 - kept);
     }
-    // Messages whose rows have gone come again, and are known.
+    // Messages whose rows were evicted are delivered again, and are recognized.
     system.aggregator.stop().await;
     system.wind_back().await;
     system.aggregator.start_again().await;

@@ -1,15 +1,15 @@
-//! Events as they are stored, to whoever follows them.
+//! Tails: events are sent to clients as they are stored.
 
 use e2e::{
     System,
     aggregator::STOP_DEADLINE,
     event::{event, events},
     service::Signal,
-    tail::{Tail, Told},
+    tail::{Message, Tail},
     wait::eventually,
 };
 
-/// A client that is more events behind is told that it missed them.
+/// A client further behind is sent the number of missed events instead.
 const MAX_BEHIND: i64 = 10_000;
 
 /// The last sequence.
@@ -19,27 +19,27 @@ async fn newest(system: &System) -> i64 {
 }
 
 #[tokio::test]
-async fn events_are_told_as_they_are_stored_from_the_moment_that_is_told_at_the_start() {
+async fn events_are_sent_as_they_are_stored_from_the_position_given_at_the_start() {
     let system = System::start().await;
     let api = system.api();
     api.store(&events("orders", 0..5)).await;
     let mut tail = Tail::open(api, &[], None).await;
     assert_eq!(tail.position, 5);
-    // A duplicate is no event, nor is what is rejected.
+    // Neither a duplicate nor a rejected arrival is sent.
     api.store(&events("orders", 4..6)).await;
     let payload = "{\n \"n\" : 1.50,\r\n \"s\": \"\u{2028}\\n\" }";
     let spread = event("payments", "spread").with_payload(payload);
     api.store(std::slice::from_ref(&spread)).await;
-    let told = tail.told().await;
-    assert_eq!((told.event_id(), told.id), ("id-5", 6));
-    let told = tail.told().await;
-    assert_eq!((told.event_id(), told.id), ("spread", 7));
+    let message = tail.message().await;
+    assert_eq!((message.event_id(), message.id), ("id-5", 6));
+    let message = tail.message().await;
+    assert_eq!((message.event_id(), message.id), ("spread", 7));
     let found = api.get("/event?topic=payments&event_id=spread").await;
-    assert_eq!(told.data, found.unwrap().json()["event"]);
+    assert_eq!(message.data, found.unwrap().json()["event"]);
 }
 
 #[tokio::test]
-async fn only_the_topics_asked_for_are_told() {
+async fn only_the_requested_topics_are_sent() {
     let system = System::start().await;
     let api = system.api();
     let mut one = Tail::open(api, &["orders"], None).await;
@@ -55,10 +55,10 @@ async fn only_the_topics_asked_for_are_told() {
     ] {
         let mut ids = Vec::new();
         loop {
-            let told = tail.told().await;
-            let topic = told.data["topic"].as_str().unwrap();
-            assert!(topics.contains(&topic), "{told:?}");
-            match told.event_id() {
+            let message = tail.message().await;
+            let topic = message.data["topic"].as_str().unwrap();
+            assert!(topics.contains(&topic), "{message:?}");
+            match message.event_id() {
                 "end" => break,
                 id => ids.push(id.to_owned()),
             }
@@ -73,50 +73,50 @@ async fn only_the_topics_asked_for_are_told() {
 }
 
 #[tokio::test]
-async fn whoever_comes_back_misses_nothing_and_gets_nothing_twice_across_kills() {
+async fn a_client_that_reconnects_misses_nothing_and_gets_nothing_twice_across_kills() {
     let mut system = System::start().await;
     let publisher = system.endless_publisher();
     let mut tail = Tail::open(system.api(), &[], None).await;
     assert_eq!(tail.position, 0);
-    // What it was told: sequences, and identities.
-    let mut told = Vec::<Told>::new();
+    // The events received: sequences and identities.
+    let mut received = Vec::<Message>::new();
     for _ in 0..3 {
-        let enough = told.len() + 700;
-        while told.len() < enough {
-            told.push(tail.told().await);
+        let enough = received.len() + 700;
+        while received.len() < enough {
+            received.push(tail.message().await);
         }
         system.aggregator.kill();
-        // What had come already is good as well.
+        // Events already in transit count too.
         while let Ok(Some(more)) = tail.next().await {
-            told.push(more);
+            received.push(more);
         }
         system.aggregator.start_again().await;
-        let last = told.last().unwrap().id;
+        let last = received.last().unwrap().id;
         tail = Tail::open(system.api(), &[], Some(last)).await;
         assert_eq!(tail.position, last);
     }
     let run = publisher.finished().await;
     let [_, unique, _] = run.verified();
     let unique = usize::try_from(unique).unwrap();
-    while told.len() < unique {
-        told.push(tail.told().await);
+    while received.len() < unique {
+        received.push(tail.message().await);
     }
-    for (event, sequence) in told.iter().zip(1..) {
+    for (event, sequence) in received.iter().zip(1..) {
         assert_eq!(event.id, sequence, "{event:?}");
     }
-    let ids = told.iter().map(|event| event.event_id().to_owned());
+    let ids = received.iter().map(|event| event.event_id().to_owned());
     let sql = "SELECT event_id FROM events ORDER BY sequence";
     let stored = system.store().query(sql, |row| row.get::<_, String>(0));
     assert!(ids.eq(stored), "the events are those that are stored");
 }
 
 #[tokio::test]
-async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
+async fn a_client_of_one_topic_that_reconnects_gets_the_events_in_between() {
     let mut system = System::start().await;
     system.api().store(&events("orders", 0..10)).await;
     let mut tail = Tail::open(system.api(), &["orders"], Some(0)).await;
     for number in 0..10 {
-        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(tail.message().await.event_id(), format!("id-{number}"));
     }
     drop(tail);
     system.api().store(&events("payments", 0..10)).await;
@@ -127,16 +127,16 @@ async fn of_one_topic_whoever_comes_back_gets_what_came_meanwhile() {
     system.aggregator.healthy().await;
     system.api().publish(&events("orders", 20..30)).await;
     for number in 10..30 {
-        assert_eq!(tail.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(tail.message().await.event_id(), format!("id-{number}"));
     }
-    // An id from a store that knew more: it goes on with what is new.
+    // An id from a store that had more events: it continues with new events.
     let ahead = newest(&system).await + 1_000;
     let tail = Tail::open(system.api(), &["orders"], Some(ahead)).await;
     assert_eq!(tail.position, newest(&system).await);
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_told_how_many_it_missed_and_holds_up_nobody() {
+async fn a_client_that_does_not_read_gets_the_number_it_missed_and_delays_no_other() {
     const COUNT: i64 = 18_000;
     let system = System::start().await;
     let api = system.api();
@@ -152,39 +152,39 @@ async fn a_client_that_does_not_read_is_told_how_many_it_missed_and_holds_up_nob
         // Of another topic, so not among those that it misses.
         api.publish(&[event("payments", &format!("id-{part}"))])
             .await;
-        assert_eq!(other.told().await.event_id(), format!("id-{part}"));
+        assert_eq!(other.message().await.event_id(), format!("id-{part}"));
     }
     let books = system.settled().await;
     assert_eq!(books.of("orders"), [18_000, 18_000, 0]);
 
     let mut read = 0;
     let missed = loop {
-        let told = stuck.told().await;
-        if told.what == "missed" {
-            break told;
+        let message = stuck.message().await;
+        if message.kind == "missed" {
+            break message;
         }
-        assert_eq!(told.event_id(), format!("id-{read}"));
+        assert_eq!(message.event_id(), format!("id-{read}"));
         read += 1;
     };
     let expected = COUNT - read;
-    assert!(expected > MAX_BEHIND, "{read} came");
+    assert!(expected > MAX_BEHIND, "{read} arrived");
     assert_eq!(missed.data["missed"], expected, "{missed:?}");
     assert_eq!(missed.id, newest(&system).await);
     api.publish(&[event("orders", "newest")]).await;
-    assert_eq!(stuck.told().await.event_id(), "newest");
+    assert_eq!(stuck.message().await.event_id(), "newest");
 
-    // Whoever comes back from far behind is told the same; of few events nothing is missed.
+    // A client that returns from far behind is sent the same; a client of few events misses none.
     let mut back = Tail::open(api, &["orders"], Some(0)).await;
-    let told = back.told().await;
-    assert_eq!(told.data["missed"], COUNT + 1, "{told:?}");
+    let message = back.message().await;
+    assert_eq!(message.data["missed"], COUNT + 1, "{message:?}");
     let mut back = Tail::open(api, &["payments"], Some(0)).await;
     for number in 0..18 {
-        assert_eq!(back.told().await.event_id(), format!("id-{number}"));
+        assert_eq!(back.message().await.event_id(), format!("id-{number}"));
     }
 }
 
 #[tokio::test]
-async fn a_tail_ends_in_good_order_when_the_aggregator_is_told_to_stop() {
+async fn a_tail_ends_gracefully_when_the_aggregator_stops() {
     let mut system = System::start().await;
     let mut tails = Vec::new();
     for _ in 0..10 {
@@ -192,7 +192,7 @@ async fn a_tail_ends_in_good_order_when_the_aggregator_is_told_to_stop() {
     }
     system.api().publish(&[event("orders", "1")]).await;
     for tail in &mut tails {
-        assert_eq!(tail.told().await.event_id(), "1");
+        assert_eq!(tail.message().await.event_id(), "1");
     }
     system.aggregator.service().signal(Signal::TERM);
     for tail in &mut tails {
@@ -204,7 +204,7 @@ async fn a_tail_ends_in_good_order_when_the_aggregator_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_keeps_the_aggregator_from_stopping_no_longer_than_others() {
+async fn a_client_that_does_not_read_delays_the_stop_no_longer_than_others() {
     let mut system = System::start().await;
     let stuck = Tail::open_narrow(system.api(), "orders").await;
     for part in 0..8 {
@@ -224,31 +224,31 @@ async fn a_client_that_does_not_read_keeps_the_aggregator_from_stopping_no_longe
 }
 
 #[tokio::test]
-async fn clients_that_are_gone_give_their_places_back() {
-    const PLACES: usize = 256;
+async fn clients_that_disconnect_release_their_permits() {
+    const PERMITS: usize = 256;
     let system = System::start().await;
     let api = system.api();
     let mut tails = Vec::new();
-    for _ in 0..PLACES {
+    for _ in 0..PERMITS {
         tails.push(Tail::open(api, &["orders"], None).await);
     }
     let refused = api.get("/events/tail").await.unwrap();
     assert_eq!(refused.status, 503, "{}", refused.text());
     assert_eq!(refused.json()["type"], "urn:problem:too-many-tails");
-    let kept = tails.split_off(PLACES - 1);
+    let kept = tails.split_off(PERMITS - 1);
     drop(tails);
-    eventually("places come free", async || {
+    eventually("permits are released", async || {
         Tail::try_open(api, &["orders"], None).await
     })
     .await;
     api.publish(&[event("orders", "1")]).await;
     for mut tail in kept {
-        assert_eq!(tail.told().await.event_id(), "1");
+        assert_eq!(tail.message().await.event_id(), "1");
     }
 }
 
 #[tokio::test]
-async fn whoever_comes_back_with_an_unknown_id_starts_with_the_newest_and_is_told_so() {
+async fn a_client_with_an_unknown_id_starts_with_the_newest_and_is_notified() {
     let system = System::start().await;
     let api = system.api();
     api.store(&events("orders", 0..3)).await;

@@ -1,10 +1,10 @@
-//! Topics of any characters: each is its own, whatever their subjects look like.
+//! Topics with any characters stay distinct, whatever their subjects look like.
 
 use std::collections::BTreeSet;
 
 use e2e::{System, event::event};
 
-/// Names that a subject, a query or a table might take for something else.
+/// Names that a subject, a query or a table might misinterpret.
 fn strange() -> Vec<String> {
     let mut names: Vec<String> = [
         " ",
@@ -70,7 +70,7 @@ fn strange() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn topics_of_any_characters_are_kept_apart_and_found_again() {
+async fn topics_of_any_characters_stay_distinct_and_are_found() {
     let system = System::start().await;
     let names = strange();
     let sent: Vec<_> = names
@@ -97,7 +97,7 @@ async fn topics_of_any_characters_are_kept_apart_and_found_again() {
 }
 
 #[tokio::test]
-async fn topics_of_any_characters_come_from_a_publisher_too() {
+async fn topics_of_any_characters_can_be_sent_by_a_publisher() {
     let system = System::start().await;
     let names = strange();
     let lines: Vec<_> = names.iter().map(|name| event(name, "1").json()).collect();
@@ -147,7 +147,7 @@ async fn pages_of_topics_and_of_events_miss_nothing_and_repeat_nothing() {
             assert_eq!(page["total"], of);
             for item in page[list].as_array().unwrap() {
                 let name = (item["topic"].to_string(), item["event_id"].to_string());
-                assert!(seen.insert(name), "{item} came twice");
+                assert!(seen.insert(name), "{item} is listed twice");
             }
             match page["next_cursor"].as_str() {
                 Some(next) => cursor = Some(next.to_owned()),

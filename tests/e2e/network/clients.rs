@@ -1,14 +1,15 @@
-//! Clients that others' generators make of the document at `/openapi.json`: they are made, imported and used.
+//! Clients generated from the document at `/openapi.json` by third-party tools: they are generated, imported and
+//! used.
 //!
-//! `tests/run.sh` puts the generators into the environment of `E2E_PYTHON`, and sets `E2E_JAVA` to the program that one of
-//! them needs. Without them these tests say so and do nothing.
+//! `tests/run.sh` installs the generators in the environment of `E2E_PYTHON`, and sets `E2E_JAVA` to the program that
+//! one of them needs. Without these, the tests print that they are skipped.
 
 use e2e::{System, browser::needed};
 
 use crate::publish::senders::run;
 
 #[tokio::test]
-async fn a_client_of_openapi_python_client_reads_what_became_of_its_events() {
+async fn a_client_of_openapi_python_client_reads_the_outcomes_of_its_events() {
     let system = System::start().await;
     let arguments = [system.api().url(), "openapi-python-client"];
     if run("network/clients/generated.py", &arguments)
@@ -20,7 +21,7 @@ async fn a_client_of_openapi_python_client_reads_what_became_of_its_events() {
 }
 
 #[tokio::test]
-async fn a_client_of_openapi_generator_reads_what_became_of_its_events() {
+async fn a_client_of_openapi_generator_reads_the_outcomes_of_its_events() {
     let Some(java) = needed("E2E_JAVA", "Java") else {
         return;
     };

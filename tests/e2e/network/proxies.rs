@@ -1,5 +1,5 @@
-//! What a proxy does to the host that a browser asks for, and that the documented configurations of nginx and Caddy, with
-//! TLS and a login, pass on everything.
+//! What a proxy does to the `Host` of a browser's request; and that the documented configurations of nginx and Caddy,
+//! with TLS and a login, forward everything.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -24,9 +24,9 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Has the first rejected arrival sent again, as the page does that is shown at this address.
+/// Requeues the first rejected arrival, as the page at this address does.
 async fn requeue(api: &Api) -> Answer {
-    let event = event("orders", "mended").json();
+    let event = event("orders", "fixed").json();
     let headers = [JSON, ("origin", api.url())];
     api.post_with("/rejected/1/requeue", &headers, event).await
 }
@@ -35,7 +35,7 @@ fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// The block of this language in the document on deployment, with the address of this aggregator.
+/// The code block in this language in the deployment document, with this aggregator's address.
 fn documented(language: &str, aggregator: &Api) -> String {
     let file = workspace::root().join("compose/README.md");
     let document = fs::read_to_string(file).unwrap();
@@ -46,13 +46,13 @@ fn documented(language: &str, aggregator: &Api) -> String {
     replaced(block, "127.0.0.1:8080", &aggregator.address())
 }
 
-/// A text with a part replaced that must be in it.
+/// Replaces a part of a text, which must contain it.
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "no {from}: {text}");
     text.replace(from, to)
 }
 
-/// A site that asks for a login over TLS, and what its certificate is checked against.
+/// A site with TLS and a login, and the authority of its certificate.
 struct Site {
     port: u16,
     authority: PathBuf,
@@ -83,14 +83,14 @@ impl Site {
         (status.parse().unwrap(), body.to_owned())
     }
 
-    /// The same with the login.
+    /// The same, with the login.
     async fn known(&self, path: &str, arguments: &[&str]) -> (u16, String) {
         let arguments = [&["-u", LOGIN], arguments].concat();
         self.response(path, &arguments).await
     }
 
-    /// Everything that the service accepts passes the proxy, and nothing without the login.
-    async fn passes_everything_on(&self, system: &System) {
+    /// Everything that the service accepts passes the proxy, and nothing passes without the login.
+    async fn forwards_everything(&self, system: &System) {
         assert_eq!(self.response("/stats", &[]).await.0, 401);
         let json = ["-H", "content-type: application/json"];
 
@@ -121,7 +121,7 @@ impl Site {
         let tail = self.curl("/events/tail?topic=followed", &["-u", LOGIN]);
         let mut number = 0;
         eventually("an event passes the proxy at once", async || {
-            // Again and again: what was published before the tail is open is not in it.
+            // Repeatedly, because an event published before the tail is open is not in it.
             number += 1;
             let event = e2e::event::event("followed", &number.to_string());
             system.api().try_publish(&[event]).await?;
@@ -144,7 +144,7 @@ async fn behind_a_site() -> System {
 }
 
 #[tokio::test]
-async fn a_host_that_a_proxy_replaced_is_named_in_the_refusal_and_so_is_the_remedy() {
+async fn a_host_replaced_by_a_proxy_is_named_in_the_refusal_with_the_remedy() {
     let system = System::start().await;
     system.put("events.orders", "{").await;
     system.settled().await;
@@ -168,7 +168,7 @@ async fn a_host_that_a_proxy_replaced_is_named_in_the_refusal_and_so_is_the_reme
 }
 
 #[tokio::test]
-async fn the_documented_site_of_nginx_passes_everything_on() {
+async fn the_documented_site_of_nginx_forwards_everything() {
     let system = behind_a_site().await;
     let port = port::free();
     let files = tempfile::tempdir().unwrap();
@@ -195,11 +195,11 @@ async fn the_documented_site_of_nginx_passes_everything_on() {
         port,
         authority: path("cert.pem"),
     };
-    site.passes_everything_on(&system).await;
+    site.forwards_everything(&system).await;
 }
 
 #[tokio::test]
-async fn the_documented_site_of_caddy_passes_everything_on() {
+async fn the_documented_site_of_caddy_forwards_everything() {
     let (user, password) = LOGIN.split_once(':').unwrap();
     let Some(hash) = Caddy::hash(password) else {
         return;
@@ -216,5 +216,5 @@ async fn the_documented_site_of_caddy_passes_everything_on() {
         port,
         authority: caddy.authority(),
     };
-    site.passes_everything_on(&system).await;
+    site.forwards_everything(&system).await;
 }

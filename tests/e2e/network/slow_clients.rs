@@ -1,4 +1,4 @@
-//! Clients that send nothing, or not all: their connections end after the times that the service states.
+//! Clients that send nothing, or only a part: their connections are closed after the documented times.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// More than the longest of the stated times, 75 s for an idle connection.
+/// More than the longest of the documented times, 75 s for an idle connection.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// What the server answers before it closes the connection.
+/// The server's response before it closes the connection.
 async fn answer(mut connection: TcpStream) -> String {
     let mut answer = String::new();
     let read = timeout(DEADLINE, connection.read_to_string(&mut answer));
-    // A connection that is reset is closed as well.
+    // A reset connection counts as closed.
     let _ = read.await.expect("the connection is closed");
     answer
 }
@@ -28,7 +28,7 @@ async fn open(system: &System, sent: &str) -> TcpStream {
 }
 
 #[tokio::test]
-async fn clients_that_are_too_slow_are_closed_and_the_others_go_on() {
+async fn connections_of_clients_that_are_too_slow_are_closed_and_others_continue() {
     let system = System::start().await;
     let silent = open(&system, "").await;
     let half_a_head = open(&system, "GET /stats HTTP/1.1\r\nhost: e2").await;
@@ -47,8 +47,8 @@ async fn clients_that_are_too_slow_are_closed_and_the_others_go_on() {
     assert_eq!(system.settled().await.counts(), [10, 5, 5]);
 }
 
-/// A balancer answers 502 for a connection that it still has and the service has closed. Those in wide use give up idle
-/// connections after 60 s.
+/// A load balancer answers 502 for a connection that it still holds but the service has closed. Those in wide use
+/// close idle connections after 60 s.
 #[tokio::test]
 async fn an_idle_connection_outlives_60_seconds_and_a_slow_head_does_not() {
     let system = System::start().await;
@@ -64,7 +64,7 @@ async fn an_idle_connection_outlives_60_seconds_and_a_slow_head_does_not() {
         let mut answer = Vec::new();
         let dribble = async {
             loop {
-                // A byte a second would take an hour for the head.
+                // At a byte per second the head would take an hour.
                 if write.write_all(b"G").await.is_err() {
                     break;
                 }
@@ -84,7 +84,7 @@ async fn an_idle_connection_outlives_60_seconds_and_a_slow_head_does_not() {
         connection.write_all(request.as_bytes()).await.unwrap();
         read_until(connection, "\"next_cursor\":null}").await;
     }
-    // It is idle in the sense of bytes that arrive, but not of its request.
+    // Bytes do arrive, but no request is complete.
     system.api().publish(&events("orders", 0..1)).await;
     read_until(&mut tail, "\"orders\"").await;
     assert_eq!(

@@ -1,21 +1,21 @@
-//! The page without a mouse, for a screen reader, in dark and light, on a telephone and on a laptop.
+//! The page without a mouse, with a screen reader, in dark and light, on a phone and on a laptop.
 
 use e2e::{
     System,
-    browser::Look,
+    browser::Display,
     event::{array, event, events},
 };
 use fantoccini::key::Key;
 
 use super::Page;
 
-/// Far more than there is to be focused.
+/// Far more than the number of elements that can have the focus.
 const MOST_TABS: usize = 200;
 
 const FOCUSED: &str = "document.activeElement";
 
 impl Page {
-    /// Presses Tab until an element has the focus, which must show.
+    /// Presses Tab until an element has the focus, which must be visible.
     async fn tab_to(&self, selector: &str) {
         let is_there = format!("{FOCUSED}.matches('{selector}')");
         for _ in 0..MOST_TABS {
@@ -28,7 +28,7 @@ impl Page {
     }
 }
 
-/// A system in which each part of the page has something to show.
+/// A system in which each part of the page has content.
 async fn full() -> System {
     let system = System::start().await;
     for topic in [
@@ -51,7 +51,7 @@ async fn full() -> System {
 }
 
 #[tokio::test]
-async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
+async fn everything_can_be_done_by_keyboard_and_the_focus_is_always_visible() {
     let system = full().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -65,7 +65,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
         .until("document.querySelectorAll('#conflict-rows li').length === 1")
         .await;
 
-    // The first thing leads past everything else.
+    // The first element skips to the content.
     browser.press(&[Key::Tab]).await;
     assert_eq!(browser.value(&format!("{FOCUSED}.className")).await, "skip");
     browser.press(&[Key::Enter]).await;
@@ -75,7 +75,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
         .until("document.querySelectorAll('#event-rows li').length > 3")
         .await;
 
-    // From the first to the last: each shows that it has the focus, and has a name.
+    // From the first to the last element: each shows that it has the focus, and has a name.
     let mut walked = 0;
     loop {
         browser.press(&[Key::Tab]).await;
@@ -105,7 +105,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
     }
     assert!(walked >= 20, "only {walked} can be focused");
 
-    // Sorting, finding, choosing a topic.
+    // Sorting, searching, choosing a topic.
     page.tab_to("th[data-sort=topic] button").await;
     browser.press(&[Key::Enter]).await;
     browser
@@ -119,7 +119,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
     browser.press(&[Key::Enter]).await;
     page.lists("#event-rows .topic", &["payments"; 5]).await;
 
-    // Pausing, unfolding.
+    // Pausing, expanding.
     page.tab_to("#pause").await;
     browser.press(&[Key::Space]).await;
     browser
@@ -129,7 +129,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
     browser.press(&[Key::Enter]).await;
     browser.shows("#event-rows pre", "\"n\": 1").await;
 
-    // Sending again, and looking at a conflict.
+    // Requeueing, and inspecting a conflict.
     page.tab_to("#rejected-rows li:nth-child(2) summary").await;
     browser.press(&[Key::Enter]).await;
     page.tab_to("#rejected-rows li:nth-child(2) button").await;
@@ -145,7 +145,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_always_shows() {
 }
 
 #[tokio::test]
-async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
+async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
     let mut system = full().await;
     let Some(page) = Page::open(system.api(), "?topic=orders").await else {
         return;
@@ -158,11 +158,11 @@ async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
             ))
             .await;
     }
-    let looks = [
-        ("wide", Look::WIDE),
-        ("wide-dark", Look::WIDE.dark()),
-        ("narrow", Look::NARROW),
-        ("narrow-dark", Look::NARROW.dark()),
+    let displays = [
+        ("wide", Display::WIDE),
+        ("wide-dark", Display::WIDE.dark()),
+        ("narrow", Display::NARROW),
+        ("narrow-dark", Display::NARROW.dark()),
     ];
     for state in ["folded", "unfolded", "in-trouble"] {
         match state {
@@ -183,21 +183,25 @@ async fn a_checker_of_accessibility_finds_nothing_and_nothing_is_too_wide() {
             }
             _ => {}
         }
-        for (name, look) in looks {
-            browser.look(look).await;
+        for (name, display) in displays {
+            browser.set_display(display).await;
             let is_so = format!(
                 "innerWidth === {} && matchMedia('(prefers-color-scheme: dark)').matches === {}",
-                look.width, look.is_dark
+                display.width, display.is_dark
             );
             browser.until(&is_so).await;
             browser.screenshot_of_page(&format!("{state}-{name}")).await;
             assert!(!browser.is_too_wide().await, "{state}, {name}");
             if let Some(violations) = browser.violations().await {
-                let told: Vec<_> = violations
+                let descriptions: Vec<_> = violations
                     .iter()
                     .map(|found| format!("{found:#?}"))
                     .collect();
-                assert!(told.is_empty(), "{state}, {name}: {}", told.join("\n"));
+                assert!(
+                    descriptions.is_empty(),
+                    "{state}, {name}: {}",
+                    descriptions.join("\n")
+                );
             }
         }
     }

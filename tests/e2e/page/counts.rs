@@ -7,7 +7,7 @@ use super::{Page, counted};
 const TOPICS: &str = "#topic-rows th a";
 
 #[tokio::test]
-async fn counters_move_while_events_come_in_and_their_sum_always_holds() {
+async fn counters_increase_while_events_arrive_and_their_sum_always_holds() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -38,7 +38,7 @@ async fn counters_move_while_events_come_in_and_their_sum_always_holds() {
     page.browser.shows("#sum", "The sum is exact").await;
     page.browser.shows("#state", "All is well.").await;
 
-    // Lines through many seconds, and what they show in words.
+    // The chart over several seconds, and its description in words.
     let drawn = "[...document.querySelectorAll('#chart-events path')]\
         .filter(path => path.getAttribute('d').split('L').length > 10).length === 3";
     page.browser.until(drawn).await;
@@ -64,7 +64,7 @@ async fn counters_move_while_events_come_in_and_their_sum_always_holds() {
 #[tokio::test]
 async fn topics_are_sorted_by_each_column_and_found_by_name() {
     let system = System::start().await;
-    // Topic, events, duplicates: each column has an order of its own.
+    // Topic, events, duplicates: each column has its own order.
     for (topic, unique, duplicates) in [("beta", 1, 4), ("alpha", 5, 5), ("gamma", 3, 1)] {
         system.api().store(&events(topic, 0..unique)).await;
         for _ in 0..duplicates {
@@ -113,7 +113,7 @@ async fn topics_are_sorted_by_each_column_and_found_by_name() {
     page.lists(TOPICS, &["gamma"]).await;
     page.browser.shows("#topics-note", "1 of 3 topics").await;
     page.browser.screenshot_of_page("topic-found").await;
-    // The address says the same to somebody else.
+    // The address shows the same to others.
     assert!(page.browser.address().await.contains("find=MM"));
     page.browser.reload().await;
     page.lists(TOPICS, &["gamma"]).await;

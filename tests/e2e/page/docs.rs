@@ -1,11 +1,11 @@
-//! The reader of the API's document.
+//! The API documentation page.
 
 use e2e::System;
 
 use super::Page;
 
 #[tokio::test]
-async fn the_api_can_be_read_and_tried_out_without_anything_from_elsewhere() {
+async fn the_api_can_be_read_and_tried_out_without_requests_to_other_hosts() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -15,7 +15,7 @@ async fn the_api_can_be_read_and_tried_out_without_anything_from_elsewhere() {
         .until("document.querySelectorAll('.opblock').length > 10")
         .await;
     page.browser.screenshot("docs").await;
-    // One of them, asked from the page itself.
+    // One of the operations, tried out from the page itself.
     page.browser
         .click(".opblock-get [data-path='/stats']")
         .await;

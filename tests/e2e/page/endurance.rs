@@ -1,4 +1,4 @@
-//! What the page bears: payloads that are small and deep, rows that go while somebody works on them, and nobody looking.
+//! The limits of the page: small and deeply nested payloads, rows that are evicted while in use, and hidden tabs.
 
 use e2e::{
     System,
@@ -8,12 +8,12 @@ use e2e::{
 use super::Page;
 
 #[tokio::test]
-async fn a_payload_as_deep_as_any_may_be_is_shown_and_the_page_goes_on() {
+async fn a_payload_of_the_greatest_depth_is_shown_and_the_page_continues() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };
-    // With the payload itself 128 levels.
+    // Including the payload itself, 128 levels.
     let depth = 127;
     let payload = format!(r#"{{"a":{}1.50{}}}"#, "[".repeat(depth), "]".repeat(depth));
     let deep = event("orders", "deep").with_payload(&payload);
@@ -29,7 +29,7 @@ async fn a_payload_as_deep_as_any_may_be_is_shown_and_the_page_goes_on() {
 }
 
 #[tokio::test]
-async fn what_somebody_mends_stays_while_others_are_rejected() {
+async fn an_edited_body_stays_while_others_are_rejected() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -56,7 +56,7 @@ async fn what_somebody_mends_stays_while_others_are_rejected() {
 }
 
 #[tokio::test]
-async fn a_tab_that_nobody_sees_holds_no_connection_and_catches_up() {
+async fn a_hidden_tab_holds_no_connection_and_catches_up() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;

@@ -1,4 +1,4 @@
-//! The newest events, as they come.
+//! The newest events, as they arrive.
 
 use e2e::{
     System,
@@ -10,7 +10,7 @@ use super::Page;
 const NEWEST: &str = "#event-rows li:first-child";
 
 #[tokio::test]
-async fn events_show_as_they_are_stored_and_wait_while_somebody_pauses() {
+async fn events_appear_as_they_are_stored_and_wait_during_a_pause() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -46,7 +46,7 @@ async fn events_show_as_they_are_stored_and_wait_while_somebody_pauses() {
 }
 
 #[tokio::test]
-async fn more_than_can_be_read_are_passed_over_and_a_pause_keeps_what_is_read() {
+async fn events_too_fast_to_read_are_skipped_and_a_pause_keeps_those_shown() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -58,7 +58,7 @@ async fn more_than_can_be_read_are_passed_over_and_a_pause_keeps_what_is_read() 
     page.browser.shows("#events-note", "Paused; 500 new.").await;
     page.browser.click("#pause").await;
     page.browser.shows(NEWEST, "id-499").await;
-    // The one that is open stays below the 50 newest.
+    // The expanded one stays below the 50 newest.
     page.browser
         .until("document.querySelectorAll('#event-rows li').length === 51")
         .await;
@@ -69,7 +69,7 @@ async fn more_than_can_be_read_are_passed_over_and_a_pause_keeps_what_is_read() 
 }
 
 #[tokio::test]
-async fn a_payload_unfolds_as_it_was_sent() {
+async fn a_payload_expands_as_it_was_sent() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -101,7 +101,7 @@ async fn a_payload_unfolds_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn a_link_with_a_filter_shows_the_same_to_others_and_back_undoes_a_step() {
+async fn a_link_with_a_filter_shows_others_the_same_and_back_undoes_a_step() {
     let system = System::start().await;
     for topic in ["orders", "payments", "a&b=c +%"] {
         system.api().store(&events(topic, 0..1)).await;
@@ -115,7 +115,7 @@ async fn a_link_with_a_filter_shows_the_same_to_others_and_back_undoes_a_step() 
     page.lists("#topic-rows th a", &["a&b=c +%", "orders", "payments"])
         .await;
     page.browser.screenshot_of_page("shared-link").await;
-    // What comes is of these topics too.
+    // New events are of these topics too.
     system.api().store(&events("payments", 1..2)).await;
     system.api().store(&events("orders", 1..2)).await;
     page.lists(shown, &["orders", "a&b=c +%", "orders"]).await;

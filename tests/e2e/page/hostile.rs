@@ -1,8 +1,8 @@
-//! Events that would take the page over if their text were anything but text.
+//! Events that would run code in the page if their text were treated as anything but text.
 
 use e2e::{
     System,
-    browser::Look,
+    browser::Display,
     event::{Event, event},
     wait::{eventually, holds},
 };
@@ -27,7 +27,7 @@ fn hostile(text: &str) -> Event {
 }
 
 #[tokio::test]
-async fn hostile_events_are_nothing_but_text() {
+async fn hostile_events_are_shown_only_as_text() {
     let system = System::start().await;
     let (topic, payload) = ("x".repeat(255), "y".repeat(200_000));
     let long = event(&topic, &topic).with_source(&topic);
@@ -43,7 +43,7 @@ async fn hostile_events_are_nothing_but_text() {
     };
     let before = (count(elements).await, count(scripts).await);
     for text in HOSTILE {
-        // As an event, as a conflict with itself, and as something rejected.
+        // As an event, as a conflict with itself, and as a rejected arrival.
         let stored = system.api().store(&[hostile(text)]).await;
         assert_eq!(stored.status, 200, "{}", stored.text());
         system
@@ -68,7 +68,7 @@ async fn hostile_events_are_nothing_but_text() {
     page.browser
         .until("document.querySelectorAll('#conflict-rows li').length === 7")
         .await;
-    // All of it unfolds.
+    // All of it expands.
     page.browser
         .run(
             "document.querySelectorAll('li > details').forEach(one => { one.open = true })",
@@ -82,7 +82,7 @@ async fn hostile_events_are_nothing_but_text() {
         .until("document.querySelectorAll('#conflict-rows .sides > div').length === 14")
         .await;
 
-    // It is there to the letter, newest first, each text in a direction of its own.
+    // It is shown verbatim, newest first, each text with its own direction.
     let mut texts: Vec<_> = HOSTILE
         .iter()
         .rev()
@@ -108,7 +108,7 @@ async fn hostile_events_are_nothing_but_text() {
     let topics = page.texts("#topic-rows th bdi").await;
     assert!(texts.iter().all(|text| topics.contains(text)), "{topics:?}");
 
-    // And it is nothing else.
+    // And as nothing else.
     assert_eq!((count(elements).await, count(scripts).await), before);
     assert_eq!(page.browser.value("window.taken === undefined").await, true);
     assert_eq!(
@@ -119,7 +119,7 @@ async fn hostile_events_are_nothing_but_text() {
     assert_eq!(page.browser.value(links).await, true);
     page.browser.screenshot_of_page("hostile").await;
     assert!(!page.browser.is_too_wide().await, "at 1,440 px");
-    page.browser.look(Look::NARROW).await;
+    page.browser.set_display(Display::NARROW).await;
     page.browser.until("innerWidth === 360").await;
     page.browser.screenshot_of_page("hostile-narrow").await;
     assert!(!page.browser.is_too_wide().await, "at 360 px");
@@ -128,7 +128,8 @@ async fn hostile_events_are_nothing_but_text() {
     refuses_scripts(&page).await;
 }
 
-/// Were one of them ever put into the page as more than text, the page's policy would not let it run.
+/// Even if one of them were inserted into the page as more than text, the page's content security policy would block
+/// it.
 async fn refuses_scripts(page: &Page) {
     for put in [
         "const one = document.createElement('script'); one.textContent = 'window.taken = 6'; document.body.append(one)",

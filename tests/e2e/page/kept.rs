@@ -1,4 +1,4 @@
-//! What was rejected, and conflicts.
+//! Rejected arrivals and conflicts.
 
 use e2e::{
     System,
@@ -8,9 +8,9 @@ use e2e::{
 use super::Page;
 
 #[tokio::test]
-async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
+async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed() {
     let system = System::start().await;
-    // Of another topic than its subject's; as it is, it is a valid event.
+    // The topic does not match the subject; the event itself is valid.
     system
         .put("events.payments", &array(&[event("orders", "astray")]))
         .await;
@@ -18,19 +18,19 @@ async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };
-    let [broken, astray] = [1, 2].map(|place| format!("#rejected-rows li:nth-child({place})"));
+    let [broken, astray] = [1, 2].map(|index| format!("#rejected-rows li:nth-child({index})"));
     page.browser.shows("#rejected-note", "2 in all").await;
     page.browser.shows(&astray, "events.payments").await;
     page.browser.click(&format!("{broken} summary")).await;
     page.browser.shows(&broken, "is required").await;
     page.browser.screenshot_of_page("rejected").await;
 
-    // Unchanged it is as wrong as it was.
+    // Unchanged it is rejected again.
     page.browser.click(&format!("{broken} button")).await;
     page.browser.shows(&broken, "Not sent: ").await;
-    let mended = event("orders", "mended").json();
+    let fixed = event("orders", "fixed").json();
     page.browser
-        .fill(&format!("{broken} textarea"), &mended)
+        .fill(&format!("{broken} textarea"), &fixed)
         .await;
     page.browser.click(&format!("{broken} button")).await;
     page.browser.shows(&broken, "Sent with your changes.").await;
@@ -47,14 +47,14 @@ async fn what_was_rejected_says_why_and_is_sent_again_as_it_is_or_mended() {
     let books = system.settled().await;
     assert_eq!((books.counts(), books.stats.rejected), ([4, 2, 0], 2));
     page.counts("unique", 2).await;
-    page.browser.shows("#event-rows", "mended").await;
+    page.browser.shows("#event-rows", "fixed").await;
     page.browser.shows("#event-rows", "astray").await;
-    // The browser logs the one answer that was an error.
+    // The browser logs the one response that was an error.
     page.ends_well_but(&["status of 422"]).await;
 }
 
 #[tokio::test]
-async fn both_sides_of_a_conflict_stand_beside_each_other_and_what_differs_is_marked() {
+async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() {
     let system = System::start().await;
     let first = event("orders", "1").with_payload(r#"{"tea":1,"amount":1.50,"paid":true}"#);
     let second = first
@@ -91,7 +91,7 @@ async fn both_sides_of_a_conflict_stand_beside_each_other_and_what_differs_is_ma
         whole.contains("\"tea\": 1,") && whole.contains("\"paid\": true"),
         "{whole}"
     );
-    // They stand beside each other, not one below the other.
+    // They are side by side, not one below the other.
     let tops = "new Set([...document.querySelectorAll('#conflict-rows .sides > div')]\
         .map(side => Math.round(side.getBoundingClientRect().top))).size";
     assert_eq!(page.browser.value(tops).await, 1);

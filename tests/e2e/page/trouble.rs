@@ -1,4 +1,4 @@
-//! What is wrong is said at the top in words, and is gone by itself.
+//! Warnings: shown at the top in words, and removed when the condition ends.
 
 use std::time::Duration;
 
@@ -8,20 +8,20 @@ use e2e::{
     broker::Broker,
     disk::Disk,
     event::{array, event, events},
-    proxy::{Proxy, Weather},
+    proxy::{Conditions, Proxy},
     wait::{eventually, holds},
 };
 
 use super::Page;
 
-/// So soon somebody who looks at the page knows.
+/// The time within which the page must show a warning.
 const SOON: Duration = Duration::from_secs(5);
 
-/// The watchdog looks after 30 s; nobody can know before.
+/// The watchdog checks after 30 s; a stall is not detected before.
 const STALL: Duration = Duration::from_mins(2);
 
 impl Page {
-    /// Waits until it warns of this and of nothing else, in the words for people and in the state.
+    /// Waits until this is the only warning, in words and in the state.
     async fn warns(&self, deadline: Duration, title: &str) {
         let warned = format!(
             "document.querySelectorAll('#warnings p').length === 1 \
@@ -33,7 +33,7 @@ impl Page {
         assert!(text.len() > title.len() + 20, "only {text}");
     }
 
-    /// Waits until it warns of nothing.
+    /// Waits until there is no warning.
     async fn is_well(&self, deadline: Duration) {
         self.browser
             .until_within(
@@ -46,7 +46,7 @@ impl Page {
 }
 
 #[tokio::test]
-async fn a_lost_broker_is_said_within_seconds_and_no_longer_when_it_is_back() {
+async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
     let mut system = System::start().await;
     system.api().store(&events("orders", 0..3)).await;
     let Some(page) = Page::open(system.api(), "").await else {
@@ -56,7 +56,7 @@ async fn a_lost_broker_is_said_within_seconds_and_no_longer_when_it_is_back() {
     system.broker.stop().await;
     page.warns(SOON, "Broker lost.").await;
     page.browser.screenshot("broker-lost").await;
-    // What is stored can be seen all the same.
+    // Stored events remain visible.
     page.counts("unique", 3).await;
     page.browser.shows("#count-pending", "–").await;
     system.broker.start_again().await;
@@ -68,7 +68,7 @@ async fn a_lost_broker_is_said_within_seconds_and_no_longer_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
+async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
     let mut system = System::start().await;
     system.api().store(&events("orders", 0..3)).await;
     let Some(page) = Page::open(system.api(), "").await else {
@@ -80,7 +80,7 @@ async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
         .await;
     page.browser.screenshot("aggregator-gone").await;
     system.aggregator.start_again().await;
-    // The browser itself tries again, in seconds.
+    // The browser itself retries after some seconds.
     page.is_well(Duration::from_secs(20)).await;
     system.api().publish(&events("orders", 3..4)).await;
     page.counts("unique", 4).await;
@@ -91,7 +91,7 @@ async fn an_aggregator_that_is_gone_is_said_and_its_return_too() {
 }
 
 #[tokio::test]
-async fn a_stall_is_said_and_no_longer_when_messages_come_through() {
+async fn a_stall_is_shown_until_messages_are_applied_again() {
     let broker = Broker::start().await;
     let port = broker.url().rsplit(':').next().unwrap().parse().unwrap();
     let proxy = Proxy::start(port).await;
@@ -101,23 +101,23 @@ async fn a_stall_is_said_and_no_longer_when_messages_come_through() {
     let Some(page) = Page::open(aggregator.api(), "").await else {
         return;
     };
-    proxy.set(Weather::DropDeliveries);
+    proxy.set(Conditions::DropDeliveries);
     aggregator.api().publish(&events("orders", 0..3)).await;
     page.warns(STALL, "Stalled.").await;
     page.counts("pending", 1).await;
     page.browser.screenshot("stalled").await;
-    proxy.set(Weather::Fair);
+    proxy.set(Conditions::Fair);
     page.is_well(STALL).await;
     page.counts("unique", 3).await;
     page.ends_well().await;
 }
 
 #[tokio::test]
-async fn a_full_disk_is_said_within_seconds_and_no_longer_when_there_is_room() {
+async fn a_full_disk_is_shown_within_seconds_until_there_is_space() {
     let disk = match Disk::new(16) {
         Ok(disk) => disk,
         Err(reason) => {
-            eprintln!("left out: no disk of its own can be had: {reason}");
+            eprintln!("skipped: no small disk can be mounted: {reason}");
             return;
         }
     };
@@ -130,7 +130,7 @@ async fn a_full_disk_is_said_within_seconds_and_no_longer_when_there_is_room() {
         return;
     };
     let filler = disk.fill();
-    // Until one does not fit: what the store's files have room for is written all the same.
+    // Until one does not fit: writes that fit into the store's existing files still succeed.
     let mut number = 0;
     eventually("the store is full", async || {
         number += 1;
@@ -149,7 +149,7 @@ async fn a_full_disk_is_said_within_seconds_and_no_longer_when_there_is_room() {
 }
 
 #[tokio::test]
-async fn missing_messages_are_said_until_somebody_takes_note_of_them() {
+async fn missing_messages_are_shown_until_they_are_acknowledged() {
     let mut system = System::start().await;
     system.api().store(&events("orders", 0..1)).await;
     system.aggregator.stop().await;

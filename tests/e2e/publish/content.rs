@@ -1,4 +1,4 @@
-//! What is accepted as an event, and which arrivals say the same.
+//! What is accepted as an event, and which arrivals have equal content.
 
 use e2e::{
     System,
@@ -7,7 +7,7 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// Timestamps that the grammar of RFC 3339 does not have.
+/// Timestamps that do not follow the grammar of RFC 3339.
 const WRONG_TIMES: [&str; 7] = [
     "2026-01-31x12:00:00Z",
     "2026-01-31 12:00:00Z",
@@ -21,8 +21,8 @@ const WRONG_TIMES: [&str; 7] = [
 fn codes(answer: &Answer) -> Vec<(String, String)> {
     assert_eq!(answer.status, 422, "{}", answer.text());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let told = answer.json();
-    let errors = told["errors"].as_array().expect("errors are listed");
+    let problem = answer.json();
+    let errors = problem["errors"].as_array().expect("errors are listed");
     let errors = errors.iter();
     errors
         .map(|error| (text(&error["field"]), text(&error["code"])))
@@ -33,7 +33,7 @@ fn one(field: &str, code: &str) -> Vec<(String, String)> {
     vec![(field.to_owned(), code.to_owned())]
 }
 
-/// An event in the structured mode: these members, and those that it must have.
+/// A `CloudEvent` in structured mode: these members, and the required ones.
 async fn structured(api: &Api, id: &str, members: &str) -> Answer {
     let headers = [("content-type", "application/cloudevents+json")];
     let body =
@@ -42,7 +42,7 @@ async fn structured(api: &Api, id: &str, members: &str) -> Answer {
         .await
 }
 
-/// One in the binary mode, with these headers and those that it must have.
+/// A `CloudEvent` in binary mode, with these headers and the required ones.
 async fn binary(api: &Api, id: &str, more: &[(&str, &str)], body: &str) -> Answer {
     let core = [
         ("ce-specversion", "1.0"),
@@ -56,7 +56,7 @@ async fn binary(api: &Api, id: &str, more: &[(&str, &str)], body: &str) -> Answe
 }
 
 #[tokio::test]
-async fn a_time_that_rfc_3339_does_not_have_is_refused_wherever_one_is_taken() {
+async fn a_time_that_is_not_rfc_3339_is_refused_everywhere() {
     let system = System::start().await;
     let api = system.api();
     for wrong in WRONG_TIMES {
@@ -95,7 +95,7 @@ async fn a_time_that_rfc_3339_does_not_have_is_refused_wherever_one_is_taken() {
 }
 
 #[tokio::test]
-async fn a_timestamp_in_other_words_is_a_duplicate_and_the_first_text_stays() {
+async fn a_timestamp_written_differently_is_a_duplicate_and_the_first_text_stays() {
     let system = System::start().await;
     let api = system.api();
     let first = event("t", "1").with_timestamp("2026-01-31T12:00:42.58Z");
@@ -144,7 +144,7 @@ async fn a_payload_of_128_levels_is_stored_and_a_deeper_one_is_refused() {
         ] {
             assert_eq!(codes(&answer), one("payload", "too_deep"));
         }
-        // Data is a level of its payload.
+        // Data is one level of its payload.
         let data = nested(levels - 1);
         let answer = structured(api, "2", &format!(",\"data\":{data}")).await;
         assert_eq!(codes(&answer), one("data", "too_deep"));
@@ -175,7 +175,7 @@ async fn a_payload_of_128_levels_is_stored_and_a_deeper_one_is_refused() {
 }
 
 #[tokio::test]
-async fn half_a_surrogate_pair_hides_no_member_from_filters() {
+async fn an_unpaired_surrogate_hides_no_member_from_filters() {
     let system = System::start().await;
     let api = system.api();
     let payloads = [
@@ -191,7 +191,7 @@ async fn half_a_surrogate_pair_hides_no_member_from_filters() {
     api.store(&events).await;
     let query = [("payload.user.name", "ann"), ("order", "asc")];
     let found = api.ask("/events", &query).await;
-    // Serde's values have no room for half a pair.
+    // Serde's values cannot represent an unpaired surrogate.
     let is_found = |id: &&str| found.text().contains(&format!(r#""event_id":"{id}""#));
     let found: Vec<_> = ["0", "1", "2", "3"].into_iter().filter(is_found).collect();
     assert_eq!(found, ["0", "1", "2"]);
@@ -292,7 +292,7 @@ async fn a_cloudevent_is_the_same_in_structured_binary_and_batched_mode() {
         let path = "/cloudevents?wait=stored&wait_ms=30000";
         let answer = api.post_with(path, &batched, batch).await;
         assert_eq!(outcome(&answer).as_deref(), Some("duplicate"), "{members}");
-        // In the other order.
+        // In the opposite order.
         let id = format!("{index}-again");
         binary(api, &id, headers, body).await;
         let answer = structured(api, &id, members).await;
@@ -300,7 +300,7 @@ async fn a_cloudevent_is_the_same_in_structured_binary_and_batched_mode() {
     }
     assert_eq!(system.settled().await.stats.conflicts, 0);
 
-    // What differs is a conflict still.
+    // Different content is still a conflict.
     structured(api, "d", r#","x":5,"data":[1.0]"#).await;
     for (headers, body) in [
         (&[JSON, ("ce-x", "5.0")], "[1.0]"),

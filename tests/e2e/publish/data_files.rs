@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use e2e::{System, workspace};
 use serde::Deserialize;
 
-/// What a file's events must come to.
+/// The expected counts of a file's events.
 #[derive(Deserialize)]
 struct Expected {
     received: u64,
@@ -15,10 +15,10 @@ struct Expected {
 }
 
 #[tokio::test]
-async fn each_data_file_is_counted_exactly_and_sent_again_adds_nothing() {
+async fn each_data_file_is_counted_exactly_and_adds_nothing_when_sent_again() {
     let directory = workspace::root().join("../shared/data");
     let Ok(expected) = std::fs::read(directory.join("expect.json")) else {
-        println!("there are no data files beside the workspace; nothing is tested here");
+        println!("skipped: there are no data files next to the workspace");
         return;
     };
     let expected: BTreeMap<String, Expected> = serde_json::from_slice(&expected).unwrap();

@@ -1,5 +1,5 @@
-//! What is accepted comes back as it was sent: the payload byte for byte, the timestamp as text. On lines CR and LF between
-//! tokens become spaces.
+//! Accepted events are returned as they were sent: the payload byte for byte, the timestamp as text. In line-framed
+//! output CR and LF between tokens become spaces.
 
 use e2e::{
     System,
@@ -41,7 +41,7 @@ const TIMESTAMPS: [&str; 8] = [
 ];
 
 #[derive(Deserialize)]
-struct Page<'a> {
+struct StoredPage<'a> {
     #[serde(borrow)]
     events: Vec<Stored<'a>>,
 }
@@ -56,9 +56,9 @@ struct Stored<'a> {
     payload: &'a RawValue,
 }
 
-/// What an answer tells of each event, oldest first.
-fn told(answer: &Answer) -> Vec<Event> {
-    let page: Page<'_> = serde_json::from_str(answer.text()).unwrap();
+/// The events of a response, oldest first.
+fn stored_events(answer: &Answer) -> Vec<Event> {
+    let page: StoredPage<'_> = serde_json::from_str(answer.text()).unwrap();
     let events = page.events.into_iter().rev();
     events
         .map(|stored| Event {
@@ -85,17 +85,20 @@ fn delicate() -> Vec<Event> {
 }
 
 #[tokio::test]
-async fn payload_bytes_and_timestamp_text_come_back_as_they_were_sent_over_http() {
+async fn payload_bytes_and_timestamp_text_are_returned_as_sent_over_http() {
     let system = System::start().await;
     let sent = delicate();
-    // Spread over the text of the request as a person would, which is not the payload's.
+    // White space between the events of the request, which is not part of any payload.
     let body = array(&sent).replace("},{\"topic\"", "}\n ,\n\t{\"topic\"");
     let answer = system.api().post(body).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     system.settled().await;
-    assert_eq!(told(&system.api().events_of("delicate").await), sent);
+    assert_eq!(
+        stored_events(&system.api().events_of("delicate").await),
+        sent
+    );
 
-    // And once more, one by one: the same bytes are no conflict.
+    // And once more, one by one: the same bytes are not a conflict.
     for event in &sent {
         system.api().publish(std::slice::from_ref(event)).await;
     }
@@ -106,7 +109,7 @@ async fn payload_bytes_and_timestamp_text_come_back_as_they_were_sent_over_http(
 }
 
 #[tokio::test]
-async fn payload_bytes_and_timestamp_text_come_back_as_they_were_sent_from_a_file() {
+async fn payload_bytes_and_timestamp_text_are_returned_as_sent_from_a_file() {
     let system = System::start().await;
     let sent = delicate();
     let directory = tempfile::tempdir().unwrap();
@@ -118,13 +121,13 @@ async fn payload_bytes_and_timestamp_text_come_back_as_they_were_sent_from_a_fil
         .publish(&["send", file, "--verify", url, "--expect-unique", &count])
         .await;
     run.succeeded();
-    let mut told = told(&system.api().events_of("delicate").await);
-    told.sort_by(|a, b| a.event_id.cmp(&b.event_id));
-    assert_eq!(told, sent);
+    let mut returned = stored_events(&system.api().events_of("delicate").await);
+    returned.sort_by(|a, b| a.event_id.cmp(&b.event_id));
+    assert_eq!(returned, sent);
 }
 
 #[tokio::test]
-async fn names_of_any_characters_come_back_as_they_were_sent() {
+async fn names_of_any_characters_are_returned_as_sent() {
     let system = System::start().await;
     let names = [
         " ",
@@ -149,13 +152,13 @@ async fn names_of_any_characters_come_back_as_they_were_sent() {
     sent.push(longest);
     system.api().publish(&sent).await;
     system.settled().await;
-    assert_eq!(told(&system.api().events_of("names").await), sent);
+    assert_eq!(stored_events(&system.api().events_of("names").await), sent);
     system.api().publish(&sent).await;
     assert_eq!(system.settled().await.counts(), [22, 11, 11]);
 }
 
 #[tokio::test]
-async fn the_time_of_processing_never_decreases_with_the_order_of_storing() {
+async fn processed_at_never_decreases_in_the_order_of_storage() {
     let system = System::start().await;
     for number in 0..20 {
         system

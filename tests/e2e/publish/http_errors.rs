@@ -1,4 +1,4 @@
-//! What the API refuses, and how it says so. A refused request publishes nothing.
+//! What the API refuses, and with what problem document. A refused request publishes nothing.
 
 use e2e::{
     System,
@@ -39,7 +39,7 @@ fn error(index: u64, field: &str, code: &str) -> (Option<u64>, Option<String>, S
 }
 
 #[tokio::test]
-async fn what_is_not_json_is_400_with_the_line_and_column() {
+async fn invalid_json_is_400_with_the_line_and_column() {
     let system = System::start().await;
     let good = event("orders", "1").json();
     for (body, line, column) in [
@@ -62,7 +62,7 @@ async fn what_is_not_json_is_400_with_the_line_and_column() {
 }
 
 #[tokio::test]
-async fn unknown_paths_are_404_and_unknown_methods_405_with_those_that_are_allowed() {
+async fn unknown_paths_are_404_and_unknown_methods_405_with_the_allowed_ones() {
     let system = System::start().await;
     for (method, path) in [
         ("GET", "/nothing"),
@@ -85,7 +85,7 @@ async fn unknown_paths_are_404_and_unknown_methods_405_with_those_that_are_allow
 }
 
 #[tokio::test]
-async fn what_is_not_json_by_its_content_type_is_415() {
+async fn a_content_type_that_is_not_json_is_415() {
     let system = System::start().await;
     let body = array(&events("orders", 0..1));
     for content_type in [
@@ -110,7 +110,7 @@ async fn what_is_not_json_by_its_content_type_is_415() {
 }
 
 #[tokio::test]
-async fn an_event_that_is_not_valid_refuses_the_whole_request_and_each_error_is_named() {
+async fn an_invalid_event_refuses_the_whole_request_and_each_error_is_named() {
     let system = System::start().await;
     let body = format!(
         r#"[{},
@@ -140,7 +140,7 @@ async fn an_event_that_is_not_valid_refuses_the_whole_request_and_each_error_is_
 }
 
 #[tokio::test]
-async fn of_very_many_errors_the_first_hundred_are_told() {
+async fn of_many_errors_the_first_hundred_are_listed() {
     let system = System::start().await;
     let body = format!("[{}]", vec!["17"; 250].join(","));
     let answer = system.api().post(body).await;
@@ -171,7 +171,7 @@ async fn a_body_of_another_shape_is_422() {
 }
 
 #[tokio::test]
-async fn an_event_an_array_and_an_object_with_events_are_taken() {
+async fn an_event_an_array_and_an_object_with_events_are_accepted() {
     let system = System::start().await;
     let [one, two, three] = ["1", "2", "3"].map(|id| event("orders", id).json());
     for (body, count) in [
@@ -192,7 +192,7 @@ async fn an_event_an_array_and_an_object_with_events_are_taken() {
 }
 
 #[tokio::test]
-async fn a_query_that_is_not_valid_is_422_and_names_its_parameter() {
+async fn an_invalid_query_is_422_and_names_its_parameter() {
     let system = System::start().await;
     for (path, field, code) in [
         ("/events?limit=0", "limit", "out_of_range"),

@@ -16,7 +16,7 @@ use tokio::{
 const MEBIBYTE: usize = 1024 * 1024;
 
 #[tokio::test]
-async fn ten_thousand_events_are_taken_and_one_more_is_not() {
+async fn ten_thousand_events_are_accepted_and_one_more_is_not() {
     let system = System::start().await;
     let mut all = events("orders", 0..10_001);
     let answer = system.api().post(array(&all)).await;
@@ -30,7 +30,7 @@ async fn ten_thousand_events_are_taken_and_one_more_is_not() {
 }
 
 #[tokio::test]
-async fn an_event_of_512_kib_is_taken_and_one_byte_more_is_not() {
+async fn an_event_of_512_kib_is_accepted_and_one_byte_more_is_not() {
     let system = System::start().await;
     let most = event("orders", "most").with_size(MEBIBYTE / 2);
     let more = event("orders", "more").with_size(MEBIBYTE / 2 + 1);
@@ -46,11 +46,11 @@ async fn an_event_of_512_kib_is_taken_and_one_byte_more_is_not() {
     let stored = system
         .store()
         .query("SELECT payload FROM events", |row| row.get::<_, String>(0));
-    assert!(stored == [most.payload], "the payload comes back");
+    assert!(stored == [most.payload], "the payload is returned");
 }
 
 #[tokio::test]
-async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
+async fn a_body_of_16_mib_is_accepted_and_one_byte_more_is_413() {
     let system = System::start().await;
     let large: Vec<_> = (0..31)
         .map(|n| event("orders", &n.to_string()).with_size(MEBIBYTE / 2))
@@ -61,7 +61,7 @@ async fn a_body_of_16_mib_is_taken_and_one_byte_more_is_413() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(system.settled().await.counts(), [31, 31, 0]);
 
-    // Its length alone is enough for the refusal; the body itself need not be sent.
+    // The content length alone suffices for the refusal; the body need not be sent.
     let mut connection = TcpStream::connect(system.api().address()).await.unwrap();
     let request = format!(
         "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -82,19 +82,19 @@ async fn a_body_of_unknown_length_is_413_once_it_is_too_long() {
     for _ in 0..16 {
         connection.write_all(&chunk).await.unwrap();
     }
-    // It is at the limit; one byte more is over it.
+    // At the limit; one more byte exceeds it.
     connection.write_all(b"1\r\n \r\n").await.unwrap();
     let status = status_line(&mut connection).await;
     assert!(status.starts_with("HTTP/1.1 413"), "{status}");
 }
 
 #[tokio::test]
-async fn bodies_beyond_64_mib_at_once_are_503_until_there_is_room_again() {
+async fn concurrent_bodies_beyond_64_mib_are_503_until_others_are_done() {
     let system = System::start().await;
     let small = array(&events("orders", 0..1));
     let mut held: Vec<Option<TcpStream>> = (0..4).map(|_| None).collect();
-    // Four bytes are left once the server has read what was sent. Until then the small body may
-    // take the last room from a large one, which is refused, and is sent again.
+    // Four bytes are left once the server has read what was sent. Until then the small body may take the last of the
+    // budget from a large one, which is refused, and is sent again.
     let refused = eventually("the bodies in flight are at their limit", async || {
         for connection in &mut held {
             if connection.as_ref().is_none_or(is_answered) {
@@ -117,7 +117,7 @@ async fn bodies_beyond_64_mib_at_once_are_503_until_there_is_room_again() {
     assert_eq!(system.settled().await.stats.unique_processed, 1);
 }
 
-/// A connection that has sent the largest body but for its last byte.
+/// A connection that has sent the largest body except for its last byte.
 async fn almost_whole(system: &System) -> io::Result<TcpStream> {
     let head = format!(
         "POST /publish HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
@@ -129,7 +129,7 @@ async fn almost_whole(system: &System) -> io::Result<TcpStream> {
     Ok(connection)
 }
 
-/// Whether the server has answered on the connection, or closed it.
+/// Whether the server has responded on the connection, or closed it.
 fn is_answered(connection: &TcpStream) -> bool {
     let nothing_yet = |error: io::Error| error.kind() == io::ErrorKind::WouldBlock;
     !connection.try_read(&mut [0]).is_err_and(nothing_yet)
@@ -138,7 +138,7 @@ fn is_answered(connection: &TcpStream) -> bool {
 async fn status_line(connection: &mut TcpStream) -> String {
     let mut line = Vec::new();
     while !line.ends_with(b"\r\n") {
-        line.push(connection.read_u8().await.expect("an answer comes"));
+        line.push(connection.read_u8().await.expect("a response arrives"));
     }
     String::from_utf8(line).unwrap()
 }

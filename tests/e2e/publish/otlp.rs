@@ -1,9 +1,9 @@
-//! Log records by OTLP: each stored once, whatever its sender repeats.
+//! Log records over OTLP: each is stored once, whatever its sender repeats.
 
 use e2e::System;
 use serde_json::{Value, json};
 
-/// A request with a record that has an id, one that has not, and one that has no time either.
+/// A request with a record that has an id, one without an id, and one without an id and a time.
 fn request() -> String {
     let text = |key: &str, text: &str| json!({"key": key, "value": {"stringValue": text}});
     let records = json!([
@@ -45,7 +45,7 @@ async fn records_sent_twice_are_stored_once_and_never_conflict() {
     let arrived = three.unwrap()["timestamp"].as_str().unwrap();
     assert!(
         arrived.starts_with("20"),
-        "the time of its arrival is there: {arrived}"
+        "the time of its arrival is filled in: {arrived}"
     );
 }
 

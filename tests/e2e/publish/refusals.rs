@@ -1,4 +1,5 @@
-//! Refusals reach clients that write their whole request before they read, and requests that HTTP calls wrong are refused.
+//! Refusals reach clients that write their whole request before they read, and requests that are invalid in HTTP are
+//! refused.
 
 use std::{
     io::{Read, Write},
@@ -16,7 +17,7 @@ const LENGTH: usize = 40 * 1024 * 1024;
 
 const CRLF: &str = "\r\n";
 
-/// The answer to a client that writes this head, and as many bytes of body, before it reads.
+/// The response to a client that writes this head, and a body of this many bytes, before it reads.
 async fn answer(system: &System, head: &[&str], body: usize) -> String {
     let address = system.api().address();
     let head = format!("{}{CRLF}{CRLF}", head.join(CRLF));
@@ -93,7 +94,7 @@ async fn every_refusal_reaches_a_client_that_writes_before_it_reads() {
 }
 
 #[tokio::test]
-async fn a_request_without_one_clear_host_or_with_an_unknown_transfer_coding_is_refused() {
+async fn a_request_without_exactly_one_host_or_with_an_unknown_transfer_coding_is_refused() {
     let system = System::start().await;
     let close = "connection: close";
     for (status, head) in [
@@ -159,11 +160,11 @@ async fn a_request_without_one_clear_host_or_with_an_unknown_transfer_coding_is_
     }
 }
 
-/// Python's urllib writes all of a request before it reads, as Node's fetch does.
+/// Python's urllib writes the whole request before it reads, as does Node's fetch.
 #[tokio::test]
-async fn pythons_urllib_is_told_why_its_request_is_refused() {
+async fn pythons_urllib_reads_why_its_request_is_refused() {
     let Some(python) = std::env::var_os("E2E_PYTHON") else {
-        eprintln!("left out: E2E_PYTHON names no Python");
+        eprintln!("skipped: E2E_PYTHON is not set");
         return;
     };
     let system = System::start().await;

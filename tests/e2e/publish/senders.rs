@@ -1,17 +1,17 @@
-//! What others' own programs send: the `CloudEvents` and the `OpenTelemetry` SDK of Python, each twice.
+//! Third-party senders: the `CloudEvents` and the `OpenTelemetry` SDK for Python, each run twice.
 //!
-//! `tests/run.sh` makes an environment with both where Python is there, and names its interpreter in `E2E_PYTHON`. Without
-//! it these tests say so and do nothing.
+//! `tests/run.sh` creates an environment with both if Python is available, and names its interpreter in `E2E_PYTHON`.
+//! Without it, these tests print that they are skipped.
 
 use std::{path::PathBuf, process::Stdio};
 
 use e2e::{System, workspace};
 use tokio::process::Command;
 
-/// Runs one of the programs below `tests/e2e`, to its end; none where there is no Python.
+/// Runs one of the programs below `tests/e2e` to its end; none if there is no Python.
 pub(crate) async fn run(program: &str, arguments: &[&str]) -> Option<()> {
     let Some(python) = std::env::var_os("E2E_PYTHON") else {
-        eprintln!("left out: E2E_PYTHON names no Python with the SDKs");
+        eprintln!("skipped: E2E_PYTHON is not set");
         return None;
     };
     let program: PathBuf = workspace::root().join("tests/e2e").join(program);
@@ -34,7 +34,7 @@ pub(crate) async fn run(program: &str, arguments: &[&str]) -> Option<()> {
 }
 
 #[tokio::test]
-async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encoding() {
+async fn records_resent_by_the_opentelemetry_sdk_are_duplicates_in_either_encoding() {
     let system = System::start().await;
     let url = system.api().url();
     for (round, encoding) in (1..).zip(["protobuf", "protobuf", "json", "json"]) {
@@ -66,7 +66,7 @@ async fn what_the_opentelemetry_sdk_sends_again_is_a_duplicate_in_either_encodin
 }
 
 #[tokio::test]
-async fn what_the_cloudevents_sdk_sends_again_is_a_duplicate_in_either_mode() {
+async fn events_resent_by_the_cloudevents_sdk_are_duplicates_in_either_mode() {
     let system = System::start().await;
     let url = system.api().url();
     for (round, mode) in (1..).zip(["binary", "binary", "structured", "structured"]) {

@@ -1,4 +1,4 @@
-//! `?wait=stored`: the answer comes after the COMMIT and says what became of each event.
+//! `?wait=stored`: the response is sent after COMMIT and has the outcome of each event.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use e2e::{
 use futures::future::join_all;
 use serde_json::Value;
 
-/// The outcomes of several events, each with the sequence of what is stored.
+/// The outcomes of several events, each with the sequence of the stored event.
 fn outcomes(answer: &Answer) -> Vec<(String, Option<i64>)> {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let answer = answer.json();
@@ -34,7 +34,7 @@ async fn sequence(api: &Api, topic: &str, event_id: &str) -> i64 {
 }
 
 #[tokio::test]
-async fn one_event_is_answered_with_what_became_of_it() {
+async fn one_event_is_answered_with_its_outcome() {
     let system = System::start().await;
     let api = system.api();
     let event = event("orders", "1");
@@ -45,7 +45,7 @@ async fn one_event_is_answered_with_what_became_of_it() {
     let first = api.store(one).await;
     assert_eq!(first.status, 200, "{}", first.text());
     assert_eq!(first.json()["outcome"], "stored");
-    // At once, for it waited for the COMMIT.
+    // Immediately, because the response waited for the COMMIT.
     let sequence = sequence(api, "orders", "1").await;
     assert_eq!(first.json()["sequence"], sequence);
     for _ in 0..3 {
@@ -64,18 +64,18 @@ async fn one_event_is_answered_with_what_became_of_it() {
 }
 
 #[tokio::test]
-async fn what_is_answered_as_stored_is_found_at_once_by_every_question() {
+async fn an_event_answered_as_stored_is_immediately_found_by_every_query() {
     let system = System::start().await;
     let api = system.api();
     let client = async |client: u32| {
         let topic = format!("client-{client}");
         for number in 0..60 {
             let answer = api.store(&events(&topic, number..number + 1)).await;
-            let told = answer.json();
-            assert_eq!(told["outcome"], "stored", "{told}");
+            let body = answer.json();
+            assert_eq!(body["outcome"], "stored", "{body}");
             let id = format!("id-{number}");
-            // It looks into the dedup index, which learns of an event after the COMMIT.
-            assert_eq!(told["sequence"], sequence(api, &topic, &id).await);
+            // This uses the dedup index, which is updated after the COMMIT.
+            assert_eq!(body["sequence"], sequence(api, &topic, &id).await);
             let page = api.events_of(&topic).await.json();
             assert_eq!(page["total"], number + 1);
             assert_eq!(page["events"][0]["event_id"], id);
@@ -84,7 +84,7 @@ async fn what_is_answered_as_stored_is_found_at_once_by_every_question() {
     join_all((0..8).map(client)).await;
 }
 
-/// One request in which all comes together.
+/// One request with every kind of outcome.
 async fn mixed(flags: &[&str]) {
     let system = System::with(flags).await;
     let api = system.api();
@@ -126,7 +126,7 @@ async fn mixed(flags: &[&str]) {
 }
 
 #[tokio::test]
-async fn each_event_of_a_request_is_answered_with_what_became_of_it() {
+async fn each_event_of_a_request_is_answered_with_its_outcome() {
     mixed(&[]).await;
 }
 
@@ -136,7 +136,7 @@ async fn each_event_of_a_request_that_is_applied_in_many_batches_is_answered() {
 }
 
 #[tokio::test]
-async fn a_request_of_the_most_events_is_answered_in_its_order() {
+async fn a_request_with_the_maximum_of_events_is_answered_in_its_order() {
     let system = System::start().await;
     let api = system.api();
     let mut all = events("orders", 0..5_000);
@@ -157,7 +157,7 @@ async fn a_request_of_the_most_events_is_answered_in_its_order() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_stored_in_time_is_pending_and_stored_later() {
+async fn an_event_that_cannot_be_stored_in_time_is_pending_and_stored_later() {
     let system = System::start().await;
     let api = system.api();
     api.store(&events("orders", 0..1)).await;
@@ -180,7 +180,7 @@ async fn what_cannot_be_stored_in_time_is_pending_and_stored_later() {
 }
 
 #[tokio::test]
-async fn whoever_waits_longer_than_the_store_is_locked_is_told_what_became_of_it() {
+async fn a_request_that_waits_longer_than_the_store_is_locked_gets_the_outcome() {
     let system = System::start().await;
     let api = system.api();
     api.store(&events("orders", 0..1)).await;
@@ -200,7 +200,7 @@ async fn whoever_waits_longer_than_the_store_is_locked_is_told_what_became_of_it
 }
 
 #[tokio::test]
-async fn of_many_requests_with_one_identity_at_once_exactly_one_is_stored() {
+async fn of_many_concurrent_requests_with_one_identity_exactly_one_is_stored() {
     let system = System::start().await;
     let api = system.api();
     for round in 0..5 {
@@ -218,7 +218,7 @@ async fn of_many_requests_with_one_identity_at_once_exactly_one_is_stored() {
         assert_eq!(answers.iter().filter(stored).count(), 1);
         let winner = answers.iter().position(|answer| stored(&answer)).unwrap();
         for (number, answer) in answers.iter().enumerate() {
-            let told = answer.json();
+            let body = answer.json();
             if number % 3 == 0 && winner % 3 == 0 || number % 3 != 0 && winner % 3 != 0 {
                 let name = if number == winner {
                     "stored"
@@ -226,18 +226,18 @@ async fn of_many_requests_with_one_identity_at_once_exactly_one_is_stored() {
                     "duplicate"
                 };
                 assert_eq!(
-                    (&told["outcome"], answer.status),
+                    (&body["outcome"], answer.status),
                     (&name.into(), 200),
-                    "{told}"
+                    "{body}"
                 );
-                assert_eq!(told["sequence"], sequence);
+                assert_eq!(body["sequence"], sequence);
             } else {
-                assert_eq!(answer.status, 422, "{told}");
-                assert_eq!(told["type"], "urn:problem:conflict");
+                assert_eq!(answer.status, 422, "{body}");
+                assert_eq!(body["type"], "urn:problem:conflict");
                 let stored = format!("event {sequence} ");
                 assert!(
-                    told["detail"].as_str().unwrap().starts_with(&stored),
-                    "{told}"
+                    body["detail"].as_str().unwrap().starts_with(&stored),
+                    "{body}"
                 );
             }
         }
@@ -246,7 +246,7 @@ async fn of_many_requests_with_one_identity_at_once_exactly_one_is_stored() {
 }
 
 #[tokio::test]
-async fn a_wait_ends_when_the_aggregator_is_told_to_stop() {
+async fn a_wait_ends_when_the_aggregator_stops() {
     let mut system = System::start().await;
     let api = system.api().clone();
     let lock = system.store().lock();
@@ -271,7 +271,7 @@ async fn a_wait_ends_when_the_aggregator_is_told_to_stop() {
 }
 
 #[tokio::test]
-async fn cloudevents_are_waited_for_in_all_their_modes() {
+async fn cloudevents_can_wait_in_all_their_modes() {
     let system = System::start().await;
     let api = system.api();
     let cloud = |id: u32, data: &str| {
@@ -287,7 +287,7 @@ async fn cloudevents_are_waited_for_in_all_their_modes() {
     let stored = sequence(api, "order.made", r#"["/shop","1"]"#).await;
     assert_eq!(first.json()["sequence"], stored);
 
-    // The same in another mode is a duplicate of it.
+    // The same event in another mode is a duplicate of it.
     let binary = [
         ("ce-specversion", "1.0"),
         ("ce-type", "order.made"),

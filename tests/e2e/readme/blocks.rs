@@ -15,12 +15,12 @@ pub struct Block {
 
 impl Block {
     /// The document and the line, for messages.
-    pub fn place(&self) -> String {
+    pub fn location(&self) -> String {
         format!("{}:{}", self.document, self.line)
     }
 }
 
-/// All blocks, in their order.
+/// All blocks, in order.
 pub fn blocks(document: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
@@ -46,7 +46,7 @@ pub fn blocks(document: &str, text: &str) -> Vec<Block> {
     blocks
 }
 
-/// The rows of the tables below a heading, until the next heading of that rank: their cells, without code marks.
+/// The rows of the tables below a heading, up to the next heading of that level: their cells, without code marks.
 pub fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let mut lines = document.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "there is no {heading}");

@@ -1,8 +1,8 @@
-//! Whether an answer is the one that is shown, but for the members that are others each time.
+//! Compares responses, except for members that differ in each run.
 
 use serde::de::IgnoredAny;
 
-/// The text with `…` in the place of what these members have. Everything else stays as it is written, to the byte.
+/// The text with the values of these members replaced by `…`. Everything else stays as written, byte for byte.
 pub fn without(members: &[&str], text: &str) -> String {
     let mut left = text.to_owned();
     for member in members {
@@ -22,7 +22,7 @@ fn without_one(name: &str, mut rest: &str) -> String {
                 left.push('…');
                 rest = &value[values.byte_offset()..];
             }
-            // It was no member but a part of a text.
+            // It was not a member but a part of a text.
             _ => rest = value,
         }
     }
@@ -31,7 +31,7 @@ fn without_one(name: &str, mut rest: &str) -> String {
 }
 
 #[test]
-fn only_what_varies_is_left_out() {
+fn only_what_varies_is_replaced() {
     let text = r#"{"a":1.50,"b":{"a":[1,{"c":2}],"d":"x"},"at":"now"}"#;
     assert_eq!(
         without(&["a"], text),

@@ -1,4 +1,4 @@
-//! The links of the documents lead somewhere, and the files that they name are there.
+//! The links of the documents have valid targets, and the files that they name exist.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ fn targets(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The name by which a heading is linked to.
+/// The anchor of a heading.
 fn anchor(heading: &str) -> String {
     let lower = heading.trim_start_matches('#').trim().to_lowercase();
     lower
@@ -68,7 +68,7 @@ fn links_lead_to_files_and_headings() {
 }
 
 #[test]
-fn the_files_that_documents_name_are_there() {
+fn the_files_that_documents_name_exist() {
     let is_source = |code: &&str| {
         let extension = Path::new(code).extension().and_then(|it| it.to_str());
         code.contains('/')

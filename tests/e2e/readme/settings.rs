@@ -1,4 +1,4 @@
-//! The settings' tables against what `--help` says: every flag, its environment variable and its default.
+//! The tables of settings against `--help`: every flag, its environment variable and its default.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -6,10 +6,10 @@ use e2e::workspace;
 
 use super::{blocks::rows, document};
 
-/// Where a flag stands, what it is called, its variable and its default; the last two may be empty.
+/// The command of a flag, its name, its variable and its default; the last two may be empty.
 type Setting = (String, String, String, String);
 
-/// What a program prints when asked for help, without the settings of this process's environment.
+/// The help of a program, without the settings of this process's environment.
 fn help(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(workspace::binary(program))
         .args(arguments)
@@ -20,7 +20,7 @@ fn help(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("help is text")
 }
 
-/// The text between two marks, without what follows an equals sign.
+/// The text between two marks, up to an equals sign.
 fn between(text: &str, start: &str) -> String {
     let found = text
         .split_once(start)
@@ -29,7 +29,7 @@ fn between(text: &str, start: &str) -> String {
     found.trim_end_matches('=').to_owned()
 }
 
-/// The flags of a command, but for those that every command has.
+/// The flags of a command, except for those of every command.
 fn flags(program: &str, command: &str) -> BTreeSet<Setting> {
     let help = help(program, &[command, "-h"]);
     let (_, options) = help.split_once("\nOptions:\n").expect("it has options");
@@ -46,13 +46,20 @@ fn flags(program: &str, command: &str) -> BTreeSet<Setting> {
     let flags = entries.iter().filter_map(|entry| {
         let (_, long) = entry.split_once("--")?;
         let name = long.split_whitespace().next()?;
-        let told = (between(entry, "[env: "), between(entry, "[default: "));
-        (name != "help").then(|| (command.to_owned(), format!("--{name}"), told.0, told.1))
+        let setting = (between(entry, "[env: "), between(entry, "[default: "));
+        (name != "help").then(|| {
+            (
+                command.to_owned(),
+                format!("--{name}"),
+                setting.0,
+                setting.1,
+            )
+        })
     });
     flags.collect()
 }
 
-/// The commands that a program has.
+/// The commands of a program.
 fn commands(program: &str) -> BTreeSet<String> {
     let help = help(program, &["--help"]);
     let (_, list) = help.split_once("\nCommands:\n").expect("it has commands");
@@ -64,7 +71,7 @@ fn commands(program: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// What stands in a cell as code, each without its value's name.
+/// The code in a cell, each without the name of its value.
 fn codes(cell: &str) -> Vec<String> {
     let codes = cell.split('`').skip(1).step_by(2);
     codes
@@ -78,7 +85,7 @@ fn code(cell: &str) -> String {
     cell.trim_matches('`').to_owned()
 }
 
-/// The rows of the table under a heading of a document whose first row begins with these cells.
+/// The rows of the table below a heading of a document whose head begins with these cells.
 fn table(name: &str, heading: &str, head: &[&str]) -> Vec<Vec<String>> {
     let rows = rows(&document(name), heading);
     let is_head = |row: &Vec<String>| row.iter().zip(head).all(|(cell, head)| cell == head);
@@ -97,7 +104,7 @@ fn table(name: &str, heading: &str, head: &[&str]) -> Vec<Vec<String>> {
 fn the_settings_of_the_aggregator_are_those_of_its_help() {
     let head = ["aggregator", "environment", "default"];
     let rows = table("aggregator/README.md", "## Settings", &head);
-    let told: BTreeSet<Setting> = rows
+    let documented: BTreeSet<Setting> = rows
         .iter()
         .map(|row| {
             (
@@ -108,17 +115,17 @@ fn the_settings_of_the_aggregator_are_those_of_its_help() {
             )
         })
         .collect();
-    assert_eq!(told, flags("aggregator", "serve"));
+    assert_eq!(documented, flags("aggregator", "serve"));
 }
 
 #[test]
 fn the_settings_of_the_publisher_are_those_of_its_help() {
     let all = commands("publisher");
-    let mut told = BTreeSet::new();
+    let mut documented = BTreeSet::new();
     let head = ["flag", "of", "environment", "default"];
     for row in table("publisher/README.md", "## Flags", &head) {
         let of = if row[1] == "all" {
-            // Completions are printed, and nothing can be logged meanwhile.
+            // Completions are printed, and nothing is logged meanwhile.
             all.iter()
                 .filter(|name| *name != "completions")
                 .cloned()
@@ -128,7 +135,7 @@ fn the_settings_of_the_publisher_are_those_of_its_help() {
         };
         for command in of {
             for flag in codes(&row[0]) {
-                told.insert((command.clone(), flag, code(&row[2]), code(&row[3])));
+                documented.insert((command.clone(), flag, code(&row[2]), code(&row[3])));
             }
         }
     }
@@ -136,7 +143,7 @@ fn the_settings_of_the_publisher_are_those_of_its_help() {
         .iter()
         .flat_map(|name| flags("publisher", name))
         .collect();
-    assert_eq!(told, flags);
+    assert_eq!(documented, flags);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The messages in the table of symptoms are those that the programs print.
+//! The messages in the troubleshooting table are those that the programs print.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use e2e::workspace;
 
 use super::{blocks::rows, document};
 
-/// All source text below a directory, with strings that go on in the next line put together.
+/// All source text below a directory, with strings that continue on the next line joined.
 fn sources(directory: &Path, to: &mut String) {
     for entry in fs::read_dir(directory).expect("it can be read") {
         let path = entry.expect("it can be read").path();

@@ -1,4 +1,4 @@
-//! systemd accepts the unit in the document on deployment.
+//! systemd accepts the unit in the deployment document.
 
 use std::{fs, process::Command};
 
@@ -17,7 +17,7 @@ fn systemd_accepts_the_unit() {
         .find(|block| block.language == "ini")
         .expect("there is a unit");
     let installed = "/usr/local/bin/aggregator";
-    assert!(unit.text.contains(installed), "{}", unit.place());
+    assert!(unit.text.contains(installed), "{}", unit.location());
     let built = workspace::binary("aggregator");
     let text = unit.text.replace(installed, built.to_str().unwrap());
 
@@ -29,12 +29,12 @@ fn systemd_accepts_the_unit() {
         .arg(&file)
         .output()
         .expect("systemd-analyze can be started");
-    // It also warns of other units, which it loads with this one.
+    // It also warns about other units, which it loads with this one.
     let printed = String::from_utf8_lossy(&checked.stderr);
     let warnings: Vec<_> = printed
         .lines()
         .filter(|line| line.contains("aggregator.service"))
         .collect();
-    assert!(warnings.is_empty(), "{}: {warnings:?}", unit.place());
+    assert!(warnings.is_empty(), "{}: {warnings:?}", unit.location());
     assert!(checked.status.success(), "{printed}");
 }

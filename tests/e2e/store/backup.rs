@@ -1,10 +1,10 @@
-//! A copy of a running store, put back in its place: what came since comes again from the stream.
+//! A copy of a running store, restored: what arrived since is delivered again by the stream.
 
 use std::path::PathBuf;
 
 use e2e::{System, event::events};
 
-/// Puts a copy in the place of the store, as compose/README.md says.
+/// Restores a copy of the store, as described in compose/README.md.
 fn restore(system: &System, copy: &PathBuf) {
     let store = |file: &str| system.data_dir().join(file);
     for file in ["aggregator.db-wal", "aggregator.db-shm"] {
@@ -14,7 +14,7 @@ fn restore(system: &System, copy: &PathBuf) {
 }
 
 #[tokio::test]
-async fn a_restored_backup_takes_in_again_what_came_since_and_counts_exactly() {
+async fn a_restored_backup_applies_again_what_arrived_since_and_counts_exactly() {
     let mut system = System::start().await;
     for start in 0..10 {
         let range = start * 10..start * 10 + 15;
@@ -51,7 +51,7 @@ async fn a_restored_backup_takes_in_again_what_came_since_and_counts_exactly() {
 }
 
 #[tokio::test]
-async fn a_backup_of_a_store_that_is_written_to_is_whole() {
+async fn a_backup_of_a_store_during_writes_is_complete() {
     let system = System::start().await;
     let publisher = system.endless_publisher();
     system.api().received_at_least(2_000).await;

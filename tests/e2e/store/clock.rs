@@ -1,4 +1,4 @@
-//! A clock that went back: order and times hold, and health says so until it is there again.
+//! A clock that was set back: order and times hold, and `/health` reports it until the clock catches up.
 
 use e2e::{
     System,
@@ -6,7 +6,7 @@ use e2e::{
 };
 
 #[tokio::test]
-async fn while_the_clock_is_behind_the_latest_event_times_stand_still_and_health_says_so() {
+async fn while_the_clock_is_behind_the_latest_event_processed_at_is_held_and_health_reports_it() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..5)).await;
     system.settled().await;

@@ -1,4 +1,4 @@
-//! What is stored stays stored, whatever becomes of the process.
+//! Stored events survive whatever happens to the process.
 
 use e2e::{System, event::events};
 
@@ -30,7 +30,7 @@ async fn after_sigkill_under_load_every_count_is_exact() {
 }
 
 #[tokio::test]
-async fn counters_and_events_survive_a_restart_and_the_uptime_is_the_process_s() {
+async fn counters_and_events_survive_a_restart_and_the_uptime_restarts() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..20)).await;
     system.api().publish(&events("payments", 0..5)).await;
@@ -53,7 +53,7 @@ async fn counters_and_events_survive_a_restart_and_the_uptime_is_the_process_s()
 }
 
 #[tokio::test]
-async fn what_was_published_while_the_aggregator_was_away_is_applied_when_it_returns() {
+async fn messages_published_while_the_aggregator_is_stopped_are_applied_when_it_returns() {
     let mut system = System::start().await;
     let url = system.api().url().to_owned();
     system.aggregator.kill();

@@ -8,7 +8,7 @@ use e2e::{
     wait::{eventually, holds},
 };
 
-/// The highest sequence of the stream up to which everything is acked, as the broker has it.
+/// The highest sequence of the stream up to which everything is acked, according to the broker.
 async fn acked(system: &System) -> u64 {
     let jetstream = system.broker.jetstream().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
@@ -16,7 +16,7 @@ async fn acked(system: &System) -> u64 {
     durable.ack_floor.stream_sequence
 }
 
-/// Waits until everything in the stream is acked, and tells how much that is.
+/// Waits until everything in the stream is acked, and returns the sequence.
 async fn all_acked(system: &System) -> u64 {
     let jetstream = system.broker.jetstream().await;
     let mut stream = jetstream.get_stream("EVENTS").await.unwrap();
@@ -29,12 +29,13 @@ async fn all_acked(system: &System) -> u64 {
     last
 }
 
-/// While nothing comes in, `/health` says it; what comes then is taken into the stream, not acked and not counted.
+/// `/health` reports it even while nothing arrives; later messages are accepted by the stream, but neither acked nor
+/// counted.
 async fn says_so_and_acks_nothing(system: &System, file: &str, before: u64) {
-    let told = system.aggregator.unhealthy().await;
-    let reason = told["checks"]["store"].as_str().unwrap_or_default();
-    assert!(reason.contains(file), "{told}");
-    assert!(reason.contains("is not the file that"), "{told}");
+    let health = system.aggregator.unhealthy().await;
+    let reason = health["checks"]["store"].as_str().unwrap_or_default();
+    assert!(reason.contains(file), "{health}");
+    assert!(reason.contains("is not the file that"), "{health}");
     system.api().publish(&events("orders", 5..20)).await;
     eventually("the aggregator has tried it", async || {
         let metrics = system.api().get("/metrics").await?;
@@ -51,7 +52,7 @@ async fn says_so_and_acks_nothing(system: &System, file: &str, before: u64) {
 }
 
 #[tokio::test]
-async fn files_of_the_store_that_are_deleted_are_noticed_and_nothing_is_acked_from_then_on() {
+async fn deleted_files_of_the_store_are_detected_and_nothing_is_acked_from_then_on() {
     for (deleted, named) in [
         (&["aggregator.db"][..], "aggregator.db"),
         (&["aggregator.db-wal"], "aggregator.db-wal"),
@@ -73,7 +74,7 @@ async fn files_of_the_store_that_are_deleted_are_noticed_and_nothing_is_acked_fr
 }
 
 #[tokio::test]
-async fn a_data_directory_that_is_moved_away_and_back_costs_nothing() {
+async fn a_data_directory_moved_away_and_back_loses_nothing() {
     let system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.settled().await;
@@ -91,7 +92,7 @@ async fn a_data_directory_that_is_moved_away_and_back_costs_nothing() {
 }
 
 #[tokio::test]
-async fn what_was_committed_before_its_wal_was_deleted_is_there_after_a_restart() {
+async fn what_was_committed_before_the_wal_was_deleted_survives_a_restart() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.settled().await;

@@ -1,4 +1,4 @@
-//! `aggregator verify`: it proves what is right, on a running store and on a stopped one, and finds what is not.
+//! `aggregator verify`: it accepts a correct store, running or stopped, and finds what is wrong.
 
 use std::{fs, path::Path};
 
@@ -44,7 +44,7 @@ const GAP: &str = "INSERT INTO applied SELECT incarnation, 6, last FROM applied 
      UPDATE applied SET last = 4 WHERE first = 1";
 
 #[tokio::test]
-async fn what_is_changed_by_hand_on_a_stopped_store_is_found_with_and_without_the_broker() {
+async fn manual_changes_to_a_stopped_store_are_found_with_and_without_the_broker() {
     let mut system = System::start().await;
     let run = system
         .publish(&[
@@ -112,14 +112,14 @@ async fn what_is_changed_by_hand_on_a_stopped_store_is_found_with_and_without_th
         Store::of(copied.path()).change(sql);
         let alone = verify(copied.path(), &["--json"]).await;
         if by_rows.is_empty() {
-            // Nothing but the messages knows it.
+            // Only the messages have it.
             alone.proves();
         } else {
             alone.finds(by_rows);
         }
         verify(copied.path(), &broker).await.finds(by_messages);
     }
-    // And all that was done to copies.
+    // Only copies were damaged.
     verify(system.data_dir(), &broker).await.proves();
 }
 
@@ -183,7 +183,7 @@ async fn a_store_that_was_killed_under_load_is_consistent() {
 }
 
 #[tokio::test]
-async fn rejected_arrivals_and_conflicts_are_proven_also_those_that_were_evicted() {
+async fn rejected_arrivals_and_conflicts_are_verified_even_if_evicted() {
     let flags = [
         "--rejected-keep-bytes",
         "2KiB",
@@ -225,7 +225,7 @@ async fn rejected_arrivals_and_conflicts_are_proven_also_those_that_were_evicted
 }
 
 #[tokio::test]
-async fn people_get_a_table_and_usage_that_is_wrong_another_exit_code() {
+async fn people_get_a_table_and_invalid_usage_has_its_own_exit_code() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..7)).await;
     system.settled().await;
@@ -310,7 +310,7 @@ async fn a_store_restored_from_a_backup_lacks_what_was_acked_since_until_it_has_
 }
 
 #[tokio::test]
-async fn a_stream_that_the_store_never_met_is_left_out() {
+async fn a_stream_unknown_to_the_store_is_skipped() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..5)).await;
     system.settled().await;

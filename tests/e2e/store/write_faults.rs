@@ -1,5 +1,5 @@
-//! Writes that fail at BEGIN, in the middle and at COMMIT: nothing is lost, nothing is counted twice, and it goes
-//! on by itself.
+//! Writes that fail at BEGIN, in the middle and at COMMIT: nothing is lost, nothing is counted twice, and the
+//! aggregator recovers by itself.
 
 use e2e::{
     System,
@@ -27,7 +27,7 @@ impl Traffic {
     }
 }
 
-/// Runs the traffic around a fault that `begin` makes and `end` takes away.
+/// Runs the traffic around a fault that `begin` injects and `end` removes.
 async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System, T)) {
     let system = System::start().await;
     let traffic = Traffic::new();
@@ -47,13 +47,13 @@ async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System,
     system.api().publish(&traffic.during).await;
     let health = system.aggregator.unhealthy().await;
     assert!(health["checks"]["store"].is_string(), "{health}");
-    // Accepted, for it is in the stream; nothing of it is counted.
+    // Accepted, because it is in the stream; none of it is counted.
     system.api().publish(&traffic.during).await;
     let meanwhile = system.api().stats().await.unwrap();
     assert!(meanwhile.pending > Some(0), "{meanwhile:?}");
     assert_eq!(meanwhile.received, before.stats.received);
     assert_eq!(system.api().topics().await, before.topics);
-    assert!(acked().await <= applied, "an ack comes after COMMIT only");
+    assert!(acked().await <= applied, "an ack follows COMMIT");
 
     end(&system, fault);
     let books = system.settled().await;
@@ -77,7 +77,7 @@ async fn survives<T>(begin: impl FnOnce(&System) -> T, end: impl FnOnce(&System,
 
 #[tokio::test]
 async fn a_write_that_fails_at_begin_loses_nothing_and_counts_nothing_twice() {
-    // Longer than the writer waits for the lock, for it is held until the failure shows.
+    // The lock is held until the failure is reported, which is longer than the writer waits for it.
     survives(|system| system.store().lock(), |_, lock| drop(lock)).await;
 }
 
@@ -94,7 +94,7 @@ async fn a_write_that_fails_in_the_middle_loses_nothing_and_counts_nothing_twice
 
 #[tokio::test]
 async fn a_write_that_fails_at_commit_loses_nothing_and_counts_nothing_twice() {
-    // The reference is checked at COMMIT; there is nothing that it could refer to.
+    // The reference is checked at COMMIT, and its target does not exist.
     let fails = "CREATE TABLE fault_target (id INTEGER PRIMARY KEY); \
                  CREATE TABLE fault_row (target INTEGER NOT NULL \
                      REFERENCES fault_target (id) DEFERRABLE INITIALLY DEFERRED); \

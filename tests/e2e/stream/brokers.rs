@@ -1,4 +1,4 @@
-//! The harness's own broker: what the other tests take for granted.
+//! The harness's own broker: what the other tests rely on.
 
 use async_nats::jetstream::{self, stream};
 use e2e::broker::Broker;
@@ -28,7 +28,7 @@ async fn last(broker: &Broker) -> (u64, String) {
 }
 
 #[tokio::test]
-async fn what_a_broker_stored_survives_its_being_stopped_and_its_being_killed() {
+async fn messages_survive_a_stop_and_a_kill_of_the_broker() {
     let mut broker = Broker::start().await;
     let url = broker.url();
     publish(&broker, "before the stop").await;
@@ -46,7 +46,7 @@ async fn what_a_broker_stored_survives_its_being_stopped_and_its_being_killed() 
 }
 
 #[tokio::test]
-async fn two_brokers_do_not_meet() {
+async fn two_brokers_are_independent() {
     let (one, other) = (Broker::start().await, Broker::start().await);
     publish(&one, "of the one").await;
     publish(&other, "of the other").await;

@@ -1,4 +1,4 @@
-//! Brokers that ask who their client is, or speak TLS alone, and the addresses that say what they want.
+//! Brokers that require credentials or TLS, and addresses that contain them.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use e2e::{
 
 const USER: &str = "us:er";
 const PASSWORD: &str = "p@ss/w%?,#rd";
-/// Both in an address.
+/// Both, encoded in an address.
 const ENCODED: &str = "us%3Aer:p%40ss%2Fw%25%3F%2C%23rd";
 const TOKEN: &str = "s3cret:t@ken";
 const ENCODED_TOKEN: &str = "s3cret%3At%40ken";
@@ -27,7 +27,7 @@ fn with(credentials: &str, broker: &Broker) -> String {
     broker.url().replacen("//", &format!("//{credentials}@"), 1)
 }
 
-/// Nothing of a credential may be in it.
+/// The text must contain no part of a credential.
 fn assert_hides(text: &str) {
     for secret in [
         PASSWORD,
@@ -41,7 +41,7 @@ fn assert_hides(text: &str) {
     }
 }
 
-/// Waits until `/health` says of the broker what is `wanted`, and returns it.
+/// Waits until the `/health` check of the broker contains `wanted`, and returns it.
 async fn broker_says(aggregator: &Aggregator, wanted: &str) -> String {
     eventually("health gives the reason", async || {
         let health = aggregator.api().get("/health").await?;
@@ -55,7 +55,7 @@ async fn broker_says(aggregator: &Aggregator, wanted: &str) -> String {
     .await
 }
 
-/// Every command that connects does with this address.
+/// Every command that connects works with this address.
 async fn everything_works(url: &str, data: &Path) {
     let mut aggregator = Aggregator::start(url, data, &[]).await;
     aggregator.healthy().await;
@@ -89,7 +89,7 @@ async fn every_command_logs_in_with_the_token_of_its_address() {
 }
 
 #[tokio::test]
-async fn of_several_addresses_the_one_that_answers_is_used() {
+async fn of_several_addresses_the_one_that_responds_is_used() {
     let broker = Broker::demanding(Login::Password(USER, PASSWORD)).await;
     let data = tempfile::tempdir().unwrap();
     let nowhere = format!("nats://127.0.0.1:{}", port::free());
@@ -102,7 +102,7 @@ async fn of_several_addresses_the_one_that_answers_is_used() {
 }
 
 #[tokio::test]
-async fn a_login_that_the_broker_refuses_is_said_with_what_to_do() {
+async fn a_login_refused_by_the_broker_is_reported_with_the_remedy() {
     let broker = Broker::demanding(Login::Password(USER, PASSWORD)).await;
     for (credentials, wanted) in [
         ("us%3Aer:wrong-secret", "refuses the user and password"),
@@ -116,20 +116,20 @@ async fn a_login_that_the_broker_refuses_is_said_with_what_to_do() {
         let log = aggregator.service().log().join("\n");
         assert!(log.contains(wanted), "{log}");
         assert_hides(&log);
-        // It is tried again and again, and said once.
+        // It retries, and logs it once.
         assert_eq!(log.matches(wanted).count(), 1, "{log}");
 
         let mut publisher = Publisher::start(&url, &["generate", "--count", "1"]);
         eventually("the publisher gives the reason", async || {
-            let told = publisher.service().log().join("\n");
-            assert_hides(&told);
-            holds(told.contains(wanted), told)
+            let log = publisher.service().log().join("\n");
+            assert_hides(&log);
+            holds(log.contains(wanted), log)
         })
         .await;
         aggregator.stop().await;
     }
 
-    // Its 15 s are waited for once.
+    // Its 15 s timeout elapses once.
     let data = tempfile::tempdir().unwrap();
     let mut aggregator = Aggregator::start(&with(ENCODED, &broker), data.path(), &[]).await;
     aggregator.healthy().await;
@@ -143,7 +143,7 @@ async fn a_login_that_the_broker_refuses_is_said_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn tls_is_demanded_by_the_address_and_the_certificate_is_checked() {
+async fn a_tls_address_requires_tls_and_the_certificate_is_checked() {
     let Some(program) = oldest() else {
         return;
     };
@@ -172,12 +172,12 @@ async fn tls_is_demanded_by_the_address_and_the_certificate_is_checked() {
     assert_eq!(trusting.api().settled().await.counts(), [10, 10, 0]);
     trusting.stop().await;
 
-    // The system's authorities do not know it.
+    // The system's authorities do not include it.
     let strange = Aggregator::start(&url, data.path(), &[]).await;
     broker_says(&strange, "certificate").await;
     drop(strange);
 
-    // A broker without TLS is not talked to in the clear.
+    // A broker without TLS is not used in plain text.
     let plain = Broker::demanding(Login::Password(USER, PASSWORD)).await;
     let url = with(ENCODED, &plain).replacen("nats://", "tls://", 1);
     let refusing = Aggregator::start(&url, data.path(), &[]).await;

@@ -1,5 +1,5 @@
-//! The oldest broker that is tried: `tests/run.sh` gets it. What is known of old brokers is how they lose what they
-//! confirmed, so that is asked of this one.
+//! The oldest broker that is tested; `tests/run.sh` installs it. Old brokers are known to lose messages that they
+//! confirmed, so that is tested here.
 
 use async_nats::{ConnectOptions, jetstream};
 use e2e::{
@@ -15,11 +15,11 @@ use e2e::{
 /// A stream that is full after some thousand messages.
 const FLAGS: [&str; 4] = ["--stream-max-bytes", "1MiB", "--stream-keep-bytes", "0"];
 
-/// Refusals in a row after which the stream counts as full.
+/// Consecutive refusals after which the stream counts as full.
 const REFUSALS: usize = 50;
 
-/// While the aggregator is away, messages are published until the stream takes no more. Those that it confirmed are
-/// there when the aggregator is back.
+/// While the aggregator is stopped, messages are published until the stream accepts no more. Those that it confirmed
+/// are all applied when the aggregator is back.
 #[tokio::test]
 async fn a_full_stream_of_the_oldest_broker_keeps_all_that_it_confirmed() {
     let Some(program) = oldest() else {

@@ -1,4 +1,4 @@
-//! The broker goes and comes back.
+//! The broker stops and comes back.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use e2e::{
 };
 
 #[tokio::test]
-async fn a_broker_that_restarts_in_mid_flow_costs_nothing() {
+async fn a_broker_that_restarts_under_load_loses_nothing() {
     let mut system = System::start().await;
     let mut publisher = system.endless_publisher();
     system.api().received_at_least(1500).await;
@@ -35,7 +35,7 @@ async fn a_broker_that_restarts_in_mid_flow_costs_nothing() {
 }
 
 #[tokio::test]
-async fn while_the_broker_is_away_publishing_answers_503_and_what_is_sent_again_is_stored_once() {
+async fn while_the_broker_is_down_publishing_is_503_and_a_retry_is_stored_once() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     let before = system.settled().await;
@@ -53,10 +53,10 @@ async fn while_the_broker_is_away_publishing_answers_503_and_what_is_sent_again_
         assert!(pause > 0);
         let kind = refused.header("content-type");
         assert_eq!(kind, "application/problem+json");
-        // At once: long before anything was waited for.
+        // Immediately: long before any timeout.
         assert!(asked.elapsed() < Duration::from_secs(5));
     }
-    // What is stored can be read all the same.
+    // Stored events can still be read.
     let stats = system.api().stats().await.unwrap();
     assert_eq!((stats.received, stats.pending), (10, None));
     assert_eq!(system.api().topics().await, before.topics);
@@ -71,7 +71,7 @@ async fn while_the_broker_is_away_publishing_answers_503_and_what_is_sent_again_
 }
 
 #[tokio::test]
-async fn an_aggregator_that_starts_before_its_broker_comes_up_when_the_broker_does() {
+async fn an_aggregator_started_before_its_broker_becomes_healthy_when_the_broker_starts() {
     let later = Later::new();
     let data = tempfile::tempdir().unwrap();
     let aggregator = Aggregator::start(&later.url(), data.path(), &[]).await;
@@ -86,7 +86,7 @@ async fn an_aggregator_that_starts_before_its_broker_comes_up_when_the_broker_do
 }
 
 #[tokio::test]
-async fn a_publisher_waits_for_a_broker_and_an_aggregator_that_are_not_there_yet() {
+async fn a_publisher_waits_for_a_broker_and_an_aggregator_that_are_not_running_yet() {
     let later = Later::new();
     let arguments = ["generate", "--count", "500"];
     let publisher = e2e::publisher::Publisher::start(&later.url(), &arguments);

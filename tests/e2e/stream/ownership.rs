@@ -1,4 +1,4 @@
-//! One aggregator for a data directory, one store for a durable, one schema that is known.
+//! One aggregator per data directory, one store per durable, and only known schema versions.
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use e2e::{System, aggregator::Aggregator, broker::Broker, event::events};
@@ -10,7 +10,7 @@ async fn a_second_aggregator_on_the_same_data_directory_refuses_and_names_the_fi
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     let first = system.aggregator.service().id().to_string();
     assert!(ended.stderr.contains(&first), "{first} in {}", ended.stderr);
-    // The first is none the worse for it.
+    // The first is not affected.
     system.aggregator.healthy().await;
     system.api().publish(&events("orders", 0..5)).await;
     assert_eq!(system.settled().await.counts(), [5, 5, 0]);
@@ -32,11 +32,15 @@ async fn another_store_refuses_to_start_on_the_durable_and_names_its_owner_until
     let ended = Aggregator::refused(&url, other.path(), &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains(&owner), "{owner} in {}", ended.stderr);
-    let place = system.data_dir().file_name().unwrap().to_str().unwrap();
-    assert!(ended.stderr.contains(place), "{place} in {}", ended.stderr);
+    let directory = system.data_dir().file_name().unwrap().to_str().unwrap();
+    assert!(
+        ended.stderr.contains(directory),
+        "{directory} in {}",
+        ended.stderr
+    );
     assert!(ended.stderr.contains("--take-over"), "{}", ended.stderr);
 
-    // It begins with an empty store, so all that the stream has comes to it.
+    // It begins with an empty store, so the whole stream is delivered to it.
     let taker = Aggregator::start(&url, other.path(), &["--take-over"]).await;
     taker.healthy().await;
     assert_eq!(taker.api().settled().await.counts(), [5, 5, 0]);
@@ -51,7 +55,7 @@ async fn another_store_refuses_to_start_on_the_durable_and_names_its_owner_until
 }
 
 #[tokio::test]
-async fn two_stores_with_durables_of_their_own_both_get_everything() {
+async fn two_stores_with_separate_durables_both_get_everything() {
     let system = System::start().await;
     let other = tempfile::tempdir().unwrap();
     let flags = ["--durable", "another"];
@@ -64,7 +68,7 @@ async fn two_stores_with_durables_of_their_own_both_get_everything() {
 }
 
 #[tokio::test]
-async fn a_store_of_a_later_version_is_refused_and_left_alone() {
+async fn a_store_of_a_later_version_is_refused_and_not_changed() {
     let mut system = System::start().await;
     system.aggregator.stop().await;
     system.store().change("PRAGMA user_version = 999");
@@ -75,7 +79,7 @@ async fn a_store_of_a_later_version_is_refused_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_stream_that_would_lose_events_is_refused_and_named() {
+async fn a_stream_that_would_lose_events_is_refused_by_name() {
     let broker = Broker::start().await;
     let config = Config {
         name: "EVENTS".to_owned(),

@@ -1,4 +1,4 @@
-//! Streams and durables that change behind the aggregator's back: it goes on by itself, or says what is missing.
+//! Streams and durables that change behind the aggregator's back: it recovers by itself, or reports what is missing.
 
 use e2e::{
     System,
@@ -7,7 +7,7 @@ use e2e::{
 };
 
 #[tokio::test]
-async fn messages_deleted_before_they_were_applied_are_missing_until_a_person_takes_note() {
+async fn messages_deleted_before_they_were_applied_are_missing_until_acknowledged() {
     let mut system = System::start().await;
     system.api().publish(&events("orders", 0..1)).await;
     system.settled().await;
@@ -27,7 +27,7 @@ async fn messages_deleted_before_they_were_applied_are_missing_until_a_person_ta
         assert!(stream.delete_message(sequence).await.unwrap());
     }
     system.aggregator.start_again().await;
-    let stats = eventually("all that is there is applied", async || {
+    let stats = eventually("everything in the stream is applied", async || {
         let stats = system.api().stats().await?;
         holds(stats.pending == Some(0), &stats)?;
         Ok(stats)
@@ -46,7 +46,7 @@ async fn messages_deleted_before_they_were_applied_are_missing_until_a_person_ta
 }
 
 #[tokio::test]
-async fn a_durable_deleted_under_load_is_made_again_and_nothing_is_lost() {
+async fn a_durable_deleted_under_load_is_recreated_and_nothing_is_lost() {
     let mut system = System::start().await;
     let jetstream = system.broker.jetstream().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
@@ -54,7 +54,7 @@ async fn a_durable_deleted_under_load_is_made_again_and_nothing_is_lost() {
         let numbers = round * 100..round * 100 + 150;
         system.api().publish(&events("orders", numbers)).await;
         stream.delete_consumer("aggregator").await.unwrap();
-        // The next one can be deleted only when it is there.
+        // The next one can be deleted only when it exists.
         eventually("the durable is made again", async || {
             let info = stream.consumer_info("aggregator").await;
             info.map(drop).map_err(|err| err.to_string())
@@ -67,7 +67,7 @@ async fn a_durable_deleted_under_load_is_made_again_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_stream_deleted_under_the_aggregator_is_made_again_and_goes_on() {
+async fn a_stream_deleted_under_the_aggregator_is_recreated_and_continues() {
     let system = System::start().await;
     system.api().publish(&events("orders", 0..10)).await;
     system.settled().await;

@@ -1,4 +1,4 @@
-//! The stream's configuration: what is refused, what is changed and what is left, at a start and while it is consumed.
+//! The stream's configuration: what is refused, changed and left alone, at a start and while it is consumed.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn config(jetstream: &jetstream::Context) -> Config {
     stream.cached_info().config.clone()
 }
 
-/// Waits until the stream has a maximum size.
+/// Waits until the stream has this maximum size.
 async fn has_max_bytes(jetstream: &jetstream::Context, max_bytes: i64) {
     eventually("the stream has its size", async || {
         let found = config(jetstream).await.max_bytes;
@@ -35,12 +35,13 @@ async fn has_max_bytes(jetstream: &jetstream::Context, max_bytes: i64) {
     .await;
 }
 
-/// What a healthy or failing aggregator says about the stream's size, once it does.
+/// The notice of the stream's size in `/health`, once there is one.
 async fn size_notice(aggregator: &Aggregator) -> String {
     eventually("the size is noticed", async || {
         let health = aggregator.api().get("/health").await?;
-        let told = health.json()["notices"]["stream_size"].clone();
-        told.as_str()
+        let notice = health.json()["notices"]["stream_size"].clone();
+        notice
+            .as_str()
             .map(str::to_owned)
             .ok_or_else(|| health.text().to_owned())
     })
@@ -64,14 +65,14 @@ async fn a_lowered_limit_never_cuts_the_backlog_and_is_reached_once_it_is_applie
     for number in 0..300 {
         system.put("events.orders", &array(&[large(number)])).await;
     }
-    // The store is locked before the stream is met, so that nothing of it is applied.
+    // The store is locked before the aggregator reaches the stream, so that nothing of it is applied.
     system.broker.stop().await;
     let flags = flags("2MiB", "1MiB");
     let lowered = Aggregator::start(&system.broker.url(), system.data_dir(), &flags).await;
     let lock = system.store().lock();
     system.broker.start_again().await;
-    let told = size_notice(&lowered).await;
-    assert!(told.contains("2097152"), "{told}");
+    let notice = size_notice(&lowered).await;
+    assert!(notice.contains("2097152"), "{notice}");
     let jetstream = system.broker.jetstream().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     let found = stream.cached_info();
@@ -99,16 +100,16 @@ async fn two_aggregators_with_different_sizes_agree_on_the_larger_one() {
         system.aggregator.stop().await;
         system.aggregator.start_again().await;
         system.aggregator.healthy().await;
-        // Its first look at the stream is over then.
-        let told = size_notice(&system.aggregator).await;
-        assert!(told.contains("other"), "{told}");
+        // The stream has been checked by then.
+        let notice = size_notice(&system.aggregator).await;
+        assert!(notice.contains("other"), "{notice}");
         assert_eq!(config(&jetstream).await.max_bytes, 32 * MEBIBYTE);
         other.stop().await;
         other.start_again().await;
         other.healthy().await;
         assert_eq!(config(&jetstream).await.max_bytes, 32 * MEBIBYTE);
     }
-    // The one that is left has the stream for itself.
+    // The remaining one has the stream to itself.
     other.stop().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     stream.delete_consumer("other").await.unwrap();
@@ -119,7 +120,7 @@ async fn two_aggregators_with_different_sizes_agree_on_the_larger_one() {
 type Change = fn(&mut Config);
 
 #[tokio::test]
-async fn a_stream_that_is_changed_while_it_is_consumed_is_noticed_and_nothing_is_published() {
+async fn a_stream_changed_while_it_is_consumed_is_detected_and_nothing_is_published() {
     let cases: [(&str, Change); 4] = [
         ("max_age", |c| c.max_age = Duration::from_hours(1)),
         ("allow_rollup_hdrs", |c| c.allow_rollup = true),
@@ -136,12 +137,12 @@ async fn a_stream_that_is_changed_while_it_is_consumed_is_noticed_and_nothing_is
         let mut changed = usable.clone();
         change(&mut changed);
         jetstream.update_stream(changed).await.unwrap();
-        let told = system.aggregator.unhealthy().await;
-        let reason = told["checks"]["stream"].as_str().unwrap();
+        let health = system.aggregator.unhealthy().await;
+        let reason = health["checks"]["stream"].as_str().unwrap();
         assert!(reason.contains(field), "{reason}");
         let refused = system.api().post(array(&events("orders", 0..1))).await;
         assert_eq!(refused.status, 503, "{field}: {}", refused.text());
-        // What comes from others is stored, so that it is not lost.
+        // Messages from other publishers are stored, so that they are not lost.
         let event: Event = event("others", &number.to_string());
         system.put("events.others", &array(&[event])).await;
         system
@@ -161,7 +162,7 @@ async fn a_stream_that_is_changed_while_it_is_consumed_is_noticed_and_nothing_is
 }
 
 #[tokio::test]
-async fn a_publisher_ends_with_the_field_when_the_stream_is_changed_under_it() {
+async fn a_publisher_fails_and_names_the_field_when_the_stream_is_changed_under_it() {
     let cases: [(&str, Change); 2] = [
         ("discard", |c| c.discard = DiscardPolicy::Old),
         ("max_age", |c| c.max_age = Duration::from_hours(1)),
@@ -178,14 +179,18 @@ async fn a_publisher_ends_with_the_field_when_the_stream_is_changed_under_it() {
         let mut changed = usable.clone();
         change(&mut changed);
         jetstream.update_stream(changed).await.unwrap();
-        // Over a reconnect, too.
+        // Across a reconnect, too.
         if number == 1 {
             system.broker.stop().await;
             system.broker.start_again().await;
         }
         let run = publisher.ended().await;
-        assert_eq!(run.code, Some(1), "{}", run.told);
-        assert!(run.told.contains(&format!("has {field} ")), "{}", run.told);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(
+            run.stderr.contains(&format!("has {field} ")),
+            "{}",
+            run.stderr
+        );
         assert_eq!(run.summary["complete"], false, "{}", run.summary);
         jetstream.update_stream(&usable).await.unwrap();
         system.aggregator.healthy().await;
@@ -193,7 +198,7 @@ async fn a_publisher_ends_with_the_field_when_the_stream_is_changed_under_it() {
 }
 
 #[tokio::test]
-async fn a_stream_that_loses_by_configuration_is_refused_by_field_name() {
+async fn a_stream_configured_to_lose_messages_is_refused_by_field_name() {
     let cases: [(&str, Change); 12] = [
         ("discard", |c| c.discard = DiscardPolicy::Old),
         ("max_age", |c| c.max_age = Duration::from_hours(1)),
@@ -241,7 +246,7 @@ async fn a_stream_that_loses_by_configuration_is_refused_by_field_name() {
         let created = &stream.cached_info().config;
         let mut changed = created.clone();
         change(&mut changed);
-        // Brokers pass over fields that they do not know.
+        // Brokers ignore fields that they do not know.
         if changed == *created {
             let ended = Aggregator::refused(&broker.url(), data.path(), &[]).await;
             assert_eq!(ended.code, Some(1), "{field}: {}", ended.stderr);
@@ -258,7 +263,7 @@ async fn a_stream_that_loses_by_configuration_is_refused_by_field_name() {
 }
 
 #[tokio::test]
-async fn a_stream_whose_numbers_begin_later_lacks_nothing() {
+async fn a_stream_whose_sequences_begin_later_lacks_nothing() {
     let broker = Broker::start().await;
     let jetstream = broker.jetstream().await;
     let config = Config {

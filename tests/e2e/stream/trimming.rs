@@ -1,4 +1,4 @@
-//! The stream is kept small, but never at the cost of what is not applied.
+//! The stream is kept small, but never at the cost of messages that are not applied.
 
 mod stores;
 
@@ -28,7 +28,7 @@ fn large(number: u32) -> Event {
 }
 
 #[tokio::test]
-async fn the_stream_shrinks_to_its_budget_while_ever_more_passes_through_it() {
+async fn the_stream_shrinks_to_its_budget_while_messages_pass_through_it() {
     let system = System::with(&SMALL).await;
     // Five times what the stream can hold.
     for number in 0..100 {
@@ -48,14 +48,14 @@ async fn the_stream_shrinks_to_its_budget_while_ever_more_passes_through_it() {
             .await
             .map_err(|err| err.to_string())?
             .state;
-        // The broker purges by sequence: a part of a message may be too much.
+        // The broker purges by sequence, so a part of one message may be purged in excess.
         holds(state.bytes <= (512 + 101) * KIBIBYTE as u64, &state)?;
         Ok(state)
     })
     .await;
     assert!(
         state.messages > 0,
-        "what is within the budget stays: {state:?}"
+        "what is within the budget is kept: {state:?}"
     );
 }
 
@@ -77,7 +77,7 @@ async fn a_full_stream_refuses_with_503_and_loses_nothing_that_is_not_applied() 
     assert!(refused.header("retry-after").parse::<u64>().unwrap() > 0);
     assert!(accepted >= 15, "2 MiB hold more than {accepted}");
 
-    // Nothing of it is applied, so nothing of it goes, though it is far beyond the budget.
+    // Nothing of it is applied, so nothing of it is trimmed, although it far exceeds the budget.
     system.aggregator.unhealthy().await;
     let jetstream = system.broker.jetstream().await;
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
@@ -90,7 +90,7 @@ async fn a_full_stream_refuses_with_503_and_loses_nothing_that_is_not_applied() 
     drop(lock);
     let books = system.settled().await;
     assert_eq!(books.counts(), [accepted.into(), accepted.into(), 0]);
-    // And there is room again, by itself.
+    // And there is space again, without intervention.
     eventually("there is room again", async || {
         let answer = system.api().post(array(&[large(accepted)])).await;
         holds(answer.status == 200, answer.text())
@@ -103,7 +103,7 @@ async fn a_full_stream_refuses_with_503_and_loses_nothing_that_is_not_applied() 
 }
 
 #[tokio::test]
-async fn a_stream_that_was_trimmed_is_consumed_on_after_a_restart() {
+async fn consumption_of_a_trimmed_stream_continues_after_a_restart() {
     let mut system = System::with(&SMALL).await;
     for number in 0..12 {
         system.api().publish(&[large(number)]).await;
@@ -128,7 +128,8 @@ async fn a_stream_that_was_trimmed_is_consumed_on_after_a_restart() {
     assert_eq!(books.counts(), [14, 13, 1]);
 }
 
-/// A stream that holds all that these tests publish, and that keeps next to nothing of what every store has acked.
+/// A stream large enough for everything that these tests publish, and that keeps next to nothing of what every store
+/// has acked.
 const KEEPS_LITTLE: [&str; 4] = [
     "--stream-max-bytes",
     "32MiB",
@@ -152,12 +153,12 @@ async fn trimmed(system: &System) -> State {
 }
 
 #[tokio::test]
-async fn messages_of_the_largest_size_always_find_room_once_everything_is_applied() {
+async fn messages_of_the_largest_size_always_fit_once_everything_is_applied() {
     let flags = ["--stream-max-bytes", "3MiB", "--stream-keep-bytes", "2MiB"];
     let system = System::with(&flags).await;
     let jetstream = system.broker.jetstream().await;
     for number in 0..12 {
-        // Two events, together a little less than the broker's largest message.
+        // Two events, together slightly smaller than the broker's largest message.
         let pair = [2 * number, 2 * number + 1];
         let pair = pair.map(|n| event("orders", &n.to_string()).with_size(520_000));
         eventually("there is room in the stream", async || {
@@ -174,7 +175,7 @@ async fn messages_of_the_largest_size_always_find_room_once_everything_is_applie
 }
 
 #[tokio::test]
-async fn many_holes_in_the_stream_are_one_line_of_the_log_and_counted_exactly() {
+async fn many_gaps_in_the_stream_are_one_log_line_and_counted_exactly() {
     let mut system = System::start().await;
     system.aggregator.stop().await;
     let jetstream = system.broker.jetstream().await;
@@ -203,12 +204,12 @@ async fn many_holes_in_the_stream_are_one_line_of_the_log_and_counted_exactly() 
     assert_eq!((stats.received, stats.unique_processed), (10_000, 10_000));
     assert_eq!(stats.missing, 10_000);
     let log = system.aggregator.service().log();
-    let told: Vec<_> = log
+    let lines: Vec<_> = log
         .iter()
         .filter(|line| line.contains("were never applied"))
         .collect();
-    let [line] = told.as_slice() else {
-        panic!("{} lines", told.len())
+    let [line] = lines.as_slice() else {
+        panic!("{} lines", lines.len())
     };
     let line: serde_json::Value = serde_json::from_str(line).unwrap();
     assert_eq!(line["missing"], 10_000, "{line}");
@@ -230,7 +231,7 @@ async fn many_holes_in_the_stream_are_one_line_of_the_log_and_counted_exactly() 
 }
 
 #[tokio::test]
-async fn trimming_takes_at_most_one_message_too_much_whatever_the_sizes_of_the_oldest() {
+async fn trimming_removes_at_most_one_message_too_much_whatever_the_sizes_of_the_oldest() {
     const SMALL: (u32, usize) = (3_000, 300);
     const LARGE: (u32, usize) = (20, 500_000);
     let mut system = System::with(&["--stream-keep-bytes", "100MiB"]).await;
@@ -262,7 +263,7 @@ async fn trimming_takes_at_most_one_message_too_much_whatever_the_sizes_of_the_o
         }
         system.settled().await;
         let total = info(&system).await.state.bytes;
-        // What was left of the round before goes, and a part of this one that ends among its large messages.
+        // The rest of the previous round is trimmed, and a part of this one that ends among its large messages.
         let keep = (total - held) / 10 * 8;
         system.aggregator.stop().await;
         let kept = keep.to_string();
@@ -274,7 +275,7 @@ async fn trimming_takes_at_most_one_message_too_much_whatever_the_sizes_of_the_o
             Ok(state)
         })
         .await;
-        // And stays so: what comes now is trimmed by the same reading of sizes.
+        // And it stays so: later messages are trimmed with the same estimate of sizes.
         let more = event("orders", &format!("more {number}")).with_size(1_000);
         trimming.api().publish(&[more]).await;
         trimming.api().settled().await;

@@ -1,4 +1,4 @@
-//! Clients that send rubbish, too much, or next to nothing.
+//! Clients that send garbage, too much, or next to nothing.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const STORM: u64 = 2_000;
 const MEBIBYTE: usize = 1024 * 1024;
 
 pub async fn poison(world: &mut World, random: &mut ChaCha8Rng) {
-    // What went before may have left the broker a moment from working.
+    // The previous fault may have left the broker not yet ready.
     world.aggregator.healthy().await;
     let jetstream = network::jetstream(world).await;
     let mut acks = Vec::new();
@@ -43,7 +43,7 @@ pub async fn poison(world: &mut World, random: &mut ChaCha8Rng) {
     world.truth.noise(STORM);
 }
 
-/// Events and bodies at their limits, and a byte above.
+/// Events and bodies at their limits, and one byte above.
 pub async fn body_sizes(world: &mut World) {
     world.aggregator.healthy().await;
     let sized = |bytes: usize| event("faults-sizes", &bytes.to_string()).with_size(bytes);
@@ -59,7 +59,7 @@ pub async fn body_sizes(world: &mut World) {
     assert_eq!(answer.status, 422, "{}", answer.text());
 }
 
-/// A thousand connections, half of which send nothing, and half a byte a second.
+/// A thousand connections: half of them send nothing, the other half one byte per second.
 pub async fn idle(world: &mut World, lasts: Duration) {
     let address = world.api().address();
     let mut connections = Vec::new();
@@ -73,7 +73,7 @@ pub async fn idle(world: &mut World, lasts: Duration) {
     while Instant::now() < end {
         let byte = *head.next().unwrap_or(&b'x');
         for connection in connections.iter_mut().step_by(2) {
-            // The service may have had enough of it.
+            // The service may have closed the connection.
             let _ = connection.write_all(&[byte]).await;
         }
         sleep(Duration::from_secs(1)).await;

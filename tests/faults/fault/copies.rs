@@ -1,4 +1,4 @@
-//! Older copies of data, put in the place of what is there.
+//! Replacement of data with older copies.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use crate::world::World;
 
-/// The store goes back to what it was; the broker knows better what it has acked.
+/// The store is reset to an earlier state, while the broker has acks for later messages.
 pub async fn older_store(world: &mut World, lasts: Duration) {
     let (store, copy) = (world.store.path(), world.copy("store"));
     world.aggregator.kill();
@@ -19,8 +19,8 @@ pub async fn older_store(world: &mut World, lasts: Duration) {
     world.aggregator.start_again().await;
 }
 
-/// The broker loses its newest messages and gives their numbers out again. What it had confirmed and lost, its senders send
-/// again; what was applied of it stays stored.
+/// The broker loses its newest messages and reuses their sequences. Senders send again what was confirmed and lost;
+/// what had been applied stays stored.
 pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_runs: bool) {
     let (stream, copy) = (world.stream.path(), world.copy("stream"));
     world.nats.stop().await;
@@ -39,7 +39,7 @@ pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_r
     world.nats.start_again();
     broker::ready(&world.url()).await;
     world.truth.forget_since(Some(copied_at));
-    // Numbers are given out again, beyond the last one that was applied as well.
+    // Sequences are reused, including those beyond the last one applied.
     sleep(lasts).await;
     if !while_aggregator_runs {
         world.aggregator.start_again().await;

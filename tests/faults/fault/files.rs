@@ -1,4 +1,4 @@
-//! The store's files, deleted or moved away under the aggregator.
+//! The store's files, deleted or moved away under a running aggregator.
 
 use std::{fs, time::Duration};
 
@@ -52,11 +52,11 @@ pub async fn delete_store(world: &mut World, lasts: Duration, random: &mut ChaCh
 }
 
 async fn says_so(world: &World, file: &str) {
-    eventually("a file that is gone is told", async || {
+    eventually("a missing file is reported", async || {
         let health = world.api().get("/health").await?.json();
-        let told = health["checks"]["store"].as_str().unwrap_or_default();
-        let is_told = told.contains(file) && told.contains("is not the file that");
-        is_told.then_some(()).ok_or_else(|| health.to_string())
+        let reason = health["checks"]["store"].as_str().unwrap_or_default();
+        let is_reported = reason.contains(file) && reason.contains("is not the file that");
+        is_reported.then_some(()).ok_or_else(|| health.to_string())
     })
     .await;
 }

@@ -1,10 +1,10 @@
-//! The network between a service and the broker, and what people do to the broker by hand.
+//! The network between a service and the broker, and manual changes to the broker.
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use e2e::{
-    proxy::Weather,
+    proxy::Conditions,
     wait::{eventually, holds},
 };
 use tokio::time::sleep;
@@ -12,14 +12,14 @@ use tokio::time::sleep;
 use super::Side;
 use crate::world::World;
 
-pub async fn trouble(world: &mut World, side: Side, weather: Weather, lasts: Duration) {
+pub async fn trouble(world: &mut World, side: Side, conditions: Conditions, lasts: Duration) {
     let proxy = match side {
         Side::Aggregator => &world.inside,
         Side::Publisher => &world.outside,
     };
-    proxy.set(weather);
+    proxy.set(conditions);
     sleep(lasts).await;
-    proxy.set(Weather::default());
+    proxy.set(Conditions::default());
 }
 
 pub async fn jetstream(world: &World) -> jetstream::Context {
@@ -33,21 +33,21 @@ pub async fn delete_durable(world: &mut World) {
     let stream = jetstream.get_stream("EVENTS").await.expect("a stream");
     let deleted = stream.delete_consumer("aggregator").await;
     deleted.expect("a durable can be deleted");
-    eventually("the durable is made again", async || {
+    eventually("the durable is recreated", async || {
         let info = stream.consumer_info("aggregator").await;
         info.map(drop).map_err(|err| err.to_string())
     })
     .await;
 }
 
-/// What was confirmed and not applied is lost with the stream, so whoever sent it has to send it again.
+/// What was confirmed and not applied is lost with the stream, so its senders must send it again.
 pub async fn delete_stream(world: &mut World) {
     world.aggregator.healthy().await;
     let jetstream = jetstream(world).await;
     let deleted = jetstream.delete_stream("EVENTS").await;
     world.truth.forget_since(None);
     deleted.expect("a stream can be deleted");
-    eventually("the stream is made again", async || {
+    eventually("the stream is recreated", async || {
         let stream = jetstream.get_stream("EVENTS").await;
         stream.map(drop).map_err(|err| err.to_string())
     })
@@ -57,6 +57,6 @@ pub async fn delete_stream(world: &mut World) {
         holds(stats.pending.is_some(), &stats)
     })
     .await;
-    // Once more: what was confirmed by the old stream until it was gone.
+    // A second time, for what the old stream confirmed just before it was deleted.
     world.truth.forget_since(None);
 }

@@ -32,12 +32,12 @@ pub async fn kill_broker(world: &mut World, lasts: Duration) {
 
 pub async fn stop_broker(world: &mut World, lasts: Duration) {
     world.nats.signal(Signal::STOP);
-    // Sometimes longer than a client waits before it takes a silent broker for lost.
+    // Sometimes longer than a client waits before it considers a silent broker lost.
     sleep(lasts * 4).await;
     world.nats.signal(Signal::CONT);
 }
 
-/// Kills a publisher that has its own truth, and sends the same again.
+/// Kills a publisher with its own truth, and sends the same events again.
 pub async fn kill_publisher(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng) {
     let run = Run {
         id: format!("r{}", world.runs.len()),
@@ -48,19 +48,19 @@ pub async fn kill_publisher(world: &mut World, lasts: Duration, random: &mut Cha
     killed.service().kill();
     drop(killed);
     world.publisher(&run).ended().await.succeeded();
-    // Of the first sending there came nothing, a part, or all.
+    // Of the first attempt nothing, a part, or everything was received.
     world.truth.others(World::RUN_EVENTS, 2 * World::RUN_EVENTS);
     world.runs.push(run);
 }
 
-/// A second aggregator on the data of the first refuses, and does it no harm.
+/// A second aggregator on the data directory of the first refuses to start, and does no harm to it.
 pub async fn second_on_directory(world: &mut World) {
     let ended = Aggregator::refused(&world.inside.url(), &world.store.path(), &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("is in use by"), "{}", ended.stderr);
 }
 
-/// A second store on the durable of the first refuses, and gets nothing of its messages.
+/// A second store on the durable of the first refuses to start, and receives none of its messages.
 pub async fn second_on_durable(world: &mut World) {
     world.aggregator.healthy().await;
     let other = world.copy("other");

@@ -1,4 +1,4 @@
-//! What happens to the stream and to those who share it: it fills up, another store trims it, a message asks for a rollup.
+//! Faults of the stream and its users: it fills up, another store trims it, a message requests a rollup.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-/// Room that the stream is left with before it is filled.
+/// Space left in the stream before it is filled.
 const ROOM: i64 = 1024 * 1024;
 
 /// Events of a message that fills it.
@@ -33,7 +33,7 @@ const SECOND: [&str; 6] = [
     "0",
 ];
 
-/// The stream is full while the aggregator is away; what was confirmed until then is all that may be in it.
+/// The stream is full while the aggregator is stopped; only what was confirmed until then may be in it.
 pub async fn fill_up(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng) {
     world.aggregator.healthy().await;
     world.aggregator.kill();
@@ -45,9 +45,9 @@ pub async fn fill_up(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng
         max_bytes: held + ROOM,
         ..info.config.clone()
     };
-    // The aggregator makes it large again when it is back.
+    // The aggregator enlarges it when it is back.
     let updated = jetstream.update_stream(&small).await;
-    updated.expect("a stream can be made smaller");
+    updated.expect("a stream can be shrunk");
     loop {
         let chosen = world.truth.choose(FILLING, random);
         let events: Vec<_> = chosen.iter().copied().map(event).collect();
@@ -66,21 +66,18 @@ pub async fn fill_up(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng
     world.aggregator.healthy().await;
 }
 
-/// A second store goes on, and trims, while the first one is stopped.
+/// A second store continues, and trims, while the first one is stopped.
 pub async fn second_store(world: &mut World, lasts: Duration) {
     world.aggregator.healthy().await;
     let directory = world.copy("second");
     let second = Aggregator::start(&world.url(), &directory, &SECOND).await;
     second.healthy().await;
     world.aggregator.stop().await;
-    eventually(
-        "the store that is stopped holds trimming back",
-        async || {
-            let health = second.api().get("/health").await?;
-            let told = health.json()["notices"]["trimming"].to_string();
-            holds(told.contains("durable aggregator "), health.text())
-        },
-    )
+    eventually("the stopped store holds trimming back", async || {
+        let health = second.api().get("/health").await?;
+        let notice = health.json()["notices"]["trimming"].to_string();
+        holds(notice.contains("durable aggregator "), health.text())
+    })
     .await;
     sleep(lasts).await;
     world.aggregator.start_again().await;
@@ -91,12 +88,12 @@ pub async fn second_store(world: &mut World, lasts: Duration) {
     let stream = jetstream.get_stream("EVENTS").await.expect("a stream");
     let deleted = stream.delete_consumer("second").await;
     deleted.expect("a durable can be deleted");
-    // The next time it is another store.
+    // The next time it is a different store.
     std::fs::remove_dir_all(directory).expect("its directory can be removed");
 }
 
-/// Messages ask the broker to purge all before them, which the stream does not allow; and when it is changed to allow it, the
-/// aggregator says so.
+/// Messages request that the broker purge everything before them, which the stream does not allow. When the stream is
+/// changed to allow it, the aggregator reports that.
 pub async fn roll_up(world: &mut World) {
     world.aggregator.healthy().await;
     let jetstream = network::jetstream(world).await;
@@ -118,8 +115,8 @@ pub async fn roll_up(world: &mut World) {
     };
     let updated = jetstream.update_stream(&allowing).await;
     updated.expect("a stream can be changed");
-    let told = world.aggregator.unhealthy().await;
-    println!("  with rollups allowed: {}", told["checks"]);
+    let health = world.aggregator.unhealthy().await;
+    println!("  with rollups allowed: {}", health["checks"]);
     let updated = jetstream.update_stream(&config).await;
     updated.expect("a stream can be changed back");
     world.aggregator.healthy().await;

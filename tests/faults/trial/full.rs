@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use crate::{check, generator::Generator, world::World};
 
-/// Whether nothing was lost, `/events` answered throughout, and ingest went on by itself.
+/// Whether nothing was lost, `/events` responded throughout, and ingest resumed by itself.
 pub async fn disk_full(lasts: Duration) -> bool {
     let mut world = World::start().await;
     let generator = Generator::start(
@@ -27,34 +27,34 @@ pub async fn disk_full(lasts: Duration) -> bool {
             return true;
         }
     };
-    let told = world.aggregator.unhealthy().await;
-    println!("the disk is full: {}", told["checks"]);
+    let health = world.aggregator.unhealthy().await;
+    println!("the disk is full: {}", health["checks"]);
     let (began, mut answers) = (Instant::now(), 0);
     while began.elapsed() < lasts {
         let page = world.api().get("/events?limit=100").await;
         let status = page.expect("an answer").status;
-        assert_eq!(status, 200, "events are asked for on a full disk");
+        assert_eq!(status, 200, "events are queried on a full disk");
         answers += 1;
         sleep(Duration::from_millis(20)).await;
     }
     let during = world.api().stats().await.expect("an answer");
     drop(filler);
-    let what = "ingest goes on by itself";
+    let what = "ingest resumes by itself";
     eventually(what, async || {
         let stats = world.api().stats().await?;
         holds(stats.received > during.received, &stats)
     })
     .await;
     generator.stop().await;
-    world.mend().await;
-    eventually("all is applied", async || {
+    world.repair().await;
+    eventually("everything is applied", async || {
         let stats = world.api().stats().await?;
         holds(stats.pending == Some(0), &stats)
     })
     .await;
     let found = check::check(&mut world).await;
     println!(
-        "{lasts:?} full: {answers} pages of events asked for and given; {} messages waited; then {found:?}",
+        "{lasts:?} full: {answers} pages of events requested and returned; {} messages waited; then {found:?}",
         during.pending.unwrap_or(0)
     );
     found.is_exact()

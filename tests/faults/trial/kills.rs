@@ -1,4 +1,4 @@
-//! Many kills while the real publisher sends, whose own verification is to be exact.
+//! Many kills while the real publisher sends; its own verification must be exact.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// How often what is killed, and how many events pass meanwhile.
+/// How many kills of each process, and how many events pass meanwhile.
 #[derive(Debug, Clone)]
 pub struct Kills {
     aggregator: u64,
@@ -33,10 +33,10 @@ impl FromStr for Kills {
     }
 }
 
-/// About how long one kill and the life after it take.
+/// Approximate duration of one kill and the uptime after it.
 const LIFE: Duration = Duration::from_secs(3);
 
-/// Whether all was exact.
+/// Whether everything was exact.
 pub async fn kills(kills: &Kills, seed: u64) -> bool {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::start().await;
@@ -76,7 +76,7 @@ pub async fn kills(kills: &Kills, seed: u64) -> bool {
     let run = publisher.ended_within(Duration::from_mins(15)).await;
     println!(
         "publisher: exit {:?}\n{}\n{}",
-        run.code, run.summary, run.told
+        run.code, run.summary, run.stderr
     );
     let verify = ["verify", "--nats-url", &world.url()];
     let verified = world.aggregator.command(&verify).await;

@@ -1,4 +1,5 @@
-//! The aggregator's peak memory with a large backlog, with poison, with idle connections, and with clients that read slowly.
+//! The aggregator's peak memory with a large backlog, poison messages, idle connections, and clients that read
+//! slowly.
 
 use std::time::Duration;
 
@@ -16,10 +17,10 @@ use tokio::{
     time::sleep,
 };
 
-/// What it must stay under, in KiB.
+/// The limit, in KiB.
 const MOST: u64 = 300 * 1024;
 
-/// The same with nothing but slow readers, in a process that has just started.
+/// The limit with slow readers only, in a process that has just started.
 const MOST_SLOW: u64 = 200 * 1024;
 
 const FLAGS: [&str; 4] = ["--stream-max-bytes", "8GiB", "--stream-keep-bytes", "4GiB"];
@@ -27,8 +28,8 @@ const FLAGS: [&str; 4] = ["--stream-max-bytes", "8GiB", "--stream-keep-bytes", "
 /// Far more than it takes to apply a backlog.
 const DEADLINE: Duration = Duration::from_mins(20);
 
-/// What slow readers ask for: every kind of answer that can be large.
-const ASKED: [&str; 11] = [
+/// What slow readers request: every kind of response that can be large.
+const REQUESTS: [&str; 11] = [
     "/events?limit=1000",
     "/events?limit=1000&contains=x",
     "/events?format=ndjson",
@@ -49,20 +50,20 @@ const SLOW: usize = 200;
 const SLOW_PACE: Duration = Duration::from_secs(8);
 const SLOW_BYTES: usize = 2 * 1024;
 
-/// How often they do before the peak is read: for longer than any answer may take.
+/// Reads before the peak is measured: longer than any response may take.
 const SLOW_READS: usize = 12;
 
-/// Poisonous messages.
+/// Poison messages.
 const STORM: usize = 200_000;
 
-/// Whether it stayed under its bound.
+/// Whether it stayed below its limits.
 pub async fn memory(backlog: u64) -> bool {
-    let data = tempfile::tempdir().expect("a temporary directory can be made");
+    let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
     let _nats = Server::start_in(port, &data.path().join("stream"));
     let url = broker::url(port);
     broker::ready(&url).await;
-    // The stream is made by an aggregator, and filled while there is none.
+    // The stream is created by an aggregator, and filled while none runs.
     let store = data.path().join("store");
     let mut aggregator = Aggregator::start(&url, &store, &FLAGS).await;
     aggregator.healthy().await;
@@ -76,7 +77,7 @@ pub async fn memory(backlog: u64) -> bool {
     run.succeeded();
     aggregator.start_again().await;
     applied(&aggregator).await;
-    let mut is_bounded = told(
+    let mut is_bounded = is_below(
         &mut aggregator,
         &format!("a backlog of {backlog} events"),
         MOST,
@@ -91,11 +92,7 @@ pub async fn memory(backlog: u64) -> bool {
     }
     client.flush().await.expect("messages are sent");
     applied(&aggregator).await;
-    is_bounded &= told(
-        &mut aggregator,
-        &format!("{STORM} poisonous messages"),
-        MOST,
-    );
+    is_bounded &= is_below(&mut aggregator, &format!("{STORM} poison messages"), MOST);
 
     let mut connections = Vec::new();
     for _ in 0..1_000 {
@@ -104,26 +101,26 @@ pub async fn memory(backlog: u64) -> bool {
     }
     for byte in *b"POST /publish " {
         for connection in connections.iter_mut().step_by(2) {
-            // The service may have had enough of it.
+            // The service may have closed the connection.
             let _ = connection.write_all(&[byte]).await;
         }
         sleep(Duration::from_secs(1)).await;
     }
-    is_bounded &= told(&mut aggregator, "1000 idle connections", MOST);
+    is_bounded &= is_below(&mut aggregator, "1000 idle connections", MOST);
     drop(connections);
 
     fill(&client, &aggregator).await;
     slow_readers(&client, &aggregator).await;
-    is_bounded &= told(&mut aggregator, "slow readers after all that", MOST);
-    // The peak of a process that has nothing else behind it.
+    is_bounded &= is_below(&mut aggregator, "slow readers after all that", MOST);
+    // The peak of a process that has done nothing else before.
     aggregator.stop().await;
     aggregator.start_again().await;
     aggregator.healthy().await;
     slow_readers(&client, &aggregator).await;
-    is_bounded & told(&mut aggregator, "slow readers alone", MOST_SLOW)
+    is_bounded & is_below(&mut aggregator, "slow readers alone", MOST_SLOW)
 }
 
-/// Has every kind of page be as large as it can.
+/// Fills every kind of page to its maximum size.
 async fn fill(client: &async_nats::Client, aggregator: &Aggregator) {
     for number in 0..100 {
         // Six bytes each as JSON.
@@ -146,13 +143,14 @@ async fn fill(client: &async_nats::Client, aggregator: &Aggregator) {
     applied(aggregator).await;
 }
 
-/// Clients that ask for everything and take next to nothing of it, while events come in.
+/// Clients that request everything and read next to nothing of it, while events arrive.
 async fn slow_readers(client: &async_nats::Client, aggregator: &Aggregator) {
     let address = aggregator.api().address();
     let mut connections = Vec::new();
-    for path in ASKED.iter().cycle().take(SLOW) {
+    for path in REQUESTS.iter().cycle().take(SLOW) {
         let socket = TcpSocket::new_v4().expect("a socket");
-        // So that the system keeps little of an answer in the aggregator's place.
+        // A small buffer, so that the client's system holds little of a response and the aggregator has to hold the
+        // rest.
         socket
             .set_recv_buffer_size(4 * 1024)
             .expect("a small buffer");
@@ -166,29 +164,29 @@ async fn slow_readers(client: &async_nats::Client, aggregator: &Aggregator) {
     for round in 0..SLOW_READS {
         let mut part = vec![0; SLOW_BYTES];
         for connection in &mut connections {
-            // It may have been cut off, or have nothing yet.
+            // The connection may be closed, or have no data yet.
             let _ = connection.try_read(&mut part);
         }
         // For the tails.
         let event = event("tailed", &format!("{round}")).with_size(400_000);
         aggregator.api().publish(&[event]).await;
-        client.flush().await.expect("the broker is there");
+        client.flush().await.expect("the broker is connected");
         sleep(SLOW_PACE).await;
     }
 }
 
 async fn applied(aggregator: &Aggregator) {
-    within(DEADLINE, "all is applied", async || {
+    within(DEADLINE, "everything is applied", async || {
         let stats = aggregator.api().stats().await?;
         holds(stats.pending == Some(0), &stats)
     })
     .await;
 }
 
-/// Tells the peak until now; whether it is under the bound.
-fn told(aggregator: &mut Aggregator, what: &str, most: u64) -> bool {
+/// Prints the peak so far; returns whether it is below the limit.
+fn is_below(aggregator: &mut Aggregator, what: &str, most: u64) -> bool {
     let file = format!("/proc/{}/status", aggregator.service().id());
-    let status = std::fs::read_to_string(file).expect("Linux tells of its processes");
+    let status = std::fs::read_to_string(file).expect("Linux has /proc");
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));
     let peak = line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok());
     let peak: u64 = peak.expect("a process has a peak");

@@ -1,4 +1,4 @@
-//! The size of the WAL while many clients read and events come in.
+//! The size of the WAL while many clients read and events arrive.
 
 use std::{
     path::Path,
@@ -21,16 +21,17 @@ use e2e::{
 use serde_json::Value;
 use tokio::{task::JoinSet, time::sleep};
 
-/// What the WAL must stay under, in bytes: twice the bound at which it is reset.
+/// The limit of the WAL's size, in bytes: twice the size at which it is reset.
 const MOST: u64 = 128 * 1024 * 1024;
 
-/// Events a second.
+/// Events per second.
 const RATE: u64 = 5_000;
 
-/// Bytes of their payloads: the WAL gets some 7 MB a second.
+/// Payload bytes per event: the WAL grows by about 7 MB per second.
 const PAYLOAD: &str = "1000";
 
-/// Clients that ask for each of these, one request after the other. `TOPIC` is one of the topics, `TOPICS` all of them.
+/// Clients for each of these requests, which each sends one after the other. `TOPIC` is replaced by one of the
+/// topics, `TOPICS` by all of them.
 const READERS: [(usize, &str); 11] = [
     (16, "/events?contains=zzz"),
     (1, "/events?limit=1000&order=asc"),
@@ -45,21 +46,21 @@ const READERS: [(usize, &str); 11] = [
     (1, "/stats"),
 ];
 
-/// Topics of the events that are stored before.
+/// Topics of the events that are stored beforehand.
 const TOPICS: &str = "100";
 
-/// Conflicts and rejected arrivals that are kept: as many as a page has.
+/// Conflicts and rejected arrivals that are kept: one full page each.
 const KEPT: usize = 1_000;
 
-/// Events that are stored before, so that looking through them takes as long as it may.
+/// Events that are stored beforehand, enough for scans to reach their time limit.
 const STORED: &str = "400000";
 
-/// How often the size is looked at.
-const LOOK: Duration = Duration::from_millis(50);
+/// How often the size is measured.
+const INTERVAL: Duration = Duration::from_millis(50);
 
-/// Whether the WAL stayed under its bound, no read was refused, and every count is exact.
+/// Whether the WAL stayed below its limit, no read was refused, and every count is exact.
 pub async fn wal(lasts: Duration) -> bool {
-    let data = tempfile::tempdir().expect("a temporary directory can be made");
+    let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
     let _nats = Server::start_in(port, &data.path().join("stream"));
     let url = broker::url(port);
@@ -115,7 +116,7 @@ pub async fn wal(lasts: Duration) -> bool {
     let mut peak = 0;
     while Instant::now() < end {
         peak = peak.max(size(&file));
-        sleep(LOOK).await;
+        sleep(INTERVAL).await;
     }
     is_over.store(true, Ordering::Relaxed);
     while let Some(ended) = readers.join_next().await {
@@ -127,7 +128,7 @@ pub async fn wal(lasts: Duration) -> bool {
         refused.load(Ordering::Relaxed),
     );
     println!(
-        "{lasts:?} at {RATE} events/s: {answered} reads answered, {refused} refused; the WAL had at most {} MiB, and {} MiB at last; publisher: exit {:?}\n{}",
+        "{lasts:?} at {RATE} events/s: {answered} reads answered, {refused} refused; the WAL had at most {} MiB, and {} MiB at the end; publisher: exit {:?}\n{}",
         peak >> 20,
         size(&file) >> 20,
         run.code,
@@ -136,7 +137,7 @@ pub async fn wal(lasts: Duration) -> bool {
     peak < MOST && refused == 0 && run.code == Some(0)
 }
 
-/// The topics that are stored, each as it is asked for.
+/// The stored topics, each as a query parameter.
 async fn topics(api: &Api) -> Vec<String> {
     let page = api.ask("/topics", &[("limit", TOPICS)]).await.json();
     let topics = page["topics"].as_array().expect("a list");
@@ -147,7 +148,7 @@ async fn topics(api: &Api) -> Vec<String> {
         .collect()
 }
 
-/// Has conflicts and rejected arrivals stored.
+/// Stores conflicts and rejected arrivals.
 async fn keep(url: &str, api: &Api) {
     for version in 0..2 {
         let conflicting = |id: usize| {
@@ -162,7 +163,7 @@ async fn keep(url: &str, api: &Api) {
     let sent = client.publish("events.noise", noise.into()).await;
     sent.expect("it is sent");
     client.flush().await.expect("it is sent");
-    eventually("all is kept", async || {
+    eventually("everything is kept", async || {
         let stats = api.stats().await?;
         holds(
             stats.rejected >= KEPT as u64 && stats.conflicts >= KEPT as u64,

@@ -1,5 +1,5 @@
-//! The event parser: it never panics, takes exactly what a plain derived parser and the rules take, and gives back
-//! what came.
+//! The event parser: it never panics, accepts exactly what a parser derived by serde and the rules accept, and
+//! returns events unchanged.
 
 #![no_main]
 
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::event::{Event, MAX_DEPTH, MAX_EVENT_BYTES, MAX_NAME_BYTES, MAX_VIOLATIONS, Timestamp};
 
-/// The same five fields, the way serde derives it.
+/// The same five fields, parsed by serde's derived implementation.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Derived<'a> {
@@ -25,7 +25,7 @@ impl<'a> Derived<'a> {
     fn parse(json: &'a [u8]) -> Option<Self> {
         let event: Self = serde_json::from_slice(json).ok()?;
         let names = [&event.topic, &event.event_id, &event.source];
-        let keeps_the_rules = json.first() == Some(&b'{')
+        let follows_the_rules = json.first() == Some(&b'{')
             && json.len() <= MAX_EVENT_BYTES
             && names
                 .iter()
@@ -33,7 +33,7 @@ impl<'a> Derived<'a> {
             && Timestamp::new(&event.timestamp).is_ok()
             && event.payload.get().starts_with('{')
             && depth(event.payload.get()) <= MAX_DEPTH;
-        keeps_the_rules.then_some(event)
+        follows_the_rules.then_some(event)
     }
 }
 

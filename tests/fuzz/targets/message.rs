@@ -1,5 +1,6 @@
-//! The message decoder: it never panics, its arrivals are bounded by its bytes, and the one pass over a whole array
-//! judges every element as it is judged by itself. The subject is the input's first line, the body the rest.
+//! The message decoder: it never panics, its arrivals are bounded by its bytes, and the single pass over a whole
+//! array decides about every element as if it were decoded by itself. The input's first line is the subject, the rest
+//! is the body.
 
 #![no_main]
 
@@ -10,7 +11,7 @@ use shared::{
     subject,
 };
 
-/// Elements of which each is decoded by itself; more only cost time.
+/// Maximum number of elements that are decoded one by one; more only take time.
 const FEW: usize = 200;
 
 fuzz_target!(|data: &[u8]| {
@@ -50,7 +51,7 @@ fn check_bounds(arrivals: &Arrivals, body: &Bytes) {
     assert!(kept <= body.len());
 }
 
-/// Each element again, in a company that the one pass does not take.
+/// Decodes each element again, next to an invalid one that prevents the single pass.
 fn check_alone(on: &str, body: &Bytes, arrivals: &Arrivals) {
     let Ok(found) = elements(body, MAX_ELEMENTS) else {
         return;
@@ -60,15 +61,15 @@ fn check_alone(on: &str, body: &Bytes, arrivals: &Arrivals) {
         return;
     }
     let alone = found.kept.iter().flat_map(|element| {
-        let company = encode([&Bytes::from_static(b"0"), element], 0);
-        let mut arrivals = decode(on, &company, 0);
+        let pair = encode([&Bytes::from_static(b"0"), element], 0);
+        let mut arrivals = decode(on, &pair, 0);
         assert_eq!(arrivals.len(), 2);
         arrivals.pop()
     });
     assert_eq!(arrivals, &alone.collect::<Arrivals>());
 }
 
-/// The events, written anew, are the same events.
+/// The events, encoded again, are the same events.
 fn check_encoded(on: &str, arrivals: &Arrivals) {
     let events: Arrivals = arrivals
         .iter()

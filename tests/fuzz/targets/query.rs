@@ -1,5 +1,5 @@
-//! The query parameters: what is taken is what the URL standard's own parser reads, each known and once; all else is
-//! answered with 422.
+//! The query parameters: accepts exactly what the URL standard's own parser reads, if each parameter is known and
+//! given once; anything else is answered with 422.
 
 #![no_main]
 

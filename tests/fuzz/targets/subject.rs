@@ -1,4 +1,4 @@
-//! The subject mapping: any topic has a legal subject and comes back from it; any text as a subject has at most the
+//! The subject mapping: any topic has a legal subject and is recovered from it; any text as a subject has at most the
 //! one topic that maps to it.
 
 #![no_main]
@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use shared::{event::Topic, subject};
 
-/// As nats-server takes it for a publish: tokens not empty, no wildcard, no white space or control.
+/// The rule of nats-server for publishing: no empty token, no wildcard, no white space or control character.
 fn is_legal(subject: &str) -> bool {
     subject.split('.').all(|token| {
         let is_legal = |byte: u8| byte.is_ascii_graphic() && byte != b'*' && byte != b'>';

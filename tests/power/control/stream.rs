@@ -22,18 +22,18 @@ use crate::{
     standstill,
 };
 
-/// Clients, each with one message on its way.
+/// Clients, each with one message in flight.
 const CLIENTS: u64 = 8;
 const MOMENT: std::ops::Range<u64> = 500..3_000;
 const STREAM: &str = "EVENTS";
-/// Reads of the stream on their way at once.
+/// Concurrent reads of the stream.
 const READS: usize = 64;
 
-/// Cuts the power of a broker that nobody consumes from.
+/// Cuts the power of a broker without consumers.
 pub async fn cut(synced: bool, seed: u64) -> Loss {
     let moment = Duration::from_millis(crate::random(seed).random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let configuration = if synced {
         broker::configuration()
     } else {
@@ -46,8 +46,8 @@ pub async fn cut(synced: bool, seed: u64) -> Loss {
         subjects: vec!["events.>".to_owned()],
         ..stream::Config::default()
     });
-    created.await.expect("a stream can be made");
-    // The stream itself is not what may be lost.
+    created.await.expect("a stream can be created");
+    // The stream itself must not be lost.
     disk.sync().expect("a file system can be synced");
 
     let acked = Arc::new(Mutex::new(BTreeSet::new()));
@@ -60,14 +60,14 @@ pub async fn cut(synced: bool, seed: u64) -> Loss {
         holds(acked > 0, acked)
     })
     .await;
-    // The schedule of the cut, not a wait for anything.
+    // The schedule of the cut, not a wait for a condition.
     tokio::time::sleep(moment).await;
 
     standstill::stop(&mut [broker.service()]).await;
     clients.shutdown().await;
     let copy = disk.copy("after").await;
     broker.kill();
-    disk.discard().expect("the disk can be thrown away");
+    disk.discard().expect("the disk can be discarded");
 
     let disk = Disk::open(copy).expect("the file system recovers");
     let broker = Broker::start(&configuration, &disk.path().join("nats")).await;
@@ -94,15 +94,15 @@ async fn publish(jetstream: jetstream::Context, client: u64, acked: Arc<Mutex<BT
     }
 }
 
-/// The bodies of all messages that the stream has.
+/// The bodies of all messages in the stream.
 async fn messages(jetstream: &jetstream::Context) -> BTreeSet<String> {
     let stream = match jetstream.get_stream(STREAM).await {
         Ok(stream) => stream,
-        // It is gone, with all that was in it.
+        // The stream is lost, with all its messages.
         Err(err) if matches!(err.kind(), GetStreamErrorKind::JetStream(_)) => {
             return BTreeSet::new();
         }
-        Err(err) => panic!("the stream cannot be asked for: {err}"),
+        Err(err) => panic!("the stream cannot be read: {err}"),
     };
     let state = &stream.cached_info().state;
     if state.messages == 0 {
@@ -113,7 +113,7 @@ async fn messages(jetstream: &jetstream::Context) -> BTreeSet<String> {
     futures::stream::iter(reads)
         .buffer_unordered(READS)
         .map_ok(|message| String::from_utf8_lossy(&message.payload).into_owned())
-        // One that cannot be read is lost.
+        // A message that cannot be read is lost.
         .filter_map(async |message| message.ok())
         .collect()
         .await

@@ -1,7 +1,7 @@
 //! The store alone, with and without a sync at each commit: acked sequences that it does not have after the cut.
 //!
-//! The aggregator has no setting for less, so a small writer does as it does: WAL, a transaction a batch, an ack after
-//! COMMIT.
+//! The aggregator has no setting that syncs less, so a small writer does what it does: WAL, one transaction per
+//! batch, an ack after COMMIT.
 
 use std::{
     collections::BTreeSet, convert::Infallible, env, path::Path, process::Command, time::Duration,
@@ -18,14 +18,14 @@ use super::Loss;
 use crate::{disk::Disk, options::Synchronous, standstill};
 
 const BATCH: u64 = 100;
-/// A batch each, so that the writer is not found in the sync of a checkpoint most of the time.
+/// Time per batch, so that the cut does not find the writer syncing a checkpoint most of the time.
 const PACE: Duration = Duration::from_millis(2);
 const FILE: &str = "store.db";
 const MOMENT: std::ops::Range<u64> = 500..3_000;
-/// As the aggregator's.
+/// The aggregator's setting.
 const CHECKPOINT_PAGES: u32 = 4000;
 
-/// Writes batch after batch, and tells on standard output the last sequence of each that has committed.
+/// Writes batch after batch, and prints the last sequence of each after its COMMIT.
 pub async fn write(file: &Path, synchronous: Synchronous) -> Infallible {
     let written = try_write(file, synchronous).await;
     written.expect("the store can be written to")
@@ -57,8 +57,8 @@ async fn try_write(file: &Path, synchronous: Synchronous) -> rusqlite::Result<In
 /// Cuts the power of a writer.
 pub async fn cut(synchronous: Synchronous, seed: u64) -> Loss {
     let moment = Duration::from_millis(crate::random(seed).random_range(MOMENT));
-    let scratch = tempfile::tempdir().expect("a temporary directory can be made");
-    let disk = Disk::create(scratch.path(), "before").expect("a disk can be made");
+    let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+    let disk = Disk::create(scratch.path(), "before").expect("a disk can be created");
     let mut command = Command::new(env::current_exe().expect("a process knows its program"));
     command
         .args(["writer", "--synchronous", synchronous.name()])
@@ -69,7 +69,7 @@ pub async fn cut(synchronous: Synchronous, seed: u64) -> Loss {
         holds(!acked.is_empty(), writer.log())
     })
     .await;
-    // The schedule of the cut, not a wait for anything.
+    // The schedule of the cut, not a wait for a condition.
     tokio::time::sleep(moment).await;
 
     standstill::stop(&mut [&mut writer]).await;
@@ -77,7 +77,7 @@ pub async fn cut(synchronous: Synchronous, seed: u64) -> Loss {
     writer.signal(Signal::KILL);
     let written = writer.ended(e2e::wait::DEADLINE).await.stdout;
     drop(writer);
-    disk.discard().expect("the disk can be thrown away");
+    disk.discard().expect("the disk can be discarded");
 
     let last = written.lines().last().and_then(|last| last.parse().ok());
     let acked: BTreeSet<u64> = (1..=last.expect("something was acked")).collect();
@@ -89,7 +89,7 @@ pub async fn cut(synchronous: Synchronous, seed: u64) -> Loss {
     }
 }
 
-/// The sequences in a store; none where it was lost whole.
+/// The sequences in a store; none if it was lost entirely.
 fn applied(file: &Path) -> BTreeSet<u64> {
     let connection = Connection::open(file).expect("the store can be opened");
     let is_there = connection.table_exists(None, "applied");
@@ -100,5 +100,5 @@ fn applied(file: &Path) -> BTreeSet<u64> {
         .prepare("SELECT sequence FROM applied")
         .expect("a query");
     let rows = statement.query_map([], |row| row.get(0)).expect("rows");
-    rows.collect::<Result<_, _>>().expect("the store is whole")
+    rows.collect::<Result<_, _>>().expect("the store is intact")
 }

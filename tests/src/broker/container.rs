@@ -13,12 +13,13 @@ use testcontainers::{
     runners::AsyncRunner,
 };
 
-/// In the container. `/var/tmp` is in every image and open to all; the data stay in the container's own layer.
+/// In the container. `/var/tmp` exists in every image and is writable by all; the data stays in the container's own
+/// layer.
 const CONFIGURATION: &str = "/etc/event-aggregator/nats.conf";
 const STORE: &str = "/var/tmp";
 const PORT: &str = "4222/tcp";
 
-/// How long the broker has to end in good order.
+/// How long the broker has for a graceful shutdown.
 const GRACE_SECONDS: i32 = 20;
 
 #[derive(Debug)]
@@ -27,7 +28,7 @@ pub(super) struct Server {
     docker: Docker,
 }
 
-/// Whether Docker answers and has the image.
+/// Whether Docker responds and has the image.
 pub(super) async fn is_there(image: &str) -> Result<(), String> {
     let docker = docker()?;
     docker.ping().await.map_err(|err| err.to_string())?;
@@ -38,7 +39,7 @@ pub(super) async fn is_there(image: &str) -> Result<(), String> {
 impl Server {
     pub async fn start(image: &str, port: u16, flags: &[&str]) -> Self {
         let own = ["--config", CONFIGURATION, "--store_dir", STORE];
-        // A fixed port, for one that Docker chooses changes with each start.
+        // A fixed port, because one chosen by Docker would change at each start.
         let binding = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(port.to_string()),
@@ -56,7 +57,7 @@ impl Server {
             .unwrap_or_else(|err| panic!("no container of {image} can be started: {err}"));
         Self {
             container,
-            docker: docker().expect("Docker answered just now"),
+            docker: docker().expect("Docker responded before"),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{
     wait::DEADLINE,
 };
 
-/// The broker's program; `tests/run.sh` sees to it that one of a version that can be used is on PATH.
+/// The broker's program; `tests/run.sh` makes sure that PATH has a supported version.
 const PROGRAM: &str = "nats-server";
 
 /// A server on a port, whose data outlives its process.
@@ -24,19 +24,19 @@ pub struct Server {
     flags: Vec<String>,
     directory: PathBuf,
     port: u16,
-    /// Removes them, where they are its own.
+    /// Deletes the data on drop, if it is temporary.
     own: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts one with data of its own, which go with it, and with flags beyond those that it always has.
+    /// Starts one with temporary data, and with additional flags.
     pub fn start(port: u16, flags: &[&str]) -> Self {
         Self::start_program(Path::new(PROGRAM), port, flags)
     }
 
-    /// The same, of another program than the `nats-server` on PATH.
+    /// Like [`Self::start`], with another program than the `nats-server` on PATH.
     pub fn start_program(program: &Path, port: u16, flags: &[&str]) -> Self {
-        let own = tempfile::tempdir().expect("a temporary directory can be made");
+        let own = tempfile::tempdir().expect("a temporary directory can be created");
         let mut server = Self::stopped(program, port, flags, own.path());
         server.own = Some(own);
         server.start_again();
@@ -61,12 +61,12 @@ impl Server {
         }
     }
 
-    /// Starts it again, after [`Self::stop`] or [`Self::kill`], on the same port and data.
+    /// Starts it again after [`Self::stop`] or [`Self::kill`], on the same port and data.
     pub fn start_again(&mut self) {
         assert!(self.running.is_none(), "the broker was not stopped before");
         let port = self.port.to_string();
         let mut command = Command::new(&self.program);
-        // Where Debian puts it; not on everyone's PATH.
+        // Debian installs it there, which is not on every user's PATH.
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .env("PATH", format!("{path}:/usr/sbin"))
@@ -74,13 +74,13 @@ impl Server {
             .arg(configuration())
             .arg("--store_dir")
             .arg(self.directory())
-            // The monitoring port of the file is one for all brokers; -1 takes a free one.
+            // The configuration file sets the same monitoring port for all brokers; -1 takes a free one.
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1"])
             .args(&self.flags);
         self.running = Some(Service::start("nats-server", &mut command));
     }
 
-    /// Where its data are.
+    /// The directory of its data.
     pub fn directory(&self) -> &Path {
         self.own.as_ref().map_or(&self.directory, TempDir::path)
     }
@@ -91,26 +91,26 @@ impl Server {
         running.expect("the broker is running").signal(signal);
     }
 
-    /// Ends it in good order.
+    /// Stops it gracefully.
     pub async fn stop(&mut self) {
         let mut running = self.running.take().expect("the broker is running");
         running.signal(Signal::TERM);
         running.ended(DEADLINE).await;
     }
 
-    /// Ends it so that it can do nothing about it. It may have ended by itself.
+    /// Kills it with SIGKILL, if it has not exited by itself.
     pub fn kill(&mut self) {
         let mut running = self.running.take().expect("the broker is running");
         running.kill();
     }
 }
 
-/// The oldest `nats-server` that is tried, as `E2E_OLDEST_NATS` names it; `tests/run.sh` gets it. Where it names none this
-/// says so, and the test is to do nothing.
+/// The oldest `nats-server` that is tested, named by `E2E_OLDEST_NATS`; `tests/run.sh` installs it. If it is not set,
+/// this prints that the test is skipped.
 pub fn oldest() -> Option<PathBuf> {
     let program = std::env::var_os("E2E_OLDEST_NATS").map(PathBuf::from);
     if program.is_none() {
-        eprintln!("left out: E2E_OLDEST_NATS names no nats-server");
+        eprintln!("skipped: E2E_OLDEST_NATS names no nats-server");
     }
     program
 }

@@ -1,21 +1,21 @@
-//! What axe-core finds: an automated check of accessibility, as far as one can be had.
+//! An automated accessibility check with axe-core.
 
 use serde::Deserialize;
 
 use super::{Browser, needed};
 
-/// A rule that the page breaks.
+/// A rule that the page violates.
 #[derive(Debug, Deserialize)]
 pub struct Violation {
     /// The rule's name in axe-core.
     pub id: String,
-    /// What it asks for.
+    /// What it requires.
     pub help: String,
-    /// Where it is broken: the HTML of each element, and what is wrong with it.
-    pub places: Vec<String>,
+    /// Where it is violated: the HTML of each element, and what is wrong with it.
+    pub nodes: Vec<String>,
 }
 
-/// Level A and AA of WCAG 2.0 and 2.1, and what is good practice beside.
+/// Levels A and AA of WCAG 2.0 and 2.1, and best practices.
 const CHECK: &str = "
     const done = arguments[arguments.length - 1];
     axe.run(document, {
@@ -26,7 +26,7 @@ const CHECK: &str = "
         found => done({checked: found.passes.length, violations: found.violations.map(rule => ({
             id: rule.id,
             help: rule.help,
-            places: rule.nodes.map(node => `${node.target}: ${node.html}: ${node.failureSummary}`),
+            nodes: rule.nodes.map(node => `${node.target}: ${node.html}: ${node.failureSummary}`),
         }))}),
         error => done(String(error)),
     );";
@@ -38,7 +38,8 @@ struct Found {
 }
 
 impl Browser {
-    /// Checks the page as it is now. None where axe-core is not to be had: `tests/run.sh` names its file in `E2E_AXE`.
+    /// Checks the page in its current state. None if axe-core is not available: `tests/run.sh` names its file in
+    /// `E2E_AXE`.
     pub async fn violations(&self) -> Option<Vec<Violation>> {
         let file = needed("E2E_AXE", "axe-core")?;
         let axe = std::fs::read_to_string(&file)
@@ -47,7 +48,7 @@ impl Browser {
         let found = self.client.execute_async(CHECK, Vec::new()).await;
         let found = found.expect("axe-core runs");
         let found: Found = serde_json::from_value(found.clone())
-            .unwrap_or_else(|err| panic!("{err}: axe-core says {found}"));
+            .unwrap_or_else(|err| panic!("{err}: axe-core returned {found}"));
         assert!(found.checked > 0, "axe-core found nothing to check");
         Some(found.violations)
     }

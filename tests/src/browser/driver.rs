@@ -1,4 +1,4 @@
-//! The driver's process, which starts and ends Chromium's.
+//! The driver's process, which starts and ends Chromium's processes.
 
 use std::{
     fs,
@@ -17,37 +17,37 @@ use crate::{
     wait::{eventually, holds},
 };
 
-/// A running driver. It is killed when this is dropped, and with it every Chromium that it started.
+/// A running driver. On drop it is killed together with every Chromium that it started.
 #[derive(Debug)]
 pub(super) struct Driver {
     service: Service,
     url: String,
-    /// All that the driver and Chromium write, and by whose name Chromium's processes are known.
-    place: TempDir,
+    /// All files that the driver and Chromium write; its path identifies Chromium's processes.
+    directory: TempDir,
 }
 
 impl Driver {
-    /// Starts one on a free port and waits until it takes sessions.
+    /// Starts one on a free port and waits until it accepts sessions.
     pub(super) async fn start(program: &Path) -> Self {
-        let place = tempfile::tempdir().expect("a temporary directory can be made");
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let port = port::free();
         let mut command = Command::new(program);
         command
             .arg(format!("--port={port}"))
-            .env("TMPDIR", place.path())
-            .env("HOME", place.path())
+            .env("TMPDIR", directory.path())
+            .env("HOME", directory.path())
             .env_remove("DISPLAY")
-            // A group of its own, so that its children can be ended with it.
+            // A process group of its own, so that its children can be ended with it.
             .process_group(0);
         let mut driver = Self {
             service: Service::start("chromedriver", &mut command),
             url: format!("http://127.0.0.1:{port}"),
-            place,
+            directory,
         };
         let client = reqwest::Client::builder().no_proxy().build();
-        let client = client.expect("an HTTP client can be made");
+        let client = client.expect("an HTTP client can be created");
         let status = format!("{}/status", driver.url);
-        eventually("the driver takes sessions", async || {
+        eventually("the driver accepts sessions", async || {
             let running = driver.service.is_running();
             assert!(running, "it ended: {:?}", driver.service.log());
             let answer = client.get(&status).send().await;
@@ -59,20 +59,20 @@ impl Driver {
         driver
     }
 
-    /// Where it listens.
+    /// Its URL.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// How Chromium is started.
+    /// The options that Chromium is started with.
     pub(super) fn capabilities(&self) -> Map<String, Value> {
         let mut arguments = vec![
             "--headless=new".to_owned(),
             format!("--user-data-dir={}", self.profile().display()),
-            // The shared memory of a container is too small for it.
+            // The shared memory of a container is too small for Chromium.
             "--disable-dev-shm-usage".to_owned(),
             "--disable-gpu".to_owned(),
-            // As on telephones, where they lie over the page: its width is the window's.
+            // As on phones, where scroll bars overlay the page, so that its width is the window's.
             "--hide-scrollbars".to_owned(),
             "--no-first-run".to_owned(),
             "--no-proxy-server".to_owned(),
@@ -80,7 +80,7 @@ impl Driver {
             "--disable-component-update".to_owned(),
             "--disable-sync".to_owned(),
             "--force-prefers-reduced-motion".to_owned(),
-            // Whatever host a page might ask, it gets no answer; the request itself is in the log.
+            // No other host resolves; the requests themselves are still logged.
             "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1".to_owned(),
         ];
         if rustix::process::geteuid().is_root() {
@@ -100,7 +100,7 @@ impl Driver {
     }
 
     fn profile(&self) -> PathBuf {
-        self.place.path().join("profile")
+        self.directory.path().join("profile")
     }
 }
 
@@ -110,18 +110,19 @@ impl Drop for Driver {
             .ok()
             .and_then(Pid::from_raw);
         if let Some(group) = group.filter(|_| self.service.is_running()) {
-            // Its members may have ended just now.
+            // Its members may have ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }
         self.service.kill();
-        // Chromium's processes may have left the group. Those that were started with our own directory are ours.
+        // Chromium's processes may have left the group. Those that were started with this directory belong to this
+        // driver.
         for process in started_with(&self.profile()) {
             let _ = kill_process(process, Signal::KILL);
         }
     }
 }
 
-/// The processes with this directory on their command line, where the system has `/proc`.
+/// The processes with this directory on their command line, on systems with `/proc`.
 fn started_with(directory: &Path) -> Vec<Pid> {
     let directory = directory.to_string_lossy().into_owned();
     let Ok(processes) = fs::read_dir("/proc") else {

@@ -1,4 +1,4 @@
-"""Generates a client from an aggregator's own document, publishes with it and reads what it is answered.
+"""Generates a client from an aggregator's own document, publishes with it and reads the responses.
 
 generated.py URL openapi-python-client
 generated.py URL openapi-generator JAVA
@@ -16,14 +16,14 @@ NOW = datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.timezone.utc)
 
 
 def generate(command):
-    """Runs a generator, which has to succeed."""
+    """Runs a generator, which must succeed."""
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def with_openapi_python_client(url, document, place):
+def with_openapi_python_client(url, document, directory):
     """A client of openapi-python-client."""
-    client_of = place / "client"
+    client_of = directory / "client"
     program = pathlib.Path(sys.executable).parent / "openapi-python-client"
     generate([program, "generate", "--path", document, "--output-path", client_of])
     sys.path.insert(0, str(client_of))
@@ -59,11 +59,11 @@ def with_openapi_python_client(url, document, place):
     return plain.received, (one.outcome.value, one.sequence), outcomes, events
 
 
-def with_openapi_generator(url, document, place, java):
+def with_openapi_generator(url, document, directory, java):
     """A client of openapi-generator for Python."""
     package = importlib.import_module("openapi_generator_cli")
     jar = pathlib.Path(package.__file__).parent / "openapi-generator.jar"
-    client_of = place / "client"
+    client_of = directory / "client"
     command = [java, "-jar", jar, "generate", "-g", "python"]
     generate([*command, "-i", document, "-o", client_of])
     sys.path.insert(0, str(client_of))
@@ -91,17 +91,17 @@ def with_openapi_generator(url, document, place, java):
 
 
 def main(url, generator, *arguments):
-    """Publishes one event, then it again with another one, then that again without waiting."""
-    with tempfile.TemporaryDirectory() as directory:
-        place = pathlib.Path(directory)
-        document = place / "openapi.json"
+    """Publishes an event; that event and a second one; then the second one again without waiting."""
+    with tempfile.TemporaryDirectory() as name:
+        directory = pathlib.Path(name)
+        document = directory / "openapi.json"
         with urllib.request.urlopen(f"{url}/openapi.json") as answer:
             document.write_bytes(answer.read())
         client = {
             "openapi-python-client": with_openapi_python_client,
             "openapi-generator": with_openapi_generator,
         }[generator]
-        received, one, two, events = client(url, document, place, *arguments)
+        received, one, two, events = client(url, document, directory, *arguments)
     assert received == 1, received
     assert one[0] == "stored" and one[1] > 0, one
     assert two[0] == ("duplicate", one[1]), two

@@ -1,6 +1,6 @@
 """Sends CloudEvents with their SDK: cloudevents_sdk.py URL binary|structured
 
-The same events each time. Fails where one is not taken.
+The same events each time. Fails if one is not accepted.
 """
 
 import sys
@@ -22,7 +22,7 @@ for number in range(12):
         "subject": 'Euro € 😀 "quoted" 100%',
         "datacontenttype": "application/json",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        # Left out, the SDK would take the present time, another one each time.
+        # By default the SDK would use the current time, which differs each time.
         "time": datetime(2026, 1, 31, 12, 0, number, tzinfo=timezone.utc),
     }
     message = convert(CloudEvent(attributes=attributes, data=DATA[number % len(DATA)]))

@@ -1,6 +1,6 @@
 """Sends log records with the OpenTelemetry SDK: opentelemetry_logs.py URL protobuf|json
 
-The same records each time. Fails where the exporter says that they were not taken.
+The same records each time. Fails if the exporter reports that they were not accepted.
 """
 
 import sys
@@ -36,7 +36,7 @@ START = 1_767_225_600_000_000_001
 BODIES = ["text ä €", 42, 0.1, True, {"deep": {"n": [1, "two", None]}}, b"\x00\xff", None]
 for number in range(20):
     attributes = {"http.method": "GET", "n": number, "list": ["a", "b"], "bytes": b"\x01"}
-    # Half of them name themselves, the others are known by what they are.
+    # Half of them have an id of their own, the others are identified by their content.
     if number % 2 == 0:
         attributes["log.record.uid"] = f"01J{number:023}"
     logger.emit(
@@ -52,4 +52,4 @@ for number in range(20):
     )
 provider.force_flush()
 provider.shutdown()
-sys.exit(f"not taken: {failed}" if failed else 0)
+sys.exit(f"not accepted: {failed}" if failed else 0)

@@ -1,8 +1,8 @@
-//! Several stores on one stream: none loses what it has not applied to the trimming of another.
+//! Several stores on one stream: no store loses unapplied messages to another one's trimming.
 
 use super::*;
 
-/// A store of its own on the stream of a system, with the durable `other`.
+/// A second store on the stream of a system, with the durable `other`.
 async fn second(system: &System, data: &std::path::Path) -> Aggregator {
     let flags = [&KEEPS_LITTLE[..], &["--durable", "other"]].concat();
     let second = Aggregator::start(&system.broker.url(), data, &flags).await;
@@ -10,27 +10,28 @@ async fn second(system: &System, data: &std::path::Path) -> Aggregator {
     second
 }
 
-/// Waits until trimming is held back by a durable, and returns what `/health` says of it.
+/// Waits until trimming is held back by a durable, and returns the notice in `/health`.
 async fn held_by(system: &System, durable: &str) -> String {
-    let told = eventually("trimming is held back", async || {
+    let notice = eventually("trimming is held back", async || {
         let health = system.api().get("/health").await?;
         assert_eq!(health.status, 200, "it is no failure: {}", health.text());
-        let told = health.json()["notices"]["trimming"].clone();
-        told.as_str()
+        let notice = health.json()["notices"]["trimming"].clone();
+        notice
+            .as_str()
             .map(str::to_owned)
             .ok_or_else(|| health.text().to_owned())
     })
     .await;
-    assert!(told.contains(durable), "{told}");
+    assert!(notice.contains(durable), "{notice}");
     let metrics = system.api().get("/metrics").await.unwrap();
     let series = format!("aggregator_trimming_held_messages{{durable=\"{durable}\"}} ");
     let held = metrics.text().lines().find_map(|l| l.strip_prefix(&series));
     assert!(held.is_some_and(|held| held != "0"), "{}", metrics.text());
-    told
+    notice
 }
 
 #[tokio::test]
-async fn what_a_stopped_store_has_not_acked_is_not_trimmed_and_it_gets_all_of_it() {
+async fn messages_not_acked_by_a_stopped_store_are_not_trimmed_and_it_gets_all_of_them() {
     let system = System::with(&KEEPS_LITTLE).await;
     let data = tempfile::tempdir().unwrap();
     let mut other = second(&system, data.path()).await;
@@ -39,9 +40,9 @@ async fn what_a_stopped_store_has_not_acked_is_not_trimmed_and_it_gets_all_of_it
         system.api().publish(&[large(number)]).await;
     }
     system.settled().await;
-    let told = held_by(&system, "other").await;
-    let place = data.path().file_name().unwrap().to_str().unwrap();
-    assert!(told.contains(place), "{place} in {told}");
+    let notice = held_by(&system, "other").await;
+    let directory = data.path().file_name().unwrap().to_str().unwrap();
+    assert!(notice.contains(directory), "{directory} in {notice}");
     assert_eq!(info(&system).await.state.messages, 40);
 
     other.start_again().await;
@@ -60,7 +61,7 @@ async fn what_a_stopped_store_has_not_acked_is_not_trimmed_and_it_gets_all_of_it
 }
 
 #[tokio::test]
-async fn a_store_that_is_gone_for_good_is_let_go_by_deleting_its_durable() {
+async fn a_store_that_is_gone_for_good_is_released_by_deleting_its_durable() {
     let system = System::with(&KEEPS_LITTLE).await;
     let data = tempfile::tempdir().unwrap();
     drop(second(&system, data.path()).await);
@@ -76,7 +77,7 @@ async fn a_store_that_is_gone_for_good_is_let_go_by_deleting_its_durable() {
 }
 
 #[tokio::test]
-async fn a_copy_of_a_store_with_a_durable_of_its_own_holds_trimming_back_too() {
+async fn a_copy_of_a_store_with_its_own_durable_holds_trimming_back_too() {
     let mut system = System::with(&KEEPS_LITTLE).await;
     system.aggregator.stop().await;
     let data = tempfile::tempdir().unwrap();
@@ -98,12 +99,12 @@ async fn a_copy_of_a_store_with_a_durable_of_its_own_holds_trimming_back_too() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_killed_over_and_over_loses_nothing_to_the_trimming_of_another() {
+async fn a_store_killed_repeatedly_loses_nothing_to_the_trimming_of_another() {
     let system = System::with(&KEEPS_LITTLE).await;
     let data = tempfile::tempdir().unwrap();
     let mut other = second(&system, data.path()).await;
     for round in 0..5 {
-        // It has messages in hand when it is killed, so its durable is created again.
+        // It holds deliveries when it is killed, so its durable is recreated.
         let lock = e2e::store::Store::of(data.path()).lock();
         for number in 0..8 {
             system.api().publish(&[large(8 * round + number)]).await;
@@ -152,7 +153,7 @@ async fn a_position_that_a_killed_aggregator_left_holds_trimming_back_until_it_i
 }
 
 #[tokio::test]
-async fn what_is_told_of_trimming_ends_with_the_session_that_found_it() {
+async fn the_notice_of_trimming_ends_with_the_session_that_found_it() {
     let mut system = System::with(&KEEPS_LITTLE).await;
     let data = tempfile::tempdir().unwrap();
     second(&system, data.path()).await.stop().await;
@@ -162,7 +163,7 @@ async fn what_is_told_of_trimming_ends_with_the_session_that_found_it() {
     system.settled().await;
     held_by(&system, "other").await;
     system.broker.stop().await;
-    eventually("nothing is told of trimming", async || {
+    eventually("there is no notice of trimming", async || {
         let health = system.api().get("/health").await?;
         holds(health.json()["notices"].is_null(), health.text())?;
         let metrics = system.api().get("/metrics").await?;

@@ -1,4 +1,4 @@
-//! What a person does at the page: clicks, types, presses keys.
+//! User input: clicks, typed text, key presses.
 
 use fantoccini::{
     Locator,
@@ -10,10 +10,10 @@ use super::Browser;
 use crate::wait::eventually;
 
 impl Browser {
-    /// Clicks on an element as soon as it is there and nothing lies over it.
+    /// Clicks on an element as soon as it exists and nothing covers it.
     pub async fn click(&self, selector: &str) {
         eventually(&format!("a click on {selector}"), async || {
-            // Found anew each time: the page may have drawn it anew.
+            // Found again each time, because the page may have redrawn it.
             let found = self.client.find(Locator::Css(selector)).await;
             let clicked = found.map_err(|err| err.to_string())?.click().await;
             clicked.map_err(|err| err.to_string())
@@ -21,7 +21,7 @@ impl Browser {
         .await;
     }
 
-    /// Replaces what stands in a field by a text that is typed.
+    /// Replaces the content of a field by typing a text.
     pub async fn fill(&self, selector: &str, text: &str) {
         eventually(&format!("{selector} can be typed into"), async || {
             let found = self.client.find(Locator::Css(selector)).await;

@@ -1,4 +1,4 @@
-//! What the API tells of what is stored: events that match, page by page.
+//! Queries of stored events: filters, order and pages.
 
 use std::{cell::Cell, ops::Range, time::Duration};
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 type Query<'a> = [(&'a str, &'a str)];
 
-/// Events that differ in all that can be asked for.
+/// Events that differ in every filterable field.
 fn traffic(numbers: Range<usize>) -> Vec<Event> {
     let numbered = |number: usize| {
         let topic = ["orders", "payments", "refunds"][number % 3];
@@ -29,7 +29,7 @@ fn traffic(numbers: Range<usize>) -> Vec<Event> {
     numbers.map(numbered).collect()
 }
 
-/// The identities that are stored, in the order of storing.
+/// The stored identities, in the order of storage.
 fn stored(system: &System) -> Vec<(String, String)> {
     let sql =
         "SELECT name, event_id FROM events JOIN topics ON topics.id = topic_id ORDER BY sequence";
@@ -38,7 +38,7 @@ fn stored(system: &System) -> Vec<(String, String)> {
         .query(sql, |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
-/// The ids of the events of all pages of a question, as they come.
+/// The ids of the events of all pages of a query, in the order returned.
 async fn walk(api: &Api, query: &Query<'_>) -> Vec<String> {
     let mut ids = Vec::new();
     let mut cursor = None::<String>;
@@ -61,11 +61,11 @@ fn id(event: &Value) -> String {
     event["event_id"].as_str().unwrap().to_owned()
 }
 
-/// A question, and whether an event is to be in its answer.
+/// A query, and whether an event is expected in its result.
 type Case<'a> = (&'a Query<'a>, fn(&Event) -> bool);
 
 #[tokio::test]
-async fn a_question_finds_exactly_the_events_that_match_in_either_order() {
+async fn a_query_finds_exactly_the_matching_events_in_either_order() {
     let cases: [Case<'_>; 12] = [
         (&[], |_| true),
         (&[("topic", "orders")], |event| event.topic == "orders"),
@@ -125,7 +125,7 @@ async fn a_question_finds_exactly_the_events_that_match_in_either_order() {
 }
 
 #[tokio::test]
-async fn a_question_is_bounded_by_the_times_of_storing_from_the_first_to_before_the_second() {
+async fn a_query_by_storage_time_includes_the_lower_and_excludes_the_upper_bound() {
     let system = System::start().await;
     let api = system.api();
     let mut begins = Vec::new();
@@ -152,7 +152,7 @@ async fn a_question_is_bounded_by_the_times_of_storing_from_the_first_to_before_
         query.extend(time("until", until));
         assert_eq!(walk(api, &query).await, order[expected], "{query:?}");
     }
-    // The same moment elsewhere in the world.
+    // The same instant in another time zone.
     let moment = begins[1].trim_end_matches('Z');
     let (head, minutes) = moment.split_at("2026-01-31T12".len());
     let (day, hour) = head.split_once('T').unwrap();
@@ -167,8 +167,8 @@ async fn a_question_is_bounded_by_the_times_of_storing_from_the_first_to_before_
 }
 
 #[tokio::test]
-async fn pages_that_are_walked_while_events_are_published_have_each_event_once() {
-    let questions: [&Query<'_>; 6] = [
+async fn pages_walked_while_events_are_published_have_each_event_once() {
+    let queries: [&Query<'_>; 6] = [
         &[("order", "asc")],
         &[("order", "desc")],
         &[("order", "asc"), ("topic", "orders")],
@@ -188,7 +188,7 @@ async fn pages_that_are_walked_while_events_are_published_have_each_event_once()
     let is_walked = Cell::new(false);
     let publishing = async {
         let mut sent = 300;
-        // An end of its own, so that whoever reads oldest first gets there.
+        // With an upper bound, so that readers in ascending order reach the end.
         while !is_walked.get() && sent < 3_000 {
             system.api().publish(&traffic(sent..sent + 30)).await;
             sent += 30;
@@ -196,7 +196,7 @@ async fn pages_that_are_walked_while_events_are_published_have_each_event_once()
         sent
     };
     let walking = async {
-        let walks = questions.map(|query| {
+        let walks = queries.map(|query| {
             let mut query = query.to_vec();
             query.push(("limit", "11"));
             let api = system.api();
@@ -212,7 +212,7 @@ async fn pages_that_are_walked_while_events_are_published_have_each_event_once()
 
     let after = stored(&system);
     assert_eq!(after.len(), sent);
-    for (query, mut ids) in questions.into_iter().zip(walks) {
+    for (query, mut ids) in queries.into_iter().zip(walks) {
         let of = |all: &[(String, String)]| -> Vec<String> {
             let asked = all.iter().filter(|(topic, _)| is_asked_for(query, topic));
             asked.map(|(_, id)| id.clone()).collect()
@@ -221,13 +221,13 @@ async fn pages_that_are_walked_while_events_are_published_have_each_event_once()
             ids.reverse();
         }
         assert!(ids.len() >= of(&before).len(), "{query:?}: {}", ids.len());
-        // All from the first one on, in their order, up to some moment of the walk.
+        // All events from the first on, in their order, up to some moment of the walk.
         assert_eq!(ids, of(&after)[..ids.len()], "{query:?}");
     }
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_question_is_refused() {
+async fn a_cursor_of_another_query_is_refused() {
     let system = System::start().await;
     system.api().store(&traffic(0..30)).await;
     let query = [("topic", "orders"), ("limit", "3")];
@@ -241,14 +241,14 @@ async fn a_cursor_of_another_question_is_refused() {
 }
 
 #[tokio::test]
-async fn a_question_that_matches_next_to_nothing_of_much_ends_with_all_that_there_is() {
+async fn a_query_with_few_matches_among_many_events_finds_them_all() {
     let system = System::start().await;
     for part in 0..5 {
         let events = traffic(10_000 * part..10_000 * (part + 1));
         system.api().publish(&events).await;
     }
     system.api().settled_within(Duration::from_mins(3)).await;
-    // Pages end early with what they found; their cursors lead on.
+    // Pages end early with what they found; their cursors continue.
     let query = [("contains", "<49999>"), ("order", "asc"), ("limit", "1000")];
     assert_eq!(walk(system.api(), &query).await, ["id-49999"]);
     let query = [("payload.note", "<7>")];

@@ -1,4 +1,4 @@
-//! What the browser logged: errors on its console, and whom it asked.
+//! The browser's logs: errors on its console, and the hosts it sent requests to.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::Browser;
 
 impl Browser {
-    /// The errors on the console since this was asked last: of scripts, of what could not be loaded, of what the page's
-    /// own policy forbids.
+    /// The console errors since the last call: of scripts, of resources that failed to load, and of violations of the
+    /// page's own policy.
     pub async fn console_errors(&self) -> Vec<String> {
         let entries = self.log("browser").await;
         let errors = entries.iter().filter(|entry| entry["level"] == "SEVERE");
@@ -18,7 +18,7 @@ impl Browser {
             .collect()
     }
 
-    /// The hosts, with their ports, that the page sent requests to since this was asked last, answered or not.
+    /// The hosts, with ports, that the page sent requests to since the last call, answered or not.
     pub async fn hosts(&self) -> BTreeSet<String> {
         let entries = self.log("performance").await;
         let messages = entries.iter().filter_map(|entry| {
@@ -33,7 +33,7 @@ impl Browser {
                     _ => return None,
                 };
                 let asked = Url::parse(asked.as_str()?).ok()?;
-                // Data, blobs and Chromium's own pages are not sent to anybody.
+                // Data URLs, blobs and Chromium's own pages are not requested from any host.
                 if !["http", "https", "ws", "wss"].contains(&asked.scheme()) {
                     return None;
                 }

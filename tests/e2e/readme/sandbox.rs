@@ -1,4 +1,4 @@
-//! Where the commands of a document are run: a clone with built programs, and the demo running.
+//! The environment in which the commands of a document are run: a clone with built programs, and the demo running.
 
 use std::{
     fs,
@@ -26,14 +26,14 @@ use super::blocks::Block;
 /// Far more than any block takes.
 const DEADLINE: Duration = Duration::from_mins(2);
 
-/// A directory to run commands in, and what they speak to. It has what the demo has sent.
+/// A directory to run commands in, and the system that they use. It has the demo's events.
 #[derive(Debug)]
-pub struct Place {
+pub struct Sandbox {
     system: System,
     directory: TempDir,
 }
 
-/// A command with all that it starts. It is killed when this is dropped.
+/// A command with all its child processes, killed on drop.
 #[derive(Debug)]
 struct Group(Service);
 
@@ -41,15 +41,15 @@ impl Drop for Group {
     fn drop(&mut self) {
         let id = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
         if let Some(id) = id.filter(|_| self.0.is_running()) {
-            // Its members may have ended just now.
+            // Its members may have ended already.
             let _ = kill_process_group(id, Signal::KILL);
         }
     }
 }
 
-impl Place {
+impl Sandbox {
     /// None if this machine lacks a program that the commands need.
-    pub async fn make() -> Option<Self> {
+    pub async fn create() -> Option<Self> {
         for program in ["bash", "curl", "jq", "gzip"] {
             let found = Command::new(program)
                 .arg("--version")
@@ -57,32 +57,32 @@ impl Place {
                 .status();
             if found.is_err() {
                 let requires_all = std::env::var("E2E_REQUIRE").is_ok_and(|it| it == "all");
-                assert!(!requires_all, "{program} is not there");
-                eprintln!("left out: the commands of the documents need {program}");
+                assert!(!requires_all, "{program} is missing");
+                eprintln!("skipped: the commands of the documents need {program}");
                 return None;
             }
         }
         let system = System::start().await;
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
-        let place = Self { system, directory };
-        place.furnish();
-        // As compose/demo.sh does, so that the totals of the documents are those of the demo.
-        let url = place.system.api().url();
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
+        let sandbox = Self { system, directory };
+        sandbox.install();
+        // As compose/demo.sh does, so that the totals in the documents are those of the demo.
+        let url = sandbox.system.api().url();
         let traffic = ["generate", "--count", "20000", "--duplicates", "0.3"];
         let arguments = [&traffic[..], &["--verify", url]].concat();
-        place.system.publish(&arguments).await.succeeded();
-        Some(place)
+        sandbox.system.publish(&arguments).await.succeeded();
+        Some(sandbox)
     }
 
     /// Puts the programs where a release build has them, and the store where a local aggregator has it.
-    fn furnish(&self) {
+    fn install(&self) {
         let bin = self.directory.path().join("target/release");
-        fs::create_dir_all(&bin).expect("a directory can be made");
+        fs::create_dir_all(&bin).expect("a directory can be created");
         let linked = symlink(workspace::binary("aggregator"), bin.join("aggregator"));
-        linked.expect("a link can be made");
+        linked.expect("a link can be created");
         let linked = symlink(self.system.data_dir(), self.directory.path().join("data"));
-        linked.expect("a link can be made");
-        // The commands that speak to the aggregator know no other setting for its address than the flag.
+        linked.expect("a link can be created");
+        // The commands that connect to the aggregator have no other setting for its address than the flag.
         let publisher = format!(
             "#!/bin/bash\ncase $1 in\n  stats | query | tail) exec {program} \"$@\" --url {url} ;;\n  *) exec {program} \"$@\" ;;\nesac\n",
             program = workspace::binary("publisher").display(),
@@ -94,7 +94,7 @@ impl Place {
         fs::set_permissions(file, executable).expect("a file can be made executable");
     }
 
-    /// The text of a block with the addresses of this system in the place of the demo's.
+    /// The text of a block with the addresses of this system instead of the demo's.
     fn here(&self, text: &str) -> String {
         let broker = self.system.broker.url();
         text.replace("127.0.0.1:8080", &self.system.api().address())
@@ -109,7 +109,7 @@ impl Place {
             .env("HOME", self.directory.path())
             .env("NATS_URL", self.system.broker.url())
             .env("NO_PROXY", "127.0.0.1")
-            // A group of its own, so that what a shell starts can be ended with it.
+            // A process group of its own, so that all child processes of a shell can be ended with it.
             .process_group(0);
         Group(Service::start(name, &mut command))
     }
@@ -129,13 +129,13 @@ impl Place {
             code,
             Some(0),
             "{}: {}{stdout}\n{stderr}",
-            block.place(),
+            block.location(),
             block.text
         );
         stdout
     }
 
-    /// Runs a block to its end, which must be a good one, and returns what it printed.
+    /// Runs a block to its end, which must succeed, and returns what it printed.
     pub async fn shell(&self, block: &Block) -> String {
         if block.text.contains("/rejected/1/requeue") {
             self.reject().await;
@@ -144,10 +144,10 @@ impl Place {
         self.succeeded(running, block).await
     }
 
-    /// Runs a block of Python, where there is one with what it imports.
+    /// Runs a block of Python, if there is a Python with the modules that it imports.
     pub async fn python(&self, block: &Block) -> String {
         let Some(python) = std::env::var_os("E2E_PYTHON") else {
-            eprintln!("left out: E2E_PYTHON names no Python for {}", block.place());
+            eprintln!("skipped: E2E_PYTHON is not set, for {}", block.location());
             return String::new();
         };
         let script = self.here(&block.text);
@@ -155,29 +155,30 @@ impl Place {
         self.succeeded(running, block).await
     }
 
-    /// Runs a block that does not end by itself, until it has printed this, be it of an event that is published meanwhile.
+    /// Runs a block that does not end by itself, until it has printed this. For tails, an event is published
+    /// meanwhile.
     pub async fn prints(&self, block: &Block, what: &str) {
         let mut running = self.bash(&format!("exec 2>&1\n{}", self.here(&block.text)));
         let mut number = 0;
         eventually(&block.text, async || {
-            // Again and again, for what was published before it follows is not told.
+            // Repeatedly, because an event published before the command follows is not printed.
             number += 1;
             let one = event("readme", &format!("followed-{number}"));
             self.system.api().try_publish(&[one]).await?;
             let printed = running.0.output();
             assert!(running.0.is_running(), "{}: {printed:?}", block.text);
-            let is_told = |line: &String| line.replace(' ', "").contains(what);
-            holds(printed.iter().any(is_told), &printed)
+            let is_printed = |line: &String| line.replace(' ', "").contains(what);
+            holds(printed.iter().any(is_printed), &printed)
         })
         .await;
     }
 
-    /// Waits until what was sent is applied.
+    /// Waits until everything that was sent is applied.
     pub async fn settled(&self) {
         self.system.settled().await;
     }
 
-    /// Lets the first rejected arrival come in: an event on another subject than its topic's.
+    /// Creates the first rejected arrival: an event on another subject than its topic's.
     async fn reject(&self) {
         let jetstream = self.system.broker.jetstream().await;
         let body = event("elsewhere", "1").json();
