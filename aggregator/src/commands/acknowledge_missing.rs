@@ -42,7 +42,8 @@ pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
         .build()
         .context("cannot make an HTTP client")?;
     let response = client.get(&base).send().await;
-    let response = response.with_context(|| format!("no response from {base}; is the aggregator running?"))?;
+    let response =
+        response.with_context(|| format!("no response from {base}; is the aggregator running?"))?;
     let Missing { missing } = response.json().await.context("unexpected response")?;
     for range in missing.iter().filter(|r| r.acknowledged_at.is_none()) {
         println!(

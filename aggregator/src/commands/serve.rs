@@ -52,7 +52,9 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let listener = listen(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr().context("cannot determine the address")?;
+    let address = listener
+        .local_addr()
+        .context("cannot determine the address")?;
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
@@ -176,7 +178,7 @@ async fn open_store(
     signals: &mut Signals,
 ) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
     let (directory, bounds) = (settings.data_dir.clone(), settings.bounds());
-    let opened = spawn_blocking(move || store::open_observed(&directory, now, bounds, opening));
+    let opened = spawn_blocking(move || store::open_reporting(&directory, now, bounds, opening));
     tokio::select! {
         opened = opened => Ok(Some(opened.context("opening was interrupted")??)),
         name = signals.next() => {

@@ -161,7 +161,9 @@ impl Settings {
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
-            return Err(format!("--stream-max-bytes is {max}; it must be at least 1MiB"));
+            return Err(format!(
+                "--stream-max-bytes is {max}; it must be at least 1MiB"
+            ));
         }
         let room = ByteSize::b(stream::LARGEST_MESSAGE as u64);
         if max.as_u64() - room.as_u64() < keep.as_u64() {
@@ -171,7 +173,9 @@ impl Settings {
         }
         let bytes = self.batch_bytes;
         if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(10) {
-            return Err(format!("--batch-bytes is {bytes}; it must be 1KiB to 10MiB"));
+            return Err(format!(
+                "--batch-bytes is {bytes}; it must be 1KiB to 10MiB"
+            ));
         }
         Ok(())
     }
@@ -182,7 +186,8 @@ impl Settings {
     /// Never: the addresses were parsed when the settings were checked.
     #[must_use]
     pub fn servers(&self) -> Servers {
-        Servers::parse(&self.nats_url).expect("the addresses were parsed when the settings were checked")
+        Servers::parse(&self.nats_url)
+            .expect("the addresses were parsed when the settings were checked")
     }
 
     /// The settings of the stream.

@@ -110,7 +110,7 @@ impl Stage {
             keep_bytes,
             durable: "aggregator".to_owned(),
             take_over: false,
-            place: "here".to_owned(),
+            location: "here".to_owned(),
             writer,
             limits: BatchLimits {
                 events: batch_events,

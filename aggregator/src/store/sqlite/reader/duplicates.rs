@@ -20,8 +20,8 @@ pub(super) struct Reading {
 
 /// What is to be named yet, and what is.
 struct Begun {
-    recent: vec::IntoIter<duplicates::Again>,
-    often: vec::IntoIter<duplicates::Often>,
+    recent: vec::IntoIter<duplicates::RecentDuplicate>,
+    often: vec::IntoIter<duplicates::RepeatCount>,
     named: Duplicates,
 }
 
@@ -50,7 +50,7 @@ impl Reading {
                 };
                 none.insert(Begun {
                     recent: self.known.recent(topic, self.limit).into_iter(),
-                    often: self.known.often(topic, self.limit).into_iter(),
+                    often: self.known.most_repeated(topic, self.limit).into_iter(),
                     named: Duplicates {
                         total,
                         ..Duplicates::default()

@@ -9,7 +9,7 @@ use crate::store::{
         FILE,
         dedup::{
             fingerprint::Key,
-            lookup::{Compared, LookupEvent, Rows, look},
+            lookup::{Compared, LookupEvent, Rows, look_up},
         },
         writer::state::State,
     },
@@ -47,7 +47,7 @@ fn looked(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent
 /// The same without a connection of its own to what is at the path.
 fn looked_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
     let slot = &store.reader().memory.index;
-    let looked = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
+    let looked = look_up(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
     looked.unwrap().events
 }
 
