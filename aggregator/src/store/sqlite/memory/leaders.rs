@@ -260,15 +260,15 @@ mod tests {
     #[test]
     fn topics_offered_in_an_earlier_life_have_no_effect() {
         let leaders = Leaders::default();
-        let begun = leaders.progress();
+        let start = leaders.progress();
         leaders.forget();
-        leaders.offered(begun, 7, true);
+        leaders.offered(start, 7, true);
         assert_eq!(leaders.progress().upto, 0);
         assert!(!leaders.progress().is_whole);
-        let begun = leaders.progress();
-        leaders.offered(begun, 7, false);
+        let start = leaders.progress();
+        leaders.offered(start, 7, false);
         let ahead = leaders.progress();
-        leaders.offered(begun, 5, false);
+        leaders.offered(start, 5, false);
         assert_eq!(leaders.progress(), ahead);
     }
 }

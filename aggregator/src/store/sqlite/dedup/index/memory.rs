@@ -152,7 +152,7 @@ impl Index {
         }
     }
 
-    /// Enters entries that were read from the store, while no batch is being looked up.
+    /// Enters entries that were read from the store. No batch in flight needs them, so they are not kept as latest batches.
     pub(in crate::store) fn enter_read(&self, entries: Table, last: i64, seal: Option<Seal>) {
         self.enter(entries, last, seal);
         self.absorb();
