@@ -94,17 +94,17 @@ async fn ensure_durable<T>(
         Err(err) if is_missing(&err) => return create(stream, wanted).await,
         Err(err) => return Err(SessionError::Durable(err.into())),
     };
-    let verdict = match owner(&found, claim)? {
+    let action = match owner(&found, claim)? {
         // Deleting it ends the other store's pull; its next session finds the new owner.
-        Owner::TakenOver => Verdict::Recreate("it is taken over from another store"),
-        Owner::Us => judge(&found, claim.position.standing.floor, &wanted),
+        Ownership::TakenOver => DurableAction::Recreate("it is taken over from another store"),
+        Ownership::Own => required_action(&found, claim.position.standing.floor, &wanted),
     };
-    match verdict {
-        Verdict::Keep => stream
+    match action {
+        DurableAction::Keep => stream
             .get_consumer(claim.name)
             .await
             .map_err(SessionError::Durable),
-        Verdict::Update => {
+        DurableAction::Update => {
             let deliver_policy = found.config.deliver_policy;
             let config = pull::Config {
                 deliver_policy,
@@ -115,7 +115,7 @@ async fn ensure_durable<T>(
                 .await
                 .map_err(|err| SessionError::Durable(err.into()))
         }
-        Verdict::Recreate(reason) => {
+        DurableAction::Recreate(reason) => {
             info!(
                 durable = claim.name,
                 reason,
@@ -171,21 +171,21 @@ fn is_gone(err: &ConsumerError) -> bool {
 
 /// Who owns the durable.
 #[derive(Debug, PartialEq, Eq)]
-enum Owner {
-    Us,
+enum Ownership {
+    Own,
     TakenOver,
 }
 
 /// Determines the owner. Two stores on one durable would each receive a part of the events.
-fn owner(found: &Info, claim: &Claim<'_>) -> Result<Owner, SessionError> {
+fn owner(found: &Info, claim: &Claim<'_>) -> Result<Ownership, SessionError> {
     let description = found.config.description.as_deref().unwrap_or("");
     let owner = description.strip_prefix(OWNER);
-    let is_ours = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
-    if is_ours {
-        return Ok(Owner::Us);
+    let is_own = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
+    if is_own {
+        return Ok(Ownership::Own);
     }
     if claim.take_over {
-        return Ok(Owner::TakenOver);
+        return Ok(Ownership::TakenOver);
     }
     Err(SessionError::Owned {
         durable: claim.name.to_owned(),
@@ -197,7 +197,7 @@ fn owner(found: &Info, claim: &Claim<'_>) -> Result<Owner, SessionError> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum DurableAction {
     Keep,
     Update,
     Recreate(&'static str),
@@ -205,7 +205,7 @@ enum Verdict {
 
 /// Whether the durable will soon deliver all messages that the store has not applied. A durable that is behind the
 /// store will: messages that were already applied are skipped.
-fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
+fn required_action(found: &Info, floor: u64, wanted: &pull::Config) -> DurableAction {
     let config = &found.config;
     let starts_by_sequence = matches!(
         config.deliver_policy,
@@ -219,16 +219,16 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.headers_only
         || !starts_by_sequence
     {
-        return Verdict::Recreate("its configuration cannot be updated");
+        return DurableAction::Recreate("its configuration cannot be updated");
     }
     if found.ack_floor.stream_sequence > floor {
-        return Verdict::Recreate("it is ahead of the store");
+        return DurableAction::Recreate("it is ahead of the store");
     }
     if found.num_ack_pending > 0
         || found.delivered.stream_sequence > found.ack_floor.stream_sequence
     {
         // A session begins without deliveries, so these will not be acked; waiting for their redelivery takes ack_wait.
-        return Verdict::Recreate("it holds deliveries of an ended session");
+        return DurableAction::Recreate("it holds deliveries of an ended session");
     }
     if config.ack_wait != wanted.ack_wait
         || config.max_deliver != wanted.max_deliver
@@ -242,9 +242,9 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.rate_limit != wanted.rate_limit
         || config.pause_until != wanted.pause_until
     {
-        return Verdict::Update;
+        return DurableAction::Update;
     }
-    Verdict::Keep
+    DurableAction::Keep
 }
 
 #[cfg(test)]
@@ -305,12 +305,12 @@ mod tests {
         let position = position(50);
         let wanted = claim(&position).config();
         assert_eq!(
-            judge(&reported(&wanted, 50, 50, 0), 50, &wanted),
-            Verdict::Keep
+            required_action(&reported(&wanted, 50, 50, 0), 50, &wanted),
+            DurableAction::Keep
         );
         assert_eq!(
-            judge(&reported(&wanted, 20, 20, 0), 50, &wanted),
-            Verdict::Keep
+            required_action(&reported(&wanted, 20, 20, 0), 50, &wanted),
+            DurableAction::Keep
         );
     }
 
@@ -318,16 +318,16 @@ mod tests {
     fn a_durable_ahead_of_the_store_is_recreated() {
         let position = position(50);
         let wanted = claim(&position).config();
-        let verdict = judge(&reported(&wanted, 60, 60, 0), 50, &wanted);
-        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+        let action = required_action(&reported(&wanted, 60, 60, 0), 50, &wanted);
+        assert!(matches!(action, DurableAction::Recreate(_)), "{action:?}");
     }
 
     #[test]
     fn deliveries_of_an_ended_session_are_not_waited_for() {
         let position = position(50);
         let wanted = claim(&position).config();
-        let verdict = judge(&reported(&wanted, 60, 40, 20), 50, &wanted);
-        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+        let action = required_action(&reported(&wanted, 60, 40, 20), 50, &wanted);
+        assert!(matches!(action, DurableAction::Recreate(_)), "{action:?}");
     }
 
     #[test]
@@ -336,12 +336,15 @@ mod tests {
         let wanted = claim(&position).config();
         let mut found = reported(&wanted, 50, 50, 0);
         found.config.max_ack_pending = 7;
-        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        assert_eq!(required_action(&found, 50, &wanted), DurableAction::Update);
         found = reported(&wanted, 50, 50, 0);
         found.config.max_batch = 100;
-        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        assert_eq!(required_action(&found, 50, &wanted), DurableAction::Update);
         found.config.ack_policy = AckPolicy::All;
-        assert!(matches!(judge(&found, 50, &wanted), Verdict::Recreate(_)));
+        assert!(matches!(
+            required_action(&found, 50, &wanted),
+            DurableAction::Recreate(_)
+        ));
     }
 
     #[test]
@@ -359,12 +362,12 @@ mod tests {
     fn another_stores_durable_is_refused_by_name_until_taken_over() {
         let ours = position(50);
         let mut theirs = reported(&claim(&ours).config(), 50, 50, 0);
-        assert_eq!(owner(&theirs, &claim(&ours)).unwrap(), Owner::Us);
+        assert_eq!(owner(&theirs, &claim(&ours)).unwrap(), Ownership::Own);
         theirs.config.description = Some(format!("{OWNER}their-store (there:/data)"));
         let refused = owner(&theirs, &claim(&ours)).unwrap_err().to_string();
         assert!(refused.contains("their-store (there:/data)"), "{refused}");
         let mut claim = claim(&ours);
         claim.take_over = true;
-        assert_eq!(owner(&theirs, &claim).unwrap(), Owner::TakenOver);
+        assert_eq!(owner(&theirs, &claim).unwrap(), Ownership::TakenOver);
     }
 }

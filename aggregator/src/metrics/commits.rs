@@ -21,7 +21,7 @@ struct Totals {
 
 /// The appends between two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct CommitTimes {
     /// Committed batches.
     pub count: u64,
     /// Their mean duration.
@@ -42,12 +42,12 @@ impl Commits {
     /// Returns and resets the appends since the last reading, if there were any. One recorded concurrently may be split between
     /// two readings.
     #[must_use]
-    pub fn take(&self) -> Option<Taken> {
+    pub fn take(&self) -> Option<CommitTimes> {
         let count = self.0.count.swap(0, Relaxed);
         let micros = self.0.micros.swap(0, Relaxed);
         let slowest = self.0.slowest_micros.swap(0, Relaxed);
         let mean = Duration::from_micros(micros.checked_div(count)?);
-        Some(Taken {
+        Some(CommitTimes {
             count,
             mean,
             slowest: Duration::from_micros(slowest),
@@ -65,12 +65,12 @@ mod tests {
         assert_eq!(commits.take(), None);
         commits.add(Duration::from_millis(2));
         commits.add(Duration::from_millis(6));
-        let taken = Taken {
+        let times = CommitTimes {
             count: 2,
             mean: Duration::from_millis(4),
             slowest: Duration::from_millis(6),
         };
-        assert_eq!(commits.take(), Some(taken));
+        assert_eq!(commits.take(), Some(times));
         assert_eq!(commits.take(), None);
     }
 }

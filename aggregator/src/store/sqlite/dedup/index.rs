@@ -191,14 +191,14 @@ impl Index {
     }
 
     /// Whether a lookup used this opening of the index.
-    pub fn is_opening_of(&self, version: IndexVersion) -> bool {
+    pub fn is_source_of(&self, version: IndexVersion) -> bool {
         version.index == self.id
     }
 
     /// The entries that were entered after a lookup, or `None` if its results must not be used: it used another opening of
     /// the index, which may have been closed because of damage, or is older than the entries remembered here.
     pub fn entered_after(&self, version: IndexVersion) -> Option<Vec<Arc<Table>>> {
-        self.is_opening_of(version)
+        self.is_source_of(version)
             .then(|| self.shared.memory().entered_after(version.known))?
     }
 

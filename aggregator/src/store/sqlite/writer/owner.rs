@@ -320,7 +320,7 @@ impl Owner {
     fn is_in_use(&self, version: Option<IndexVersion>) -> bool {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let index = slot.as_ref().zip(version);
-        index.is_some_and(|(index, version)| index.is_opening_of(version))
+        index.is_some_and(|(index, version)| index.is_source_of(version))
     }
 
     /// Empties the slot: from then on only the writer has the index.
