@@ -241,18 +241,21 @@ fn a_number_that_was_given_out_again_is_compared_with_its_own_epoch() {
 }
 
 #[test]
-fn an_index_that_is_not_this_stores_is_made_anew_and_no_difference() {
+fn an_index_of_another_store_is_rebuilt_and_is_no_difference() {
     let mut store = store();
     store.close();
     store.aside().execute_batch("DELETE FROM seals").unwrap();
     let report = verify(&store);
     let index = check(&report, "dedup index");
     assert_eq!(index.verdict, Verdict::LeftOut);
-    assert!(index.notes[0].contains("none of this store"), "{index:?}");
+    assert!(
+        index.notes[0].contains("not registered in this store"),
+        "{index:?}"
+    );
     std::fs::remove_dir_all(store.path().join(crate::store::sqlite::INDEX_FOLDER)).unwrap();
     let report = verify(&store);
     assert!(report.is_consistent());
-    assert!(check(&report, "dedup index").notes[0].contains("made anew"));
+    assert!(check(&report, "dedup index").notes[0].contains("rebuilt"));
 }
 
 #[test]
