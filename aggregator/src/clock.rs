@@ -1,14 +1,14 @@
-//! The wall clock, read at the edge: the store is given times and never asks for them.
+//! The wall clock. It is read at the edge; the store receives times as arguments.
 
 use time::{OffsetDateTime, macros::format_description};
 
-/// Microseconds since 1970 now. The clock may jump; nothing but times shown to people depends on it.
+/// The current time in microseconds since 1970. The clock may jump; only times shown to people depend on it.
 pub fn now_micros() -> i64 {
     let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
     i64::try_from(nanos / 1_000).unwrap_or(i64::MAX)
 }
 
-/// A time in microseconds since 1970 as RFC 3339 in UTC, such as `2026-01-31T12:00:00.123456Z`.
+/// Formats microseconds since 1970 as RFC 3339 in UTC, such as `2026-01-31T12:00:00.123456Z`.
 pub fn rfc3339(micros: i64) -> String {
     let format =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");

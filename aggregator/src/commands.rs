@@ -1,4 +1,4 @@
-//! What a person types: a file for each command.
+//! The commands, one file each.
 
 pub mod acknowledge_missing;
 pub mod backup;

@@ -1,4 +1,4 @@
-//! The command line and the environment, checked before anything starts.
+//! The command line and the environment, parsed and checked before anything starts.
 
 mod help;
 mod settings;
@@ -33,19 +33,19 @@ enum Subcommands {
     /// Serve the HTTP API and run the consumer (the default)
     #[command(after_help = help::SERVE)]
     Serve(Settings),
-    /// Ask the local /health; exit code 0 when healthy, 1 when not
+    /// Query the local /health; exit code 0 if healthy, 1 if not
     #[command(after_help = help::HEALTHCHECK)]
     Healthcheck(Running),
-    /// Prove the bookkeeping of a store, running or not, without a change to it; exit code 0 when all holds, 1 when not
+    /// Verify the bookkeeping of a store, running or stopped, without changing it; exit code 0 if consistent, 1 if not
     #[command(after_help = help::VERIFY)]
     Verify(Verify),
-    /// Copy a store, running or not, to a file, as it is at one moment
+    /// Copy a store, running or stopped, to a file, as of one moment
     #[command(after_help = help::BACKUP)]
     Backup(Backup),
-    /// Take note of stream sequences that were lost before they were applied, so that /health tells them no longer
+    /// Acknowledge stream sequences lost before they were applied, so /health stops reporting them
     #[command(after_help = help::ACKNOWLEDGE_MISSING)]
     AcknowledgeMissing(Running),
-    /// Print what lets a shell complete this program's commands and flags
+    /// Print a shell completion script
     #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell
@@ -55,7 +55,7 @@ enum Subcommands {
 
 #[derive(Debug, Args)]
 struct Backup {
-    /// The copy, which must not exist; it becomes `aggregator.db` where it is restored
+    /// The copy, which must not exist yet; to restore it, put it in place of `aggregator.db`
     file: PathBuf,
 
     /// Directory of the store
@@ -63,12 +63,12 @@ struct Backup {
     data_dir: PathBuf,
 }
 
-/// What the program is to do.
+/// The command to run.
 #[derive(Debug)]
 pub enum Command {
-    /// Serve.
+    /// Serve the HTTP API and run the consumer.
     Serve(Settings),
-    /// Ask whether an aggregator at this address is healthy.
+    /// Check whether the aggregator at this address is healthy.
     Healthcheck(SocketAddr),
     /// Copy the store in a directory to a file.
     Backup {
@@ -77,9 +77,9 @@ pub enum Command {
         /// The copy.
         file: PathBuf,
     },
-    /// Acknowledge what is missing at the aggregator at this address.
+    /// Acknowledge the missing sequences of the aggregator at this address.
     AcknowledgeMissing(SocketAddr),
-    /// Prove the bookkeeping of a store.
+    /// Verify the bookkeeping of a store.
     Verify(verify::Settings),
 }
 
@@ -101,7 +101,7 @@ struct Verify {
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     data_dir: PathBuf,
 
-    /// Compare the messages that this NATS server retains, too; addresses as for serve; without this flag no server is asked, whatever the environment says
+    /// Also compare the messages that this NATS server retains; addresses as for serve. Without this flag no server is contacted, whatever the environment says
     #[arg(long, value_name = "URL")]
     nats_url: Vec<String>,
 
@@ -113,29 +113,29 @@ struct Verify {
     #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
     durable: String,
 
-    /// Tell it as one JSON object
+    /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// The program ends here: with its help, or because a setting is wrong.
+/// Why no command runs: help was requested, or a setting is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// What was asked for, for standard output: plain, and as a terminal that takes colours shows it.
+    /// The requested text for standard output, plain and coloured.
     Asked {
-        /// Without any control sequence.
+        /// Without control sequences.
         plain: String,
-        /// With colours, where there are any.
+        /// With colours, for a terminal.
         coloured: String,
     },
-    /// One line on what is wrong, for standard error.
+    /// One line for standard error that names the invalid setting.
     Wrong(String),
 }
 
-/// Reads the command line and the environment.
+/// Parses the command line and the environment.
 ///
 /// # Errors
-/// [`Exit`] where nothing is to be started.
+/// [`Exit`] if there is no command to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
     let cli = Cli::try_parse_from(arguments).map_err(|err| match err.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {

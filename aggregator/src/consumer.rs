@@ -1,8 +1,8 @@
-//! The durable consumer: decode → gather → append → COMMIT → ack.
+//! The durable consumer: decode → batch → append → COMMIT → ack.
 //!
-//! It works in sessions. A session begins when the broker is connected: it compares the stream with what the
-//! store knows, sees to the durable, then pulls until something changes. Whatever goes wrong ends the session,
-//! after what is in hand was appended, and the next one starts from the comparison again.
+//! It works in sessions. A session begins when the broker is connected: it compares the stream with the store, brings the
+//! durable into the right state, then pulls until something changes. Any failure ends the session after its batches were
+//! appended, and the next session starts with the comparison again.
 
 mod batch;
 mod durable;
@@ -35,23 +35,33 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// When a batch is appended: at the first of these limits.
+/// When a batch is appended: when it reaches the first of these limits.
 #[derive(Debug, Clone, Copy)]
 pub struct BatchLimits {
     /// Events in it.
     pub events: usize,
     /// Bytes of message bodies in it.
     pub bytes: usize,
-    /// Time since its first message came.
+    /// Time since its first message arrived.
     pub wait: Duration,
 }
 
-/// What the consumer works with.
+impl BatchLimits {
+    /// The same limits for a session that ends: a batch waits for no further message.
+    fn without_wait(self) -> Self {
+        Self {
+            wait: Duration::ZERO,
+            ..self
+        }
+    }
+}
+
+/// The consumer and everything that it uses.
 #[derive(Debug)]
 pub struct Consumer {
-    /// To the broker.
+    /// The connection to the broker.
     pub connection: Connection,
-    /// The stream's settings; the consumer creates it where it is not there.
+    /// The stream's settings; the consumer creates the stream if it does not exist.
     pub stream: stream::Settings,
     /// Bytes of applied messages that the stream keeps, approximately.
     pub keep_bytes: u64,
@@ -59,27 +69,27 @@ pub struct Consumer {
     pub durable: String,
     /// Whether a durable of another store may be taken over.
     pub take_over: bool,
-    /// Where this store is, for the people whom another store's durable refers to it.
-    pub place: String,
-    /// The way into the store.
+    /// This store's location, written into the durable's description for operators of other stores.
+    pub location: String,
+    /// Appends to the store.
     pub writer: Writer,
     /// When a batch is appended.
     pub limits: BatchLimits,
-    /// How long messages may wait while nothing is applied, before they are pulled anew.
+    /// How long messages may wait while nothing is applied, before a new session pulls them again.
     pub patience: Duration,
-    /// Told what works.
+    /// Receives which parts work and which fail.
     pub health: Health,
-    /// Told what was committed.
+    /// Receives what was committed.
     pub metrics: Metrics,
-    /// Makes spans of messages and batches.
+    /// Creates the spans of messages and batches.
     pub tracer: Tracer,
 }
 
 impl Consumer {
-    /// Runs until the token is cancelled and what was in hand then is appended and acked.
+    /// Runs until the token is cancelled and the batches in memory are appended and acked.
     ///
     /// # Errors
-    /// What only a person can mend: a stream whose configuration would lose events, a durable of another
+    /// Only what an operator must fix: a stream whose configuration would lose events, a durable of another
     /// store, the end of the store's writer.
     pub async fn run(self, token: CancellationToken) -> anyhow::Result<()> {
         let mut pause = FIRST_PAUSE;
@@ -100,7 +110,7 @@ impl Consumer {
             match ended {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::LinkChanged) => pause = FIRST_PAUSE,
-                // A configuration that was changed under a running service can be changed back; queries are answered meanwhile.
+                // A configuration that was changed while the service runs can be changed back; queries are answered meanwhile.
                 Err(err) if err.is_final() && !(has_consumed && err.is_unusable()) => {
                     return Err(err.into());
                 }
@@ -128,17 +138,17 @@ impl Consumer {
 enum SessionError {
     #[error(transparent)]
     Stream(StreamError),
-    #[error("the store does not take the stream's state: {0}")]
+    #[error("the store cannot record the stream's state: {0}")]
     Store(#[source] StoreError),
     #[error("the store's writer has stopped")]
     WriterStopped,
-    #[error("the durable consumer cannot be had: {0}")]
+    #[error("the durable consumer is not available: {0}")]
     Durable(#[source] async_nats::Error),
     #[error(
-        "durable consumer {durable} belongs to {owner}; start with that store's data directory, name another durable, or take it over with --take-over"
+        "durable consumer {durable} belongs to {owner}; start with that store's data directory, choose another --durable, or take it over with --take-over"
     )]
     Owned { durable: String, owner: String },
-    #[error("the broker gave sequence numbers out again; comparing stream and store anew")]
+    #[error("the broker reused sequence numbers; comparing stream and store again")]
     Epoch,
     #[error("pulling messages failed: {0}")]
     Pull(String),

@@ -1,4 +1,4 @@
-//! The data directory, held by one process at a time.
+//! The data directory, locked by one process at a time.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -6,48 +6,48 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The file that the process holding the directory has locked, with its name inside.
+/// The lock file. It contains the name of the process that holds the lock.
 pub const LOCK: &str = "aggregator.lock";
 
-/// A data directory that this process holds until it is dropped.
+/// A data directory, locked by this process until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The lock goes with the process, however it ends.
+    /// The system releases the lock when the process ends, however it ends.
     _lock: File,
 }
 
-/// A data directory as somebody finds it who changes nothing in it.
+/// The lock of a data directory, as found by a process that changes nothing in it.
 #[derive(Debug)]
-pub enum Found {
-    /// A process holds it.
+pub enum LockState {
+    /// Another process holds it.
     InUse,
-    /// Nobody does, and until this is dropped nobody will.
+    /// No process held it; this value holds it until it is dropped.
     Free {
         /// The lock.
         _lock: File,
     },
-    /// Nobody ever did: it has no lock file, so nobody can be kept out either.
+    /// The directory has no lock file, so no process can be kept out.
     Unlocked,
 }
 
-/// Looks whether a process holds the directory, and keeps others out where none does.
+/// Checks whether a process holds the directory, and locks it if none does.
 ///
 /// # Errors
 /// [`DataDirError::Unusable`].
-pub fn look(path: &Path) -> Result<Found, DataDirError> {
+pub fn probe(path: &Path) -> Result<LockState, DataDirError> {
     let unusable = |source| DataDirError::Unusable {
         path: path.to_owned(),
         source,
     };
     let lock = match File::open(path.join(LOCK)) {
         Ok(lock) => lock,
-        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(Found::Unlocked),
+        Err(err) if err.kind() == ErrorKind::NotFound => return Ok(LockState::Unlocked),
         Err(err) => return Err(unusable(err)),
     };
     match lock.try_lock() {
-        Ok(()) => Ok(Found::Free { _lock: lock }),
-        Err(TryLockError::WouldBlock) => Ok(Found::InUse),
+        Ok(()) => Ok(LockState::Free { _lock: lock }),
+        Err(TryLockError::WouldBlock) => Ok(LockState::InUse),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
 }
@@ -55,31 +55,31 @@ pub fn look(path: &Path) -> Result<Found, DataDirError> {
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     #[error("data directory {path} cannot be used: {source}")]
     Unusable {
         /// The directory.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Another process holds it.
     #[error(
-        "data directory {path} is in use by {holder}; stop that one first, or give this one a data directory of its own"
+        "data directory {path} is in use by {holder}; stop that process first, or use another data directory"
     )]
     Held {
         /// The directory.
         path: PathBuf,
-        /// What the other process wrote of itself.
+        /// What the other process wrote into the lock file.
         holder: String,
     },
 }
 
 impl DataDir {
-    /// Makes the directory where it is not there, and locks it.
+    /// Creates the directory if it does not exist, and locks it.
     ///
     /// # Errors
-    /// As [`DataDirError`] tells.
+    /// [`DataDirError`].
     pub fn hold(path: &Path) -> Result<Self, DataDirError> {
         let unusable = |source| DataDirError::Unusable {
             path: path.to_owned(),
@@ -100,7 +100,7 @@ impl DataDir {
                 let mut holder = String::new();
                 let read = lock.read_to_string(&mut holder);
                 if read.is_err() || holder.trim().is_empty() {
-                    "an aggregator that is just starting".clone_into(&mut holder);
+                    "an aggregator that is starting".clone_into(&mut holder);
                 }
                 return Err(DataDirError::Held {
                     path,
@@ -122,13 +122,13 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Where it is.
+    /// Its canonical path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where it is, for people on other machines: `host:/path`.
-    pub fn place(&self) -> String {
+    /// Its location for people on other machines: `host:/path`.
+    pub fn location(&self) -> String {
         format!("{}:{}", host(), self.path.display())
     }
 }
@@ -143,17 +143,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_second_holder_is_refused_and_told_who_the_first_is() {
+    fn a_second_holder_is_refused_with_the_name_of_the_first() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("made/here");
         let first = DataDir::hold(&path).unwrap();
         let refused = DataDir::hold(&path).unwrap_err().to_string();
         let process = format!("process id {}", std::process::id());
         assert!(refused.contains(&process), "{refused}");
-        assert!(matches!(look(&path).unwrap(), Found::InUse));
+        assert!(matches!(probe(&path).unwrap(), LockState::InUse));
         drop(first);
-        let free = look(&path).unwrap();
-        assert!(matches!(free, Found::Free { .. }));
+        let free = probe(&path).unwrap();
+        assert!(matches!(free, LockState::Free { .. }));
         DataDir::hold(&path).unwrap_err();
         drop(free);
         DataDir::hold(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What `/health` tells: which parts work, as they last said themselves.
+//! The state behind `/health`: which parts work, as they last reported themselves.
 
 use std::{
     collections::BTreeMap,
@@ -10,19 +10,19 @@ use std::{
 
 use tracing::{info, warn};
 
-/// What the consumer does while there is no connection.
+/// The consumer's reason while it is not connected.
 pub const WAITING: &str = "waiting for the broker";
 
 /// A part of the service that can fail and recover.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
-    /// The durable consumer: ready to be given messages.
+    /// The durable consumer: it receives messages.
     Consumer,
     /// The store: the last write succeeded.
     Store,
-    /// Messages that wait are applied.
+    /// Progress: waiting messages are applied.
     Progress,
-    /// The stream: its configuration loses nothing.
+    /// The stream: its configuration loses no events.
     Stream,
 }
 
@@ -37,12 +37,12 @@ impl Part {
     }
 }
 
-/// What a person should know though all parts work.
+/// Conditions that an operator should know of although all parts work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
-    /// The stream keeps a larger size, or more replicas, than settings say.
+    /// The stream has a larger size, or more replicas, than configured.
     StreamSize,
-    /// Another store holds trimming back.
+    /// Trimming is held back by another store, or fails.
     Trimming,
 }
 
@@ -55,64 +55,64 @@ impl Notice {
     }
 }
 
-/// The state of the parts. Cheap to clone; all clones are one.
+/// The state of the parts. Cheap to clone; clones share one state.
 #[derive(Debug, Clone)]
-pub struct Health(Arc<State>);
+pub struct Health(Arc<HealthState>);
 
 #[derive(Debug)]
-struct State {
+struct HealthState {
     failing: Mutex<BTreeMap<Part, String>>,
     notices: Mutex<BTreeMap<Notice, String>>,
     stalls: AtomicU64,
 }
 
 impl Health {
-    /// The store is open; the consumer has yet to find its stream.
+    /// The initial state: the store is open, and the consumer has not found its stream yet.
     #[must_use]
     pub fn starting() -> Self {
         let consumer = (Part::Consumer, WAITING.to_owned());
-        Self(Arc::new(State {
+        Self(Arc::new(HealthState {
             failing: Mutex::new(BTreeMap::from([consumer])),
             notices: Mutex::default(),
             stalls: AtomicU64::new(0),
         }))
     }
 
-    /// Messages wait and nothing was applied for too long; it is counted.
+    /// Reports and counts a stall: messages wait and nothing was applied for too long.
     pub fn stalls(&self, reason: String) {
         self.0.stalls.fetch_add(1, Ordering::Relaxed);
         self.fails(Part::Progress, reason);
     }
 
-    /// How often that was so since the start.
+    /// The number of stalls since the start.
     #[must_use]
     pub fn stalled(&self) -> u64 {
         self.0.stalls.load(Ordering::Relaxed)
     }
 
-    /// Whether a part does not work.
+    /// Whether a part is failing.
     #[must_use]
     pub fn is_failing(&self, part: Part) -> bool {
         self.failing_parts().contains_key(&part)
     }
 
-    /// A part works.
+    /// Reports that a part works.
     pub fn works(&self, part: Part) {
         if self.failing_parts().remove(&part).is_some() {
             info!(part = part.name(), "works");
         }
     }
 
-    /// A part does not work, with the reason for people. It is logged here, once while it stays the same.
+    /// Reports that a part fails, with the reason for people. Logs it, once for as long as the reason stays the same.
     pub fn fails(&self, part: Part, reason: String) {
         let mut parts = self.failing_parts();
         if parts.get(&part) != Some(&reason) {
-            warn!(part = part.name(), reason, "does not work; trying on");
+            warn!(part = part.name(), reason, "does not work; retrying");
             parts.insert(part, reason);
         }
     }
 
-    /// The parts that do not work, by name, each with its reason.
+    /// The failing parts by name, each with its reason.
     #[must_use]
     pub fn failing(&self) -> BTreeMap<&'static str, String> {
         let parts = self.failing_parts();
@@ -122,7 +122,7 @@ impl Health {
             .collect()
     }
 
-    /// There is this to know, or no longer. It is logged here, once while it stays the same.
+    /// Sets or clears a notice. Logs it, once for as long as the text stays the same.
     pub fn notices(&self, notice: Notice, text: Option<String>) {
         let mut notices = self.known_notices();
         match text {
@@ -133,13 +133,13 @@ impl Health {
             Some(_) => {}
             None => {
                 if notices.remove(&notice).is_some() {
-                    info!(notice = notice.name(), "no longer so");
+                    info!(notice = notice.name(), "no longer the case");
                 }
             }
         }
     }
 
-    /// What there is to know, by name.
+    /// The current notices by name.
     #[must_use]
     pub fn noticed(&self) -> BTreeMap<&'static str, String> {
         let notices = self.known_notices();

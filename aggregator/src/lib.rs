@@ -1,6 +1,18 @@
-//! The aggregator: takes events from JetStream, stores each exactly once, answers for them over HTTP.
+//! The aggregator: consumes events from JetStream, stores each exactly once, and serves them over HTTP.
 //!
-//! The binary is [`config`] and [`commands`]; benchmarks work with the parts.
+//! The modules in reading order:
+//!
+//! 1. [`config`]: the command line and the environment, parsed and checked.
+//! 2. [`commands`]: one file per command. [`commands::serve`] puts the service together.
+//! 3. [`consumer`]: pulls messages from the stream, decodes and batches them, appends each batch to the store, and acks
+//!    its messages after COMMIT.
+//! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite.
+//! 5. [`http`]: the API and the live page. It publishes to the stream and reads from the store, and never writes events to it.
+//! 6. [`health`] and [`metrics`]: what the consumer and the store report, and `/health` and `/metrics` return.
+//! 7. `data_dir` and `clock`: the lock on the data directory, and the wall clock.
+//!
+//! `consumer` and `http` do not use each other: they share the store, the health and the metrics. ARCHITECTURE.md follows an
+//! event through these modules. The library target exists for the binary, the tests and the benchmarks.
 
 mod clock;
 pub mod commands;

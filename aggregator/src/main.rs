@@ -1,4 +1,4 @@
-//! The program: reads its settings, then serves or asks whether another one does.
+//! The binary: parses the command line and runs one command.
 
 use std::process::ExitCode;
 
@@ -8,15 +8,15 @@ use aggregator::{
 };
 use shared::telemetry::{self, Export};
 
-/// Decoding allocates small strings on one thread that another one frees.
+/// Decoding allocates small strings on one thread, and another thread frees them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The exit code for wrong settings.
 const WRONG_SETTINGS: u8 = 2;
 
-/// Threads for what blocks: queries, of which four run at once, large bodies that are parsed, names that are resolved. Each
-/// keeps memory for the largest answer that it has made, so there are no more than are of use.
+/// Threads for blocking work: queries, of which at most four run concurrently, parsing of large bodies, and name resolution. Each
+/// retains memory for the largest response that it has built, so there are no more than can be used.
 const BLOCKING_THREADS: usize = 6;
 
 fn main() -> ExitCode {
@@ -60,7 +60,7 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
     };
-    // A blocking read that is still under way must not hold up the end.
+    // A blocking read that is still running must not delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|err| {
         eprintln!("error: {err:#}");
@@ -68,7 +68,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// Serves, and sends the last spans at the end.
+/// Serves, then exports the remaining spans.
 fn traced(runtime: &tokio::runtime::Runtime, settings: Settings) -> anyhow::Result<ExitCode> {
     let export = Export::start(
         settings.otlp_endpoint.as_deref(),

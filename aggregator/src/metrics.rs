@@ -1,4 +1,4 @@
-//! What is measured while the service runs, for `GET /metrics`. Totals that the store keeps are read from it there.
+//! Metrics of the running service, for `GET /metrics`. Totals that the store keeps are read from the store on each request.
 
 pub mod commits;
 
@@ -13,10 +13,10 @@ use shared::publish::Observer;
 use self::commits::Commits;
 use crate::store::Appended;
 
-/// The status of requests without an answer.
+/// The status label of requests that ended without a response.
 pub const ABORTED: &str = "aborted";
 
-/// From half a millisecond, which no synced write undercuts, to what a stall takes.
+/// From half a millisecond, which no synced write undercuts, to the length of a stall.
 const SECONDS: [f64; 15] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
 ];
@@ -31,7 +31,7 @@ const MESSAGES: [f64; 11] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1_000.0, 2_000.0,
 ];
 
-/// All of it. Cheap to clone; all clones are one.
+/// All metrics. Cheap to clone; clones share one registry.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Measured>);
 
@@ -54,7 +54,7 @@ struct Measured {
 /// A batch that was committed.
 #[derive(Debug, Clone, Copy)]
 pub struct Committed<'a> {
-    /// From handing it to the store's writer until it was on disk.
+    /// The time from handing it to the store's writer until it was on disk.
     pub took: Duration,
     /// Its messages.
     pub messages: usize,
@@ -71,10 +71,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Nothing was measured yet.
+    /// Registers all metrics.
     ///
     /// # Panics
-    /// Never: the names are legal, and each stands here once.
+    /// Never: the names are legal, and each is registered once.
     #[must_use]
     pub fn new() -> Self {
         let registry = Registry::new();
@@ -87,30 +87,30 @@ impl Metrics {
             commit_seconds: histogram(
                 &registry,
                 "aggregator_commit_duration_seconds",
-                "Time of an append as the consumer sees it: from handing the batch to the store until it is committed and on disk, the lookup in the dedup index and the wait for the batch before included",
+                "Time of an append as the consumer measures it: from handing the batch to the store until it is committed and on disk, including the lookup in the dedup index and the wait for the previous batch",
                 &SECONDS,
             ),
             commit_failures: counter(
                 &registry,
                 "aggregator_commit_failures_total",
-                "Appends that failed; each is tried again, and what a failed COMMIT did is looked up then",
+                "Appends that failed; each is retried, after checking whether a failed COMMIT took effect",
             ),
             batch_events: histogram(
                 &registry,
                 "aggregator_batch_events",
-                "Events that were committed together",
+                "Events committed in one transaction",
                 &EVENTS,
             ),
             batch_messages: histogram(
                 &registry,
                 "aggregator_batch_messages",
-                "Messages that were committed together",
+                "Messages committed in one transaction",
                 &MESSAGES,
             ),
             puback_seconds: histogram(
                 &registry,
                 "aggregator_puback_duration_seconds",
-                "Time from the first sending of a message to its PubAck, of messages that the HTTP API put on the stream",
+                "Time from first sending a message to its PubAck, for messages published by the HTTP API",
                 &SECONDS,
             ),
             requests: registered(
@@ -118,7 +118,7 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new(
                         "aggregator_http_requests_total",
-                        "HTTP requests by route and status, which is aborted where they were given up before their answer",
+                        "HTTP requests by route and status; the status is aborted if a request was abandoned before its response",
                     ),
                     &["route", "status"],
                 ),
@@ -128,7 +128,7 @@ impl Metrics {
                 HistogramVec::new(
                     HistogramOpts::new(
                         "aggregator_http_request_duration_seconds",
-                        "Time from the head of a request to the head of its answer, by route",
+                        "Time from the head of a request to the head of its response, by route",
                     )
                     .buckets(SECONDS.to_vec()),
                     &["route"],
@@ -137,14 +137,14 @@ impl Metrics {
             otlp_members_ignored: counter(
                 &registry,
                 "aggregator_otlp_requests_with_unknown_members_total",
-                "OTLP/JSON requests with members that OTLP does not define and that were ignored, since the start",
+                "OTLP/JSON requests with members that OTLP does not define, which were ignored, since the start",
             ),
             trimming_held: registered(
                 &registry,
                 IntGaugeVec::new(
                     Opts::new(
                         "aggregator_trimming_held_messages",
-                        "Messages that would be trimmed and that the durable of another store has not acked; absent where none is held",
+                        "Messages that would be trimmed but that the durable of another store has not acked; absent if there are none",
                     ),
                     &["durable"],
                 ),
@@ -155,7 +155,7 @@ impl Metrics {
         Self(Arc::new(measured))
     }
 
-    /// A batch was committed.
+    /// Records a committed batch.
     #[expect(
         clippy::cast_precision_loss,
         reason = "a batch has far fewer than 2^52 events"
@@ -175,17 +175,17 @@ impl Metrics {
         self.0.batch_messages.observe(messages as f64);
     }
 
-    /// The appends since somebody last looked, which no histogram tells: it has no slowest one.
+    /// The appends since the last reading. A histogram does not have the slowest one.
     pub(crate) fn commits(&self) -> &Commits {
         &self.0.commits
     }
 
-    /// A batch could not be appended.
+    /// Counts an append that failed.
     pub fn commit_failed(&self) {
         self.0.commit_failures.inc();
     }
 
-    /// A request was answered. Routes and statuses are few, whatever is asked.
+    /// Records a response. Routes and statuses are few, whatever is requested.
     pub fn answered(&self, route: &str, status: &str, took: Duration) {
         let measured = &self.0;
         measured.requests.with_label_values(&[route, status]).inc();
@@ -193,7 +193,7 @@ impl Metrics {
         seconds.observe(took.as_secs_f64());
     }
 
-    /// A durable of another store holds this many messages from being trimmed, or none does.
+    /// Sets which durable of another store keeps how many messages from being trimmed, if any.
     pub fn trimming_held(&self, held: Option<(&str, u64)>) {
         let gauge = &self.0.trimming_held;
         gauge.reset();
@@ -203,18 +203,18 @@ impl Metrics {
         }
     }
 
-    /// A request was given up before it was answered.
+    /// Counts a request that was abandoned before its response.
     pub fn aborted(&self, route: &str) {
         let requests = &self.0.requests;
         requests.with_label_values(&[route, ABORTED]).inc();
     }
 
-    /// An OTLP request had members that OTLP does not define.
+    /// Counts an OTLP request with members that OTLP does not define.
     pub fn otlp_members_ignored(&self) {
         self.0.otlp_members_ignored.inc();
     }
 
-    /// All that was measured until now.
+    /// The current values of all metrics.
     #[must_use]
     pub fn gather(&self) -> Vec<MetricFamily> {
         self.0.registry.gather()
@@ -238,11 +238,11 @@ fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Hi
 
 fn registered<T: Collector + Clone + 'static>(
     registry: &Registry,
-    made: prometheus::Result<T>,
+    metric: prometheus::Result<T>,
 ) -> T {
-    let made = made.expect("names and labels are legal");
+    let metric = metric.expect("names and labels are legal");
     registry
-        .register(Box::new(made.clone()))
-        .expect("each name stands here once");
-    made
+        .register(Box::new(metric.clone()))
+        .expect("each name is registered once");
+    metric
 }

@@ -1,6 +1,6 @@
-//! The store: its types and the ways in. What implements it is `sqlite`.
+//! The store: its types and how it is opened. The engine is `sqlite`.
 //!
-//! [`Writer`] is the one way in: it appends batches. [`Reader`] answers queries.
+//! [`Writer`] appends batches; nothing else writes events. [`Reader`] answers queries.
 
 mod opening;
 mod position;
@@ -20,42 +20,42 @@ pub use self::{
         FILE, INDEX_FOLDER, IndexError, backup,
         reader::{Reader, Scan},
         verify,
-        writer::{Writer, WriterEnded},
+        writer::{BATCHES_IN_FLIGHT, Writer, WriterEnded},
     },
-    waits::{Outcome, Place as StreamPlace, Wait},
+    waits::{Outcome, StreamPlace, Wait},
 };
 
-/// A message as the durable consumer was given it, decoded.
+/// A message as the durable consumer received it, decoded.
 #[derive(Debug, Clone)]
 pub struct Delivery {
-    /// The subject that it came on.
+    /// The subject that it was published to.
     pub subject: String,
     /// Its sequence number in the stream.
     pub sequence: u64,
-    /// When the stream took it, in nanoseconds since 1970.
+    /// When the stream stored it, in nanoseconds since 1970.
     pub time: i64,
-    /// What it holds.
+    /// Its elements: events and rejections.
     pub arrivals: Arrivals,
 }
 
-/// What one batch did. Counts are of events, but for `redelivered`, which counts deliveries.
+/// What one append did. Counts are of events, except `redelivered`, which counts messages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Appended {
-    /// Events that were not stored before, and now are.
+    /// Events that were stored.
     pub unique: u64,
-    /// Events whose identity was stored already.
+    /// Events whose identity was already stored.
     pub duplicates: u64,
-    /// Those of them that differ from what is stored.
+    /// Those of the duplicates that differ from the stored event.
     pub conflicts: u64,
     /// Arrivals that could not be stored as events.
     pub rejected: u64,
-    /// Messages that were applied before.
+    /// Messages that had been applied before.
     pub redelivered: u64,
-    /// Whether the broker was found to give sequence numbers out again.
+    /// Whether the broker reused sequence numbers, so that a new epoch began.
     pub epoch_begun: bool,
 }
 
-/// Bytes of rows kept for people; the latest row of each stays whatever its size.
+/// Limits in bytes on the rows kept for review; the latest row of each table stays whatever its size.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Of rejected arrivals.
@@ -73,41 +73,41 @@ impl Default for Bounds {
     }
 }
 
-/// Why the store could not do something. Nothing was changed then, unless a COMMIT failed: whether that
+/// Why a store operation failed. Nothing was changed, unless a COMMIT failed: whether that
 /// took effect is read from the file before the next write.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// SQLite reports it.
+    /// SQLite reported an error.
     #[error("the database reports: {0}{advice}", advice = sqlite::error_class::advice(.0))]
     Sqlite(#[from] sqlite::DatabaseError),
-    /// The file was made by a later version.
+    /// The file was created by a later version.
     #[error(
-        "the database has schema version {found}, this program knows {known}; start the version that made it"
+        "the database has schema version {found}, this program supports up to {known}; start the version that created it"
     )]
     Newer {
-        /// In the file.
+        /// The version of the file.
         found: i64,
-        /// The latest known here.
+        /// The latest supported version.
         known: i64,
     },
-    /// The file holds something else than it should.
+    /// The file's content is not what it must be.
     #[error("the database cannot be used: {0}")]
     Foreign(String),
-    /// A file of the store was deleted, moved or replaced while it was open. What was committed last may be in no file that
+    /// A file of the store was deleted, moved or replaced while it was open. The last commits may be in no file that
     /// has a name.
     #[error(
-        "{path} is not the file that the aggregator opened any more: {how}. Nothing is acked until the original is back. To go on with what is there now, stop the aggregator, restore a backup if the original is lost, and start it again"
+        "{path} is not the file that the aggregator opened: {how}. Nothing is acked until the original is back. To continue with the present file, stop the aggregator, restore a backup if the original is lost, and start it again"
     )]
     Replaced {
-        /// Where the file was.
+        /// The file's path.
         path: PathBuf,
-        /// What is there instead.
+        /// What is at that path now.
         how: String,
     },
-    /// The dedup index cannot be read or written. It is derived from the rows, and is made anew before the next write.
+    /// The dedup index cannot be read or written. It is derived from the rows, and is rebuilt before the next write.
     #[error("the dedup index cannot be used: {0}")]
     Index(#[from] IndexError),
-    /// The system has no room for the writer's threads.
+    /// The system cannot start the writer's threads.
     #[error("the store's writer cannot be started: {0}")]
     Thread(#[source] std::io::Error),
     /// The writer's thread has ended.
@@ -116,30 +116,30 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it goes away by itself within a moment, as a lock does that another program holds.
+    /// Whether the cause is expected to pass within a moment, such as a lock held by another program.
     #[must_use]
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Sqlite(err) if sqlite::error_class::is_passing(err))
     }
 }
 
-/// Opens the store in `directory`, or makes it, and starts its writer.
+/// Opens the store in `directory`, creating it if needed, and starts its writer.
 ///
 /// # Errors
-/// As [`StoreError`] tells.
+/// [`StoreError`].
 pub fn open(
     directory: &Path,
     now: i64,
     bounds: Bounds,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    open_observed(directory, now, bounds, Opening::default())
+    open_reporting(directory, now, bounds, Opening::default())
 }
 
-/// As [`open`]; how far it has come is told to `opening`.
+/// As [`open`]; reports its progress to `opening`.
 ///
 /// # Errors
-/// As [`StoreError`] tells.
-pub fn open_observed(
+/// [`StoreError`].
+pub fn open_reporting(
     directory: &Path,
     now: i64,
     bounds: Bounds,

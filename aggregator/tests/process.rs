@@ -1,4 +1,4 @@
-//! The real binary without a broker: how it starts, refuses to start, answers and ends.
+//! The real binary without a broker: how it starts, refuses to start, responds and exits.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Longer than anything here takes; a test that waits so long has failed.
+/// Longer than any step takes; a test that waits this long has failed.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn aggregator() -> Command {
@@ -28,7 +28,7 @@ fn aggregator() -> Command {
     command
 }
 
-/// A running aggregator; killed when the test ends.
+/// A running aggregator, killed when the test ends.
 struct Running {
     child: Child,
     address: String,
@@ -58,7 +58,7 @@ impl Running {
         }
         let (_, rest) = line.split_once("http://").unwrap();
         let address = rest.split('"').next().unwrap().to_owned();
-        // Keep the pipe empty, so that it never blocks.
+        // Drain the pipe, so that the process never blocks.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
         Self { child, address }
     }
@@ -98,7 +98,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < DEADLINE, "it does not end");
+            assert!(started.elapsed() < DEADLINE, "it does not exit");
             std::thread::yield_now();
         }
     }
@@ -106,7 +106,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -119,7 +119,7 @@ fn refused(command: &mut Command) -> (i32, String) {
 }
 
 #[test]
-fn it_serves_while_the_broker_is_away_and_ends_with_0() {
+fn it_serves_without_a_broker_and_exits_with_0() {
     for signal in ["-TERM", "-INT"] {
         let directory = tempfile::tempdir().unwrap();
         let mut running = Running::start(directory.path());
@@ -130,7 +130,7 @@ fn it_serves_while_the_broker_is_away_and_ends_with_0() {
     }
 }
 
-/// A request whose body is waited for: the interim answer says so.
+/// Sends a request without its body, and waits for the interim response.
 fn open_request(running: &Running) -> TcpStream {
     let mut stream = running.connect();
     let head = "POST /publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
@@ -146,12 +146,12 @@ fn stop_listening(running: &Running) {
     running.signal("-TERM");
     let started = Instant::now();
     while TcpStream::connect(&running.address).is_ok() {
-        assert!(started.elapsed() < DEADLINE, "it goes on listening");
+        assert!(started.elapsed() < DEADLINE, "it still listens");
     }
 }
 
 #[test]
-fn an_open_request_is_finished_before_the_end() {
+fn an_open_request_is_finished_before_the_exit() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::start(directory.path());
     let mut stream = open_request(&running);
@@ -164,7 +164,7 @@ fn an_open_request_is_finished_before_the_end() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn a_second_signal_stops_it_immediately() {
     let directory = tempfile::tempdir().unwrap();
     let mut running = Running::start(directory.path());
     let _open = open_request(&running);
@@ -178,7 +178,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_second_one_on_the_same_directory_is_refused_and_told_of_the_first() {
+fn a_second_process_on_the_same_directory_is_refused_with_the_name_of_the_first() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path());
     let (code, text) = refused(aggregator().arg("--data-dir").arg(directory.path()));
@@ -190,18 +190,18 @@ fn a_second_one_on_the_same_directory_is_refused_and_told_of_the_first() {
 }
 
 #[test]
-fn one_that_starts_while_its_predecessor_is_just_ending_waits_for_the_lock() {
+fn a_process_that_starts_while_its_predecessor_is_ending_waits_for_the_lock() {
     let directory = tempfile::tempdir().unwrap();
     for _ in 0..5 {
         let running = Running::start(directory.path());
         running.signal("-KILL");
-        // Its end is not waited for.
+        // Its exit is not awaited.
         Running::start(directory.path());
     }
 }
 
 #[test]
-fn wrong_settings_are_one_line_and_exit_code_2() {
+fn invalid_settings_print_one_line_and_exit_with_2() {
     for arguments in [
         &["--data-dir", "x", "--stream-keep-bytes", "2GiB"][..],
         &["--listen", "nowhere"],
@@ -217,7 +217,7 @@ fn wrong_settings_are_one_line_and_exit_code_2() {
     assert_eq!((code, text.lines().count()), (2, 1), "{text}");
 }
 
-/// Makes the index's list of tables a pipe: opening the store waits until somebody writes into it.
+/// Makes the index's list of tables a pipe: opening the store waits until the test writes into it.
 fn hold_opening(data_dir: &Path) -> PathBuf {
     let index = data_dir.join("index");
     std::fs::create_dir_all(&index).unwrap();
@@ -228,7 +228,7 @@ fn hold_opening(data_dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn it_answers_while_the_store_is_being_opened_and_serves_when_it_is_open() {
+fn it_responds_while_the_store_is_being_opened_and_serves_when_it_is_open() {
     let directory = tempfile::tempdir().unwrap();
     let list = hold_opening(directory.path());
     let running = Running::start_until(directory.path(), "opening the store");
@@ -250,7 +250,7 @@ fn it_answers_while_the_store_is_being_opened_and_serves_when_it_is_open() {
     assert_eq!(code, 1);
     assert!(text.contains("starting"), "{text}");
 
-    // The list ends where it begins: it is damaged, and the index is made anew.
+    // The list is empty, so it is damaged and the index is rebuilt.
     drop(std::fs::OpenOptions::new().write(true).open(&list).unwrap());
     let started = Instant::now();
     while !running.get("/stats").contains("\"pending\":null") {
@@ -260,7 +260,7 @@ fn it_answers_while_the_store_is_being_opened_and_serves_when_it_is_open() {
 }
 
 #[test]
-fn sigterm_while_the_store_is_being_opened_ends_it_with_0() {
+fn sigterm_while_the_store_is_being_opened_exits_with_0() {
     let directory = tempfile::tempdir().unwrap();
     let _list = hold_opening(directory.path());
     let mut running = Running::start_until(directory.path(), "opening the store");
@@ -269,7 +269,7 @@ fn sigterm_while_the_store_is_being_opened_ends_it_with_0() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_ends_it_with_the_reason() {
+fn a_store_that_cannot_be_opened_fails_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
     drop(Running::start(directory.path()));
     let file = directory.path().join("aggregator.db");
@@ -298,7 +298,7 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn the_healthcheck_tells_what_fails() {
+fn the_healthcheck_reports_what_fails() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path());
     let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));

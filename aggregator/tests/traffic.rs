@@ -1,4 +1,4 @@
-//! The benchmarks' traffic: a benchmark that knew wrongly what repeats would prove nothing.
+//! The benchmarks' traffic: a benchmark with wrong marks of repeats would prove nothing.
 
 #[path = "../benches/support/traffic.rs"]
 mod traffic;
@@ -17,7 +17,7 @@ const RECIPE: Recipe = Recipe {
     conflicts_after: None,
 };
 
-/// The events of so many messages, each with whether it is said to repeat an earlier one.
+/// The events of this many messages, each with its mark whether it repeats an earlier one.
 fn events(messages: usize) -> Vec<(Event, bool)> {
     let mut traffic = Traffic::new(RECIPE);
     let mut events = Vec::new();
@@ -39,7 +39,7 @@ fn the_same_recipe_makes_the_same_messages() {
 }
 
 #[test]
-fn what_repeats_is_an_earlier_event_and_what_does_not_is_new() {
+fn marked_events_repeat_earlier_ones_and_others_are_new() {
     let mut sent = HashMap::new();
     let (mut repeated, mut all) = (0, 0);
     for (event, repeats) in events(400) {
@@ -78,7 +78,7 @@ fn an_event_is_its_own_json_of_about_230_bytes_and_belongs_on_its_subject() {
 }
 
 #[test]
-fn conflicts_have_identities_of_before_and_another_source() {
+fn conflicts_have_earlier_identities_and_another_source() {
     let mut traffic = Traffic::new(Recipe {
         conflicts_after: Some(5_000),
         rare_in: None,

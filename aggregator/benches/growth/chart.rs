@@ -1,4 +1,4 @@
-//! The chart: the rates of the contenders as they grow.
+//! The chart: the rates of the contenders as the store grows.
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ fn colour(contender: &str) -> RGBColor {
     }
 }
 
-/// Exact enough for a chart: a thousand events are no longer seen.
+/// In units of a thousand events, which is exact enough for a chart.
 fn millions(events: u64) -> f64 {
     f64::from(u32::try_from(events / 1_000).unwrap_or(u32::MAX)) / 1e3
 }

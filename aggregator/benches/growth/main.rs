@@ -1,9 +1,9 @@
-//! How fast events are appended while the store grows, beside appending without dedup and beside a unique index.
+//! Measures how fast events are appended while the store grows, compared with appending without dedup and with a unique index.
 //!
 //! `cargo bench -p aggregator --bench growth -- --events 10000000`
 //!
-//! Every contender is given the same messages, decoded by a thread of its own, and has each batch on disk before the
-//! next one counts. It exits with 1 where a contender counted something else than the traffic knows.
+//! Every contender receives the same messages, decoded by a separate thread, and has each batch on disk before the
+//! next one counts. The exit code is 1 if the counts of a contender differ from those of the traffic.
 
 mod chart;
 #[path = "../support/feed.rs"]
@@ -34,7 +34,7 @@ use self::{
     settings::{Contender, Settings},
 };
 
-/// As the aggregator has it.
+/// The aggregator's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut runs = Vec::new();
-    // In turn, so that what else the machine does meanwhile meets all of them.
+    // In turn, so that other load on the machine affects all of them.
     for _ in 0..settings.runs {
         for contender in &settings.contenders {
             let run = run_apart(*contender);
@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<ExitCode> {
     if report.is_exact() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("error: not every contender counted what the traffic knows");
+    eprintln!("error: the counts of a contender differ from those of the traffic");
     Ok(ExitCode::FAILURE)
 }
 
@@ -82,15 +82,15 @@ fn run_apart(contender: Contender) -> anyhow::Result<Run> {
         .args(["--contender", contender.name()])
         .stdout(Stdio::piped())
         .spawn()?;
-    let told = child.stdout.take().context("its output is not to be had")?;
+    let output = child.stdout.take().context("its output is not available")?;
     let (mut tenths, mut end) = (Vec::new(), None);
-    for line in BufReader::new(told).lines() {
+    for line in BufReader::new(output).lines() {
         match serde_json::from_str(&line?)? {
             Line::Tenth(tenth) => {
                 println!("{}", report::line(&tenth));
                 tenths.push(tenth);
             }
-            Line::End(told) => end = Some(told),
+            Line::End(totals) => end = Some(totals),
         }
     }
     let status = child.wait()?;
@@ -98,6 +98,6 @@ fn run_apart(contender: Contender) -> anyhow::Result<Run> {
     Ok(Run {
         contender: contender.name(),
         tenths,
-        end: end.context("it told no end")?,
+        end: end.context("it did not report its totals")?,
     })
 }

@@ -1,13 +1,13 @@
-//! The memory of this process, as Linux tells it.
+//! The memory of this process, as reported by Linux.
 
 use std::fs;
 
-/// What is resident now, in bytes.
+/// The resident memory, in bytes.
 pub fn resident() -> Option<u64> {
     field("VmRSS:")
 }
 
-/// The most that was resident at once, in bytes.
+/// The peak resident memory, in bytes.
 pub fn peak() -> Option<u64> {
     field("VmHWM:")
 }

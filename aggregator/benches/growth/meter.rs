@@ -1,4 +1,4 @@
-//! The meter: what each tenth of a contender's run took, as it runs.
+//! The meter: measures each tenth of a contender's run.
 
 use std::{
     fs, io,
@@ -16,29 +16,29 @@ use crate::memory;
 /// One tenth of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Tenth {
-    /// Events that came by its end, duplicates included.
+    /// Events by its end, duplicates included.
     pub events: u64,
-    /// Events a second in this tenth, duplicates included.
+    /// Events per second in this tenth, duplicates included.
     pub rate: u32,
-    /// Memory of the process at its end, where the system tells.
+    /// Memory of the process at its end, if the system reports it.
     pub resident_bytes: Option<u64>,
-    /// The longest commit in this tenth: from a batch's handing over, or from the commit before it where that is
-    /// later, to its own being on disk.
+    /// The longest commit in this tenth: from submitting a batch, or from the previous commit if that is
+    /// later, until the batch is on disk.
     pub longest_commit_ms: f64,
     /// The database and its WAL at its end.
     pub database_bytes: u64,
-    /// Files beside them: the store's dedup index.
+    /// The other files: the store's dedup index.
     pub index_bytes: u64,
 }
 
 /// The commits of a whole run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Commits {
-    /// How many.
+    /// Their number.
     pub count: u64,
-    /// In the middle.
+    /// The median.
     pub p50_ms: f64,
-    /// One in a hundred took longer.
+    /// The 99th percentile.
     pub p99_ms: f64,
     /// The longest.
     pub longest_ms: f64,
@@ -52,7 +52,7 @@ pub struct Meter {
     total: u64,
     tenths: u64,
     events: u64,
-    /// When the current tenth began, and how many events had come.
+    /// When the current tenth began, and the number of events by then.
     began: (Instant, u64),
     /// When the last commit was done.
     last_done: Instant,
@@ -62,7 +62,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Begins to measure a run of so many events.
+    /// Begins to measure a run of `total` events.
     pub fn start(directory: &Path, total: u64) -> Self {
         let now = Instant::now();
         Self {
@@ -77,7 +77,7 @@ impl Meter {
         }
     }
 
-    /// A batch of so many events is stored: when it was handed over, and when it was on disk. Returns the tenth that it
+    /// Records a stored batch of `events` events: when it was submitted, and when it was on disk. Returns the tenth that it
     /// ends.
     pub fn stored(&mut self, events: u64, took: Range<Instant>) -> io::Result<Option<Tenth>> {
         let done = took.end;
@@ -119,7 +119,7 @@ fn rate(events: u64, took: Duration) -> u32 {
     u32::try_from(rate).unwrap_or(u32::MAX)
 }
 
-/// The bytes of the files below a directory: those of the database, or the others. Files may come and go meanwhile.
+/// The bytes of the files below a directory: those of the database, or the others. Files may appear and disappear meanwhile.
 fn bytes_below(directory: &Path, of_database: bool) -> io::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(directory)? {

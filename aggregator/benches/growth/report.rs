@@ -1,4 +1,4 @@
-//! The report: a line for each tenth, then the contenders beside each other.
+//! The report: a line for each tenth, then a comparison of the contenders.
 
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
@@ -9,14 +9,14 @@ use crate::{
     settings::{Contender, Settings},
 };
 
-/// All that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Part of the events that repeats an earlier one.
+    /// The share of events that repeat an earlier one.
     pub duplicates: f64,
     /// Topics.
     pub topics: u16,
-    /// Events of a transaction, at least.
+    /// The least number of events per transaction.
     pub batch_events: u64,
     /// The contenders, in the order in which they ran.
     pub runs: Vec<Run>,
@@ -24,19 +24,19 @@ pub struct Report {
     pub ratios: Ratios,
 }
 
-/// What a contender did.
+/// The run of a contender.
 #[derive(Debug, Serialize)]
 pub struct Run {
     /// Its name.
     pub contender: &'static str,
-    /// Ten of them.
+    /// Its ten tenths.
     pub tenths: Vec<Tenth>,
-    /// The whole.
+    /// Its totals.
     #[serde(flatten)]
     pub end: End,
 }
 
-/// Rates compared, of several runs those in the middle; none where a contender did not run.
+/// Ratios of rates, of several runs the median; `None` if a contender did not run.
 #[derive(Debug, Default, Serialize)]
 pub struct Ratios {
     /// In the last tenth of each.
@@ -45,14 +45,14 @@ pub struct Ratios {
     pub store_to_append_only_second: Option<f64>,
     /// In the last tenth.
     pub store_to_append_only_last: Option<f64>,
-    /// The latter divided by the former: 1 where growth costs the store nothing.
+    /// The latter divided by the former: 1 if growth costs the store nothing.
     pub last_to_second: Option<f64>,
 }
 
 impl Report {
     /// Compares the runs.
     pub fn new(settings: &Settings, runs: Vec<Run>) -> Self {
-        // Of several runs the one in the middle.
+        // The median of several runs.
         let rate = |contender: Contender, tenth: usize| {
             let of = runs.iter().filter(|run| run.contender == contender.name());
             let tenths = of.filter_map(|run| run.tenths.get(tenth));
@@ -131,7 +131,7 @@ impl Report {
         lines.join("\n")
     }
 
-    /// Whether every contender counted what the traffic knows.
+    /// Whether the counts of every contender agree with those of the traffic.
     pub fn is_exact(&self) -> bool {
         self.runs.iter().all(|run| run.end.is_exact())
     }
@@ -143,7 +143,7 @@ impl End {
     }
 }
 
-/// What stands above the lines of a contender.
+/// The heading of a contender's lines.
 pub fn heading(contender: Contender) -> String {
     format!(
         "\n{:<14}{:>12}{:>14}{:>16}{:>14}{:>11}",

@@ -1,7 +1,7 @@
-//! The rivals: the store's rows in SQLite, with a unique index or with no dedup at all.
+//! The rivals: the store's rows in SQLite, with a unique index or without dedup.
 //!
-//! Both do a little less than the store does, in their favour: no digests (the column holds zeros), no comparison
-//! of a duplicate with what is stored, no place for rejected events.
+//! Both do slightly less than the store, which favours them: no digests (the column holds zeros), no comparison
+//! of a duplicate with the stored event, no table of rejected events.
 
 use std::{collections::HashMap, path::Path};
 
@@ -14,7 +14,7 @@ use shared::event::{Event, Topic};
 
 use crate::feed::Batch;
 
-/// As `aggregator::store` sets its own connection, but for a page cache of 64 MiB instead of 16, for the unique index.
+/// The pragmas of `aggregator::store`, except that the page cache is 64 MiB instead of 16, for the unique index.
 const PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; \
                        PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -65536";
 
@@ -22,16 +22,16 @@ const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id
                       processed_at, incarnation, stream_sequence, position) \
                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10)";
 
-/// How a rival knows what to leave out.
+/// How a rival detects duplicates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dedup {
-    /// The traffic tells it.
+    /// The traffic marks them.
     None,
     /// A unique index of the identities.
     UniqueIndex,
 }
 
-/// A database and its one connection.
+/// A database and its connection.
 #[derive(Debug)]
 pub struct Rival {
     connection: Connection,
@@ -49,7 +49,7 @@ struct TopicRow {
 }
 
 impl Rival {
-    /// Makes the database in `directory`.
+    /// Creates the database in `directory`.
     pub fn new(directory: &Path, dedup: Dedup) -> rusqlite::Result<Self> {
         let connection = Connection::open(directory.join(FILE))?;
         connection.execute_batch(PRAGMAS)?;
@@ -74,12 +74,14 @@ impl Rival {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut topics = HashMap::new();
-        // Once a batch, as the store does.
+        // Once per batch, as the store does.
         let mut statement = transaction.prepare_cached(&self.insert)?;
         for (delivery, repeats) in batch.deliveries.iter().zip(&batch.repeats) {
             for (position, (arrival, repeats)) in delivery.arrivals.iter().zip(repeats).enumerate()
             {
-                let event = arrival.as_ref().expect("the traffic makes valid events");
+                let event = arrival
+                    .as_ref()
+                    .expect("the traffic consists of valid events");
                 let topic = topic_row(&transaction, &mut topics, &event.topic, now)?;
                 topic.received += 1;
                 if self.dedup == Dedup::None && *repeats {
@@ -100,7 +102,7 @@ impl Rival {
         transaction.commit()
     }
 
-    /// What was counted, and how many rows there are: unique events, duplicates, rows.
+    /// The counters and the number of rows: unique events, duplicates, rows.
     pub fn counts(&self) -> rusqlite::Result<(u64, u64, u64)> {
         self.connection.query_row(
             "SELECT unique_processed, duplicate_dropped, (SELECT count(*) FROM events) FROM counters",
@@ -132,7 +134,7 @@ fn insert(
     Ok(inserted == 1)
 }
 
-/// The topic's row, made where there is none; it is written once, at the end of the batch.
+/// The topic's row, created if it does not exist; it is written once, at the end of the batch.
 fn topic_row<'a, 'b>(
     transaction: &Transaction<'_>,
     topics: &'a mut HashMap<&'b Topic, TopicRow>,

@@ -1,4 +1,4 @@
--- The rows of the store, schema version 2, in as many statements a transaction; without what only failures need.
+-- The rows of the store, schema version 2, with the same number of statements per transaction, without tables that only failures need.
 
 CREATE TABLE counters (
     only              INTEGER PRIMARY KEY CHECK (only = 1),

@@ -1,6 +1,6 @@
-//! The run of one contender, in a process of its own, so that memory and allocator are its own.
+//! The run of one contender, in a separate process, so that memory and allocator are not shared.
 //!
-//! It tells its figures on standard output, one JSON document a line.
+//! It prints its figures on standard output, one JSON document per line.
 
 use std::{ops::Range, path::Path, time::Instant};
 
@@ -19,36 +19,36 @@ use crate::{
     traffic::{Recipe, Traffic},
 };
 
-/// What a run tells.
+/// A line of a run's output.
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Line {
     /// A tenth has ended.
     Tenth(Tenth),
-    /// The run has.
+    /// The run has ended.
     End(End),
 }
 
-/// A run as a whole.
+/// The totals of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct End {
-    /// What was counted, as the contender says.
+    /// The contender's counts.
     pub counted: Counts,
-    /// What was to be counted, as the traffic knows.
+    /// The traffic's counts.
     pub expected: Counts,
     /// Its commits.
     pub commits: Commits,
-    /// The most memory of the process, where the system tells.
+    /// The peak memory of the process, if the system reports it.
     pub peak_resident_bytes: Option<u64>,
 }
 
-/// What is in a database.
+/// The counts of a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Events stored.
     pub unique_processed: u64,
-    /// Events that came again.
+    /// Events that were repeated.
     pub duplicate_dropped: u64,
-    /// Rows of events, not as the counters say.
+    /// Rows of events, counted in the table.
     pub rows: u64,
 }
 
@@ -92,7 +92,7 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
             account.expected
         }
     };
-    tell(&Line::End(End {
+    print(&Line::End(End {
         counted,
         expected: account.expected,
         commits: account.meter.commits(),
@@ -100,7 +100,7 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
     }))
 }
 
-/// What is known of what was appended.
+/// The expected counts of what was appended.
 struct Account {
     meter: Meter,
     expected: Counts,
@@ -113,7 +113,7 @@ impl Account {
         self.expected.duplicate_dropped += duplicates;
         self.expected.rows = self.expected.unique_processed;
         match self.meter.stored(batch.events, took)? {
-            Some(tenth) => tell(&Line::Tenth(tenth)),
+            Some(tenth) => print(&Line::Tenth(tenth)),
             None => Ok(()),
         }
     }
@@ -132,14 +132,14 @@ async fn in_store(
     );
     let (writer, ended, reader) = store::open(directory, now_micros(), store::Bounds::default())?;
     intake::meet(&writer).await?;
-    let mut told = Ok(());
+    let mut recorded = Ok(());
     intake::append_all(&writer, feed, |batch, took| {
-        if told.is_ok() {
-            told = account.stored(batch, took);
+        if recorded.is_ok() {
+            recorded = account.stored(batch, took);
         }
     })
     .await?;
-    told?;
+    recorded?;
     if settings.conflicts > 0 {
         append_conflicts(&writer, events, settings).await?;
     }
@@ -151,7 +151,7 @@ async fn in_store(
     anyhow::ensure!(
         stats.received == stats.unique_processed + stats.duplicate_dropped
             && stats.conflicts == u64::from(settings.conflicts),
-        "the store rejected events, or saw other conflicts than there are: {stats:?}"
+        "the store rejected events, or its number of conflicts is wrong: {stats:?}"
     );
     Ok(Counts {
         unique_processed: stats.unique_processed,
@@ -160,7 +160,7 @@ async fn in_store(
     })
 }
 
-/// Appends nothing but conflicts to a store with all events of the traffic, and tells people how fast.
+/// Appends only conflicts to a store with all events of the traffic, and prints the rate.
 async fn append_conflicts(
     writer: &store::Writer,
     events: u64,
@@ -187,7 +187,7 @@ async fn append_conflicts(
     intake::append_all(writer, conflicts, |_, _| ()).await?;
     let seconds = began.elapsed().as_secs_f64();
     let rate = f64::from(settings.conflicts) / seconds;
-    eprintln!("conflicts: {rate:.0} a second over {seconds:.1} s");
+    eprintln!("conflicts: {rate:.0} per second over {seconds:.1} s");
     Ok(())
 }
 
@@ -197,14 +197,14 @@ async fn in_turn(
     mut append: impl FnMut(&Batch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     while let Some(batch) = feed.next().await {
-        let handed_over = Instant::now();
+        let submitted = Instant::now();
         append(&batch)?;
-        account.stored(&batch, handed_over..Instant::now())?;
+        account.stored(&batch, submitted..Instant::now())?;
     }
     Ok(())
 }
 
-fn tell(line: &Line) -> anyhow::Result<()> {
+fn print(line: &Line) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string(line)?);
     Ok(())
 }

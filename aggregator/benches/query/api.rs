@@ -1,4 +1,4 @@
-//! The API over a store of its own, and a broker that is never there.
+//! The API over a store, without a broker.
 
 use std::{sync::Arc, time::Instant};
 
@@ -26,12 +26,12 @@ use tower::ServiceExt;
 
 use crate::intake::now_micros;
 
-/// The routes, as the service has them, without the network.
+/// The service's routes, without the network.
 #[derive(Debug, Clone)]
 pub struct Api(Router);
 
 impl Api {
-    /// Over this store.
+    /// The API over this store.
     pub async fn new(reader: Reader, writer: Writer) -> anyhow::Result<Self> {
         let nowhere = Servers::parse(&["nats://127.0.0.1:1"]).map_err(anyhow::Error::msg)?;
         let connection = Connection::open(&nowhere, "bench").await?;
@@ -69,16 +69,18 @@ impl Api {
         Ok(Self(http::router(Arc::new(api))))
     }
 
-    /// Asks, and takes the whole answer.
+    /// Sends a request and reads the whole response.
     pub async fn get(&self, path: &str) -> anyhow::Result<Bytes> {
         let request = Request::get(path)
             .header(header::HOST, "localhost")
             .body(Body::empty())?;
-        let answer = self.0.clone().oneshot(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await;
-        let body = body.map_err(anyhow::Error::msg).context("its body")?;
-        ensure!(status.is_success(), "{path} is answered with {status}");
+        let response = self.0.clone().oneshot(request).await?;
+        let status = response.status();
+        let body = response.into_body().collect().await;
+        let body = body
+            .map_err(anyhow::Error::msg)
+            .context("reading the body")?;
+        ensure!(status.is_success(), "the status of {path} is {status}");
         Ok(body.to_bytes())
     }
 }

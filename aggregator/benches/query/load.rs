@@ -12,7 +12,7 @@ use crate::{
     traffic::{Recipe, Traffic},
 };
 
-/// Appends one message a transaction, for at this rate a batch is not full before its time is up. Returns the rate
+/// Appends one message per transaction, because at this rate a batch is not full before its time is up. Returns the rate
 /// that was reached when the token was cancelled.
 pub async fn append(
     writer: Writer,
@@ -33,7 +33,7 @@ pub async fn append(
             () = sleep_until(due) => {}
             () = token.cancelled() => break,
         }
-        // A store that is too slow for the rate is never waited for.
+        // If the store is too slow for the rate, `due` is always in the past.
         if token.is_cancelled() {
             break;
         }

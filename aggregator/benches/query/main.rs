@@ -1,9 +1,9 @@
-//! How long queries take over a store of a given size, idle and while events are appended.
+//! Measures how long queries take in a store of a given size, idle and while events are appended.
 //!
 //! `cargo bench -p aggregator --bench query -- --events 10000000`
 //!
-//! Requests go through the API's own router, one after the other, and their bodies are taken to the end; what is left
-//! out is the network. The store was just written, so as much of it as fits is in the system's page cache.
+//! Requests go through the API's router, one after the other, and their bodies are read to the end; only the network is left
+//! out. The store was just written, so as much of it as fits is in the system's page cache.
 
 mod api;
 #[path = "../support/feed.rs"]
@@ -34,17 +34,17 @@ use self::{
     traffic::{Recipe, Traffic},
 };
 
-/// As the aggregator has it.
+/// The aggregator's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Events of a batch while the store is filled; the aggregator's default.
+/// Events per batch while the store is filled; the aggregator's default.
 const BATCH_EVENTS: u64 = 4_000;
 
-/// All that was measured.
+/// All measurements.
 #[derive(Debug, Serialize)]
 struct Report {
-    /// Events in the store before events were appended beside.
+    /// Events in the store before events were appended concurrently.
     unique_processed: u64,
     timings: Vec<Timing>,
 }
@@ -94,7 +94,7 @@ async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
     })
 }
 
-/// Fills the store and returns how many different events it was given.
+/// Fills the store and returns the number of distinct events.
 async fn fill(writer: &Writer, settings: &Settings) -> anyhow::Result<u64> {
     intake::meet(writer).await?;
     let traffic = Traffic::new(settings.filling());
@@ -127,14 +127,14 @@ async fn timed_under_load(
         settings.rate,
         token.clone(),
     ));
-    // Also where a request fails, the load ends.
+    // The load ends also if a request fails.
     let guard = token.drop_guard();
     let mut timings = Vec::new();
     for request in requests {
         timings.push(timed(api, request, settings).await?);
     }
     drop(guard);
-    let rate = load.await?.context("appending meanwhile")?;
+    let rate = load.await?.context("appending concurrently")?;
     for timing in &mut timings {
         timing.appended_rate = rate;
     }
@@ -143,5 +143,5 @@ async fn timed_under_load(
 
 async fn timed(api: &Api, request: &Request, settings: &Settings) -> anyhow::Result<Timing> {
     let timing = measure(api, request, Duration::from_secs(settings.seconds)).await;
-    timing.with_context(|| format!("asking for {}", request.name))
+    timing.with_context(|| format!("requesting {}", request.name))
 }

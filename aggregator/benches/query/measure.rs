@@ -1,4 +1,4 @@
-//! How long requests take, one after the other.
+//! Measures how long requests take, one after the other.
 
 use std::time::{Duration, Instant};
 
@@ -8,27 +8,27 @@ use serde::Serialize;
 
 use crate::{api::Api, requests::Request};
 
-/// Asked first, and not measured: connections are opened, statements prepared.
+/// Requests before measuring: connections are opened and statements prepared.
 const WARM_UP: usize = 20;
 
-/// How long a kind of request took.
+/// The durations of a kind of request.
 #[derive(Debug, Serialize)]
 pub struct Timing {
-    /// What was asked.
+    /// The kind of request.
     pub request: &'static str,
-    /// Events that were appended a second meanwhile.
+    /// Events appended per second meanwhile.
     pub appended_rate: u32,
-    /// How often it was asked.
+    /// The number of requests.
     pub requests: u64,
-    /// In the middle.
+    /// The median.
     pub p50_ms: f64,
-    /// One in a hundred took longer.
+    /// The 99th percentile.
     pub p99_ms: f64,
     /// The longest.
     pub longest_ms: f64,
 }
 
-/// Asks a kind of request for at least this long.
+/// Sends requests of a kind for at least this long.
 pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::Result<Timing> {
     let mut paths = request.paths.iter().cycle();
     for path in paths.by_ref().take(WARM_UP) {
@@ -37,9 +37,9 @@ pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::R
     let mut micros: Histogram<u64> = Histogram::new(3)?;
     let began = Instant::now();
     for path in paths {
-        let asked = Instant::now();
+        let sent = Instant::now();
         api.get(path).await?;
-        micros += u64::try_from(asked.elapsed().as_micros())?;
+        micros += u64::try_from(sent.elapsed().as_micros())?;
         if micros.len() >= request.least && began.elapsed() >= least {
             break;
         }
@@ -55,7 +55,7 @@ pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::R
     })
 }
 
-/// All that was measured, for people.
+/// All measurements as a table for people.
 pub fn table(timings: &[Timing]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([

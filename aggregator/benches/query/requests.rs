@@ -1,4 +1,4 @@
-//! What is asked: kinds of requests, each with paths that are asked in turn.
+//! The kinds of requests, each with paths that are requested in turn.
 
 use anyhow::{Context, ensure};
 use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
@@ -10,30 +10,30 @@ use crate::{
     traffic::{RARE, topic_names},
 };
 
-/// So many places in the history are enough, once they are of so many topics.
+/// This many cursors are enough, once they are of [`CURSOR_TOPICS`] topics.
 const CURSORS: usize = 500;
 const CURSOR_TOPICS: usize = 4;
 
 /// A kind of request.
 #[derive(Debug)]
 pub struct Request {
-    /// For people.
+    /// Its name for people.
     pub name: &'static str,
-    /// Asked one after the other, then again from the first.
+    /// Requested one after the other, then again from the first.
     pub paths: Vec<String>,
-    /// It is asked at least so often.
+    /// The least number of requests.
     pub least: u64,
 }
 
-/// So often that a percentile of 99 means something.
+/// Enough for a 99th percentile.
 const OFTEN: u64 = 1_000;
 
-/// Of requests that take as long as they may.
+/// For requests that run into their time limit.
 const SELDOM: u64 = 50;
 
-/// A page, as far as it matters here.
+/// The parts of a page that are used here.
 #[derive(Deserialize)]
-struct Page {
+struct EventsPage {
     events: Vec<Identity>,
     next_cursor: Option<String>,
 }
@@ -44,7 +44,7 @@ struct Identity {
     event_id: String,
 }
 
-/// All kinds. Cursors are found as anyone would, by paging from the newest event to the oldest.
+/// All kinds of requests. Cursors are found as a client would, by paging from the newest event to the oldest.
 pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
     let mut random = SmallRng::seed_from_u64(3);
     let mut topics = topic_names(TOPICS);
@@ -57,9 +57,9 @@ pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
         if by_topic.len() >= CURSORS && walked >= CURSOR_TOPICS {
             break;
         }
-        let question = format!("/events?topic={topic}");
-        for cursor in cursors(api, &question).await?.0 {
-            by_topic.push(format!("{question}&cursor={cursor}"));
+        let query = format!("/events?topic={topic}");
+        for cursor in cursors(api, &query).await?.0 {
+            by_topic.push(format!("{query}&cursor={cursor}"));
         }
     }
     by_topic.shuffle(&mut random);
@@ -77,10 +77,10 @@ pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
     let [first, second, third] = [&topics[0], &topics[1], &topics[2]];
     let merged = format!("/events?topic={first}&topic={second}&topic={third}&order=asc");
     let rare = format!("/events?topic={RARE}");
-    let page: Page = serde_json::from_slice(&api.get(&rare).await?)?;
+    let page: EventsPage = serde_json::from_slice(&api.get(&rare).await?)?;
     ensure!(!page.events.is_empty(), "the rare topic has no event");
-    let asked = |name, paths, least| Request { name, paths, least };
-    let request = |name, paths| asked(name, paths, OFTEN);
+    let repeated = |name, paths, least| Request { name, paths, least };
+    let request = |name, paths| repeated(name, paths, OFTEN);
     let nowhere = vec!["/events?contains=nowhere".to_owned()];
     Ok(vec![
         request("/events?topic=", newest),
@@ -88,16 +88,16 @@ pub async fn find(api: &Api) -> anyhow::Result<Vec<Request>> {
         request("/events?cursor=", over_all),
         request("/events?topic=<rare>", vec![rare]),
         request("/events?topic=&topic=&topic=&order=asc", vec![merged]),
-        asked("/events?contains=<nowhere>", nowhere, SELDOM),
+        repeated("/events?contains=<nowhere>", nowhere, SELDOM),
         request("/event?topic=&event_id=", one),
         request("/stats", vec!["/stats".to_owned()]),
         request("/topics", vec!["/topics".to_owned()]),
     ])
 }
 
-/// The cursors of a question's pages, from the newest event to the oldest, and the first event of each page.
-async fn cursors(api: &Api, question: &str) -> anyhow::Result<(Vec<String>, Vec<Identity>)> {
-    let first = format!("{question}&limit=1000");
+/// The cursors of a query's pages, from the newest event to the oldest, and the first event of each page.
+async fn cursors(api: &Api, query: &str) -> anyhow::Result<(Vec<String>, Vec<Identity>)> {
+    let first = format!("{query}&limit=1000");
     let mut found: Vec<String> = Vec::new();
     let mut identities = Vec::new();
     loop {
@@ -105,8 +105,8 @@ async fn cursors(api: &Api, question: &str) -> anyhow::Result<(Vec<String>, Vec<
             None => first.clone(),
             Some(cursor) => format!("{first}&cursor={cursor}"),
         };
-        let page: Page = serde_json::from_slice(&api.get(&path).await?)
-            .with_context(|| format!("reading a page of {question}"))?;
+        let page: EventsPage = serde_json::from_slice(&api.get(&path).await?)
+            .with_context(|| format!("reading a page of {query}"))?;
         identities.extend(page.events.into_iter().next());
         match page.next_cursor {
             Some(cursor) => found.push(cursor),

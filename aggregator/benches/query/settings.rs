@@ -6,47 +6,47 @@ use clap::Parser;
 
 use crate::traffic::Recipe;
 
-/// Topics beside the rare one.
+/// Topics in addition to the rare one.
 pub const TOPICS: u16 = 100;
 
-/// Events of the rare topic, about.
+/// Events of the rare topic, approximately.
 const RARE_EVENTS: u64 = 50;
 
-/// Events of a message, about.
+/// Events per message, approximately.
 const MESSAGE_EVENTS: u64 = 175;
 
-/// How long queries take over a store of a given size, idle and while events are appended.
+/// How long queries take in a store of a given size, idle and while events are appended.
 #[derive(Debug, Clone, Parser)]
 pub struct Settings {
-    /// Events that the store is filled with, duplicates included.
+    /// Events to fill the store with, duplicates included.
     #[arg(long, default_value_t = 1_000_000, value_name = "N",
           value_parser = clap::value_parser!(u64).range(100_000..))]
     pub events: u64,
 
-    /// Events appended a second while queries are measured the second time.
+    /// Events appended per second while queries are measured the second time.
     #[arg(long, default_value_t = 20_000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
 
-    /// Each kind of request is asked for at least so long, and at least 1,000 times.
+    /// Least number of seconds for each kind of request, which is sent at least 1,000 times.
     #[arg(long, default_value_t = 2, value_name = "S")]
     pub seconds: u64,
 
-    /// Directory for the data, which are removed at the end.
+    /// Directory for the data, which is removed at the end.
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"), hide_default_value = true)]
     pub dir: PathBuf,
 
-    /// Writes all that was measured to this file; cargo starts benchmarks in the folder of their package.
+    /// Write all measurements to this file; cargo starts benchmarks in the folder of their package.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
 
-    /// Given by `cargo bench`, and not by `cargo test`.
+    /// Passed by `cargo bench`, and not by `cargo test`.
     #[arg(long, hide = true)]
     pub bench: bool,
 }
 
 impl Settings {
-    /// What the store is filled with.
+    /// The traffic that fills the store.
     pub fn filling(&self) -> Recipe {
         Recipe {
             seed: 1,

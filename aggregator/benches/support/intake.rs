@@ -1,4 +1,4 @@
-//! The intake: a feed into the store through its public way, as the durable consumer uses it.
+//! The intake: appends a feed to the store through its public interface, as the durable consumer does.
 
 use std::{
     ops::Range,
@@ -7,16 +7,13 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use aggregator::store::{StoreError, Writer};
+use aggregator::store::{BATCHES_IN_FLIGHT, StoreError, Writer};
 use futures::{StreamExt, stream};
 use shared::stream::StreamState;
 
 use super::feed::{Batch, Feed};
 
-/// Batches under way at once: while one is committed, the next waits for its turn and another one is looked up.
-const IN_FLIGHT: usize = 3;
-
-/// Tells the store that its stream begins.
+/// Compares the store with an empty stream.
 pub async fn meet(writer: &Writer) -> Result<(), StoreError> {
     let stream = StreamState {
         name: "EVENTS".to_owned(),
@@ -29,7 +26,7 @@ pub async fn meet(writer: &Writer) -> Result<(), StoreError> {
     writer.meet(stream.into(), now_micros()).await.map(drop)
 }
 
-/// Appends all of a feed. Tells `each` of every batch, in order: when it was handed over, and when it was on disk.
+/// Appends all of a feed. Calls `each` for every batch, in order, with the times when it was submitted and when it was on disk.
 pub async fn append_all(
     writer: &Writer,
     feed: Feed,
@@ -39,12 +36,12 @@ pub async fn append_all(
         feed.next().await.map(|batch| (batch, feed))
     });
     let appends = batches.map(async |batch| {
-        let handed_over = Instant::now();
+        let submitted = Instant::now();
         let deliveries = Arc::clone(&batch.deliveries);
         writer.append(deliveries, now_micros()).await?;
-        Ok::<_, StoreError>((batch, handed_over..Instant::now()))
+        Ok::<_, StoreError>((batch, submitted..Instant::now()))
     });
-    let mut stored = pin!(appends.buffered(IN_FLIGHT));
+    let mut stored = pin!(appends.buffered(BATCHES_IN_FLIGHT));
     while let Some(stored) = stored.next().await {
         let (batch, took) = stored?;
         each(&batch, took);
@@ -52,7 +49,7 @@ pub async fn append_all(
     Ok(())
 }
 
-/// Microseconds since 1970 now.
+/// The current time in microseconds since 1970.
 pub fn now_micros() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| {

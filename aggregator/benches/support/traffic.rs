@@ -1,7 +1,7 @@
-//! The traffic: messages of events with random identities, of which a known share repeats earlier ones.
+//! The traffic: messages of events with random identities, a given share of which repeat earlier ones.
 //!
-//! An event is made from its topic and its number within it, so a repetition is made anew, byte for byte, and
-//! no table of what was sent is kept.
+//! An event is a function of its topic and its number within it, so a repetition is generated again, byte for byte, and
+//! no table of sent events is needed.
 
 use bytes::Bytes;
 use rand::{Rng, RngCore, SeedableRng, rngs::SmallRng};
@@ -10,10 +10,10 @@ use shared::{
     subject,
 };
 
-/// Events of a message.
+/// Events per message.
 const MESSAGE_EVENTS: std::ops::RangeInclusive<u64> = 100..=250;
 
-/// The rare topic; each of its events comes as a message of its own.
+/// The rare topic; each of its events is a message of its own.
 pub const RARE: &str = "rare";
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -21,24 +21,24 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// 64 symbols that JSON does not escape.
 const TEXT: &[u8; 64] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .";
 
-/// Where digits and symbols are written over.
+/// The template in which digits and symbols are overwritten.
 const PAYLOAD: &[u8] =
     br#"{"level":"info","user":000000,"took_ms":000,"text":"0000000000000000000000000000000000000000"}"#;
 
-/// What decides the traffic.
+/// The parameters of the traffic.
 #[derive(Debug, Clone, Copy)]
 pub struct Recipe {
-    /// Decides all that is random; events of two seeds have no identity in common.
+    /// The seed of all random choices; events of two seeds have no identity in common.
     pub seed: u8,
-    /// How many topics; each message is of one of them, evenly at random.
+    /// The number of topics; each message belongs to one of them, chosen uniformly at random.
     pub topics: u16,
-    /// Which part of the events repeats one chosen evenly among all earlier events of its topic.
+    /// The share of events that repeat one chosen uniformly among the earlier events of the topic.
     pub duplicates: f64,
-    /// Where there is a rare topic: one message in so many is of it.
+    /// If there is a rare topic: one message in this many belongs to it.
     pub rare_in: Option<u64>,
     /// The stream sequence of its first message.
     pub first_sequence: u64,
-    /// Messages that begin after so many events hold nothing but conflicts: identities of before, from another source.
+    /// Messages that begin after this many events contain only conflicts: earlier identities from another source.
     pub conflicts_after: Option<u64>,
 }
 
@@ -50,16 +50,16 @@ pub struct Traffic {
     topics: Vec<Series>,
     choices: SmallRng,
     sequence: u64,
-    /// Events that were made.
+    /// Events generated so far.
     made: u64,
 }
 
-/// A message, and what is known of it.
+/// A message, and which of its events are repeats.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// As its topic maps to.
+    /// The subject of its topic.
     pub subject: String,
-    /// Its place in the stream.
+    /// Its sequence in the stream.
     pub sequence: u64,
     /// Its events, parsed.
     pub events: Vec<Event>,
@@ -67,7 +67,7 @@ pub struct Message {
     pub repeats: Vec<bool>,
 }
 
-/// A topic and how many different events of it were sent.
+/// A topic, and how many distinct events of it were generated.
 #[derive(Debug)]
 struct Series {
     subject: String,
@@ -136,7 +136,7 @@ impl Traffic {
             heads.push(Head::new(self.recipe.seed, topic, number, &mut payloads));
             message.repeats.push(repeats);
         }
-        // As in a message from the broker, whose events share its bytes.
+        // As in a message from the broker, whose events share the message's bytes.
         let mut payloads = Bytes::from(payloads);
         message.events = heads
             .into_iter()
@@ -146,7 +146,7 @@ impl Traffic {
                 timestamp: head.timestamp,
                 source: other.clone().unwrap_or(head.source),
                 payload: Payload::parse(&payloads.split_to(PAYLOAD.len()))
-                    .expect("it is a JSON object"),
+                    .expect("the template is a JSON object"),
             })
             .collect();
         message
@@ -165,11 +165,11 @@ impl Series {
 }
 
 impl Head {
-    /// The event of this number, but for its payload, which goes to the end of `payloads`. It has about 230 bytes of JSON.
+    /// The event of this number without its payload, which is appended to `payloads`. The event has about 230 bytes of JSON.
     fn new(seed: u8, topic: u16, number: u64, payloads: &mut Vec<u8>) -> Self {
-        // No topic gets to 2^40 events.
-        let place = (u64::from(seed) << 56) | (u64::from(topic) << 40) | number;
-        let mut random = SmallRng::seed_from_u64(place);
+        // No topic reaches 2^40 events.
+        let unique = (u64::from(seed) << 56) | (u64::from(topic) << 40) | number;
+        let mut random = SmallRng::seed_from_u64(unique);
         let mut event_id = [0; 32];
         symbols(&mut event_id, &mut random, HEX);
         let mut timestamp = *b"2026-01-31T12:00:00.000Z";
@@ -187,7 +187,7 @@ impl Head {
         symbols(&mut payload[52..92], &mut random, TEXT);
         Self {
             event_id: EventId::new(text(&event_id)).expect("32 letters are an event_id"),
-            timestamp: Timestamp::new(text(&timestamp)).expect("it is a time"),
+            timestamp: Timestamp::new(text(&timestamp)).expect("the digits form a time"),
             source: Source::new(text(&source)).expect("seven letters are a source"),
         }
     }

@@ -1,4 +1,4 @@
-//! `aggregator acknowledge-missing`: a person has taken note of the stream sequences that were lost.
+//! `aggregator acknowledge-missing`: acknowledges the stream sequences that were lost before they were applied.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::healthcheck::reachable;
 
-/// The store may be busy with a batch, or with making its index anew.
+/// The store may be busy with a batch, or with rebuilding its index.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Deserialize)]
@@ -29,37 +29,38 @@ struct Acknowledged {
     acknowledged: u64,
 }
 
-/// Shows what is missing at the aggregator that listens on `listen`, and acknowledges it.
+/// Prints the missing sequences of the aggregator that listens on `listen`, and acknowledges them.
 ///
 /// # Errors
-/// Where it does not answer, or cannot write its store.
+/// If it does not respond, or cannot write to its store.
 pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
     let base = format!("http://{}/missing", reachable(listen));
     let client = reqwest::Client::builder()
         .timeout(TIMEOUT)
-        // It asks this very host; a proxy of the environment would not know it.
+        // The request goes to this host; a proxy from the environment cannot reach it.
         .no_proxy()
         .build()
         .context("cannot make an HTTP client")?;
-    let answer = client.get(&base).send().await;
-    let answer = answer.with_context(|| format!("no answer from {base}; is it running?"))?;
-    let Missing { missing } = answer.json().await.context("an answer of another kind")?;
+    let response = client.get(&base).send().await;
+    let response =
+        response.with_context(|| format!("no response from {base}; is the aggregator running?"))?;
+    let Missing { missing } = response.json().await.context("unexpected response")?;
     for range in missing.iter().filter(|r| r.acknowledged_at.is_none()) {
         println!(
             "stream {}: {} to {}, noticed at {}",
             range.stream, range.first, range.last, range.noticed_at
         );
     }
-    let answer = client
+    let response = client
         .post(format!("{base}/acknowledge"))
         .header("content-type", "application/json")
         .send()
         .await
-        .context("no answer")?;
-    if !answer.status().is_success() {
-        bail!("{}", answer.text().await.context("no whole answer")?);
+        .context("no response")?;
+    if !response.status().is_success() {
+        bail!("{}", response.text().await.context("incomplete response")?);
     }
-    let Acknowledged { acknowledged } = answer.json().await.context("an answer of another kind")?;
+    let Acknowledged { acknowledged } = response.json().await.context("unexpected response")?;
     println!("{acknowledged} sequences acknowledged");
     Ok(())
 }

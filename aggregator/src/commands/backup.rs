@@ -1,4 +1,4 @@
-//! `aggregator backup`: a consistent copy of a store, running or not.
+//! `aggregator backup`: a consistent copy of a store, running or stopped.
 
 use std::path::Path;
 
@@ -8,10 +8,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::store::backup;
 
-/// Copies the store in `directory` to `file` and says on standard output what it holds.
+/// Copies the store in `directory` to `file`, and prints its number of events and its size.
 ///
 /// # Errors
-/// Where there is no store, the file exists, or it cannot be written. Nothing is left behind then.
+/// If there is no store, the file exists, or it cannot be written. Nothing is left behind then.
 pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(
         ProgressStyle::with_template("{bar:40} {percent} % of {len} pages, {eta} left")
@@ -22,7 +22,7 @@ pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    let copied = copied.context("there is no backup")?;
+    let copied = copied.context("the backup failed")?;
     println!(
         "{}: {} events, {}",
         file.display(),

@@ -1,4 +1,4 @@
-//! The service, put together: what is opened, which tasks run, and in which order they end.
+//! `aggregator serve`: puts the service together and decides in which order its tasks end.
 
 use std::{
     io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
@@ -30,21 +30,21 @@ use crate::{
     store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
 };
 
-/// Events that share a message when many requests come at once.
+/// Events that share a message when many requests arrive concurrently.
 const MESSAGE_EVENTS: usize = 1_000;
 
-/// How long a request's events wait for those of other requests while the broker is not busy: as long as its sync takes,
-/// about, and as short as the runtime's timer can tell.
+/// How long a request's events wait for those of other requests while the broker is not busy: about as long as its sync takes,
+/// and as short as the runtime's timer can resolve.
 const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 
-/// Serves until a signal comes or a task fails.
+/// Serves until a signal arrives or a task fails.
 ///
 /// Tasks end from the outside to the inside: the HTTP server finishes its requests, which need the publisher;
-/// the consumer appends what is in hand, which needs the writer. Each inner task ends when the last of its
-/// users is gone. Spans are made by `tracer`.
+/// the consumer appends its batches, which needs the writer. Each inner task ends when the last of its
+/// users has ended. Spans are created by `tracer`.
 ///
 /// # Errors
-/// Where the data directory, the store or the address cannot be had.
+/// If the data directory, the store or the address cannot be used.
 pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let mut signals = Signals::new().context("cannot listen to signals")?;
@@ -52,7 +52,9 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let listener = listen(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
-    let address = listener.local_addr().context("cannot tell the address")?;
+    let address = listener
+        .local_addr()
+        .context("cannot determine the address")?;
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
@@ -72,7 +74,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     answer(&service, listener, entrance.clone());
     info!(
         address = format!("http://{address}"),
-        "opening the store; until it is open all requests are answered 503"
+        "opening the store; until it is open all requests are answered with 503"
     );
     let opened = open_store(&settings, started_at, opening, &mut signals)
         .await
@@ -114,7 +116,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         keep_bytes: settings.stream_keep_bytes.as_u64(),
         durable: settings.durable.clone(),
         take_over: settings.take_over,
-        place: data_dir.place(),
+        location: data_dir.location(),
         writer,
         limits: settings.batch_limits(),
         patience: PATIENCE,
@@ -139,12 +141,12 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         "listening"
     );
     let code = service.run_until(signals).await;
-    // Acks are on their way through the client until it has written them.
+    // The client buffers acks until it has written them.
     let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
     Ok(code)
 }
 
-/// Serves HTTP from now on: before the store is open, which takes minutes where its index is rebuilt.
+/// Serves HTTP from now on, before the store is open, which takes minutes if its index is rebuilt.
 fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
     let token = service.token();
     service.spawn("http", async {
@@ -153,7 +155,7 @@ fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
     });
 }
 
-/// Has at hand what the page asks for all the time: the topics that lead, and a sample of the counts each second.
+/// Keeps in memory what the page requests all the time: the leading topics, and a sample of the counts each second.
 fn watch_counts(service: &Service, api: Arc<Api>) {
     let (learner, token) = (Arc::clone(&api), service.token());
     service.spawn("leaders", async {
@@ -167,7 +169,7 @@ fn watch_counts(service: &Service, api: Arc<Api>) {
     });
 }
 
-/// Opens the store on a thread of its own. None where a signal comes first; what is half done is begun again at the next
+/// Opens the store on its own thread. `None` if a signal arrives first; a half-finished opening is restarted at the next
 /// start, as after a kill.
 async fn open_store(
     settings: &Settings,
@@ -176,9 +178,9 @@ async fn open_store(
     signals: &mut Signals,
 ) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
     let (directory, bounds) = (settings.data_dir.clone(), settings.bounds());
-    let opened = spawn_blocking(move || store::open_observed(&directory, now, bounds, opening));
+    let opened = spawn_blocking(move || store::open_reporting(&directory, now, bounds, opening));
     tokio::select! {
-        opened = opened => Ok(Some(opened.context("opening it broke off")??)),
+        opened = opened => Ok(Some(opened.context("opening was interrupted")??)),
         name = signals.next() => {
             info!(signal = name, "stopping while the store is being opened");
             Ok(None)
@@ -186,17 +188,17 @@ async fn open_store(
     }
 }
 
-/// How long a predecessor that was just killed may take to be gone; the system frees its lock and its port a
+/// How long a predecessor that was just killed may take to disappear; the system frees its lock and its port a
 /// moment after its end.
 const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// How often it is looked at.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+/// How often the lock and the port are retried.
+const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// How often the store's files are looked at while nothing is written.
+/// How often the store's files are checked while nothing is written.
 const CHECK: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Says in the health when the store's files are deleted or replaced, also while nothing is written, and when they are back.
+/// Reports in the health when the store's files are deleted or replaced, and when they are back, even while nothing is written.
 async fn keep_checking_files(
     writer: Writer,
     health: Health,
@@ -214,7 +216,7 @@ async fn keep_checking_files(
                     health.works(Part::Store);
                 }
                 Ok(()) => {}
-                // The writer's own end is told by its task.
+                // The writer's end is reported by its task.
                 Err(StoreError::Stopped) => return,
                 Err(err) => {
                     is_replaced = true;
@@ -230,31 +232,31 @@ async fn keep_checking_files(
     Ok(())
 }
 
-/// Holds the data directory, as soon as a predecessor that is just ending lets go of it.
+/// Locks the data directory, waiting for a predecessor that is just ending.
 async fn hold(path: &Path) -> Result<DataDir, DataDirError> {
     let deadline = Instant::now() + PREDECESSOR;
     loop {
         match DataDir::hold(path) {
             Err(DataDirError::Held { .. }) if Instant::now() < deadline => {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(RETRY).await;
             }
             held => return held,
         }
     }
 }
 
-/// Listens, as soon as a predecessor that is just ending has let go of the port.
+/// Listens on the address, waiting for a predecessor that is just ending.
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let deadline = Instant::now() + PREDECESSOR;
     loop {
         match TcpListener::bind(address).await {
             Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
-                tokio::time::sleep(LOOK).await;
+                tokio::time::sleep(RETRY).await;
             }
             bound => return bound,
         }
     }
 }
 
-/// How long the last acks have to get out.
+/// How long the last acks may take to be written.
 const FLUSH: std::time::Duration = std::time::Duration::from_millis(500);

@@ -1,4 +1,4 @@
-//! `aggregator verify`: proves the store's bookkeeping from its rows, and from the messages that the broker retains.
+//! `aggregator verify`: recounts the store's bookkeeping from its rows, and from the messages that the broker retains.
 
 mod progress;
 mod table;
@@ -13,45 +13,45 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use self::progress::Bar;
 use crate::{
     consumer::retained::Messages,
-    data_dir::{self, Found},
+    data_dir::{self, LockState},
     store::{
         Delivery,
         verify::{Access, Progress, Report, Retained, Verification, Verified, VerifyError},
     },
 };
 
-/// What is verified, and how it is told.
+/// What is verified, and how the result is printed.
 #[derive(Debug)]
 pub struct Settings {
     /// The store's directory.
     pub data_dir: PathBuf,
     /// The broker whose retained messages are compared, if any.
     pub servers: Option<Servers>,
-    /// The stream that they are in.
+    /// The stream that retains them.
     pub stream: String,
-    /// The durable consumer of the store.
+    /// The store's durable consumer.
     pub durable: String,
-    /// One JSON object instead of a table.
+    /// Whether to print one JSON object instead of a table.
     pub json: bool,
 }
 
-/// Windows of messages that wait to be compared.
+/// Windows of messages that may wait to be compared.
 const WAITING: usize = 2;
 
-/// Verifies a store, running or stopped. The exit code is 0 where nothing differs, and 1 where something does.
+/// Verifies a store, running or stopped. The exit code is 0 if nothing differs, and 1 if something does.
 ///
 /// # Errors
-/// Where the store or the broker cannot be asked.
+/// If the store or the broker cannot be read.
 pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     let directory = &settings.data_dir;
     let unreadable = || format!("cannot verify the store in {}", directory.display());
-    let found = data_dir::look(directory)?;
-    let access = match found {
-        Found::InUse => Access::InUse,
-        Found::Unlocked => Access::Unlocked,
-        Found::Free { .. } => Access::Alone,
+    let lock = data_dir::probe(directory)?;
+    let access = match lock {
+        LockState::InUse => Access::InUse,
+        LockState::Unlocked => Access::Unlocked,
+        LockState::Free { .. } => Access::Alone,
     };
-    // Before the store is looked at: what was acked by then must be in it.
+    // Before the store is read: what was acked by then must be in it.
     let messages = match &settings.servers {
         Some(servers) => Some(Messages::meet(servers, &settings.stream, &settings.durable).await?),
         None => None,
@@ -69,8 +69,8 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         Some(messages) => compare(messages, &store_id, verified).await?,
         None => verified.report(),
     };
-    drop(found);
-    tell(&report, settings.json).context("cannot tell what was found")?;
+    drop(lock);
+    print(&report, settings.json).context("cannot print the report")?;
     Ok(if report.is_consistent() {
         ExitCode::SUCCESS
     } else {
@@ -78,7 +78,7 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Compares the retained messages: they are read and decoded here, and compared on a thread beside.
+/// Compares the retained messages: they are read and decoded on this thread, and compared on another one.
 async fn compare(messages: Messages, store_id: &str, verified: Verified) -> anyhow::Result<Report> {
     let retained = match verified.compare(messages.acked_by(store_id)) {
         Ok(retained) => retained,
@@ -94,7 +94,7 @@ async fn compare(messages: Messages, store_id: &str, verified: Verified) -> anyh
         (_, Err(err)) => Some(err as &dyn std::fmt::Display),
         (Ok(()), Ok(())) => None,
     };
-    // It reads the rows that were not met, of which there are few.
+    // It reads the rows that no message named, of which there are few.
     Ok(tokio::task::block_in_place(|| retained.finish(broken)))
 }
 
@@ -120,7 +120,7 @@ fn take(
     (retained, Ok(()))
 }
 
-fn tell(report: &Report, as_json: bool) -> std::io::Result<()> {
+fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     if as_json {
         let differences: Vec<_> = report

@@ -1,25 +1,25 @@
-//! What `--help` says beside the flags: what the program is, a first command, and an example for each of its commands.
+//! The texts of `--help` other than the flags: a description, a first command, and an example for each command.
 
 pub(super) const ABOUT: &str = "\
-Takes events from NATS JetStream, stores each exactly once, and answers for every one of them over HTTP.
+Consumes events from NATS JetStream, stores each exactly once, and serves them over HTTP.
 
-Start it beside a NATS server that has JetStream (nats-server --jetstream), and open http://127.0.0.1:8080 in a browser:
+Start a NATS server with JetStream (nats-server --jetstream), then the aggregator, and open http://127.0.0.1:8080 in a browser:
 
   aggregator --data-dir ./data
 
-Without a command it serves.";
+The default command is serve.";
 
 pub(super) const EXIT_CODES: &str = "\
-Each command has an example: aggregator help verify.
+For the examples of a command: aggregator help verify.
 
-Exit codes: 0 stopped as told or done, 1 a failure, 2 a wrong setting.";
+Exit codes: 0 done, or stopped by a signal; 1 failure; 2 invalid setting.";
 
 pub(super) const SERVE: &str = "\
 Examples:
   aggregator serve --data-dir ./data
   aggregator serve --listen 0.0.0.0:8080 --nats-url nats://broker:4222 --log-format json
 
-SIGTERM and Ctrl-C let it end well: what is in hand is committed. A second one ends it at once.";
+SIGTERM and Ctrl-C stop it gracefully: batches in memory are committed. A second signal stops it immediately.";
 
 pub(super) const HEALTHCHECK: &str = "\
 Example:
@@ -34,7 +34,7 @@ pub(super) const BACKUP: &str = "\
 Example:
   aggregator backup --data-dir ./data events.backup
 
-To restore it: stop the aggregator, remove aggregator.db-wal and aggregator.db-shm, put the copy in the place of
+To restore it: stop the aggregator, remove aggregator.db-wal and aggregator.db-shm, put the copy in place of
 aggregator.db, and start it again.";
 
 pub(super) const ACKNOWLEDGE_MISSING: &str = "\
@@ -45,4 +45,4 @@ pub(super) const COMPLETIONS: &str = "\
 Example:
   aggregator completions bash >~/.local/share/bash-completion/completions/aggregator
 
-For zsh write a file _aggregator into a directory of $fpath, for fish ~/.config/fish/completions/aggregator.fish.";
+For zsh, write to a file _aggregator in a directory of $fpath; for fish, to ~/.config/fish/completions/aggregator.fish.";

@@ -1,4 +1,4 @@
-//! The settings of the service.
+//! The settings of `aggregator serve`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{consumer::BatchLimits, store::Bounds};
 /// The settings of a service.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Address of the HTTP API; port 0 takes a free one and logs it
+    /// Address of the HTTP API; port 0 picks a free port and logs it
     #[arg(
         long,
         env = "LISTEN_ADDR",
@@ -20,7 +20,7 @@ pub struct Settings {
     )]
     pub listen: SocketAddr,
 
-    /// Names by which browsers and others may ask the HTTP API, with commas between them, beside localhost and every IP address
+    /// Host names by which clients may address the HTTP API, comma-separated, in addition to localhost and any IP address
     #[arg(
         long,
         env = "ALLOWED_HOSTS",
@@ -29,8 +29,8 @@ pub struct Settings {
     )]
     pub allowed_hosts: Vec<String>,
 
-    /// Addresses of the NATS servers, with commas between them or given again: nats:// or tls://, with USER:PASSWORD@ or
-    /// TOKEN@ before the host where the server demands it (special characters percent-encoded)
+    /// Addresses of the NATS servers, comma-separated or repeated: nats:// or tls://, with USER:PASSWORD@ or
+    /// TOKEN@ before the host if the server requires it (special characters percent-encoded)
     #[arg(
         long,
         env = "NATS_URL",
@@ -40,11 +40,11 @@ pub struct Settings {
     )]
     nats_url: Vec<String>,
 
-    /// Directory of the store; it is made where it is not there
+    /// Directory of the store; created if it does not exist
     #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
-    /// Name of the stream, which is created where it is not there
+    /// Name of the stream, which is created if it does not exist
     #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
     pub stream: String,
 
@@ -56,7 +56,7 @@ pub struct Settings {
     #[arg(long)]
     pub take_over: bool,
 
-    /// Largest size of the stream; when it is full, publishing is refused
+    /// Maximum size of the stream; when it is full, publishing is refused
     #[arg(
         long,
         env = "STREAM_MAX_BYTES",
@@ -74,7 +74,7 @@ pub struct Settings {
     )]
     pub stream_keep_bytes: ByteSize,
 
-    /// Size of rejected arrivals that are kept; beyond it the oldest go and are counted
+    /// Size of the rejected arrivals that are kept; beyond it the oldest are deleted and counted
     #[arg(
         long,
         env = "REJECTED_KEEP_BYTES",
@@ -83,7 +83,7 @@ pub struct Settings {
     )]
     rejected_keep_bytes: ByteSize,
 
-    /// Size of conflicts that are kept; beyond it the oldest go and are counted
+    /// Size of the conflicts that are kept; beyond it the oldest are deleted and counted
     #[arg(
         long,
         env = "CONFLICTS_KEEP_BYTES",
@@ -92,7 +92,7 @@ pub struct Settings {
     )]
     conflicts_keep_bytes: ByteSize,
 
-    /// Attribute of an OTLP resource whose value is the topic of its log records
+    /// OTLP resource attribute whose value becomes the topic of its log records
     #[arg(
         long,
         env = "OTLP_TOPIC",
@@ -106,21 +106,21 @@ pub struct Settings {
           value_parser = clap::value_parser!(u8).range(1..=5))]
     pub stream_replicas: u8,
 
-    /// Most events that are committed together
+    /// Maximum number of events in a transaction
     #[arg(long, env = "BATCH_EVENTS", default_value = "4000", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     batch_events: u32,
 
-    /// Most bytes of messages that are committed together, up to 10MiB
+    /// Maximum bytes of messages in a transaction, up to 10MiB
     #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE")]
     batch_bytes: ByteSize,
 
-    /// Milliseconds that events wait for others to be committed with, up to 1000
+    /// Milliseconds to wait for further events before committing, up to 1000
     #[arg(long, env = "BATCH_WAIT_MS", default_value = "5", value_name = "MS",
           value_parser = clap::value_parser!(u16).range(0..=1_000))]
     batch_wait_ms: u16,
 
-    /// Export spans by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`; without it none are made
+    /// Export spans by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`; without it no spans are created
     #[arg(
         long,
         env = "OTEL_EXPORTER_OTLP_ENDPOINT",
@@ -129,11 +129,11 @@ pub struct Settings {
     )]
     pub otlp_endpoint: Option<String>,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter such as warn,aggregator=debug
+    /// Log level: error, warn, info, debug, trace, or a filter such as warn,aggregator=debug
     #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = telemetry::parse_filter)]
     pub log_level: String,
 
-    /// How log lines look
+    /// Format of log lines
     #[arg(
         long,
         env = "LOG_FORMAT",
@@ -150,42 +150,47 @@ enum LogFormat {
 }
 
 impl Settings {
-    /// Whether they go together.
+    /// Checks what a single flag's parser cannot.
     ///
     /// # Errors
-    /// What does not, in one line.
+    /// One line that names the invalid setting.
     pub(super) fn check(&self) -> Result<(), String> {
-        // Not by clap, which repeats a wrong value, and with it the password.
+        // Not by clap, which would print an invalid value, and with it the password.
         Servers::parse(&self.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
-            return Err(format!("--stream-max-bytes is {max}; it is at least 1MiB"));
+            return Err(format!(
+                "--stream-max-bytes is {max}; it must be at least 1MiB"
+            ));
         }
         let room = ByteSize::b(stream::LARGEST_MESSAGE as u64);
         if max.as_u64() - room.as_u64() < keep.as_u64() {
             return Err(format!(
-                "--stream-keep-bytes ({keep}) must be at least {room} less than --stream-max-bytes ({max}), so that a stream full of applied messages has room for the next"
+                "--stream-keep-bytes ({keep}) must be at least {room} less than --stream-max-bytes ({max}), so that a stream full of applied messages has room for another one"
             ));
         }
         let bytes = self.batch_bytes;
         if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(10) {
-            return Err(format!("--batch-bytes is {bytes}; it is 1KiB to 10MiB"));
+            return Err(format!(
+                "--batch-bytes is {bytes}; it must be 1KiB to 10MiB"
+            ));
         }
         Ok(())
     }
 
-    /// The broker.
+    /// The NATS servers.
     ///
     /// # Panics
-    /// Never: they were parsed when the settings were checked.
+    /// Never: the addresses were parsed when the settings were checked.
     #[must_use]
     pub fn servers(&self) -> Servers {
-        Servers::parse(&self.nats_url).expect("they were parsed when the settings were checked")
+        Servers::parse(&self.nats_url)
+            .expect("the addresses were parsed when the settings were checked")
     }
 
-    /// What is decided about the stream.
+    /// The settings of the stream.
     #[must_use]
     pub fn stream_settings(&self) -> stream::Settings {
         stream::Settings {
@@ -195,10 +200,10 @@ impl Settings {
         }
     }
 
-    /// How much is kept for people to look at.
+    /// How many bytes of rejected arrivals and conflicts are kept.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
-        // As SQLite has numbers.
+        // SQLite's integers are signed.
         let bytes = |size: ByteSize| size.as_u64().min(i64::MAX as u64);
         Bounds {
             rejected: bytes(self.rejected_keep_bytes),
@@ -216,7 +221,7 @@ impl Settings {
         }
     }
 
-    /// How log lines look.
+    /// The format of log lines.
     #[must_use]
     pub fn log_format(&self) -> telemetry::Format {
         match self.log_format {
@@ -226,7 +231,7 @@ impl Settings {
     }
 }
 
-/// The names that JetStream takes: they become parts of subjects and of paths.
+/// Parses a name that JetStream accepts: it becomes a part of subjects and of file paths.
 pub(super) fn jetstream_name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !text.is_empty() && text.len() <= 64 && text.chars().all(is_plain) {

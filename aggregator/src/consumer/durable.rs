@@ -1,4 +1,4 @@
-//! The durable consumer on the broker: whose it is, and whether it stands where the store stands.
+//! The durable consumer on the broker: which store owns it, and whether it agrees with the store's position.
 
 use std::time::Duration;
 
@@ -13,27 +13,27 @@ use tracing::info;
 use super::SessionError;
 use crate::store::Position;
 
-/// After this time without an ack the broker delivers a message again.
+/// The broker redelivers a message that is not acked within this time.
 pub(super) const ACK_WAIT: Duration = Duration::from_mins(1);
 
-/// Messages that may be delivered and not acked. More than fit the byte limits at one event a message.
+/// Messages that may be delivered and not acked. More than the byte limits allow at one event per message.
 const MAX_ACK_PENDING: i64 = 20_000;
 
-/// Before the store's id in the durable's description; it marks the durable as an aggregator's.
+/// Prefix of the store's id in the durable's description; it marks the durable as an aggregator's.
 pub(super) const OWNER: &str = "aggregator store ";
 
-/// The consumer that holds a store's position while its durable is deleted and created again. No name of a durable in the
-/// settings can have a `~`.
+/// The consumer that holds a store's position while its durable is deleted and recreated. No durable's name in the
+/// settings can contain a `~`.
 pub(super) fn guard(durable: &str) -> String {
     format!("{durable}~position")
 }
 
-/// What decides about the durable.
+/// What the durable is checked against.
 pub(super) struct Claim<'a> {
     pub name: &'a str,
     pub position: &'a Position,
-    /// Where the store is, for people.
-    pub place: &'a str,
+    /// The store's location, for people.
+    pub location: &'a str,
     pub take_over: bool,
     /// The stream's last sequence.
     pub last: u64,
@@ -44,8 +44,8 @@ impl Claim<'_> {
         self.position.standing.floor.min(self.last) + 1
     }
 
-    /// As it is created: at the first sequence that the store has not applied, but never beyond the next one
-    /// that the stream will give out.
+    /// The configuration with which it is created: starting at the first sequence that the store has not applied, but never beyond
+    /// the next one that the stream will assign.
     fn config(&self) -> pull::Config {
         self.config_of(self.name.to_owned())
     }
@@ -55,7 +55,7 @@ impl Claim<'_> {
             durable_name: Some(name),
             description: Some(format!(
                 "{OWNER}{} ({})",
-                self.position.store_id, self.place
+                self.position.store_id, self.location
             )),
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: self.start(),
@@ -70,13 +70,13 @@ impl Claim<'_> {
     }
 }
 
-/// The durable, made or mended so that every message which the store has not applied will be delivered.
+/// Creates, updates or recreates the durable so that every message which the store has not applied will be delivered.
 pub(super) async fn ensure<T>(
     stream: &Stream<T>,
     claim: &Claim<'_>,
 ) -> Result<Consumer<pull::Config>, SessionError> {
     let durable = ensure_durable(stream, claim).await?;
-    // From now on the durable holds the position by itself. A session that ended too early left this one.
+    // From now on the durable itself holds the position. A session that was interrupted may have left a guard.
     match stream.delete_consumer(&guard(claim.name)).await {
         Ok(_) => Ok(durable),
         Err(err) if is_gone(&err) => Ok(durable),
@@ -94,17 +94,17 @@ async fn ensure_durable<T>(
         Err(err) if is_missing(&err) => return create(stream, wanted).await,
         Err(err) => return Err(SessionError::Durable(err.into())),
     };
-    let verdict = match owner(&found, claim)? {
-        // Deleting it ends the other store's pull; its next session finds whose the durable is now.
-        Owner::TakenOver => Verdict::Recreate("it is taken over from another store"),
-        Owner::Us => judge(&found, claim.position.standing.floor, &wanted),
+    let action = match owner(&found, claim)? {
+        // Deleting it ends the other store's pull; its next session finds the new owner.
+        Ownership::TakenOver => DurableAction::Recreate("it is taken over from another store"),
+        Ownership::Own => required_action(&found, claim.position.standing.floor, &wanted),
     };
-    match verdict {
-        Verdict::Keep => stream
+    match action {
+        DurableAction::Keep => stream
             .get_consumer(claim.name)
             .await
             .map_err(SessionError::Durable),
-        Verdict::Update => {
+        DurableAction::Update => {
             let deliver_policy = found.config.deliver_policy;
             let config = pull::Config {
                 deliver_policy,
@@ -115,14 +115,14 @@ async fn ensure_durable<T>(
                 .await
                 .map_err(|err| SessionError::Durable(err.into()))
         }
-        Verdict::Recreate(reason) => {
+        DurableAction::Recreate(reason) => {
             info!(
                 durable = claim.name,
                 reason,
                 start = claim.start(),
-                "creating the durable again"
+                "recreating the durable"
             );
-            // Other stores on the stream trim what no durable holds. This process may end between the two steps.
+            // Other stores trim messages that no durable holds, and this process may end between the two steps.
             hold_position(stream, claim).await?;
             stream
                 .delete_consumer(claim.name)
@@ -133,7 +133,7 @@ async fn ensure_durable<T>(
     }
 }
 
-/// Creates the guard. One that exists holds an earlier position, which is as good.
+/// Creates the guard. An existing one holds an earlier position, which serves as well.
 async fn hold_position<T>(stream: &Stream<T>, claim: &Claim<'_>) -> Result<(), SessionError> {
     let config = claim.config_of(guard(claim.name));
     match stream.create_consumer_strict(config).await {
@@ -147,7 +147,7 @@ async fn create<T>(
     stream: &Stream<T>,
     config: pull::Config,
 ) -> Result<Consumer<pull::Config>, SessionError> {
-    // Strictly: where another store was faster, the next session finds its durable.
+    // Strict: if another store was faster, the next session finds its durable.
     stream
         .create_consumer_strict(config)
         .await
@@ -169,43 +169,43 @@ fn is_gone(err: &ConsumerError) -> bool {
     err.error_code() == ErrorCode::CONSUMER_NOT_FOUND
 }
 
-/// Whose the durable is.
+/// Who owns the durable.
 #[derive(Debug, PartialEq, Eq)]
-enum Owner {
-    Us,
+enum Ownership {
+    Own,
     TakenOver,
 }
 
-/// Two stores on one durable would each get a part of the events.
-fn owner(found: &Info, claim: &Claim<'_>) -> Result<Owner, SessionError> {
+/// Determines the owner. Two stores on one durable would each receive a part of the events.
+fn owner(found: &Info, claim: &Claim<'_>) -> Result<Ownership, SessionError> {
     let description = found.config.description.as_deref().unwrap_or("");
     let owner = description.strip_prefix(OWNER);
-    let is_ours = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
-    if is_ours {
-        return Ok(Owner::Us);
+    let is_own = owner.is_some_and(|owner| owner.starts_with(&claim.position.store_id));
+    if is_own {
+        return Ok(Ownership::Own);
     }
     if claim.take_over {
-        return Ok(Owner::TakenOver);
+        return Ok(Ownership::TakenOver);
     }
     Err(SessionError::Owned {
         durable: claim.name.to_owned(),
         owner: match owner {
             Some(owner) => format!("store {owner}"),
-            None => "a program that left no store id in its description".to_owned(),
+            None => "a program that wrote no store id into its description".to_owned(),
         },
     })
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Verdict {
+enum DurableAction {
     Keep,
     Update,
     Recreate(&'static str),
 }
 
-/// Whether the durable will deliver all that the store has not applied, soon. A durable that is behind the
-/// store will: what it delivers again is skipped.
-fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
+/// Whether the durable will soon deliver all messages that the store has not applied. A durable that is behind the
+/// store will: messages that were already applied are skipped.
+fn required_action(found: &Info, floor: u64, wanted: &pull::Config) -> DurableAction {
     let config = &found.config;
     let starts_by_sequence = matches!(
         config.deliver_policy,
@@ -219,16 +219,16 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.headers_only
         || !starts_by_sequence
     {
-        return Verdict::Recreate("its configuration cannot be updated");
+        return DurableAction::Recreate("its configuration cannot be updated");
     }
     if found.ack_floor.stream_sequence > floor {
-        return Verdict::Recreate("it is ahead of the store");
+        return DurableAction::Recreate("it is ahead of the store");
     }
     if found.num_ack_pending > 0
         || found.delivered.stream_sequence > found.ack_floor.stream_sequence
     {
-        // A session begins with nothing in hand, so nobody will ack these; waiting for them takes ack_wait.
-        return Verdict::Recreate("it holds deliveries that nobody works on");
+        // A session begins without deliveries, so these will not be acked; waiting for their redelivery takes ack_wait.
+        return DurableAction::Recreate("it holds deliveries of an ended session");
     }
     if config.ack_wait != wanted.ack_wait
         || config.max_deliver != wanted.max_deliver
@@ -242,9 +242,9 @@ fn judge(found: &Info, floor: u64, wanted: &pull::Config) -> Verdict {
         || config.rate_limit != wanted.rate_limit
         || config.pause_until != wanted.pause_until
     {
-        return Verdict::Update;
+        return DurableAction::Update;
     }
-    Verdict::Keep
+    DurableAction::Keep
 }
 
 #[cfg(test)]
@@ -256,7 +256,7 @@ mod tests {
         Claim {
             name: "aggregator",
             position,
-            place: "here:/data",
+            location: "here:/data",
             take_over: false,
             last: 100,
         }
@@ -273,7 +273,7 @@ mod tests {
         }
     }
 
-    /// As the broker reports a durable that was made with `config`.
+    /// The broker's report of a durable that was created with `config`.
     fn reported(config: &pull::Config, delivered: u64, ack_floor: u64, pending: u64) -> Info {
         serde_json::from_value(serde_json::json!({
             "stream_name": "EVENTS",
@@ -301,33 +301,33 @@ mod tests {
     }
 
     #[test]
-    fn a_durable_that_stands_with_the_store_or_behind_it_is_kept() {
+    fn a_durable_level_with_the_store_or_behind_it_is_kept() {
         let position = position(50);
         let wanted = claim(&position).config();
         assert_eq!(
-            judge(&reported(&wanted, 50, 50, 0), 50, &wanted),
-            Verdict::Keep
+            required_action(&reported(&wanted, 50, 50, 0), 50, &wanted),
+            DurableAction::Keep
         );
         assert_eq!(
-            judge(&reported(&wanted, 20, 20, 0), 50, &wanted),
-            Verdict::Keep
+            required_action(&reported(&wanted, 20, 20, 0), 50, &wanted),
+            DurableAction::Keep
         );
     }
 
     #[test]
-    fn a_durable_ahead_of_the_store_is_created_again() {
+    fn a_durable_ahead_of_the_store_is_recreated() {
         let position = position(50);
         let wanted = claim(&position).config();
-        let verdict = judge(&reported(&wanted, 60, 60, 0), 50, &wanted);
-        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+        let action = required_action(&reported(&wanted, 60, 60, 0), 50, &wanted);
+        assert!(matches!(action, DurableAction::Recreate(_)), "{action:?}");
     }
 
     #[test]
-    fn deliveries_that_nobody_works_on_are_not_waited_for() {
+    fn deliveries_of_an_ended_session_are_not_waited_for() {
         let position = position(50);
         let wanted = claim(&position).config();
-        let verdict = judge(&reported(&wanted, 60, 40, 20), 50, &wanted);
-        assert!(matches!(verdict, Verdict::Recreate(_)), "{verdict:?}");
+        let action = required_action(&reported(&wanted, 60, 40, 20), 50, &wanted);
+        assert!(matches!(action, DurableAction::Recreate(_)), "{action:?}");
     }
 
     #[test]
@@ -336,12 +336,15 @@ mod tests {
         let wanted = claim(&position).config();
         let mut found = reported(&wanted, 50, 50, 0);
         found.config.max_ack_pending = 7;
-        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        assert_eq!(required_action(&found, 50, &wanted), DurableAction::Update);
         found = reported(&wanted, 50, 50, 0);
         found.config.max_batch = 100;
-        assert_eq!(judge(&found, 50, &wanted), Verdict::Update);
+        assert_eq!(required_action(&found, 50, &wanted), DurableAction::Update);
         found.config.ack_policy = AckPolicy::All;
-        assert!(matches!(judge(&found, 50, &wanted), Verdict::Recreate(_)));
+        assert!(matches!(
+            required_action(&found, 50, &wanted),
+            DurableAction::Recreate(_)
+        ));
     }
 
     #[test]
@@ -359,12 +362,12 @@ mod tests {
     fn another_stores_durable_is_refused_by_name_until_taken_over() {
         let ours = position(50);
         let mut theirs = reported(&claim(&ours).config(), 50, 50, 0);
-        assert_eq!(owner(&theirs, &claim(&ours)).unwrap(), Owner::Us);
+        assert_eq!(owner(&theirs, &claim(&ours)).unwrap(), Ownership::Own);
         theirs.config.description = Some(format!("{OWNER}their-store (there:/data)"));
         let refused = owner(&theirs, &claim(&ours)).unwrap_err().to_string();
         assert!(refused.contains("their-store (there:/data)"), "{refused}");
         let mut claim = claim(&ours);
         claim.take_over = true;
-        assert_eq!(owner(&theirs, &claim).unwrap(), Owner::TakenOver);
+        assert_eq!(owner(&theirs, &claim).unwrap(), Ownership::TakenOver);
     }
 }

@@ -1,5 +1,5 @@
-//! The messages that the stream has now, read once for a verification. The durable is not touched: they come through a
-//! consumer of its own that acks nothing, and that the broker forgets.
+//! Reads the messages that the stream retains, once, for a verification. The durable is not touched: they are read through a
+//! temporary consumer that acks nothing, and that the broker removes.
 
 use std::time::Duration;
 
@@ -19,53 +19,53 @@ use tokio::{sync::mpsc::Sender, time::timeout};
 use super::durable::{self, OWNER};
 use crate::store::Delivery;
 
-/// A broker that does not answer for so long is given up.
+/// How long the broker may take to respond.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Messages that are asked for at once; at the broker's largest size these are 64 MB.
+/// Messages per pull request; at the broker's largest message size these are 64 MB.
 const PULLED: i64 = 64;
 
-/// Messages, and bytes of bodies and of what was made of them, that are handed on at once.
+/// Messages, and bytes of bodies and of decoded elements, that are sent on together.
 const WINDOW: (usize, usize) = (1_000, 4 * 1024 * 1024);
 
-/// Why they cannot be read.
+/// Why the messages cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RetainedError {
-    /// Nothing came.
+    /// The broker did not respond.
     #[error("the broker at {servers} {}", .reason.as_deref().map_or_else(|| "does not answer".to_owned(), |reason| format!("cannot be used: {reason}")))]
     Silent {
-        /// Which broker.
+        /// The broker's addresses.
         servers: String,
-        /// What is known of the reason.
+        /// The reason, if it is known.
         reason: Option<String>,
     },
-    /// The address is of no use.
-    #[error("the broker cannot be connected to: {0}")]
+    /// The address cannot be used.
+    #[error("cannot connect to the broker: {0}")]
     Connect(#[from] async_nats::ConnectError),
-    /// The stream is not there, or not as it must be.
+    /// The stream does not exist, or its configuration is not usable.
     #[error(transparent)]
     Stream(#[from] StreamError),
-    /// The broker says something else than was asked.
-    #[error("the messages cannot be read from the broker: {0}")]
+    /// A request failed, or its response was unexpected.
+    #[error("cannot read the messages from the broker: {0}")]
     Read(#[source] async_nats::Error),
 }
 
-/// The stream and its durable, as they were at the beginning.
+/// The stream and its durable, as of the start of the verification.
 #[derive(Debug)]
 pub struct Messages {
     servers: String,
     stream: Stream<Info>,
-    /// The stream.
+    /// The state of the stream.
     pub state: StreamState,
-    /// The durable: which store it is of, as its description begins, and up to where all is acked.
+    /// The durable: its description, which names its store, and the sequence up to which everything is acked.
     acked: Option<(String, u64)>,
 }
 
 impl Messages {
-    /// Asks the broker.
+    /// Connects to the broker, and reads the state of the stream and of the durable.
     ///
     /// # Errors
-    /// As [`RetainedError`] tells.
+    /// [`RetainedError`].
     pub async fn meet(
         servers: &Servers,
         stream: &str,
@@ -95,7 +95,7 @@ impl Messages {
         })
     }
 
-    /// All messages up to this sequence were acked by this store; 0 where the durable is not there or another store's.
+    /// The sequence up to which this store acked all messages; 0 if the durable does not exist or belongs to another store.
     #[must_use]
     pub fn acked_by(&self, store_id: &str) -> u64 {
         let acked = self.acked.as_ref().filter(|(description, _)| {
@@ -105,11 +105,11 @@ impl Messages {
         acked.map_or(0, |(_, floor)| *floor)
     }
 
-    /// Reads the messages up to the sequence `last` and hands them on, decoded, in their order. Ends early where nobody
-    /// takes them.
+    /// Reads the messages up to the sequence `last` and sends them, decoded and in order, to `taken`. Ends early if the receiver
+    /// is dropped.
     ///
     /// # Errors
-    /// As [`RetainedError`] tells.
+    /// [`RetainedError`].
     pub async fn read(&self, last: u64, taken: Sender<Vec<Delivery>>) -> Result<(), RetainedError> {
         if self.state.messages == 0 || self.state.first > last {
             return Ok(());
@@ -159,7 +159,7 @@ impl Messages {
     }
 }
 
-/// The delivery, and how many messages are behind it.
+/// Returns the delivery, and how many messages follow it.
 fn decode(message: &jetstream::Message) -> Result<(Delivery, u64), async_nats::Error> {
     let info = message.info()?;
     let time = i64::try_from(info.published.unix_timestamp_nanos()).unwrap_or(i64::MAX);

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::{
     Consumer, SessionError,
-    batch::{Ackers, Batch},
+    batch::{Ackers, Batch, Step},
     durable::{self, ACK_WAIT, Claim},
     stores::Stores,
     trace, trim, watchdog,
@@ -31,33 +31,30 @@ use crate::{
     store::{ObservedStream, Position, StoreError, ranges::Ranges},
 };
 
-/// Messages asked for at once. Small messages need many, or a request would be spent on a few events.
+/// Messages per pull request. Small messages need many, or each request would return only a few events.
 const PULL_MESSAGES: usize = 2_000;
 
-/// Batches handed to the store at once: while one commits, the next waits for its turn and another one is looked up.
-const COMMITTING: usize = 3;
-
-/// Bytes asked for at once. The client asks again when half of the bytes or of the messages have come, each time
-/// for all of it, so up to 16 MiB are on their way beside the four batches in hand. Of these each is at most 10 MiB and
-/// the message that filled it, which is 60 MiB in all with messages of 1 MB; at least one largest message of the broker
-/// must fit.
+/// Bytes per pull request. The client requests again when half of the bytes or of the messages have arrived, each time
+/// the full amount, so up to 16 MiB are in transit in addition to four batches: [`crate::store::BATCHES_IN_FLIGHT`] and the
+/// one that is gathered. Each of these is at most 10 MiB and the message that filled it: 60 MiB in all with messages of
+/// 1 MB. At least one message of the broker's largest size must fit.
 const PULL_BYTES: usize = 8 * 1024 * 1024;
 
-/// A broker that sends neither a message nor a heartbeat for two of these is asked anew.
+/// The pull is requested again if the broker sends neither a message nor a heartbeat for two of these.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// How often the broker is told that deliveries are still worked on: well within [`ACK_WAIT`].
+/// How often the broker is notified that deliveries are still being processed: well within [`ACK_WAIT`].
 const PROGRESS: Duration = Duration::from_secs(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// How a session ended well.
+/// How a session ended without an error.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The token was cancelled.
     Stopped,
-    /// The connection was lost, or lost and made again: the broker may be another than it was.
+    /// The connection was lost, or lost and re-established: it may be to another broker.
     LinkChanged,
 }
 
@@ -83,14 +80,14 @@ impl Consumer {
         }
     }
 
-    /// Compares stream and store, sees to the durable, and begins to pull.
+    /// Compares stream and store, ensures the durable, and begins to pull.
     async fn start(
         &self,
         stores: &mut Stores,
     ) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
         let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
         let resized = trim::resize(self, stream.cached_info(), stores).await;
-        // What cannot be lowered can wait; it is tried again while the stream is consumed.
+        // Lowering can wait; it is retried while the stream is consumed.
         if let Err(err) = resized
             && stream::is_below(stream.cached_info(), &self.stream)
         {
@@ -101,7 +98,7 @@ impl Consumer {
         let claim = Claim {
             name: &self.durable,
             position: &position,
-            place: &self.place,
+            location: &self.location,
             take_over: self.take_over,
             last: state.last,
         };
@@ -126,8 +123,8 @@ impl Consumer {
         Ok((stream, state, messages))
     }
 
-    /// Compares stream and store. The stream may have another message in the place of the last one that was applied;
-    /// then the broker lost its tail and gave its numbers out again, and what the store knows of them is of another life.
+    /// Compares stream and store. The stream may have another message at the sequence of the last one that was applied;
+    /// then the broker lost its tail and reused its sequences, and the applied ones belong to an earlier life of the stream.
     async fn meet(
         &self,
         stream: &Stream<Info>,
@@ -160,9 +157,9 @@ impl Consumer {
         Ok(self.writer.meet(met, clock::now_micros()).await?)
     }
 
-    /// Pulls until the session is over, then appends what is in hand. While batches are looked up and commit, the next
-    /// one is being decoded. Messages that the client holds beyond that stay unacked; the next session has them
-    /// delivered again at once.
+    /// Pulls until the session ends, then appends its batches. While batches are looked up and commit, the next
+    /// one is gathered. Further messages in the client's buffer stay unacked and are delivered again to the next session
+    /// immediately.
     async fn consume(
         &self,
         mut messages: pull::Stream,
@@ -174,12 +171,14 @@ impl Consumer {
         let mut end: Option<Result<End, SessionError>> = None;
         let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
         loop {
-            let is_full = gathering.is_full(&self.limits);
-            let due = gathering.due(&self.limits);
-            // A batch that is not full has no reason to go before the one that commits: it may still grow.
-            let is_due = end.is_some() || due.is_some_and(|due| due <= Instant::now());
-            let is_ready = is_full || is_due && committing.is_empty();
-            if is_ready && committing.len() < COMMITTING && !gathering.is_empty() {
+            let is_open = end.is_none();
+            let limits = if is_open {
+                self.limits
+            } else {
+                self.limits.without_wait()
+            };
+            let step = gathering.next_step(&limits, Instant::now(), committing.len());
+            if step == Step::Append {
                 let batch = std::mem::take(&mut gathering);
                 committing.push(self.commit(batch, token, connects));
                 continue;
@@ -189,14 +188,18 @@ impl Consumer {
             {
                 return end;
             }
-            let is_open = end.is_none();
+            let due = match step {
+                Step::WaitUntil(due) => due,
+                Step::Append | Step::WaitForCommit => None,
+            };
+            let has_room = !gathering.is_full(&limits);
             tokio::select! {
                 Some(done) = committing.next() => {
                     if let Err(err) = done {
                         end = Some(Err(err));
                     }
                 }
-                message = messages.next(), if is_open && !is_full => {
+                message = messages.next(), if is_open && has_room => {
                     match message {
                         Some(Ok(_)) if !self.connection.is_still(connects) => end = Some(Ok(End::LinkChanged)),
                         Some(Ok(message)) => take(&mut gathering, message, &self.tracer),
@@ -204,8 +207,7 @@ impl Consumer {
                         None => end = Some(Err(SessionError::Pull("the pull ended".to_owned()))),
                     }
                 }
-                () = sleep_until(due.unwrap_or_else(Instant::now)),
-                    if due.is_some() && committing.is_empty() && is_open => {}
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 _ = progress.tick() => self.ack(&gathering.ackers, AckKind::Progress, connects).await,
                 () = token.cancelled(), if is_open => end = Some(Ok(End::Stopped)),
                 () = self.connection.changed_since(connects), if is_open => {
@@ -215,8 +217,8 @@ impl Consumer {
         }
     }
 
-    /// Appends a batch, as often as it takes, and acks it after COMMIT. Stops trying when the service stops:
-    /// what is not acked stays in the stream.
+    /// Appends a batch, retrying after failures, and acks it after COMMIT. Stops retrying when the service stops:
+    /// unacked messages stay in the stream.
     async fn commit(
         &self,
         batch: Batch,
@@ -250,7 +252,7 @@ impl Consumer {
                         appended: &appended,
                     });
                     trace::committed(&mut span, &appended);
-                    // They end here, with the COMMIT.
+                    // The spans end here, with the COMMIT.
                     drop((span, spans));
                     let commit_ms = took.as_secs_f64() * 1_000.0;
                     debug!(
@@ -276,10 +278,10 @@ impl Consumer {
                 }
             }
             if token.is_cancelled() {
-                trace::given_up(&mut span, &mut spans);
+                trace::not_committed(&mut span, &mut spans);
                 warn!(
                     batch.events = events,
-                    "stopping; what is in hand stays in the stream"
+                    "stopping; the messages of an uncommitted batch stay in the stream"
                 );
                 return Ok(());
             }
@@ -291,8 +293,8 @@ impl Consumer {
         }
     }
 
-    /// Sends acks through the connection that the deliveries came by, and not at all once it is lost: the client
-    /// would keep them and send them to a broker that may have given the numbers out again.
+    /// Sends acks through the connection that delivered the messages, and none once it is lost: the client
+    /// would queue them and send them to a broker that may have reused the sequences.
     async fn ack(&self, ackers: &Ackers, kind: AckKind, connects: u64) {
         tokio::select! {
             biased;
@@ -301,7 +303,7 @@ impl Consumer {
         }
     }
 
-    /// Waits for `work` and tells the broker meanwhile that the deliveries are still worked on.
+    /// Waits for `work`, notifying the broker meanwhile that the deliveries are still being processed.
     async fn with_progress<T>(
         &self,
         work: impl Future<Output = T>,
@@ -324,7 +326,7 @@ impl Consumer {
 fn take(gathering: &mut Batch, message: jetstream::Message, tracer: &Tracer) {
     let subject = message.subject.clone();
     if let Err(err) = gathering.add(message, tracer) {
-        // Nothing of the stream: it has no sequence, and so nothing that an ack could lose.
-        warn!(subject = %subject, error = %err, "something that is no delivery came to the inbox");
+        // Not from the stream: it has no sequence, so there is nothing to ack.
+        warn!(subject = %subject, error = %err, "ignored a message that is not a delivery from the stream");
     }
 }

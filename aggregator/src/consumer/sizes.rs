@@ -1,5 +1,5 @@
-//! The sizes of the stream's oldest messages, so that trimming removes the surplus and no more. They are read by a consumer
-//! that receives headers only. Each size is read once: what was read ahead serves the next pass.
+//! The sizes of the stream's oldest messages, so that trimming removes the surplus and no more. They are read through a consumer
+//! that receives headers only. Each size is read once: sizes read ahead are used by the next pass.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -13,31 +13,31 @@ use async_nats::{
 use futures::StreamExt;
 use tokio::time::timeout;
 
-/// Messages that are asked for at once, and so kept in memory at most: their sequences and sizes.
+/// Messages per pull request, and so the most whose sequences and sizes are in memory.
 const READ_AHEAD: usize = 10_000;
 
-/// Messages of one cut; the next one goes on.
+/// Messages read for one cut; the next cut continues.
 const MOST: usize = 10 * READ_AHEAD;
 
-/// The broker forgets a consumer that nobody uses for so long.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+/// The broker removes the consumer after this time without use.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
 
-/// How long the broker may take for a message that it has.
+/// How long the broker may take to deliver a message that it has.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The header that stands for a body.
+/// The header with the size of the body, which is not delivered.
 const BODY_SIZE: &str = "Nats-Msg-Size";
 
-/// The sizes that are known, and the consumer that reads on; none before the first use and after a failure.
+/// The known sizes, and the consumer that reads the next ones; `None` before the first use and after a failure.
 #[derive(Debug, Default)]
 pub(super) struct Sizes(Option<(PullConsumer, Ahead)>);
 
 impl Sizes {
-    /// The sequence before which messages have to go for `surplus` bytes to become free: all of them but the last fit into
-    /// the surplus. At most `limit`, and less where that is a long way: the next cut goes on from there.
+    /// The sequence before which messages must be removed to free `surplus` bytes: all of them but the last fit into
+    /// the surplus. At most `limit`, and less if more messages would have to be read: the next cut continues from there.
     ///
     /// # Errors
-    /// Where the broker does not tell sizes.
+    /// If the broker does not deliver the sizes.
     pub async fn cut(
         &mut self,
         stream: &Stream<Info>,
@@ -45,7 +45,7 @@ impl Sizes {
         surplus: u64,
         limit: u64,
     ) -> Result<u64, async_nats::Error> {
-        // Put back only where all went well.
+        // Stored again only on success.
         let (consumer, mut ahead) = match self.0.take() {
             Some((consumer, ahead)) if ahead.from <= first => (consumer, ahead),
             _ => (consumer(stream, first).await?, Ahead::from(first)),
@@ -88,7 +88,7 @@ async fn consumer(stream: &Stream<Info>, first: u64) -> Result<PullConsumer, asy
         },
         ack_policy: AckPolicy::None,
         headers_only: true,
-        inactive_threshold: FORGOTTEN_AFTER,
+        inactive_threshold: INACTIVE_THRESHOLD,
         num_replicas: 1,
         memory_storage: true,
         ..pull::Config::default()
@@ -96,7 +96,7 @@ async fn consumer(stream: &Stream<Info>, first: u64) -> Result<PullConsumer, asy
     Ok(stream.create_consumer(config).await?)
 }
 
-/// The bytes that the broker accounts for a message, computed from its headers.
+/// The bytes that the broker counts for a message, computed from its headers.
 fn size(message: &Message) -> Result<u64, async_nats::Error> {
     let headers = message
         .headers
@@ -109,19 +109,19 @@ fn size(message: &Message) -> Result<u64, async_nats::Error> {
         .filter(|(name, _)| AsRef::<str>::as_ref(name) != BODY_SIZE);
     let lines = lines.flat_map(|(name, values)| {
         let name: &str = name.as_ref();
-        // Between them are a colon and a space, and behind them the end of the line.
+        // A colon and a space separate them, and a line end follows.
         values
             .iter()
             .map(|value| name.len() + value.as_str().len() + 4)
     });
     let lines: usize = lines.sum();
-    // The version of the headers, the empty line behind them, and their length.
+    // The version of the headers, the empty line after them, and their length.
     let head = if lines > 0 { 12 + lines + 2 + 4 } else { 0 };
-    // Of a record: its length, sequence, time, length of subject, and checksum.
+    // The record's length, sequence, time, subject length, and checksum.
     Ok((22 + message.subject.len() + head + body + 8) as u64)
 }
 
-/// How far a cut has come.
+/// The state of a cut.
 #[derive(Debug)]
 struct Cut {
     before: u64,
@@ -133,7 +133,7 @@ struct Cut {
 struct Ahead {
     /// All messages from this sequence on are known, or are still to be read.
     from: u64,
-    /// Messages that the consumer gave out.
+    /// Messages that the consumer has delivered.
     delivered: u64,
     known: VecDeque<(u64, u64)>,
 }
@@ -147,17 +147,17 @@ impl Ahead {
         }
     }
 
-    /// Takes a message in.
+    /// Adds a message.
     fn read(&mut self, number: u64, sequence: u64, bytes: u64) -> Result<(), async_nats::Error> {
         if number != self.delivered + 1 {
-            return Err("a message was lost on its way".into());
+            return Err("a message was lost in transit".into());
         }
         self.delivered = number;
         self.known.push_back((sequence, bytes));
         Ok(())
     }
 
-    /// Moves the cut as far as it has to go and is known; true where it is there.
+    /// Advances the cut as far as it must go and sizes are known; returns whether it is complete.
     fn take(&mut self, cut: &mut Cut, surplus: u64, limit: u64) -> bool {
         while cut.bytes < surplus && cut.before < limit {
             let Some(&(sequence, bytes)) = self.known.front() else {
@@ -168,7 +168,7 @@ impl Ahead {
             }
             self.known.pop_front();
             self.from = sequence + 1;
-            // Others are gone already.
+            // Earlier ones are already removed.
             if sequence >= cut.before {
                 cut.before = sequence + 1;
                 cut.bytes += bytes;
@@ -182,7 +182,7 @@ impl Ahead {
 mod tests {
     use super::*;
 
-    /// How many of messages of these sizes, the first of which is 1, a cut takes.
+    /// How many messages a cut removes, given the sizes of the messages from sequence 1 on.
     fn taken(ahead: &mut Ahead, sizes: &[u64], first: u64, surplus: u64, limit: u64) -> u64 {
         let mut cut = Cut {
             before: first,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn trimming_gets_within_the_budget_and_takes_no_message_more() {
+    fn trimming_reaches_the_budget_and_removes_no_message_more() {
         let (small, large) = (vec![100; 10_000], vec![500_000; 100]);
         let sizes: [Vec<u64>; 7] = [
             [&small[..], &large].concat(),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_ends_at_its_limit_and_the_next_one_goes_on_from_there() {
+    fn a_cut_ends_at_its_limit_and_the_next_one_continues_from_there() {
         let sizes = [10; 100];
         let mut ahead = Ahead::from(1);
         assert_eq!(taken(&mut ahead, &sizes, 1, 1_000, 31), 30);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_lost_on_its_way_is_noticed() {
+    fn a_message_lost_in_transit_is_detected() {
         let mut ahead = Ahead::from(1);
         ahead.read(1, 1, 10).unwrap();
         assert!(ahead.read(3, 3, 10).is_err());

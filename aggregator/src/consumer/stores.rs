@@ -1,4 +1,4 @@
-//! The stores on the stream: their durables, and how far each has come. What one of them has not acked is never trimmed.
+//! The stores on the stream: their durables, and how far each has acked. What one of them has not acked is never trimmed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 use super::durable::{OWNER, guard};
 
-/// How long a durable that is gone still holds trimming back. It may have been deleted by mistake under an aggregator that
-/// runs, which creates it again within [`super::LONGEST_PAUSE`].
+/// How long a durable that was deleted still holds trimming back. It may have been deleted by mistake while its aggregator
+/// runs, which recreates it within [`super::LONGEST_PAUSE`].
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The durable of another store.
@@ -24,34 +24,34 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Other {
     /// Its name.
     pub durable: String,
-    /// The store's id and place, as the durable's description has them.
+    /// The store's id and location, as in the durable's description.
     pub store: String,
     /// The stream sequence up to which it has acked everything.
     pub floor: u64,
 }
 
 impl Other {
-    /// For people.
+    /// A description for people.
     pub fn name(&self) -> String {
         format!("durable {} of store {}", self.durable, self.store)
     }
 }
 
-/// The other stores on the stream, as they were last seen.
+/// The other stores on the stream, as last reported.
 #[derive(Debug, Default)]
 pub(super) struct Stores {
     stores: HashMap<String, (Other, Instant)>,
-    /// Names of consumers that the last look found, and that are of no other store.
+    /// Names of consumers in the last list that belong to no other store.
     foreign: HashSet<String>,
 }
 
 impl Stores {
-    /// Asks the broker for all durables of the stream, and keeps those of other stores than the one with the durable `own`.
+    /// Reads all durables of the stream from the broker, and keeps those of stores other than the one with the durable `own`.
     /// They are distinguished by their names, not by the ids of their stores: a copy of a store has the same id.
     ///
     /// # Errors
-    /// Where not every durable is known.
-    pub async fn look(
+    /// If the state of a durable is not known.
+    pub async fn refresh(
         &mut self,
         jetstream: &jetstream::Context,
         stream: &str,
@@ -61,7 +61,7 @@ impl Stores {
         let mut offset = 0;
         let (mut infos, mut missing) = (Vec::new(), Vec::new());
         loop {
-            let page = page(jetstream, stream, offset).await?;
+            let page = consumer_page(jetstream, stream, offset).await?;
             let (found, silent) = (page.consumers, page.missing);
             let (mut found, mut silent) = (found.unwrap_or_default(), silent.unwrap_or_default());
             let listed = found.len() + silent.len();
@@ -72,11 +72,11 @@ impl Stores {
                 break;
             }
         }
-        self.see(infos, missing, own, now)
+        self.record(infos, missing, own, now)
     }
 
-    /// Takes in what the broker listed: what consumers say, and the names of those that do not answer.
-    fn see(
+    /// Records a list from the broker: the consumers' states, and the names of those that do not respond.
+    fn record(
         &mut self,
         infos: Vec<Info>,
         missing: Vec<String>,
@@ -114,52 +114,55 @@ impl Stores {
         }
         unknown.sort_unstable();
         Err(format!(
-            "the broker does not know how far these consumers of the stream are: {}; start the servers that keep them, or delete those that nobody needs",
+            "the broker does not know how far these consumers have read: {}; start the servers that hold them, or delete consumers that are no longer needed",
             unknown.join(", ")
         )
         .into())
     }
 
-    /// The one that has come least far.
+    /// The store that has acked least.
     pub fn lowest(&self) -> Option<&Other> {
         let others = self.stores.values().map(|(other, _)| other);
-        // The name decides among equals, so that the same one is reported each time.
+        // Ties are broken by name, so that the same store is reported each time.
         others.min_by_key(|other| (other.floor, other.durable.as_str()))
     }
 }
 
 #[derive(Debug, Serialize)]
-struct PageRequest {
+struct ConsumerPageRequest {
     offset: usize,
 }
 
-/// A page of the broker's list. The client's own list drops `missing`.
+/// A page of the broker's list of consumers. The client library's list drops `missing`.
 #[derive(Debug, Deserialize)]
-struct Page {
+struct ConsumerPage {
     total: usize,
     consumers: Option<Vec<Info>>,
-    /// In a cluster, those whose leader does not answer.
+    /// In a cluster, the consumers whose leader does not respond.
     missing: Option<Vec<String>>,
 }
 
-/// Consumers from an offset on, and how many there are in all.
-async fn page(
+/// Requests the consumers from an offset on, and their total number.
+async fn consumer_page(
     jetstream: &jetstream::Context,
     stream: &str,
     offset: usize,
-) -> Result<Page, async_nats::Error> {
+) -> Result<ConsumerPage, async_nats::Error> {
     let subject = format!("CONSUMER.LIST.{stream}");
-    match jetstream.request(subject, &PageRequest { offset }).await? {
+    match jetstream
+        .request(subject, &ConsumerPageRequest { offset })
+        .await?
+    {
         Response::Err { error } => Err(error.into()),
         Response::Ok(page) => Ok(page),
     }
 }
 
-/// A store's durable; none for other consumers.
+/// The durable of a store; `None` for other consumers.
 fn other(info: Info) -> Option<Other> {
     let description = info.config.description.as_deref()?;
     let store = description.strip_prefix(OWNER)?.to_owned();
-    // Before its first ack, everything from its start on is still to come.
+    // Before its first ack, everything from its start on is unacked.
     let before_start = match info.config.deliver_policy {
         DeliverPolicy::ByStartSequence { start_sequence } => start_sequence.saturating_sub(1),
         _ => 0,
@@ -199,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_durable_of_a_store_holds_at_its_ack_floor_and_never_before_its_start() {
+    fn a_durable_holds_messages_after_its_ack_floor_and_never_before_its_start() {
         let floor = |start, ack_floor| {
             let description = format!("{OWNER}theirs (there:/data)");
             other(info("theirs", Some(&description), start, ack_floor)).map(|other| other.floor)
@@ -211,13 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn consumers_of_other_programs_hold_nothing() {
+    fn consumers_of_other_programs_hold_no_messages() {
         assert_eq!(other(info("dashboard", None, 1, 0)), None);
         assert_eq!(other(info("dashboard", Some("for people"), 1, 0)), None);
     }
 
     #[test]
-    fn the_store_that_has_come_least_far_is_named() {
+    fn the_store_that_has_acked_least_is_named() {
         let now = Instant::now();
         let known = [("a", 9), ("c", 3), ("b", 3)].map(|(durable, floor)| {
             let other = Other {
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_consumer_that_does_not_answer_is_what_it_was_when_it_last_did() {
+    fn a_consumer_that_does_not_respond_keeps_its_last_known_state() {
         let now = Instant::now();
         let description = format!("{OWNER}theirs (there:/data)");
         let mut stores = Stores::default();
@@ -249,35 +252,35 @@ mod tests {
             info("dashboard", None, 1, 0),
             info("own", Some(&description), 1, 90),
         ];
-        stores.see(listed, Vec::new(), "own", now).unwrap();
-        for look in 1..=30 {
-            let now = now + Duration::from_secs(look);
+        stores.record(listed, Vec::new(), "own", now).unwrap();
+        for second in 1..=30 {
+            let now = now + Duration::from_secs(second);
             let missing = names(&["theirs", "dashboard", "own"]);
-            stores.see(Vec::new(), missing, "own", now).unwrap();
+            stores.record(Vec::new(), missing, "own", now).unwrap();
             assert_eq!(stores.lowest().unwrap().floor, 40);
         }
-        // It is gone.
+        // It was deleted.
         let later = now + Duration::from_secs(60);
-        stores.see(Vec::new(), Vec::new(), "own", later).unwrap();
+        stores.record(Vec::new(), Vec::new(), "own", later).unwrap();
         assert_eq!(stores.lowest(), None);
     }
 
     #[test]
-    fn a_consumer_that_never_answered_is_named() {
+    fn a_consumer_that_never_responded_is_named() {
         let now = Instant::now();
         let mut stores = Stores::default();
         let known = || vec![info("dashboard", None, 1, 0)];
-        stores.see(known(), Vec::new(), "own", now).unwrap();
+        stores.record(known(), Vec::new(), "own", now).unwrap();
         for _ in 0..2 {
             let missing = names(&["new", "dashboard", "another"]);
-            let err = stores.see(Vec::new(), missing, "own", now).unwrap_err();
+            let err = stores.record(Vec::new(), missing, "own", now).unwrap_err();
             assert!(err.to_string().contains(": another, new;"), "{err}");
         }
-        // A name that was given up may be used by a store.
-        stores.see(Vec::new(), Vec::new(), "own", now).unwrap();
+        // A name that was freed may be used by a store.
+        stores.record(Vec::new(), Vec::new(), "own", now).unwrap();
         assert!(
             stores
-                .see(Vec::new(), names(&["dashboard"]), "own", now)
+                .record(Vec::new(), names(&["dashboard"]), "own", now)
                 .is_err()
         );
     }

@@ -1,16 +1,16 @@
-//! Spans of the consumer's: one of each message, in the trace of those who sent it, and one of each batch.
+//! The consumer's spans: one for each message, in its sender's trace, and one for each batch.
 //!
-//! Who follows one event finds it in one trace, from its request to its COMMIT: a message's span lasts from its delivery
-//! until its transaction has committed. What it shared that transaction with is in the batch's span, which stands in a
-//! trace of its own: each is linked to the other, of which the batch's keeps the first 128. A message without a context gets
-//! no span, and a batch gets one where one of its messages has a span that is kept.
+//! One trace follows an event from its request to its COMMIT: a message's span lasts from its delivery
+//! until its transaction has committed. The batch's span, in a trace of its own, shows the other messages of the transaction:
+//! the spans are linked both ways, and the batch's keeps the first 128 links. A message without a context has
+//! no span, and a batch has one if a span of one of its messages is recorded.
 
 use async_nats::Message;
 use shared::trace::{Kind, Span, TraceContext, Tracer};
 
 use crate::store::Appended;
 
-/// Of a message that was delivered; none where spans are not made, or nobody has begun a trace.
+/// The span of a delivered message; `None` if tracing is off, or the message has no trace context.
 pub(super) fn message(
     tracer: &Tracer,
     message: &Message,
@@ -37,23 +37,23 @@ pub(super) fn message(
     Some(span)
 }
 
-/// How many events a message turned out to have.
+/// Records how many events a message contains.
 pub(super) fn events(span: &mut Span, events: usize) {
     span.set("message.events", number(events as u64));
 }
 
-/// Of a batch, linked to those of its messages, as their senders have them kept; none where none is.
+/// The span of a batch, linked to the recorded spans of its messages; not recorded if there are none.
 pub(super) fn batch(
     tracer: &Tracer,
     messages: usize,
     events: usize,
     of_messages: &mut [Span],
 ) -> Span {
-    let mut kept = of_messages
+    let mut recorded = of_messages
         .iter_mut()
         .filter(|span| span.is_recording())
         .peekable();
-    if kept.peek().is_none() {
+    if recorded.peek().is_none() {
         return Span::default();
     }
     let mut span = tracer.start(|| "append", Kind::Internal, None);
@@ -62,7 +62,7 @@ pub(super) fn batch(
     };
     span.set("batch.messages", number(messages as u64));
     span.set("batch.events", number(events as u64));
-    for of_message in kept {
+    for of_message in recorded {
         of_message.link(&context);
         if let Some(context) = of_message.context() {
             span.link(&context);
@@ -71,7 +71,7 @@ pub(super) fn batch(
     span
 }
 
-/// What the store did with a batch.
+/// Records what the store did with a batch.
 pub(super) fn committed(span: &mut Span, appended: &Appended) {
     if span.is_recording() {
         span.set("batch.unique", number(appended.unique));
@@ -82,14 +82,14 @@ pub(super) fn committed(span: &mut Span, appended: &Appended) {
     }
 }
 
-/// A batch was not committed; its messages stay in the stream.
-pub(super) fn given_up(span: &mut Span, of_messages: &mut [Span]) {
+/// Marks the spans of a batch that was not committed; its messages stay in the stream.
+pub(super) fn not_committed(span: &mut Span, of_messages: &mut [Span]) {
     for span in std::iter::once(span).chain(of_messages) {
         span.fail("not committed".to_owned());
     }
 }
 
-/// As spans have numbers.
+/// Span attributes are signed.
 fn number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,5 @@
-//! Trimming: the oldest messages that every store has acked leave the stream beyond a budget; what one of them has not acked
-//! never does. Each look checks the stream's configuration and its size, too: both can be changed while it is consumed.
+//! Trimming: beyond a budget, the oldest messages that every store has acked are purged; what one of them has not acked
+//! never is. Each pass also checks the stream's configuration and size: both can be changed while it is consumed.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,20 +18,20 @@ use crate::{
     store::{Standing, Witness},
 };
 
-/// How often the stream's size is looked at.
+/// How often the stream's size is checked.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Consecutive failed passes after which `/health` reports it.
-const FAILED_LOOKS: u32 = 5;
+const FAILED_PASSES: u32 = 5;
 
-/// Purges of one look; the next one goes on.
+/// Purges of one pass; the next pass continues.
 const ROUNDS: u32 = 24;
 
-/// What the broker accounts for a message besides its body and headers: its subject, which is at most a few kilobytes for the
+/// What the broker counts for a message in addition to its body and headers: its subject, at most a few kilobytes for the
 /// longest topic, and 22 bytes or more.
 const MESSAGE_OVERHEAD: usize = 4 * 1024;
 
-/// Trims for as long as the session runs in which the stream was met as `met`.
+/// Trims while the session runs that found the stream as `met`.
 pub(super) async fn run(
     consumer: &Consumer,
     stream: &Stream<Info>,
@@ -39,7 +39,7 @@ pub(super) async fn run(
     connects: u64,
     stores: &mut Stores,
 ) -> Infallible {
-    let look = Look {
+    let pass = Pass {
         consumer,
         stream,
         met,
@@ -48,68 +48,68 @@ pub(super) async fn run(
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut sizes = Sizes::default();
-    let told = Told(consumer);
+    let notices = Notices(consumer);
     let mut failed = 0;
     loop {
         ticks.tick().await;
-        match look.take(stores, &mut sizes).await {
+        match pass.run(stores, &mut sizes).await {
             Ok(held) => {
                 failed = 0;
-                told.hold(held.as_ref());
+                notices.set_held(held.as_ref());
             }
             Err(err) => {
-                debug!(error = %err, "the stream was not trimmed; trying again");
+                debug!(error = %err, "the stream was not trimmed; retrying");
                 failed += 1;
-                if failed >= FAILED_LOOKS {
-                    told.fails(&err);
+                if failed >= FAILED_PASSES {
+                    notices.set_failed(&err);
                 }
             }
         }
     }
 }
 
-/// What one look at the stream needs.
-struct Look<'a> {
+/// What a pass uses.
+struct Pass<'a> {
     consumer: &'a Consumer,
     stream: &'a Stream<Info>,
     met: &'a StreamState,
     connects: u64,
 }
 
-impl Look<'_> {
-    /// Checks the stream, sees to its size, and trims it until it is within the budget or holds only what some store has
-    /// not acked. Returns which store that is, and how many messages it holds back.
+impl Pass<'_> {
+    /// Checks the stream, adjusts its size, and trims it until it is within the budget or holds only what some store has
+    /// not acked. Returns that store, and how many messages it holds back.
     ///
     /// # Errors
-    /// Where it is not trimmed, and no store is the reason.
-    async fn take(
+    /// If the stream is not trimmed for a reason other than a store.
+    async fn run(
         &self,
         stores: &mut Stores,
         sizes: &mut Sizes,
     ) -> Result<Option<(Other, u64)>, async_nats::Error> {
         let consumer = self.consumer;
         for round in 0..ROUNDS {
-            // Read first: it can only be behind what the stream is then found to hold.
+            // Read before the stream's state, so that it can only be behind it.
             let Standing { floor, witness } = consumer.writer.standing();
             let info = self.stream.get_info().await?;
             let now = StreamState::of(&info);
-            // Another stream under the same name: the next session meets it.
+            // Another stream under the same name; the next session compares it.
             if now.created != self.met.created {
-                return Err("another stream has its name now".into());
+                return Err("the stream was replaced by another one of the same name".into());
             }
             if let Err(err) = stream::check(&info) {
                 consumer.health.fails(Part::Stream, err.to_string());
                 return Ok(None);
             }
             consumer.health.works(Part::Stream);
-            // A stream that lost its tail: the floor says nothing of it.
+            // The stream lost its tail, so the floor does not apply to it.
             if now.last < self.met.last.max(floor) {
                 return Err("the broker lost its latest messages".into());
             }
             if round == 0
                 && let Err(err) = resize(consumer, &info, stores).await
             {
-                debug!(error = %err, "the stream's size was not changed; trying again");
+                debug!(error = %err, "the stream's size was not changed; retrying");
             }
             let largest = largest(consumer);
             let keep = budget(
@@ -126,7 +126,7 @@ impl Look<'_> {
                 return Ok(None);
             }
             stores
-                .look(
+                .refresh(
                     consumer.connection.jetstream(),
                     &now.name,
                     &consumer.durable,
@@ -147,7 +147,7 @@ impl Look<'_> {
             } else {
                 let cut = sizes.cut(self.stream, now.first, surplus, limit).await;
                 cut.unwrap_or_else(|err| {
-                    debug!(error = %err, "the sizes of messages are not known; trimming a few");
+                    debug!(error = %err, "the sizes of messages are not known; trimming only a few");
                     now.first + surely
                 })
             };
@@ -157,24 +157,24 @@ impl Look<'_> {
         Ok(None)
     }
 
-    /// Purges what comes before a sequence.
+    /// Purges the messages before a sequence.
     ///
     /// # Errors
-    /// Where the broker does not, or where the stream may not be the one that it was.
+    /// If the broker refuses, or if the stream may have been replaced.
     async fn purge(&self, before: u64, witness: Witness) -> Result<(), async_nats::Error> {
-        // The broker may have lost its tail with the connection standing, and what is under these numbers was never
-        // applied. It could still do so within the next round trip.
+        // The broker may have lost its tail without losing the connection, and the messages at these sequences were never
+        // applied. It could still do so during the next round trip.
         if stream::time_of(self.stream, witness.sequence).await? != Some(witness.time) {
-            return Err("the stream does not have the message that was applied last".into());
+            return Err("the stream does not have the last applied message".into());
         }
-        // The client keeps a request while it is disconnected. It would reach a broker that may have lost its tail.
+        // The client queues a request while it is disconnected. It would reach a broker that may have lost its tail.
         let link = self.consumer.connection.link();
         if !link.connected || link.connects != self.connects {
             return Err("the connection to the broker was lost".into());
         }
         let purged = self.stream.purge().sequence(before).await?;
         if !purged.success {
-            return Err("the broker does not purge messages".into());
+            return Err("the broker did not purge the messages".into());
         }
         debug!(
             stream.name = self.met.name,
@@ -185,7 +185,7 @@ impl Look<'_> {
     }
 }
 
-/// Brings the stream's size and replicas to what settings say, as far as that is possible now, and says where it is not.
+/// Brings the stream's size and replicas to the settings, as far as that is possible now, and sets a notice if it is not.
 pub(super) async fn resize(
     consumer: &Consumer,
     info: &Info,
@@ -195,7 +195,7 @@ pub(super) async fn resize(
     let settings = &consumer.stream;
     if stream::is_above(info, settings) {
         let (name, own) = (&settings.name, &consumer.durable);
-        stores.look(jetstream, name, own, Instant::now()).await?;
+        stores.refresh(jetstream, name, own, Instant::now()).await?;
     }
     let sharer = stores.lowest().map(Other::name);
     let notice = stream::resize(jetstream, info, settings, sharer.as_deref()).await?;
@@ -203,16 +203,16 @@ pub(super) async fn resize(
     Ok(())
 }
 
-/// What people are told of trimming, for as long as the session runs.
-struct Told<'a>(&'a Consumer);
+/// The notice and the metric about trimming, cleared when the session ends.
+struct Notices<'a>(&'a Consumer);
 
-impl Told<'_> {
-    /// Says which store holds trimming back, and how many messages.
-    fn hold(&self, held: Option<&(Other, u64)>) {
+impl Notices<'_> {
+    /// Reports which store holds trimming back, and how many messages.
+    fn set_held(&self, held: Option<&(Other, u64)>) {
         let Self(consumer) = self;
         let notice = held.map(|(other, _)| {
             format!(
-                "{} has not acked messages that would be trimmed; start its aggregator, or delete the durable if the store is gone for good",
+                "{} has not acked messages that would be trimmed; start its aggregator, or delete the durable if the store no longer exists",
                 other.name()
             )
         });
@@ -221,8 +221,8 @@ impl Told<'_> {
         consumer.metrics.trimming_held(held);
     }
 
-    /// Says why nothing is trimmed at all.
-    fn fails(&self, err: &async_nats::Error) {
+    /// Reports why nothing is trimmed at all.
+    fn set_failed(&self, err: &async_nats::Error) {
         let Self(consumer) = self;
         let notice = format!("the stream is not trimmed, and may become full: {err}");
         consumer.health.notices(Notice::Trimming, Some(notice));
@@ -230,19 +230,19 @@ impl Told<'_> {
     }
 }
 
-impl Drop for Told<'_> {
+impl Drop for Notices<'_> {
     fn drop(&mut self) {
-        self.hold(None);
+        self.set_held(None);
     }
 }
 
-/// The most that a message takes in the stream.
+/// The most bytes that a message takes in the stream.
 fn largest(consumer: &Consumer) -> u64 {
     (consumer.connection.client().max_payload() + MESSAGE_OVERHEAD) as u64
 }
 
-/// How many bytes stay: never so many that there is no room for one more message, or that a stream which is too large for its
-/// settings, and which no other store shares, could not be lowered to them.
+/// How many bytes stay: never so many that there is no room for one more message, or that a stream which is larger than its
+/// settings, and which no other store shares, could not be reduced to them.
 fn budget(
     keep: u64,
     max_bytes: i64,
@@ -261,14 +261,14 @@ fn budget(
     }
 }
 
-/// How many messages have to go for `surplus` bytes, were they all of the same size.
+/// How many messages must be purged to free `surplus` bytes if all have the same size.
 fn expected(state: &StreamState, surplus: u64) -> u64 {
     let share = u128::from(surplus) * u128::from(state.messages);
     let messages = share.div_ceil(u128::from(state.bytes.max(1)));
     u64::try_from(messages).unwrap_or(u64::MAX)
 }
 
-/// How many messages may go for `surplus` bytes whatever their sizes, and one where it is less than one of the largest.
+/// How many messages may be purged for `surplus` bytes whatever their sizes; one if the surplus is less than the largest.
 fn surely(surplus: u64, largest: u64) -> u64 {
     (surplus / largest.max(1)).max(1)
 }
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_exceeds_the_budget_is_expected_to_go() {
+    fn only_what_exceeds_the_budget_is_purged() {
         assert_eq!(expected(&state(100, 10_000), 0), 0);
         assert_eq!(expected(&state(100, 10_000), 6_000), 60);
         assert_eq!(expected(&state(100, 10_000), 1), 1);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_is_to_be_lowered_keeps_no_more_than_lets_it_be() {
+    fn a_stream_that_must_shrink_keeps_no_more_than_its_new_size_allows() {
         const MEBIBYTE: u64 = 1024 * 1024;
         let settings = stream::Settings {
             name: "EVENTS".to_owned(),
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_unseen_is_never_more_than_the_surplus_and_one_message() {
+    fn messages_of_unknown_size_are_never_more_than_the_surplus_and_one_message() {
         for (surplus, largest) in [(1, 100), (99, 100), (100, 100), (250, 100), (99_999, 100)] {
             let most = surely(surplus, largest) * largest;
             assert!(most <= surplus.max(largest), "{surplus} of {largest}");

@@ -1,5 +1,5 @@
-//! The watchdog: a session in which messages wait and the store's floor does not rise is ended, so that the next one
-//! compares stream and store, and pulls, anew.
+//! The watchdog: ends a session in which messages wait and the store's floor does not rise, so that the next session
+//! compares stream and store and pulls again.
 
 use std::time::Duration;
 
@@ -11,17 +11,17 @@ use tracing::debug;
 use super::{Consumer, SessionError};
 use crate::health::Part;
 
-/// How long messages may wait. Less than [`super::durable::ACK_WAIT`], after which the broker delivers again what was lost
-/// on its way.
+/// How long messages may wait. Less than [`super::durable::ACK_WAIT`], after which the broker redelivers messages that were
+/// lost in transit.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// So often in that time it looks.
-const LOOKS: u32 = 15;
+/// The number of checks in that time.
+const CHECKS: u32 = 15;
 
 /// Watches a session; returns when it stalls.
 pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionError {
     let patience = consumer.patience;
-    let mut ticks = interval(patience / LOOKS);
+    let mut ticks = interval(patience / CHECKS);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watch = Watch::new(consumer.writer.standing().floor);
     loop {
@@ -34,7 +34,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
             }
         };
         let floor = consumer.writer.standing().floor;
-        // A store that fails says so itself, and a new session would not help it.
+        // A failing store reports itself, and a new session would not help.
         let is_failing = consumer.health.is_failing(Part::Store);
         let waiting = waiting(&StreamState::of(&info), floor);
         if is_failing || watch.has_moved(floor, waiting) {
@@ -49,7 +49,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
                 "messages wait"
             };
             let reason = format!(
-                "{waiting} {messages} and none of the next was applied for {patience:?}; comparing and pulling anew"
+                "{waiting} {messages} and nothing was applied for {patience:?}; comparing stream and store and pulling again"
             );
             consumer.health.stalls(reason);
             return SessionError::Stalled;
@@ -57,7 +57,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
     }
 }
 
-/// Sequences after the floor that the stream has given out, and not trimmed.
+/// The number of sequences after the floor that the stream has assigned and not trimmed.
 fn waiting(stream: &StreamState, floor: u64) -> u64 {
     let floor = floor.max(stream.first.saturating_sub(1));
     stream.last.saturating_sub(floor)
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_trimmed_or_applied_does_not_wait() {
+    fn trimmed_and_applied_messages_do_not_wait() {
         let stream = |first, last| StreamState {
             name: "EVENTS".to_owned(),
             created: 1,

@@ -1,4 +1,4 @@
-//! How long appends take, told by the consumer and looked at once a second.
+//! The duration of appends, recorded by the consumer and read once a second.
 
 use std::{
     sync::{
@@ -8,30 +8,30 @@ use std::{
     time::Duration,
 };
 
-/// The appends since somebody last looked. Cheap to clone; all clones are one.
+/// The appends since the last reading. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
-pub struct Commits(Arc<Since>);
+pub struct Commits(Arc<Totals>);
 
 #[derive(Debug, Default)]
-struct Since {
+struct Totals {
     count: AtomicU64,
     micros: AtomicU64,
     slowest_micros: AtomicU64,
 }
 
-/// What was between two looks.
+/// The appends between two readings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
-    /// Batches that were committed.
+pub struct CommitTimes {
+    /// Committed batches.
     pub count: u64,
-    /// How long they took on average.
+    /// Their mean duration.
     pub mean: Duration,
-    /// How long the slowest took.
+    /// The duration of the slowest.
     pub slowest: Duration,
 }
 
 impl Commits {
-    /// A batch was committed, so long after it was handed to the store.
+    /// Records a batch that was committed this long after it was handed to the store.
     pub fn add(&self, time: Duration) {
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.0.count.fetch_add(1, Relaxed);
@@ -39,14 +39,15 @@ impl Commits {
         self.0.slowest_micros.fetch_max(micros, Relaxed);
     }
 
-    /// Those since the last look; none where there were none. One that comes at this moment may be a part of two looks.
+    /// Returns and resets the appends since the last reading, if there were any. One recorded concurrently may be split between
+    /// two readings.
     #[must_use]
-    pub fn take(&self) -> Option<Taken> {
+    pub fn take(&self) -> Option<CommitTimes> {
         let count = self.0.count.swap(0, Relaxed);
         let micros = self.0.micros.swap(0, Relaxed);
         let slowest = self.0.slowest_micros.swap(0, Relaxed);
         let mean = Duration::from_micros(micros.checked_div(count)?);
-        Some(Taken {
+        Some(CommitTimes {
             count,
             mean,
             slowest: Duration::from_micros(slowest),
@@ -59,17 +60,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_look_has_what_came_since_the_last_one() {
+    fn a_reading_covers_the_appends_since_the_last_one() {
         let commits = Commits::default();
         assert_eq!(commits.take(), None);
         commits.add(Duration::from_millis(2));
         commits.add(Duration::from_millis(6));
-        let taken = Taken {
+        let times = CommitTimes {
             count: 2,
             mean: Duration::from_millis(4),
             slowest: Duration::from_millis(6),
         };
-        assert_eq!(commits.take(), Some(taken));
+        assert_eq!(commits.take(), Some(times));
         assert_eq!(commits.take(), None);
     }
 }

@@ -1,15 +1,15 @@
-//! How far the opening of a store has come: it takes minutes where a large one is migrated or its dedup index is rebuilt.
+//! The progress of opening a store, which takes minutes if a large store is migrated or its dedup index is rebuilt.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::HumanCount;
 
-/// Told by who opens the store, and looked at by who answers for it meanwhile. Cheap to clone; all clones are one.
+/// Written by the thread that opens the store, and read by requests meanwhile. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
 pub struct Opening(Arc<Mutex<Option<String>>>);
 
 impl Opening {
-    /// What is being done, in words.
+    /// The current step, as text for people.
     #[must_use]
     pub fn step(&self) -> String {
         let step = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -17,12 +17,12 @@ impl Opening {
         step.clone().unwrap_or_else(opened)
     }
 
-    /// Says what is being done from now on.
+    /// Sets the current step.
     pub(super) fn at(&self, step: String) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
     }
 
-    /// The same, with how many events are done.
+    /// Sets the current step with the number of events done.
     pub(super) fn events(&self, step: &str, done: i64, of: i64) {
         let count = |events: i64| HumanCount(events.unsigned_abs());
         self.at(format!("{step}: {} of {} events", count(done), count(of)));

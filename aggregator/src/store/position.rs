@@ -1,48 +1,48 @@
-//! Where a store stands in the stream, and the stream as it was met.
+//! How far a store has applied the stream, and the stream as a session found it.
 
 use shared::stream::StreamState;
 
 use super::ranges::Ranges;
 
-/// The applied message with the highest sequence, by which a stream is known again.
+/// The applied message with the highest sequence, by which a stream is recognized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Witness {
     /// Its sequence in the stream.
     pub sequence: u64,
-    /// When the stream took it, in nanoseconds since 1970.
+    /// When the stream stored it, in nanoseconds since 1970.
     pub time: i64,
 }
 
-/// How far the current stream is applied, and by what it is known.
+/// How far the current stream is applied, and the message by which it is recognized.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Standing {
     /// All sequences up to this one are applied and on disk, or missing for good.
     pub floor: u64,
-    /// What the stream must still have in this place, unless it was trimmed; none before a message was applied.
+    /// The message that the stream must still have at this sequence, unless it was trimmed; `None` before a message was applied.
     pub witness: Option<Witness>,
 }
 
-/// Where the store stands in the stream.
+/// The store's position in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Position {
     /// The store's own id.
     pub store_id: String,
-    /// How far it has come.
+    /// How far the stream is applied.
     pub standing: Standing,
-    /// Sequences that the stream lost before they were applied, and that nobody acknowledged.
+    /// The number of sequences that the stream lost before they were applied, and that were not acknowledged.
     pub missing: u64,
 }
 
-/// The stream as it was met.
+/// The stream as a session found it.
 #[derive(Debug, Clone)]
 pub struct ObservedStream {
     /// Its state.
     pub stream: StreamState,
-    /// Sequences between its first and its last that it does not have.
+    /// Deleted sequences between its first and its last.
     pub deleted: Ranges,
-    /// Whether it has another message in the place of the witness.
+    /// Whether it has another message at the witness's sequence.
     pub is_other: bool,
-    /// The first sequence that it gave out.
+    /// The first sequence that it assigned.
     pub begins: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Sequence numbers as ranges: a few rows, however many there are.
+//! Sets of sequence numbers, stored as ranges: few rows however many numbers.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,12 +22,12 @@ impl Ranges {
         self.insert_noting(first, last, |_| {});
     }
 
-    /// As [`Self::insert`]; tells where each range begins that came, went or grew.
+    /// As [`Self::insert`]; calls `note` with the start of each range that was added, removed or extended.
     fn insert_noting(&mut self, mut first: u64, mut last: u64, mut note: impl FnMut(u64)) {
         if first > last || self.covers(first, last) {
             return;
         }
-        // Swallow every range that overlaps or touches, from the right end to the left.
+        // Merge every range that overlaps or touches, from right to left.
         while let Some((&start, &end)) = self.0.range(..=last.saturating_add(1)).next_back()
             && end.saturating_add(1) >= first
         {
@@ -46,7 +46,7 @@ impl Ranges {
         range.is_some_and(|(_, &end)| last <= end)
     }
 
-    /// The largest number up to which all, from 1, are in the set; 0 where 1 is not.
+    /// The largest number such that all from 1 up to it are in the set; 0 if 1 is not.
     #[must_use]
     pub fn floor(&self) -> u64 {
         match self.0.first_key_value() {
@@ -89,7 +89,7 @@ impl Ranges {
         gaps.into_iter()
     }
 
-    /// The ranges in rising order.
+    /// The ranges in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.0.iter().map(|(&first, &last)| (first, last))
     }
@@ -101,17 +101,17 @@ impl Ranges {
     }
 }
 
-/// A set of sequence numbers that knows what has changed since it was last written, so that writing it takes as long as the
-/// change, however many ranges there are.
+/// A set of sequence numbers that tracks its changes since it was last written, so that writing takes time proportional to the
+/// changes, however many ranges there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tracked {
     ranges: Ranges,
-    /// Where ranges began or begin that are not written as they are.
+    /// Starts of ranges, present or former, that differ from what is written.
     changed: BTreeSet<u64>,
 }
 
 impl Tracked {
-    /// As it is written.
+    /// A set that is already written.
     #[must_use]
     pub fn written(ranges: Ranges) -> Self {
         Self {
@@ -128,7 +128,7 @@ impl Tracked {
         });
     }
 
-    /// What has changed, which counts as written from then on: where a range begins, and its end, or none where no range begins
+    /// Takes the changes, which count as written from then on: the start of each range and its end, or `None` if no range starts
     /// there any more.
     pub fn take_changed(&mut self) -> impl Iterator<Item = (u64, Option<u64>)> {
         let changed = std::mem::take(&mut self.changed);
@@ -164,7 +164,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_the_set_however_often(batches in prop::collection::vec(prop::collection::vec((1u64..200, 0u64..8), 0..10), 0..10)) {
+        fn written_changes_add_up_to_the_set(batches in prop::collection::vec(prop::collection::vec((1u64..200, 0u64..8), 0..10), 0..10)) {
             let mut tracked = Tracked::default();
             let mut written = BTreeMap::new();
             for batch in batches {
@@ -182,7 +182,7 @@ mod tests {
         }
 
         #[test]
-        fn it_is_the_set_that_a_plain_set_is(inserts in prop::collection::vec((1u64..60, 0u64..8), 0..30), from in 1u64..70, length in 0u64..30) {
+        fn ranges_agree_with_a_plain_set(inserts in prop::collection::vec((1u64..60, 0u64..8), 0..30), from in 1u64..70, length in 0u64..30) {
             let mut ranges = Ranges::default();
             let mut model = BTreeSet::new();
             for (first, length) in inserts {

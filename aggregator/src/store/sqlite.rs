@@ -1,7 +1,7 @@
 //! The store in SQLite, in WAL mode with `synchronous=FULL`: one writer, short readers.
 //!
-//! The [`writer`] hands batches to the thread that owns the only connection that can write; [`dedup`] finds what is stored
-//! already. A [`reader`] answers queries from read-only connections.
+//! The [`writer`] hands batches to the thread that owns the only writable connection; [`dedup`] finds which identities are
+//! already stored. A [`reader`] answers queries from read-only connections.
 
 pub mod dedup;
 pub mod digest;
@@ -28,17 +28,17 @@ pub use self::{
 use self::{
     options::Options,
     reader::Reader,
-    writer::{Place, Writer, WriterEnded},
+    writer::{Location, Writer, WriterEnded},
 };
 use super::{Bounds, StoreError, opening::Opening};
 
 /// The file's name in the data directory.
 pub const FILE: &str = "aggregator.db";
 
-/// How long a connection waits for a lock that another one holds.
+/// How long a connection waits for a lock that another connection holds.
 const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
-/// Opens the store in `directory`, or makes it, and starts its writer.
+/// Opens the store in `directory`, creating it if needed, and starts its writer.
 pub fn open(
     directory: &Path,
     now: i64,
@@ -58,18 +58,18 @@ fn open_with(
     now: i64,
     options: Options,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    // A symbolic link that is pointed elsewhere must not have half of the store there.
+    // A symbolic link that is changed while the store is open must not split the store over two directories.
     let real = directory.canonicalize();
     let real = real.unwrap_or_else(|_| directory.to_owned());
-    let place = Place {
+    let location = Location {
         file: real.join(FILE),
         index: real.join(INDEX_FOLDER),
         directory: real,
         given: directory.to_owned(),
         options,
     };
-    let file = place.file.clone();
-    let (writer, ended, memory) = writer::start(place, &dedup::lookup::Slot::default(), now)?;
+    let file = location.file.clone();
+    let (writer, ended, memory) = writer::start(location, &dedup::lookup::Slot::default(), now)?;
     let reader = Reader::open(&file, memory)?;
     Ok((writer, ended, reader))
 }

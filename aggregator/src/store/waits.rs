@@ -1,7 +1,7 @@
-//! Whoever waits for what became of events: registered before they are published, told after the COMMIT.
+//! Waiters for event outcomes: registered before publishing, notified after COMMIT.
 //!
-//! A commit can come before the `PubAck` that says which place in the stream an event has. So what became of all arrivals
-//! of an identity is told to those who wait for it, by place, and they pick their own.
+//! A commit can precede the `PubAck` that gives an event's place in the stream. So the outcomes of all arrivals of an identity,
+//! by place, go to everyone who waits for the identity, and each waiter picks its own.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,34 +13,34 @@ use std::{
 
 use tokio::sync::Notify;
 
-/// Events that are waited for at once, in the process. Each takes about 200 bytes, and up to ten times that where others send
-/// the same identities.
+/// Events that may be waited for concurrently in the process. Each takes about 200 bytes, and up to ten times that if others
+/// send the same identities.
 const MOST: usize = 100_000;
 
-/// What is kept for one wait beyond the events that it waits for: arrivals of others.
+/// Outcomes kept for one wait in addition to ten per event that it waits for: arrivals from other senders.
 const STRANGERS: usize = 1_000;
 
-/// Where an event stands in the stream: the sequence of its message, and its place in it from 0.
-pub type Place = (u64, usize);
+/// An event's place in the stream: the sequence of its message, and its position in the message, from 0.
+pub type StreamPlace = (u64, usize);
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is the event of this sequence.
+    /// It was stored with this sequence.
     Stored(i64),
-    /// The event of this sequence was there first, and is the same.
+    /// The event of this sequence was stored first and is the same.
     Duplicate(i64),
-    /// The event of this sequence was there first, and is another.
+    /// The event of this sequence was stored first and differs.
     Conflict(i64),
-    /// It could not be stored; `GET /rejected` has it.
+    /// It could not be stored; `GET /rejected` lists it.
     Rejected,
 }
 
-/// What became of one arrival.
+/// The outcome of one arrival.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutcomeNotice {
     pub identity: u128,
-    pub place: Place,
+    pub place: StreamPlace,
     pub outcome: Outcome,
 }
 
@@ -48,18 +48,18 @@ pub(super) struct OutcomeNotice {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Waits {
     wanted: Arc<Mutex<HashMap<u128, Vec<Arc<Inbox>>>>>,
-    /// Events that are waited for, so that an append without any takes no lock.
+    /// The number of events waited for, so that an append takes no lock if there are none.
     count: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
 struct Inbox {
-    told: Mutex<HashMap<Place, Outcome>>,
+    outcomes: Mutex<HashMap<StreamPlace, Outcome>>,
     most: usize,
     bell: Notify,
 }
 
-/// A wait for what becomes of events.
+/// A wait for the outcomes of events.
 #[derive(Debug)]
 pub struct Wait {
     waits: Waits,
@@ -69,7 +69,8 @@ pub struct Wait {
 }
 
 impl Waits {
-    /// Begins to wait for so many events of these identities; none where too many are waited for already. Must be called before the events are published.
+    /// Begins to wait for this many events of these identities; `None` if too many are waited for already. Must be called before
+    /// the events are published.
     pub fn begin(&self, identities: HashSet<u128>, events: usize) -> Option<Wait> {
         let counted = self
             .count
@@ -78,7 +79,7 @@ impl Waits {
             });
         counted.ok()?;
         let inbox = Arc::new(Inbox {
-            told: Mutex::default(),
+            outcomes: Mutex::default(),
             most: 10 * events + STRANGERS,
             bell: Notify::new(),
         });
@@ -98,7 +99,7 @@ impl Waits {
         })
     }
 
-    /// Those of the identities that somebody waits for; none at all where nobody waits.
+    /// The identities among these that are waited for.
     pub fn wanted_of(&self, identities: impl Iterator<Item = u128>) -> HashSet<u128> {
         if self.count.load(Ordering::Acquire) == 0 {
             return HashSet::new();
@@ -109,9 +110,9 @@ impl Waits {
             .collect()
     }
 
-    /// Tells what has committed.
-    pub fn tell(&self, told: &[OutcomeNotice]) {
-        if told.is_empty() {
+    /// Notifies the waiters of committed outcomes.
+    pub fn notify(&self, notices: &[OutcomeNotice]) {
+        if notices.is_empty() {
             return;
         }
         let mut touched = HashMap::new();
@@ -120,7 +121,7 @@ impl Waits {
             identity,
             place,
             outcome,
-        } in told
+        } in notices
         {
             for inbox in wanted.get(identity).into_iter().flatten() {
                 inbox.put(*place, *outcome);
@@ -130,7 +131,7 @@ impl Waits {
             }
         }
         drop(wanted);
-        // Once each: whoever wakes looks at all its places.
+        // Once each: a waiter that wakes checks all its places.
         for inbox in touched.values() {
             inbox.bell.notify_one();
         }
@@ -142,32 +143,32 @@ impl Waits {
 }
 
 impl Inbox {
-    fn put(&self, place: Place, outcome: Outcome) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else sends these identities again and again. What is left out stays pending for its waiter.
-        if told.len() < self.most {
-            told.insert(place, outcome);
+    fn put(&self, place: StreamPlace, outcome: Outcome) {
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        // Beyond the limit another sender repeats these identities. What is dropped stays pending for its waiter.
+        if outcomes.len() < self.most {
+            outcomes.insert(place, outcome);
         }
     }
 }
 
 impl Wait {
-    /// Waits until what became of all these places is known. To be given up at any time: what is known then,
-    /// [`Self::known`] tells.
-    pub async fn all(&self, places: &[Place]) {
+    /// Waits until the outcomes at all these places are known. Cancel-safe: [`Self::known`] returns the outcomes known until
+    /// then.
+    pub async fn all(&self, places: &[StreamPlace]) {
         while self.known(places).contains(&None) {
             self.inbox.bell.notified().await;
         }
     }
 
-    /// What is known of these places, in their order.
+    /// The outcomes at these places, in their order, as far as they are known.
     #[must_use]
-    pub fn known(&self, places: &[Place]) -> Vec<Option<Outcome>> {
-        let told = self.inbox.told.lock();
-        let told = told.unwrap_or_else(PoisonError::into_inner);
+    pub fn known(&self, places: &[StreamPlace]) -> Vec<Option<Outcome>> {
+        let outcomes = self.inbox.outcomes.lock();
+        let outcomes = outcomes.unwrap_or_else(PoisonError::into_inner);
         places
             .iter()
-            .map(|place| told.get(place).copied())
+            .map(|place| outcomes.get(place).copied())
             .collect()
     }
 }
@@ -192,7 +193,7 @@ impl Drop for Wait {
 mod tests {
     use super::*;
 
-    fn told(identity: u128, place: Place, outcome: Outcome) -> OutcomeNotice {
+    fn notice(identity: u128, place: StreamPlace, outcome: Outcome) -> OutcomeNotice {
         OutcomeNotice {
             identity,
             place,
@@ -201,28 +202,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_waiter_learns_of_its_own_place_also_what_came_before_it_asked() {
+    async fn each_waiter_sees_the_outcomes_at_its_places_even_those_committed_before_it_asked() {
         let waits = Waits::default();
         let first = waits.begin(HashSet::from([7]), 1).unwrap();
         let second = waits.begin(HashSet::from([7, 8]), 2).unwrap();
         let wanted = waits.wanted_of([6, 7, 8].into_iter());
         assert_eq!(wanted, HashSet::from([7, 8]));
-        waits.tell(&[
-            told(7, (1, 0), Outcome::Stored(5)),
-            told(7, (1, 1), Outcome::Duplicate(5)),
+        waits.notify(&[
+            notice(7, (1, 0), Outcome::Stored(5)),
+            notice(7, (1, 1), Outcome::Duplicate(5)),
         ]);
         first.all(&[(1, 0)]).await;
         assert_eq!(first.known(&[(1, 0)]), [Some(Outcome::Stored(5))]);
         let places = [(1, 1), (2, 0)];
         assert_eq!(second.known(&places), [Some(Outcome::Duplicate(5)), None]);
         let all = second.all(&places);
-        waits.tell(&[told(8, (2, 0), Outcome::Conflict(3))]);
+        waits.notify(&[notice(8, (2, 0), Outcome::Conflict(3))]);
         all.await;
         assert_eq!(second.known(&places)[1], Some(Outcome::Conflict(3)));
     }
 
     #[test]
-    fn what_is_not_waited_for_any_more_is_forgotten_and_there_is_an_end_to_it() {
+    fn a_dropped_wait_is_forgotten_and_the_number_of_events_waited_for_is_bounded() {
         let waits = Waits::default();
         let all = waits.begin((0..MOST as u128).collect(), MOST).unwrap();
         assert!(waits.begin(HashSet::from([1]), 1).is_none());
@@ -233,12 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn what_strangers_send_again_and_again_is_kept_up_to_a_bound() {
+    fn outcomes_of_other_senders_are_kept_up_to_a_bound() {
         let waits = Waits::default();
         let wait = waits.begin(HashSet::from([1]), 1).unwrap();
         for sequence in 0..5_000 {
-            waits.tell(&[told(1, (sequence, 0), Outcome::Duplicate(1))]);
+            waits.notify(&[notice(1, (sequence, 0), Outcome::Duplicate(1))]);
         }
-        assert_eq!(wait.inbox.told.lock().unwrap().len(), 10 + STRANGERS);
+        assert_eq!(wait.inbox.outcomes.lock().unwrap().len(), 10 + STRANGERS);
     }
 }

@@ -1,11 +1,11 @@
-//! The JetStream API: the requests that a consumer makes, and their answers.
+//! The JetStream API: the requests of a consumer, and their responses.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::{durable::Durable, server::Server, stream::rfc3339};
 
-/// Answers one request, `subject` without its prefix.
+/// Responds to one request; `subject` is without its prefix.
 pub fn answer(server: &mut Server, link: u64, subject: &str, reply: &str, payload: &[u8]) {
     let body: Value = serde_json::from_slice(payload).unwrap_or(Value::Null);
     if subject == "CONSUMER.MSG.NEXT.EVENTS.aggregator" {
@@ -24,7 +24,7 @@ pub fn answer(server: &mut Server, link: u64, subject: &str, reply: &str, payloa
     server.send(link, reply, None, answer.to_string().as_bytes());
 }
 
-/// Status, JetStream's own code, and words.
+/// Status, JetStream's error code, and description.
 type Refusal = (u16, u16, &'static str);
 
 const NO_STREAM: Refusal = (404, 10_059, "stream not found");
@@ -40,7 +40,7 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
         }
         _ if !stream_is_there => Err(NO_STREAM),
         "STREAM.INFO.EVENTS" => {
-            server.looks += 1;
+            server.checks += 1;
             server.stream.info().ok_or(NO_STREAM)
         }
         "STREAM.PURGE.EVENTS" => {
@@ -66,7 +66,7 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
             let deleted = server.position.take().ok_or(NO_CONSUMER);
             deleted.map(|_| json!({ "success": true }))
         }
-        // For the sizes of messages; the double has none but its durable, so that trimming goes by the largest there can be.
+        // For the sizes of messages; the double has only its durable, so trimming assumes the largest possible size.
         "CONSUMER.CREATE.EVENTS" => Err((400, 10_026, "maximum consumers limit reached")),
         "CONSUMER.INFO.EVENTS.aggregator" => durable(server),
         "CONSUMER.CREATE.EVENTS.aggregator" => {
@@ -88,7 +88,7 @@ fn ask(server: &mut Server, subject: &str, body: &Value) -> Result<Value, Refusa
         }
         _ => {
             server.faults.push(format!(
-                "a request that the double does not know: {subject}"
+                "a request that the double does not support: {subject}"
             ));
             Err((404, 10_000, "unknown"))
         }
@@ -105,7 +105,7 @@ fn position(server: &Server) -> Result<Value, Refusal> {
     Ok(position.info("aggregator~position", &server.stream, 0))
 }
 
-/// The message in a place, or the next one after it where the request names subjects, as `events.>`.
+/// The message at a sequence, or the next one after it if the request names subjects, such as `events.>`.
 fn message(server: &Server, body: &Value) -> Result<Value, Refusal> {
     let sequence = body["seq"].as_u64().unwrap_or(0);
     let record = if body["next_by_subj"].is_string() {
@@ -123,7 +123,7 @@ fn message(server: &Server, body: &Value) -> Result<Value, Refusal> {
     }}))
 }
 
-/// What is not applied must never be discarded.
+/// Records a fault if a purge discards messages that are not applied.
 fn check_purge(server: &mut Server, before: u64) {
     let Some(evidence) = &server.evidence else {
         return;

@@ -1,4 +1,4 @@
-//! The double as those see it who write scripts: a broker on a port, and a hand on its insides.
+//! The double as scripts use it: a broker on a port, with access to its state.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -16,10 +16,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{server::Server, wire};
 
-/// Far more than anything here takes on a slow machine, so that only what never comes true fails.
+/// Far more than any step takes on a slow machine, so that only a condition that never becomes true fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// More often than clients ask for.
+/// More often than clients request.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
 /// Frames that may wait for a socket.
@@ -29,7 +29,7 @@ const OUTBOX: usize = 10_000;
 pub struct Broker {
     pub port: u16,
     shared: Arc<Shared>,
-    /// With the last of these, the tasks end.
+    /// The tasks end when the last of these is dropped.
     _guard: Arc<DropGuard>,
 }
 
@@ -57,12 +57,12 @@ impl Broker {
         }
     }
 
-    /// Looks at the server, or changes it.
+    /// Reads or changes the server's state.
     pub fn with<T>(&self, work: impl FnOnce(&mut Server) -> T) -> T {
         self.shared.with(work)
     }
 
-    /// Waits until the answer is no longer none.
+    /// Waits until `probe` returns a value.
     pub async fn until<T>(&self, what: &str, mut probe: impl FnMut(&mut Server) -> Option<T>) -> T {
         let mut changes = self.shared.changes.subscribe();
         let wait = async {
@@ -71,17 +71,17 @@ impl Broker {
                 if let Some(answer) = self.with_quietly(&mut probe) {
                     return answer;
                 }
-                changes.changed().await.expect("the double is there");
+                changes.changed().await.expect("the double is running");
             }
         };
         let waited = timeout(DEADLINE, wait).await;
         waited.unwrap_or_else(|_| {
             let server = self.shared.lock();
-            panic!("{what}: not so after {DEADLINE:?}: {server:#?}")
+            panic!("not after {DEADLINE:?}: {what}: {server:#?}")
         })
     }
 
-    /// A look that wakes nobody.
+    /// Reads the state without waking waiters.
     fn with_quietly<T>(&self, work: impl FnOnce(&mut Server) -> T) -> T {
         let mut server = self.shared.lock();
         assert!(server.faults.is_empty(), "{:#?}", server.faults);
@@ -97,7 +97,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Server> {
-        // A test that failed while it looked leaves the double as it was.
+        // A test that panicked while it held the lock left the state consistent.
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -105,7 +105,7 @@ impl Shared {
 async fn accept(listener: TcpListener, port: u16, shared: Arc<Shared>, token: CancellationToken) {
     let mut changes = shared.changes.subscribe();
     loop {
-        // Whoever comes while the double is closed waits in the system's queue.
+        // Connections made while the double is closed wait in the system's queue.
         while !shared.lock().is_open {
             changes.changed().await.expect("it is shared");
             changes.mark_unchanged();

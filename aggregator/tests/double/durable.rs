@@ -1,4 +1,4 @@
-//! The durable consumer as the broker remembers it.
+//! The durable consumer's state on the broker.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,13 @@ pub struct Durable {
     pub config: Value,
     /// The highest sequence that was delivered.
     delivered: u64,
-    /// Delivered, or passed over, and not acked as far as the broker heard.
+    /// Delivered or skipped, and not acked as far as the broker received.
     pending: BTreeSet<u64>,
     consumer_sequence: u64,
 }
 
 impl Durable {
-    /// As a request to create it asks.
+    /// Creates it from the configuration in a request.
     pub fn new(config: Value, stream: &Stream) -> Self {
         let start = config["opt_start_seq"]
             .as_u64()
@@ -31,14 +31,14 @@ impl Durable {
         }
     }
 
-    /// All up to here are acked.
+    /// The sequence up to which all are acked.
     fn ack_floor(&self) -> u64 {
         self.pending
             .first()
             .map_or(self.delivered, |first| first - 1)
     }
 
-    /// What has not been delivered.
+    /// The messages that were not delivered yet.
     pub fn fresh(&self, stream: &Stream) -> Vec<u64> {
         stream
             .messages
@@ -47,13 +47,13 @@ impl Durable {
             .collect()
     }
 
-    /// What was delivered and has no ack.
+    /// The messages that were delivered and are not acked.
     pub fn pending(&self, stream: &Stream) -> Vec<u64> {
         let is_there = |sequence: &&u64| stream.messages.contains_key(sequence);
         self.pending.iter().filter(is_there).copied().collect()
     }
 
-    /// Notes a delivery and tells what its number is. What it passes over counts as delivered, and lost on its way.
+    /// Records a delivery and returns its number. Skipped messages count as delivered, and lost in transit.
     pub fn deliver(&mut self, sequence: u64) -> u64 {
         for passed in self.delivered + 1..=sequence {
             self.pending.insert(passed);
@@ -70,22 +70,22 @@ impl Durable {
             .retain(|pending| stream.messages.contains_key(pending));
     }
 
-    /// Stands again where it stood so many messages before the last one delivered. What is not acked stays so.
+    /// Moves back to its position this many messages before the last delivered one. Unacked messages stay unacked.
     pub fn wind_back(&mut self, count: u64) {
-        self.stand(self.delivered.saturating_sub(count));
+        self.move_to(self.delivered.saturating_sub(count));
     }
 
-    /// What a server does when it finds its durable ahead of the stream.
+    /// Does what a server does when its durable is ahead of the stream.
     pub fn lose_tail(&mut self, last: u64) {
-        self.stand(self.delivered.min(last));
+        self.move_to(self.delivered.min(last));
     }
 
-    fn stand(&mut self, delivered: u64) {
+    fn move_to(&mut self, delivered: u64) {
         self.delivered = delivered;
         self.pending.retain(|sequence| *sequence <= delivered);
     }
 
-    /// As `CONSUMER.INFO` tells it.
+    /// Its state as in `CONSUMER.INFO`.
     pub fn info(&self, name: &str, stream: &Stream, waiting: usize) -> Value {
         let pending = self.pending(stream);
         json!({

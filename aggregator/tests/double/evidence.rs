@@ -1,4 +1,4 @@
-//! What the database shows at a moment, through a connection that cannot write.
+//! What the database contains at a moment, read through a read-only connection.
 
 use std::path::Path;
 
@@ -13,19 +13,19 @@ impl Evidence {
     pub fn of(directory: &Path) -> Self {
         let file = directory.join(aggregator::store::FILE);
         let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY);
-        Self(connection.expect("the store can be looked at"))
+        Self(connection.expect("the store can be opened"))
     }
 
-    /// Whether all that a message holds is in the store, under its sequence number where that can be told.
+    /// Checks that all elements of a message are in the store, under its sequence where that is recorded.
     ///
     /// # Errors
-    /// What is not there.
+    /// What is missing.
     pub fn holds(&self, record: &Record) -> Result<(), String> {
         for (position, identity, _) in record.message.events() {
             let sql = "SELECT count(*) FROM events JOIN topics ON topics.id = topic_id WHERE name = ?1 AND event_id = ?2";
             if self.count(sql, params![identity.0, identity.1]) != 1 {
                 return Err(format!(
-                    "event {identity:?} in place {position} is not stored once"
+                    "event {identity:?} at position {position} is not stored exactly once"
                 ));
             }
         }
@@ -40,7 +40,7 @@ impl Evidence {
         Ok(())
     }
 
-    /// Whether a message is applied, as far as its number, its time and its events tell.
+    /// Whether a message is applied, judged by its sequence, its time and its events.
     pub fn is_applied(&self, record: &Record) -> bool {
         let sql = "SELECT count(*) FROM applied JOIN incarnations ON id = incarnation \
                    WHERE first <= ?1 AND ?1 <= last AND ?2 <= latest_time";
@@ -51,6 +51,6 @@ impl Evidence {
         let mut statement = self.0.prepare_cached(sql).expect("a query");
         statement
             .query_row(values, |row| row.get(0))
-            .expect("the store can be asked")
+            .expect("the store can be queried")
     }
 }

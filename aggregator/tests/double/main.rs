@@ -1,5 +1,5 @@
-//! The whole consumer against a double of the broker, for the orders of deliveries, acks and losses that a real one
-//! shows rarely. The double speaks the NATS protocol on a port, so nothing in the consumer knows of it.
+//! Tests the whole consumer against a double of the broker, for orders of deliveries, acks and losses that a real one
+//! shows rarely. The double speaks the NATS protocol on a port, so the consumer needs no changes for it.
 
 mod api;
 mod broker;

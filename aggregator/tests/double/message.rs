@@ -1,4 +1,4 @@
-//! Messages as a script makes them: few identities and few contents, so that they meet.
+//! Messages of a script: few identities and few contents, so that they collide.
 
 use bytes::Bytes;
 use shared::{event::Topic, message, subject};
@@ -6,20 +6,20 @@ use shared::{event::Topic, message, subject};
 /// One message of the stream.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// Which of a few topics its subject is of.
+    /// Which of a few topics its subject belongs to.
     pub topic: u8,
-    /// What its body holds; never nothing.
+    /// The elements of its body; never empty.
     pub arrivals: Vec<Arrival>,
 }
 
 /// One element of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Arrival {
-    /// An event of the message's topic. The same identity can come with another content.
+    /// An event of the message's topic. The same identity can occur with another content.
     Event { id: u8, content: u8 },
-    /// An event of another topic than the subject's.
+    /// An event of a topic other than the subject's.
     Foreign { id: u8 },
-    /// No event.
+    /// Not an event.
     Noise,
 }
 
@@ -59,7 +59,7 @@ impl Message {
         }
     }
 
-    /// The identity and the content of the element in this place, where it can be stored as an event.
+    /// The identity and the content of the element at this position, if it can be stored as an event.
     pub fn event(&self, position: usize) -> Option<(Identity, u8)> {
         match self.arrivals.get(position)? {
             Arrival::Event { id, content } => {
@@ -69,7 +69,7 @@ impl Message {
         }
     }
 
-    /// What can be stored of it, with its places.
+    /// The elements that can be stored, with their positions.
     pub fn events(&self) -> impl Iterator<Item = (usize, Identity, u8)> {
         (0..self.arrivals.len()).filter_map(|position| {
             let (identity, content) = self.event(position)?;
@@ -83,7 +83,7 @@ impl Message {
     }
 }
 
-/// The payload of an event, as its bytes.
+/// The bytes of an event's payload.
 pub fn payload(content: u8) -> String {
     format!(r#"{{"content":{content}}}"#)
 }

@@ -1,4 +1,4 @@
-//! Orders that were found to go wrong, each the shortest that shows it; and one delivery from end to end.
+//! Orders that were found to fail, each reduced to the shortest; and one delivery from end to end.
 
 use std::time::Duration;
 
@@ -33,12 +33,11 @@ async fn one_delivery_is_stored_and_acked() {
     Stage::play(SETTINGS, &steps).await;
 }
 
-/// Messages 1 to 10 are applied. The broker loses 6 to 10 and gives these numbers out again, and two more, before
-/// the aggregator is back: the last number is not behind what is applied, and the durable is gone, so nothing but
-/// the messages themselves tells that 6 to 10 are others.
+/// Messages 1 to 10 are applied. The broker loses 6 to 10, and assigns these numbers and two more again before
+/// the aggregator is back: the last number is not behind the applied ones, and the durable is gone, so only
+/// the messages themselves show that 6 to 10 are others.
 #[tokio::test]
-async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_the_durable_is_gone()
-{
+async fn reused_numbers_up_to_past_the_old_last_are_delivered_although_the_durable_is_gone() {
     let steps = [
         Step::Publish(messages(0..10)),
         Step::Deliver(vec![Pick::Next(10)]),
@@ -52,10 +51,9 @@ async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_th
     Stage::play(SETTINGS, &steps).await;
 }
 
-/// The same with a durable that holds deliveries without an ack, which is made anew for that.
+/// The same with a durable that holds unacked deliveries, and is therefore recreated.
 #[tokio::test]
-async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_the_durable_is_made_anew()
- {
+async fn reused_numbers_up_to_past_the_old_last_are_delivered_although_the_durable_is_recreated() {
     let steps = [
         Step::Publish(messages(0..10)),
         Step::LoseAcks(3),
@@ -66,9 +64,9 @@ async fn numbers_given_out_again_up_to_past_the_old_last_are_delivered_though_th
     Stage::play(SETTINGS, &steps).await;
 }
 
-/// The broker takes messages and answers everything, and its durable delivers nothing.
+/// The broker accepts messages and responds to every request, but its durable delivers nothing.
 #[tokio::test]
-async fn a_broker_that_swallows_deliveries_is_asked_anew_and_health_says_so() {
+async fn a_broker_that_loses_deliveries_is_pulled_again_and_health_reports_it() {
     let settings = Settings {
         patience: Duration::from_millis(300),
         ..SETTINGS
@@ -76,7 +74,7 @@ async fn a_broker_that_swallows_deliveries_is_asked_anew_and_health_says_so() {
     let mut stage = Stage::start(settings).await;
     stage.broker.with(|server| server.publish(messages(0..5)));
     let health = stage.health().clone();
-    eventually("it stalls, is pulled anew and stalls again", || {
+    eventually("it stalls, is pulled again and stalls again", || {
         health.stalled() >= 2
     })
     .await;
@@ -87,15 +85,18 @@ async fn a_broker_that_swallows_deliveries_is_asked_anew_and_health_says_so() {
     );
 
     stage.broker.with(|server| server.mode = Mode::Honest);
-    eventually("what waited is applied", || health.failing().is_empty()).await;
+    eventually("the waiting messages are applied", || {
+        health.failing().is_empty()
+    })
+    .await;
     stage.settled().await;
     stage.stop().await;
 }
 
-/// Messages 1 to 10 are applied. While the connection stands, the broker loses 6 to 10 and gives these numbers out
-/// again, and two more. Before any of them is delivered, the aggregator looks whether the stream is to be trimmed.
+/// Messages 1 to 10 are applied. Without losing the connection, the broker loses 6 to 10, and assigns these numbers
+/// and two more again. Before any of them is delivered, the aggregator checks whether the stream must be trimmed.
 #[tokio::test]
-async fn numbers_given_out_again_are_not_trimmed_for_what_was_applied_under_them() {
+async fn reused_numbers_are_not_trimmed_because_of_earlier_messages_with_them() {
     let mut stage = Stage::start(Settings {
         keep_bytes: 0,
         ..SETTINGS
@@ -104,23 +105,23 @@ async fn numbers_given_out_again_are_not_trimmed_for_what_was_applied_under_them
     stage.step(&Step::Publish(messages(0..10))).await;
     stage.step(&Step::Deliver(vec![Pick::Next(10)])).await;
     stage.settled().await;
-    let looks = stage.broker.with(|server| {
+    let checks = stage.broker.with(|server| {
         server.lose_tail(5);
         server.publish(messages(20..27));
-        server.looks
+        server.checks
     });
-    let has_looked = |server: &mut Server| (server.looks >= looks + 4).then_some(());
+    let has_checked = |server: &mut Server| (server.checks >= checks + 4).then_some(());
     stage
         .broker
-        .until("it looks at the stream", has_looked)
+        .until("it checks the stream", has_checked)
         .await;
     stage.finish().await;
 }
 
-/// Messages 1 to 3 are applied. While the connection stands, the broker loses 3 and gives the number to a message of
-/// the same event. All that it holds is stored, so nothing but its time tells that it is another arrival.
+/// Messages 1 to 3 are applied. Without losing the connection, the broker loses 3 and assigns the number to a message of
+/// the same event. All its elements are stored, so only its time shows that it is another arrival.
 #[tokio::test]
-async fn a_duplicate_under_a_number_given_out_again_is_counted_and_not_taken_for_a_redelivery() {
+async fn a_duplicate_under_a_reused_number_is_counted_and_not_taken_for_a_redelivery() {
     let steps = [
         Step::Publish(messages(0..3)),
         Step::Deliver(vec![Pick::Next(3)]),
@@ -132,15 +133,15 @@ async fn a_duplicate_under_a_number_given_out_again_is_counted_and_not_taken_for
     Stage::play(SETTINGS, &steps).await;
 }
 
-/// A broker that is too old is asked nothing and gives nothing, whether it is the first that is met, or comes after one
-/// that is not; and as soon as it is upgraded all goes on.
+/// A broker that is too old is sent no requests and delivers nothing, whether it is the first one, or follows one
+/// that is not; when it is upgraded, consuming continues.
 #[tokio::test]
 async fn a_broker_that_is_too_old_is_refused_on_every_connect() {
     let broker = Broker::start().await;
     broker.with(|server| server.version = "2.9.10");
     let mut stage = Stage::on(broker, SETTINGS).await;
     stage.refused("2.9.10").await;
-    let is_asked = |server: &mut Server| server.looks > 0 || server.stream.config.is_some();
+    let is_asked = |server: &mut Server| server.checks > 0 || server.stream.config.is_some();
     assert!(!stage.broker.with(is_asked));
     stage.broker.with(|server| server.version = "2.10.6");
     stage.pulled().await;

@@ -1,4 +1,4 @@
-//! What the store must hold in the end, told from what the double confirmed and what it was told is applied.
+//! What the store must contain in the end, derived from what the double confirmed and what is known to be applied.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -14,12 +14,12 @@ use super::{
     stream::Record,
 };
 
-/// What the store holds.
+/// The content of the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Books {
     pub counters: Counters,
     events: Vec<Event>,
-    /// Stream sequence, place and body, in this order.
+    /// Stream sequence, position and body, in this order.
     rejected: Vec<(u64, usize, Vec<u8>)>,
     missing: u64,
 }
@@ -95,11 +95,11 @@ fn rows<T>(
     let mut statement = file.prepare(sql).expect("a query");
     let found = statement
         .query_map([], |found| row(found))
-        .expect("the store can be asked");
+        .expect("the store can be queried");
     found.collect::<Result<_, _>>().expect("rows as expected")
 }
 
-/// Compares the store with all that is known to be applied. Everything that the stream still has must be.
+/// Compares the store with all messages that are known to be applied. All that the stream still has must be.
 pub fn check(server: &Server, books: &Books) {
     let known = || {
         server
@@ -152,16 +152,16 @@ pub fn check(server: &Server, books: &Books) {
     let plausible = server.acks.saturating_sub(applied)..=server.deliveries - applied;
     assert!(
         plausible.contains(&redelivered),
-        "{redelivered} redelivered, plausible are {plausible:?}"
+        "{redelivered} redelivered, expected {plausible:?}"
     );
 }
 
-/// The stored events by identity. Each must be once there, and be of a message that may have been the first.
+/// The stored events by identity. Each must be stored once, and come from a message that may have been the first.
 fn winners<'a, I>(known: impl Fn() -> I, books: &Books) -> HashMap<Identity, &Event>
 where
     I: Iterator<Item = &'a Record>,
 {
-    // From when an identity is known to be stored with a content.
+    // Since when an identity is known to be stored with a content.
     let mut stored_since: BTreeMap<(Identity, u8), u64> = BTreeMap::new();
     for record in known() {
         for (_, identity, content) in record.message.events() {
@@ -179,15 +179,15 @@ where
             let has_it = record.sequence == event.stream_sequence
                 && identity == event.identity
                 && payload(content) == event.payload;
-            let came = record.delivered.unwrap_or(u64::MAX);
+            let delivered = record.delivered.unwrap_or(u64::MAX);
             let came_too_late = stored_since.iter().any(|((other, other_content), since)| {
-                *other == identity && *other_content != content && *since < came
+                *other == identity && *other_content != content && *since < delivered
             });
             has_it && !came_too_late
         };
         assert!(
             known().any(may_be_first),
-            "nothing that was applied first has {event:?}"
+            "no message that was applied first has {event:?}"
         );
         let twice = winners.insert(event.identity.clone(), event);
         assert!(twice.is_none(), "{event:?} is stored twice");

@@ -1,4 +1,4 @@
-//! Whatever the broker does, the store holds what it confirmed, once, and counts it right.
+//! Whatever the broker does, the store contains what it confirmed, once, with exact counts.
 
 use proptest::prelude::*;
 use tokio::runtime::Runtime;
@@ -8,7 +8,7 @@ use super::{
     stage::{Settings, Stage},
 };
 
-/// The cases of each property: as many as take some seconds. `PROPTEST_CASES` asks for another number.
+/// The cases of each property: enough for a few seconds. `PROPTEST_CASES` sets another number.
 const CASES: u32 = 40;
 
 fn holds(scripts: impl Strategy<Value = Vec<Step>>) {
@@ -37,7 +37,7 @@ fn connections_and_processes_that_end_lose_nothing_and_count_nothing_twice() {
 }
 
 #[test]
-fn sequence_numbers_given_out_again_hide_no_event() {
+fn reused_sequence_numbers_hide_no_event() {
     holds(script::losses());
 }
 
@@ -47,6 +47,6 @@ fn failed_transactions_leave_no_trace() {
 }
 
 #[test]
-fn all_of_it_together_keeps_the_books() {
+fn all_of_these_together_keep_the_counts_exact() {
     holds(script::anything());
 }

@@ -1,4 +1,4 @@
-//! Scripts: what happens to the consumer, step by step.
+//! Scripts: the steps that happen to the consumer.
 
 use proptest::{collection::vec, prelude::*};
 
@@ -9,58 +9,58 @@ use super::{
     stage::{Failure, Settings, Stage},
 };
 
-/// What the double does next.
+/// A step of the double.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// Messages come into the stream.
+    /// Messages are published to the stream.
     Publish(Vec<Message>),
     /// Messages are delivered in this order.
     Deliver(Vec<Pick>),
-    /// Nothing goes on before every delivery is acked.
+    /// Waits until every delivery is acked.
     Settle,
-    /// The broker does not hear the next acks.
+    /// The broker does not receive the next acks.
     LoseAcks(u8),
     /// The next requests are answered with an error.
     Refuse(u8),
-    /// Something changes while the connection stands.
+    /// The broker's memory changes without losing the connection.
     Change(Change),
-    /// The connection is lost; what changes meanwhile.
+    /// The connection is lost; the broker's memory may change meanwhile.
     Cut(Vec<Change>),
-    /// The connection is lost and made again at once.
+    /// The connection is lost and re-established immediately.
     Blink,
-    /// The process is killed and started again; what changes meanwhile.
+    /// The process is killed and restarted; the broker's memory may change meanwhile.
     Kill(Vec<Change>),
-    /// The process stops as it is told and is started again.
+    /// The process is stopped gracefully and restarted.
     Restart,
-    /// Writes fail while messages are delivered, until it ends so.
+    /// Writes fail while messages are delivered, until the given end.
     Fail(Failure, Vec<Pick>, End),
 }
 
-/// Which message is delivered; a number beyond them begins again with the first.
+/// Which message is delivered; numbers wrap around.
 #[derive(Debug, Clone, Copy)]
 pub enum Pick {
-    /// So many that were not delivered yet, in their order.
+    /// This many that were not delivered yet, in order.
     Next(u8),
     /// One of those that were not delivered yet; the broker counts those before it as delivered.
     Nth(u8),
-    /// One that was delivered and is not acked, as far as the broker heard.
+    /// One that was delivered and is not acked, as far as the broker received.
     Again(u8),
 }
 
 /// What happens to the broker's memory.
 #[derive(Debug, Clone)]
 pub enum Change {
-    /// So many of the last sequence numbers are given out again.
+    /// This many of the last sequence numbers are reused.
     LoseTail(u8),
     Publish(Vec<Message>),
     ForgetDurable,
-    /// The durable stands where it stood so many messages before its end.
+    /// The durable moves back by this many messages.
     WindBack(u8),
-    /// Another stream has the name.
+    /// Another stream takes the name.
     Replace,
 }
 
-/// How a time of failing writes ends.
+/// How a period of failing writes ends.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
     Mend,
@@ -71,7 +71,7 @@ pub enum End {
 }
 
 impl Stage {
-    /// Plays the steps, then lets the double be an honest broker until all is applied, and compares.
+    /// Runs the steps, then lets the double behave like a broker until all is applied, and compares.
     pub async fn play(settings: Settings, steps: &[Step]) {
         let mut stage = Self::start(settings).await;
         for step in steps {
@@ -181,8 +181,8 @@ impl Stage {
         });
     }
 
-    /// Waits until it is known of every delivery of a message that the stream lost whether it was applied. When the
-    /// session ends first, nobody can tell any more.
+    /// Waits until it is known for every delivery of a message that the stream lost whether it was applied. If the
+    /// session ends first, that cannot be known any more.
     async fn know_what_is_lost(&self) {
         let is_known = |server: &mut super::server::Server| {
             let mut lost = server
@@ -193,11 +193,11 @@ impl Stage {
             lost.all(|record| record.in_flight == 0).then_some(())
         };
         self.broker
-            .until("what was lost is acked, or can never be", is_known)
+            .until("lost messages are acked, or can never be", is_known)
             .await;
     }
 
-    /// An honest broker, until all is applied; then everything comes once more and must change nothing.
+    /// Behaves like a broker until all is applied; then delivers everything once more, which must change nothing.
     pub async fn finish(mut self) {
         self.broker.with(|server| {
             server.mode = Mode::Honest;
@@ -229,13 +229,13 @@ impl Stage {
             oracle::check(server, &after);
             server.acks - acks
         });
-        // Those that came: a session that just ends takes none, and trimming may be faster.
+        // The ones that were delivered: an ending session takes none, and trimming may be faster.
         assert_eq!(
             after.counters.redelivered,
             before.counters.redelivered + again
         );
         after.counters.redelivered = before.counters.redelivered;
-        assert_eq!(after, before, "what comes again changes nothing");
+        assert_eq!(after, before, "redeliveries change nothing");
     }
 }
 
@@ -261,7 +261,7 @@ fn picks() -> impl Strategy<Value = Vec<Pick>> {
     vec(pick, 1..5)
 }
 
-/// What happens in any script.
+/// Steps of any script.
 fn traffic() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => messages().prop_map(Step::Publish),
@@ -271,7 +271,7 @@ fn traffic() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a broker may do to its memory and still have every message.
+/// Changes of the broker's memory that lose no message.
 fn forgetting() -> impl Strategy<Value = Change> {
     prop_oneof![
         Just(Change::ForgetDurable),
@@ -280,7 +280,7 @@ fn forgetting() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// What a broker may do that loses messages.
+/// Changes of the broker's memory that lose messages.
 fn losing() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (1u8..8).prop_map(Change::LoseTail),
@@ -313,7 +313,7 @@ pub fn interruptions() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..12)
 }
 
-/// Numbers that are given out again.
+/// Numbers that are reused.
 pub fn losses() -> impl Strategy<Value = Vec<Step>> {
     let changes = || vec(losing(), 1..5);
     let step = prop_oneof![
@@ -337,7 +337,7 @@ pub fn failures() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..9)
 }
 
-/// All of it.
+/// All of these.
 pub fn anything() -> impl Strategy<Value = Vec<Step>> {
     let changes = || {
         let change = prop_oneof![8 => losing(), 1 => Just(Change::Replace)];
@@ -358,7 +358,7 @@ pub fn anything() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 1..16)
 }
 
-/// Batches of one event or of many, at once or after a while; a stream that keeps all or nothing of what is applied.
+/// Batches of one event or of many, immediately or after a while; a stream that keeps all applied messages or none.
 pub fn settings() -> impl Strategy<Value = Settings> {
     (
         1usize..8,

@@ -1,4 +1,4 @@
-//! The double's heart: what it knows and what it answers, without a socket and without time.
+//! The core of the double: its state and its responses, without a socket and without time.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use super::{
     wire::{self, Op},
 };
 
-/// Whether the double does by itself what a broker does.
+/// Whether the double behaves like a broker by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing is delivered but what the script says.
+    /// Only what the script says is delivered.
     Scripted,
-    /// All that is not acked is delivered as soon as it is pulled.
+    /// All unacked messages are delivered as soon as they are pulled.
     Honest,
 }
 
@@ -27,29 +27,29 @@ pub enum Mode {
 pub struct Server {
     pub stream: Stream,
     pub durable: Option<Durable>,
-    /// The consumer that holds the store's position while the durable is created again.
+    /// The consumer that holds the store's position while the durable is recreated.
     pub position: Option<Durable>,
     pub mode: Mode,
-    /// Acks that the broker will not hear.
+    /// The number of acks that the broker will not receive.
     pub deaf: u32,
-    /// Requests that will be answered with an error.
+    /// The number of requests that will be answered with an error.
     pub refusals: u32,
-    /// The version that it states to the next client.
+    /// The version that it reports to the next client.
     pub version: &'static str,
-    /// Whether clients are let in.
+    /// Whether clients may connect.
     pub is_open: bool,
-    /// What the aggregator did and must never do, and what the double does not understand.
+    /// Actions of the aggregator that must never happen, and requests that the double does not support.
     pub faults: Vec<String>,
     /// Counts deliveries and acks.
     pub moment: u64,
     pub deliveries: u64,
     pub acks: u64,
-    /// How often the stream's state was asked for.
-    pub looks: u64,
+    /// How often the stream's state was requested.
+    pub checks: u64,
     pub evidence: Option<Evidence>,
     links: BTreeMap<u64, Link>,
     link_count: u64,
-    /// The link and the inbox of the session that is on.
+    /// The link and the inbox of the current session.
     session: Option<(u64, String)>,
     /// Its open requests for messages.
     pulls: Vec<Pull>,
@@ -84,7 +84,7 @@ impl Server {
             moment: 0,
             deliveries: 0,
             acks: 0,
-            looks: 0,
+            checks: 0,
             evidence: None,
             links: BTreeMap::new(),
             link_count: 0,
@@ -93,7 +93,7 @@ impl Server {
         }
     }
 
-    /// Lets a client in; none while the double is closed.
+    /// Accepts a client; `None` while the double is closed.
     pub fn connect(&mut self, outbox: mpsc::Sender<Bytes>) -> Option<u64> {
         if !self.is_open {
             return None;
@@ -145,7 +145,7 @@ impl Server {
                     self.ack(delivery, &payload);
                 } else {
                     self.faults.push(format!(
-                        "a publish to {subject}, which is no business of a consumer's"
+                        "a publish to {subject}, which a consumer must not do"
                     ));
                 }
             }
@@ -153,7 +153,7 @@ impl Server {
         self.pump();
     }
 
-    /// Sends a message to whoever on this link subscribes to its subject.
+    /// Sends a message to the subscribers of its subject on this link.
     pub fn send(&mut self, link: u64, subject: &str, reply: Option<&str>, payload: &[u8]) {
         if let Some(sid) = self.sid(link, subject) {
             self.say(link, wire::message(subject, sid, reply, payload));
@@ -175,7 +175,7 @@ impl Server {
 
     fn say(&mut self, link: u64, frame: Bytes) {
         if let Some(link) = self.links.get(&link) {
-            // A link that is closing takes nothing any more; that it is full cannot be.
+            // A closing link accepts nothing any more; a full one is a fault of the double.
             if let Err(mpsc::error::TrySendError::Full(_)) = link.outbox.try_send(frame) {
                 self.faults
                     .push("the double's outbox is too small".to_owned());
@@ -183,8 +183,8 @@ impl Server {
         }
     }
 
-    /// Finds out what became of deliveries whose session is over. Acks come in order, so on the link of the asker
-    /// what was not acked was not applied; what another link carried may be applied without an ack.
+    /// Determines the outcome of deliveries whose session is over. Acks arrive in order, so on the requesting link
+    /// unacked messages were not applied; those of another link may be applied without an ack.
     pub fn resolve(&mut self, asker: Option<u64>) {
         for record in &mut self.stream.records {
             if record.in_flight == 0 {
@@ -203,8 +203,8 @@ impl Server {
         }
     }
 
-    /// Takes a request for messages. One on a new inbox begins a session: what was delivered to an earlier one and
-    /// is not applied will not be by that delivery.
+    /// Accepts a request for messages. One on a new inbox begins a session: messages that were delivered to an earlier one and
+    /// are not applied will not be applied by that delivery.
     pub fn pull(&mut self, link: u64, inbox: &str, batch: u64) {
         if self.durable.is_none() {
             self.send_status(link, inbox, "503");
@@ -212,7 +212,7 @@ impl Server {
         }
         match &self.session {
             Some((of, known)) if known == inbox && *of == link => {}
-            // After a reconnect, what is left of the session before may ask once more; nobody will take what comes.
+            // After a reconnect, the previous session may send one more request; its deliveries are not received.
             Some((_, known)) if known == inbox => return,
             _ => {
                 self.session = Some((link, inbox.to_owned()));
@@ -235,7 +235,7 @@ impl Server {
         self.pulls.len()
     }
 
-    /// Tells whoever waits for messages that there is nothing new.
+    /// Sends a heartbeat to every open request.
     pub fn beat(&mut self, link: u64) {
         let waiting = self.pulls.iter().rev().find(|pull| pull.link == link);
         if let Some(inbox) = waiting.map(|pull| pull.inbox.clone()) {
@@ -250,7 +250,7 @@ impl Server {
         self.pump();
     }
 
-    /// Delivers the message of a sequence number, if it is there and someone asked for messages.
+    /// Delivers the message of a sequence number, if it exists and a request is open.
     pub fn deliver(&mut self, sequence: u64) -> bool {
         let (Some(durable), Some(at)) = (&mut self.durable, self.stream.messages.get(&sequence))
         else {
@@ -280,7 +280,7 @@ impl Server {
         true
     }
 
-    /// What can be delivered and is not under way.
+    /// The messages that can be delivered and are not in transit.
     fn waiting(&self) -> Vec<u64> {
         let Some(durable) = &self.durable else {
             return Vec::new();
@@ -295,7 +295,7 @@ impl Server {
         waiting
     }
 
-    /// In honest mode, delivers what there is.
+    /// In honest mode, delivers all available messages.
     pub fn pump(&mut self) {
         if self.mode == Mode::Honest {
             for sequence in self.waiting() {
@@ -304,7 +304,7 @@ impl Server {
         }
     }
 
-    /// Whether nothing is under way.
+    /// Whether no delivery is in transit.
     pub fn is_settled(&self) -> bool {
         self.stream
             .records
@@ -312,7 +312,7 @@ impl Server {
             .all(|record| record.in_flight == 0)
     }
 
-    /// Whether all that the stream has is acked, too.
+    /// Whether, in addition, all messages of the stream are acked.
     pub fn is_finished(&self) -> bool {
         self.is_settled() && self.is_pulled() && self.waiting().is_empty()
     }
@@ -360,7 +360,7 @@ impl Server {
         }
     }
 
-    /// Loses the last sequence numbers, as a broker does that was not synced; the durable with them.
+    /// Loses the last sequence numbers, as a broker that did not sync does, and the durable with them.
     pub fn lose_tail(&mut self, count: u64) {
         self.stream.lose_tail(count);
         if let Some(durable) = &mut self.durable {
@@ -371,14 +371,14 @@ impl Server {
         }
     }
 
-    /// The durable stands again where it stood so many messages before the last one that it delivered.
+    /// Moves the durable back to its position this many messages before the last delivered one.
     pub fn wind_back(&mut self, count: u64) {
         if let Some(durable) = &mut self.durable {
             durable.wind_back(count);
         }
     }
 
-    /// Loses the durable, and tells those who wait for its messages.
+    /// Loses the durable, and notifies the open requests.
     pub fn forget_durable(&mut self) {
         self.durable = None;
         for pull in std::mem::take(&mut self.pulls) {

@@ -22,7 +22,7 @@ use super::{
     evidence::Evidence,
 };
 
-/// How the consumer is set.
+/// The settings of the consumer.
 #[derive(Debug, Clone, Copy)]
 pub struct Settings {
     /// Events in a batch.
@@ -31,7 +31,7 @@ pub struct Settings {
     pub batch_wait_ms: u64,
     /// Bytes of applied messages that the stream keeps.
     pub keep_bytes: u64,
-    /// How long messages may wait before they are pulled anew.
+    /// How long messages may wait before they are pulled again.
     pub patience: Duration,
 }
 
@@ -48,7 +48,7 @@ struct Running {
     task: JoinHandle<anyhow::Result<()>>,
     connection: Connection,
     writer_ended: WriterEnded,
-    /// Its connections keep the WAL's files in their place while the writer opens its own again, as in the service.
+    /// Its connections keep the files of the WAL while the writer reopens its connection, as in the service.
     _reader: Reader,
     health: Health,
 }
@@ -61,14 +61,14 @@ pub enum Failure {
 }
 
 impl Stage {
-    /// A broker and a store that are new, and a consumer that has begun to pull.
+    /// A new broker, a new store, and a consumer that has begun to pull.
     pub async fn start(settings: Settings) -> Self {
         let stage = Self::on(Broker::start().await, settings).await;
         stage.pulled().await;
         stage
     }
 
-    /// A store that is new, and a consumer on this broker.
+    /// A new store, and a consumer on this broker.
     pub async fn on(broker: Broker, settings: Settings) -> Self {
         let mut stage = Self {
             broker,
@@ -84,7 +84,7 @@ impl Stage {
         self.directory.path()
     }
 
-    /// Starts a consumer on the store as it is.
+    /// Starts a consumer on the existing store.
     pub async fn run(&mut self) {
         let (writer, writer_ended, reader) =
             store::open(self.path(), 0, Bounds::default()).expect("the store opens");
@@ -92,7 +92,7 @@ impl Stage {
         self.broker.with(|server| server.evidence = Some(evidence));
         let address = format!("127.0.0.1:{}", self.broker.port).parse();
         let connection = Connection::open(&address.expect("an address"), "aggregator").await;
-        let connection = connection.expect("options that can be used");
+        let connection = connection.expect("valid options");
         let health = Health::starting();
         let Settings {
             batch_events,
@@ -110,7 +110,7 @@ impl Stage {
             keep_bytes,
             durable: "aggregator".to_owned(),
             take_over: false,
-            place: "here".to_owned(),
+            location: "here".to_owned(),
             writer,
             limits: BatchLimits {
                 events: batch_events,
@@ -144,8 +144,8 @@ impl Stage {
         self.close();
     }
 
-    /// Ends the consumer as SIGKILL does: what it was about to send is not sent. A transaction that the writer had
-    /// begun may commit.
+    /// Ends the consumer as SIGKILL does: pending output is not sent. A transaction that the writer had
+    /// started may commit.
     pub async fn kill(&mut self) {
         let running = self.running.take().expect("it runs");
         self.close();
@@ -156,7 +156,7 @@ impl Stage {
         self.broker.with(|server| server.resolve(None));
     }
 
-    /// Cuts the connection, lets nobody in, and waits until the consumer has appended what it had in hand.
+    /// Cuts the connection, refuses clients, and waits until the consumer has appended its batches.
     pub async fn cut(&mut self) {
         self.close();
         let health = self.health().clone();
@@ -177,7 +177,7 @@ impl Stage {
         });
     }
 
-    /// Lets clients in again.
+    /// Accepts clients again.
     pub fn open(&self) {
         self.broker.with(|server| server.is_open = true);
     }
@@ -186,7 +186,7 @@ impl Stage {
         &self.running.as_ref().expect("it runs").health
     }
 
-    /// Waits until the consumer's connection says why it does not use the broker.
+    /// Waits until the consumer's connection reports why it does not use the broker.
     pub async fn refused(&self, reason: &str) {
         let connection = &self.running.as_ref().expect("it runs").connection;
         let is_refused = || {
@@ -197,7 +197,7 @@ impl Stage {
         assert!(!connection.is_connected());
     }
 
-    /// Waits until the consumer asks for messages.
+    /// Waits until the consumer requests messages.
     pub async fn pulled(&self) {
         self.broker
             .until("the consumer pulls", |server| {
@@ -221,7 +221,7 @@ impl Stage {
             Failure::Middle => {
                 "CREATE TRIGGER broken BEFORE UPDATE ON counters BEGIN SELECT RAISE(ABORT, 'on purpose'); END"
             }
-            // A deferred foreign key is looked at by COMMIT.
+            // A deferred foreign key is checked by COMMIT.
             Failure::Commit => {
                 "CREATE TABLE parent (id INTEGER PRIMARY KEY); \
                  CREATE TABLE child (id REFERENCES parent DEFERRABLE INITIALLY DEFERRED); \
@@ -230,14 +230,14 @@ impl Stage {
         });
     }
 
-    /// Lets them succeed again.
+    /// Lets writes succeed again.
     pub fn mend_writes(&self) {
         self.change("DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent");
     }
 
     fn change(&self, sql: &str) {
         let file = Sqlite::open(self.path().join(store::FILE)).expect("the store can be opened");
-        file.busy_timeout(DEADLINE).expect("a time-out can be set");
+        file.busy_timeout(DEADLINE).expect("a timeout can be set");
         file.execute_batch(sql).expect("a change");
     }
 
@@ -250,11 +250,11 @@ impl Stage {
     }
 }
 
-/// Asks until it is so.
+/// Polls until the condition holds.
 pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let end = Instant::now() + DEADLINE;
     while !is_so() {
-        assert!(Instant::now() < end, "{what}: not so after {DEADLINE:?}");
+        assert!(Instant::now() < end, "not after {DEADLINE:?}: {what}");
         sleep(Duration::from_millis(2)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The stream: the messages that it has, and what became of every message that it ever confirmed.
+//! The stream: its messages, and the outcome of every message that it ever confirmed.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::message::Message;
 
-/// Between two messages.
+/// The time between two messages.
 const TICK: i64 = 1_000_000;
 
-/// What is known of one message.
+/// The record of one message.
 #[derive(Debug)]
 pub struct Record {
     pub message: Message,
@@ -23,21 +23,21 @@ pub struct Record {
     pub in_flight: u32,
     /// The link of the latest delivery.
     pub link: u64,
-    /// When it was delivered first, counted in deliveries and acks.
+    /// When it was first delivered, counted in deliveries and acks.
     pub delivered: Option<u64>,
-    /// From when it is known to be applied, counted likewise.
+    /// Since when it is known to be applied, counted likewise.
     pub applied: Option<u64>,
 }
 
 /// The stream and its past.
 #[derive(Debug)]
 pub struct Stream {
-    /// As it was created; none before that.
+    /// Its configuration; `None` before it is created.
     pub config: Option<Value>,
     pub created: i64,
     pub first: u64,
     pub last: u64,
-    /// The messages that it has, as places in `records`.
+    /// Its messages, as indices into `records`.
     pub messages: BTreeMap<u64, usize>,
     pub records: Vec<Record>,
     clock: i64,
@@ -86,14 +86,14 @@ impl Stream {
         found.ok().map(|at| &mut self.records[at])
     }
 
-    /// Forgets the last `count` sequence numbers, which are given out again.
+    /// Forgets the last `count` sequence numbers, which will be reused.
     pub fn lose_tail(&mut self, count: u64) {
         self.last = self.last.saturating_sub(count).max(self.first - 1);
         let lost = self.messages.split_off(&(self.last + 1));
         self.mark_gone(lost);
     }
 
-    /// Lets the messages before `sequence` go.
+    /// Removes the messages before `sequence`.
     pub fn purge(&mut self, sequence: u64) -> u64 {
         let sequence = sequence.min(self.last + 1);
         let kept = self.messages.split_off(&sequence);
@@ -109,7 +109,7 @@ impl Stream {
         count
     }
 
-    /// Another stream under the same name.
+    /// Replaces the stream by another one of the same name.
     pub fn replace(&mut self) {
         let gone = std::mem::take(&mut self.messages);
         self.mark_gone(gone);
@@ -124,7 +124,7 @@ impl Stream {
         }
     }
 
-    /// As `STREAM.INFO` tells it.
+    /// Its state as in `STREAM.INFO`.
     pub fn info(&self) -> Option<Value> {
         let absent =
             (self.first..=self.last).filter(|sequence| !self.messages.contains_key(sequence));
@@ -153,9 +153,9 @@ impl Stream {
     }
 }
 
-/// A time in nanoseconds since 1970 as the broker writes it.
+/// Formats a time in nanoseconds since 1970 as the broker does.
 pub fn rfc3339(nanoseconds: i64) -> String {
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds.into())
         .expect("a time of this century");
-    time.format(&Rfc3339).expect("a time that can be written")
+    time.format(&Rfc3339).expect("a time that can be formatted")
 }

@@ -1,8 +1,8 @@
-//! The NATS protocol, as far as one client and the double speak it.
+//! The part of the NATS protocol that the client and the double use.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// What a client says.
+/// An operation of the client.
 #[derive(Debug)]
 pub enum Op {
     Connect,
@@ -15,7 +15,7 @@ pub enum Op {
     Unsubscribe {
         sid: u64,
     },
-    /// Headers are left out.
+    /// Headers are dropped.
     Publish {
         subject: String,
         reply: Option<String>,
@@ -23,7 +23,7 @@ pub enum Op {
     },
 }
 
-/// Takes one operation off the front of `buffer`; none where it is not all there yet.
+/// Takes one operation from the front of `buffer`; `None` if it is incomplete.
 ///
 /// # Errors
 /// The line that the double does not understand.
@@ -75,7 +75,7 @@ pub fn read(buffer: &mut BytesMut) -> Result<Option<Op>, String> {
     Ok(Some(op))
 }
 
-/// What the double says first.
+/// The double's first message.
 pub fn info(port: u16, version: &str) -> Bytes {
     let info = serde_json::json!({
         "server_id": "DOUBLE", "server_name": "double", "version": version, "proto": 1, "go": "none",
@@ -103,7 +103,7 @@ pub fn status(subject: &str, sid: u64, status: &str) -> Bytes {
     format!("HMSG {subject} {sid} {length} {length}\r\n{headers}\r\n").into()
 }
 
-/// Whether a subscription to `pattern` is given what comes on `subject`.
+/// Whether a subscription to `pattern` receives messages on `subject`.
 pub fn matches(pattern: &str, subject: &str) -> bool {
     let mut tokens = subject.split('.');
     for wanted in pattern.split('.') {

@@ -292,7 +292,7 @@ async fn a_store_restored_from_a_backup_lacks_what_was_acked_since_until_it_has_
     let alone = verify(backup.path(), &["--json"]).await;
     alone.proves();
     let index = alone.check("dedup index")["notes"].to_string();
-    assert!(index.contains("made anew"), "{index}");
+    assert!(index.contains("rebuilt"), "{index}");
     verify(backup.path(), &broker)
         .await
         .finds("was acked but is not recorded as applied");

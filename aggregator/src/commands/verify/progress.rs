@@ -1,4 +1,4 @@
-//! How far a verification is: a bar on a terminal, on standard error; nothing elsewhere.
+//! The progress of a verification: a bar on standard error if that is a terminal, nothing otherwise.
 
 use std::io::{IsTerminal, stderr};
 
@@ -6,12 +6,12 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::store::verify::Progress;
 
-/// The bar; it goes when it is dropped.
+/// The bar; it is removed when it is dropped.
 #[derive(Debug)]
 pub struct Bar(Option<ProgressBar>);
 
 impl Bar {
-    /// A bar where standard error is a terminal.
+    /// Shows a bar if standard error is a terminal.
     pub fn new() -> Self {
         Self(stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());

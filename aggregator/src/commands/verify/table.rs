@@ -1,4 +1,4 @@
-//! The report for people: a table, the first differences, and what is to be known beside.
+//! The report for people: a table, the first differences, and the notes of the checks.
 
 use std::fmt::Write;
 
@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::store::verify::{Check, Report, Verdict};
 
-/// Differences that are named, over all checks.
+/// Differences that are listed, over all checks.
 const NAMED: usize = 20;
 
 /// The whole report.

@@ -1,4 +1,4 @@
-//! Which identities are stored: fingerprints, the index of them, and the stage that looks batches up in it.
+//! Deduplication: fingerprints of events, the index of stored ones, and the lookup stage before the writer.
 
 pub mod fingerprint;
 pub mod index;

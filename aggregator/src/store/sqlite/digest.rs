@@ -1,9 +1,9 @@
-//! The digest of a topic: proves, without a row by row comparison, that the right events are there.
+//! The digest of a topic: verifies the set of its events without comparing row by row.
 
 use super::dedup::fingerprint::{Fingerprint, Key};
 
-/// A sum modulo 2^128 over the events of a topic, so their order does not matter. The summands are keyed hashes, so
-/// nobody who sends events can choose ones that cancel out.
+/// A sum modulo 2^128 over the events of a topic; their order does not matter. The summands are keyed hashes, so
+/// no sender can choose events that cancel out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(in crate::store) struct Digest(u128);
 
@@ -13,12 +13,12 @@ impl Digest {
         self.0 = self.0.wrapping_add(key.summand(fingerprint));
     }
 
-    /// As it is stored: 16 bytes, little-endian.
+    /// The stored form: 16 bytes, little-endian.
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.to_le_bytes()
     }
 
-    /// From what is stored.
+    /// From the stored form.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_le_bytes(bytes))
     }

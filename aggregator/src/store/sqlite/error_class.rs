@@ -1,15 +1,15 @@
-//! What SQLite reports, sorted by what there is to do about it.
+//! Classes of SQLite errors, by what can be done about them.
 
 use rusqlite::{Error, ErrorCode};
 
-/// Whether it goes away by itself within a moment.
+/// Whether the cause is expected to pass within a moment.
 pub(in crate::store) fn is_passing(err: &Error) -> bool {
     use ErrorCode::{DatabaseBusy, DatabaseLocked, OperationInterrupted};
     let code = err.sqlite_error_code();
     code.is_some_and(|code| matches!(code, DatabaseBusy | DatabaseLocked | OperationInterrupted))
 }
 
-/// What a person can do, to be put behind the message; nothing where that is not known.
+/// What an operator can do, appended to the message; empty if that is not known.
 pub(in crate::store) fn advice(err: &Error) -> &'static str {
     use ErrorCode::{
         CannotOpen, DatabaseBusy, DatabaseCorrupt, DatabaseLocked, DiskFull, NotADatabase,
@@ -20,15 +20,17 @@ pub(in crate::store) fn advice(err: &Error) -> &'static str {
     };
     match code {
         DatabaseBusy | DatabaseLocked => "; another program holds a lock on it",
-        DiskFull => "; make room on the disk of the data directory, it goes on by itself then",
+        DiskFull => {
+            "; free space on the disk of the data directory; writing then resumes by itself"
+        }
         SystemIoFailure => {
-            "; look at the disk and the system's log, it goes on by itself when the disk works"
+            "; check the disk and the system log; writing resumes by itself when the disk works"
         }
         CannotOpen | PermissionDenied | ReadOnly => {
-            "; the file and its directory must be writable, it goes on by itself then"
+            "; make the file and its directory writable; writing then resumes by itself"
         }
         DatabaseCorrupt | NotADatabase => {
-            "; stop the aggregator, see what `aggregator verify` finds, and restore a backup"
+            "; stop the aggregator, run `aggregator verify`, and restore a backup"
         }
         _ => "",
     }
@@ -60,10 +62,10 @@ mod tests {
     }
 
     #[test]
-    fn what_needs_a_person_says_what_to_do() {
+    fn errors_that_need_an_operator_say_what_to_do() {
         for (code, words) in [
-            (ffi::SQLITE_FULL, "make room"),
-            (ffi::SQLITE_IOERR_FSYNC, "look at the disk"),
+            (ffi::SQLITE_FULL, "free space"),
+            (ffi::SQLITE_IOERR_FSYNC, "check the disk"),
             (ffi::SQLITE_READONLY, "writable"),
             (ffi::SQLITE_CORRUPT, "restore a backup"),
         ] {

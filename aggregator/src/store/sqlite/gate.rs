@@ -1,7 +1,8 @@
-//! The gate that reads pass: the writer closes it for a moment to reset the WAL, which no read may be in the middle of.
+//! The gate that every read passes: the writer closes it for a moment to reset the WAL, which is possible only while no read
+//! is running.
 //!
-//! SQLite starts the WAL again from its beginning only when nobody reads from it. Reads that overlap leave no such moment
-//! by themselves, and the WAL would grow for as long as they come.
+//! SQLite restarts the WAL from its beginning only while no connection reads from it. Overlapping reads leave no such
+//! moment, and the WAL would grow for as long as they continue.
 
 use std::{
     cell::Cell,
@@ -12,44 +13,44 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a read goes on before it ends with what it has, or is continued as another one.
+/// How long a read may last before it returns what it has, or continues as another read.
 pub const READ_TIME: Duration = Duration::from_millis(150);
 
-/// Cheap to clone; all clones are one.
+/// The gate. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
 pub(in crate::store) struct Gate(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    state: Mutex<State>,
+    state: Mutex<GateState>,
     changed: Condvar,
     /// Read for each row, without the lock.
     is_closing: AtomicBool,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Reads under way.
+struct GateState {
+    /// Running reads.
     inside: usize,
     #[cfg(test)]
     entered: u64,
     is_closed: bool,
 }
 
-/// A read under way.
+/// A running read.
 #[derive(Debug)]
 pub(in crate::store) struct Inside {
     gate: Gate,
-    begun: Instant,
+    start: Instant,
     has_row: Cell<bool>,
 }
 
-/// While this lives no read is under way.
+/// The closed gate: until this is dropped, no read is running.
 #[derive(Debug)]
 pub(in crate::store) struct Closed<'a>(&'a Gate);
 
 impl Gate {
-    /// Waits while the gate is closed, which blocks the thread.
+    /// Enters, blocking the thread while the gate is closed.
     pub fn enter(&self) -> Inside {
         let mut state = self.state();
         while state.is_closed {
@@ -63,7 +64,7 @@ impl Gate {
         }
         Inside {
             gate: self.clone(),
-            begun: Instant::now(),
+            start: Instant::now(),
             has_row: Cell::new(false),
         }
     }
@@ -72,24 +73,24 @@ impl Gate {
         self.0.is_closing.load(Ordering::Relaxed)
     }
 
-    /// As if it were about to be closed, from now on, though all are let in: each read gets one row.
+    /// Behaves from now on as if the gate were about to close, but lets all reads in: each gets one row.
     #[cfg(test)]
     pub fn hurry(&self) {
         self.0.is_closing.store(true, Ordering::Relaxed);
     }
 
-    /// How many reads there were.
+    /// The number of reads so far.
     #[cfg(test)]
     pub fn entered(&self) -> u64 {
         self.state().entered
     }
 
-    /// Lets no further read in and waits for those under way; none where one of them lasts longer than `patience`.
+    /// Lets no further read in and waits for the running ones; `None` if one of them lasts longer than `patience`.
     pub fn close(&self, patience: Duration) -> Option<Closed<'_>> {
         let mut state = self.state();
         state.is_closed = true;
         self.0.is_closing.store(true, Ordering::Relaxed);
-        // Opens it again, also where it comes to nothing.
+        // Dropping it opens the gate again, also if a read does not end.
         let closed = Closed(self);
         let waited = self
             .0
@@ -101,15 +102,15 @@ impl Gate {
         is_empty.then_some(closed)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GateState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Inside {
-    /// To be asked before each row: whether it may still be read. The first one always may, so that there is progress.
+    /// Whether the next row may still be read; called before each row. The first row may always be read, so that there is progress.
     pub fn has_time(&self) -> bool {
-        !self.has_row.replace(true) || !self.gate.is_closing() && self.begun.elapsed() < READ_TIME
+        !self.has_row.replace(true) || !self.gate.is_closing() && self.start.elapsed() < READ_TIME
     }
 }
 
@@ -135,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_while_it_is_closed_waits_and_then_enters() {
+    fn a_read_waits_while_the_gate_is_closed_and_then_enters() {
         let gate = Gate::default();
         drop(gate.enter());
         let closed = gate.close(Duration::ZERO).unwrap();
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_again_where_a_read_does_not_end_in_time() {
+    fn the_gate_opens_again_if_a_read_does_not_end_in_time() {
         let gate = Gate::default();
         let long = gate.enter();
         assert!(gate.close(Duration::from_millis(1)).is_none());

@@ -1,4 +1,4 @@
-//! What the writer knows and readers look at, without a read of the file.
+//! The writer's state that readers use without reading the file.
 
 pub mod duplicates;
 pub mod leaders;
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use self::{duplicates::Duplicates, leaders::Leaders};
 use super::{dedup::lookup::Slot, file::files::Files, gate::Gate};
 
-/// What the writer knows and readers look at.
+/// The parts of the writer's state that readers use.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Memory {
     pub index: Slot,

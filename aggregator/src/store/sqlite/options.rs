@@ -1,26 +1,26 @@
-//! Sizes that are fixed in the service, and small in tests, so that a few events cross every boundary.
+//! Sizes that are fixed in the service, and small in tests so that a few events cross every boundary.
 
 use super::dedup::index::{Faults, Setup};
 use crate::store::{Bounds, opening::Opening};
 
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Options {
-    /// Entries at which a table of the dedup index is sealed. With these it takes 34 MiB, and a batch of up to 17,500
-    /// events more does not double it.
+    /// Entries at which a table of the dedup index is sealed. With this many it takes 34 MiB, and a batch of up to 17,500
+    /// further events does not double it.
     pub table_entries: usize,
-    /// Rows that are read at once when the index is read again.
+    /// Rows per read when events are read into the index again.
     pub replay_rows: usize,
-    /// A batch of more events is looked up by two threads: that stage takes longer than the writer's.
+    /// A batch with more events than this is looked up by two threads: the lookup takes longer than the writing.
     pub split_events: usize,
-    /// Topics that the writer remembers. With names as long as they may be, these are 20 MiB.
+    /// Topics that the writer caches: 20 MiB with names of the maximum length.
     pub topics: usize,
-    /// Bytes of the WAL at which reads make way for its reset.
+    /// Size of the WAL in bytes at which reads are paused to reset it.
     pub wal_bound: u64,
-    /// How much is kept for people to look at.
+    /// How many bytes of rows are kept for review.
     pub bounds: Bounds,
-    /// Told how far the opening has come.
+    /// Receives the progress of the opening.
     pub opening: Opening,
-    /// What tests do to the threads.
+    /// Faults that tests inject into the threads.
     pub faults: Faults,
 }
 
@@ -40,7 +40,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// What the dedup index is opened with.
+    /// The options of the dedup index.
     pub fn index(&self) -> Setup<'_> {
         Setup {
             table_entries: self.table_entries,

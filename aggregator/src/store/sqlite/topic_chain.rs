@@ -1,8 +1,8 @@
-//! Marks along the chains of topics: every so many-th event of a topic, with its number among them.
+//! Marks along the chains of topics: every [`EVERY`]th event of a topic, with its ordinal in the topic.
 //!
-//! A chain leads from a topic's last event to its first. With the marks it can be entered at any sequence, read in either
-//! direction, and its events before any sequence be counted, for the price of one piece of it. They cost the writer a row
-//! for [`EVERY`] events.
+//! A chain links a topic's events from the last to the first. With the marks it can be entered at any sequence, read in either
+//! direction, and its events before any sequence can be counted, at the cost of one section between marks. They cost the writer
+//! one row per [`EVERY`] events.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -11,7 +11,7 @@ use super::gate::Inside;
 /// Events of a topic from one mark to the next.
 const EVERY: u64 = if cfg!(test) { 4 } else { 128 };
 
-/// Marks an event, the `ordinal`-th of its topic, if it is one of those that are marked.
+/// Inserts a mark for an event, the `ordinal`-th of its topic, if it is to have one.
 pub(in crate::store) fn mark(
     transaction: &Transaction<'_>,
     topic_id: i64,
@@ -31,18 +31,18 @@ pub(in crate::store) fn is_marked(ordinal: u64) -> bool {
     ordinal.is_multiple_of(EVERY)
 }
 
-/// A topic's chain, as of one transaction.
+/// A topic's chain as of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Chain {
     pub topic_id: i64,
     /// Events in it.
     pub length: u64,
-    /// The last event's sequence, 0 where there is none.
+    /// The last event's sequence, or 0 if there is none.
     pub last: i64,
 }
 
 impl Chain {
-    /// The chain of a topic, where it has events.
+    /// The chain of a topic, if it has events.
     pub fn of(read: &Transaction<'_>, topic: &str) -> rusqlite::Result<Option<Self>> {
         read.prepare_cached(
             "SELECT id, unique_processed, last_sequence FROM topics WHERE name = ?1",
@@ -57,14 +57,14 @@ impl Chain {
         .optional()
     }
 
-    /// The event of the chain before the one at this sequence; none where that is not one of the chain.
+    /// The event of the chain before the one at this sequence; `None` if that event is not in the chain.
     pub fn before(&self, read: &Transaction<'_>, sequence: i64) -> rusqlite::Result<Option<i64>> {
         read.prepare_cached("SELECT previous FROM events WHERE sequence = ?1 AND topic_id = ?2")?
             .query_row([sequence, self.topic_id], |row| row.get(0))
             .optional()
     }
 
-    /// The way back to the latest event not after the sequence `upto`.
+    /// A walk back to the latest event not after the sequence `upto`.
     pub fn back_to(self, upto: i64) -> Back {
         Back {
             chain: self,
@@ -74,7 +74,7 @@ impl Chain {
         }
     }
 
-    /// The first marked event at `sequence` or after it, or the last one of all, with its number.
+    /// The first marked event at `sequence` or after it, or else the last event, with its ordinal.
     fn entry(&self, read: &Transaction<'_>, sequence: i64) -> rusqlite::Result<(i64, u64)> {
         let mark = read
             .prepare_cached(
@@ -89,19 +89,19 @@ impl Chain {
     }
 }
 
-/// A way back along a chain, from the next mark. It may take several reads: a committed event stays where it is.
+/// A walk back along a chain from the next mark. It may take several reads, because committed events do not change.
 #[derive(Debug)]
 pub(in crate::store) struct Back {
     chain: Chain,
     upto: i64,
-    /// An event, with its number.
+    /// The current event, with its ordinal.
     at: Option<(i64, u64)>,
-    /// Events after `upto`, the latest first.
+    /// Events after `upto` that were passed, the latest first.
     passed: Vec<i64>,
 }
 
 impl Back {
-    /// Goes on; whether it has arrived.
+    /// Continues the walk; returns whether it has arrived.
     pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
         loop {
             let next = match self.at {
@@ -117,17 +117,17 @@ impl Back {
         }
     }
 
-    /// The event where it has arrived, 0 where there is none.
+    /// The event at which it has arrived, or 0 if there is none.
     pub fn latest(&self) -> i64 {
         self.at.map_or(0, |(sequence, _)| sequence)
     }
 
-    /// How many events there are up to there.
+    /// The number of events up to that event.
     pub fn count(&self) -> u64 {
         self.at.map_or(0, |(_, ordinal)| ordinal)
     }
 
-    /// The first events after it, up to the next mark, the latest of them first.
+    /// The events between it and the next mark, the latest first.
     pub fn following(&mut self) -> Vec<i64> {
         std::mem::take(&mut self.passed)
     }

@@ -1,8 +1,9 @@
-//! The writer: one OS thread that owns the only connection that can write, and the one before it that looks up.
+//! The writer thread owns the only writable connection; a lookup thread runs one stage ahead.
 
 mod append;
 pub mod incarnation;
 pub mod kept;
+mod open_store;
 mod owner;
 pub mod state;
 pub mod topics;
@@ -27,11 +28,14 @@ use crate::store::{
     waits::{Wait, Waits},
 };
 
-/// Commands that may wait for each of the threads. The consumer has three batches under way: while one commits, the
-/// next waits here and another one is looked up.
-const CHANNEL: usize = 1;
+/// Batches that the store works on concurrently: while one commits, the next waits for the writer thread and another one is
+/// looked up. The consumer keeps no more in flight.
+pub const BATCHES_IN_FLIGHT: usize = 3;
 
-/// Hands commands to the threads, which end when the last clone is dropped. They work in the order of the commands.
+/// Commands that may wait for each of the two threads: the batches in flight that neither of them works on.
+const CHANNEL: usize = BATCHES_IN_FLIGHT - 2;
+
+/// Sends commands to the threads, which process them in order and end when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Writer {
     commands: mpsc::Sender<Command>,
@@ -40,7 +44,7 @@ pub struct Writer {
     key: Key,
 }
 
-/// Resolves when the writer's thread has ended.
+/// Resolves when the writer thread has ended.
 #[derive(Debug)]
 pub struct WriterEnded(oneshot::Receiver<()>);
 
@@ -51,13 +55,13 @@ enum Command {
     Other(Task),
 }
 
-/// The same for the writer's own thread.
+/// What the lookup thread passes on to the writer thread.
 enum Work {
     Append(Result<LookupBatch, LookupError>, i64, Reply<Appended>),
     Other(Task),
 }
 
-/// What needs no lookup.
+/// A command that needs no lookup.
 enum Task {
     Meet(ObservedStream, i64, Reply<Position>),
     AcknowledgeMissing(i64, Reply<u64>),
@@ -69,7 +73,7 @@ impl Writer {
     /// Appends a batch in one transaction. `now` is in microseconds since 1970.
     ///
     /// # Errors
-    /// [`StoreError`]; the batch may then be appended again: what a failed COMMIT did is looked up, and what
+    /// [`StoreError`]; the batch may then be appended again: whether a failed COMMIT took effect is read from the file, and what
     /// was applied counts as a redelivery.
     pub async fn append(
         &self,
@@ -79,8 +83,8 @@ impl Writer {
         self.ask(|reply| Command::Append(batch, now, reply)).await
     }
 
-    /// Compares the stream with what the store knows of it and tells where the store stands. Nothing that the store
-    /// has not applied may be in hand then.
+    /// Compares the stream with the store, and returns the store's position. No delivery that the store has not applied may be in
+    /// flight then.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
@@ -88,7 +92,7 @@ impl Writer {
         self.task(|reply| Task::Meet(met, now, reply)).await
     }
 
-    /// Marks all missing sequences as known to a person, and tells how many there were.
+    /// Marks all missing sequences as acknowledged, and returns how many there were.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
@@ -97,7 +101,7 @@ impl Writer {
             .await
     }
 
-    /// Marks a rejected arrival as sent again; false where it is not there any more.
+    /// Marks a rejected arrival as sent again; returns false if it no longer exists.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
@@ -105,7 +109,7 @@ impl Writer {
         self.task(|reply| Task::Requeued(id, now, reply)).await
     }
 
-    /// Looks whether the store's files are still where they were opened. Every write does that too, before it is reported
+    /// Checks whether the store's files are still where they were opened. Every write checks that too, before it is reported
     /// as done; this is for the time between writes.
     ///
     /// # Errors
@@ -114,8 +118,8 @@ impl Writer {
         self.task(Task::CheckFiles).await
     }
 
-    /// Begins to wait for what becomes of events of these identities, topic and `event_id`; none where too many are
-    /// waited for already. To be called before they are published: a commit can come before its `PubAck`.
+    /// Begins to wait for the outcomes of events of these identities, topic and `event_id`; `None` if too many are
+    /// waited for already. Must be called before they are published: a commit can precede the `PubAck`.
     pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
         let identity = |(topic, event_id)| self.key.identity(topic, event_id);
         let identities: Vec<u128> = identities.map(identity).collect();
@@ -144,36 +148,36 @@ impl Writer {
 }
 
 impl WriterEnded {
-    /// Waits for the thread's end.
+    /// Waits for the end of the thread.
     ///
     /// # Errors
-    /// [`StoreError::Stopped`] where it panicked.
+    /// [`StoreError::Stopped`] if it panicked.
     pub async fn wait(self) -> Result<(), StoreError> {
         self.0.await.map_err(|_| StoreError::Stopped)
     }
 }
 
-/// Where the store's files are, and what its index is opened with.
+/// Where the store's files are, and the options that it is opened with.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Place {
+pub(in crate::store) struct Location {
     pub file: PathBuf,
     pub index: PathBuf,
-    /// Where both are.
+    /// The directory of both, with symbolic links resolved.
     pub directory: PathBuf,
-    /// The same, by the name that a person gave.
+    /// The same directory by the path that was given.
     pub given: PathBuf,
     pub options: Options,
 }
 
-/// Opens the store for writing and starts the threads. The index is in the slot from then on.
+/// Opens the store for writing, puts the index into the slot, and starts the threads.
 pub(in crate::store) fn start(
-    place: Place,
+    location: Location,
     slot: &Slot,
     now: i64,
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
-    let connection = schema::open_or_make(&place.file, now, &place.options)?;
-    let file = place.file.clone();
-    let mut owner = Owner::new(place, connection, Arc::clone(slot))?;
+    let connection = schema::open_or_make(&location.file, now, &location.options)?;
+    let file = location.file.clone();
+    let mut owner = Owner::new(location, connection, Arc::clone(slot))?;
     let rows = Rows::of(file, owner.files.clone(), owner.gate.clone());
     let standing = owner.standing.subscribe();
     let key = owner.key;
@@ -195,7 +199,7 @@ pub(in crate::store) fn start(
     spawn("store-writer")
         .spawn(move || {
             owner.run(work);
-            // Nobody listens when the process did not get as far as waiting.
+            // The receiver is dropped if the process ends before it waits.
             let _ = ended_sender.send(());
         })
         .map_err(StoreError::Thread)?;
@@ -211,7 +215,7 @@ pub(in crate::store) fn start(
     Ok((writer, WriterEnded(ended), memory))
 }
 
-/// The thread before the writer's: hands on every command, batches with what the index says of them.
+/// The lookup thread: passes on every command, batches with the lookups of their events.
 fn look_ahead(
     slot: &Slot,
     key: &Key,
@@ -222,13 +226,15 @@ fn look_ahead(
 ) {
     while let Some(command) = commands.blocking_recv() {
         let work = match command {
-            Command::Append(batch, now, reply) => {
-                Work::Append(lookup::look(slot, key, &mut rows, batch, split), now, reply)
-            }
+            Command::Append(batch, now, reply) => Work::Append(
+                lookup::look_up(slot, key, &mut rows, batch, split),
+                now,
+                reply,
+            ),
             Command::Other(task) => Work::Other(task),
         };
         if worker.blocking_send(work).is_err() {
-            // The writer's thread has panicked; its end is told by `WriterEnded`.
+            // The writer thread has panicked; `WriterEnded` reports it.
             return;
         }
     }

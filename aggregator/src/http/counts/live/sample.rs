@@ -12,7 +12,7 @@ use crate::{
         api::Api,
         counts::{health, stats},
     },
-    metrics::commits::Taken,
+    metrics::commits::CommitTimes,
     store::query,
 };
 
@@ -88,8 +88,9 @@ impl Sampler {
             }
         };
         let commits = api.process.metrics.commits().take();
-        let milliseconds =
-            |of: fn(&Taken) -> Duration| commits.map(|taken| of(&taken).as_secs_f64() * 1_000.0);
+        let milliseconds = |of: fn(&CommitTimes) -> Duration| {
+            commits.map(|times| of(&times).as_secs_f64() * 1_000.0)
+        };
         Sample {
             at: now / 1_000,
             pending: stream

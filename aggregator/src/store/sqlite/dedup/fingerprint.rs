@@ -1,8 +1,8 @@
-//! What the dedup index knows of an event: 192 bits that stand for all of it.
+//! Fingerprints: the 192 bits by which the dedup index represents an event.
 //!
-//! Both are `SipHash` with 128 bits under a random key of the store's own, so nobody who sends events can choose ones that
-//! collide. A first byte keeps the uses of the key apart, and lengths keep neighbouring fields apart. The content, which
-//! is most of the bytes, gets the variant 1-3, which takes half the time of 2-4.
+//! Both hashes are `SipHash` with 128 bits under the store's random key, so no sender can choose events that
+//! collide. A first byte separates the uses of the key, and lengths separate neighbouring fields. The content, which
+//! is most of the bytes, uses the variant 1-3, which takes half the time of 2-4.
 
 use rusqlite::Row;
 use shared::event::Event;
@@ -12,10 +12,10 @@ use siphasher::sip128::{SipHasher13, SipHasher24};
 pub(in crate::store) struct Fields<'a> {
     pub topic: &'a str,
     pub event_id: &'a str,
-    /// Empty where arrival filled it in, so that it is not compared.
+    /// Empty if it was filled in on arrival, so that it is not compared.
     pub timestamp: &'a str,
     pub source: &'a str,
-    /// UTF-8 as well.
+    /// UTF-8.
     pub payload: &'a [u8],
 }
 
@@ -36,7 +36,7 @@ impl<'a> From<&'a Event> for Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// From a row whose columns, from `first` on, are the fields in this order.
+    /// Reads a row whose columns, from `first` on, are the fields in this order.
     pub fn of_row(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Self> {
         let text = |field| Ok::<_, rusqlite::Error>(row.get_ref(first + field)?.as_str()?);
         Ok(Self {
@@ -49,16 +49,16 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The key of all hashes of a store; it is made with the store and never changes.
+/// The key of all hashes of a store; it is created with the store and never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Key(pub [u8; 16]);
 
-/// An event's fingerprint and digest.
+/// The hashes of an event's identity and content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Fingerprint {
-    /// Of topic and `event_id`: 128 bits, so that two identities do not meet by chance.
+    /// Of topic and `event_id`: 128 bits, so that two identities do not collide by chance.
     pub identity: u128,
-    /// Of timestamp, source and payload: equal for a duplicate that is the same byte for byte.
+    /// Of timestamp, source and payload: equal for a duplicate that is identical byte for byte.
     pub content: u64,
 }
 
@@ -78,7 +78,7 @@ impl Key {
         }
     }
 
-    /// What an event adds to its topic's digest.
+    /// The summand of an event in its topic's digest.
     pub fn summand(&self, fingerprint: Fingerprint) -> u128 {
         let (identity, content) = (
             fingerprint.identity.to_le_bytes(),
@@ -89,7 +89,7 @@ impl Key {
     }
 }
 
-/// The purpose, the lengths and the fields, in one piece: hashing pieces takes twice as long.
+/// The purpose, the lengths and the fields in one buffer: hashing them separately takes twice as long.
 fn framed<const N: usize>(purpose: u8, fields: [&[u8]; N]) -> Vec<u8> {
     let bytes: usize = fields.iter().map(|field| 8 + field.len()).sum();
     let mut text = Vec::with_capacity(1 + bytes);
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn where_a_field_ends_matters_and_so_does_the_key() {
+    fn an_identity_depends_on_field_boundaries_and_on_the_key() {
         assert_ne!(KEY.identity("ab", "c"), KEY.identity("a", "bc"));
         assert_ne!(KEY.identity("a", "b"), Key([8; 16]).identity("a", "b"));
     }

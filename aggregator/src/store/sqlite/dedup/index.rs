@@ -1,9 +1,9 @@
-//! The dedup index: which identities are stored, and at which sequence, at the same cost however many there are.
+//! The dedup index: maps stored identities to sequences, at a cost that does not depend on their number.
 //!
-//! Recent entries are in a table in memory. A full table is sealed: a thread sorts it and hands it to an LSM tree in
-//! one ingestion, while the writer goes on with a fresh table; another thread merges. All of it is derived from the
-//! event rows. SQLite stays the only truth: each seal is registered there before its ingestion, in the transaction
-//! of the last event in it, and [`recovery`] trusts no tree whose newest seal this store does not know.
+//! Recent entries are in a hash table in memory. A full table is sealed: a thread sorts it and adds it to an LSM tree in
+//! one ingestion, while the writer continues with a new table; another thread merges. All of it is derived from the
+//! event rows. SQLite remains the only source of truth: each seal is registered there before its ingestion, in the transaction
+//! of the last event in it, and [`recovery`] trusts no tree whose newest seal is not registered in this store.
 
 mod audit;
 mod faults;
@@ -24,7 +24,7 @@ use rusqlite::{Connection, params};
 pub(in crate::store) use self::{
     audit::{Audit, Found},
     faults::{Faults, Step},
-    memory::Looking,
+    memory::IndexReader,
     recovery::{discard, recover},
     sealed::Seal,
     table::{Entry, Table},
@@ -39,59 +39,59 @@ use crate::store::{opening::Opening, sqlite::file::files::Identity};
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
 
-/// Full tables that may wait for their ingestion, before the writer waits.
+/// Full tables that may wait for ingestion before the writer waits.
 const MAX_SEALING: usize = 3;
 
-/// Why the index cannot be used. It is derived from the event rows, so it can always be made anew from them.
+/// Why the index cannot be used. It is derived from the event rows, so it can always be rebuilt from them.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum IndexError {
     /// Its files cannot be read or written.
-    #[error("{}", told(.0))]
+    #[error("{}", message(.0))]
     Tree(Arc<lsm_tree::Error>),
-    /// Its files hold what nobody thought of.
+    /// Its files made the library panic.
     #[error("its files are damaged")]
     Panicked,
-    /// Its folder is another one than it was opened in.
+    /// Its folder is not the one that it was opened in.
     #[error("its folder was deleted or replaced")]
     Replaced,
-    /// It does not have what the store's rows say.
+    /// It contradicts the event rows.
     #[error("it does not agree with the event rows: {0}")]
     Wrong(&'static str),
-    /// The system has no room for its threads, or does not let its folder be removed.
+    /// The system cannot start its threads, or its folder cannot be removed.
     #[error(transparent)]
     System(Arc<std::io::Error>),
-    /// It is away while it is made anew.
-    #[error("it is being made anew; ask again later")]
+    /// It is being rebuilt.
+    #[error("it is being rebuilt; try again later")]
     Away,
-    /// A test wants it so.
+    /// Injected by a test.
     #[cfg(test)]
-    #[error("a fault that was set")]
+    #[error("an injected fault")]
     Fault,
 }
 
-/// What an index is opened with.
+/// The options of an index.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Setup<'a> {
     /// Entries at which a table is sealed.
     pub table_entries: usize,
-    /// Rows that are read at once when the index is read again.
+    /// Rows per read when events are read into it again.
     pub replay_rows: usize,
-    /// Told how far that has come.
+    /// Receives the progress of that.
     pub opening: &'a Opening,
-    /// What tests do to the threads.
+    /// Faults that tests inject into the threads.
     pub faults: &'a Faults,
 }
 
-/// What answers are worth: which index gave them, and all events up to which sequence it knew.
+/// The version of the index that a lookup used: the opening, and the sequence up to which it had all events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Asked {
+pub(in crate::store) struct IndexVersion {
     index: uuid::Uuid,
     known: i64,
 }
 
-/// The index of one store. The writer changes it, after COMMIT; others look things up.
+/// The index of one store. The writer changes it, after COMMIT; others look identities up.
 pub(in crate::store) struct Index {
-    /// This opening of it.
+    /// Identifies this opening of the index.
     id: uuid::Uuid,
     shared: Arc<Shared>,
     threads: Threads,
@@ -99,19 +99,19 @@ pub(in crate::store) struct Index {
     folder: (PathBuf, Identity),
 }
 
-/// What the threads share.
+/// The data that the threads share.
 struct Shared {
     sealed: Sealed,
-    /// Locked before the memory, where both are.
+    /// Locked before `memory` if both are locked.
     recent: RwLock<Recent>,
     memory: Mutex<Memory>,
-    /// Told of every change of the memory.
+    /// Notified of every change of `memory`.
     changed: Condvar,
     faults: Faults,
 }
 
 impl Seal {
-    /// A seal that no other one is taken for.
+    /// A seal with a unique id.
     pub fn new(reach: i64) -> Self {
         Self {
             id: uuid::Uuid::new_v4().into_bytes(),
@@ -119,7 +119,7 @@ impl Seal {
         }
     }
 
-    /// Makes it known to the store, in the transaction of the last event in it or a later one.
+    /// Registers the seal in the store, in the transaction of the last event in it or a later one.
     pub fn register(self, connection: &Connection) -> rusqlite::Result<()> {
         connection
             .prepare_cached("INSERT INTO seals (id, reach) VALUES (?1, ?2)")?
@@ -129,7 +129,7 @@ impl Seal {
 }
 
 impl Index {
-    /// Over the tree that is in `folder` or is made there, with nothing in memory.
+    /// Opens the tree in `folder`, or creates it, with nothing in memory.
     fn open(folder: &Path, setup: &Setup<'_>) -> Result<(Self, Option<Seal>), IndexError> {
         let (sealed, seal) = Sealed::open(folder)?;
         let reach = seal.map_or(0, |seal| seal.reach);
@@ -151,7 +151,7 @@ impl Index {
         Ok((index, seal))
     }
 
-    /// Whether its folder is still there. Of another one in its place the tree would read files that have the same names as
+    /// Checks that its folder is still the one that was opened. In another one the tree would read files with the same names as
     /// its own.
     fn check_folder(&self) -> Result<(), IndexError> {
         let (folder, opened) = &self.folder;
@@ -162,12 +162,12 @@ impl Index {
         }
     }
 
-    /// Whether its threads do their work.
+    /// Whether its threads have not failed.
     pub fn is_sound(&self) -> bool {
         self.shared.memory().failure.is_none()
     }
 
-    /// Every event up to this sequence is in the index.
+    /// The sequence up to which every event is in the index.
     pub fn known(&self) -> i64 {
         self.shared.memory().known
     }
@@ -187,37 +187,37 @@ impl Index {
 
     /// Looks an identity up.
     pub fn find(&self, identity: u128) -> Result<Option<Entry>, IndexError> {
-        let found = self.looking().find(&[identity])?;
+        let found = self.reader().find(&[identity])?;
         Ok(found.into_iter().next().flatten())
     }
 
-    /// For looking up many identities, with all entries that have come in until now.
-    pub fn looking(&self) -> Looking<'_> {
+    /// A reader of all entries that were entered until now.
+    pub fn reader(&self) -> IndexReader<'_> {
         self.absorb();
-        Looking::new(self)
+        IndexReader::new(self)
     }
 
-    /// Whether this opening of the index was asked.
-    pub fn was_asked(&self, asked: Asked) -> bool {
-        asked.index == self.id
+    /// Whether a lookup used this opening of the index.
+    pub fn is_source_of(&self, version: IndexVersion) -> bool {
+        version.index == self.id
     }
 
-    /// The entries that came in after these answers were given, or none where the answers are not to be used: those of
-    /// another opening of the index, which may have been closed for its damage, or older than what is remembered here.
-    pub fn entered_after(&self, asked: Asked) -> Option<Vec<Arc<Table>>> {
-        self.was_asked(asked)
-            .then(|| self.shared.memory().entered_after(asked.known))?
+    /// The entries that were entered after a lookup, or `None` if its results must not be used: it used another opening of
+    /// the index, which may have been closed because of damage, or is older than the entries remembered here.
+    pub fn entered_after(&self, version: IndexVersion) -> Option<Vec<Arc<Table>>> {
+        self.is_source_of(version)
+            .then(|| self.shared.memory().entered_after(version.known))?
     }
 
-    /// Whether the table is full with `more` entries, so that they have to come with a seal.
+    /// Whether `more` entries fill the table, so that they must be entered with a seal.
     pub fn fills_up(&self, more: usize) -> bool {
         self.shared.memory().unsealed + more >= self.table_entries
     }
 
-    /// Waits while full tables take all the memory that they are given.
+    /// Waits while full tables take all the memory that is allowed for them.
     ///
     /// # Errors
-    /// Where sealing or merging failed: the index has to be opened again.
+    /// If sealing or merging failed: the index must be opened again.
     pub fn make_room(&self) -> Result<(), IndexError> {
         let mut memory = self.shared.memory();
         loop {
@@ -231,8 +231,8 @@ impl Index {
         }
     }
 
-    /// Takes in the entries of committed events, up to the sequence `last`. With a `seal`, which is registered, all
-    /// that came since the last one is sealed, which waits for a lookup under way.
+    /// Enters the entries of committed events, up to the sequence `last`. With a `seal`, which is registered, all
+    /// entries since the last one are sealed, which waits for running lookups.
     pub fn enter(&self, entries: Table, last: i64, seal: Option<Seal>) {
         self.shared.memory().enter(entries, last, seal);
         if seal.is_some() {
@@ -266,7 +266,7 @@ impl Shared {
 }
 
 impl IndexError {
-    /// Whether the files are no good, rather than the disk full or out of reach.
+    /// Whether the files are damaged, rather than the disk full or unavailable.
     pub(in crate::store) fn is_damage(&self) -> bool {
         match self {
             Self::Tree(err) => match &**err {
@@ -281,15 +281,15 @@ impl IndexError {
     }
 }
 
-/// What the tree reports, in the system's own words where it only passes them on.
-fn told(err: &lsm_tree::Error) -> String {
+/// The tree's error, or the system's if the tree only passes it on.
+fn message(err: &lsm_tree::Error) -> String {
     if let lsm_tree::Error::Io(err) = err {
         return err.to_string();
     }
     err.to_string()
 }
 
-/// Whether an error tells of the system's state and not of the file's: no room, no access, no descriptors.
+/// Whether an error is due to the system's state and not the file's: no space, no access, no descriptors.
 fn is_passing(err: &std::io::Error) -> bool {
     use std::io::ErrorKind::{
         OutOfMemory, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,

@@ -1,5 +1,5 @@
-//! The stage before the writer: hashes a batch, looks all of it up in the index, and reads the rows of conflicts, while the
-//! writer commits the batch before.
+//! The lookup stage: hashes a batch, looks all of it up in the index, and reads the rows of conflicts, while the
+//! writer commits the previous batch.
 
 mod rows;
 
@@ -13,30 +13,30 @@ use shared::event::Event;
 pub(in crate::store) use self::rows::{Compared, Rows};
 use super::{
     fingerprint::{Fields, Fingerprint, Key},
-    index::{Asked, Entry, Index, IndexError, Looking},
+    index::{Entry, Index, IndexError, IndexReader, IndexVersion},
 };
 use crate::store::Delivery;
 
-/// The index, where there is one: it is away while it is made anew.
+/// The index; `None` while it is being rebuilt.
 pub(in crate::store) type Slot = Arc<RwLock<Option<Index>>>;
 
-/// A batch, and what is known of its events before its transaction.
+/// A batch with the lookups of its events, before its transaction.
 #[derive(Debug)]
 pub(in crate::store) struct LookupBatch {
     pub batch: Arc<Vec<Delivery>>,
-    /// For each event of the batch, in order; rejections have none.
+    /// One for each event of the batch, in order; none for rejections.
     pub events: Vec<LookupEvent>,
-    /// What the answers of the index are worth; none where it was not asked.
-    pub asked: Option<Asked>,
+    /// The version of the index that was used; `None` if there was no index.
+    pub version: Option<IndexVersion>,
 }
 
-/// What is known of one event.
+/// The lookup of one event.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct LookupEvent {
     pub fingerprint: Fingerprint,
-    /// What the index said of its identity.
+    /// The entry of its identity.
     pub found: Option<Entry>,
-    /// The row of that entry, where its content is another one and the row could be read.
+    /// The comparison with the row of that entry, if their contents differ and the row could be read.
     pub compared: Option<Compared>,
 }
 
@@ -44,12 +44,12 @@ pub(in crate::store) struct LookupEvent {
 #[derive(Debug)]
 pub(in crate::store) struct LookupError {
     pub error: IndexError,
-    /// Which index failed.
-    pub asked: Option<Asked>,
+    /// The version of the index that failed.
+    pub version: Option<IndexVersion>,
 }
 
-/// Hashes a batch and looks it up, by two threads where it has more than `split` events.
-pub(in crate::store) fn look(
+/// Hashes a batch and looks it up, on two threads if it has more than `split` events.
+pub(in crate::store) fn look_up(
     slot: &Slot,
     key: &Key,
     rows: &mut Rows,
@@ -57,45 +57,45 @@ pub(in crate::store) fn look(
     split: usize,
 ) -> Result<LookupBatch, LookupError> {
     let slot = slot.read().unwrap_or_else(PoisonError::into_inner);
-    let looking = slot.as_ref().map(Index::looking);
-    let asked = looking.as_ref().map(Looking::asked);
+    let reader = slot.as_ref().map(Index::reader);
+    let version = reader.as_ref().map(IndexReader::version);
     let events: Vec<&Event> = batch
         .iter()
         .flat_map(|delivery| delivery.arrivals.iter().flatten())
         .collect();
-    let look = |events: &[&Event]| look_at(looking.as_ref(), key, events);
-    let looked = if events.len() > split {
+    let look_up = |events: &[&Event]| look_up_events(reader.as_ref(), key, events);
+    let lookups = if events.len() > split {
         let (first, second) = events.split_at(events.len() / 2);
         thread::scope(|scope| {
-            let helper = thread::Builder::new().spawn_scoped(scope, || look(second));
-            let first = look(first);
-            // Joined whatever became of the first half, for a scope panics over a panic that nobody took.
+            let helper = thread::Builder::new().spawn_scoped(scope, || look_up(second));
+            let first = look_up(first);
+            // Joined even if the first half failed: a scope panics if a thread that was not joined panicked.
             let second = match helper {
                 Ok(helper) => helper.join().unwrap_or(Err(IndexError::Panicked)),
-                // The system has no thread to give.
-                Err(_) => look(second),
+                // The system cannot start another thread.
+                Err(_) => look_up(second),
             };
-            let mut looked = first?;
-            looked.extend(second?);
-            Ok(looked)
+            let mut lookups = first?;
+            lookups.extend(second?);
+            Ok(lookups)
         })
     } else {
-        look(&events)
+        look_up(&events)
     };
-    let mut looked = looked.map_err(|error| LookupError { error, asked })?;
-    drop(looking);
+    let mut lookups = lookups.map_err(|error| LookupError { error, version })?;
+    drop(reader);
     drop(slot);
-    rows.compare(&events, &mut looked);
+    rows.compare(&events, &mut lookups);
     drop(events);
     Ok(LookupBatch {
         batch,
-        events: looked,
-        asked,
+        events: lookups,
+        version,
     })
 }
 
-fn look_at(
-    looking: Option<&Looking<'_>>,
+fn look_up_events(
+    reader: Option<&IndexReader<'_>>,
     key: &Key,
     events: &[&Event],
 ) -> Result<Vec<LookupEvent>, IndexError> {
@@ -107,12 +107,12 @@ fn look_at(
         .iter()
         .map(|fingerprint| fingerprint.identity)
         .collect();
-    let found = match looking {
-        Some(looking) => looking.find(&identities)?,
+    let found = match reader {
+        Some(reader) => reader.find(&identities)?,
         None => vec![None; identities.len()],
     };
-    let looked = fingerprints.into_iter().zip(found);
-    Ok(looked
+    let lookups = fingerprints.into_iter().zip(found);
+    Ok(lookups
         .map(|(fingerprint, found)| LookupEvent {
             fingerprint,
             found,

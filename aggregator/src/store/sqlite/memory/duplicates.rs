@@ -1,7 +1,7 @@
-//! Duplicates that came since the start: the latest ones, and the identities that came again most often.
+//! Duplicates since the start: the latest ones, and the most repeated identities.
 //!
-//! Both are bounded and in memory, so that a duplicate costs no page; after a restart they begin anew. The counts of each
-//! topic, which are exact and kept, are in its row.
+//! Both are bounded and in memory, so that a duplicate writes no page; a restart resets them. The counts of each
+//! topic are exact and persistent, in its row.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,24 +10,24 @@ use std::{
 
 use shared::event::Source;
 
-/// Latest duplicates that are known.
+/// The number of latest duplicates that are kept.
 const RECENT: usize = 10_000;
 
-/// Identities whose counts are known at least. Between this many and twice as many are counted; then the smaller half
+/// The least number of identities that are counted. Between this many and twice as many are counted; then the smaller half
 /// is forgotten.
-const OFTEN: usize = 2_000;
+const COUNTED: usize = 2_000;
 
-/// What memory knows of duplicates. Cheap to clone.
+/// The duplicates in memory. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
-pub(in crate::store) struct Duplicates(Arc<Mutex<Known>>);
+pub(in crate::store) struct Duplicates(Arc<Mutex<KnownDuplicates>>);
 
-/// A duplicate: an identity that was stored already, in another place of the stream.
+/// A duplicate: an arrival whose identity was already stored.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Again {
+pub(in crate::store) struct RecentDuplicate {
     /// The event that has the identity.
     pub stored: i64,
     pub topic_id: i64,
-    /// Who sent the duplicate.
+    /// The source of the duplicate.
     pub source: Source,
     pub stream_sequence: u64,
     pub position: usize,
@@ -36,9 +36,9 @@ pub(in crate::store) struct Again {
     pub is_conflict: bool,
 }
 
-/// How often an identity came again: `least` to `most` times.
+/// How often an identity was repeated: `least` to `most` times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::store) struct Often {
+pub(in crate::store) struct RepeatCount {
     pub stored: i64,
     pub topic_id: i64,
     pub least: u64,
@@ -46,85 +46,85 @@ pub(in crate::store) struct Often {
 }
 
 #[derive(Debug, Default)]
-struct Known {
-    recent: VecDeque<Again>,
-    /// By the event that has the identity: its topic, and how often it came again beyond `forgotten`.
+struct KnownDuplicates {
+    recent: VecDeque<RecentDuplicate>,
+    /// By the event that has the identity: its topic, and its repeats beyond `forgotten`.
     counts: HashMap<i64, (i64, u64)>,
-    /// So often at most came an identity that is not counted, or before it was counted.
+    /// Upper bound on the repeats of an identity while it was not counted.
     forgotten: u64,
 }
 
 impl Duplicates {
-    /// Takes in what a batch has committed.
-    pub fn enter(&self, again: Vec<Again>) {
-        if again.is_empty() {
+    /// Adds the duplicates of a batch that has committed.
+    pub fn enter(&self, duplicates: Vec<RecentDuplicate>) {
+        if duplicates.is_empty() {
             return;
         }
         let mut known = self.known();
-        for again in &again {
-            let count = known.counts.entry(again.stored);
-            count.or_insert((again.topic_id, 0)).1 += 1;
+        for duplicate in &duplicates {
+            let count = known.counts.entry(duplicate.stored);
+            count.or_insert((duplicate.topic_id, 0)).1 += 1;
         }
-        if known.counts.len() > 2 * OFTEN {
+        if known.counts.len() > 2 * COUNTED {
             known.forget();
         }
-        let stale = again.len().saturating_sub(RECENT);
-        known.recent.extend(again.into_iter().skip(stale));
+        let stale = duplicates.len().saturating_sub(RECENT);
+        known.recent.extend(duplicates.into_iter().skip(stale));
         let over = known.recent.len().saturating_sub(RECENT);
         known.recent.drain(..over);
     }
 
-    /// The latest ones of a topic, or of all, the latest first.
-    pub fn recent(&self, topic_id: Option<i64>, limit: usize) -> Vec<Again> {
+    /// The latest duplicates of a topic, or of all topics, the latest first.
+    pub fn recent(&self, topic_id: Option<i64>, limit: usize) -> Vec<RecentDuplicate> {
         let known = self.known();
-        let of = |again: &&Again| topic_id.is_none_or(|id| again.topic_id == id);
+        let of = |duplicate: &&RecentDuplicate| topic_id.is_none_or(|id| duplicate.topic_id == id);
         let latest = known.recent.iter().rev().filter(of);
         latest.take(limit).cloned().collect()
     }
 
-    /// The identities of a topic, or of all, that came again most often, those first.
-    pub fn often(&self, topic_id: Option<i64>, limit: usize) -> Vec<Often> {
+    /// The most repeated identities of a topic, or of all topics, in descending order.
+    pub fn most_repeated(&self, topic_id: Option<i64>, limit: usize) -> Vec<RepeatCount> {
         let known = self.known();
-        let mut often: Vec<_> = known
+        let mut counts: Vec<_> = known
             .counts
             .iter()
             .filter(|(_, (topic, _))| topic_id.is_none_or(|id| *topic == id))
-            .map(|(stored, (topic_id, count))| Often {
+            .map(|(stored, (topic_id, count))| RepeatCount {
                 stored: *stored,
                 topic_id: *topic_id,
                 least: *count,
                 most: count + known.forgotten,
             })
             .collect();
-        often.sort_unstable_by_key(|often| (std::cmp::Reverse(often.least), often.stored));
-        often.truncate(limit);
-        often
+        counts.sort_unstable_by_key(|count| (std::cmp::Reverse(count.least), count.stored));
+        counts.truncate(limit);
+        counts
     }
 
-    /// How often an event's identity came again: at least, and at most.
+    /// How often an event's identity was repeated: at least, and at most.
     pub fn of(&self, stored: i64) -> (u64, u64) {
         let known = self.known();
         let least = known.counts.get(&stored).map_or(0, |(_, count)| *count);
         (least, least + known.forgotten)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownDuplicates> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
-    /// Takes the [`OFTEN`]-th largest count from every count; those that have none left are forgotten. So no count is
-    /// ever too large, and none too small by more than all that was taken.
+impl KnownDuplicates {
+    /// Subtracts the [`COUNTED`]-th largest count from every count, and drops those that reach zero. So no count is
+    /// ever too large, and none is too small by more than the sum of all subtractions.
     fn forget(&mut self) {
         let mut counts: Vec<u64> = self.counts.values().map(|(_, count)| *count).collect();
-        let (_, taken, _) = counts.select_nth_unstable_by(OFTEN, |a, b| b.cmp(a));
-        let taken = *taken;
+        let (_, subtracted, _) = counts.select_nth_unstable_by(COUNTED, |a, b| b.cmp(a));
+        let subtracted = *subtracted;
         self.counts.retain(|_, (_, count)| {
-            *count = count.saturating_sub(taken);
+            *count = count.saturating_sub(subtracted);
             *count > 0
         });
-        self.forgotten += taken;
+        self.forgotten += subtracted;
     }
 }
 
@@ -134,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    fn again(stored: i64) -> Again {
-        Again {
+    fn duplicate(stored: i64) -> RecentDuplicate {
+        RecentDuplicate {
             stored,
             topic_id: stored % 2,
             source: Source::new("s").unwrap(),
@@ -147,23 +147,23 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_are_known_and_no_more() {
+    fn only_the_latest_duplicates_are_kept() {
         let duplicates = Duplicates::default();
         for batch in 0..3 {
             let first = batch * 7_000;
-            duplicates.enter((first..first + 7_000).map(again).collect());
+            duplicates.enter((first..first + 7_000).map(duplicate).collect());
         }
         let recent = duplicates.recent(None, usize::MAX);
         assert_eq!(recent.len(), RECENT);
         assert_eq!(recent[0].stored, 20_999);
         let even = duplicates.recent(Some(0), 2);
-        let even: Vec<_> = even.iter().map(|again| again.stored).collect();
+        let even: Vec<_> = even.iter().map(|duplicate| duplicate.stored).collect();
         assert_eq!(even, [20_998, 20_996]);
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
-        /// Few identities come often and very many come once.
+        /// Few identities are repeated often, and very many once.
         #[test]
         fn a_count_lies_between_its_bounds_and_memory_is_bounded(
             heavy in prop::collection::vec(0i64..20, 1..400),
@@ -177,8 +177,8 @@ mod tests {
                 for stored in &batch {
                     *exact.entry(*stored).or_default() += 1;
                 }
-                duplicates.enter(batch.into_iter().map(again).collect());
-                prop_assert!(duplicates.often(None, usize::MAX).len() <= 2 * OFTEN);
+                duplicates.enter(batch.into_iter().map(duplicate).collect());
+                prop_assert!(duplicates.most_repeated(None, usize::MAX).len() <= 2 * COUNTED);
             }
             for (stored, count) in exact {
                 let (least, most) = duplicates.of(stored);

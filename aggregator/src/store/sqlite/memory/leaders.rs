@@ -1,8 +1,8 @@
-//! The topics that lead by a count or a time, in memory: no index of the file has to change with every count.
+//! The leading topics by each count and time, in memory, so that no index in the file changes with every count.
 //!
-//! Counts and times of a topic only ever grow, so a topic that is not among the leaders can become one only by a change of
-//! its own: the writer offers what each batch has changed, after COMMIT. What was stored before is read after
-//! the start, a part at a time; the order does not matter, for of two values of a topic the larger is the newer.
+//! A topic's counts and times only grow, so a topic that is not among the leaders can become one only by a change of
+//! its own: the writer offers the topics of each batch after COMMIT. Topics stored before are read after
+//! the start, a part at a time. The order does not matter: of two values of a topic the larger is the newer.
 
 use std::{
     cmp::Reverse,
@@ -14,13 +14,13 @@ use shared::event::Topic;
 
 use crate::store::sqlite::writer::topics::TopicRow;
 
-/// Leaders of each kind: as many as a page shows, and some more, for a page is of a commit of its own.
+/// Leaders of each kind: as many as a page shows, and some more, because a page is read as of its own commit.
 const MOST: usize = 1_100;
 
-/// What topics lead by.
+/// The order of a ranking.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) enum Lead {
-    /// Events that came.
+    /// Events received.
     Received,
     /// Events stored.
     Unique,
@@ -53,7 +53,7 @@ pub(in crate::store) struct Counts {
 }
 
 impl Counts {
-    /// Larger is nearer the top, and a later value of a topic is never smaller.
+    /// The value to rank by: larger is nearer the top, and a later value of a topic is never smaller.
     fn by(&self, lead: Lead) -> i64 {
         let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         match lead {
@@ -67,25 +67,25 @@ impl Counts {
     }
 }
 
-/// What memory knows of leaders. Cheap to clone; all clones are one.
+/// The leaders in memory. Cheap to clone; clones share one state.
 #[derive(Debug, Clone)]
-pub(in crate::store) struct Leaders(Arc<Mutex<Known>>);
+pub(in crate::store) struct Leaders(Arc<Mutex<KnownLeaders>>);
 
 #[derive(Debug)]
-struct Known {
+struct KnownLeaders {
     boards: [Board; LEADS.len()],
-    /// How often it has forgotten all.
+    /// How often everything was forgotten.
     life: u64,
-    /// Topics of the store up to this id were offered in this life.
+    /// The id up to which the store's topics were offered in this life.
     upto: i64,
     is_whole: bool,
 }
 
-/// How far it is known what was stored before.
+/// How far the stored topics were offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Progress {
     life: u64,
-    /// Topics up to this id were offered.
+    /// The id up to which topics were offered.
     pub upto: i64,
     /// Whether all were.
     pub is_whole: bool,
@@ -93,7 +93,7 @@ pub(in crate::store) struct Progress {
 
 impl Default for Leaders {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Known {
+        Self(Arc::new(Mutex::new(KnownLeaders {
             boards: LEADS.map(|_| Board::new(MOST)),
             life: 0,
             upto: 0,
@@ -103,7 +103,7 @@ impl Default for Leaders {
 }
 
 impl Leaders {
-    /// Takes in the topics that a batch has changed, once it has committed.
+    /// Offers the topics of a batch that has committed.
     pub fn enter(&self, topics: &HashMap<Topic, TopicRow>, last_at: i64) {
         let mut known = self.known();
         for (topic, row) in topics {
@@ -117,7 +117,7 @@ impl Leaders {
         }
     }
 
-    /// Forgets all: what the file has is not known for certain.
+    /// Forgets everything, because the file's content is uncertain.
     pub fn forget(&self) {
         let mut known = self.known();
         known.boards = LEADS.map(|_| Board::new(MOST));
@@ -126,7 +126,7 @@ impl Leaders {
         known.is_whole = false;
     }
 
-    /// To be asked before a transaction begins to read what is stored.
+    /// The progress, to be taken before the transaction that reads stored topics begins.
     pub fn progress(&self) -> Progress {
         let known = self.known();
         Progress {
@@ -136,16 +136,16 @@ impl Leaders {
         }
     }
 
-    /// Takes in a topic as it is stored.
+    /// Offers a topic as stored.
     pub fn offer(&self, id: i64, name: &str, counts: &Counts) {
         self.known().offer(id, name, counts);
     }
 
-    /// All topics after `begun` and up to `upto` were offered. Of a life that is over that says nothing.
-    pub fn offered(&self, begun: Progress, upto: i64, is_whole: bool) {
+    /// Records that all topics after `start` and up to `upto` were offered. Has no effect if `start` is of an earlier life.
+    pub fn offered(&self, start: Progress, upto: i64, is_whole: bool) {
         let mut known = self.known();
-        // Another query may have got further, or have begun later.
-        if known.life == begun.life && begun.upto <= known.upto {
+        // Another query may have advanced further, or started later.
+        if known.life == start.life && start.upto <= known.upto {
             known.upto = known.upto.max(upto);
             known.is_whole |= is_whole;
         }
@@ -155,17 +155,17 @@ impl Leaders {
     pub fn first(&self, lead: Lead, count: usize) -> Vec<i64> {
         let known = self.known();
         let index = LEADS.iter().position(|other| *other == lead);
-        let board = &known.boards[index.expect("each has its board")];
-        let ids = board.places.iter().rev().map(|(_, _, id)| *id);
+        let board = &known.boards[index.expect("each order has its board")];
+        let ids = board.ranks.iter().rev().map(|(_, _, id)| *id);
         ids.take(count).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownLeaders> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Known {
+impl KnownLeaders {
     fn offer(&mut self, id: i64, name: &str, counts: &Counts) {
         for (board, lead) in self.boards.iter_mut().zip(LEADS) {
             board.offer(id, name, counts.by(lead));
@@ -173,13 +173,13 @@ impl Known {
     }
 }
 
-/// A value, a name of which the smaller is nearer the top, and the id.
-type Place = (i64, Reverse<Arc<str>>, i64);
+/// The value, the name, of which the smaller is nearer the top, and the id.
+type Rank = (i64, Reverse<Arc<str>>, i64);
 
 /// The topics with the largest values.
 #[derive(Debug)]
 struct Board {
-    places: BTreeSet<Place>,
+    ranks: BTreeSet<Rank>,
     /// By id.
     values: HashMap<i64, (i64, Arc<str>)>,
     most: usize,
@@ -188,15 +188,15 @@ struct Board {
 impl Board {
     fn new(most: usize) -> Self {
         Self {
-            places: BTreeSet::new(),
+            ranks: BTreeSet::new(),
             values: HashMap::new(),
             most,
         }
     }
 
     fn offer(&mut self, id: i64, name: &str, value: i64) {
-        if let Some((worst, Reverse(last), _)) = self.places.first()
-            && self.places.len() >= self.most
+        if let Some((worst, Reverse(last), _)) = self.ranks.first()
+            && self.ranks.len() >= self.most
             && (value, Reverse(name)) < (*worst, Reverse(&**last))
         {
             return;
@@ -205,16 +205,15 @@ impl Board {
             Some((known, _)) if *known >= value => return,
             Some((known, name)) => {
                 let name = Arc::clone(name);
-                self.places
-                    .remove(&(*known, Reverse(Arc::clone(&name)), id));
+                self.ranks.remove(&(*known, Reverse(Arc::clone(&name)), id));
                 name
             }
             None => name.into(),
         };
         self.values.insert(id, (value, Arc::clone(&name)));
-        self.places.insert((value, Reverse(name), id));
-        if self.places.len() > self.most
-            && let Some((_, _, worst)) = self.places.pop_first()
+        self.ranks.insert((value, Reverse(name), id));
+        if self.ranks.len() > self.most
+            && let Some((_, _, worst)) = self.ranks.pop_first()
         {
             self.values.remove(&worst);
         }
@@ -229,7 +228,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_leaders_are_those_of_all_topics_in_whatever_order_they_are_offered(
+        fn the_leaders_do_not_depend_on_the_order_in_which_topics_are_offered(
             steps in prop::collection::vec((0..30_i64, 0..3_i64, any::<bool>()), 0..200),
             most in 1..12_usize,
         ) {
@@ -252,24 +251,24 @@ mod tests {
             // The names descend with the ids.
             all.sort_by_key(|(id, value)| (Reverse(*value), Reverse(*id)));
             all.truncate(most);
-            let first: Vec<_> = board.places.iter().rev().map(|(value, _, id)| (*id, *value)).collect();
+            let first: Vec<_> = board.ranks.iter().rev().map(|(value, _, id)| (*id, *value)).collect();
             prop_assert_eq!(first, all);
-            prop_assert_eq!(board.values.len(), board.places.len());
+            prop_assert_eq!(board.values.len(), board.ranks.len());
         }
     }
 
     #[test]
-    fn what_is_offered_of_a_life_that_is_over_counts_for_nothing() {
+    fn topics_offered_in_an_earlier_life_have_no_effect() {
         let leaders = Leaders::default();
-        let begun = leaders.progress();
+        let start = leaders.progress();
         leaders.forget();
-        leaders.offered(begun, 7, true);
+        leaders.offered(start, 7, true);
         assert_eq!(leaders.progress().upto, 0);
         assert!(!leaders.progress().is_whole);
-        let begun = leaders.progress();
-        leaders.offered(begun, 7, false);
+        let start = leaders.progress();
+        leaders.offered(start, 7, false);
         let ahead = leaders.progress();
-        leaders.offered(begun, 5, false);
+        leaders.offered(start, 5, false);
         assert_eq!(leaders.progress(), ahead);
     }
 }

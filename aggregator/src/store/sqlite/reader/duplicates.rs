@@ -20,8 +20,8 @@ pub(super) struct Reading {
 
 /// The duplicates whose identities have not been read yet, and the result so far.
 struct Partial {
-    recent: vec::IntoIter<duplicates::Again>,
-    often: vec::IntoIter<duplicates::Often>,
+    recent: vec::IntoIter<duplicates::RecentDuplicate>,
+    often: vec::IntoIter<duplicates::RepeatCount>,
     result: Duplicates,
 }
 
@@ -50,7 +50,7 @@ impl Reading {
                 };
                 none.insert(Partial {
                     recent: self.known.recent(topic, self.limit).into_iter(),
-                    often: self.known.often(topic, self.limit).into_iter(),
+                    often: self.known.most_repeated(topic, self.limit).into_iter(),
                     result: Duplicates {
                         total,
                         ..Duplicates::default()

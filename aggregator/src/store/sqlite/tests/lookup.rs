@@ -9,7 +9,7 @@ use crate::store::{
         FILE,
         dedup::{
             fingerprint::Key,
-            lookup::{Compared, LookupEvent, Rows, look},
+            lookup::{self, Compared, LookupEvent, Rows},
         },
         writer::state::State,
     },
@@ -47,8 +47,8 @@ fn look_up(store: &Store, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEven
 /// As [`look_up`], with the key given instead of read from the file at the path.
 fn look_up_with(store: &Store, key: &Key, rows: &mut Rows, batch: &[Delivery]) -> Vec<LookupEvent> {
     let slot = &store.reader().memory.index;
-    let lookup = look(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
-    lookup.unwrap().events
+    let found = lookup::look_up(slot, key, rows, Arc::new(batch.to_vec()), 1_000);
+    found.unwrap().events
 }
 
 #[test]

@@ -18,14 +18,14 @@ fn entries_added_after_a_lookup_are_returned_with_it() {
             // Each seal removes its entry from the table of recent entries.
             index.enter(table(events), events, Some(Seal::new(events)));
         }
-        let looking = index.looking();
+        let looking = index.reader();
         for earlier in 1..=events {
             assert_eq!(
                 looking.find(&[identity(earlier), 99]).unwrap(),
                 [Some(entry(earlier)), None]
             );
         }
-        looking.asked()
+        looking.version()
     });
     index.enter(table(3), 3, None);
     let later = |asked| -> Vec<i64> {
@@ -40,7 +40,7 @@ fn entries_added_after_a_lookup_are_returned_with_it() {
     // Batches are looked up in order, so entries from before the newest one are discarded.
     assert!(index.entered_after(asked[0]).is_none());
     assert_eq!(later(asked[2]), [3]);
-    assert_eq!(later(index.looking().asked()), [0; 0]);
+    assert_eq!(later(index.reader().version()), [0; 0]);
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_lookup_in_an_earlier_instance_of_the_index_is_not_used() {
     let [old, new] = folders
         .each_ref()
         .map(|folder| opened(&store, folder.path()));
-    assert!(new.entered_after(old.looking().asked()).is_none());
-    assert!(new.entered_after(new.looking().asked()).is_some());
+    assert!(new.entered_after(old.reader().version()).is_none());
+    assert!(new.entered_after(new.reader().version()).is_some());
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn entries_read_from_the_store_invalidate_older_lookups() {
     let store = Store::with(small());
     let folder = tempfile::tempdir().unwrap();
     let index = opened(&store, folder.path());
-    let asked = index.looking().asked();
+    let asked = index.reader().version();
     index.enter_read(table(1), 1, None);
     assert!(index.entered_after(asked).is_none());
     assert_eq!(index.find(1).unwrap(), Some(entry(1)));

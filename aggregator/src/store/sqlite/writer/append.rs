@@ -1,4 +1,4 @@
-//! The append: one batch, one transaction. Event rows, applied sequences, counters, digests and rejected rows
+//! The append of a batch in one transaction. Event rows, applied sequences, counters, digests and rejected rows
 //! change together or not at all.
 
 mod seen;
@@ -32,13 +32,13 @@ use crate::store::{
             lookup::{LookupBatch, LookupEvent},
         },
         digest::Digest,
-        memory::duplicates::Again,
+        memory::duplicates::RecentDuplicate,
         topic_chain,
     },
     waits::{Outcome, OutcomeNotice, Waits},
 };
 
-/// What an append works on: changed in the transaction, or read.
+/// What an append reads, and changes in the transaction.
 pub(super) struct AppendContext<'a> {
     pub transaction: &'a Transaction<'a>,
     pub index: &'a Index,
@@ -47,53 +47,52 @@ pub(super) struct AppendContext<'a> {
     pub bounds: &'a Bounds,
 }
 
-/// What memory has to learn of an append, once it has committed.
+/// The changes of an append to apply in memory once it has committed.
 pub(super) struct CommittedChanges {
     pub entries: Table,
     /// The sequence of the last event.
     pub last: i64,
-    /// Registered, where the index's table is full with these entries.
+    /// Registered, if these entries fill the index's table.
     pub seal: Option<Seal>,
     pub topics: HashMap<Topic, TopicRow>,
-    /// When their latest events were applied.
+    /// When the batch was applied.
     pub processed_at: i64,
-    /// The duplicates in it.
-    pub again: Vec<Again>,
-    /// What became of the events that somebody waits for.
-    pub told: Vec<OutcomeNotice>,
+    pub duplicates: Vec<RecentDuplicate>,
+    /// The outcomes of events that are waited for.
+    pub notices: Vec<OutcomeNotice>,
 }
 
-/// Appends a batch. Changes `next`; the caller saves it and commits.
+/// Appends a batch. Changes `next`, which the caller saves and commits.
 pub(super) fn append(
     context: &AppendContext<'_>,
     next: &mut State,
-    looked: &LookupBatch,
+    batch: &LookupBatch,
     now: i64,
 ) -> Result<(Appended, CommittedChanges), StoreError> {
-    // Never earlier than what is stored, so that the order of sequences is an order of times.
+    // Never earlier than stored times, so that times are in the order of sequences.
     let processed_at = now.max(next.counters.processed_at);
-    let identities = looked
+    let identities = batch
         .events
         .iter()
-        .map(|looked| looked.fingerprint.identity);
+        .map(|lookup| lookup.fingerprint.identity);
     let mut append = Append {
         context,
         insert: context.transaction.prepare_cached(INSERT)?,
         next,
-        later: looked
-            .asked
-            .and_then(|asked| context.index.entered_after(asked)),
+        later: batch
+            .version
+            .and_then(|version| context.index.entered_after(version)),
         entries: Table::default(),
         topics: HashMap::new(),
-        again: Vec::new(),
+        duplicates: Vec::new(),
         wanted: context.waits.wanted_of(identities),
-        told: Vec::new(),
+        notices: Vec::new(),
         done: Appended::default(),
         processed_at,
     };
-    let mut events = looked.events.iter();
-    for delivery in looked.batch.iter() {
-        append.delivery(delivery, &mut events)?;
+    let mut lookups = batch.events.iter();
+    for delivery in batch.batch.iter() {
+        append.delivery(delivery, &mut lookups)?;
     }
     append.finish()
 }
@@ -106,15 +105,15 @@ struct Append<'a> {
     context: &'a AppendContext<'a>,
     insert: CachedStatement<'a>,
     next: &'a mut State,
-    /// The entries that came in after the batch was looked up; none where its answers are not to be used.
+    /// The entries that were entered after the batch was looked up; `None` if its lookups must not be used.
     later: Option<Vec<Arc<Table>>>,
-    /// The entries of this batch: memory knows them only after COMMIT.
+    /// The entries of this batch; the index receives them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
-    again: Vec<Again>,
-    /// The identities in it that somebody waits for.
+    duplicates: Vec<RecentDuplicate>,
+    /// The identities in it that are waited for.
     wanted: HashSet<u128>,
-    told: Vec<OutcomeNotice>,
+    notices: Vec<OutcomeNotice>,
     done: Appended,
     processed_at: i64,
 }
@@ -123,17 +122,17 @@ impl<'a> Append<'a> {
     fn delivery(
         &mut self,
         delivery: &'a Delivery,
-        looked: &mut std::slice::Iter<'_, LookupEvent>,
+        lookups: &mut std::slice::Iter<'_, LookupEvent>,
     ) -> Result<(), StoreError> {
         let events = delivery.arrivals.iter().flatten().count();
-        let (looked_here, rest) = looked.as_slice().split_at(events);
-        *looked = rest.iter();
-        if was_applied(&self.next.lives, delivery) && self.is_stored(delivery, looked_here)? {
+        let (own_lookups, rest) = lookups.as_slice().split_at(events);
+        *lookups = rest.iter();
+        if was_applied(&self.next.lives, delivery) && self.is_stored(delivery, own_lookups)? {
             self.done.redelivered += 1;
         } else {
             let (transaction, now) = (self.context.transaction, self.processed_at);
             let mut current = self.current()?;
-            // The number was applied with another message: the broker gave it out again.
+            // The sequence was applied with another message: the broker reused it.
             if current.applied.contains(delivery.sequence) {
                 let epoch = current.next_epoch(transaction, now)?;
                 self.next.lives.push(epoch);
@@ -141,7 +140,7 @@ impl<'a> Append<'a> {
                 current = self.current()?;
             }
             let incarnation = current.id;
-            let mut looked = looked_here.iter();
+            let mut lookups = own_lookups.iter();
             for (position, arrival) in delivery.arrivals.iter().enumerate() {
                 let origin = Origin {
                     delivery,
@@ -151,8 +150,8 @@ impl<'a> Append<'a> {
                 };
                 match arrival {
                     Ok(event) => {
-                        let looked = looked.next().expect("each event was looked up");
-                        self.event(event, *looked, origin)?;
+                        let lookup = lookups.next().expect("each event was looked up");
+                        self.event(event, *lookup, origin)?;
                     }
                     Err(rejection) => self.rejection(rejection, origin)?,
                 }
@@ -163,19 +162,20 @@ impl<'a> Append<'a> {
     }
 
     fn current(&mut self) -> Result<&mut Incarnation, StoreError> {
-        let none = || StoreError::Foreign("a message came before its stream was met".to_owned());
+        let none =
+            || StoreError::Foreign("a message arrived before its stream was compared".to_owned());
         self.next.lives.last_mut().ok_or_else(none)
     }
 
     fn event(
         &mut self,
         event: &'a Event,
-        looked: LookupEvent,
+        lookup: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
-        let outcome = match self.see(event, looked)? {
+        let outcome = match self.see(event, lookup)? {
             Seen::Never => {
-                self.insert(event, looked, origin)?;
+                self.insert(event, lookup, origin)?;
                 Outcome::Stored(self.next.last_event)
             }
             Seen::Same(stored) => {
@@ -194,9 +194,9 @@ impl<'a> Append<'a> {
                 Outcome::Rejected
             }
         };
-        if self.wanted.contains(&looked.fingerprint.identity) {
-            self.told.push(OutcomeNotice {
-                identity: looked.fingerprint.identity,
+        if self.wanted.contains(&lookup.fingerprint.identity) {
+            self.notices.push(OutcomeNotice {
+                identity: lookup.fingerprint.identity,
                 place: (origin.delivery.sequence, origin.position),
                 outcome,
             });
@@ -215,7 +215,7 @@ impl<'a> Append<'a> {
         topic.received += 1;
         let topic_id = topic.id;
         self.done.duplicates += 1;
-        self.again.push(Again {
+        self.duplicates.push(RecentDuplicate {
             stored,
             topic_id,
             source: event.source.clone(),
@@ -230,7 +230,7 @@ impl<'a> Append<'a> {
     fn insert(
         &mut self,
         event: &'a Event,
-        looked: LookupEvent,
+        lookup: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
         let (processed_at, key) = (self.processed_at, self.next.key);
@@ -240,7 +240,7 @@ impl<'a> Append<'a> {
         topic.received += 1;
         topic.unique += 1;
         topic.last_sequence = sequence;
-        topic.digest.add(&key, looked.fingerprint);
+        topic.digest.add(&key, lookup.fingerprint);
         self.insert.execute(params![
             sequence,
             topic_id,
@@ -258,9 +258,9 @@ impl<'a> Append<'a> {
         topic_chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
         let entry = Entry {
             sequence,
-            content: looked.fingerprint.content,
+            content: lookup.fingerprint.content,
         };
-        self.entries.insert(looked.fingerprint.identity, entry);
+        self.entries.insert(lookup.fingerprint.identity, entry);
         self.next.last_event = sequence;
         self.done.unique += 1;
         Ok(())
@@ -273,7 +273,7 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// The topic's row as it is to be; it is written once, at the end of the batch.
+    /// The topic's row to change; it is written once, at the end of the batch.
     fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicRow, StoreError> {
         use std::collections::hash_map::Entry;
         let entry = match self.topics.entry(topic) {
@@ -288,7 +288,7 @@ impl<'a> Append<'a> {
         let row = if let Some(row) = topics.get(transaction, topic)? {
             row
         } else {
-            // Topics are never deleted, so their ids are their numbers.
+            // Topics are never deleted, so their ids are consecutive.
             self.next.counters.topics += 1;
             TopicRow {
                 is_new: true,
@@ -311,7 +311,7 @@ impl<'a> Append<'a> {
             ..
         } = self.context;
         let mut topics: Vec<_> = self.topics.into_iter().collect();
-        // In the order in which they lie on their pages.
+        // In the order of the pages.
         topics.sort_unstable_by_key(|(_, row)| row.id);
         for (topic, row) in &topics {
             row.save(transaction, topic, self.processed_at)?;
@@ -335,8 +335,8 @@ impl<'a> Append<'a> {
                 .map(|(topic, row)| (topic.clone(), row.saved()))
                 .collect(),
             processed_at: self.processed_at,
-            again: self.again,
-            told: self.told,
+            duplicates: self.duplicates,
+            notices: self.notices,
         };
         Ok((self.done, changes))
     }

@@ -1,8 +1,8 @@
-//! Incarnations: which life of the stream a sequence number belongs to.
+//! Incarnations: the lives of a stream. A sequence number belongs to one of them.
 //!
-//! A sequence number alone does not identify a message. A broker that lost its tail gives the same numbers out
-//! again, with the stream's creation time unchanged; then a new epoch of ours begins. Numbers of earlier epochs
-//! stay known, by the JetStream time that every delivery carries.
+//! A sequence number alone does not identify a message. A broker that lost its tail assigns the same numbers
+//! again, with the stream's creation time unchanged; the store then begins a new epoch. Numbers of earlier epochs
+//! remain distinguishable by the JetStream time that every delivery carries.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tracing::warn;
@@ -21,16 +21,16 @@ pub(in crate::store) struct Incarnation {
     pub epoch: i64,
     pub latest_time: i64,
     pub witness: Witness,
-    /// Rejected arrivals of messages up to this sequence may be evicted, so their rows prove nothing any more.
+    /// Rejected arrivals of messages up to this sequence may be evicted, so missing rows prove nothing.
     pub evicted_to: u64,
     pub applied: Tracked,
-    /// Whether the latest time and the witness are written as they are.
+    /// Whether the latest time and the witness are written.
     pub is_written: bool,
 }
 
-/// Whether a delivery was applied before, as far as its number and time tell; its events must then be found in
-/// the store. A number that was applied, under a time that is later than all that was applied with it, belongs
-/// to another message: the broker gave it out again.
+/// Whether a delivery was applied before, by its sequence and time; its events must then also be found in
+/// the store. An applied sequence with a time later than all applied times of its life belongs
+/// to another message: the broker reused it.
 pub(in crate::store) fn was_applied(lives: &[Incarnation], delivery: &Delivery) -> bool {
     lives
         .iter()
@@ -38,7 +38,7 @@ pub(in crate::store) fn was_applied(lives: &[Incarnation], delivery: &Delivery) 
 }
 
 impl Incarnation {
-    /// Begins a life in the store; it is current once it is the last of the state's lives.
+    /// Creates a life in the store; it is current once it is the last of the state's lives.
     pub fn begin(
         transaction: &Transaction<'_>,
         stream: &str,
@@ -69,7 +69,7 @@ impl Incarnation {
         warn!(
             stream.name = self.stream,
             epoch = self.epoch + 1,
-            "the broker gave sequence numbers out again; a new epoch begins"
+            "the broker reused sequence numbers; a new epoch begins"
         );
         Self::begin(transaction, &self.stream, self.created, self.epoch + 1, now)
     }
@@ -87,7 +87,7 @@ impl Incarnation {
         }
     }
 
-    /// Writes what has changed since it was last written.
+    /// Writes the changes since the last save.
     pub fn save(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         if !self.is_written {
             transaction
@@ -117,8 +117,8 @@ impl Incarnation {
     }
 }
 
-/// Compares the stream with what the store knows of it, and begins a new life where it is another one.
-/// Changes `lives`, and tells how many sequences are newly missing; the caller commits.
+/// Compares the stream with the store, and begins a new life if it is another stream or lost its tail.
+/// Changes `lives`, and returns how many sequences are newly missing; the caller commits.
 pub(in crate::store) fn meet(
     transaction: &Transaction<'_>,
     lives: &mut Vec<Incarnation>,
@@ -139,7 +139,7 @@ pub(in crate::store) fn meet(
             1,
             now,
         )?),
-        // The broker lost its tail: what comes next will have numbers that were applied, or has them already.
+        // The broker lost its tail: coming messages will have sequences that were applied, or already have them.
         Some(current) if met.is_other || stream.last < current.applied.highest() => {
             Some(current.next_epoch(transaction, now)?)
         }
@@ -149,7 +149,7 @@ pub(in crate::store) fn meet(
     note_missing(transaction, lives, met, now)
 }
 
-/// Records the sequences that the stream no longer has and that were never applied, and lets the floor pass them. Tells how
+/// Records the sequences that the stream no longer has and that were never applied, and lets the floor pass them. Returns how
 /// many there were.
 fn note_missing(
     transaction: &Transaction<'_>,
@@ -163,12 +163,12 @@ fn note_missing(
     let mut insert = transaction.prepare_cached(
         "INSERT INTO missing (incarnation, first, last, noticed_at) VALUES (?1, ?2, ?3, ?4)",
     )?;
-    // What an earlier epoch applied is not missing.
+    // Sequences that an earlier epoch applied are not missing.
     let mut known = Ranges::default();
     for (first, last) in earlier.iter().flat_map(|life| life.applied.iter()) {
         known.insert(first, last);
     }
-    // These were never given out.
+    // These were never assigned.
     current.applied.insert(1, met.begins.saturating_sub(1));
     let trimmed = (1, met.stream.first.saturating_sub(1));
     let (mut missing, mut ranges, mut ends) = (0, 0_u64, (u64::MAX, 0));
@@ -195,7 +195,7 @@ fn note_missing(
     Ok(missing)
 }
 
-/// Missing sequences that nobody acknowledged. It reads every range, so memory keeps the count.
+/// Counts the missing sequences that were not acknowledged. It reads every range, so the count is kept in memory.
 pub(in crate::store) fn count_missing(connection: &Connection) -> rusqlite::Result<u64> {
     let sql = "SELECT ifnull(sum(last - first + 1), 0) FROM missing WHERE acknowledged_at IS NULL";
     connection
@@ -203,7 +203,7 @@ pub(in crate::store) fn count_missing(connection: &Connection) -> rusqlite::Resu
         .query_row([], |row| row.get(0))
 }
 
-/// Marks all missing sequences as known to a person.
+/// Marks all missing sequences as acknowledged.
 pub(in crate::store) fn acknowledge_missing(
     transaction: &Transaction<'_>,
     now: i64,
@@ -213,7 +213,7 @@ pub(in crate::store) fn acknowledge_missing(
     Ok(())
 }
 
-/// The lives of the stream that the matching life belongs to, in the order of their epochs.
+/// The lives of the stream of the matching life, in the order of their epochs.
 pub(in crate::store) fn load_lives(
     connection: &Connection,
     matching: &str,

@@ -1,5 +1,5 @@
-//! What is kept for people to look at: conflicts, and arrivals that could not be stored. Of each there is a bound in
-//! bytes; beyond it the oldest go, and are counted.
+//! Rows kept for review: conflicts and rejected arrivals. Each table is limited in bytes; beyond the limit the oldest rows are
+//! deleted and counted.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use shared::{
 use super::state::{Kept, State};
 use crate::store::{Bounds, Delivery};
 
-/// What a row takes beside its texts, about.
+/// What a row takes in addition to its texts, approximately.
 const ROW_BYTES: u64 = 200;
 
-/// Where an arrival stood, and when it was applied.
+/// The place of an arrival in the stream, and when it was applied.
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub delivery: &'a Delivery,
@@ -24,7 +24,7 @@ pub(super) struct Origin<'a> {
     pub processed_at: i64,
 }
 
-/// A duplicate that is not the same, byte for byte, as the event of the sequence `stored`.
+/// Stores a duplicate whose content differs from that of the event with the sequence `stored`.
 pub(super) fn conflict(
     transaction: &Transaction<'_>,
     kept: &mut Kept,
@@ -60,7 +60,7 @@ pub(super) fn conflict(
     Ok(())
 }
 
-/// An arrival that could not be stored as an event.
+/// Stores an arrival that could not be stored as an event.
 pub(super) fn rejection(
     transaction: &Transaction<'_>,
     kept: &mut Kept,
@@ -96,20 +96,20 @@ fn row_bytes(texts: &[usize]) -> u64 {
     ROW_BYTES + texts.iter().sum::<usize>() as u64
 }
 
-/// An event whose fingerprint is that of the event `stored`, which has another identity. Its body is put together from
-/// its fields, for its own bytes are gone.
+/// The rejection of an event whose fingerprint is that of the event `stored`, which has another identity. Its body is built
+/// from its fields, because its original bytes are not kept.
 pub(super) fn collision(event: &Event, stored: i64) -> Rejection {
     Rejection {
         reason: Reason::Collision,
         detail: format!(
-            "event {stored} has the same fingerprint and another identity; send it under another event_id"
+            "event {stored} has the same fingerprint but another identity; send this event with another event_id"
         )
         .into(),
         body: event.to_json(),
     }
 }
 
-/// Notes that a rejected arrival was sent again; false where it is not there.
+/// Marks a rejected arrival as sent again; returns false if it does not exist.
 pub(in crate::store) fn mark_requeued(
     transaction: &Transaction<'_>,
     id: i64,
@@ -119,12 +119,12 @@ pub(in crate::store) fn mark_requeued(
     Ok(transaction.prepare_cached(sql)?.execute([id, now])? == 1)
 }
 
-/// The bytes of a row, as they were counted when it came.
+/// The bytes of a row, as counted when it was stored.
 pub(in crate::store) const CONFLICT_BYTES: &str = "200 + octet_length(timestamp) + octet_length(source) + octet_length(payload) + octet_length(subject)";
 pub(in crate::store) const REJECTED_BYTES: &str =
     "200 + octet_length(detail) + octet_length(subject) + octet_length(body)";
 
-/// Lets the oldest rows go that are beyond the bounds. Changes the counters of `next`, which the caller saves.
+/// Deletes the oldest rows beyond the bounds. Changes the counters of `next`, which the caller saves.
 pub(super) fn evict(
     transaction: &Transaction<'_>,
     next: &mut State,
@@ -139,7 +139,7 @@ pub(super) fn evict(
         kept: &mut counters.conflicts_kept,
     }
     .run(bounds.conflicts)?;
-    let gone = Eviction {
+    let evicted = Eviction {
         transaction,
         table: "rejected",
         bytes: REJECTED_BYTES,
@@ -147,7 +147,7 @@ pub(super) fn evict(
         kept: &mut counters.rejected_kept,
     }
     .run(bounds.rejected)?;
-    for (incarnation, sequence) in gone {
+    for (incarnation, sequence) in evicted {
         transaction
             .prepare_cached(
                 "UPDATE incarnations SET evicted_to = max(evicted_to, ?2) WHERE id = ?1",
@@ -165,17 +165,17 @@ struct Eviction<'a> {
     transaction: &'a Transaction<'a>,
     table: &'static str,
     bytes: &'static str,
-    /// That ever were there.
+    /// All rows that were ever stored, including evicted ones.
     rows: u64,
     kept: &'a mut Kept,
 }
 
 impl Eviction<'_> {
-    /// Returns the latest stream sequence that went, of each incarnation.
+    /// Returns the latest evicted stream sequence of each incarnation.
     fn run(self, bound: u64) -> rusqlite::Result<BTreeMap<i64, u64>> {
-        let mut gone = BTreeMap::new();
+        let mut latest_evicted = BTreeMap::new();
         if self.kept.bytes <= bound {
-            return Ok(gone);
+            return Ok(latest_evicted);
         }
         let Self { table, bytes, .. } = self;
         let oldest = format!(
@@ -184,7 +184,7 @@ impl Eviction<'_> {
         let mut oldest = self.transaction.prepare_cached(&oldest)?;
         let delete = format!("DELETE FROM {table} WHERE id = ?1");
         let mut delete = self.transaction.prepare_cached(&delete)?;
-        // The latest one stays, so that ids are never given out again.
+        // The latest row stays, so that ids are never reused.
         while self.kept.bytes > bound && self.rows > self.kept.evicted + 1 {
             let (id, incarnation, sequence, bytes): (i64, i64, u64, u64) = oldest
                 .query_row([], |row| {
@@ -193,9 +193,9 @@ impl Eviction<'_> {
             delete.execute([id])?;
             self.kept.bytes = self.kept.bytes.saturating_sub(bytes);
             self.kept.evicted += 1;
-            let latest = gone.entry(incarnation).or_insert(sequence);
+            let latest = latest_evicted.entry(incarnation).or_insert(sequence);
             *latest = sequence.max(*latest);
         }
-        Ok(gone)
+        Ok(latest_evicted)
     }
 }

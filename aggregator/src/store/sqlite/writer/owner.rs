@@ -1,17 +1,17 @@
-//! The writer's own thread: the one connection that can write, one transaction a command.
+//! The writer thread: owns the only writable connection, and runs one transaction per command.
 
-use std::{sync::PoisonError, time::Duration};
+use std::sync::PoisonError;
 
-use rusqlite::{Connection, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::warn;
 
 use super::{
-    Place, Task, Work,
+    Location, Task, Work,
     append::{self, AppendContext, CommittedChanges},
     incarnation, kept,
+    open_store::OpenStore,
     state::State,
-    topics::Topics,
     wal::Wal,
 };
 use crate::store::{
@@ -19,36 +19,26 @@ use crate::store::{
     sqlite::{
         dedup::{
             fingerprint::Key,
-            index::{self, Asked, Index, Step},
+            index::{self, Index, IndexVersion, Step},
             lookup::{LookupBatch, LookupError, Slot},
         },
-        file::{files::Files, schema},
+        file::files::Files,
         gate::Gate,
         memory::{duplicates::Duplicates, leaders::Leaders},
     },
     waits::Waits,
 };
 
-/// How long reads are waited for when the WAL has to be saved.
-const SAVE_PATIENCE: Duration = Duration::from_millis(500);
-
-/// The connection, and what memory knows of what it committed.
-struct Open {
-    connection: Connection,
-    state: State,
-    topics: Topics,
-}
-
-/// The writer's thread's own data.
+/// The data of the writer thread.
 pub(super) struct Owner {
-    place: Place,
+    location: Location,
     store_id: String,
     pub key: Key,
-    /// None after a failure: the connection and the memory are made anew before the next write.
-    open: Option<Open>,
+    /// `None` after a failure: the store is opened again before the next write.
+    open: Option<OpenStore>,
     slot: Slot,
     pub standing: watch::Sender<Standing>,
-    /// Sequences that are missing and not acknowledged.
+    /// The number of sequences that are missing and not acknowledged.
     pub missing: watch::Sender<u64>,
     /// The sequence of the last event.
     pub last_event: watch::Sender<i64>,
@@ -58,23 +48,23 @@ pub(super) struct Owner {
     pub files: Files,
     pub gate: Gate,
     wal: Wal,
-    /// The size of the WAL when the files were last looked at.
+    /// The size of the WAL at the last check of the files.
     wal_bytes: u64,
-    /// Whether the files were not in their place when they were last looked at.
+    /// Whether a file was deleted or replaced at the last check.
     is_replaced: bool,
 }
 
 impl Owner {
-    pub fn new(place: Place, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
-        let open = Open::load(connection, place.options.topics)?;
+    pub fn new(location: Location, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
+        let open = OpenStore::load(connection, location.options.topics)?;
         let gate = Gate::default();
         let mut owner = Self {
-            files: Files::opened(&place.directory, &place.given)?,
-            wal: Wal::new(gate.clone(), place.options.wal_bound),
+            files: Files::opened(&location.directory, &location.given)?,
+            wal: Wal::new(gate.clone(), location.options.wal_bound),
             wal_bytes: 0,
             is_replaced: false,
             gate,
-            place,
+            location,
             store_id: open.state.store_id.clone(),
             key: open.state.key,
             standing: watch::Sender::new(open.state.standing()),
@@ -88,9 +78,9 @@ impl Owner {
         };
         match owner.recover_index(&open) {
             Ok(()) => owner.open = Some(open),
-            // As on a full disk: queries are answered, and the first write tries again.
+            // Such as a full disk: queries are answered, and the first write retries.
             Err(StoreError::Index(err)) if !err.is_damage() => {
-                warn!(error = %err, "the dedup index cannot be had yet");
+                warn!(error = %err, "the dedup index is not available yet");
             }
             Err(err) => return Err(err),
         }
@@ -98,15 +88,15 @@ impl Owner {
     }
 
     pub fn split_events(&self) -> usize {
-        self.place.options.split_events
+        self.location.options.split_events
     }
 
     pub fn run(&mut self, mut work: mpsc::Receiver<Work>) {
         while let Some(work) = work.blocking_recv() {
-            // A caller that no longer waits asks again, or has the message redelivered.
+            // A failed send is ignored: the caller retries, or the message is redelivered.
             match work {
-                Work::Append(looked, now, reply) => {
-                    let _ = reply.send(self.append(looked, now));
+                Work::Append(lookup, now, reply) => {
+                    let _ = reply.send(self.append(lookup, now));
                 }
                 Work::Other(Task::Meet(met, now, reply)) => {
                     let _ = reply.send(self.meet(&met, now));
@@ -123,10 +113,10 @@ impl Owner {
                     }));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
-                    let _ = reply.send(self.look());
+                    let _ = reply.send(self.check_between_writes());
                 }
             }
-            // After the reply, which it may take longer than.
+            // After the reply, because it may take long.
             if let Some(open) = &self.open {
                 self.wal.keep_bounded(&open.connection, self.wal_bytes);
             }
@@ -136,35 +126,36 @@ impl Owner {
 
     fn append(
         &mut self,
-        looked: Result<LookupBatch, LookupError>,
+        lookup: Result<LookupBatch, LookupError>,
         now: i64,
     ) -> Result<Appended, StoreError> {
-        let looked = match looked {
-            Ok(looked) => looked,
-            Err(LookupError { error, asked }) if self.is_in_use(asked) => {
-                // The index may be gone with the whole directory, which is what there is to say then.
+        let batch = match lookup {
+            Ok(batch) => batch,
+            Err(LookupError { error, version }) if self.is_in_use(version) => {
+                // If the index is gone with the whole directory, that is the error to report.
                 self.check_files()?;
                 return self.fail(error.into());
             }
-            // That index is gone already, and what is in its place has not failed.
+            // That index was already replaced, and its successor has not failed.
             Err(LookupError { error, .. }) => return Err(error.into()),
         };
-        if let Err(err) = self.place.options.faults.at(Step::LookedUp) {
+        if let Err(err) = self.location.options.faults.at(Step::LookedUp) {
             return self.fail(err.into());
         }
         let (done, mut changes) =
-            self.write(|context, next| append::append(context, next, &looked, now))?;
-        let committed = self.place.options.faults.at(Step::Committed);
+            self.write(|context, next| append::append(context, next, &batch, now))?;
+        let committed = self.location.options.faults.at(Step::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
         }
-        self.duplicates.enter(std::mem::take(&mut changes.again));
-        let told = std::mem::take(&mut changes.told);
+        let duplicates = std::mem::take(&mut changes.duplicates);
+        self.duplicates.enter(duplicates);
+        let notices = std::mem::take(&mut changes.notices);
         let last = changes.last;
         self.enter(changes);
-        self.tell_last(last);
-        // At last: whoever is told asks at once, and finds it.
-        self.waits.tell(&told);
+        self.publish_last(last);
+        // Last, so that a notified client that queries immediately finds its event.
+        self.waits.notify(&notices);
         Ok(done)
     }
 
@@ -179,8 +170,8 @@ impl Owner {
         })
     }
 
-    /// Runs one transaction. It changes what memory knows in place; after any failure, that is forgotten with the
-    /// connection, and read again from the file. Others learn of a change only after COMMIT.
+    /// Runs one transaction. It changes the state in memory in place; after any failure, that is dropped with the
+    /// connection, and read again from the file. Changes are published only after COMMIT.
     fn write<T>(
         &mut self,
         change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
@@ -203,8 +194,8 @@ impl Owner {
         }
     }
 
-    /// Looks at the files between writes. Where they are back, the store is opened again: trimming waits for it.
-    fn look(&mut self) -> Result<(), StoreError> {
+    /// Checks the files between writes. If replaced files are back, the store is opened again: trimming waits for it.
+    fn check_between_writes(&mut self) -> Result<(), StoreError> {
         self.check_files()?;
         if self.is_replaced {
             let open = self.open_again()?;
@@ -214,8 +205,8 @@ impl Owner {
         Ok(())
     }
 
-    /// Whether the store's files are still where they were opened. Where they are not, what was just committed counts as
-    /// not committed, and nothing may be trimmed that a restored store could need.
+    /// Checks that the store's files are still where they were opened. If not, what was just committed counts as
+    /// not committed, and nothing may be trimmed: a restored store could need it.
     fn check_files(&mut self) -> Result<(), StoreError> {
         match self.files.check() {
             Ok(wal_bytes) => {
@@ -225,34 +216,25 @@ impl Owner {
             Err(err) => {
                 self.is_replaced = true;
                 self.standing.send_replace(Standing::default());
-                self.save_wal();
+                if let Some(open) = &self.open {
+                    open.save_wal(&self.gate);
+                }
                 self.fail(err)
             }
         }
     }
 
-    /// Brings what is in the WAL into the database as it was opened: where only the WAL was deleted, nothing is lost by it.
-    fn save_wal(&self) {
-        let Some(open) = &self.open else { return };
-        let closed = self.gate.close(SAVE_PATIENCE);
-        let sql = "PRAGMA wal_checkpoint(PASSIVE)";
-        if let Err(err) = open.connection.query_row(sql, [], |_| Ok(())) {
-            warn!(error = %err, "the WAL was not brought into the database");
-        }
-        drop(closed);
-    }
-
     fn transact<T>(
         &self,
-        mut open: Open,
+        mut open: OpenStore,
         change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
-    ) -> Result<(Open, T), StoreError> {
+    ) -> Result<(OpenStore, T), StoreError> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let index = slot
             .as_ref()
             .expect("an open store has its index in the slot");
         index.make_room()?;
-        let Open {
+        let OpenStore {
             connection,
             state,
             topics,
@@ -263,7 +245,7 @@ impl Owner {
             index,
             topics,
             waits: &self.waits,
-            bounds: &self.place.options.bounds,
+            bounds: &self.location.options.bounds,
         };
         let done = change(&context, state)?;
         state.save(&transaction)?;
@@ -271,7 +253,7 @@ impl Owner {
         Ok((open, done))
     }
 
-    /// Tells memory what has committed.
+    /// Adds what has committed to the memory that others read.
     fn enter(&mut self, changes: CommittedChanges) {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         if let (Some(open), Some(index)) = (&mut self.open, slot.as_ref()) {
@@ -281,16 +263,16 @@ impl Owner {
         }
     }
 
-    /// Forgets what memory knows. An index that is damaged goes with its files.
+    /// Drops the connection and the state in memory, and the files of a damaged index.
     fn fail<T>(&mut self, err: StoreError) -> Result<T, StoreError> {
         self.open = None;
         self.leaders.forget();
         if let StoreError::Index(index) = &err {
             drop(self.take_index());
-            // What is in the place of the store's directory has an index of its own.
+            // A directory in place of the store's has an index of its own, which must stay.
             if index.is_damage()
                 && self.files.check().is_ok()
-                && let Err(discarding) = index::discard(&self.place.index)
+                && let Err(discarding) = index::discard(&self.location.index)
             {
                 warn!(error = %discarding, "the damaged dedup index could not be removed");
             }
@@ -298,57 +280,50 @@ impl Owner {
         Err(err)
     }
 
-    /// After a failure. Nothing is made then: a file that is gone, or another one in its place, is no store of ours.
-    fn open_again(&mut self) -> Result<Open, StoreError> {
+    /// Opens the store again after a failure. Creates nothing: if a file is missing or replaced, this is not the same store.
+    fn open_again(&mut self) -> Result<OpenStore, StoreError> {
         self.files.check()?;
-        let options = &self.place.options;
-        let open = Open::load(schema::open(&self.place.file, options)?, options.topics)?;
-        if open.state.store_id != self.store_id {
-            let found = open.state.store_id;
-            return Err(StoreError::Foreign(format!(
-                "the file was replaced by that of store {found}; start the aggregator again"
-            )));
-        }
-        // The one that was opened just now.
+        let open = OpenStore::load_again(&self.location, &self.store_id)?;
+        // The file that was just opened, too, must be the original.
         self.files.check()?;
         self.recover_index(&open)?;
-        self.tell(&open.state);
+        self.publish(&open.state);
         Ok(open)
     }
 
-    fn recover_index(&mut self, open: &Open) -> Result<(), StoreError> {
+    fn recover_index(&mut self, open: &OpenStore) -> Result<(), StoreError> {
         let recovered = index::recover(
             self.take_index(),
-            &self.place.index,
+            &self.location.index,
             &open.connection,
             &self.key,
             open.state.last_event,
-            &self.place.options.index(),
+            &self.location.options.index(),
         )?;
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         *slot = Some(recovered);
         Ok(())
     }
 
-    /// Tells others of a state that was read from the file. A COMMIT that was reported as failed may have brought it further.
-    fn tell(&self, state: &State) {
+    /// Publishes a state that was read from the file. A COMMIT that was reported as failed may have advanced it.
+    fn publish(&self, state: &State) {
         self.standing.send_replace(state.standing());
         self.missing.send_replace(state.missing);
-        self.tell_last(state.last_event);
+        self.publish_last(state.last_event);
     }
 
-    fn tell_last(&self, last: i64) {
+    fn publish_last(&self, last: i64) {
         self.last_event
             .send_if_modified(|known| std::mem::replace(known, last) != last);
     }
 
-    fn is_in_use(&self, asked: Option<Asked>) -> bool {
+    fn is_in_use(&self, version: Option<IndexVersion>) -> bool {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
-        let index = slot.as_ref().zip(asked);
-        index.is_some_and(|(index, asked)| index.was_asked(asked))
+        let index = slot.as_ref().zip(version);
+        index.is_some_and(|(index, version)| index.is_source_of(version))
     }
 
-    /// Alone from then on: nobody reads it any more.
+    /// Empties the slot: from then on only the writer has the index.
     fn take_index(&self) -> Option<Index> {
         let mut slot = self.slot.write().unwrap_or_else(PoisonError::into_inner);
         slot.take()
@@ -356,34 +331,9 @@ impl Owner {
 
     fn close(&mut self) {
         drop(self.take_index());
-        let Some(open) = self.open.take() else { return };
-        let is_busy: Result<bool, _> =
-            open.connection
-                .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-        match is_busy {
-            Ok(false) => debug!("the WAL is checkpointed"),
-            Ok(true) => warn!("a reader holds the WAL; it is left for the next start"),
-            Err(err) => warn!(error = %err, "the WAL is left for the next start"),
+        if let Some(open) = self.open.take() {
+            open.close(&self.files);
         }
-        // The last connection removes the WAL by its path, where another store's may be.
-        if self.files.check().is_err() {
-            return;
-        }
-        let flag = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        if let Err(err) = open.connection.set_db_config(flag, false) {
-            debug!(error = %err, "the empty WAL stays");
-        }
-    }
-}
-
-impl Open {
-    fn load(connection: Connection, topics: usize) -> Result<Self, StoreError> {
-        let state = State::load(&connection)?;
-        Ok(Self {
-            connection,
-            state,
-            topics: Topics::new(topics),
-        })
     }
 }
 
@@ -394,36 +344,36 @@ mod tests {
     use shared::stream::StreamState;
 
     use super::*;
-    use crate::store::sqlite::{dedup::index::IndexError, options::Options};
+    use crate::store::sqlite::{dedup::index::IndexError, file::schema, options::Options};
 
     #[test]
-    fn a_failure_of_an_index_that_is_gone_leaves_its_successor_alone() {
+    fn a_late_failure_of_a_replaced_index_leaves_its_successor_alone() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place {
+        let location = Location {
             file: directory.path().join(crate::store::sqlite::FILE),
             index: directory.path().join("index"),
             directory: directory.path().to_owned(),
             given: directory.path().to_owned(),
             options: Options::default(),
         };
-        let connection = schema::open_or_make(&place.file, 0, &place.options).unwrap();
+        let connection = schema::open_or_make(&location.file, 0, &location.options).unwrap();
         let slot = Slot::default();
-        let mut owner = Owner::new(place, connection, Arc::clone(&slot)).unwrap();
-        let asked = || {
+        let mut owner = Owner::new(location, connection, Arc::clone(&slot)).unwrap();
+        let version = || {
             slot.read()
                 .unwrap()
                 .as_ref()
-                .map(|index| index.looking().asked())
+                .map(|index| index.reader().version())
         };
-        let fails = |owner: &mut Owner, asked| {
-            let error = IndexError::Wrong("a test wants it so");
+        let fails = |owner: &mut Owner, version| {
+            let error = IndexError::Wrong("injected by a test");
             owner
-                .append(Err(LookupError { error, asked }), 0)
+                .append(Err(LookupError { error, version }), 0)
                 .unwrap_err();
         };
-        let first = asked();
+        let first = version();
         fails(&mut owner, first);
-        assert_eq!(asked(), None);
+        assert_eq!(version(), None);
         let stream = StreamState {
             name: "EVENTS".to_owned(),
             created: 1,
@@ -433,9 +383,9 @@ mod tests {
             bytes: 0,
         };
         owner.meet(&stream.into(), 0).unwrap();
-        let second = asked();
+        let second = version();
         assert!(second.is_some() && second != first);
         fails(&mut owner, first);
-        assert_eq!(asked(), second);
+        assert_eq!(version(), second);
     }
 }

@@ -1,22 +1,22 @@
-//! What the writer knows between two transactions, as the store last committed it.
+//! The writer's state between transactions, as last committed.
 
 use rusqlite::{Connection, Transaction, params};
 
 use super::incarnation::{Incarnation, count_missing, load_lives};
 use crate::store::{Appended, Standing, StoreError, sqlite::dedup::fingerprint::Key};
 
-/// The writer's memory. A transaction changes it; where that fails, it is dropped and read again.
+/// The writer's state in memory. A transaction changes it; if that fails, it is dropped and read again.
 #[derive(Debug)]
 pub(in crate::store) struct State {
     pub store_id: String,
     pub key: Key,
     pub counters: Counters,
     /// The lives of the current stream, in the order of their epochs; the last one is current. Empty until
-    /// a stream was seen.
+    /// a stream was compared.
     pub lives: Vec<Incarnation>,
     /// The sequence of the last event stored.
     pub last_event: i64,
-    /// Stream sequences lost before they were applied, which nobody acknowledged.
+    /// The number of stream sequences lost before they were applied, and not acknowledged.
     pub missing: u64,
 }
 
@@ -36,12 +36,12 @@ pub(in crate::store) struct Counters {
     pub processed_at: i64,
 }
 
-/// How much is kept of what people look at: rejected arrivals, or conflicts.
+/// How much is kept for review of rejected arrivals, or of conflicts.
 #[derive(Debug, Clone, Copy, Default)]
 pub(in crate::store) struct Kept {
-    /// So many rows have gone, the oldest first.
+    /// Rows that were evicted, the oldest first.
     pub evicted: u64,
-    /// Of the rows that are there.
+    /// Bytes of the rows that are kept.
     pub bytes: u64,
 }
 
@@ -58,7 +58,7 @@ impl Counters {
 }
 
 impl State {
-    /// How far the current life has come; nowhere before a stream was met.
+    /// How far the current life is applied; the default before a stream was compared.
     pub fn standing(&self) -> Standing {
         let Some(life) = self.lives.last() else {
             return Standing::default();
@@ -120,7 +120,7 @@ impl State {
         })
     }
 
-    /// Writes what has changed, in the same transaction as the rows.
+    /// Writes the changes, in the same transaction as the rows.
     pub fn save(&mut self, transaction: &Transaction<'_>) -> Result<(), StoreError> {
         let Counters {
             received,

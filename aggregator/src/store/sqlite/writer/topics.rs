@@ -1,4 +1,4 @@
-//! The topics as the writer knows them, so that a batch does not read the rows that it changes.
+//! The writer's cache of topic rows, so that a batch does not read the rows that it changes.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::store::sqlite::digest::Digest;
 /// A row of `topics`.
 #[derive(Debug, Clone)]
 pub(in crate::store) struct TopicRow {
-    /// Not in the table yet.
+    /// Whether it is not in the table yet.
     pub is_new: bool,
     pub id: i64,
     pub received: u64,
@@ -21,7 +21,7 @@ pub(in crate::store) struct TopicRow {
     pub last_sequence: i64,
 }
 
-/// Rows as they were last committed.
+/// Cached rows, as last committed.
 #[derive(Debug)]
 pub(in crate::store) struct Topics {
     rows: HashMap<Topic, TopicRow>,
@@ -29,7 +29,7 @@ pub(in crate::store) struct Topics {
 }
 
 impl Topics {
-    /// None yet; at most `most` are remembered.
+    /// An empty cache of at most `most` rows.
     pub fn new(most: usize) -> Self {
         Self {
             rows: HashMap::new(),
@@ -37,7 +37,7 @@ impl Topics {
         }
     }
 
-    /// The row of a topic, remembered or read.
+    /// The row of a topic, from the cache or the table.
     pub fn get(
         &self,
         transaction: &Transaction<'_>,
@@ -106,7 +106,7 @@ impl TopicRow {
         Err(rusqlite::Error::StatementChangedRows(changed))
     }
 
-    /// The row as it is in the table from now on.
+    /// The row, marked as stored in the table.
     pub fn saved(mut self) -> Self {
         self.is_new = false;
         self

@@ -1,4 +1,4 @@
-//! Keeps the WAL within its bound: resets it while no read is under way.
+//! Keeps the WAL within its bound: resets it while no read is running.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tracing::{debug, info, warn};
 
 use crate::store::sqlite::{BUSY_TIMEOUT, gate::Gate};
 
-/// How long reads under way are waited for: they end after the row that they are at.
+/// How long running reads are waited for: they end after their current row.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How long the reads of other processes are waited for.
 const OTHERS: Duration = Duration::from_millis(50);
 
-/// What the writer does about the size of the WAL.
+/// The bound on the size of the WAL.
 #[derive(Debug)]
 pub(super) struct Wal {
     gate: Gate,
     bound: u64,
-    /// Bytes at which it is to be reset.
+    /// The size in bytes at which it is reset next.
     next: u64,
     is_held: bool,
 }
@@ -34,8 +34,8 @@ impl Wal {
         }
     }
 
-    /// To be called after each COMMIT, with the size of the file. Where a read does not end in time, ingest goes on, and it
-    /// is tried again when the file has grown by a quarter of the bound.
+    /// Called after each COMMIT with the size of the file. If a read does not end in time, ingest continues, and the reset
+    /// is retried when the file has grown by a quarter of the bound.
     pub fn keep_bounded(&mut self, connection: &Connection, bytes: u64) {
         if bytes <= self.next {
             if bytes <= self.bound {
@@ -51,7 +51,7 @@ impl Wal {
                     if std::mem::take(&mut self.is_held) {
                         info!(wal.bytes = bytes, "the WAL is reset again");
                     }
-                    // The file gets shorter with the next commit only.
+                    // The file shrinks only with the next commit.
                     self.next = bytes;
                     return;
                 }
@@ -63,14 +63,15 @@ impl Wal {
         if !std::mem::replace(&mut self.is_held, true) {
             warn!(
                 wal.bytes = bytes,
-                held, "the WAL cannot be reset while it is read; it grows until that read ends"
+                held,
+                "the WAL cannot be reset while it is being read; it grows until the read ends"
             );
         }
     }
 }
 
-/// Moves all of the WAL into the database, so that the next commit begins at the start of the file. False where somebody
-/// reads from it.
+/// Copies all of the WAL into the database, so that the next commit begins at the start of the file. Returns false if another
+/// connection is reading from it.
 fn reset(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(OTHERS)?;
     let is_busy: rusqlite::Result<bool> =

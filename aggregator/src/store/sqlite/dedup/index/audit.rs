@@ -1,4 +1,4 @@
-//! The index as a verification reads it: its entries in order, on a store that nobody else has open.
+//! The index as a verification reads it: its entries in order, in a store that no other process has open.
 
 use std::path::Path;
 
@@ -6,31 +6,31 @@ use rusqlite::Connection;
 
 use super::{Entry, IndexError, recovery::is_known, sealed::Sealed};
 
-/// What is in the index's folder.
+/// The state of the index's folder.
 pub(in crate::store) enum Found {
     /// An index of this store, whose sealed entries reach to this sequence.
     Usable(Audit),
-    /// None that the store would use at its next start, and why.
+    /// Nothing that the store would use at its next start, and why.
     Unusable(String),
 }
 
-/// A tree that is only read.
+/// A tree opened for reading.
 pub(in crate::store) struct Audit {
     sealed: Sealed,
-    /// Every event up to this sequence has to be in it.
+    /// The sequence up to which every event must be in it.
     pub reach: i64,
 }
 
 impl Audit {
-    /// Opens the tree, where one is there. Opening removes files of the tree that are no part of it, such as a merge
-    /// leaves that was cut off, and changes nothing else; the store's next start would do the same.
+    /// Opens the tree, if there is one. Opening removes files that are not part of the tree, such as those of an interrupted merge,
+    /// and changes nothing else; the store's next start would do the same.
     pub fn open(
         folder: &Path,
         connection: &Connection,
         last_event: i64,
     ) -> Result<Found, rusqlite::Error> {
         if !folder.join("current").exists() {
-            let why = "there is none; it is made anew at the next start";
+            let why = "there is no index; it is rebuilt at the next start";
             return Ok(Found::Unusable(why.to_owned()));
         }
         Ok(match Sealed::open(folder) {
@@ -40,10 +40,10 @@ impl Audit {
                 Found::Usable(Self { sealed, reach })
             }
             Ok(_) => Found::Unusable(
-                "its newest seal is none of this store; it is made anew at the next start"
+                "its newest seal is not registered in this store; it is rebuilt at the next start"
                     .to_owned(),
             ),
-            Err(err) => Found::Unusable(format!("{err}; it is made anew at the next start")),
+            Err(err) => Found::Unusable(format!("{err}; it is rebuilt at the next start")),
         })
     }
 

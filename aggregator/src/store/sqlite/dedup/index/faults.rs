@@ -1,27 +1,27 @@
-//! The steps at which tests hold a thread or make it end, as a kill would. Outside of tests there is nothing here.
+//! The steps at which tests hold a thread or make it fail, as a kill would. Outside tests, faults do nothing.
 
 use super::IndexError;
 
-/// A step on the way of events into the index.
+/// A step of entering events into the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::store) enum Step {
-    /// The writer is given a batch that was looked up.
+    /// The writer has received a batch that was looked up.
     LookedUp,
-    /// A transaction has committed; the index does not know its events yet.
+    /// A transaction has committed; the index does not have its events yet.
     Committed,
     /// A full table is about to be sorted.
     Sort,
-    /// It is sorted; its ingestion is about to begin.
+    /// The table is sorted; its ingestion is about to begin.
     Ingest,
-    /// Its files are written; the tree does not know of them yet.
+    /// Its files are written; the tree does not include them yet.
     Register,
-    /// It is in the tree, and in memory still.
+    /// It is in the tree, and still in memory.
     Ingested,
     /// Tables of the tree are about to be merged.
     Merge,
-    /// They are merged.
+    /// The tables are merged.
     Merged,
-    /// Rows are read again into the index.
+    /// Rows are being read into the index again.
     Replay,
 }
 
@@ -32,7 +32,7 @@ pub(in crate::store) use testing::Faults;
 
 #[cfg(not(test))]
 mod real {
-    /// None.
+    /// No faults.
     #[derive(Debug, Clone, Default)]
     pub(in crate::store) struct Faults(());
 
@@ -59,22 +59,22 @@ mod testing {
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Action {
-        /// Ends with an error, as often as it is tried.
+        /// Fails, each time it is reached.
         Fail,
-        /// Waits until it is let go.
+        /// Waits until the fault is cleared.
         Hold,
     }
 
     #[derive(Debug, Default)]
-    struct State {
+    struct FaultState {
         actions: HashMap<Step, Action>,
-        /// Steps at which somebody was held or ended.
+        /// Steps at which a thread was held or failed.
         met: HashSet<Step>,
     }
 
-    /// What is to happen where.
+    /// The injected faults.
     #[derive(Debug, Clone, Default)]
-    pub(in crate::store) struct Faults(Arc<(Mutex<State>, Condvar)>);
+    pub(in crate::store) struct Faults(Arc<(Mutex<FaultState>, Condvar)>);
 
     impl Faults {
         pub fn at(&self, step: Step) -> Result<(), IndexError> {
@@ -101,7 +101,7 @@ mod testing {
             self.0.0.lock().unwrap().actions.insert(step, Action::Hold);
         }
 
-        /// Waits until somebody has met the fault at this step.
+        /// Waits until a thread has reached the fault at this step.
         pub fn wait_until_met(&self, step: Step) {
             let (state, changed) = &*self.0;
             let mut state = state.lock().unwrap();
@@ -110,15 +110,15 @@ mod testing {
             }
         }
 
-        /// Takes the fault at this step away; who is held goes on.
+        /// Clears the fault at this step; a thread that is held continues.
         pub fn clear(&self, step: Step) {
             self.0.0.lock().unwrap().actions.remove(&step);
             self.0.1.notify_all();
         }
 
-        /// Takes all faults away.
+        /// Clears all faults.
         pub fn clear_all(&self) {
-            *self.0.0.lock().unwrap() = State::default();
+            *self.0.0.lock().unwrap() = FaultState::default();
             self.0.1.notify_all();
         }
     }

@@ -1,8 +1,8 @@
 //! The entries that are not in the tree yet.
 //!
-//! A batch's entries come in as they are, in a table of their own, so that the writer is done with them at once. Who
-//! looks up next takes them over into the one table of recent entries first, or the writer where they fill it up. The latest batches' own tables are kept a
-//! little longer, for batches that were looked up before these had come in.
+//! The entries of a batch are entered in a table of their own, so that the writer does not wait. The next lookup first moves
+//! them into the one table of recent entries, or the writer does if they fill it. The tables of the latest batches are kept
+//! a little longer, for batches that were looked up before these were entered.
 
 use std::{
     collections::VecDeque,
@@ -10,38 +10,38 @@ use std::{
     sync::{Arc, PoisonError, RwLockReadGuard},
 };
 
-use super::{Asked, Entry, Index, IndexError, Seal, Table};
+use super::{Entry, Index, IndexError, IndexVersion, Seal, Table};
 
 /// The table of recent entries.
 pub(super) struct Recent {
     table: Table,
-    /// Every event up to this sequence is here, in a full table or in the tree.
+    /// The sequence up to which every event is here, in a full table or in the tree.
     known: i64,
 }
 
-/// What else is in memory, and how the threads stand.
+/// The other entries in memory, and the state of the threads.
 pub(super) struct Memory {
     /// The latest batches, the oldest first.
     latest: VecDeque<Latest>,
-    /// So many of them, from the oldest on, are in the table of recent entries.
+    /// How many of them, from the oldest on, are in the table of recent entries.
     absorbed: usize,
-    /// The latest batches are all that came after this sequence.
+    /// The latest batches are all those after this sequence.
     latest_after: i64,
-    /// Entries that came in since the last seal.
+    /// Entries entered since the last seal.
     pub unsealed: usize,
-    /// Every event up to this sequence has come in.
+    /// The sequence up to which every event was entered.
     pub known: i64,
     /// Full tables, the oldest first.
     pub sealing: VecDeque<Arc<Sealing>>,
-    /// Every event up to this sequence is in the tree.
+    /// The sequence up to which every event is in the tree.
     pub sealed: i64,
-    /// Tables of the tree that were not merged with others yet.
+    /// Tables of the tree that are not merged yet.
     pub unmerged: usize,
     /// What was sealed when the last merge began; none before the first.
     pub merged: Option<i64>,
-    /// Why sealing or merging has ended early.
+    /// Why sealing or merging failed.
     pub failure: Option<IndexError>,
-    /// The threads are to end.
+    /// Tells the threads to end.
     pub stop: bool,
 }
 
@@ -51,18 +51,18 @@ struct Latest {
     entries: Arc<Table>,
     /// The sequence of its last event.
     last: i64,
-    /// Where it fills the table up.
+    /// The seal, if the batch fills the table.
     seal: Option<Seal>,
 }
 
-/// A full table on its way into the tree.
+/// A full table that is being added to the tree.
 pub(super) struct Sealing {
     pub table: Table,
     pub seal: Seal,
 }
 
-/// Looks identities up, as often and by as many threads as one likes, in what the index knew when it began.
-pub(in crate::store) struct Looking<'a> {
+/// Looks identities up in the index as of the reader's creation, any number of times and from any number of threads.
+pub(in crate::store) struct IndexReader<'a> {
     index: &'a Index,
     recent: RwLockReadGuard<'a, Recent>,
     sealing: Vec<Arc<Sealing>>,
@@ -76,7 +76,7 @@ impl Recent {
 }
 
 impl Memory {
-    /// Nothing, over a tree with all events up to the sequence `reach`.
+    /// Empty, over a tree with all events up to the sequence `reach`.
     pub fn new(reach: i64) -> Self {
         Self {
             latest: VecDeque::new(),
@@ -107,7 +107,7 @@ impl Memory {
         });
     }
 
-    /// The entries that came after the sequence `known`, if all of them are remembered. Nobody asks for older ones from
+    /// The entries after the sequence `known`, if all of them are remembered. Older ones must not be requested from
     /// then on.
     pub fn entered_after(&mut self, known: i64) -> Option<Vec<Arc<Table>>> {
         while self.absorbed > 0
@@ -121,7 +121,7 @@ impl Memory {
             .then(|| later.map(|batch| Arc::clone(&batch.entries)).collect())
     }
 
-    /// Forgets the latest batches, which are in the table of recent entries.
+    /// Forgets the latest batches, all of which are in the table of recent entries.
     fn forget_latest(&mut self) {
         self.latest.clear();
         self.absorbed = 0;
@@ -130,7 +130,7 @@ impl Memory {
 }
 
 impl Index {
-    /// Takes the latest batches over into the table of recent entries. A table that is full with them is sealed.
+    /// Moves the latest batches into the table of recent entries. A table that becomes full is sealed.
     pub(super) fn absorb(&self) {
         let recent = self.shared.recent.write();
         let mut recent = recent.unwrap_or_else(PoisonError::into_inner);
@@ -155,7 +155,7 @@ impl Index {
         }
     }
 
-    /// Takes entries in that were read from the store, which no batch under way has to be told of.
+    /// Enters entries that were read from the store. No batch in flight needs them, so they are not kept as latest batches.
     pub(in crate::store) fn enter_read(&self, entries: Table, last: i64, seal: Option<Seal>) {
         self.enter(entries, last, seal);
         self.absorb();
@@ -163,11 +163,11 @@ impl Index {
     }
 }
 
-impl<'a> Looking<'a> {
+impl<'a> IndexReader<'a> {
     pub fn new(index: &'a Index) -> Self {
         let recent = index.shared.recent.read();
         let recent = recent.unwrap_or_else(PoisonError::into_inner);
-        // Recent entries cannot become a full table from here on, and full tables that are in the tree by now do no harm.
+        // Recent entries cannot become a full table from here on, and full tables that are already in the tree do no harm.
         let sealing = index.shared.memory().sealing.iter().cloned().collect();
         Self {
             index,
@@ -176,24 +176,24 @@ impl<'a> Looking<'a> {
         }
     }
 
-    /// What its answers are worth.
-    pub fn asked(&self) -> Asked {
-        Asked {
+    /// The version of the index that it reads.
+    pub fn version(&self) -> IndexVersion {
+        IndexVersion {
             index: self.index.id,
             known: self.recent.known,
         }
     }
 
-    /// Looks identities up, each answer in the place of its question.
+    /// Looks identities up; the entries are in the order of the identities.
     pub fn find(&self, identities: &[u128]) -> Result<Vec<Option<Entry>>, IndexError> {
         self.index.check_folder()?;
-        // Memory first: an entry may get from there into the tree meanwhile, and never back.
-        let mut answers: Vec<Option<Entry>> = identities
+        // Memory first: an entry may move from memory into the tree meanwhile, and never back.
+        let mut entries: Vec<Option<Entry>> = identities
             .iter()
             .map(|identity| self.in_memory(*identity))
             .collect();
-        self.index.shared.sealed.find(identities, &mut answers)?;
-        Ok(answers)
+        self.index.shared.sealed.find(identities, &mut entries)?;
+        Ok(entries)
     }
 
     fn in_memory(&self, identity: u128) -> Option<Entry> {

@@ -1,5 +1,5 @@
-//! The index at a start and after a failure: trusted as far as the store knows its newest seal, then read again from
-//! the event rows.
+//! Recovery of the index at a start and after a failure: its newest seal must be registered in the store; later events are read
+//! from the event rows.
 
 use std::{
     io::ErrorKind,
@@ -15,11 +15,11 @@ use crate::store::{
     sqlite::dedup::fingerprint::{Fields, Key},
 };
 
-/// Progress is logged whenever so many rows more have been read.
-const SHOWN_EVERY: i64 = 1_000_000;
+/// Progress is logged after every this many rows.
+const LOG_EVERY: i64 = 1_000_000;
 
-/// The index of the store behind `connection`, whose last event is `last_event`. `previous` is used on where it is
-/// in order. One that is damaged, another store's, or knows more than the store does is discarded.
+/// The index of the store behind `connection`, whose last event is `last_event`. `previous` is reused if it has not
+/// failed. An index that is damaged, belongs to another store, or has events that the store does not have is discarded.
 pub(in crate::store) fn recover(
     previous: Option<Index>,
     folder: &Path,
@@ -37,13 +37,13 @@ pub(in crate::store) fn recover(
         None => open(folder, connection, last_event, setup).and_then(again),
     };
     match read {
-        // Met while the rows were read, when merging began where it had ended.
-        Err(StoreError::Index(err)) if err.is_damage() => again(make_anew(folder, &err, setup)?),
+        // Detected while the rows were read, when an interrupted merge continued.
+        Err(StoreError::Index(err)) if err.is_damage() => again(rebuild(folder, &err, setup)?),
         read => read,
     }
 }
 
-/// Removes the folder, so that the next opening makes all of it anew. It goes under another name first, for half of it
+/// Removes the folder, so that the next opening rebuilds the index. It is renamed first, because a partly removed one
 /// would be taken for a tree.
 pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
     let aside = aside(folder);
@@ -66,12 +66,12 @@ fn remove(folder: &Path) -> std::io::Result<()> {
     }
 }
 
-fn make_anew(
+fn rebuild(
     folder: &Path,
     reason: &dyn std::fmt::Display,
     setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
-    warn!(%reason, "the dedup index cannot be used; making it anew");
+    warn!(%reason, "the dedup index cannot be used; rebuilding it");
     discard(folder)?;
     let (index, _) = Index::open(folder, setup)?;
     Ok(index)
@@ -83,20 +83,20 @@ fn open(
     last_event: i64,
     setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
-    // What a kill in the middle of discarding left.
+    // A kill while discarding may have left this.
     remove(&aside(folder)).map_err(IndexError::from)?;
     let reason = match Index::open(folder, setup) {
         Ok((index, None)) => return Ok(index),
         Ok((index, Some(seal))) if is_known(connection, seal, last_event)? => return Ok(index),
-        Ok(_) => "its newest seal is none of this store".to_owned(),
+        Ok(_) => "its newest seal is not registered in this store".to_owned(),
         Err(err) if err.is_damage() => err.to_string(),
         Err(err) => return Err(err.into()),
     };
-    make_anew(folder, &reason, setup)
+    rebuild(folder, &reason, setup)
 }
 
-/// Whether a seal is one that this store registered, and all of its events are here. An index that knows more than
-/// the store, as after a backup was restored, would take lost events for duplicates.
+/// Whether this store registered a seal, and has all of its events. An index that has more events than
+/// the store, as after restoring a backup, would take lost events for duplicates.
 pub(super) fn is_known(
     connection: &Connection,
     seal: Seal,
@@ -110,7 +110,7 @@ pub(super) fn is_known(
     Ok(registered == Some(seal.reach) && seal.reach <= last_event)
 }
 
-/// Enters the events that the index does not know yet.
+/// Enters the events that the index does not have yet.
 fn read_again(
     index: &Index,
     connection: &Connection,
@@ -119,7 +119,7 @@ fn read_again(
     setup: &Setup<'_>,
 ) -> Result<(), StoreError> {
     let first = index.known();
-    let mut shown = first;
+    let mut logged = first;
     while index.known() < last_event {
         let step = "the dedup index is being rebuilt";
         setup.opening.events(step, index.known(), last_event);
@@ -127,10 +127,10 @@ fn read_again(
         index.make_room()?;
         let known = index.known();
         let entries = read(connection, key, known, setup.replay_rows)?;
-        // Sequences have no gaps: a row that is not there would be an identity that is stored again.
+        // Sequences have no gaps: the identity of a missing row would be stored again.
         let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
         if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
-            let what = format!("events are missing after the {known}th");
+            let what = format!("events are missing after sequence {known}");
             return Err(StoreError::Foreign(what));
         }
         let last = known + i64::try_from(entries.len()).unwrap_or(i64::MAX);
@@ -139,16 +139,16 @@ fn read_again(
             seal.register(connection)?;
         }
         index.enter_read(entries.into_iter().collect(), last, seal);
-        if last - shown >= SHOWN_EVERY {
-            shown = last;
+        if last - logged >= LOG_EVERY {
+            logged = last;
             info!(
                 events = last,
                 of = last_event,
-                "reading events again into the dedup index"
+                "reading events into the dedup index"
             );
         }
     }
-    if shown > first {
+    if logged > first {
         info!(events = last_event - first, "the dedup index is complete");
     }
     Ok(())

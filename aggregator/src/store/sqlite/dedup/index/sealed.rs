@@ -1,4 +1,4 @@
-//! The sealed entries: an LSM tree on disk that only grows, by one ingestion a seal.
+//! The sealed entries: an LSM tree on disk that only grows, by one ingestion per seal.
 
 use std::{
     io::ErrorKind,
@@ -26,40 +26,40 @@ use lsm_tree::{
 
 use super::{IndexError, table::Entry};
 
-/// Block cache, for the data blocks that were just read. Filters and block indexes are held outside it, whole: 1.7
-/// bytes an entry.
+/// Block cache for recently read data blocks. Filters and block indexes are kept in memory outside it, whole: 1.7
+/// bytes per entry.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// Bits of filter an entry: three in a thousand lookups of what is not there read a block for nothing.
+/// Filter bits per entry: three in a thousand lookups of absent identities read a block in vain.
 const FILTER_BITS: f32 = 12.0;
 
-/// Seals that are looked through one by one before they are merged. More make merging cheaper and lookups dearer.
+/// Seals that are searched one by one before they are merged. More make merging cheaper and lookups more expensive.
 const UNMERGED: u8 = 4;
 
-/// Nobody reads at an older sequence number of the tree than the newest, so what is older may go.
+/// All reads use the tree's newest sequence number, so older versions may be dropped.
 const UNREAD: SeqNo = SeqNo::MAX / 2;
 
-/// The key under which each ingestion leaves its seal. It is shorter than a fingerprint, so it is none.
+/// The key under which each ingestion stores its seal. It is shorter than a fingerprint, so it cannot be one.
 const SEAL_KEY: [u8; 1] = [0];
 
-/// How far the index reaches: a name that only one seal has, and the last event in it.
+/// A seal: a unique id, and the last event in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Seal {
     pub id: [u8; 16],
     pub reach: i64,
 }
 
-/// The tree, shared by those who look up, seal and merge.
+/// The tree, shared by lookups, sealing and merging.
 pub(super) struct Sealed {
     tree: AnyTree,
     strategy: Arc<Leveled>,
-    /// The tree's own numbers, which tell its newer entries from its older ones.
+    /// The tree's own sequence numbers, which order its entries by age.
     sequences: SequenceNumberCounter,
     stop: Arc<AtomicBool>,
 }
 
 impl Sealed {
-    /// Opens the tree in `folder`, or makes it, and tells its newest seal.
+    /// Opens the tree in `folder`, creating it if needed, and returns its newest seal.
     pub fn open(folder: &Path) -> Result<(Self, Option<Seal>), IndexError> {
         if !is_list_sound(folder).map_err(lsm_tree::Error::from)? {
             return Err(lsm_tree::Error::Unrecoverable.into());
@@ -87,33 +87,33 @@ impl Sealed {
         })
     }
 
-    /// Looks identities up that have no answer yet, each answer in the place of its question.
+    /// Looks up the identities that have no entry yet; `entries` are in the order of `identities`.
     ///
-    /// Run by run and in the order of the keys, and not by the tree's own `get`, which fetches its list of tables for each
+    /// Searches run by run in the order of the keys, and not with the tree's `get`, which fetches its list of tables for each
     /// key.
     pub fn find(
         &self,
         identities: &[u128],
-        answers: &mut [Option<Entry>],
+        entries: &mut [Option<Entry>],
     ) -> Result<(), IndexError> {
-        let mut open = PendingLookup::all(identities, answers);
-        if open.is_empty() {
+        let mut pending = PendingLookup::all(identities, entries);
+        if pending.is_empty() {
             return Ok(());
         }
         guard(|| {
             let version = self.tree.current_version();
             for run in version.iter_levels().flat_map(|level| level.iter()) {
-                let mut unanswered = 0;
-                for asked in 0..open.len() {
-                    let question = &open[asked];
-                    let answer = question.ask(run.get_for_key(&question.key))?;
-                    answers[question.place] = answer;
-                    if answer.is_none() {
-                        open.swap(unanswered, asked);
-                        unanswered += 1;
+                let mut absent = 0;
+                for current in 0..pending.len() {
+                    let lookup = &pending[current];
+                    let entry = lookup.find_in(run.get_for_key(&lookup.key))?;
+                    entries[lookup.position] = entry;
+                    if entry.is_none() {
+                        pending.swap(absent, current);
+                        absent += 1;
                     }
                 }
-                open.truncate(unanswered);
+                pending.truncate(absent);
             }
             Ok(())
         })
@@ -132,7 +132,7 @@ impl Sealed {
                     Ok(item) => item,
                     Err(err) => return Some(Err(err)),
                 };
-                // The seal's key is shorter.
+                // The key of the seal is shorter.
                 if let Ok(key) = <[u8; 16]>::try_from(&*key) {
                     let entry = Entry::decode(&value).ok_or(lsm_tree::Error::Unrecoverable);
                     let entry = entry.map(|entry| (u128::from_be_bytes(key), entry));
@@ -142,9 +142,9 @@ impl Sealed {
         })
     }
 
-    /// Writes entries, in the order of their fingerprints, and their seal to files that the tree does not know yet.
+    /// Writes entries, in the order of their fingerprints, and their seal to files that the tree does not include yet.
     ///
-    /// By the tree's own way of writing a table, and not by its `ingestion`, whose tables' filters would be fetched
+    /// Uses the tree's way of flushing a table, and not its `ingestion`, whose tables' filters would be fetched
     /// through the block cache at every lookup until they are merged.
     pub fn write(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<Vec<Table>, IndexError> {
         guard(|| {
@@ -162,12 +162,12 @@ impl Sealed {
         })
     }
 
-    /// Makes what was written a part of the tree: all of it or nothing.
+    /// Adds the written tables to the tree: all of them or none.
     pub fn register(&self, written: &[Table]) -> Result<(), IndexError> {
         guard(|| self.tree.register_tables(written, None, None, &[], UNREAD))
     }
 
-    /// Merges once, where there is something to merge; false where there was nothing, or [`Self::stop_merging`].
+    /// Merges once, if there is something to merge; false if there was nothing, or after [`Self::stop_merging`].
     pub fn merge(&self) -> Result<bool, IndexError> {
         guard(|| {
             let before = self.tree.current_version().id();
@@ -180,12 +180,12 @@ impl Sealed {
         })
     }
 
-    /// Ends a merge under way within a moment; what it has written is removed at the next opening.
+    /// Ends a running merge within a moment; its files are removed at the next opening.
     pub fn stop_merging(&self) {
         self.stop.store(true, Ordering::Relaxed);
     }
 
-    /// Tables that were not merged with others yet.
+    /// The number of tables that are not merged yet.
     pub fn unmerged(&self) -> usize {
         self.tree.l0_run_count()
     }
@@ -194,28 +194,33 @@ impl Sealed {
 /// An identity that is looked up.
 struct PendingLookup {
     key: [u8; 16],
-    /// As the filters want it.
+    /// The key's hash for the filters.
     hash: u64,
-    /// Where its answer belongs.
-    place: usize,
+    /// The position of its entry in the result.
+    position: usize,
 }
 
 impl PendingLookup {
-    /// Those without an answer, in the order of their keys.
-    fn all(identities: &[u128], answers: &[Option<Entry>]) -> Vec<Self> {
-        let places = 0..identities.len();
-        let mut open: Vec<usize> = places.filter(|place| answers[*place].is_none()).collect();
-        open.sort_unstable_by_key(|place| identities[*place]);
-        let question = |place: usize| {
-            let key = identities[place].to_be_bytes();
+    /// Those without an entry, in the order of their keys.
+    fn all(identities: &[u128], entries: &[Option<Entry>]) -> Vec<Self> {
+        let mut positions: Vec<usize> = (0..identities.len())
+            .filter(|position| entries[*position].is_none())
+            .collect();
+        positions.sort_unstable_by_key(|position| identities[*position]);
+        let lookup = |position: usize| {
+            let key = identities[position].to_be_bytes();
             let hash = Builder::get_hash(&key);
-            Self { key, hash, place }
+            Self {
+                key,
+                hash,
+                position,
+            }
         };
-        open.into_iter().map(question).collect()
+        positions.into_iter().map(lookup).collect()
     }
 
-    /// Asks the one table of a run that may have it.
-    fn ask(&self, table: Option<&Table>) -> lsm_tree::Result<Option<Entry>> {
+    /// Searches the one table of a run that may have it.
+    fn find_in(&self, table: Option<&Table>) -> lsm_tree::Result<Option<Entry>> {
         let Some(table) = table else {
             return Ok(None);
         };
@@ -226,8 +231,8 @@ impl PendingLookup {
     }
 }
 
-/// Whether the file that lists the tables is the one that was written. The tree writes its checksum into the file
-/// `current`, behind its number, and does not look at it: a flaw there could take tables away without a word, or ask for
+/// Whether the file that lists the tables is undamaged. The tree writes its checksum into the file
+/// `current`, after its number, and never checks it: damage there could silently drop tables, or request
 /// so much memory that the process is aborted.
 fn is_list_sound(folder: &Path) -> std::io::Result<bool> {
     let current = match std::fs::read(folder.join("current")) {
@@ -245,7 +250,7 @@ fn is_list_sound(folder: &Path) -> std::io::Result<bool> {
     Ok(checksum == Some(xxhash_rust::xxh3::xxh3_128(&list)))
 }
 
-/// Whether the tree has one entry for each event up to its reach. What it has more are older seals.
+/// Whether the tree has one entry for each event up to its reach. Any further entries are older seals.
 fn is_whole(tree: &AnyTree, reach: i64) -> bool {
     let entries = usize::try_from(reach).unwrap_or(usize::MAX);
     let found = tree.approximate_len();
@@ -254,8 +259,8 @@ fn is_whole(tree: &AnyTree, reach: i64) -> bool {
 
 fn config(folder: &Path, sequences: SequenceNumberCounter, stop: Arc<AtomicBool>) -> Config {
     let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS));
-    // Fingerprints are random: there is nothing to compress, and no part of an index or a filter is asked for more
-    // often than another, so each is one piece and stays in memory.
+    // Fingerprints are random: they cannot be compressed, and no part of an index or a filter is used more
+    // often than another, so each is one block and stays in memory.
     Config::new(folder, sequences, SequenceNumberCounter::default())
         .use_cache(Arc::new(Cache::with_capacity_bytes(CACHE_BYTES)))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
@@ -267,7 +272,7 @@ fn config(folder: &Path, sequences: SequenceNumberCounter, stop: Arc<AtomicBool>
         .with_compaction_filter_factory(Some(Arc::new(StopFactory(stop))))
 }
 
-/// The crate reports damage that it meets as an error, or panics where it did not think of it. Either is damage.
+/// Runs `work`, which reports damage as an error, or panics on damage that the crate does not expect. Either is damage.
 fn guard<T>(work: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, IndexError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => Ok(done?),
@@ -310,7 +315,7 @@ fn pair(first: [u8; 8], second: [u8; 8]) -> [u8; 16] {
     both
 }
 
-/// Ends merges: the crate's own signal is sent only when the tree is dropped, and then a merge looks at it rarely.
+/// Ends merges: the crate's own signal is sent only when the tree is dropped, and a merge checks it rarely.
 struct StopFactory(Arc<AtomicBool>);
 
 struct StopFilter(Arc<AtomicBool>);

@@ -1,11 +1,11 @@
-//! The table of recent entries, in memory until it is sealed.
+//! The hash table of recent entries, in memory until it is sealed.
 
 use std::{
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
 };
 
-/// What the index says of a stored event.
+/// The index's entry of a stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Entry {
     /// The event's own sequence.
@@ -14,7 +14,7 @@ pub(in crate::store) struct Entry {
     pub content: u64,
 }
 
-/// Entries by the fingerprint of their identity: 33 bytes a place, of which at most seven in eight are taken.
+/// Entries by the fingerprint of their identity: 33 bytes per slot, of which at most seven in eight are used.
 pub(in crate::store) type Table = HashMap<u128, Entry, BuildHasherDefault<Uniform>>;
 
 /// Fingerprints are uniform already, so a part of one is its own hash.
@@ -27,9 +27,9 @@ impl Hasher for Uniform {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // A u128 comes as its 16 bytes; the first half is as good as the other.
-        for (place, byte) in bytes.iter().take(8).enumerate() {
-            self.0 |= u64::from(*byte) << (8 * place);
+        // A u128 arrives as its 16 bytes; either half serves.
+        for (index, byte) in bytes.iter().take(8).enumerate() {
+            self.0 |= u64::from(*byte) << (8 * index);
         }
     }
 

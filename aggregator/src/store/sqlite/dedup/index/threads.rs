@@ -1,4 +1,4 @@
-//! The threads that seal and merge, beside the writer.
+//! The threads that seal and merge in the background.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,10 +10,10 @@ use tracing::debug;
 
 use super::{IndexError, Shared, Step, memory::Sealing, table::Entry};
 
-/// Unmerged tables in the tree, beyond which sealing waits for merging: each costs every lookup a little.
+/// Unmerged tables in the tree beyond which sealing waits for merging: each slows every lookup a little.
 const MAX_UNMERGED: usize = 24;
 
-/// Added to the niceness of these threads; with 10 they get a tenth of what a busy thread beside them gets.
+/// Added to the niceness of these threads; with 10 they receive a tenth of the time of a busy thread on the same processor.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
@@ -47,23 +47,23 @@ impl Threads {
         Ok(threads)
     }
 
-    /// Ends them and waits for it. A seal under way is finished, a merge under way is given up.
+    /// Ends the threads and waits for them. A running seal is finished, a running merge is abandoned.
     pub fn end(&mut self, shared: &Shared) {
         shared.memory().stop = true;
         shared.sealed.stop_merging();
         shared.changed.notify_all();
         for thread in self.0.drain(..) {
-            // What it failed with is the index's failure already.
+            // Its error is already the index's failure.
             let _ = thread.join();
         }
     }
 }
 
-/// Lets the threads that events wait for go first. Where the system has no priorities of threads, all are equal.
+/// Lowers this thread's priority below those that events wait for, if the system has thread priorities.
 fn yield_to_ingest() {
     #[cfg(target_os = "linux")]
     if let Err(err) = rustix::process::nice(NICENESS) {
-        debug!(error = %err, "sealing and merging run at the priority of the rest");
+        debug!(error = %err, "sealing and merging run at normal priority");
     }
 }
 
@@ -99,7 +99,7 @@ fn seal(shared: &Shared) -> Result<(), IndexError> {
     Ok(())
 }
 
-/// The oldest full table, once there is one and the tree is not too far behind with merging; none at the end.
+/// Waits for the oldest full table, until merging is not too far behind; `None` at the end.
 fn next_full(shared: &Shared) -> Option<Arc<Sealing>> {
     let mut memory = shared.memory();
     loop {
@@ -134,7 +134,7 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
         loop {
             let has_merged = shared.sealed.merge()?;
             shared.faults.at(Step::Merged)?;
-            // The tree is asked without the lock: it may be writing its list of tables to disk.
+            // Without the lock on the memory: the tree may be writing its list of tables to disk.
             let unmerged = shared.sealed.unmerged();
             shared.memory().unmerged = unmerged;
             // Sealing may wait for it.

@@ -1,8 +1,8 @@
-//! The rows of conflicts, read by the stage before the writer: each is at a random place of the file, which takes long
-//! where the store is larger than memory.
+//! The rows of conflicts, read by the lookup stage: each is at a random place in the file, which takes long
+//! if the store is larger than memory.
 //!
-//! What is read here never becomes wrong, for a committed row never changes, and the index knows of an event only after
-//! its commit. What cannot be read here is read by the writer.
+//! What is read here never becomes wrong: a committed row never changes, and the index has an event only after
+//! its commit. Rows that cannot be read here are read by the writer.
 
 use std::{path::PathBuf, thread};
 
@@ -19,27 +19,27 @@ use crate::store::{
     },
 };
 
-/// Connections that read at once. They wait for the disk, not for a processor.
+/// Connections that read concurrently. They wait for the disk, not for a processor.
 const CONNECTIONS: usize = 8;
 
-/// Rows for which another connection is worth a thread.
+/// Rows for which another connection and its thread are worthwhile.
 const EACH: usize = 64;
 
-/// Rows of one read transaction, so that none holds the WAL for long.
+/// Rows per read transaction, so that none holds the WAL for long.
 const ROWS: usize = 64;
 
-/// How the stored event of a sequence compares with one that has its fingerprint.
+/// The comparison of a stored event with one that has its fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Compared {
     pub sequence: i64,
     pub topic_id: i64,
     pub is_event_id: bool,
-    /// They say the same, though perhaps in other words; a time that one of them got on arrival says nothing.
+    /// Their contents are equal, though perhaps not byte for byte; a timestamp that was filled in on arrival is not compared.
     pub is_same: bool,
 }
 
 impl Compared {
-    /// Reads the event of this sequence; none where it has no row.
+    /// Reads and compares the event of this sequence; `None` if it has no row.
     pub fn read(
         connection: &Connection,
         sequence: i64,
@@ -68,19 +68,19 @@ impl Compared {
     }
 }
 
-/// Connections that read rows. They are opened when they are first needed.
+/// The connections that read rows. They are opened when they are first needed.
 #[derive(Debug)]
 pub(in crate::store) struct Rows {
     file: PathBuf,
     files: Files,
     gate: Gate,
-    /// How often the files had been replaced when the connections were opened.
+    /// The number of times that the files had been replaced when the connections were opened.
     replaced: u64,
     connections: Vec<Connection>,
 }
 
 impl Rows {
-    /// Of the store in this file, whose writer has these files open.
+    /// For the store in this file, whose writer has these files open.
     pub fn of(file: PathBuf, files: Files, gate: Gate) -> Self {
         Self {
             file,
@@ -91,14 +91,14 @@ impl Rows {
         }
     }
 
-    /// Reads the rows of events that have another content than the index knows of them.
-    pub(super) fn compare(&mut self, events: &[&Event], looked: &mut [LookupEvent]) {
-        // The writer opens the file anew then, too.
+    /// Compares the events whose content differs from their entry's with their rows.
+    pub(super) fn compare(&mut self, events: &[&Event], lookups: &mut [LookupEvent]) {
+        // The writer, too, opens the file again then.
         let replaced = self.files.replaced();
         if std::mem::replace(&mut self.replaced, replaced) != replaced {
             self.connections.clear();
         }
-        let mut wanted: Vec<(i64, usize)> = looked
+        let mut wanted: Vec<(i64, usize)> = lookups
             .iter()
             .enumerate()
             .filter_map(
@@ -116,12 +116,12 @@ impl Rows {
         if wanted.is_empty() {
             return;
         }
-        // In the order in which they lie on their pages.
+        // In the order of the pages.
         wanted.sort_unstable();
         match self.read(events, &wanted) {
             Ok(compared) => {
                 for (index, compared) in compared {
-                    looked[index].compared = Some(compared);
+                    lookups[index].compared = Some(compared);
                 }
             }
             Err(err) => {
@@ -161,7 +161,7 @@ impl Rows {
     }
 }
 
-/// In short reads, so that the writer never waits for one for long.
+/// Compares in short reads, so that the writer never waits long for one.
 fn read_part(
     gate: &Gate,
     connection: &mut Connection,

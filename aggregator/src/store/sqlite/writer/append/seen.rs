@@ -1,4 +1,4 @@
-//! What the store has of arrivals already: of one event's identity, and of all that a message holds.
+//! Whether arrivals are already stored: the identity of one event, and all elements of a message.
 
 use rusqlite::params;
 use shared::{
@@ -16,27 +16,27 @@ use crate::store::{
     },
 };
 
-/// What the store has of an event's identity.
+/// Whether and how the identity of an event is stored.
 pub(super) enum Seen {
     Never,
     /// The event of this sequence is the same.
     Same(i64),
-    /// The event of this sequence has the identity, and other content.
+    /// The event of this sequence has the identity, but other content.
     Other(i64),
-    /// The event of this sequence has the fingerprint, and another identity.
+    /// The event of this sequence has the fingerprint, but another identity.
     Collision(i64),
 }
 
 impl<'a> Append<'a> {
-    /// Whether all that a message holds is in the store already.
+    /// Whether all elements of a message are already in the store.
     pub(super) fn is_stored(
         &mut self,
         delivery: &'a Delivery,
-        looked: &[LookupEvent],
+        lookups: &[LookupEvent],
     ) -> Result<bool, StoreError> {
-        let mut rejections = delivery.arrivals.len() - looked.len();
-        for (event, looked) in delivery.arrivals.iter().flatten().zip(looked) {
-            match self.see(event, *looked)? {
+        let mut rejections = delivery.arrivals.len() - lookups.len();
+        for (event, lookup) in delivery.arrivals.iter().flatten().zip(lookups) {
+            match self.see(event, *lookup)? {
                 Seen::Never => return Ok(false),
                 Seen::Same(_) | Seen::Other(_) => {}
                 Seen::Collision(_) => rejections += 1,
@@ -53,7 +53,7 @@ impl<'a> Append<'a> {
         }
         let mut kept = 0;
         for life in self.next.lives.iter().filter(|_| rejections > 0) {
-            // Their rows are not there any more, or may not be.
+            // Their rows were evicted, or may have been.
             if delivery.sequence <= life.evicted_to && life.applied.contains(delivery.sequence) {
                 return Ok(true);
             }
@@ -77,23 +77,23 @@ impl<'a> Append<'a> {
         };
         let fingerprint = self.next.key.fingerprint(&Fields::from(&event));
         let found = self.context.index.find(fingerprint.identity)?;
-        let looked = LookupEvent {
+        let lookup = LookupEvent {
             fingerprint,
             found,
             compared: None,
         };
-        let seen = self.see(&event, looked)?;
+        let seen = self.see(&event, lookup)?;
         Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
     }
 
-    /// Looks an event up: in this batch, then in the index. A row is read only where the contents differ, and here only
-    /// where it was not read ahead: it is of this batch, or was appended since the batch was looked up.
-    pub(super) fn see(&self, event: &Event, looked: LookupEvent) -> Result<Seen, StoreError> {
+    /// Looks an event up: in this batch, then in the index. A row is read only if the contents differ, and here only
+    /// if it was not read ahead: it is of this batch, or was appended after the batch was looked up.
+    pub(super) fn see(&self, event: &Event, lookup: LookupEvent) -> Result<Seen, StoreError> {
         let LookupEvent {
             fingerprint,
             found,
             compared,
-        } = looked;
+        } = lookup;
         let entry = match (self.entries.get(&fingerprint.identity), &self.later) {
             (Some(entry), _) => Some(*entry),
             (None, Some(later)) => {
@@ -130,7 +130,7 @@ impl<'a> Append<'a> {
         })
     }
 
-    /// The topic's id, where it has events.
+    /// The topic's id, if it has events.
     fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
         let row = match self.topics.get(topic) {
             Some(row) => return Ok(Some(row.id)),
