@@ -15,9 +15,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit code for wrong settings.
 const WRONG_SETTINGS: u8 = 2;
 
-/// Threads for blocking work: queries, of which at most four run concurrently, parsing of large bodies, and name resolution. Each
-/// retains memory for the largest response that it has built, so there are no more than can be used.
-const BLOCKING_THREADS: usize = 6;
+/// Threads for blocking work: four queries, four large bodies that are parsed, and name resolution. Each retains memory for the
+/// largest response that it has built, so there are no more than can be used.
+const BLOCKING_THREADS: usize = 10;
 
 fn main() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {

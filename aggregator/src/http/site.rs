@@ -10,5 +10,5 @@ use super::{
 
 refusals! {
     /// The refusal of a file that does not exist.
-    NoFile = problems([Problem::not_found("there is nothing at /docs/nothing".to_owned())]);
+    NoFile = problems([Problem::not_found("nothing is served at /docs/nothing".to_owned())]);
 }

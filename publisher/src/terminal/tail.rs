@@ -143,7 +143,7 @@ fn say_missed(data: &str) {
             "missed {missed} events: reading more slowly than events are stored; GET /events has them"
         )),
         Err(_) => {
-            say("missed events: reading more slowly than events are stored; GET /events has them")
+            say("missed events: reading more slowly than events are stored; GET /events has them");
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::{
 
 const LINES: &str = "application/x-ndjson";
 
-/// Pages that the aggregator holds in memory concurrently.
+/// More exports than there are permits for large responses.
 const PERMITS: usize = 16;
 
 /// Half the time after which the aggregator closes a connection that the client does not read.

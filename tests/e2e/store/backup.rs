@@ -28,7 +28,7 @@ async fn a_restored_backup_applies_again_what_arrived_since_and_counts_exactly()
     assert!(ended.stdout.contains("105 events"), "{}", ended.stdout);
     let again = system.aggregator.command(&backup).await;
     assert_eq!(again.code, Some(1));
-    assert!(again.stderr.contains("exists already"), "{}", again.stderr);
+    assert!(again.stderr.contains("already exists"), "{}", again.stderr);
 
     for start in 10..20 {
         let range = start * 10..start * 10 + 15;

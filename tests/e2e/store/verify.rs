@@ -77,8 +77,8 @@ async fn manual_changes_to_a_stopped_store_are_found_with_and_without_the_broker
         ),
         (
             TWICE,
-            "events 70 and 3501 are one",
-            "events 70 and 3501 are one",
+            "events 70 and 3501 have the same identity",
+            "events 70 and 3501 have the same identity",
         ),
         (
             "UPDATE counters SET received = received + 1",

@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn a_row_without_room_is_counted_and_not_kept() {
-        let part = [b'x'; 20_000];
+        let part = vec![b'x'; 20_000];
         let mut row = Row {
             most: 40_000,
             ..Row::default()

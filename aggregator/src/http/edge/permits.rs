@@ -1,4 +1,4 @@
-//! Permits: bounds on large responses in memory and on responses without an end.
+//! Permits: bounds on large responses in memory, on responses without an end, and on large bodies that are parsed.
 
 use std::sync::Arc;
 
@@ -13,7 +13,11 @@ const MAX_CHUNKS: usize = MAX_PAGES / 2;
 /// Clients that follow events at the same time; further ones are refused with 503.
 const MAX_TAILS: usize = 256;
 
-/// The permits that responses need.
+/// Large bodies that are parsed at the same time, each on a blocking thread. The current record of an OTLP request can take about
+/// sixty times its bytes, up to 30 MiB.
+pub const MAX_PARSING: usize = 4;
+
+/// The permits that requests and responses need.
 #[derive(Debug)]
 pub struct Permits {
     /// For large responses in memory.
@@ -22,6 +26,8 @@ pub struct Permits {
     pub chunks: Arc<Semaphore>,
     /// For clients that follow events.
     pub tails: Arc<Semaphore>,
+    /// For large bodies that are parsed.
+    pub parsing: Arc<Semaphore>,
 }
 
 impl Default for Permits {
@@ -31,13 +37,14 @@ impl Default for Permits {
 }
 
 impl Permits {
-    /// This many permits of each kind.
+    /// This many permits of each kind for responses.
     #[must_use]
     pub fn new(pages: usize, chunks: usize, tails: usize) -> Self {
         Self {
             pages: Arc::new(Semaphore::new(pages)),
             chunks: Arc::new(Semaphore::new(chunks)),
             tails: Arc::new(Semaphore::new(tails)),
+            parsing: Arc::new(Semaphore::new(MAX_PARSING)),
         }
     }
 
@@ -58,5 +65,27 @@ impl Permits {
         let chunk = Arc::clone(&self.chunks).acquire_owned().await;
         let chunk = chunk.expect("the semaphore is never closed");
         vec![chunk, self.page().await]
+    }
+
+    /// Waits for the permit to parse a large body.
+    ///
+    /// # Panics
+    /// Never: the semaphore is not closed.
+    pub async fn parsing(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.parsing).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_names_the_number_of_large_responses() {
+        let readme = include_str!("../../../README.md");
+        let responses = format!("| {MAX_PAGES} of 4 MiB, or of one larger row");
+        let chunks = format!("At most {MAX_CHUNKS} of the {MAX_PAGES} are chunks of exports");
+        assert!(readme.contains(&responses) && readme.contains(&chunks));
     }
 }

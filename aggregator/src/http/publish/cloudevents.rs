@@ -173,7 +173,7 @@ pub async fn send(
     body: &Bytes,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let events = intake::parse_body(body, move |body| parse(&mode, body)).await?;
+    let events = intake::parse_body(&state.api, body, move |body| parse(&mode, body)).await?;
     if events.is_empty() {
         return Ok(Accepted::answer(0));
     }

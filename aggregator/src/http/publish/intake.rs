@@ -40,14 +40,20 @@ pub struct IntakeState {
 
 /// Parses a body with `parse`: inline up to [`PARSE_INLINE_BYTES`], otherwise on a blocking thread.
 pub async fn parse_body(
+    api: &Api,
     body: &Bytes,
     parse: impl FnOnce(&Bytes) -> Result<Vec<Outgoing>, Problem> + Send + 'static,
 ) -> Result<Vec<Outgoing>, Problem> {
     if body.len() <= PARSE_INLINE_BYTES {
         return parse(body);
     }
+    let permit = api.permits.parsing().await;
     let body = body.clone();
-    let parsed = spawn_blocking(move || parse(&body)).await;
+    let parsed = spawn_blocking(move || {
+        let _permit = permit;
+        parse(&body)
+    });
+    let parsed = parsed.await;
     parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 

@@ -92,7 +92,7 @@ pub async fn send(
     body: &Bytes,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
-    let events = parse_body(body, move |body| parse(layout, body)).await?;
+    let events = parse_body(api, body, move |body| parse(layout, body)).await?;
     deliver(api, events, waiting).await
 }
 

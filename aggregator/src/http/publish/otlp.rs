@@ -14,14 +14,14 @@ mod schema;
 mod tests;
 mod value;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::atomic::Ordering;
 
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, Uri},
     response::{IntoResponse, Response},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use self::{
     answer::{Exported, PartialSuccess, answer, refusal},
@@ -41,23 +41,14 @@ use crate::http::{
     openapi::refusals::{Refusals, problems, refusals},
 };
 
-/// Requests that are decoded concurrently. The current record of each can take about sixty times its bytes, up to 30 MiB.
-const MAX_DECODING: usize = 4;
-
 /// The state of the handler.
 #[derive(Debug, Clone)]
-pub struct OtlpState {
-    publish: IntakeState,
-    permits: Arc<Semaphore>,
-}
+pub struct OtlpState(IntakeState);
 
 impl OtlpState {
     /// Uses the intake that the other publishing routes use.
     pub fn new(publish: IntakeState) -> Self {
-        Self {
-            publish,
-            permits: Arc::new(Semaphore::new(MAX_DECODING)),
-        }
+        Self(publish)
     }
 }
 
@@ -152,17 +143,16 @@ async fn export(
     encoding: Encoding,
     request: Request,
 ) -> Result<Exported, Problem> {
-    let IntakeState { api, intake } = &state.publish;
+    let IntakeState { api, intake } = &state.0;
     let (head, body) = request.into_parts();
     let body = intake.take(&head.headers, body).await?;
-    let held = intake.hold();
-    let permit = Arc::clone(&state.permits).acquire_owned().await;
-    let permit = permit.expect("the semaphore is never closed");
+    let bytes = intake.hold();
+    let permit = api.permits.parsing().await;
     let topic = api.otlp.topic.clone();
     // The task owns the body and the permit, because it continues if the sender disconnects.
     let collecting = spawn_blocking(move || {
         let _permit = permit;
-        collect(encoding, &body, held, &topic)
+        collect(encoding, &body, bytes, &topic)
     });
     let collected = collecting.await;
     let mut collected =

@@ -153,8 +153,8 @@ schemas! {
         .build();
 }
 
-/// Publishes a rejected body again, or the body of the request in its place, as `POST /publish` or, for a CloudEvent,
-/// `POST /cloudevents` would. It counts as a new arrival; the rejected one is kept and marked.
+/// Publishes a rejected body again, or the body of the request in its place, as `POST /publish` would, or `POST /cloudevents`
+/// if it is such an event. It counts as a new arrival; the rejected one is kept and marked.
 #[utoipa::path(
     post,
     path = "/rejected/{id}/requeue",

@@ -62,7 +62,7 @@ pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Proble
         .iter()
         .find(|(file, _)| file.file_name() == name);
     let (_, bytes) =
-        found.ok_or_else(|| Problem::not_found(format!("there is nothing at {}", uri.path())))?;
+        found.ok_or_else(|| Problem::not_found(format!("nothing is served at {}", uri.path())))?;
     Ok(of_type(kind, bytes))
 }
 

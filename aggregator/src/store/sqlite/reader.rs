@@ -168,7 +168,9 @@ impl Reader {
             Arc::clone(&self.memory.index),
             self.key.identity(&topic, &event_id),
         );
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
         let find = spawn_blocking(move || {
+            let _permit = permit;
             let index = slot.read().unwrap_or_else(PoisonError::into_inner);
             index.as_ref().ok_or(IndexError::Away)?.find(identity)
         });

@@ -56,7 +56,7 @@ impl Problem {
             Unavailable::TooManyWaits => (
                 "urn:problem:too-many-waits",
                 "Too many waits",
-                "too many requests wait for their events to be stored; nothing was published, send it again, or without wait=stored",
+                "too many events are awaited already; nothing was published, send it again, or without wait=stored",
                 1,
             ),
             Unavailable::TooManyTails => (

@@ -292,7 +292,7 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
             [(fingerprint.identity, entry)].into_iter().collect(),
             1,
             None,
-        )
+        );
     });
     let appended = store.append(&[delivery(2, &second)]).unwrap();
     assert_eq!((appended.unique, appended.rejected), (0, 1));

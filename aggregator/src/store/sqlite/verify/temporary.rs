@@ -45,7 +45,10 @@ impl TemporaryDirectory {
     /// An empty database. It is deleted with the connection, so it needs neither a journal nor syncs.
     pub fn database(&self) -> Result<Connection, TemporaryError> {
         // SQLite opens files by name. The name is removed at the end of this function; the file exists until it is closed.
-        let named = tempfile::NamedTempFile::new_in(&self.0).map_err(self.failed())?;
+        let named = tempfile::Builder::new()
+            .prefix("verify-")
+            .tempfile_in(&self.0)
+            .map_err(self.failed())?;
         let open = || {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection = Connection::open_with_flags(named.path(), flags)?;
