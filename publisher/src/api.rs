@@ -9,35 +9,35 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT
 
 use self::problem::Problem;
 
-/// Maximum time for an answer that is read as a whole.
+/// Maximum time for a whole request whose response is read at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Maximum time without a byte of the answer. The aggregator is never silent for that long on an event stream.
+/// Maximum time without receiving a byte. The aggregator is never silent for that long on an event stream.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Why there is no usable answer.
+/// Why a request has no usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// The aggregator cannot be reached, or the answer ended early.
+    /// The aggregator cannot be reached or does not respond in time, or the response ended early.
     #[error("no answer from {endpoint}: {reason}")]
     Unreachable { endpoint: String, reason: String },
-    /// The aggregator refused the request and said why, or answered with an error that is transient.
+    /// The aggregator responded with a problem document, or the status is that of a transient error.
     #[error("{endpoint} responded with {status}{problem}")]
     Refused {
         endpoint: String,
         status: StatusCode,
         problem: Problem,
     },
-    /// The answer is not from an aggregator.
+    /// The response is not from an aggregator.
     #[error("{endpoint} responded with {found}: is this the aggregator's address?")]
     NotAnAggregator { endpoint: String, found: String },
 }
 
 impl ApiError {
-    /// The error for an answer that no aggregator gives.
+    /// The error for a response that no aggregator would send.
     pub fn not_an_aggregator(url: &Url, found: impl Into<String>) -> Self {
         Self::NotAnAggregator {
             endpoint: endpoint(url),
@@ -103,12 +103,12 @@ impl Api {
         url
     }
 
-    /// A request, to be passed to [`answer`].
+    /// A GET request, to be passed to [`answer`].
     pub fn get(&self, url: Url) -> RequestBuilder {
         self.client.get(url)
     }
 
-    /// The whole body of a short answer.
+    /// Sends a GET request and returns the whole body of the response, which must be short.
     ///
     /// # Errors
     /// [`ApiError`].
@@ -118,7 +118,8 @@ impl Api {
     }
 }
 
-/// Sends a request and returns the successful answer, whose body is still to be read, with no limit on the total time.
+/// Sends a request and returns the response if it is successful. The body is still to be read; its total time is not
+/// limited unless the request has a timeout.
 ///
 /// # Errors
 /// [`ApiError`].
@@ -143,7 +144,7 @@ pub async fn answer(request: RequestBuilder) -> Result<Response, ApiError> {
     }
 }
 
-/// Checks the media type of the answer: a web page is successful too.
+/// Checks the media type of a response: a web page has a success status too.
 ///
 /// # Errors
 /// [`ApiError::NotAnAggregator`].
@@ -157,7 +158,7 @@ pub fn expect_media_type(answer: &Response, media_type: &str) -> Result<(), ApiE
     Err(ApiError::not_an_aggregator(answer.url(), found))
 }
 
-/// The innermost cause, which is the most specific: "Connection refused".
+/// The innermost cause, which is the most specific, such as "Connection refused".
 pub fn describe(err: &dyn Error) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
@@ -166,7 +167,7 @@ pub fn describe(err: &dyn Error) -> String {
     cause.to_string()
 }
 
-/// Host, port and path of a URL: neither the password nor the query.
+/// The host, port and path of a URL, without the user, the password and the query.
 fn endpoint(url: &Url) -> String {
     format!(
         "{}:{}{}",

@@ -16,13 +16,13 @@ use tokio::{
 
 use crate::progress::WaitNotice;
 
-/// How long events wait in the publishing client for others of their topic. Only paced events and the last ones wait.
+/// How long an event waits in the publishing client for others of its topic. Only paced events and the last ones wait.
 const LINGER: Duration = Duration::from_millis(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Interval of the checks of the stream's configuration.
+/// Interval between checks of the stream's configuration.
 const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// A connection and its publishing client.
@@ -34,17 +34,17 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Waits for the broker and the stream, without a time limit.
+    /// Connects, and waits for the broker and the stream without a time limit.
     ///
     /// # Errors
-    /// If the stream exists and cannot be used.
+    /// If the connection's options are invalid, or the stream exists but cannot be used.
     pub async fn connect(
         servers: &Servers,
         stream: &str,
         batch: usize,
         tracer: Tracer,
     ) -> anyhow::Result<Self> {
-        // Boxed because the future is large, and every run would include it.
+        // Boxed because the future is large and would be part of every run's future.
         let connection = Box::pin(Connection::open(servers, "publisher")).await?;
         let mut notice = WaitNotice::new(Instant::now());
         let mut wait = Duration::from_millis(500);
@@ -75,13 +75,13 @@ impl Broker {
         })
     }
 
-    /// Ends the publishing client.
+    /// Stops the publishing client and waits for it to end.
     pub async fn close(self) {
         let Self {
             publisher, driver, ..
         } = self;
         drop(publisher);
-        // Everything was confirmed or abandoned before, so a failed driver loses nothing.
+        // Every event has been confirmed or abandoned by now, so a failed driver loses nothing.
         let _ = driver.await;
     }
 }
@@ -103,8 +103,8 @@ async fn wait_for_stream(
     }
 }
 
-/// Checks the stream every few seconds and after each reconnect. Returns the reason when its configuration would lose
-/// events.
+/// Checks the stream every two seconds and after each reconnect. Returns only once its configuration could lose events,
+/// with the reason.
 pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamError {
     loop {
         let connects = connection.connected().await;

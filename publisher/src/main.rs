@@ -4,7 +4,7 @@
 //! Modules in reading order:
 //! - [`config`]: command line and environment, parsed into a [`Task`]
 //! - [`run`]: runs a task, from its settings to its exit code
-//! - [`traffic`]: generated events; which of them are duplicates is known
+//! - [`traffic`]: generated events with a known set of duplicates
 //! - [`input`]: events from files or standard input
 //! - [`flow`]: sends events, paced and batched, over JetStream or HTTP
 //! - [`broker`]: the connection to the broker and its stream
@@ -43,7 +43,7 @@ use crate::{
     progress::say,
 };
 
-/// Exit code for invalid usage; a difference or any other failure is 1.
+/// Exit code for invalid usage. Any other failure, including a difference found by `verify`, is 1.
 const INVALID_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
@@ -77,12 +77,12 @@ fn start(settings: Settings) -> anyhow::Result<ExitCode> {
     )?;
     let code = runtime.block_on(until_signals(settings, export.tracer()));
     export.end();
-    // A thread may be blocked on standard input indefinitely.
+    // Does not wait for threads: one may be blocked on standard input indefinitely.
     runtime.shutdown_background();
     code
 }
 
-/// The first signal stops the run gracefully, the second one immediately.
+/// Runs the task. The first signal stops it gracefully, the second one immediately.
 async fn until_signals(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();

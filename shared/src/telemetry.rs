@@ -1,4 +1,4 @@
-//! Logs, one line per event on standard error, as text or JSON; and the export of spans.
+//! Logging, one line per event, to standard error as text or JSON; and the export of spans.
 
 mod export;
 
@@ -14,16 +14,16 @@ pub use self::export::{Export, ExportError, check_endpoint};
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Text for people.
+    /// Human-readable text.
     Text,
-    /// One JSON object per line, for programs.
+    /// One JSON object per line.
     Json,
 }
 
-/// Checks a log filter from the settings, such as `info` or `warn,aggregator=debug`.
+/// Checks a log filter from the settings, such as `info` or `warn,aggregator=debug`, and returns it unchanged.
 ///
 /// # Errors
-/// A message for people if the filter is not valid.
+/// A human-readable message if the filter is not valid.
 pub fn parse_filter(text: &str) -> Result<String, String> {
     EnvFilter::builder()
         .parse(text)
@@ -33,13 +33,13 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
         })
 }
 
-/// Installs the logger of the process. Must be called once, before anything is logged.
+/// Installs the global logger. Must be called once, before anything is logged.
 ///
 /// # Panics
 /// If the filter was not checked by [`parse_filter`], or a logger is already installed.
 pub fn init(filter: &str, format: Format) {
-    // `connection` logs the state of the link in place of the NATS client, and the store logs the state of its files in
-    // place of the LSM tree.
+    // The NATS client and the LSM tree are silenced unless the filter enables them: `connection` logs the state of the
+    // link, and the store logs the state of its files.
     let filter = EnvFilter::builder()
         .parse(format!("async_nats=off,lsm_tree=off,{filter}"))
         .expect("the filter was checked when the settings were parsed");
@@ -60,8 +60,8 @@ pub fn init(filter: &str, format: Format) {
     }
 }
 
-/// Whether an event is logged. `export` logs failures in place of OpenTelemetry, except for spans dropped because too many
-/// are queued: OpenTelemetry logs that once, and their number at the end.
+/// Whether an event is logged. OpenTelemetry's own events are not, because `export` logs its failures. The exception is
+/// spans dropped because the queue is full: OpenTelemetry logs the first drop, and the total at shutdown.
 fn is_logged(metadata: &Metadata<'_>) -> bool {
     let drops = [
         "BatchSpanProcessor.SpanDroppingStarted",
@@ -73,15 +73,15 @@ fn is_logged(metadata: &Metadata<'_>) -> bool {
 /// Prints requested output, in colour if standard output supports it.
 ///
 /// # Errors
-/// If it cannot be written.
+/// If writing to standard output fails.
 pub fn print(plain: &str, coloured: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout();
     let text = if shows_colours(&out) { coloured } else { plain };
     out.write_all(text.as_bytes())
 }
 
-/// Whether a stream supports colours: it is a terminal, `NO_COLOR` (<https://no-color.org>) is not set, and `TERM` is not
-/// `dumb`.
+/// Whether a stream supports colours: it is a terminal, `NO_COLOR` (<https://no-color.org>) is unset or empty, and `TERM`
+/// is not `dumb`.
 #[must_use]
 pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// Blocks until the other end of its channel is dropped.
+    /// An exporter that blocks until the other end of its channel is dropped.
     #[derive(Debug)]
     struct Stuck(Mutex<mpsc::Receiver<()>>);
 
@@ -154,7 +154,7 @@ mod tests {
         tracing::subscriber::with_default(subscriber.with(filter_fn(is_logged)), || {
             tracing::warn!(target: "opentelemetry_sdk", "noise");
             let tracer = provider.tracer("test");
-            // One span is with the exporter, and one is queued.
+            // At most one span is being exported and one is queued; the rest are dropped.
             for _ in 0..10 {
                 drop(tracer.start("span"));
             }

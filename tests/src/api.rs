@@ -13,10 +13,10 @@ use crate::{
     wait::{DEADLINE, eventually, holds, within},
 };
 
-/// Longer than any request takes in the service.
+/// Longer than the aggregator takes to respond to any request.
 const TIMEOUT: Duration = Duration::from_secs(40);
 
-/// The content type of requests.
+/// The content type of a JSON body.
 const JSON: &str = "application/json";
 
 /// An aggregator's API.
@@ -54,7 +54,7 @@ impl Answer {
             .unwrap_or_else(|err| panic!("{err} in the answer {}", self.text()))
     }
 
-    /// A header, or the empty string.
+    /// The value of a header, or the empty string if it is absent.
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name);
         value.map_or("", |value| value.to_str().expect("a header is text"))
@@ -81,29 +81,29 @@ impl Api {
         self.base.trim_start_matches("http://").to_owned()
     }
 
-    /// Sends GET; the path may have a query.
+    /// Sends a GET request; the path may include a query.
     ///
     /// # Errors
-    /// If there is no response, for [`eventually`].
+    /// If there is no response; [`eventually`] tries again.
     pub async fn get(&self, path: &str) -> Result<Answer, String> {
         let request = self.client.get(format!("{}{path}", self.base));
         answer(request).await
     }
 
-    /// Sends GET with a query that is not yet encoded.
+    /// Sends a GET request with these query parameters, which are percent-encoded here.
     pub async fn ask(&self, path: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
         answer(request.query(query)).await.expect("an answer")
     }
 
-    /// Sends GET for a media type, with a query that is not yet encoded.
+    /// Like [`Self::ask`], with this media type in `Accept`.
     pub async fn ask_for(&self, kind: &str, path: &str, query: &[(&str, &str)]) -> Answer {
         let request = self.client.get(format!("{}{path}", self.base));
         let request = request.query(query).header("accept", kind);
         answer(request).await.expect("an answer")
     }
 
-    /// Sends a request with another method.
+    /// Sends a request with any method and no body.
     pub async fn request(&self, method: &str, path: &str) -> Answer {
         let method = method.parse().expect("a method");
         let request = self.client.request(method, format!("{}{path}", self.base));
@@ -160,7 +160,7 @@ impl Api {
     /// Publishes events in one request, which may be refused.
     ///
     /// # Errors
-    /// What was returned instead of a confirmation.
+    /// The body of the response if its status is not 200, or why there is no response.
     pub async fn try_publish(&self, events: &[Event]) -> Result<(), String> {
         let request = self.client.post(format!("{}/publish", self.base));
         let request = request.header("content-type", JSON).body(array(events));
@@ -168,7 +168,7 @@ impl Api {
         holds(answer.status == 200, answer.text())
     }
 
-    /// The newest events of a topic.
+    /// The newest events of a topic, at most 1,000.
     pub async fn events_of(&self, topic: &str) -> Answer {
         let query = [("topic", topic), ("limit", "1000")];
         let answer = self.ask("/events", &query).await;
@@ -179,7 +179,7 @@ impl Api {
     /// The counters.
     ///
     /// # Errors
-    /// If there is no response, for [`eventually`].
+    /// If there is no response or its status is not 200; [`eventually`] tries again.
     pub async fn stats(&self) -> Result<Stats, String> {
         let answer = self.get("/stats").await?;
         holds(answer.status == 200, answer.text())?;

@@ -1,7 +1,7 @@
-//! A real nginx in front of an aggregator, to test what its defaults do to requests and responses.
+//! A real nginx in front of an aggregator, to test how its defaults affect requests and responses.
 //!
-//! `tests/run.sh` installs Debian's package where it can, and sets `E2E_NGINX` to the program. Without it, a test
-//! that needs nginx prints that it is skipped; with `E2E_REQUIRE=all` it fails.
+//! `tests/run.sh` installs Debian's package if possible, and sets `E2E_NGINX` to the path of the program. If it is not
+//! set, a test that needs nginx prints that it is skipped; with `E2E_REQUIRE=all` it fails.
 
 use std::{fs, process::Command};
 
@@ -20,31 +20,31 @@ use crate::{
 pub struct Nginx {
     service: Service,
     api: Api,
-    /// Its configuration, and the only directory that it writes to.
+    /// Contains its configuration; nginx writes nowhere else.
     _directory: TempDir,
 }
 
 impl Nginx {
-    /// Starts one that forwards everything to an aggregator with `proxy_pass` and no other setting; none if this
-    /// machine has no nginx.
+    /// Starts an nginx that forwards everything to an aggregator with `proxy_pass` and no other setting. Returns `None` if
+    /// nginx is not available.
     ///
-    /// Panics if there is none although `E2E_REQUIRE=all` requires it.
+    /// Panics if nginx is not available and `E2E_REQUIRE=all` requires it.
     pub async fn before(aggregator: &Api) -> Option<Self> {
         let pass = format!("proxy_pass http://{};", aggregator.address());
         Self::with("", &format!("location / {{ {pass} }}")).await
     }
 
-    /// Like [`Self::before`], with these directives: of the block `http`, and of its only `server`.
+    /// Like [`Self::before`], but with these directives in the `http` block and in its only `server` block.
     pub async fn with(http: &str, server: &str) -> Option<Self> {
         let program = needed("E2E_NGINX", "nginx")?;
         let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let port = port::free();
-        // A relative path is below the prefix.
+        // nginx resolves relative paths against the prefix (`-p`).
         let temporary: String = ["client_body", "proxy", "fastcgi", "scgi", "uwsgi"]
             .map(|name| format!("{name}_temp_path {name};\n"))
             .concat();
         let configuration = format!(
-            // A single process: killing a master would leave its workers behind.
+            // A single process: killing a master process would leave its workers behind.
             "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {{}}\n\
              http {{\naccess_log off;\n{temporary}{http}\n\
              server {{\nlisten 127.0.0.1:{port};\n{server}\n}}\n}}\n"

@@ -1,5 +1,5 @@
-//! Trimming: beyond a budget, the oldest messages that every store has acked are purged; what one of them has not acked
-//! never is. Each pass also checks the stream's configuration and size: both can be changed while it is consumed.
+//! Trimming: while the stream exceeds a budget, its oldest messages are purged, but only those that every store has acked. Each
+//! pass also checks the stream's configuration and size, because both can be changed while the stream is consumed.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -18,20 +18,21 @@ use crate::{
     store::{Standing, Witness},
 };
 
-/// How often the stream's size is checked.
+/// Time between passes.
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Consecutive failed passes after which `/health` reports it.
+/// Number of consecutive failed passes after which `/health` reports the failure.
 const FAILED_PASSES: u32 = 5;
 
-/// Purges of one pass; the next pass continues.
+/// Maximum number of purges in one pass; the next pass continues.
 const ROUNDS: u32 = 24;
 
-/// What the broker counts for a message in addition to its body and headers: its subject, at most a few kilobytes for the
-/// longest topic, and 22 bytes or more.
+/// Upper bound on the bytes that the broker counts for a message in addition to its body and headers: the subject, at most a few
+/// kilobytes for the longest topic, and the record's overhead of 30 to 34 bytes.
 const MESSAGE_OVERHEAD: usize = 4 * 1024;
 
-/// Trims while the session runs that found the stream as `met`.
+/// Trims the stream until the session ends. `met` is the state of the stream when the session started, and `connects` the number
+/// of its connection to the broker.
 pub(super) async fn run(
     consumer: &Consumer,
     stream: &Stream<Info>,
@@ -68,7 +69,7 @@ pub(super) async fn run(
     }
 }
 
-/// What a pass uses.
+/// The context of a pass, the same for all passes of a session.
 struct Pass<'a> {
     consumer: &'a Consumer,
     stream: &'a Stream<Info>,
@@ -77,11 +78,12 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Checks the stream, adjusts its size, and trims it until it is within the budget or holds only what some store has
-    /// not acked. Returns that store, and how many messages it holds back.
+    /// Checks the stream, adjusts its size, and trims it until it is within the budget, the next message is not acked by every
+    /// store, or [`ROUNDS`] is reached. If another store holds trimming back, returns it and the estimated number of messages
+    /// that it holds back.
     ///
     /// # Errors
-    /// If the stream is not trimmed for a reason other than a store.
+    /// If the stream cannot be trimmed. An unusable configuration is not an error here: it is reported as [`Part::Stream`].
     async fn run(
         &self,
         stores: &mut Stores,
@@ -89,11 +91,11 @@ impl Pass<'_> {
     ) -> Result<Option<(Other, u64)>, async_nats::Error> {
         let consumer = self.consumer;
         for round in 0..ROUNDS {
-            // Read before the stream's state, so that it can only be behind it.
+            // Read before the stream's state, so the floor may lag behind that state but is never ahead of it.
             let Standing { floor, witness } = consumer.writer.standing();
             let info = self.stream.get_info().await?;
             let now = StreamState::of(&info);
-            // Another stream under the same name; the next session compares it.
+            // A different stream with the same name; the next session compares it with the store.
             if now.created != self.met.created {
                 return Err("the stream was replaced by another one of the same name".into());
             }
@@ -160,14 +162,15 @@ impl Pass<'_> {
     /// Purges the messages before a sequence.
     ///
     /// # Errors
-    /// If the broker refuses, or if the stream may have been replaced.
+    /// If the broker refuses or does not respond, or if the stream may have been replaced or have lost its tail.
     async fn purge(&self, before: u64, witness: Witness) -> Result<(), async_nats::Error> {
-        // The broker may have lost its tail without losing the connection, and the messages at these sequences were never
-        // applied. It could still do so during the next round trip.
+        // The broker may have lost the stream's tail without a lost connection, and stored new messages, never applied, at the
+        // same sequences. This check cannot rule out that it happens between here and the purge.
         if stream::time_of(self.stream, witness.sequence).await? != Some(witness.time) {
             return Err("the stream does not have the last applied message".into());
         }
-        // The client queues a request while it is disconnected. It would reach a broker that may have lost its tail.
+        // While disconnected, the client queues requests. The purge would be sent after reconnecting, and the broker may have
+        // lost the stream's tail by then.
         let link = self.consumer.connection.link();
         if !link.connected || link.connects != self.connects {
             return Err("the connection to the broker was lost".into());
@@ -185,7 +188,8 @@ impl Pass<'_> {
     }
 }
 
-/// Brings the stream's size and replicas to the settings, as far as that is possible now, and sets a notice if it is not.
+/// Changes the stream's maximum size and replicas to the settings, as far as possible now. Sets a notice about any value that
+/// could not be lowered yet, and clears it otherwise.
 pub(super) async fn resize(
     consumer: &Consumer,
     info: &Info,
@@ -207,7 +211,7 @@ pub(super) async fn resize(
 struct Notices<'a>(&'a Consumer);
 
 impl Notices<'_> {
-    /// Reports which store holds trimming back, and how many messages.
+    /// Reports which store holds trimming back, and the number of messages; `None` clears the report.
     fn set_held(&self, held: Option<&(Other, u64)>) {
         let Self(consumer) = self;
         let notice = held.map(|(other, _)| {
@@ -221,7 +225,7 @@ impl Notices<'_> {
         consumer.metrics.trimming_held(held);
     }
 
-    /// Reports why nothing is trimmed at all.
+    /// Reports that trimming keeps failing, and why.
     fn set_failed(&self, err: &async_nats::Error) {
         let Self(consumer) = self;
         let notice = format!("the stream is not trimmed, and may become full: {err}");
@@ -236,13 +240,13 @@ impl Drop for Notices<'_> {
     }
 }
 
-/// The most bytes that a message takes in the stream.
+/// Upper bound on the bytes that a message takes in the stream.
 fn largest(consumer: &Consumer) -> u64 {
     (consumer.connection.client().max_payload() + MESSAGE_OVERHEAD) as u64
 }
 
-/// How many bytes stay: never so many that there is no room for one more message, or that a stream which is larger than its
-/// settings, and which no other store shares, could not be reduced to them.
+/// How many bytes to keep in the stream: `keep`, or less, so that there is room for one more message. If the stream is larger
+/// than its settings and no other store shares it, also few enough that its size can be lowered to them.
 fn budget(
     keep: u64,
     max_bytes: i64,
@@ -268,7 +272,8 @@ fn expected(state: &StreamState, surplus: u64) -> u64 {
     u64::try_from(messages).unwrap_or(u64::MAX)
 }
 
-/// How many messages may be purged for `surplus` bytes whatever their sizes; one if the surplus is less than the largest.
+/// How many messages can be purged without freeing more than `surplus` bytes, whatever their sizes; at least one, even if
+/// `surplus` is less than `largest`.
 fn surely(surplus: u64, largest: u64) -> u64 {
     (surplus / largest.max(1)).max(1)
 }

@@ -1,7 +1,7 @@
 //! The flow of generated events through `POST /publish`: over a fixed number of connections, each with one request in
 //! flight, until every request is answered.
 //!
-//! It runs as a single task, to load the aggregator rather than the machine.
+//! It runs as a single task, so that the load falls on the aggregator and not on this process.
 
 mod client;
 mod request;
@@ -32,10 +32,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Why the flow ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// The aggregator refuses the request.
+    /// The aggregator refused a request, and would refuse it again.
     #[error("the aggregator responded with {status}: {body}")]
     Refused { status: StatusCode, body: String },
-    /// The flow was stopped and the aggregator did not answer every request in time.
+    /// The flow was stopped before the aggregator had accepted every request.
     #[error("stopped before every request was answered")]
     Unanswered,
 }
@@ -66,8 +66,8 @@ struct Shared<'a> {
 }
 
 impl HttpFlow<'_> {
-    /// Sends events until the generator's end, or until the flow is stopped or fails. Always returns what was sent, and the
-    /// error if it failed; then the sending is not complete.
+    /// Sends events until the generator ends, or until the flow is stopped or fails. Always returns what was sent, which is
+    /// complete only if the generator's end was reached without an error.
     pub async fn run(
         &self,
         generator: Generator<'_>,
@@ -134,8 +134,8 @@ impl HttpFlow<'_> {
         }
     }
 
-    /// Sends a request until it succeeds. Returns how many copies of its events may be in the stream in addition: after
-    /// each error answer, and after each lost answer, some or all of them may be stored.
+    /// Sends a request until it succeeds. Returns how many extra copies of its events may be in the stream: an attempt that
+    /// got an error response, or no response, may have stored some or all of them.
     async fn confirm(
         &self,
         client: &mut Client,
@@ -192,14 +192,15 @@ mod tests {
         traffic::{Recipe, Share, Traffic},
     };
 
-    /// Answers the single request of each connection with the next answer, and closes it; an empty one is no answer.
+    /// Responds to the single request on each connection with the next answer, and closes the connection. An empty answer
+    /// closes it without a response.
     async fn server(answers: Vec<&'static str>) -> Url {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
             for answer in answers {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                // The body is one array of events.
+                // The body is an array of events whose payloads contain no `]`.
                 while stream.read_u8().await.unwrap() != b']' {}
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }

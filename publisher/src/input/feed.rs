@@ -2,34 +2,39 @@
 
 use std::{sync::Arc, vec};
 
-use tokio::{sync::mpsc, task};
+use tokio::{
+    sync::mpsc,
+    task::{self, JoinHandle},
+};
 
 use super::{CandidateCounts, Input, InputError, Inspection, inspect::event};
 use crate::flow::{Sample, Source};
 
-/// A chunk is sent when it has this many events,
+/// Maximum number of events in a chunk.
 const CHUNK_EVENTS: usize = 256;
 
-/// or this many bytes.
+/// A chunk is sent early once its events have this many bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// Chunks that the channel buffers.
+/// Capacity of the channel, in chunks.
 const CHANNEL: usize = 8;
 
 /// The valid events of inspected inputs.
 #[derive(Debug)]
 pub struct Feed {
     chunks: mpsc::Receiver<Result<Vec<Sample>, InputError>>,
-    /// The rest of the last chunk.
+    /// What is left of the last chunk received.
     rest: vec::IntoIter<Sample>,
+    /// Until the end of the inputs was reached.
+    reading: Option<JoinHandle<()>>,
 }
 
 impl Feed {
-    /// Starts reading ahead.
+    /// Starts a thread that reads the inputs ahead.
     #[must_use]
     pub fn start(inputs: Vec<Input>, inspection: Arc<Inspection>) -> Self {
         let (sender, chunks) = mpsc::channel(CHANNEL);
-        task::spawn_blocking(move || {
+        let reading = task::spawn_blocking(move || {
             let mut reader = Reader::new(sender, inspection);
             let read = inputs.into_iter().try_for_each(|input| reader.read(input));
             if let Err(err) = read.and_then(|()| reader.send_chunk()) {
@@ -40,6 +45,7 @@ impl Feed {
         Self {
             chunks,
             rest: Vec::new().into_iter(),
+            reading: Some(reading),
         }
     }
 }
@@ -49,9 +55,15 @@ impl Source for Feed {
 
     async fn chunk(&mut self, limit: usize) -> Result<Option<Vec<Sample>>, InputError> {
         if self.rest.len() == 0 {
-            match self.chunks.recv().await {
-                Some(chunk) => self.rest = chunk?.into_iter(),
-                None => return Ok(None),
+            if let Some(chunk) = self.chunks.recv().await {
+                self.rest = chunk?.into_iter();
+            } else {
+                // The channel also closes if the thread panics, and that is not the end of the inputs.
+                if let Some(reading) = self.reading.take() {
+                    let read = reading.await;
+                    read.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()));
+                }
+                return Ok(None);
             }
         }
         Ok(Some(self.rest.by_ref().take(limit).collect()))
@@ -61,7 +73,7 @@ impl Source for Feed {
 struct Reader {
     chunks: mpsc::Sender<Result<Vec<Sample>, InputError>>,
     inspection: Arc<Inspection>,
-    /// Valid events so far.
+    /// Valid events so far, in all inputs.
     events: u64,
     chunk: Vec<Sample>,
     bytes: usize,
@@ -81,8 +93,9 @@ impl Reader {
         }
     }
 
-    /// Reads an input to its end. It fails unless the input has as many events as when it was inspected: otherwise a
-    /// truncated input would count as sent completely. An input that grows is not followed.
+    /// Reads an input to its end. Fails unless it has as many valid and invalid candidates as when it was inspected:
+    /// otherwise a truncated input would count as sent completely, and of a growing one events would be sent that were not
+    /// inspected.
     fn read(&mut self, mut input: Input) -> Result<(), InputError> {
         let name = input.name.clone();
         let changed = || InputError::Changed { name: name.clone() };
@@ -152,7 +165,7 @@ mod tests {
         events_after(content, content, limit).await
     }
 
-    /// The result for a file whose content changes after the inspection.
+    /// The events of a file whose content changes after the inspection.
     async fn events_after(inspected: &str, content: &str, limit: usize) -> Events {
         let path = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&path, inspected).unwrap();
@@ -205,5 +218,17 @@ mod tests {
             let changed = matches!(changed, Err(InputError::Changed { .. }));
             assert!(changed, "{after}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_panics_is_not_the_end_of_the_inputs() {
+        let (_, chunks) = mpsc::channel(1);
+        let mut feed = Feed {
+            chunks,
+            rest: Vec::new().into_iter(),
+            reading: Some(task::spawn_blocking(|| panic!("on purpose"))),
+        };
+        let taken = task::spawn(async move { feed.chunk(1).await.map(|_| ()) });
+        assert!(taken.await.unwrap_err().is_panic());
     }
 }

@@ -1,4 +1,4 @@
-//! The rules of `CloudEvents`, by examples and as properties.
+//! Tests of the conversion of `CloudEvents`: examples and properties.
 
 mod refusals;
 
@@ -13,7 +13,7 @@ fn parse(json: &str) -> Result<Event, Vec<Violation>> {
     super::parse(&Bytes::copy_from_slice(json.as_bytes()), 0)
 }
 
-/// Parses an event of the required attributes and further members.
+/// Parses an event with the required attributes, followed by the members in `more`.
 fn with(more: &str) -> Result<Event, Vec<Violation>> {
     parse(&format!("{{{CORE},{more}}}"))
 }
@@ -22,7 +22,7 @@ fn payload_with(more: &str) -> String {
     with(more).unwrap().payload.as_str().to_owned()
 }
 
-/// Field and code of each violation.
+/// The field and the code of each violation of an invalid event.
 fn wrong(event: Result<Event, Vec<Violation>>) -> Vec<(String, Code)> {
     let violations = event.expect_err("the event is not valid").into_iter();
     violations
@@ -90,7 +90,7 @@ fn data_of_any_kind_is_kept_except_for_escapes() {
     );
 }
 
-/// Equivalent members; the first of each list is the canonical form.
+/// Each case has the canonical form of some members and other forms equivalent to it.
 #[test]
 fn equivalent_events_have_one_canonical_form() {
     let json = r#""datacontenttype":"application/json""#;
@@ -230,7 +230,7 @@ fn a_media_type_is_in_lower_case_and_without_the_character_set_of_json_and_text(
         let event = with(&format!(r#""datacontenttype":"{received}",{data}"#)).unwrap();
         let payload = format!(r#"{{"specversion":"1.0","datacontenttype":"{kept}",{data}}}"#);
         assert_eq!(event.payload.as_str(), payload, "{received}");
-        // The form stored by earlier versions.
+        // Earlier versions stored the media type as received.
         let stored = format!(r#"{{"specversion":"1.0","datacontenttype":"{received}",{data}}}"#);
         let (payload, stored) = (payload.as_bytes(), stored.as_bytes());
         assert!(
@@ -377,7 +377,7 @@ fn json_with_a_specversion_is_a_cloudevent() {
     }
 }
 
-/// Text allowed in `CloudEvents`.
+/// Strings allowed in `CloudEvents` attributes, including ones that need escaping, are too long or look like a digest.
 fn allowed() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => "[^\\p{Cc}\\p{Cn}]{1,12}",
@@ -398,7 +398,7 @@ proptest! {
         };
         let is_same = (&source, &id) == (&other_source, &other_id);
         prop_assert_eq!(event_id(&source, &id) == event_id(&other_source, &other_id), is_same);
-        // Moving text from source to id makes another pair.
+        // Moving the boundary between source and id gives a different pair.
         prop_assert_ne!(event_id(&format!("{source}{id}"), "1"), event_id(&source, &format!("{id}1")));
     }
 
@@ -422,7 +422,7 @@ proptest! {
             let [_, id]: [String; 2] = serde_json::from_str(event.event_id.as_str()).unwrap();
             made.insert("id".to_owned(), id.into());
         }
-        // Integers and booleans became their canonical strings.
+        // Integers and booleans are converted to their canonical strings.
         for value in sent.values_mut().filter(|value| !value.is_string()) {
             *value = value.to_string().into();
         }

@@ -19,7 +19,8 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// A violation by `field`, or by the whole event. The field's name is truncated to [`MAX_NAME_BYTES`].
+    /// Creates a violation by `field`, or by the event as a whole if that is `None`. The field's name is truncated to at
+    /// most [`MAX_NAME_BYTES`] bytes.
     #[must_use]
     pub fn new(field: Option<&str>, code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The elements of a body, before they are parsed.
+//! Splits a body into its elements without parsing them.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::event::Text;
 
-/// Why a body has no elements.
+/// Why a body cannot be split into elements.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
     /// The body is not JSON; the error gives the position.
@@ -22,12 +22,12 @@ pub enum BodyError {
     NotEvents,
 }
 
-/// The elements of a body as slices of it, not yet parsed.
+/// The elements of a body: slices of it, not yet parsed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Elements {
     /// The first elements, up to the limit.
     pub kept: Vec<Bytes>,
-    /// The number of elements in the body.
+    /// The number of elements in the body, including those beyond the limit.
     pub total: usize,
 }
 
@@ -53,7 +53,7 @@ pub fn elements(body: &Bytes, max: usize) -> Result<Elements, BodyError> {
 /// The elements of `{"events":[…]}`, or `None` if the object `body` has no member `events`.
 ///
 /// # Errors
-/// If `events` is not an array or not the only member.
+/// If the body is not a valid JSON object, or `events` is not an array or not the only member.
 pub fn wrapped(body: &Bytes, max: usize) -> Result<Option<Elements>, serde_json::Error> {
     parse(body, Wrapper { body, max })
 }
@@ -89,7 +89,7 @@ impl<'a> Visitor<'a> for Array<'a> {
         f.write_str("an array of events")
     }
 
-    /// The default error would contain the whole text, escaped.
+    /// The default error message would include the whole string, escaped.
     fn visit_str<E: serde::de::Error>(self, _: &str) -> Result<Elements, E> {
         Err(E::custom("expected an array of events, not a string"))
     }

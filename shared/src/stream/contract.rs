@@ -1,7 +1,7 @@
 //! The rules for the configuration of a stream, which ensure that no confirmed event is lost or changed.
 //!
-//! Every field known to the client is listed once, in [`check`]: with a rule, or as harmless with the reason. If a later
-//! version of the client adds a field, this does not compile until the field is listed.
+//! Every field known to the client is listed once, in [`rules`]: either with a rule, or as harmless with the reason. If a
+//! later version of the client adds a field, this does not compile until the field is listed.
 
 use std::fmt::Debug;
 
@@ -21,7 +21,8 @@ struct Mismatch {
 
 type Rule = Result<(), Mismatch>;
 
-/// Checks a configuration field by field: servers fill in some fields differently, so comparing it as a whole would fail.
+/// Checks a configuration field by field: servers fill in some unset fields differently, so comparing whole
+/// configurations would fail.
 ///
 /// # Errors
 /// [`StreamError::Unusable`], with the first field that breaks a rule.
@@ -70,9 +71,10 @@ fn rules(config: &Config) -> Rule {
         // Informational only.
         description: _,
         metadata: _,
-        // A remnant of stream templates, which nats-server 2.10 and later do not have.
+        // The stream template that created the stream, if any. It does not affect messages, and nats-server 2.14 has no
+        // templates.
         template_owner: _,
-        // The services never delete single messages, and it is safer if others cannot.
+        // The services never delete individual messages, and it is safer if no other client can.
         deny_delete: _,
         // Sends copies of stored messages elsewhere; the stored messages do not change.
         republish: _,
@@ -82,7 +84,7 @@ fn rules(config: &Config) -> Rule {
         mirror_direct: _,
         // Lossless, and the broker reports sizes before compression.
         compression: _,
-        // Sequences start at a later number. Lower ones were never assigned, so they do not count as missing.
+        // The sequence of the first message. Lower ones were never assigned, so they do not count as missing.
         first_sequence: _,
         // Selects the servers that keep the replicas.
         placement: _,
@@ -109,14 +111,14 @@ fn rules(config: &Config) -> Rule {
         *max_messages_per_subject <= 0,
         || unlimited(max_messages_per_subject),
     )?;
-    // With a smaller limit single events would be accepted, but full messages refused on every retry.
+    // With a smaller limit, single events would be accepted, but full batches would be refused on every retry.
     let accepts_all = *max_message_size <= 0
         || usize::try_from(*max_message_size).is_ok_and(|size| size >= LARGEST_MESSAGE);
     holds("max_msg_size", accepts_all, || {
         let wanted = format!("unlimited or at least {LARGEST_MESSAGE}");
         (max_message_size.to_string(), wanted)
     })?;
-    // A message retried after the window would be stored twice.
+    // A message sent again after the window would be stored twice.
     holds(
         "duplicate_window",
         *duplicate_window >= UNCONFIRMED_AFTER,
@@ -127,21 +129,22 @@ fn rules(config: &Config) -> Rule {
     )?;
     is("no_ack", no_ack, &false)?;
     is("sealed", sealed, &false)?;
-    // The other mode confirms before a message is on disk.
+    // In the asynchronous mode, a message may be confirmed before it is persisted.
     let mode = persist_mode.unwrap_or_default();
     is("persist_mode", &mode, &PersistenceMode::Default)?;
     holds("mirror", mirror.is_none(), || absent("another stream"))?;
     let has_sources = sources.as_ref().is_some_and(|sources| !sources.is_empty());
     holds("sources", !has_sources, || absent("other streams"))?;
-    // A message with the header Nats-Rollup purges all earlier messages.
+    // A message with the header Nats-Rollup would purge earlier messages.
     is("allow_rollup_hdrs", allow_rollup, &false)?;
-    // The aggregator could not trim the stream.
+    // With it, the aggregator could not trim the stream.
     is("deny_purge", deny_purge, &false)?;
     holds("subject_transform", subject_transform.is_none(), || {
         absent("another subject")
     })?;
-    // The broker would delete the durable consumer of a store that is stopped for longer, and with it the position that holds
-    // back trimming. A limit on max_ack_pending is harmless: if it is too small, the durable consumer cannot be created.
+    // The broker would delete the durable consumer of an aggregator that is stopped for longer than this, and with it the
+    // position that holds back trimming. A limit on max_ack_pending is harmless: if it is too small, the durable consumer
+    // cannot be created.
     if let Some(ConsumerLimits {
         inactive_threshold,
         max_ack_pending: _,
@@ -214,8 +217,8 @@ mod tests {
 
     type Change = fn(&mut Config);
 
-    /// Changes that would lose, expire, alter or re-time messages, or weaken their `PubAck`: the client's name of the field,
-    /// the broker's name, and the change.
+    /// Changes that could lose, expire, alter or delay messages, weaken their `PubAck` or prevent trimming: the client's name
+    /// for the field, the broker's name, and the change.
     const REFUSED: &[(&str, &str, Change)] = &[
         ("subjects", "subjects", |c| {
             c.subjects.push("more".to_owned());
@@ -294,7 +297,7 @@ mod tests {
         }),
     ];
 
-    /// Harmless changes.
+    /// Harmless changes: the client's name for the field, and the change.
     const ACCEPTED: &[(&str, Change)] = &[
         ("name", |c| c.name = "OTHER".to_owned()),
         ("max_bytes", |c| c.max_bytes = -1),
@@ -324,7 +327,7 @@ mod tests {
         ("pause_until", |c| c.pause_until = None),
         ("allow_atomic_publish", |c| c.allow_atomic_publish = true),
         ("allow_batch_publish", |c| c.allow_batch_publish = true),
-        // Values that some servers fill in for unset fields.
+        // Values that some servers fill in for unset fields, and others that satisfy the rules.
         ("max_messages", |c| c.max_messages = 0),
         ("max_message_size", |c| c.max_message_size = -1),
         ("max_message_size", |c| c.max_message_size = 1024 * 1024),

@@ -1,8 +1,9 @@
-//! Compares responses, except for members that differ in each run.
+//! Masks the members of a response that differ in each run, so that the rest can be compared.
 
 use serde::de::IgnoredAny;
 
-/// The text with the values of these members replaced by `…`. Everything else stays as written, byte for byte.
+/// The text with the values of these members, and white space before them, replaced by `…`. Everything else stays as
+/// written, byte for byte.
 pub fn without(members: &[&str], text: &str) -> String {
     let mut left = text.to_owned();
     for member in members {
@@ -22,7 +23,7 @@ fn without_one(name: &str, mut rest: &str) -> String {
                 left.push('…');
                 rest = &value[values.byte_offset()..];
             }
-            // It was not a member but a part of a text.
+            // No JSON value follows, so the name is part of other text.
             _ => rest = value,
         }
     }

@@ -1,4 +1,4 @@
-//! Many kills while the real publisher sends; its own verification must be exact.
+//! Many kills while the real publisher sends; its own verification must find the exact counts.
 
 use std::{str::FromStr, time::Duration};
 
@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::world::World;
 
-/// How many kills of each process, and how many events pass meanwhile.
+/// The number of kills of each process, and of events sent meanwhile.
 #[derive(Debug, Clone)]
 pub struct Kills {
     aggregator: u64,
@@ -33,14 +33,15 @@ impl FromStr for Kills {
     }
 }
 
-/// Approximate duration of one kill and the uptime after it.
+/// Average time from one kill to the next, unless the restart takes longer.
 const LIFE: Duration = Duration::from_secs(3);
 
-/// Whether everything was exact.
+/// Kills the aggregator and the broker at random while a publisher sends. Returns whether the publisher's verification and
+/// the command `verify` both succeeded.
 pub async fn kills(kills: &Kills, seed: u64) -> bool {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::start().await;
-    // So that the events last as long as the kills.
+    // Paced so that sending takes about as long as the kills.
     let seconds = LIFE.as_secs() * (kills.aggregator + kills.broker);
     let rate = (kills.events / seconds).max(1).to_string();
     let (count, url) = (kills.events.to_string(), world.api().url().to_owned());

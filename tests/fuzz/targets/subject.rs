@@ -1,12 +1,13 @@
-//! The subject mapping: any topic has a legal subject and is recovered from it; any text as a subject has at most the
-//! one topic that maps to it.
+//! The subject mapping: every topic maps to a legal subject and back; any text taken as a subject has a topic only if
+//! that topic maps to exactly this subject.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use shared::{event::Topic, subject};
 
-/// The rule of nats-server for publishing: no empty token, no wildcard, no white space or control character.
+/// The rule of nats-server for published subjects, restricted to ASCII: no empty token, no wildcard, no white space or
+/// control character.
 fn is_legal(subject: &str) -> bool {
     subject.split('.').all(|token| {
         let is_legal = |byte: u8| byte.is_ascii_graphic() && byte != b'*' && byte != b'>';

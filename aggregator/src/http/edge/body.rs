@@ -25,23 +25,24 @@ use crate::http::openapi::{
     schemas::text,
 };
 
-/// Largest body, both as sent and decompressed.
+/// Maximum size of a body, both as sent and decompressed.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Most bytes of bodies in flight; requests beyond this are refused with 503.
+/// Maximum total size of the bodies in flight; requests beyond this are refused with 503.
 const MAX_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 
-/// A body that is not complete after this time is refused with 408, and its connection is closed.
+/// A body that is not complete after this time is refused with 408, and its connection is closed. Decompression, including the
+/// wait for it, may take as long again; after that the request is refused with 503.
 pub const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Bytes that are decompressed at a time.
+/// Size of the buffer into which a body is decompressed, one chunk at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Bodies that are decompressed concurrently; further ones wait. Each takes a window of up to 8 MiB in addition to its
+/// Maximum number of bodies decompressed concurrently; further ones wait. Each takes a window of up to 8 MiB in addition to its
 /// bytes. Decompression starts only when the body has arrived completely, so a slow sender cannot make others wait.
 const MAX_DECOMPRESSING: usize = 4;
 
-/// The bytes of all bodies in flight.
+/// Limits on request bodies: the bytes in flight, and how many bodies are decompressed concurrently.
 #[derive(Debug, Clone)]
 pub struct Intake {
     bytes: Arc<Semaphore>,
@@ -70,10 +71,10 @@ pub struct HeldBytes {
 }
 
 impl HeldBytes {
-    /// Counts `bytes` more.
+    /// Counts another `bytes` bytes as in flight.
     ///
     /// # Errors
-    /// 503 if too many are in flight.
+    /// 503 if the limit on bytes in flight would be exceeded; the count is then unchanged.
     pub fn add(&mut self, bytes: usize) -> Result<(), Problem> {
         let more = u32::try_from(bytes)
             .ok()
@@ -95,7 +96,7 @@ impl Intake {
         }
     }
 
-    /// Starts a count of bytes that are not a body but derived from one.
+    /// Starts a count at zero, for the bytes of a body or of data derived from one.
     pub fn hold(&self) -> HeldBytes {
         HeldBytes {
             intake: Arc::clone(&self.bytes),
@@ -103,7 +104,7 @@ impl Intake {
         }
     }
 
-    /// Reads a body, and decompresses it as the headers say.
+    /// Reads a body and decompresses it according to `Content-Encoding`.
     ///
     /// # Errors
     /// 408, 413, 415, 503, or 400 if the body ends early or cannot be decompressed.
@@ -134,7 +135,7 @@ impl Intake {
     }
 }
 
-/// The part of a body that was read so far.
+/// The part of a body that has been read or decompressed so far.
 struct PartialBody {
     bytes: BytesMut,
     held: HeldBytes,
@@ -169,7 +170,7 @@ impl PartialBody {
                 0 => return Ok(()),
                 bytes => self.add(&chunk[..bytes])?,
             }
-            // A few bytes can decompress to 16 MiB: yield to let other requests proceed.
+            // Even a small body can decompress to 16 MiB: yield to let other requests proceed.
             yield_now().await;
         }
     }
@@ -203,14 +204,14 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 }
 
 parameters! {
-    /// Of every operation with a body.
+    /// The header parameter of every operation with a body.
     ContentEncoding = [
         in_header("Content-Encoding", "How the body is compressed. The limit of 16 MiB also applies to the decompressed body.")
             .schema(Some(text().enum_values(Some(["identity", "gzip", "zstd"])))),
     ];
 }
 
-/// The errors of reading a body, for the OpenAPI document.
+/// The errors that reading a body can return, for the OpenAPI document.
 pub fn body_problems() -> [Problem; 6] {
     let corrupt = std::io::Error::other("invalid gzip header");
     [

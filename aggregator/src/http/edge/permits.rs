@@ -1,21 +1,21 @@
-//! Permits: bounds on large responses in memory, on responses without an end, and on large bodies that are parsed.
+//! Permits: limits on large responses in memory, on endless responses, and on bodies parsed on blocking threads.
 
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Large responses in memory at the same time, being read from the store or sent. Further ones wait.
+/// Maximum number of large responses in memory at the same time, from reading the store until they are sent; further ones wait.
 const MAX_PAGES: usize = 4;
 
-/// How many of them may be chunks of exports and tails, so that clients that read those slowly do not hold up pages.
+/// How many of these may be chunks of exports and tails, so that clients that read slowly do not hold up pages.
 const MAX_CHUNKS: usize = MAX_PAGES / 2;
 
-/// Clients that follow events at the same time; further ones are refused with 503.
+/// Maximum number of clients that follow `/events/tail` or `/live` at the same time; further ones are refused with 503.
 const MAX_TAILS: usize = 256;
 
-/// Large bodies that are parsed at the same time, each on a blocking thread. The current record of an OTLP request can take about
-/// sixty times its bytes, up to 30 MiB.
-pub const MAX_PARSING: usize = 4;
+/// Maximum number of bodies parsed on blocking threads at the same time; further ones wait. A decoded OTLP log record can take
+/// about sixty times its encoded size in memory, up to 30 MiB; each request decodes one record at a time.
+const MAX_PARSING: usize = 4;
 
 /// The permits that requests and responses need.
 #[derive(Debug)]
@@ -24,9 +24,9 @@ pub struct Permits {
     pub pages: Arc<Semaphore>,
     /// For chunks of exports and tails, each of which needs a page permit too.
     pub chunks: Arc<Semaphore>,
-    /// For clients that follow events.
+    /// For clients that follow events or live samples.
     pub tails: Arc<Semaphore>,
-    /// For large bodies that are parsed.
+    /// For parsing on a blocking thread: OTLP bodies of any size, and other large bodies.
     pub parsing: Arc<Semaphore>,
 }
 
@@ -37,7 +37,7 @@ impl Default for Permits {
 }
 
 impl Permits {
-    /// This many permits of each kind for responses.
+    /// Creates this many permits of each kind for responses, and a fixed number for parsing.
     #[must_use]
     pub fn new(pages: usize, chunks: usize, tails: usize) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Permits {
         }
     }
 
-    /// Waits for the permit of a large response in memory.
+    /// Waits for a permit to hold a large response in memory.
     ///
     /// # Panics
     /// Never: the semaphore is not closed.
@@ -57,17 +57,17 @@ impl Permits {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Waits for both permits of a chunk of an endless response.
+    /// Waits for both permits that a chunk of an export or tail needs.
     ///
     /// # Panics
-    /// Never: the semaphore is not closed.
+    /// Never: the semaphores are not closed.
     pub async fn chunk(&self) -> Vec<OwnedSemaphorePermit> {
         let chunk = Arc::clone(&self.chunks).acquire_owned().await;
         let chunk = chunk.expect("the semaphore is never closed");
         vec![chunk, self.page().await]
     }
 
-    /// Waits for the permit to parse a large body.
+    /// Waits for a permit to parse a body on a blocking thread.
     ///
     /// # Panics
     /// Never: the semaphore is not closed.

@@ -1,4 +1,4 @@
-//! While the store is being opened: the service already listens, and answers every request with its progress.
+//! Responses while the store is being opened: the service already listens, and answers every request with the progress.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use crate::{
     store::Opening,
 };
 
-/// Dispatches requests: to the routes once the store is open, before that to the starting answers.
+/// Dispatches requests: to the startup responses until the store is open, then to the routes.
 #[derive(Debug, Clone)]
 pub struct Entrance {
     starting: Router,
@@ -43,15 +43,15 @@ impl Entrance {
         }
     }
 
-    /// The store is open: from now on these routes answer. The caller's handle is consumed, so the state of the routes is
-    /// dropped with the server.
+    /// Dispatches all further requests to `routes`: the store is open. Consumes the caller's handle, so that the state of the
+    /// routes is dropped with the server.
     pub fn open(self, routes: Router) {
-        // `open` is called once.
+        // Fails only if the routes are already set, and `open` is called only once.
         let _ = self.routes.set(routes);
     }
 }
 
-/// The service of the server, before and after the store is open.
+/// The server's service, both before and after the store is open.
 impl Service<Request> for Entrance {
     type Response = Response;
     type Error = Infallible;

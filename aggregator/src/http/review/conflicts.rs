@@ -1,4 +1,4 @@
-//! `GET /conflicts`: duplicates that differ from the stored event, each with that event.
+//! `GET /conflicts`: duplicates whose content differs from the stored event, each with the stored event.
 
 use std::sync::Arc;
 

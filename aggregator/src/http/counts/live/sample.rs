@@ -30,22 +30,22 @@ const MAX_SILENT: u32 = 3;
 pub struct Sample {
     /// Milliseconds since 1970.
     at: i64,
-    /// Absent while the store cannot be read.
+    /// Absent if the store could not be read in time.
     #[serde(flatten)]
     counts: Option<Counts>,
-    /// Messages in the stream that are not applied; null while the broker cannot be reached.
+    /// Messages in the stream that are not yet applied; null if the broker or the store did not respond.
     pending: Option<u64>,
     stream_messages: Option<u64>,
     stream_bytes: Option<u64>,
-    /// The size at which the stream is full.
+    /// Configured maximum size of the stream.
     stream_max_bytes: u64,
     /// Batches committed since the previous sample.
     commits: u64,
     commit_ms: Option<f64>,
     commit_slowest_ms: Option<f64>,
-    /// The failing parts, each with its reason.
+    /// The failing parts, each with the reason.
     checks: BTreeMap<&'static str, String>,
-    /// Set while the clock is behind the latest event.
+    /// The notice while the clock is more than a second behind the latest event.
     clock: Option<String>,
     stalls: u64,
     uptime_seconds: u64,
@@ -72,7 +72,6 @@ pub struct Sampler {
 
 impl Sampler {
     pub async fn take(&mut self, api: &Api) -> Sample {
-        let now = clock::now_micros();
         let mut checks = health::failing(api);
         let stream = self.stream(api, &mut checks).await;
         let stats = match timeout(STORE_TIMEOUT, api.reader.stats(0)).await {
@@ -87,6 +86,8 @@ impl Sampler {
                 None
             }
         };
+        // After the counts were read: waiting for them is no fault of the clock.
+        let now = clock::now_micros();
         let commits = api.process.metrics.commits().take();
         let milliseconds = |of: fn(&CommitTimes) -> Duration| {
             commits.map(|times| of(&times).as_secs_f64() * 1_000.0)
@@ -113,7 +114,8 @@ impl Sampler {
         }
     }
 
-    /// The state of the stream. If it is unknown and the operator should know why, the reason is added to `checks`.
+    /// The state of the stream, or `None` if it cannot be read; the reason is then added to `checks`. A broker that does not
+    /// respond is reported only after [`MAX_SILENT`] samples, and a lost connection is already in `checks`.
     async fn stream(
         &mut self,
         api: &Api,

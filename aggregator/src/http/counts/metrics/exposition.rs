@@ -1,8 +1,8 @@
-//! The metric families of one response: those that are measured, and those that are read for it.
+//! The metric families of one response: those recorded continuously, and those read for the response.
 
 use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
-/// The metric families of a response, as they are added.
+/// The metric families of a response, in the order in which they were added.
 #[derive(Debug)]
 pub(super) struct Exposition(Vec<MetricFamily>);
 
@@ -16,7 +16,7 @@ impl Exposition {
         self.add(MetricType::COUNTER, name, help, vec![metric]);
     }
 
-    /// Totals with a label that distinguishes them.
+    /// A counter with one total for each value of `label`.
     pub fn counters(&mut self, name: &str, help: &str, label: &str, totals: &[(&str, u64)]) {
         self.labelled(MetricType::COUNTER, name, help, label, totals);
     }
@@ -30,12 +30,12 @@ impl Exposition {
         self.add(MetricType::GAUGE, name, help, vec![metric]);
     }
 
-    /// Figures with a label that distinguishes them.
+    /// A gauge with one figure for each value of `label`.
     pub fn gauges(&mut self, name: &str, help: &str, label: &str, figures: &[(&str, u64)]) {
         self.labelled(MetricType::GAUGE, name, help, label, figures);
     }
 
-    /// A text, as the label of a gauge that is always 1.
+    /// A gauge that is always 1, with `text` as the value of `label`.
     pub fn info(&mut self, name: &str, help: &str, label: &str, text: &str) {
         self.gauges(name, help, label, &[(text, 1)]);
     }

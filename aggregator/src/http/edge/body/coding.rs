@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::http::edge::problem::Problem;
 
-/// The base-2 logarithm of the largest window that a zstd frame may need: 8 MiB, which every decoder should support
-/// (RFC 8878, 3.1.1.1.2).
+/// The base-2 logarithm of the largest window that a zstd frame may need: 8 MiB, the limit for the content coding `zstd`
+/// (RFC 9659, which makes the recommendation of RFC 8878, 3.1.1.1.2 a requirement).
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 /// How a body is compressed.
@@ -30,10 +30,10 @@ pub enum Coding {
 }
 
 impl Coding {
-    /// The coding that the headers give.
+    /// The coding in `Content-Encoding`; [`Self::Identity`] if there is none.
     ///
     /// # Errors
-    /// 415 for any other coding, and for more than one.
+    /// 415 for an unsupported coding, and for more than one besides `identity`.
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let mut coding = Self::Identity;
         for value in headers.get_all(header::CONTENT_ENCODING) {
@@ -55,7 +55,7 @@ impl Coding {
         Ok(coding)
     }
 
-    /// Decompresses a body as it is read.
+    /// Returns a reader that decompresses `body` as it is read.
     pub fn decompressed(self, body: &[u8]) -> Pin<Box<dyn AsyncRead + Send + '_>> {
         match self {
             Self::Identity => Box::pin(body),
@@ -76,7 +76,7 @@ impl Coding {
 /// The bits of a member's flags that must be zero (RFC 1952, 2.3.1.2).
 const RESERVED_FLAGS: u8 = 0b1110_0000;
 
-/// The members of a gzip body, in order. Zeros after the last are padding, which gzip(1) ignores too.
+/// Reads the members of a gzip body in order. Zeros after the last member are padding and ignored, as by gzip(1).
 struct Members<'a> {
     /// The body from the start of the current member.
     rest: &'a [u8],
@@ -85,7 +85,7 @@ struct Members<'a> {
 
 impl Members<'_> {
     fn begin(&mut self) -> io::Result<()> {
-        // The decoder does not check them.
+        // The decoder does not check the reserved flags.
         let flags = self.rest.get(3).copied().unwrap_or_default();
         if flags & RESERVED_FLAGS != 0 {
             let message = "the gzip header has reserved flags";

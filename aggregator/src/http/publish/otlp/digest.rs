@@ -1,17 +1,17 @@
-//! The id of a record without one: a digest of the record, its resource and its scope.
+//! The event id of a record that does not give one: a digest of the record, its resource and its scope.
 
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 
 use super::message::LogRecord;
 
-/// A digest of parts, each prefixed by its length, so that different lists of parts have different input. A part is a message in
-/// Protobuf, whatever encoding it was sent in, so the digest does not depend on the sender's encoding.
+/// A digest of messages and schema URLs. Each part is prefixed by its length, so that different lists of parts never produce the
+/// same input. Messages are always encoded as Protobuf, so the digest does not depend on the encoding of the request.
 #[derive(Clone, Default)]
 pub struct Digest(Sha256);
 
 impl Digest {
-    /// Extends the digest with a message, or its absence, and its schema URL.
+    /// Returns this digest extended with a message, or a marker for its absence, and its schema URL.
     #[must_use]
     pub fn with(&self, message: Option<&impl Message>, schema_url: &str) -> Self {
         let mut digest = self.clone();
@@ -23,7 +23,7 @@ impl Digest {
         digest
     }
 
-    /// The id of a record of this resource and scope.
+    /// The event id of a record with this resource and scope.
     #[must_use]
     pub fn id(&self, record: &LogRecord) -> String {
         let mut digest = self.clone();

@@ -1,5 +1,5 @@
-//! Recovery of the index at a start and after a failure: its newest seal must be registered in the store; later events are read
-//! from the event rows.
+//! Recovery of the index at startup and after a failure. An index is opened only if its newest seal is registered in the store;
+//! the events that it lacks are read from the event rows.
 
 use std::{
     io::ErrorKind,
@@ -15,11 +15,12 @@ use crate::store::{
     sqlite::dedup::fingerprint::{Fields, Key},
 };
 
-/// Progress is logged after every this many rows.
+/// Number of rows between progress messages in the log.
 const LOG_EVERY: i64 = 1_000_000;
 
-/// The index of the store behind `connection`, whose last event is `last_event`. `previous` is reused if it has not
-/// failed. An index that is damaged, belongs to another store, or has events that the store does not have is discarded.
+/// Recovers the index of the store behind `connection`, whose last event is `last_event`. `previous` is reused if it has not
+/// failed and has no later events. An index that is damaged, belongs to another store, or has events that the store does not
+/// have is discarded and rebuilt.
 pub(in crate::store) fn recover(
     previous: Option<Index>,
     folder: &Path,
@@ -37,14 +38,14 @@ pub(in crate::store) fn recover(
         None => open(folder, connection, last_event, setup).and_then(again),
     };
     match read {
-        // Detected while the rows were read, when an interrupted merge continued.
+        // Damage may surface only here: an interrupted merge resumes while the rows are read.
         Err(StoreError::Index(err)) if err.is_damage() => again(rebuild(folder, &err, setup)?),
         read => read,
     }
 }
 
-/// Removes the folder, so that the next opening rebuilds the index. It is renamed first, because a partly removed one
-/// would be taken for a tree.
+/// Removes the folder, so that the index is rebuilt when it is next opened. The folder is renamed first, because a partly
+/// removed one would be mistaken for a valid tree.
 pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
     let aside = aside(folder);
     remove(&aside)?;
@@ -83,7 +84,7 @@ fn open(
     last_event: i64,
     setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
-    // A kill while discarding may have left this.
+    // Left behind if the process was killed while discarding an index.
     remove(&aside(folder)).map_err(IndexError::from)?;
     let reason = match Index::open(folder, setup) {
         Ok((index, None)) => return Ok(index),
@@ -95,8 +96,8 @@ fn open(
     rebuild(folder, &reason, setup)
 }
 
-/// Whether this store registered a seal, and has all of its events. An index that has more events than
-/// the store, as after restoring a backup, would take lost events for duplicates.
+/// Whether this store registered the seal and has all events up to it. An index with events that the store lacks, for example
+/// after a backup was restored, would treat those events as duplicates when they arrive again.
 pub(super) fn is_known(
     connection: &Connection,
     seal: Seal,
@@ -127,7 +128,8 @@ fn read_again(
         index.make_room()?;
         let known = index.known();
         let entries = read(connection, key, known, setup.replay_rows)?;
-        // Sequences have no gaps: the identity of a missing row would be stored again.
+        // Sequences have no gaps. If a row is missing, a repeat of its event would not be recognized as a duplicate and would be
+        // stored again.
         let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
         if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
             let what = format!("events are missing after sequence {known}");
