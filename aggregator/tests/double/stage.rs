@@ -61,7 +61,7 @@ pub enum Failure {
 }
 
 impl Stage {
-    /// A new broker, a new store, and a consumer that has begun to pull.
+    /// A new broker, a new store, and a consumer that has started to pull.
     pub async fn start(settings: Settings) -> Self {
         let stage = Self::on(Broker::start().await, settings).await;
         stage.pulled().await;

@@ -276,7 +276,7 @@ pub fn whole_over_http_1_0(version: Version, answer: Response) -> Response {
     Problem::needs_http_1_1().into_response()
 }
 
-/// Tells nginx, and proxies that follow its example, whether to buffer the response.
+/// Whether nginx, and proxies that follow its example, buffer the response.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Adds a header that asks proxies to pass on each part of the response immediately.

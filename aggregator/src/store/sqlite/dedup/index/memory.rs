@@ -41,7 +41,7 @@ pub(super) struct Memory {
     pub merged: Option<i64>,
     /// Why sealing or merging failed.
     pub failure: Option<IndexError>,
-    /// Tells the threads to end.
+    /// Set when the threads must end.
     pub stop: bool,
 }
 
