@@ -152,7 +152,7 @@ enum SessionError {
     Epoch,
     #[error("pulling messages failed: {0}")]
     Pull(String),
-    #[error("messages wait and nothing was applied")]
+    #[error("messages are waiting and nothing has been applied")]
     Stalled,
 }
 

@@ -1,4 +1,4 @@
-//! `aggregator backup`: a consistent copy of a store, running or stopped.
+//! `aggregator backup`: a consistent copy of a store, whether or not its aggregator is running.
 
 use std::path::Path;
 
@@ -8,14 +8,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::store::backup;
 
-/// Copies the store in `directory` to `file`, and prints its number of events and its size.
+/// Copies the store in `directory` to `file`, and prints the number of events and the size of the copy.
 ///
 /// # Errors
-/// If there is no store, the file exists, or it cannot be written. Nothing is left behind then.
+/// If there is no store, `file` already exists, the store cannot be read, or the copy cannot be written. A partial copy
+/// is removed.
 pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(
         ProgressStyle::with_template("{bar:40} {percent} % of {len} pages, {eta} left")
-            .context("the progress bar's template")?,
+            .context("the progress bar's template is not valid")?,
     );
     let copied = backup::backup(directory, file, |done, all| {
         bar.set_length(all);

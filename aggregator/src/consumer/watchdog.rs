@@ -11,11 +11,11 @@ use tracing::debug;
 use super::{Consumer, SessionError};
 use crate::health::Part;
 
-/// How long messages may wait. Less than [`super::durable::ACK_WAIT`], after which the broker redelivers messages that were
-/// lost in transit.
+/// How long messages may wait while nothing is applied. Less than [`super::durable::ACK_WAIT`], so that messages lost
+/// in transit are pulled again without waiting for the broker to redeliver them.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The number of checks in that time.
+/// Checks per [`Consumer::patience`].
 const CHECKS: u32 = 15;
 
 /// Watches a session; returns when it stalls.
@@ -29,7 +29,7 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
         let info = match stream.get_info().await {
             Ok(info) => info,
             Err(err) => {
-                debug!(error = %err, "the stream's state is not known");
+                debug!(error = %err, "cannot get the stream's state");
                 continue;
             }
         };
@@ -37,19 +37,19 @@ pub(super) async fn run(consumer: &Consumer, stream: &Stream<Info>) -> SessionEr
         // A failing store reports itself, and a new session would not help.
         let is_failing = consumer.health.is_failing(Part::Store);
         let waiting = waiting(&StreamState::of(&info), floor);
-        if is_failing || watch.has_moved(floor, waiting) {
+        if is_failing || !watch.is_stuck(floor, waiting) {
             watch = Watch::new(floor);
             if waiting == 0 {
                 consumer.health.works(Part::Progress);
             }
         } else if watch.since.elapsed() >= patience {
             let messages = if waiting == 1 {
-                "message waits"
+                "message is waiting"
             } else {
-                "messages wait"
+                "messages are waiting"
             };
             let reason = format!(
-                "{waiting} {messages} and nothing was applied for {patience:?}; comparing stream and store and pulling again"
+                "{waiting} {messages} and nothing has been applied for {patience:?}; comparing stream and store, then pulling again"
             );
             consumer.health.stalls(reason);
             return SessionError::Stalled;
@@ -74,8 +74,8 @@ impl Watch {
         Self { floor, since }
     }
 
-    fn has_moved(&self, floor: u64, waiting: u64) -> bool {
-        waiting == 0 || floor != self.floor
+    fn is_stuck(&self, floor: u64, waiting: u64) -> bool {
+        waiting > 0 && floor == self.floor
     }
 }
 

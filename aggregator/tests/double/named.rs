@@ -80,7 +80,7 @@ async fn a_broker_that_loses_deliveries_is_pulled_again_and_health_reports_it() 
     .await;
     let failing = health.failing();
     assert!(
-        failing["progress"].contains("5 messages wait"),
+        failing["progress"].contains("5 messages are waiting"),
         "{failing:?}"
     );
 

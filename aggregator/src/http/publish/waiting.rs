@@ -1,4 +1,5 @@
-//! `?wait=stored`: the response is sent after the COMMIT and gives the outcome of each event.
+//! `?wait=stored`: the response is sent after the COMMIT, or when the wait expires, and gives the outcome of each
+//! event.
 
 use std::time::Duration;
 
@@ -39,22 +40,24 @@ pub const LONGEST: Duration = Duration::from_secs(30);
 const KNOWN: [&str; 2] = ["wait", "wait_ms"];
 
 parameters! {
-    /// Of `POST /publish` and `POST /cloudevents`.
+    /// The query parameters of `POST /publish` and `POST /cloudevents`.
     WaitParameters = [
         parameters::query("wait", "stored: the response is sent after the COMMIT and gives the outcome of each event.")
             .schema(Some(text().enum_values(Some(["stored"])))),
-        parameters::query("wait_ms", "Longest wait in milliseconds.").schema(Some(number(
-            1,
-            whole(LONGEST.as_millis()),
-            Some(whole(DEFAULT.as_millis())),
-        ))),
+        parameters::query("wait_ms", "Longest wait in milliseconds. Outcomes not known by then are pending.")
+            .schema(Some(number(
+                1,
+                whole(LONGEST.as_millis()),
+                Some(whole(DEFAULT.as_millis())),
+            ))),
     ];
 }
 
-/// How long the response has to wait, or `None` if it does not.
+/// The longest time that the response may wait for the outcomes, or `None` if the request has no `wait`.
 ///
 /// # Errors
-/// 422 if `wait` or `wait_ms` is not valid.
+/// 422 if `wait` or `wait_ms` is not valid or is given more than once, or if the query is not UTF-8 when
+/// percent-decoded.
 pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
     let query = Query::parse_many(query, &KNOWN, |name| !KNOWN.contains(&name))?;
     let time = match query.text("wait_ms") {
@@ -72,13 +75,18 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
         None => Ok(None),
         Some("stored") => Ok(Some(time)),
         Some(_) => {
-            let message = "must be stored".to_owned();
+            let message = r#"must be "stored""#.to_owned();
             Err(Problem::invalid_query("wait", Code::OutOfRange, message))
         }
     }
 }
 
-/// Puts valid events on the stream and responds once all of them are in it, or with `waiting`, once they are stored.
+/// Publishes valid events and responds once all of them are in the stream. With `waiting`, the response also waits, at
+/// most that long, for their outcomes.
+///
+/// # Errors
+/// 503 if the events cannot be published or are not confirmed. With `waiting`, also 503 if too many events are already
+/// waited for, and 422 if a single event is a conflict or was rejected.
 pub async fn deliver(
     api: &Api,
     events: Vec<Outgoing>,
@@ -92,7 +100,7 @@ pub async fn deliver(
     Ok(Accepted::answer(received))
 }
 
-/// Publishes events and responds when they are stored or the time is up.
+/// Publishes events and responds once their outcomes are known, or after `time`, but never before the `PubAck`s.
 async fn deliver_and_wait(
     api: &Api,
     events: Vec<Outgoing>,
@@ -104,7 +112,7 @@ async fn deliver_and_wait(
     let known = async {
         tokio::select! {
             () = wait.all(&places) => {}
-            // After that, nothing more is applied.
+            // A stopping service pulls no further messages, so these events may not be applied until the next start.
             () = api.process.stopping.cancelled() => {}
         }
     };
@@ -123,16 +131,16 @@ fn begin(api: &Api, events: &[Outgoing]) -> Result<Wait, Problem> {
     wait.ok_or_else(|| Problem::unavailable(Unavailable::TooManyWaits))
 }
 
-/// The response. It does not wait for a permit: clients that read slowly could delay that beyond the wait that the sender
-/// asked for. The limit on events that are waited for bounds the memory of such responses instead, and a large one keeps its
-/// `wait` until it is sent.
+/// Builds the response. It does not wait for a permit, which could take longer than the sender asked to wait: clients
+/// that read slowly hold permits. Instead, the limit on events waited for bounds the memory of these responses: a large
+/// response keeps `wait`, which counts towards that limit, until it is sent.
 fn answer(known: &[Option<Outcome>], wait: impl Send + 'static) -> Result<Response, Problem> {
     let (status, message) = match known {
         [Some(Outcome::Conflict(stored))] => return Err(Problem::conflict(*stored)),
         [Some(Outcome::Rejected)] => return Err(Problem::rejected()),
         [None] => (StatusCode::ACCEPTED, "Event queued for processing"),
         [Some(Outcome::Stored(_))] => (StatusCode::OK, "Event stored"),
-        [Some(Outcome::Duplicate(_))] => (StatusCode::OK, "Event was stored before"),
+        [Some(Outcome::Duplicate(_))] => (StatusCode::OK, "Event already stored"),
         all if all.contains(&None) => (StatusCode::OK, "Events queued for processing"),
         _ => (StatusCode::OK, "Events processed"),
     };

@@ -1,4 +1,4 @@
-//! Deduplication: fingerprints of events, the index of stored ones, and the lookup stage before the writer.
+//! Deduplication: fingerprints of events, the index of stored identities, and the lookup stage before the writer.
 
 pub mod fingerprint;
 pub mod index;

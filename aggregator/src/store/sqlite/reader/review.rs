@@ -1,4 +1,4 @@
-//! Queries for what is kept for review: rejected arrivals, conflicts, missing sequences.
+//! Queries for what is kept for review: rejected arrivals, conflicts and missing sequences.
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
@@ -81,7 +81,8 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     page((read, inside), counts, (&sql, before, limit), row, sink)
 }
 
-/// A page, which ends early if the sink has no room or there is no time for a row. `row` reads a row and its id.
+/// Reads a page of at most `limit` rows with `sql`, and the total and evicted counts with `counts`. The page ends early
+/// if the sink has no room for the next row or the time of the read is up. `row` decodes a row and its id.
 fn page<T, S: Sink<T>>(
     (read, inside): (&Transaction<'_>, &Inside),
     counts: &str,
@@ -118,7 +119,7 @@ fn page<T, S: Sink<T>>(
     Ok(page)
 }
 
-/// The latest missing ranges, at most `limit`.
+/// The latest ranges of missing sequences, at most `limit`, including acknowledged ones.
 pub(super) fn missing(read: &Transaction<'_>, limit: usize) -> rusqlite::Result<Vec<Missing>> {
     read.prepare_cached(
         "SELECT i.stream, m.first, m.last, m.noticed_at, m.acknowledged_at \

@@ -176,11 +176,11 @@ fn a_change_to_the_counters_is_found() {
         ),
         (
             "UPDATE counters SET rejected_bytes = 1",
-            "bytes, recorded 1",
+            "bytes of the rows: recorded 1, found",
         ),
         (
             "UPDATE counters SET topics = 3",
-            "there are 2 topics, recorded 3",
+            "topics: recorded 3, found 2",
         ),
         (
             "UPDATE counters SET processed_at = 1",
@@ -188,7 +188,7 @@ fn a_change_to_the_counters_is_found() {
         ),
         (
             "UPDATE topics SET received = 9 WHERE id = 1",
-            "topic \"t0\": received 9 is not unique 3 + duplicates 2",
+            "topic \"t0\": received 9 does not equal unique 3 + duplicates 2",
         ),
         (
             "UPDATE topics SET unique_processed = 2, received = 4 WHERE id = 1",
@@ -239,7 +239,7 @@ fn a_change_to_the_applied_sequences_or_to_kept_rows_is_found() {
         ),
         (
             "DELETE FROM rejected WHERE id = 2; UPDATE counters SET rejected_evicted = 1",
-            "the latest row has id 1, but 2 are counted",
+            "the latest row has id 1, but the counter is 2",
         ),
         (
             "UPDATE rejected SET stream_sequence = 77 WHERE id = 1",

@@ -122,8 +122,8 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         (
             "UPDATE topics SET received = 18 WHERE id IN (20, 7)",
             &[
-                "topic \"t6\": received 18 is not unique 9 + duplicates 8",
-                "topic \"t19\": received 18 is not unique 9 + duplicates 8",
+                "topic \"t6\": received 18 does not equal unique 9 + duplicates 8",
+                "topic \"t19\": received 18 does not equal unique 9 + duplicates 8",
             ],
         ),
         (

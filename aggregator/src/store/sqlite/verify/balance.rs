@@ -1,4 +1,4 @@
-//! Checks of sums: the recorded counters must agree with each other and with the rows kept for review.
+//! Checks that the record adds up: its counters must agree with each other and with the rows kept for review.
 
 use super::{
     report::{Check, Report},
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::store::sqlite::writer::state::Kept;
 
-/// Adds the checks that need only the record.
+/// Adds to `report` the checks that need only the record.
 pub(super) fn check(
     snapshot: &Snapshot,
     topics: &mut Topics,
@@ -45,7 +45,7 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
         if topic.received != topic.unique + topic.duplicates {
             check.differs(|| {
                 format!(
-                    "topic {:?}: received {} is not unique {} + duplicates {}",
+                    "topic {:?}: received {} does not equal unique {} + duplicates {}",
                     topic.name, topic.received, topic.unique, topic.duplicates
                 )
             });
@@ -55,19 +55,19 @@ fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, Temporary
     if unique != counters.unique_processed {
         check.differs(|| {
             format!(
-                "unique events, summed over topics, are {unique}, recorded {}",
+                "unique events, summed over topics: recorded {}, found {unique}",
                 counters.unique_processed
             )
         });
     }
     let topics = topics.recorded();
     if u64::try_from(counters.topics) != Ok(topics) {
-        check.differs(|| format!("there are {topics} topics, recorded {}", counters.topics));
+        check.differs(|| format!("topics: recorded {}, found {topics}", counters.topics));
     }
     if counters.conflicts > counters.duplicate_dropped {
         check.differs(|| {
             format!(
-                "there are {} conflicts, more than the {} duplicates, which include them",
+                "there are {} conflicts but only {} duplicates; every conflict is also a duplicate",
                 counters.conflicts, counters.duplicate_dropped
             )
         });
@@ -80,15 +80,15 @@ fn review_rows(name: &'static str, counted: u64, recorded: Kept, rows: ReviewRow
     if rows.bytes != recorded.bytes {
         check.differs(|| {
             format!(
-                "{name}: the rows have {} bytes, recorded {}",
-                rows.bytes, recorded.bytes
+                "{name}: bytes of the rows: recorded {}, found {}",
+                recorded.bytes, rows.bytes
             )
         });
     }
     if rows.rows > 0 && rows.latest != counted {
         check.differs(|| {
             format!(
-                "{name}: the latest row has id {}, but {counted} are counted",
+                "{name}: the latest row has id {}, but the counter is {counted}",
                 rows.latest
             )
         });

@@ -1,5 +1,5 @@
-//! Recovery of the index at startup and after a failure. An index is opened only if its newest seal is registered in the store;
-//! the events that it lacks are read from the event rows.
+//! Recovery of the index at startup and after a failure. An index is used only if its newest seal is registered in the
+//! store; the entries that it lacks are computed from the event rows.
 
 use std::{
     io::ErrorKind,
@@ -18,9 +18,13 @@ use crate::store::{
 /// Number of rows between progress messages in the log.
 const LOG_EVERY: i64 = 1_000_000;
 
-/// Recovers the index of the store behind `connection`, whose last event is `last_event`. `previous` is reused if it has not
-/// failed and has no later events. An index that is damaged, belongs to another store, or has events that the store does not
-/// have is discarded and rebuilt.
+/// Recovers the index of the store behind `connection`, whose last event is `last_event`. `previous` is reused if it
+/// has not failed and has no events after `last_event`. An index that is damaged, belongs to another store, or has
+/// events that the store does not have is discarded and rebuilt.
+///
+/// # Errors
+/// [`StoreError::Index`] if the index can neither be used nor rebuilt, [`StoreError::Foreign`] if event rows are
+/// missing, and [`StoreError::Sqlite`].
 pub(in crate::store) fn recover(
     previous: Option<Index>,
     folder: &Path,
@@ -29,23 +33,23 @@ pub(in crate::store) fn recover(
     last_event: i64,
     setup: &Setup<'_>,
 ) -> Result<Index, StoreError> {
-    let again = |index: Index| {
-        read_again(&index, connection, key, last_event, setup)?;
+    let replayed = |index: Index| {
+        replay(&index, connection, key, last_event, setup)?;
         Ok(index)
     };
-    let read = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
-        Some(index) => again(index),
-        None => open(folder, connection, last_event, setup).and_then(again),
+    let recovered = match previous.filter(|index| index.is_sound() && index.known() <= last_event) {
+        Some(index) => replayed(index),
+        None => open(folder, connection, last_event, setup).and_then(replayed),
     };
-    match read {
-        // Damage may surface only here: an interrupted merge resumes while the rows are read.
-        Err(StoreError::Index(err)) if err.is_damage() => again(rebuild(folder, &err, setup)?),
-        read => read,
+    match recovered {
+        // Damage may not surface until the replay: an interrupted merge resumes while the rows are read.
+        Err(StoreError::Index(err)) if err.is_damage() => replayed(rebuild(folder, &err, setup)?),
+        recovered => recovered,
     }
 }
 
-/// Removes the folder, so that the index is rebuilt when it is next opened. The folder is renamed first, because a partly
-/// removed one would be mistaken for a valid tree.
+/// Removes the folder, so that the index is rebuilt when it is next opened. The folder is renamed first, because a
+/// partly removed one would be mistaken for a valid tree.
 pub(in crate::store) fn discard(folder: &Path) -> Result<(), IndexError> {
     let aside = aside(folder);
     remove(&aside)?;
@@ -96,8 +100,8 @@ fn open(
     rebuild(folder, &reason, setup)
 }
 
-/// Whether this store registered the seal and has all events up to it. An index with events that the store lacks, for example
-/// after a backup was restored, would treat those events as duplicates when they arrive again.
+/// Whether this store registered the seal and has all events up to it. An index with events that the store lacks, for
+/// example after a backup was restored, would treat those events as duplicates when they arrive again.
 pub(super) fn is_known(
     connection: &Connection,
     seal: Seal,
@@ -111,8 +115,8 @@ pub(super) fn is_known(
     Ok(registered == Some(seal.reach) && seal.reach <= last_event)
 }
 
-/// Enters the events that the index does not have yet.
-fn read_again(
+/// Reads the events up to `last_event` that the index does not have yet, and enters them.
+fn replay(
     index: &Index,
     connection: &Connection,
     key: &Key,
@@ -128,8 +132,8 @@ fn read_again(
         index.make_room()?;
         let known = index.known();
         let entries = read(connection, key, known, setup.replay_rows)?;
-        // Sequences have no gaps. If a row is missing, a repeat of its event would not be recognized as a duplicate and would be
-        // stored again.
+        // Sequences have no gaps. If a row is missing, a repeat of its event would not be recognized as a duplicate and
+        // would be stored again.
         let sequences = || entries.iter().map(|(_, entry)| entry.sequence);
         if entries.is_empty() || !sequences().eq((known + 1..).take(entries.len())) {
             let what = format!("events are missing after sequence {known}");
