@@ -16,7 +16,8 @@ use tokio::{
 
 use crate::progress::WaitNotice;
 
-/// How long an event waits in the publishing client for others of its topic. Only paced events and the last ones wait.
+/// How long an event waits in the publishing client for others of its topic. Full batches do not wait, so this mainly
+/// affects paced events and the last ones.
 const LINGER: Duration = Duration::from_millis(20);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -103,8 +104,8 @@ async fn wait_for_stream(
     }
 }
 
-/// Checks the stream every two seconds and after each reconnect. Returns only once its configuration could lose events,
-/// with the reason.
+/// Checks the stream every two seconds and after each reconnect. Returns only when the stream's configuration could
+/// lose events, with the reason.
 pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamError {
     loop {
         let connects = connection.connected().await;

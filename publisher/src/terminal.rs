@@ -27,7 +27,7 @@ use crate::{
 /// # Errors
 /// Why the output is incomplete, as one sentence or with one line for each invalid parameter.
 pub async fn run(reading: &Reading, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
-    let api = Api::new(reading.url()).context("cannot use HTTP")?;
+    let api = Api::new(reading.url()).context("cannot set up the HTTP client")?;
     let mut output = Output::new(tokio::io::stdout());
     let printing = async {
         match reading {

@@ -1,4 +1,4 @@
-//! Verification: waits until the aggregator has applied everything that was sent, then compares its counts.
+//! Verification: waits until the aggregator has applied everything sent, then compares its counts with what was sent.
 
 mod aggregator;
 mod compare;
@@ -32,8 +32,8 @@ const SETTLE: Duration = Duration::from_secs(2);
 /// Time limit of a query that only helps to explain a difference.
 const EXPLAIN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Shortest and longest pause between two polls. Within these the pause is 2 % of the elapsed time, so the time until
-/// everything is applied is accurate to 2 %.
+/// Shortest and longest pause between two polls. Within these limits the pause is 2 % of the elapsed time, so the time
+/// until everything is applied is accurate to 2 %.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
 
 /// Why there is no comparison.
@@ -42,14 +42,14 @@ pub enum VerifyError {
     /// There was no progress for too long.
     #[error("gave up waiting for the aggregator: no progress for {} s: {state}", STALL_TIMEOUT.as_secs())]
     NoProgress {
-        /// The state it remained in.
+        /// The aggregator's last known state, in human-readable form.
         state: String,
     },
     /// The answers are not from an aggregator.
     #[error(transparent)]
     NotAnAggregator(#[from] QueryError),
     /// The HTTP client cannot be set up.
-    #[error("cannot use HTTP")]
+    #[error("cannot set up the HTTP client")]
     Http(#[from] reqwest::Error),
 }
 
@@ -80,13 +80,13 @@ impl Verifier {
         Ok(Self { aggregator })
     }
 
-    /// Whether any selected topic exists already; false unless the aggregator answers in time.
+    /// Whether any selected topic already exists; false if the aggregator does not answer within two seconds.
     pub async fn has_topics(&self, selection: &TopicSelection) -> bool {
         let answer = timeout(EXPLAIN_TIMEOUT, self.aggregator.topics(selection)).await;
         answer.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))
     }
 
-    /// The counts before anything is sent, after everything in the stream is applied.
+    /// Gets the counts before anything is sent, once everything in the stream is applied.
     ///
     /// # Errors
     /// [`VerifyError`].
@@ -98,7 +98,7 @@ impl Verifier {
         self.counts(selection).await
     }
 
-    /// Waits until everything is applied, and compares what was counted since the baseline.
+    /// Waits until everything is applied, then compares what was sent with what was counted since the baseline.
     ///
     /// # Errors
     /// [`VerifyError`].

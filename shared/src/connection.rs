@@ -1,9 +1,9 @@
 //! The connection to NATS: opened once, reconnected after every loss, with an observable state.
 //!
-//! The version of the server is checked after every connect, because a reconnect may reach another server. The client sends
-//! its queued messages before that check can finish. Work that depends on the server therefore gets the number of the
-//! connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same connection
-//! carried it.
+//! The version of the server is checked after every connect, because a reconnect may reach another server. The client
+//! sends its queued messages before that check can finish. Work that depends on the server therefore gets the number of
+//! the connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same
+//! connection carried it.
 
 mod servers;
 #[cfg(test)]
@@ -26,23 +26,24 @@ use tracing::{info, warn};
 use self::servers::HostPort;
 pub use self::servers::Servers;
 
-/// Timeout of a JetStream request, including the wait for a `PubAck`.
+/// Timeout of an attempt to connect, and of a JetStream request, including the wait for a `PubAck`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Longest delay between two attempts to connect.
+/// Longest delay between two attempts to connect, and the delay before an unusable server is disconnected.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
 
-/// Interval between pings. An unresponsive broker is detected after about three.
+/// Interval between pings. An unresponsive broker is detected after about three intervals.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The state of the link to the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Link {
-    /// Whether the broker is reachable now.
+    /// Whether the client is connected to a usable server.
     pub connected: bool,
-    /// The number of the last connection to a usable server. After a change the broker may be a different one.
+    /// The number of the last connection to a usable server, or 0 before the first; connections to unusable servers are
+    /// numbered too. If this number changes, the broker may be a different one.
     pub connects: u64,
-    /// Why there is no connection, for people.
+    /// Why there is no connection to a usable server, in human-readable form.
     pub last_error: Option<String>,
     /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
@@ -55,13 +56,13 @@ pub struct Connection {
     jetstream: jetstream::Context,
     link: watch::Receiver<Link>,
     statistics: Arc<Statistics>,
-    /// Aborted when the last clone is dropped.
+    /// The task that checks each server; aborted when the last clone is dropped.
     _checks: Arc<AbortOnDropHandle<()>>,
 }
 
 impl Connection {
-    /// Starts to connect and returns immediately. Attempts are repeated with increasing delays until one succeeds, and
-    /// again after every loss.
+    /// Starts connecting and returns immediately. Attempts are repeated with increasing delays until one succeeds, and
+    /// again after every loss. `name` identifies this client to the broker.
     ///
     /// # Errors
     /// If the options are invalid; never because the broker is unreachable.
@@ -90,7 +91,8 @@ impl Connection {
                 observer.on_event(&event, &on_connect);
                 std::future::ready(())
             })
-            // Called before each attempt with the results of the previous ones; the client chooses the server.
+            // Called before each round of attempts, with the results of earlier ones. `None` leaves the choice of
+            // server to the client.
             .reconnect_to_server_callback(move |servers, _| {
                 recorder.record_attempts(&servers);
                 std::future::ready(None)
@@ -130,28 +132,28 @@ impl Connection {
         link
     }
 
-    /// Whether the broker is reachable now.
+    /// Whether the client is connected to a usable server.
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.is_up(&self.link.borrow())
     }
 
-    /// The client drops events when too many are pending, even the loss of a connection, so its own state is checked
-    /// too.
+    /// The client drops its own events, even [`Event::Disconnected`], when too many are pending, so its state is
+    /// checked as well.
     fn is_up(&self, link: &Link) -> bool {
         link.connected
             && self.is_still(link.connects)
             && self.client.connection_state() == ConnectionState::Connected
     }
 
-    /// Whether the connection with this number is still the client's last one, so that everything received so far was sent by
-    /// the server that was checked then.
+    /// Whether the connection with this number is still the client's latest. If so, everything received since
+    /// [`Self::connected`] returned this number came from the server that was checked.
     #[must_use]
     pub fn is_still(&self, connects: u64) -> bool {
         self.statistics.connects.load(Ordering::Acquire) == connects
     }
 
-    /// Waits until the broker is reachable and returns the number of the connection.
+    /// Waits until the client is connected to a usable server, and returns the number of the connection.
     pub async fn connected(&self) -> u64 {
         self.wait_for(|link| link.connected).await
     }
@@ -169,7 +171,8 @@ impl Connection {
         let connects = link.wait_for(holds).await.map(|link| link.connects).ok();
         match connects {
             Some(connects) => connects,
-            // The client was dropped and nothing will change; it is dropped only together with this connection.
+            // The sender was dropped with the client, so the state cannot change again. The client is dropped only
+            // together with this connection.
             None => std::future::pending().await,
         }
     }
@@ -181,8 +184,8 @@ fn reconnect_delay(attempts: usize) -> Duration {
     delay.mul_f64(rand::random_range(0.5..1.0))
 }
 
-/// Checks the server of each connection before it is used. An unusable server is disconnected after a delay, because
-/// another server of the cluster may have a newer version, or the same one may be upgraded.
+/// Checks the server of each connection before [`Link::connected`] is set. An unusable server is disconnected after a
+/// delay, because another server of the cluster may have a newer version, or the same one may be upgraded.
 async fn check(client: Client, state: Arc<LinkState>, connected: Arc<Notify>) {
     let statistics = client.statistics();
     let connects = || statistics.connects.load(Ordering::Acquire);
@@ -205,7 +208,7 @@ async fn check(client: Client, state: Arc<LinkState>, connected: Arc<Notify>) {
                 state.record_failure(reason);
                 tokio::select! {
                     () = tokio::time::sleep(MAX_RECONNECT_DELAY) => {
-                        // If the connection is lost already, this would disconnect the next server instead.
+                        // If the connection is already lost, this would disconnect the next server instead.
                         if client.connection_state() == ConnectionState::Connected
                             && client.force_reconnect().await.is_err()
                         {
@@ -272,7 +275,8 @@ impl LinkState {
                     link.connected = link.connected && link.connects > link.losses;
                 });
             }
-            // `record_attempts` gets most of these with more detail, but not a name that cannot be resolved.
+            // `record_attempts` reports most of these errors in more detail, but not a host name that cannot be
+            // resolved.
             Event::ClientError(ClientError::Other(kind)) => {
                 if self.link.borrow().last_error.is_none() {
                     self.record_failure(kind.clone());

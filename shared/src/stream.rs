@@ -26,8 +26,9 @@ pub const SUBJECTS: &str = "events.>";
 /// How long the broker remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
-/// The largest message that the stream must accept, in bytes: the broker's default limit, `max_payload`. The services send
-/// at most one event of 512 KiB with its headers; other NATS clients may send larger messages.
+/// The size up to which the stream must accept messages, in bytes: the default of the broker's limit, `max_payload`.
+/// The largest message that the services send is one event of 512 KiB with its headers; other NATS clients may send
+/// larger ones.
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 
 /// The configurable settings of the stream.
@@ -67,7 +68,8 @@ pub struct StreamState {
     pub name: String,
     /// The time of creation, in nanoseconds since 1970.
     pub created: i64,
-    /// The first sequence still in the stream; one more than the last if the stream is empty.
+    /// The first sequence still in the stream; one more than the last if the stream is empty. A new stream may report
+    /// 0.
     pub first: u64,
     /// The last sequence assigned.
     pub last: u64,
@@ -93,8 +95,8 @@ impl StreamState {
     }
 }
 
-/// The sequences between the stream's first and last that are missing, in ascending order: messages deleted individually
-/// or by subject.
+/// The sequences between the stream's first and last that are missing, in ascending order: those of messages deleted
+/// individually or by subject.
 ///
 /// # Errors
 /// [`StreamError::Broker`].
@@ -107,8 +109,8 @@ pub async fn deleted(stream: &Stream<Info>) -> Result<Vec<u64>, StreamError> {
     Ok(info.info.state.deleted.unwrap_or_default())
 }
 
-/// The time at which the stream stored the message with this sequence, in nanoseconds since 1970; `None` if the stream does
-/// not have it.
+/// The time at which the stream stored the message with this sequence, in nanoseconds since 1970; `None` if the stream
+/// does not have it.
 ///
 /// # Errors
 /// [`StreamError::Broker`].
@@ -165,7 +167,7 @@ impl StreamError {
 /// changed; see [`resize`].
 ///
 /// # Errors
-/// Any [`StreamError`].
+/// Any [`StreamError`] except [`StreamError::Missing`].
 pub async fn ensure(
     jetstream: &jetstream::Context,
     settings: &Settings,
@@ -181,7 +183,7 @@ pub async fn ensure(
     }
 }
 
-/// Checks that the configuration of a stream never loses or changes a confirmed event.
+/// Checks that under the stream's configuration, no confirmed event can be lost or changed.
 ///
 /// # Errors
 /// [`StreamError::Unusable`].

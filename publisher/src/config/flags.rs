@@ -20,9 +20,9 @@ use crate::{
 /// Maximum bytes of a generated event without its payload, with the longest names.
 const MAX_ENVELOPE_BYTES: u64 = 400;
 
-/// What the aggregator accepts: bytes of one request, and of all requests in flight.
-const REQUEST_BYTES: u64 = 16 * 1024 * 1024;
-const REQUESTS_BYTES: u64 = 64 * 1024 * 1024;
+/// The aggregator's limits on the bytes of one request body, and of all request bodies in flight.
+const MAX_BODY_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES_IN_FLIGHT: u64 = 64 * 1024 * 1024;
 
 #[derive(Parser)]
 #[command(
@@ -83,7 +83,7 @@ pub enum Command {
         #[command(flatten)]
         log: Log,
     },
-    /// Print matching stored events, one line of JSON each, newest first
+    /// Print matching stored events, one line of JSON each, newest first by default
     #[command(after_help = help::QUERY)]
     Query {
         #[command(flatten)]
@@ -151,7 +151,7 @@ pub struct JetStreamFlags {
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub rate: Rate,
 
-    /// Maximum events in a message, 1 to 10000; a message also ends at 256 KiB
+    /// Maximum events in a message, 1 to 10000; a message also has at most 256 KiB, unless a single event is larger
     #[arg(long, value_name = "N", default_value_t = 250,
           value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub batch: u32,
@@ -179,7 +179,7 @@ pub struct Generated {
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     pub count: u64,
 
-    /// Share of events that repeat an earlier one, 0 to 1; exact, rounded; the first event is never a duplicate
+    /// Share of events that repeat an earlier one, 0 to 1, exact to the nearest event; the first is never a duplicate
     #[arg(long, value_name = "SHARE", default_value = "0.3",
           value_parser = Share::parse, allow_negative_numbers = true)]
     pub duplicates: Share,
@@ -189,7 +189,7 @@ pub struct Generated {
           value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub topics: u32,
 
-    /// The same seed and run id produce the same traffic, byte for byte
+    /// Random seed; the same seed, run id and other settings produce the same traffic, byte for byte
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
 
@@ -276,7 +276,7 @@ pub struct Latency {
     #[arg(long, value_name = "N", default_value = "1000", value_parser = Rate::parse_bounded)]
     pub rate: Rate,
 
-    /// Events to measure, one after another, about fifteen per second
+    /// Events to measure, 1 to 1000000; one after another, about fifteen per second
     #[arg(long, value_name = "N", default_value_t = 300,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub samples: u32,
@@ -294,7 +294,7 @@ impl Generated {
         }
     }
 
-    /// How many events; `None` if it sends until stopped.
+    /// Number of events to send, including duplicates; `None` for no limit.
     pub fn count(&self) -> Option<u64> {
         (self.count > 0).then_some(self.count)
     }
@@ -321,19 +321,19 @@ impl Send {
 }
 
 impl Http {
-    /// Whether the aggregator accepts requests of this size over this many connections.
+    /// Whether the aggregator accepts requests of the maximum size on all connections at once.
     pub fn is_within_limits(&self) -> bool {
         let event = MAX_ENVELOPE_BYTES + u64::from(self.generated.payload_bytes);
         let request = event * u64::from(self.events_per_request);
-        request <= REQUEST_BYTES && request * u64::from(self.connections) <= REQUESTS_BYTES
+        request <= MAX_BODY_BYTES && request * u64::from(self.connections) <= MAX_BYTES_IN_FLIGHT
     }
 }
 
-/// A name that becomes part of subjects: only characters that are legal in them everywhere.
+/// Parses a name that becomes part of NATS subjects: only characters that are valid anywhere in a subject.
 fn plain_name(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
         return Ok(text.to_owned());
     }
-    Err("must have 1 to 64 letters, digits, - and _".to_owned())
+    Err("must consist of 1 to 64 letters, digits, - and _".to_owned())
 }

@@ -36,7 +36,7 @@ pub(super) struct Confirmation {
     pub new: u64,
     /// Copies of events that may be in the stream in addition: the whole batch for each attempt of unknown outcome.
     pub possibly_doubled: u64,
-    /// From sending the confirmed message to its `PubAck`.
+    /// Time from the first attempt to send the confirmed message to its `PubAck`.
     pub latency: Duration,
 }
 
@@ -55,16 +55,19 @@ impl Confirmation {
 pub(super) struct Delivery<'a> {
     pub publisher: &'a Publisher,
     pub topics: &'a [Topic],
-    /// Batches that wait for space in the stream.
+    /// Number of batches waiting for space in the stream.
     pub waiting_for_space: AtomicUsize,
 }
 
 impl Delivery<'_> {
     /// Sends a batch until it is confirmed.
     ///
-    /// The publishing client retries a message under the same id. A failure that it returns means either that the message
-    /// is not in the stream, so another attempt is exact, or that this is unknown, so another attempt may store the events
-    /// twice.
+    /// The publishing client itself retries a message with the same id. If it returns an error, either the message is
+    /// not in the stream, and sending the events again is safe, or the outcome is unknown, and sending them again may
+    /// store them twice.
+    ///
+    /// # Errors
+    /// If the broker rejects the message or the publishing client has stopped.
     pub async fn run(&self, batch: Batch) -> Result<Confirmation, Refused> {
         let topic = &self.topics[batch.topic];
         let events = batch.events.len() as u64;
@@ -155,7 +158,7 @@ impl Attempts {
     }
 }
 
-/// Counts a waiting batch until it is dropped.
+/// Counts a batch as waiting until the guard is dropped.
 struct WaitGuard<'a>(&'a AtomicUsize);
 
 impl<'a> WaitGuard<'a> {

@@ -21,20 +21,21 @@ use crate::{
 /// Maximum pause before an event. Pauses are random, so that events are not in step with the aggregator's batches.
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// After this time the measurement fails if an event is not visible.
+/// If an event is not visible after this time, the measurement fails.
 const VISIBLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Polling is without pauses for this long, then with pauses, because polling costs the aggregator time as well.
+/// How long polling continues without pauses. After that it pauses between requests, because polling also costs the
+/// aggregator time.
 const POLL_WITHOUT_PAUSE: Duration = Duration::from_millis(100);
 const POLL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Why an event's time cannot be measured.
+/// Why the latency of an event cannot be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
     /// The aggregator cannot be reached or does not answer.
     #[error("cannot reach the aggregator: {0}")]
     Unreachable(String),
-    /// The aggregator did not answer with success.
+    /// The aggregator answered with a status other than 2xx or with an unexpected body.
     #[error("the aggregator responded to {path} with {answer}")]
     Refused { path: String, answer: String },
     /// The event did not become visible in time.
@@ -42,7 +43,7 @@ pub enum ProbeError {
     NotVisible(String),
 }
 
-/// The measurements. Its field names are a contract with the programs that read it.
+/// The summary of the measurements. Its field names are a contract with the programs that read it.
 #[derive(Debug, Serialize)]
 pub struct LatencySummary {
     /// Number of events measured.
@@ -86,7 +87,7 @@ impl Probe {
         }
     }
 
-    /// Measures each event until their end or until stopped.
+    /// Measures one event after another, until there are no more or `stop` is cancelled.
     ///
     /// # Errors
     /// If an event cannot be measured.
@@ -105,7 +106,7 @@ impl Probe {
         Ok(())
     }
 
-    /// The measurements so far, under background traffic of this rate.
+    /// The measurements so far, made under background traffic at this rate.
     #[must_use]
     pub fn summary(&self, background_events_per_second: f64) -> LatencySummary {
         LatencySummary {

@@ -10,10 +10,11 @@ use crate::flow::{Sample, Source};
 /// Maximum events per chunk.
 const CHUNK_EVENTS: u64 = 256;
 
-/// Memory is allocated in blocks of this many bytes; a block is freed when its last event is confirmed.
+/// Memory is allocated in blocks of this many bytes; a block is freed once every event in it has been dropped.
 const BLOCK_BYTES: usize = 64 * 1024;
 
-/// Approximate bytes of an event without its payload: if a block has less space, the event starts the next one.
+/// Bytes reserved for an event in addition to its payload. An event for which the current block has too little space
+/// starts a new one.
 const ENVELOPE_BYTES: usize = 512;
 
 /// Generates the events of the traffic in order.
@@ -22,12 +23,12 @@ pub struct Generator<'a> {
     traffic: &'a Traffic,
     position: u64,
     end: u64,
-    /// Events are written one after another into shared blocks, so that many events need one allocation.
+    /// The current block. Events are written into it one after another, so that many events share one allocation.
     buffer: BytesMut,
 }
 
 impl<'a> Generator<'a> {
-    /// Generates `count` events, or events without end.
+    /// Generates `count` events, or an endless sequence if `None`.
     #[must_use]
     pub fn new(traffic: &'a Traffic, count: Option<u64>) -> Self {
         Self {
@@ -38,7 +39,7 @@ impl<'a> Generator<'a> {
         }
     }
 
-    /// Generates the next events, at most `limit`; none at the end.
+    /// Generates the next events, at most `limit` and at most 256; none after the last one.
     pub fn take(&mut self, limit: usize) -> Vec<Sample> {
         let left = (self.end - self.position)
             .min(CHUNK_EVENTS)

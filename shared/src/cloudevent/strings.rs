@@ -1,9 +1,9 @@
-//! The canonical spelling of strings within JSON, whatever escapes they were sent with.
+//! The canonical form of strings in JSON, independent of the escapes they were received with.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Rewrites valid JSON so that only characters that must be escaped are, each in one way. Everything else is kept byte
-/// for byte: numbers, the order of members, white space.
+/// Rewrites valid JSON so that its strings escape only characters that must be escaped, each in exactly one way.
+/// Everything outside strings is kept byte for byte, including numbers and white space.
 pub(super) fn canonical(json: &str) -> Cow<'_, str> {
     if json.contains('\\') {
         Cow::Owned(rewrite(json, false))
@@ -12,7 +12,7 @@ pub(super) fn canonical(json: &str) -> Cow<'_, str> {
     }
 }
 
-/// As [`canonical`], without white space between tokens.
+/// Like [`canonical`], but without white space between tokens.
 pub(super) fn compact(json: &str) -> String {
     rewrite(json, true)
 }
@@ -39,7 +39,7 @@ fn push_between(out: &mut String, text: &str, is_compact: bool) {
     }
 }
 
-/// Writes the string at the start of `text`, without quotes; returns the text after its closing quote.
+/// Writes a string without its quotes; `text` begins after the opening one. Returns the text after the closing one.
 fn push_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
     while let Some(at) = text.find(['"', '\\']) {
         out.push_str(&text[..at]);
@@ -54,7 +54,8 @@ fn push_string<'a>(out: &mut String, mut text: &'a str) -> &'a str {
     text
 }
 
-/// Writes the character of an escape; `text` begins after the backslash.
+/// Writes the character that an escape denotes, escaped only if necessary; `text` begins after the backslash. Returns
+/// the text after the escape, or after both escapes of a surrogate pair.
 fn push_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
     let (escape, rest) = text.split_at(text.len().min(1));
     if escape != "u" {
@@ -89,7 +90,7 @@ fn push_escape<'a>(out: &mut String, text: &'a str) -> &'a str {
     rest
 }
 
-/// The UTF-16 code unit of four hexadecimal digits.
+/// Parses four hexadecimal digits as a UTF-16 code unit; also returns the text after them.
 fn unit(text: &str) -> (u32, &str) {
     let (digits, rest) = text.split_at(text.floor_char_boundary(4));
     (u32::from_str_radix(digits, 16).unwrap_or(0), rest)
@@ -137,11 +138,11 @@ mod tests {
         ) {
             let plain = serde_json::to_string(&text).unwrap();
             let mut other = String::from("\"");
-            for (unit, is_escaped) in text.chars().zip(escaped.into_iter().cycle()) {
-                let quoted = serde_json::to_string(&unit).unwrap();
+            for (char, is_escaped) in text.chars().zip(escaped.into_iter().cycle()) {
+                let quoted = serde_json::to_string(&char).unwrap();
                 if is_escaped {
                     let mut units = [0; 2];
-                    for unit in unit.encode_utf16(&mut units) {
+                    for unit in char.encode_utf16(&mut units) {
                         write!(other, "\\u{unit:04X}").unwrap();
                     }
                 } else {

@@ -23,37 +23,37 @@ enum Credentials {
 const EXAMPLE: &str = "nats://127.0.0.1:4222 or tls://USER:PASSWORD@HOST";
 
 impl Servers {
-    /// Reads addresses such as `nats://127.0.0.1:4222`, `nats://USER:PASSWORD@HOST`, `nats://TOKEN@HOST` or
-    /// `tls://HOST`; each text may contain several, separated by commas.
+    /// Parses addresses such as `nats://127.0.0.1:4222`, `nats://USER:PASSWORD@HOST`, `nats://TOKEN@HOST` or
+    /// `tls://HOST`; each string may contain several, separated by commas.
     ///
-    /// The client uses the same credentials for every server, including those that the broker announces later. Addresses
-    /// without credentials therefore use those of the others, and different credentials are refused. Likewise one `tls://`
-    /// address requires TLS of every server.
+    /// The client uses the same credentials for every server, including those that the broker announces later.
+    /// Addresses without credentials therefore use those of the others, and different credentials are refused.
+    /// Likewise, a single `tls://` address requires TLS of every server.
     ///
     /// # Errors
-    /// A message for people that contains no part of an address except its host.
+    /// A human-readable message that contains no part of an address except possibly its scheme.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, String> {
         let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
         let mut addresses = Vec::new();
         let mut credentials: Option<Credentials> = None;
-        let mut is_bare_before = false;
+        let mut seen_bare_url = false;
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
             let (address, found) = read(text)?;
             let has_scheme = text.contains("://");
-            if found.is_some() && !has_scheme && is_bare_before {
+            if found.is_some() && !has_scheme && seen_bare_url {
                 return Err(
                     "an address with credentials but without nats:// or tls:// follows an address without credentials: write a comma in a user, password or token as %2C, or give every address a scheme"
                         .to_owned(),
                 );
             }
-            is_bare_before |= has_scheme && found.is_none();
+            seen_bare_url |= has_scheme && found.is_none();
             match (&credentials, found) {
                 (_, None) => {}
                 (None, found) => credentials = found,
                 (Some(known), Some(found)) if *known == found => {}
                 _ => {
                     return Err(
-                        "the addresses have different credentials; all servers of the broker use the same login"
+                        "the addresses have different credentials; all servers of the broker must use the same ones"
                             .to_owned(),
                     );
                 }
@@ -104,7 +104,7 @@ impl Servers {
 /// Parses one address and separates the credentials from it.
 fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
     let unusable = |why: &dyn fmt::Display| {
-        format!("not a NATS address ({why}); expected for example {EXAMPLE}")
+        format!("not a NATS address ({why}); expected an address such as {EXAMPLE}")
     };
     let address: ServerAddr = text.parse().map_err(|err| unusable(&err))?;
     if !["nats", "tls"].contains(&address.scheme()) {
@@ -114,7 +114,8 @@ fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
     if url.host_str().unwrap_or_default().is_empty() {
         return Err(unusable(&"the host is missing"));
     }
-    // Most likely the rest of a password: its beginning would be taken for the host and shown.
+    // Most likely the rest of a password or token with an unencoded / ? or #. What precedes it was parsed as the host
+    // and port, which are logged.
     if !["", "/"].contains(&url.path()) || url.query().is_some() || url.fragment().is_some() {
         return Err(unusable(
             &"nothing may follow the port; / ? # in a password must be percent-encoded",
@@ -136,8 +137,8 @@ fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
             password: decoded(password)?,
         }),
     };
-    let is_bare = url.set_password(None).and_then(|()| url.set_username(""));
-    is_bare.map_err(|()| unusable(&"it cannot hold credentials"))?;
+    let stripped = url.set_password(None).and_then(|()| url.set_username(""));
+    stripped.map_err(|()| unusable(&"it cannot hold credentials"))?;
     let address = ServerAddr::from_url(url).map_err(|err| unusable(&err))?;
     Ok((address, credentials))
 }
@@ -198,7 +199,7 @@ mod tests {
         Credentials::Token(token.to_owned())
     }
 
-    /// `assert_eq` would require `Debug`, which must not exist.
+    /// `assert_eq!` would require `Debug`, which credentials must not implement.
     fn assert_credentials(text: &str, wanted: Option<&Credentials>) {
         assert!(servers(text).credentials.as_ref() == wanted, "{text}");
     }

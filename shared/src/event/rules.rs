@@ -4,6 +4,7 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rules {
     Current,
-    /// The rules of earlier versions: any ASCII character between date and time, and payloads of any depth.
+    /// The rules of earlier versions, which accepted any ASCII character between date and time, and did not limit the
+    /// depth of payloads.
     Earlier,
 }

@@ -1,7 +1,8 @@
-//! The headers `traceparent` and `tracestate`, parsed by their grammar (<https://www.w3.org/TR/trace-context-1/>).
+//! The headers `traceparent` and `tracestate`, parsed according to their grammar in the W3C Recommendation
+//! (<https://www.w3.org/TR/trace-context-1/>).
 //!
-//! OpenTelemetry's own propagator repairs values that the recommendation requires to be discarded: ids with too few digits
-//! or with a sign, and `tracestate` members without a value.
+//! OpenTelemetry's own propagator accepts values that the grammar excludes: ids with too few digits or with a sign, and
+//! `tracestate` members without a value.
 
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 
@@ -10,13 +11,13 @@ use opentelemetry::trace::{SpanId, TraceFlags, TraceId, TraceState};
 pub(super) struct Tracestate(String);
 
 impl Tracestate {
-    /// The members as received, without empty ones.
+    /// The members in the order received, without empty ones and without white space around them.
     pub(super) fn text(&self) -> &str {
         &self.0
     }
 
-    /// The state in OpenTelemetry's form, for spans; empty if OpenTelemetry refuses it. In a key with a tenant it accepts 13
-    /// characters for the system, one less than the recommendation allows.
+    /// The state as OpenTelemetry represents it in spans; empty if OpenTelemetry rejects it. In a key with a tenant,
+    /// OpenTelemetry accepts at most 13 characters for the system, one fewer than the Recommendation.
     pub(super) fn of_spans(&self) -> TraceState {
         let members = self
             .0
@@ -26,13 +27,14 @@ impl Tracestate {
     }
 }
 
-/// Most bytes of a `tracestate` that is propagated. W3C requires at least 512; every message repeats them.
+/// Maximum size of a propagated `tracestate`, in bytes. W3C recommends at least 512; the limit is no higher because
+/// every message carries the header.
 const MAX_STATE_BYTES: usize = 512;
 
-/// Most members of a `tracestate` (section 3.3.1.1).
+/// Maximum number of members of a `tracestate` (section 3.3.1.1).
 const MAX_MEMBERS: usize = 32;
 
-/// Length of a `traceparent` of version 00; later versions start with the same fields.
+/// Length of a `traceparent` of version 00, in bytes; later versions start with the same fields.
 const PARENT_BYTES: usize = 55;
 
 /// A valid `traceparent`.
@@ -43,7 +45,7 @@ pub(super) struct Traceparent {
     pub(super) flags: TraceFlags,
 }
 
-/// Parses a `traceparent`; `None` if it is invalid. Later versions may append to it after a dash (section 4.3).
+/// Parses a `traceparent`; `None` if it is invalid. Later versions may append a dash and more fields (section 4.3).
 pub(super) fn parent(value: &[u8]) -> Option<Traceparent> {
     let value = trim(value);
     let (known, more) = value.split_at_checked(PARENT_BYTES)?;
@@ -61,7 +63,7 @@ pub(super) fn parent(value: &[u8]) -> Option<Traceparent> {
     is_valid.then_some(Traceparent {
         trace,
         span,
-        // Other flags are not defined yet.
+        // Level 1 of the Recommendation defines no other flag.
         flags: TraceFlags::new(flags) & TraceFlags::SAMPLED,
     })
 }
@@ -104,7 +106,7 @@ pub(super) fn state<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Option<Tra
     Some(Tracestate(text))
 }
 
-/// A key: a name, or a tenant and its system separated by `@` (section 3.3.1.3.1).
+/// Whether this is a key: a name, or a tenant and its system separated by `@` (section 3.3.1.3.1).
 fn is_key(key: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase();
     let is_start = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -119,7 +121,8 @@ fn is_name(name: &str, max: usize, is_start: impl Fn(u8) -> bool) -> bool {
     name.bytes().next().is_some_and(is_start) && name.len() <= max && name.bytes().all(is_part)
 }
 
-/// A value: 1 to 256 printable characters (section 3.3.1.3.2). Trailing spaces were removed before.
+/// Whether this is a value: 1 to 256 printable ASCII characters other than `,` and `=` (section 3.3.1.3.2). Trailing
+/// spaces have already been removed.
 fn is_value(value: &str) -> bool {
     let is_part = |byte| matches!(byte, b' '..=b'~' if byte != b',' && byte != b'=');
     (1..=256).contains(&value.len()) && value.bytes().all(is_part)
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_valid_traceparent_is_parsed_even_of_a_later_version() {
+    fn a_valid_traceparent_of_this_or_a_later_version_is_parsed() {
         for (value, is_sampled) in [
             (format!("00-{TRACE}-{SPAN}-01"), true),
             (format!("00-{TRACE}-{SPAN}-00"), false),
