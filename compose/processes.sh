@@ -3,8 +3,8 @@
 
 declare -A pids=()
 
-# start NAME COMMAND...: in a process group of its own, so that Ctrl-C reaches only this script, which then stops what
-# it started in the right order.
+# start NAME COMMAND...: starts the command in a process group of its own, so that Ctrl-C reaches only this script, and
+# the script stops the processes in the right order.
 start() {
   set -m
   "${@:2}" </dev/null &
@@ -12,7 +12,7 @@ start() {
   pids[$1]=$!
 }
 
-# ended NAME: waits for the process to end, and returns its exit code. It is an error if another one ends first.
+# ended NAME: waits for the process to end, and returns its exit code. Fails if another process ends first.
 ended() {
   local name status=0
   wait -n "${pids[@]}" 2>/dev/null || status=$?
@@ -24,10 +24,12 @@ ended() {
   return "$status"
 }
 
-# run NAME COMMAND...: unlike a plain command, it does not delay the handling of signals to this script.
+# run NAME COMMAND...: runs the command and returns its exit code. Unlike a plain command, it does not delay this
+# script's traps.
 run() { start "$@"; ended "$1"; }
 
-# await NAME COMMAND...: waits until the command succeeds; NAME is the process on which that depends.
+# await NAME COMMAND...: waits until the command succeeds. Fails after 60 s, or if NAME, the process that the command
+# needs, has ended.
 await() {
   local deadline=$((SECONDS + 60))
   until "${@:2}" >/dev/null 2>&1; do
@@ -37,6 +39,8 @@ await() {
   done
 }
 
+# stop NAME: sends SIGTERM to the process group, and SIGKILL to what is left of it once the process has ended or 15 s
+# have passed.
 stop() {
   local pid=${pids[$1]:-} deadline=$((SECONDS + 15))
   if [[ -z $pid ]]; then return; fi
@@ -46,7 +50,8 @@ stop() {
   wait "$pid" 2>/dev/null
 }
 
-# http_get PORT PATH: prints the body of a 200. In pure bash, because not every machine has curl.
+# http_get PORT PATH: prints the body of the response; fails if its status is not 200. Uses bash's /dev/tcp, because not
+# every machine has curl.
 http_get() (
   exec 3<>"/dev/tcp/127.0.0.1/$1" || exit
   printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n' "$2" >&3

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Injects faults under load, and proves afterwards that nothing was lost and nothing counted twice.
+# Injects faults under load, and afterwards verifies that no event was lost or counted twice.
 #
-#   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults; 3 minutes, seed 1
-#   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]                   100 and 20 kills while 2,000,000 events pass
-#   faults.sh --disk-full [SECONDS]                                the store's disk full for a minute under load
-#   faults.sh --memory [EVENTS]                                    peak memory with a backlog of 5,000,000 events, and with slow readers
-#   faults.sh --wal [SECONDS]                                      the WAL's size under reads and writes, five minutes
+#   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults (3 minutes, seed 1)
+#   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]   kills of aggregator and broker while events pass (100,20,2000000)
+#   faults.sh --disk-full [SECONDS]                the store's disk is full under load (60)
+#   faults.sh --memory [EVENTS]                    peak memory with a backlog (5000000), and with slow readers
+#   faults.sh --wal [SECONDS]                      size of the WAL under reads and writes (300)
 #
-# Filling disks and making files read-only needs root on Linux, failing fsyncs needs strace; faults that cannot be
-# tried are named. It uses this machine only, and everything that it starts ends with it.
+# Filling disks and making files read-only need root on Linux; making fsync fail needs strace. Faults that cannot be
+# tried are listed. Everything runs on this machine, and ends with this script.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -21,6 +21,6 @@ need_broker
 say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is missing: fsync faults are not tried"
 
-# The profile of the tests: fast enough, and with overflow checks and debug assertions.
+# Built in the tests' profile, which is fast enough and has overflow checks and debug assertions.
 build_tested "$target"
 E2E_BIN_DIR=$target/debug "$target/debug/faults" "$@"

@@ -25,7 +25,7 @@ done
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust from https://rustup.rs"
 cargo +nightly --version >/dev/null 2>&1 || fail "a nightly compiler is missing; run: rustup toolchain install nightly --profile minimal"
 command -v cargo-fuzz >/dev/null || fail "cargo-fuzz is missing; run: cargo install cargo-fuzz --locked"
-command -v c++ >/dev/null || fail "a C++ compiler is missing, which is needed to build libFuzzer: install g++ or clang"
+command -v c++ >/dev/null || fail "building libFuzzer needs a C++ compiler, and c++ is not on PATH: install g++ or clang"
 
 for target in "${targets[@]}"; do
   corpus=tests/fuzz/corpus/$target

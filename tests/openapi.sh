@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sends a running aggregator the requests that its document at /openapi.json describes, and checks every response
-# against it.
+# Tests an aggregator against its own /openapi.json: sends valid and invalid requests to each operation, and checks the
+# responses against the document.
 #
 #   openapi.sh [--max-examples N] [ARGUMENT...]
 #
-# N (200) requests are generated for each operation, in addition to those with values at their limits. ARGUMENTs go to
+# N (200) requests are generated for each operation, in addition to those with boundary values. ARGUMENTs are passed to
 # schemathesis: `openapi.sh --include-path /events` checks one path. tests/openapi.toml lists the exceptions with
 # reasons. The aggregator is a debug build with its own broker, store and ports. Needs Python 3.10 or later.
 set -euo pipefail
@@ -32,7 +32,7 @@ finish() {
 }
 trap finish EXIT
 
-# Installs the tool in a virtual environment in the target directory, once.
+# need_schemathesis: installs the tool in a virtual environment in the target directory, unless it is already there.
 need_schemathesis() {
   local package=schemathesis==4.32.5 python=$target/schemathesis
   schemathesis=$python/bin/schemathesis
@@ -47,8 +47,8 @@ need_schemathesis() {
   echo "$package" >"$python/made-of"
 }
 
-# behind TEXT FILE: prints what follows TEXT in FILE, up to the next double quote or space; fails if there is none.
-behind() {
+# text_after TEXT FILE: prints what follows TEXT in FILE, up to the next double quote or space; fails if there is none.
+text_after() {
   local found
   found=$(sed -n "s|.*$1\([^\" ]*\).*|\1|p" "$2" | head -n 1)
   [[ -n $found ]] && echo "$found"
@@ -61,21 +61,22 @@ build_tested "$target"
 
 start nats nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
   --addr 127.0.0.1 --port -1 --http_port -1 >"$scratch/nats.log" 2>&1
-await nats behind 'client connections on ' "$scratch/nats.log"
-nats=$(behind 'client connections on ' "$scratch/nats.log")
+await nats text_after 'client connections on ' "$scratch/nats.log"
+nats=$(text_after 'client connections on ' "$scratch/nats.log")
 start aggregator "$target/debug/aggregator" serve --listen 127.0.0.1:0 --data-dir "$scratch/data" \
   --nats-url "nats://$nats" >"$scratch/aggregator.log" 2>&1
-await aggregator behind 'http://' "$scratch/aggregator.log"
-address=$(behind 'http://' "$scratch/aggregator.log")
+await aggregator text_after 'http://' "$scratch/aggregator.log"
+address=$(text_after 'http://' "$scratch/aggregator.log")
 await aggregator http_get "${address##*:}" /health
 
-# Data that no request creates: a rejected arrival, and a conflict.
-arrive() { # SUBJECT BODY
+# arrive SUBJECT BODY: publishes a message directly to the broker.
+arrive() {
   exec 3<>"/dev/tcp/127.0.0.1/${nats##*:}"
   printf 'CONNECT {"verbose":false}\r\nPUB %s %d\r\n%s\r\nPING\r\n' "$1" "${#2}" "$2" >&3
   timeout 10 grep -q -m 1 PONG <&3 || fail "the broker does not accept $1"
   exec 3>&-
 }
+# One stored event, one conflict and one rejected arrival. Generated requests may not create the last two.
 event='{"topic":"readme","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"curl","payload":{"amount":1.50}}'
 arrive events.readme "$event"
 arrive events.readme "${event/1.50/2.50}"
@@ -83,7 +84,7 @@ arrive events.readme "${event/readme/elsewhere}"
 seen() { http_get "${address##*:}" /stats | grep -q '"rejected":1.*"conflicts":1.*"pending":0'; }
 await aggregator seen
 
-# The tool's own state stays in a temporary directory, so that a run does not depend on earlier ones.
+# The tool keeps its state in the working directory, which is temporary so that a run does not depend on earlier ones.
 root=$PWD
 cd "$scratch"
 SCHEMATHESIS_HOOKS=$root/tests/openapi.py "$schemathesis" --config-file "$root/tests/openapi.toml" \

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Cuts the power under load, and checks that everything confirmed was kept. Needs root on Linux, with loop devices.
+# Simulates power cuts under load, and checks that everything confirmed was kept. Needs Linux, root and loop devices.
 #
 #   power.sh [--cuts N] [--controls] [--seed S] [--require]
 #
 #   --cuts N     number of cuts (3; none with --controls)
 #   --controls   show that the test detects loss: with less syncing than the system does, something is lost
-#   --seed S     seed of the first cut; each further cut uses the next one (random)
-#   --require    exit with code 1 if a part cannot be tried; otherwise that is printed, and the exit code is 0
+#   --seed S     seed of the first cut (random); each further cut uses the next number
+#   --require    if this machine cannot simulate power cuts, exit with code 1 instead of 0; the reason is printed
 #
-# Exit code 1 if something confirmed is missing, or anything is stored twice.
+# The exit code is 1 if anything confirmed is missing, or anything is stored twice.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -21,7 +21,7 @@ need_cargo
 need_broker
 build_tested "$target"
 
-# The program removes the mounts and devices that it has set up; this waits for that. Ctrl-C reaches both.
+# The program removes the mounts and devices that it has set up, and this script waits for that. Ctrl-C reaches both.
 "$target/debug/power" "$@" &
 program=$!
 trap : INT

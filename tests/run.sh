@@ -3,19 +3,19 @@
 #
 #   run.sh [--coverage] [--e2e] [ARGUMENT...]
 #
-# Arguments go to the test runner: `run.sh persistence` runs the tests whose names match. --e2e skips all other tests.
-# --coverage prints the line coverage, and writes target/coverage.
+# Arguments are passed to the test runner: `run.sh persistence` runs the tests whose names match. --e2e runs only the
+# end-to-end tests. --coverage prints the line coverage, and writes target/coverage.
 # The broker runs in containers if Docker responds and its image is present or can be pulled or built; otherwise as a
 # process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, the oldest supported nats-server, or Python
-# with packages. If one is not available, this says so and those tests do nothing; with E2E_REQUIRE=all it fails.
+# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, a second, older nats-server, or Python with
+# packages. If one is not available, this script says so and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 
 packages=(--workspace) coverage=''
 while [[ ${1:-} == --coverage || ${1:-} == --e2e ]]; do
-  # --package e2e instead would select other features of the dependencies, and build them a second time.
+  # With --package e2e, cargo would select other features of the dependencies and build them a second time.
   if [[ $1 == --coverage ]]; then coverage=yes; else packages=(--workspace --test e2e); fi
   shift
 done
@@ -44,7 +44,7 @@ choose_broker() {
     container)
       if broker_in_container; then
         export E2E_BROKER=container E2E_NATS_IMAGE
-        say "the broker runs in containers of $E2E_NATS_IMAGE"
+        say "the broker runs in containers from $E2E_NATS_IMAGE"
         return
       fi
       [[ -z $forced ]] || fail "E2E_BROKER=container, but no broker container can be started"
@@ -57,13 +57,13 @@ choose_broker() {
   say "the broker runs as a process: $(nats-server --version)"
 }
 
-# without REASON: reports that a tool is not available.
+# without REASON: reports that a tool is not available; fails if E2E_REQUIRE=all.
 without() {
   if [[ ${E2E_REQUIRE:-} == all ]]; then fail "$1, and E2E_REQUIRE=all requires every tool"; fi
   say "$1; the tests that need it do nothing"
 }
 
-# A headless Chromium, for the tests of the page.
+# A headless Chromium, for the tests of the live page.
 choose_browser() {
   if [[ -n ${E2E_CHROMEDRIVER:-} ]]; then return; fi
   local driver
@@ -77,7 +77,7 @@ choose_browser() {
   export E2E_CHROMEDRIVER=$driver
 }
 
-# Checks metrics and alerts.
+# promtool checks the metrics and the alerts.
 choose_promtool() {
   if [[ -n ${E2E_PROMTOOL:-} ]]; then return; fi
   local promtool
@@ -93,7 +93,7 @@ choose_promtool() {
   export E2E_PROMTOOL=$promtool
 }
 
-# The most common reverse proxy.
+# nginx and Caddy, for the tests of proxies.
 choose_nginx() {
   if [[ -n ${E2E_NGINX:-} ]]; then return; fi
   local nginx
@@ -124,7 +124,7 @@ choose_caddy() {
   export E2E_CADDY=$caddy
 }
 
-# Checks the documented systemd unit; systemd need not be running.
+# systemd-analyze checks the documented unit; systemd need not be running.
 choose_systemd_analyze() {
   if [[ -n ${E2E_SYSTEMD_ANALYZE:-} ]]; then return; fi
   local analyze
@@ -138,7 +138,7 @@ choose_systemd_analyze() {
   export E2E_SYSTEMD_ANALYZE=$analyze
 }
 
-# For one of the client generators.
+# Java, for one of the client generators.
 choose_java() {
   if [[ -n ${E2E_JAVA:-} ]]; then return; fi
   local java
@@ -152,7 +152,7 @@ choose_java() {
   export E2E_JAVA=$java
 }
 
-# The oldest broker that is tested, for one test.
+# The oldest nats-server that is tested, for one test.
 choose_oldest_broker() {
   if [[ -n ${E2E_OLDEST_NATS:-} ]]; then return; fi
   local directory
@@ -163,7 +163,8 @@ choose_oldest_broker() {
   export E2E_OLDEST_NATS=$directory/nats-server
 }
 
-# Sender SDKs, client generators and axe-core, if Python is available: installed in the target directory, once.
+# Sender SDKs, client generators and axe-core, if Python is available: installed in the target directory unless they are
+# already there.
 choose_python() {
   if [[ -n ${E2E_PYTHON:-} ]]; then return; fi
   local senders=tests/e2e/publish/senders/requirements.txt clients=tests/e2e/network/clients/requirements.txt
@@ -174,7 +175,7 @@ choose_python() {
     rm -rf "$python"
     say "creating a virtual environment with the Python SDKs of CloudEvents and OpenTelemetry, client generators, and axe-core"
     python3 -m venv "$python" >/dev/null 2>&1 || install_packages python3-venv || true
-    # Only the file in the package around axe-core is used, so its large dependencies are not installed.
+    # Only one file of the package that contains axe-core is used, so its large dependencies are not installed.
     if ! { python3 -m venv "$python" && "${pip[@]}" -r "$senders" -r "$clients" && "${pip[@]}" --no-deps -r "$page"; } >"$scratch/python" 2>&1; then
       without "Python or its packages are not available: $(tail -n 1 "$scratch/python")"
       return
@@ -186,14 +187,14 @@ choose_python() {
   export E2E_AXE
 }
 
-# build DIRECTORY [VARIABLE=VALUE...]: builds the programs, in the same profile as the tests that start them, and images
-# of these programs for the tests of the compose file.
+# build DIRECTORY [VARIABLE=VALUE...]: builds the programs, in the same profile as the tests that start them, and the
+# images of these programs for the tests of the compose file. The variables are set while the programs are built.
 build() {
   (if (($# > 1)); then export "${@:2}"; fi; build_tested "$1")
   if ! docker_answers; then return; fi
   local which=()
   if [[ -n ${NATS_IMAGE:-} ]] || have_images nats:2.14-alpine; then which=(--services); fi
-  export_from env BIN_DIR="$1/debug" IMAGE_TAG=tested compose/offline-images.sh "${which[@]}" || say "no images for the compose file"
+  export_from env BIN_DIR="$1/debug" IMAGE_TAG=tested compose/offline-images.sh "${which[@]}" || say "the images for the tests of the compose file could not be built"
 }
 
 # need_tool NAME: makes sure that a cargo subcommand exists; installs it in the target directory if it is missing.
@@ -204,7 +205,7 @@ need_tool() {
 
 with_llvm_cov() {
   need_tool llvm-cov
-  # The programs that the tests start count too, so they are built and run in the environment set up by llvm-cov.
+  # Coverage includes the programs that the tests start, so they are built and run in the environment of llvm-cov.
   local environment
   environment=$(cargo llvm-cov show-env --export-prefix)
   eval "$environment"
@@ -219,7 +220,7 @@ with_tarpaulin() {
   need_tool tarpaulin
   local directory=$target/tarpaulin options flags
   options=("${packages[@]}" --engine llvm --locked --skip-clean --target-dir "$directory")
-  # The programs that the tests start count too, so they are built with the flags that tarpaulin uses for the tests.
+  # Coverage includes the programs that the tests start, so they are built with tarpaulin's flags for the tests.
   flags=$(cargo tarpaulin --print-rust-flags --color never "${options[@]}" | sed -n 's/^RUSTFLAGS="\(.*\)"$/\1/p')
   build "$directory" RUSTFLAGS="$flags" LLVM_PROFILE_FILE="$scratch/build-%p.profraw"
   cargo tarpaulin "${options[@]}" --no-fail-fast --timeout 600 --exclude-files 'tests/*' \

@@ -1,4 +1,4 @@
-//! The store's files: backed up, replaced, verified, and written with faults.
+//! The store: persistence, a clock that was set back, backups, replaced files, `verify`, and failing writes.
 
 mod backup;
 mod clock;

@@ -1,4 +1,4 @@
-//! The broker and the stream: which are accepted, changes, and faults.
+//! The broker and the stream: which ones are accepted, what happens when they change or fail, and trimming.
 
 mod brokers;
 mod logins;

@@ -13,10 +13,10 @@ use rustix::process::{Pid, kill_process};
 
 use crate::wait;
 
-/// Lines of output that a failing test prints.
+/// The maximum number of lines of standard error that a failing test prints for each process.
 const SHOWN: usize = 60;
 
-/// A running process, killed on drop; a failing test then prints its last lines.
+/// A running process, killed on drop. If the test is failing, the last lines of its standard error are printed then.
 #[derive(Debug)]
 pub struct Service {
     name: &'static str,
@@ -28,7 +28,7 @@ pub struct Service {
 /// How a process ended, with all its output.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code, or none if a signal ended it.
+    /// Its exit code, or `None` if a signal ended it.
     pub code: Option<i32>,
     /// Its standard output.
     pub stdout: String,
@@ -37,7 +37,8 @@ pub struct Ended {
 }
 
 impl Service {
-    /// Starts `command`. Settings in this process's environment are not passed on to it.
+    /// Starts `command` with an empty standard input. It inherits this process's environment except for `SETTINGS`; the
+    /// variables that `command` sets itself are kept.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
         const SETTINGS: [&str; 17] = [
             "LISTEN_ADDR",
@@ -103,7 +104,9 @@ impl Service {
         self.status().is_none()
     }
 
-    /// Sends it a signal; it must not have ended.
+    /// Sends it a signal.
+    ///
+    /// Panics if it has ended.
     pub fn signal(&mut self, signal: Signal) {
         let status = self.status();
         assert!(status.is_none(), "{} has ended: {status:?}", self.name);
@@ -111,7 +114,9 @@ impl Service {
         kill_process(Pid::from_child(&self.child), signal).expect("a child can be signalled");
     }
 
-    /// Waits for it to exit.
+    /// Waits for it to exit, and returns its exit code and all its output.
+    ///
+    /// Panics if it is still running after `deadline`.
     pub async fn ended(&mut self, deadline: Duration) -> Ended {
         let what = format!("{} ends", self.name);
         let status = wait::within(deadline, &what, async || {
@@ -125,7 +130,7 @@ impl Service {
         }
     }
 
-    /// Kills it with SIGKILL, and waits for its end.
+    /// Kills it with SIGKILL unless it has ended, and waits for it to exit.
     pub fn kill(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -154,7 +159,7 @@ impl Drop for Service {
     }
 }
 
-/// What a process writes to one of its outputs, read as it arrives so that the pipe never fills.
+/// What a process writes to standard output or standard error, read as it arrives so that the pipe never fills.
 #[derive(Debug)]
 struct Output {
     lines: Arc<Mutex<Vec<String>>>,
@@ -184,7 +189,7 @@ impl Output {
         lines.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All of it, after the process has ended.
+    /// All of it. Blocks until the process, and every other process that inherited the pipe, has closed it.
     fn whole(&mut self) -> String {
         if let Some(reader) = self.reader.take() {
             reader.join().expect("reading lines does not panic");

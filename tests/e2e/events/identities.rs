@@ -1,4 +1,4 @@
-//! Single events by identity, and the identities with duplicates.
+//! `GET /event`: an event by its identity. `GET /duplicates`: the latest duplicates and the most repeated identities.
 
 use e2e::{
     System,
@@ -72,7 +72,7 @@ async fn the_latest_and_the_most_frequent_duplicates_are_listed_by_topic() {
     let refund = event("refunds", "id-2");
     let known = [orders.to_vec(), vec![refund.clone()]].concat();
     api.store(&known).await;
-    // The third order is repeated once, the second twice, the first never; the refund differs.
+    // The third order is repeated once, the second twice, the first never. The refund is repeated with another payload.
     for event in [&orders[1], &orders[2], &orders[1]] {
         api.store(std::slice::from_ref(&event.clone().with_source("again")))
             .await;
@@ -103,7 +103,7 @@ async fn the_latest_and_the_most_frequent_duplicates_are_listed_by_topic() {
     let often = &all["often"][0];
     assert_eq!(often["stored_sequence"], stored.json()["sequence"]);
 
-    // Duplicates are tracked in memory since the start; the counters persist.
+    // The lists are kept in memory and are empty after a restart; the counters persist.
     system.aggregator.kill();
     system.aggregator.start_again().await;
     let duplicates = system.api().get("/duplicates").await.unwrap().json();

@@ -1,5 +1,5 @@
-//! What a proxy does to the `Host` of a browser's request; and that the documented configurations of nginx and Caddy,
-//! with TLS and a login, forward everything.
+//! A refusal caused by a proxy that replaces `Host` names the remedy; and the documented configurations of nginx and
+//! Caddy, with TLS and a login, forward everything.
 
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -15,8 +15,10 @@ use e2e::{
     workspace,
 };
 
-/// The host name of the documented sites, and a user with a password.
+/// The host name in the documented configurations.
 const NAME: &str = "logs.example";
+
+/// A user and a password, in the form that `curl -u` expects.
 const LOGIN: &str = "ann:secret";
 
 /// Longer than any request takes.
@@ -24,7 +26,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// Requeues the first rejected arrival, as the page at this address does.
+/// Requeues the first rejected arrival, with the `Origin` that the live page at this address would send.
 async fn requeue(api: &Api) -> Answer {
     let event = event("orders", "fixed").json();
     let headers = [JSON, ("origin", api.url())];
@@ -35,26 +37,28 @@ fn detail(answer: &Answer) -> String {
     answer.json()["detail"].as_str().unwrap().to_owned()
 }
 
-/// The code block in this language in the deployment document, with this aggregator's address.
+/// The first code block in this language in `compose/README.md`, with the documented address replaced by that of this
+/// aggregator.
 fn documented(language: &str, aggregator: &Api) -> String {
     let file = workspace::root().join("compose/README.md");
     let document = fs::read_to_string(file).unwrap();
     let (_, block) = document
         .split_once(&format!("```{language}\n"))
-        .expect("there is such a block");
+        .expect("the document has a block in this language");
     let (block, _) = block.split_once("```").unwrap();
     replaced(block, "127.0.0.1:8080", &aggregator.address())
 }
 
-/// Replaces a part of a text, which must contain it.
+/// Replaces every `from` in `text`, which must contain at least one.
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "no {from}: {text}");
     text.replace(from, to)
 }
 
-/// A site with TLS and a login, and the authority of its certificate.
+/// A proxy with TLS and a login.
 struct Site {
     port: u16,
+    /// The file with the CA certificate that curl must trust.
     authority: PathBuf,
 }
 
@@ -74,7 +78,7 @@ impl Site {
         format!("https://{NAME}:{}", self.port)
     }
 
-    /// The status and the body of a response.
+    /// Sends a request with curl, and returns the status and the body of the response.
     async fn response(&self, path: &str, arguments: &[&str]) -> (u16, String) {
         let status = [&["-w", "\n%{http_code}"], arguments].concat();
         let ended = self.curl(path, &status).ended(DEADLINE).await;
@@ -83,13 +87,14 @@ impl Site {
         (status.parse().unwrap(), body.to_owned())
     }
 
-    /// The same, with the login.
-    async fn known(&self, path: &str, arguments: &[&str]) -> (u16, String) {
+    /// Like [`Self::response`], with the login.
+    async fn with_login(&self, path: &str, arguments: &[&str]) -> (u16, String) {
         let arguments = [&["-u", LOGIN], arguments].concat();
         self.response(path, &arguments).await
     }
 
-    /// Everything that the service accepts passes the proxy, and nothing passes without the login.
+    /// Checks that the proxy requires the login, and that it forwards a change from the page, a large body, an export,
+    /// a tail, and a foreign `Origin`, which the service refuses.
     async fn forwards_everything(&self, system: &System) {
         assert_eq!(self.response("/stats", &[]).await.0, 401);
         let json = ["-H", "content-type: application/json"];
@@ -97,12 +102,12 @@ impl Site {
         let own = format!("origin: {}", self.origin());
         let event = event("orders", "corrected").json();
         let requeue = [&json[..], &["-H", &own, "-d", &event]].concat();
-        let (status, body) = self.known("/rejected/1/requeue", &requeue).await;
+        let (status, body) = self.with_login("/rejected/1/requeue", &requeue).await;
         assert_eq!(status, 200, "{body}");
 
         let foreign = ["-H", "origin: http://evil.example", "-d", "{}"];
         let foreign = [&json[..], &foreign].concat();
-        assert_eq!(self.known("/publish", &foreign).await.0, 403);
+        assert_eq!(self.with_login("/publish", &foreign).await.0, 403);
 
         let mut large = array(&events("large", 0..10));
         large.push_str(&" ".repeat(15 * 1024 * 1024 - large.len()));
@@ -111,17 +116,19 @@ impl Site {
         fs::write(&file, large).unwrap();
         let file = format!("@{}", file.display());
         let publish = [&json[..], &["--data-binary", &file]].concat();
-        let (status, body) = self.known("/publish", &publish).await;
+        let (status, body) = self.with_login("/publish", &publish).await;
         assert_eq!(status, 200, "{body}");
         system.settled().await;
 
-        let (status, lines) = self.known("/events?topic=large&format=ndjson", &[]).await;
+        let (status, lines) = self
+            .with_login("/events?topic=large&format=ndjson", &[])
+            .await;
         assert_eq!((status, lines.lines().count()), (200, 10), "{lines}");
 
         let tail = self.curl("/events/tail?topic=followed", &["-u", LOGIN]);
         let mut number = 0;
-        eventually("an event passes the proxy at once", async || {
-            // Repeatedly, because an event published before the tail is open is not in it.
+        eventually("the proxy forwards an event of the tail", async || {
+            // Repeatedly, because a tail does not contain events published before it was opened.
             number += 1;
             let event = e2e::event::event("followed", &number.to_string());
             system.api().try_publish(&[event]).await?;
@@ -135,8 +142,8 @@ impl Site {
     }
 }
 
-/// A system behind a site, with one rejected arrival.
-async fn behind_a_site() -> System {
+/// A system that accepts the documented host name, with one rejected arrival.
+async fn system_for_a_site() -> System {
     let system = System::with(&["--allowed-hosts", NAME]).await;
     system.put("events.orders", "{").await;
     system.settled().await;
@@ -168,8 +175,8 @@ async fn a_host_replaced_by_a_proxy_is_named_in_the_refusal_with_the_remedy() {
 }
 
 #[tokio::test]
-async fn the_documented_site_of_nginx_forwards_everything() {
-    let system = behind_a_site().await;
+async fn the_documented_nginx_site_forwards_everything() {
+    let system = system_for_a_site().await;
     let port = port::free();
     let files = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed([NAME.to_owned()]).unwrap();
@@ -199,12 +206,12 @@ async fn the_documented_site_of_nginx_forwards_everything() {
 }
 
 #[tokio::test]
-async fn the_documented_site_of_caddy_forwards_everything() {
+async fn the_documented_caddy_site_forwards_everything() {
     let (user, password) = LOGIN.split_once(':').unwrap();
     let Some(hash) = Caddy::hash(password) else {
         return;
     };
-    let system = behind_a_site().await;
+    let system = system_for_a_site().await;
     let port = port::free();
     let mut site = documented("caddy", system.api());
     site = replaced(&site, NAME, &format!("{NAME}:{port}"));

@@ -7,7 +7,7 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// Timestamps that do not follow the grammar of RFC 3339.
+/// Timestamps that RFC 3339 does not permit: malformed, or on a day that does not exist.
 const WRONG_TIMES: [&str; 7] = [
     "2026-01-31x12:00:00Z",
     "2026-01-31 12:00:00Z",
@@ -33,7 +33,8 @@ fn one(field: &str, code: &str) -> Vec<(String, String)> {
     vec![(field.to_owned(), code.to_owned())]
 }
 
-/// A `CloudEvent` in structured mode: these members, and the required ones.
+/// Sends a `CloudEvent` in structured mode, with the required members and `members`: JSON text that is empty or starts
+/// with a comma. Waits at most 30 s until it is stored.
 async fn structured(api: &Api, id: &str, members: &str) -> Answer {
     let headers = [("content-type", "application/cloudevents+json")];
     let body =
@@ -42,7 +43,7 @@ async fn structured(api: &Api, id: &str, members: &str) -> Answer {
         .await
 }
 
-/// A `CloudEvent` in binary mode, with these headers and the required ones.
+/// Sends a `CloudEvent` in binary mode, with the required headers and `more`. Waits at most 30 s until it is stored.
 async fn binary(api: &Api, id: &str, more: &[(&str, &str)], body: &str) -> Answer {
     let core = [
         ("ce-specversion", "1.0"),
@@ -95,7 +96,7 @@ async fn a_time_that_is_not_rfc_3339_is_refused_everywhere() {
 }
 
 #[tokio::test]
-async fn a_timestamp_written_differently_is_a_duplicate_and_the_first_text_stays() {
+async fn a_timestamp_written_differently_is_a_duplicate_and_the_first_text_is_kept() {
     let system = System::start().await;
     let api = system.api();
     let first = event("t", "1").with_timestamp("2026-01-31T12:00:42.58Z");
@@ -144,7 +145,7 @@ async fn a_payload_of_128_levels_is_stored_and_a_deeper_one_is_refused() {
         ] {
             assert_eq!(codes(&answer), one("payload", "too_deep"));
         }
-        // Data is one level of its payload.
+        // The payload of a CloudEvent is nested one level deeper than its data.
         let data = nested(levels - 1);
         let answer = structured(api, "2", &format!(",\"data\":{data}")).await;
         assert_eq!(codes(&answer), one("data", "too_deep"));
@@ -191,13 +192,13 @@ async fn an_unpaired_surrogate_hides_no_member_from_filters() {
     api.store(&events).await;
     let query = [("payload.user.name", "ann"), ("order", "asc")];
     let found = api.ask("/events", &query).await;
-    // Serde's values cannot represent an unpaired surrogate.
+    // The text is searched, because `serde_json` cannot parse an unpaired surrogate into a value.
     let is_found = |id: &&str| found.text().contains(&format!(r#""event_id":"{id}""#));
     let found: Vec<_> = ["0", "1", "2", "3"].into_iter().filter(is_found).collect();
     assert_eq!(found, ["0", "1", "2"]);
 }
 
-/// The members of an event in structured mode, and the headers and the body of the same event in binary mode.
+/// The members of a `CloudEvent` in structured mode, and the headers and the body of the same event in binary mode.
 type Pair<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
 
 const JSON: (&str, &str) = ("content-type", "application/json");

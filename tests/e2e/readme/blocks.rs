@@ -5,11 +5,11 @@
 pub struct Block {
     /// The document's path.
     pub document: String,
-    /// The line on which its text begins.
+    /// The number of the first line of its text, counted from 1.
     pub line: usize,
-    /// The word after the fence.
+    /// The word after the opening fence; may be empty.
     pub language: String,
-    /// Its lines.
+    /// The lines between the fences, each with its newline.
     pub text: String,
 }
 
@@ -20,7 +20,9 @@ impl Block {
     }
 }
 
-/// All blocks, in order.
+/// All fenced blocks of a document with this path and text, in order.
+///
+/// Panics if the last block is not closed.
 pub fn blocks(document: &str, text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut open: Option<Block> = None;
@@ -42,11 +44,14 @@ pub fn blocks(document: &str, text: &str) -> Vec<Block> {
             (None, None) => {}
         }
     }
-    assert_eq!(open, None, "{document}: a block has no end");
+    assert_eq!(open, None, "{document}: a block is not closed");
     blocks
 }
 
-/// The rows of the tables below a heading, up to the next heading of that level: their cells, without code marks.
+/// The cells of all table rows from `heading` to the next heading of level 2, without the white space around them. The
+/// header and separator rows are included.
+///
+/// Panics if there is no such heading.
 pub fn rows(document: &str, heading: &str) -> Vec<Vec<String>> {
     let mut lines = document.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "there is no {heading}");
