@@ -39,7 +39,7 @@ while (($#)); do
 done
 [[ -r /proc/self/stat ]] || fail "this system has no /proc, which is needed to measure CPU time and memory"
 
-target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/release
+target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/dist
 mkdir -p "$target"
 scratch=$(mktemp -d "$target/bench.XXXXXX")
 
@@ -199,7 +199,7 @@ show_json() {
 need_cargo
 need_broker
 say "building"
-run build cargo build --release --locked --package aggregator --package publisher
+run build cargo build --profile dist --locked --package aggregator --package publisher
 
 cores=$(nproc)
 processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')

@@ -1,7 +1,86 @@
-//! The commands, one file each.
+//! The commands, one file each, and [`run`], which runs the one that was typed.
 
 pub mod acknowledge_missing;
 pub mod backup;
 pub mod healthcheck;
 pub mod serve;
 pub mod verify;
+
+use std::process::ExitCode;
+
+use shared::telemetry::{self, Export};
+
+use crate::config::{self, Command, Exit, Settings};
+
+/// The exit code for wrong settings.
+const WRONG_SETTINGS: u8 = 2;
+
+/// Threads for blocking work: four queries, four large bodies that are parsed, and name resolution. Each retains memory
+/// for the largest response that it has built, so there are no more than can be used.
+const BLOCKING_THREADS: usize = 10;
+
+/// Parses the command line and the environment, runs the command, and returns the exit code.
+///
+/// All of it is here and not in the binary: an async function is compiled where it is awaited first, so that a change
+/// of the binary would compile the service again.
+pub fn run() -> ExitCode {
+    let command = match config::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(Exit::Asked { plain, coloured }) => {
+            return match telemetry::print(&plain, &coloured) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+        Err(Exit::Wrong(line)) => {
+            eprintln!("{line}");
+            return ExitCode::from(WRONG_SETTINGS);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            eprintln!("error: cannot start: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = match command {
+        Command::Serve(settings) => {
+            telemetry::init(&settings.log_level, settings.log_format());
+            traced(&runtime, settings)
+        }
+        Command::Healthcheck(listen) => runtime
+            .block_on(healthcheck::healthcheck(listen))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Backup { data_dir, file } => {
+            backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
+        }
+        Command::AcknowledgeMissing(listen) => runtime
+            .block_on(acknowledge_missing::acknowledge(listen))
+            .map(|()| ExitCode::SUCCESS),
+        Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
+    };
+    // A blocking read that is still running must not delay the exit.
+    runtime.shutdown_background();
+    ended.unwrap_or_else(|err| {
+        eprintln!("error: {err:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Serves, then exports the remaining spans.
+fn traced(runtime: &tokio::runtime::Runtime, settings: Settings) -> anyhow::Result<ExitCode> {
+    let export = Export::start(
+        settings.otlp_endpoint.as_deref(),
+        "aggregator",
+        env!("CARGO_PKG_VERSION"),
+        runtime.handle(),
+    )?;
+    let ended = runtime.block_on(serve::serve(settings, export.tracer()));
+    export.end();
+    ended
+}

@@ -3,7 +3,7 @@
 //! The modules in reading order:
 //!
 //! 1. [`config`]: the command line and the environment, parsed and checked.
-//! 2. [`commands`]: one file per command. [`commands::serve`] puts the service together.
+//! 2. [`commands`]: runs the command; one file for each. [`commands::serve`] puts the service together.
 //! 3. [`consumer`]: pulls messages from the stream, decodes and batches them, appends each batch to the store, and acks
 //!    its messages after COMMIT.
 //! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite.

@@ -1,82 +1,13 @@
-//! The binary: parses the command line and runs one command.
+//! The binary: [`commands::run`] with an allocator.
 
 use std::process::ExitCode;
 
-use aggregator::{
-    commands::{acknowledge_missing, backup, healthcheck, serve, verify},
-    config::{self, Command, Exit, Settings},
-};
-use shared::telemetry::{self, Export};
+use aggregator::commands;
 
 /// Decoding allocates small strings on one thread, and another thread frees them.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The exit code for wrong settings.
-const WRONG_SETTINGS: u8 = 2;
-
-/// Threads for blocking work: four queries, four large bodies that are parsed, and name resolution. Each retains memory for the
-/// largest response that it has built, so there are no more than can be used.
-const BLOCKING_THREADS: usize = 10;
-
 fn main() -> ExitCode {
-    let command = match config::parse(std::env::args_os()) {
-        Ok(command) => command,
-        Err(Exit::Asked { plain, coloured }) => {
-            return match telemetry::print(&plain, &coloured) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(_) => ExitCode::FAILURE,
-            };
-        }
-        Err(Exit::Wrong(line)) => {
-            eprintln!("{line}");
-            return ExitCode::from(WRONG_SETTINGS);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(err) => {
-            eprintln!("error: cannot start: {err}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let ended = match command {
-        Command::Serve(settings) => {
-            telemetry::init(&settings.log_level, settings.log_format());
-            traced(&runtime, settings)
-        }
-        Command::Healthcheck(listen) => runtime
-            .block_on(healthcheck::healthcheck(listen))
-            .map(|()| ExitCode::SUCCESS),
-        Command::Backup { data_dir, file } => {
-            backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
-        }
-        Command::AcknowledgeMissing(listen) => runtime
-            .block_on(acknowledge_missing::acknowledge(listen))
-            .map(|()| ExitCode::SUCCESS),
-        Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
-    };
-    // A blocking read that is still running must not delay the exit.
-    runtime.shutdown_background();
-    ended.unwrap_or_else(|err| {
-        eprintln!("error: {err:#}");
-        ExitCode::FAILURE
-    })
-}
-
-/// Serves, then exports the remaining spans.
-fn traced(runtime: &tokio::runtime::Runtime, settings: Settings) -> anyhow::Result<ExitCode> {
-    let export = Export::start(
-        settings.otlp_endpoint.as_deref(),
-        "aggregator",
-        env!("CARGO_PKG_VERSION"),
-        runtime.handle(),
-    )?;
-    let ended = runtime.block_on(serve::serve(settings, export.tracer()));
-    export.end();
-    ended
+    commands::run()
 }
