@@ -23,6 +23,7 @@ const BLOCKING_THREADS: usize = 10;
 ///
 /// All of it is here and not in the binary: an async function is compiled where it is awaited first, so that a change
 /// of the binary would compile the service again.
+#[must_use]
 pub fn run() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {
         Ok(command) => command,

@@ -103,7 +103,7 @@ impl Health {
         }
     }
 
-    /// Reports that a part fails, with the reason for people. Logs it, once for as long as the reason stays the same.
+    /// Reports that a part fails, with a human-readable reason. Logs it, once for as long as the reason stays the same.
     pub fn fails(&self, part: Part, reason: String) {
         let mut parts = self.failing_parts();
         if parts.get(&part) != Some(&reason) {

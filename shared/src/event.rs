@@ -169,7 +169,7 @@ macro_rules! name {
             /// Checks that the text has 1 to [`MAX_NAME_BYTES`] bytes. Any characters are allowed.
             ///
             /// # Errors
-            /// [`Code::Empty`] or [`Code::TooLong`], with a message for people.
+            /// [`Code::Empty`] or [`Code::TooLong`], with a human-readable message.
             pub fn new(text: &str) -> Result<Self, (Code, String)> {
                 match text.len() {
                     0 => Err((Code::Empty, "must not be empty".to_owned())),
@@ -218,7 +218,7 @@ impl Payload {
     /// Parses the text of a JSON object.
     ///
     /// # Errors
-    /// [`Code::WrongType`] or [`Code::TooDeep`], with a message for people.
+    /// [`Code::WrongType`] or [`Code::TooDeep`], with a human-readable message.
     pub fn parse(text: &Bytes) -> Result<Self, (Code, String)> {
         let raw: &RawValue = serde_json::from_slice(text).map_err(|_| not_an_object())?;
         Self::new(raw.get(), text, Rules::Current)

@@ -233,7 +233,7 @@ impl Publisher {
         Ok(Receipt { chunks, positions })
     }
 
-    /// Why the broker did not confirm a message that is being retried, for people. `None` once it has confirmed a message
+    /// Why the broker did not confirm a message that is being retried, human-readable. `None` once it has confirmed a message
     /// since.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {

@@ -29,7 +29,9 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
         .parse(text)
         .map(|_| text.to_owned())
         .map_err(|err| {
-            format!("not a log filter ({err}); expected for example info or warn,aggregator=debug")
+            format!(
+                "not a log filter ({err}); expected a filter such as info or warn,aggregator=debug"
+            )
         })
 }
 

@@ -44,8 +44,8 @@ struct Settings {
     /// AGGREGATOR,BROKER,EVENTS
     #[arg(long, value_name = "N,N,N", num_args = 0..=1, default_missing_value = "100,20,2000000")]
     kills: Option<trial::Kills>,
-    /// Instead: measure the aggregator's peak memory with a backlog of this many events, poison messages and idle
-    /// connections
+    /// Instead: measure the aggregator's peak memory with a backlog of this many events, poison messages, idle
+    /// connections and slow readers
     #[arg(long, value_name = "EVENTS", num_args = 0..=1, default_missing_value = "5000000")]
     memory: Option<u64>,
     /// Instead: keep the store's disk full for this many seconds under load

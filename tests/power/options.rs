@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Cuts by default.
+/// The default number of cuts.
 const CUTS: u64 = 3;
 
-/// Cuts the power under load, and checks that everything confirmed was kept.
+/// Simulates power cuts under load, and checks that everything confirmed was kept.
 ///
 /// Needs root on Linux, with loop devices; elsewhere it prints that nothing was tried.
 #[derive(Debug, Parser)]
@@ -21,7 +21,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Role {
-    /// Write to a store until the power is cut, and print each commit; started by a control
+    /// Write to a store until the simulated power cut, and print each commit; started by a control
     #[command(hide = true)]
     Writer {
         #[arg(long)]
@@ -41,7 +41,7 @@ pub struct Options {
     /// Seed of the first cut; each further cut uses the next one [default: random]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
-    /// Fail if a part cannot be tried
+    /// Fail if this system does not support a part
     #[arg(long)]
     pub require: bool,
 }

@@ -40,8 +40,10 @@ impl Service {
     /// Starts `command` with an empty standard input. It inherits this process's environment except for `SETTINGS`; the
     /// variables that `command` sets itself are kept.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
-        const SETTINGS: [&str; 17] = [
+        const SETTINGS: [&str; 18] = [
             "LISTEN_ADDR",
+            "ALLOWED_HOSTS",
+            "OTLP_TOPIC",
             "NATS_URL",
             "DATA_DIR",
             "STREAM",
@@ -56,7 +58,6 @@ impl Service {
             "BATCH_WAIT_MS",
             "LOG_LEVEL",
             "LOG_FORMAT",
-            "RUST_LOG",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
         ];
         let own: Vec<_> = command

@@ -55,7 +55,7 @@ pub async fn measure(api: &Api, request: &Request, least: Duration) -> anyhow::R
     })
 }
 
-/// All measurements as a table for people.
+/// All measurements as a table.
 pub fn table(timings: &[Timing]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header([

@@ -17,7 +17,7 @@ const CURSOR_TOPICS: usize = 4;
 /// A kind of request.
 #[derive(Debug)]
 pub struct Request {
-    /// Its name for people.
+    /// Its name in the table.
     pub name: &'static str,
     /// Requested one after the other, then again from the first.
     pub paths: Vec<String>,

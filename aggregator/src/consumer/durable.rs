@@ -32,7 +32,7 @@ pub(super) fn guard(durable: &str) -> String {
 pub(super) struct Claim<'a> {
     pub name: &'a str,
     pub position: &'a Position,
-    /// The store's location, for people.
+    /// The store's location, human-readable.
     pub location: &'a str,
     pub take_over: bool,
     /// The stream's last sequence.

@@ -31,7 +31,7 @@ pub(super) struct Other {
 }
 
 impl Other {
-    /// A description for people.
+    /// A human-readable description.
     pub fn name(&self) -> String {
         format!("durable {} of store {}", self.durable, self.store)
     }

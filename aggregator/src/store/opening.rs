@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 pub struct Opening(Arc<Mutex<Option<String>>>);
 
 impl Opening {
-    /// The current step, as text for people.
+    /// The current step, as human-readable text.
     #[must_use]
     pub fn step(&self) -> String {
         let step = self.0.lock().unwrap_or_else(PoisonError::into_inner);

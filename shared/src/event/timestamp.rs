@@ -22,7 +22,7 @@ impl Timestamp {
     /// A leap second, `:60`, is accepted at the end of any month in UTC, as the specification of UTC permits.
     ///
     /// # Errors
-    /// [`Code::NotRfc3339`] or [`Code::TooLong`], with a message for people.
+    /// [`Code::NotRfc3339`] or [`Code::TooLong`], with a human-readable message.
     pub fn new(text: &str) -> Result<Self, (Code, String)> {
         Self::with_rules(text, Rules::Current)
     }

@@ -36,7 +36,7 @@ pub fn most_held(settings: &Settings) -> u64 {
     wanted.saturating_sub((wanted / ROOM_SHARE).max(LARGEST_MESSAGE as u64))
 }
 
-/// Updates the stream's maximum size and replicas as far as possible now. Returns a notice for people about any value that
+/// Updates the stream's maximum size and replicas as far as possible now. Returns a notice about any value that
 /// could not be lowered yet, with the reason. `sharer` names another store that uses the stream.
 ///
 /// # Errors

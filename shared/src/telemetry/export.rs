@@ -70,7 +70,7 @@ pub fn check_endpoint(text: &str) -> Result<(), String> {
                 .to_owned(),
         ),
         Ok(_) => Ok(()),
-        Err(err) => Err(format!("not an address ({err}); expected for example http://127.0.0.1:4318")),
+        Err(err) => Err(format!("not an address ({err}); expected an address such as http://127.0.0.1:4318")),
     }
 }
 

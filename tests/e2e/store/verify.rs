@@ -88,13 +88,13 @@ async fn manual_changes_to_a_stopped_store_are_found_with_and_without_the_broker
         (
             "UPDATE counters SET duplicate_dropped = duplicate_dropped + 1, received = received + 1",
             "duplicates, summed over topics: recorded 1501, found 1500",
-            "duplicates, counted from the messages, are 1500, recorded 1501",
+            "duplicates, counted from the messages: recorded 1501, found 1500",
         ),
         (
             "UPDATE topics SET duplicate_dropped = duplicate_dropped - 1, received = received - 1 WHERE id = 3; \
              UPDATE counters SET duplicate_dropped = duplicate_dropped - 1, received = received - 1",
             "",
-            "duplicates, counted from the messages, are 1500, recorded 1499",
+            "duplicates, counted from the messages: recorded 1499, found 1500",
         ),
         (
             GAP,

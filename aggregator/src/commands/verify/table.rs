@@ -1,4 +1,4 @@
-//! The report for people: a table, the first differences, and the notes of the checks.
+//! The human-readable report: a table, the first differences, and the notes of the checks.
 
 use std::fmt::Write;
 

@@ -87,7 +87,7 @@ parameters! {
         filter::topic_parameter(),
         parameters::query("latest", "Send at most this number of the latest events, twice a second. The event missed gives the number of events skipped.")
             .schema(Some(number(1, whole(MAX_LATEST), None))),
-        parameters::header("Last-Event-ID", "The id of the last event that the client received; events after it are sent. If the id is unknown, the tail starts with the newest.")
+        parameters::header("Last-Event-ID", "The id of the last event that the client received; events after it are sent. If the id is unknown, the tail sends events stored from now on.")
             .schema(Some(text())),
     ];
 }
@@ -110,7 +110,7 @@ schemas! {
             "start is sent first; missed is sent if the client was too far behind. A stored event has none, which means message.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown and the tail starts with the newest instead. With missed: the number of events missed.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed.",
         )))
         .required("data")
         .build();
@@ -118,8 +118,8 @@ schemas! {
 
 /// Streams the events of some topics, or of all: from now on, or after the event that `Last-Event-ID` names.
 ///
-/// If that id is unknown, as after the store was restored from a backup, the tail starts with the newest event and says so in
-/// the event `start`. The stream ends only when the service stops.
+/// If that id is unknown, as after the store was restored from a backup, only events stored from now on are sent, and the
+/// event `start` says so. The stream ends only when the service stops.
 #[utoipa::path(
     get,
     path = "/events/tail",

@@ -9,7 +9,7 @@ pub struct Rejected {
     pub id: i64,
     /// The reason as a code for programs.
     pub reason: String,
-    /// The reason as text for people.
+    /// The reason, as human-readable text.
     pub detail: String,
     /// The subject of its message.
     pub subject: String,

@@ -49,7 +49,7 @@ pub struct Status {
     #[prost(int32, tag = "1")]
     #[serde(skip_serializing_if = "is_default")]
     pub code: i32,
-    /// The error, for people.
+    /// The error, human-readable.
     #[prost(string, tag = "2")]
     pub message: String,
 }

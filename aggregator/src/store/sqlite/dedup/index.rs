@@ -1,8 +1,8 @@
 //! The dedup index: maps stored identities to sequences, at a cost that does not depend on their number.
 //!
 //! Recent entries are in a hash table in memory. A full table is sealed: a thread sorts it and adds it to an LSM tree in
-//! one ingestion, while the writer continues with a new table; another thread merges. All of it is derived from the
-//! event rows. SQLite remains the only source of truth: each seal is registered there before its ingestion, in the transaction
+//! one step, while the writer continues with a new table; another thread merges. All of it is derived from the
+//! event rows. SQLite remains the only source of truth: each seal is registered there before it is added to the tree, in the transaction
 //! of the last event in it, and [`recovery`] trusts no tree whose newest seal is not registered in this store.
 
 mod audit;
@@ -39,7 +39,7 @@ use crate::store::{opening::Opening, sqlite::file::files::Identity};
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
 
-/// Full tables that may wait for ingestion before the writer waits.
+/// Full tables that may wait to be added to the tree before the writer waits.
 const MAX_SEALING: usize = 3;
 
 /// Why the index cannot be used. It is derived from the event rows, so it can always be rebuilt from them.

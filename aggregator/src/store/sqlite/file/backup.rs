@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -16,12 +17,17 @@ use crate::store::StoreError;
 /// Pages copied in one step: 4 MiB.
 const STEP_PAGES: i32 = 1_000;
 
-/// Why a backup failed. It leaves no file behind.
+/// Why a backup failed. Neither the copy nor a part of it is left.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The target exists already.
     #[error("{0} already exists; name another file")]
     Exists(PathBuf),
+    /// The partial copy of another backup to the same file.
+    #[error(
+        "{0} exists: another backup to the same file is running, or was killed; if it was killed, delete that file"
+    )]
+    Partial(PathBuf),
     /// There is no store to copy.
     #[error("there is no store at {0}; give its directory with --data-dir")]
     NoStore(PathBuf),
@@ -72,7 +78,10 @@ pub fn backup(
     name.push(".partial");
     let partial = PathBuf::from(name);
     // Creating the file excludes other processes: two backups to one file are a mistake.
-    let created = File::create_new(&partial).map_err(|source| io(&partial, source))?;
+    let created = File::create_new(&partial).map_err(|source| match source.kind() {
+        ErrorKind::AlreadyExists => BackupError::Partial(partial.clone()),
+        _ => io(&partial, source),
+    })?;
     let copied = copy(&from, &partial, &mut progress).and_then(|copied| {
         created.sync_all().map_err(|source| io(&partial, source))?;
         finish(&partial, to)?;
@@ -127,6 +136,16 @@ fn copy(
 fn finish(partial: &Path, to: &Path) -> Result<(), BackupError> {
     // Unlike a rename, a link never replaces a file that was created there meanwhile.
     std::fs::hard_link(partial, to).map_err(|source| io(to, source))?;
+    let named = unname_partial(partial, to);
+    if named.is_err() {
+        // The error to report is the first one.
+        let _ = std::fs::remove_file(to);
+    }
+    named
+}
+
+/// Removes the partial copy's name, and syncs the directory.
+fn unname_partial(partial: &Path, to: &Path) -> Result<(), BackupError> {
     std::fs::remove_file(partial).map_err(|source| io(partial, source))?;
     let folder = match to.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -54,3 +54,22 @@ fn without_a_store_the_backup_fails_and_leaves_no_file() {
     ));
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn the_partial_copy_of_another_backup_is_kept_and_named_with_the_remedy() {
+    let store = Store::new();
+    let copy = store.path().join("copy.db");
+    let partial = store.path().join("copy.db.partial");
+    std::fs::write(&partial, "a part").unwrap();
+    let refused = backup(store.path(), &copy, |_, _| {}).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        format!(
+            "{} exists: another backup to the same file is running, or was killed; if it was killed, delete that file",
+            partial.display()
+        )
+    );
+    assert!(!copy.exists());
+    std::fs::remove_file(&partial).unwrap();
+    backup(store.path(), &copy, |_, _| {}).unwrap();
+}

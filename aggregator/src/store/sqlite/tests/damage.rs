@@ -309,15 +309,15 @@ fn damage_that_the_rows_do_not_show_is_found_by_comparing_messages() {
         ),
         (
             "UPDATE counters SET duplicate_dropped = 4, received = 11",
-            "duplicates, counted from the messages, are 3, recorded 4",
+            "duplicates, counted from the messages: recorded 4, found 3",
         ),
         (
             "UPDATE counters SET conflicts = 2",
-            "conflicts, counted from the messages, are 1, recorded 2",
+            "conflicts, counted from the messages: recorded 2, found 1",
         ),
         (
             "UPDATE topics SET received = 9, duplicate_dropped = 6 WHERE id = 1",
-            "topic \"t0\": received, counted from the messages, is 5, recorded 9",
+            "topic \"t0\": received, counted from the messages: recorded 9, found 5",
         ),
         (
             "UPDATE events SET position = 'x' WHERE sequence = 4",

@@ -115,8 +115,8 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
         (
             "UPDATE topics SET received = 17 + id, duplicate_dropped = 8 + id WHERE id IN (20, 7)",
             &[
-                "topic \"t6\": received, counted from the messages, is 17, recorded 24",
-                "topic \"t19\": received, counted from the messages, is 17, recorded 37",
+                "topic \"t6\": received, counted from the messages: recorded 24, found 17",
+                "topic \"t19\": received, counted from the messages: recorded 37, found 17",
             ],
         ),
         (

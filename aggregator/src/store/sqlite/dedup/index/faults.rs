@@ -11,7 +11,7 @@ pub(in crate::store) enum Step {
     Committed,
     /// A full table is about to be sorted.
     Sort,
-    /// The table is sorted; its ingestion is about to begin.
+    /// The table is sorted, and is about to be added to the tree.
     Ingest,
     /// Its files are written; the tree does not include them yet.
     Register,

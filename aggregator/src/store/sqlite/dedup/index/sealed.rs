@@ -1,4 +1,4 @@
-//! The sealed entries: an LSM tree on disk that only grows, by one ingestion per seal.
+//! The sealed entries: an LSM tree on disk that only grows, in one step per seal.
 
 use std::{
     io::ErrorKind,
@@ -39,7 +39,7 @@ const UNMERGED: u8 = 4;
 /// All reads use the tree's newest sequence number, so older versions may be dropped.
 const UNREAD: SeqNo = SeqNo::MAX / 2;
 
-/// The key under which each ingestion stores its seal. It is shorter than a fingerprint, so it cannot be one.
+/// The key under which each step stores its seal. It is shorter than a fingerprint, so it cannot be one.
 const SEAL_KEY: [u8; 1] = [0];
 
 /// A seal: a unique id, and the last event in it.

@@ -38,7 +38,7 @@ impl Recount {
         ] {
             if recorded != found {
                 check.differs(|| {
-                    format!("{what}, counted from the messages, are {found}, recorded {recorded}")
+                    format!("{what}, counted from the messages: recorded {recorded}, found {found}")
                 });
             }
         }
@@ -47,7 +47,7 @@ impl Recount {
             if found != topic.received {
                 check.differs(|| {
                     format!(
-                        "topic {:?}: received, counted from the messages, is {found}, recorded {}",
+                        "topic {:?}: received, counted from the messages: recorded {}, found {found}",
                         topic.name, topic.received
                     )
                 });
