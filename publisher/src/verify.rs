@@ -80,7 +80,7 @@ impl Verifier {
         Ok(Self { aggregator })
     }
 
-    /// Whether any selected topic already exists; false if the aggregator does not answer within two seconds.
+    /// Whether any selected topic already exists; false if the query fails or takes longer than two seconds.
     pub async fn has_topics(&self, selection: &TopicSelection) -> bool {
         let answer = timeout(EXPLAIN_TIMEOUT, self.aggregator.topics(selection)).await;
         answer.is_ok_and(|found| found.is_ok_and(|topics| !topics.is_empty()))

@@ -34,9 +34,9 @@ pub(super) struct Confirmation {
     pub events: u64,
     pub bytes: usize,
     pub new: u64,
-    /// Copies of events that may be in the stream in addition: the whole batch for each attempt of unknown outcome.
+    /// Additional copies of events that may be in the stream: the whole batch for each attempt of unknown outcome.
     pub possibly_doubled: u64,
-    /// Time from the first attempt to send the confirmed message to its `PubAck`.
+    /// Time from the first attempt to send the confirmed message until its `PubAck` arrived.
     pub latency: Duration,
 }
 

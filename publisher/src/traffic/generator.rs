@@ -10,7 +10,7 @@ use crate::flow::{Sample, Source};
 /// Maximum events per chunk.
 const CHUNK_EVENTS: u64 = 256;
 
-/// Memory is allocated in blocks of this many bytes; a block is freed once every event in it has been dropped.
+/// Memory is allocated in blocks of at least this many bytes; a block is freed once every event in it has been dropped.
 const BLOCK_BYTES: usize = 64 * 1024;
 
 /// Bytes reserved for an event in addition to its payload. An event for which the current block has too little space

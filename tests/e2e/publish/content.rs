@@ -7,7 +7,7 @@ use e2e::{
 };
 use serde_json::Value;
 
-/// Timestamps that RFC 3339 does not permit: malformed, or on a day that does not exist.
+/// Timestamps outside the grammar of RFC 3339, or on a day that does not exist.
 const WRONG_TIMES: [&str; 7] = [
     "2026-01-31x12:00:00Z",
     "2026-01-31 12:00:00Z",
