@@ -11,8 +11,8 @@ use crate::store::backup;
 /// Copies the store in `directory` to `file`, and prints the number of events and the size of the copy.
 ///
 /// # Errors
-/// If there is no store, `file` or another backup's partial copy of it already exists, the store cannot be read, or the
-/// copy cannot be written. What this backup has written is removed.
+/// If there is no store, `file` or the partial copy of another backup to `file` already exists, the store cannot be
+/// read, or the copy cannot be written. What this backup has written is removed.
 pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(
         ProgressStyle::with_template("{bar:40} {percent} % of {len} pages, {eta} left")

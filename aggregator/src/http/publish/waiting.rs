@@ -86,7 +86,7 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
 ///
 /// # Errors
 /// 503 if the events cannot be published or are not confirmed. With `waiting`, also 503 if too many events are already
-/// waited for, and 422 if a single event is a conflict or was rejected.
+/// waited for, and 422 if there is only one event and it is a conflict or was rejected.
 pub async fn deliver(
     api: &Api,
     events: Vec<Outgoing>,
