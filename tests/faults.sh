@@ -9,7 +9,8 @@
 #
 # Filling disks and making files read-only need root on Linux; making fsync fail needs strace. Faults that cannot be
 # tried are listed. Everything runs on this machine, and ends with this script.
-# E2E_BIN_DIR: the directory of the aggregator and the publisher to test, instead of those built here with the tests.
+# E2E_BIN_DIR: the directory of the aggregator and the publisher to test, instead of those built here with the tests; relative
+# to the root of the repository.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -22,6 +23,7 @@ need_broker
 say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is missing: fsync faults are not tried"
 
-# The tests' profile is fast enough and has overflow checks and debug assertions.
+# Unless E2E_BIN_DIR names others, the programs are those of the tests' profile, which is fast enough and has overflow
+# checks and debug assertions.
 build_tested "$target"
 E2E_BIN_DIR=${E2E_BIN_DIR:-$target/debug} "$target/debug/faults" "$@"

@@ -21,8 +21,8 @@ const BLOCKING_THREADS: usize = 10;
 
 /// Parses the command line and the environment, runs the command, and returns the exit code.
 ///
-/// All of it is here and not in the binary: an async function is compiled where it is awaited first, so that a change
-/// of the binary would compile the service again.
+/// Here rather than in the binary, because the compiler would generate the service's async code again for the binary,
+/// which lengthens every build.
 #[must_use]
 pub fn run() -> ExitCode {
     let command = match config::parse(std::env::args_os()) {

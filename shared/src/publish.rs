@@ -233,7 +233,7 @@ impl Publisher {
         Ok(Receipt { chunks, positions })
     }
 
-    /// Why the broker did not confirm a message that is being retried, human-readable. `None` once it has confirmed a message
+    /// A human-readable reason why the broker did not confirm a message that is being retried. `None` once it has confirmed a message
     /// since.
     #[must_use]
     pub fn obstacle(&self) -> Option<String> {

@@ -78,7 +78,7 @@ impl Report {
         }
     }
 
-    /// The contenders and the ratios, human-readable.
+    /// The contenders and the ratios, as a table.
     pub fn summary(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::NOTHING).set_header([

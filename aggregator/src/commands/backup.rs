@@ -12,7 +12,7 @@ use crate::store::backup;
 ///
 /// # Errors
 /// If there is no store, `file` or the partial copy of another backup to `file` already exists, the store cannot be
-/// read, or the copy cannot be written. What this backup has written is removed.
+/// read, or the copy cannot be written. What this backup has written is removed, if possible.
 pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(
         ProgressStyle::with_template("{bar:40} {percent} % of {len} pages, {eta} left")

@@ -32,7 +32,7 @@ pub(super) fn guard(durable: &str) -> String {
 pub(super) struct Claim<'a> {
     pub name: &'a str,
     pub position: &'a Position,
-    /// The store's location, human-readable.
+    /// A human-readable description of the store's location.
     pub location: &'a str,
     pub take_over: bool,
     /// The stream's last sequence.

@@ -14,7 +14,7 @@ pub struct Violation {
     pub field: Option<String>,
     /// The rule that was broken, for programs.
     pub code: Code,
-    /// What is wrong, human-readable.
+    /// A human-readable description of what is wrong.
     pub message: Cow<'static, str>,
 }
 

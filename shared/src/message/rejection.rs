@@ -14,7 +14,7 @@ pub const MAX_DETAIL_BYTES: usize = 2_000;
 pub struct Rejection {
     /// The reason, for programs.
     pub reason: Reason,
-    /// The reason, human-readable: at most [`MAX_DETAIL_BYTES`].
+    /// A human-readable reason of at most [`MAX_DETAIL_BYTES`].
     pub detail: Cow<'static, str>,
     /// The element of the array, or the whole body if it has no elements.
     pub body: Bytes,

@@ -83,7 +83,7 @@ impl Problem {
         self.kind
     }
 
-    /// The kind of problem, human-readable.
+    /// A human-readable name of the kind of problem.
     pub fn title(&self) -> &'static str {
         self.title
     }
@@ -105,7 +105,7 @@ impl Problem {
         Body::from(document.expect("its keys are strings, and writing to memory cannot fail"))
     }
 
-    /// What is wrong, human-readable.
+    /// A human-readable description of what is wrong.
     pub fn detail(&self) -> &str {
         &self.detail
     }

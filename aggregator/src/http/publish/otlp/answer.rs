@@ -49,7 +49,7 @@ pub struct Status {
     #[prost(int32, tag = "1")]
     #[serde(skip_serializing_if = "is_default")]
     pub code: i32,
-    /// The error, human-readable.
+    /// A human-readable description of the error.
     #[prost(string, tag = "2")]
     pub message: String,
 }

@@ -23,7 +23,7 @@ use rusqlite::{Connection, params};
 
 pub(in crate::store) use self::{
     audit::{Audit, Found},
-    faults::{Faults, Step},
+    faults::{FaultPoint, Faults},
     memory::IndexReader,
     recovery::{discard, recover},
     sealed::Seal,

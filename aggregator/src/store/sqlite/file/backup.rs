@@ -17,7 +17,7 @@ use crate::store::StoreError;
 /// Pages copied in one step: 4 MiB.
 const STEP_PAGES: i32 = 1_000;
 
-/// Why a backup failed. Neither the copy nor a part of it is left.
+/// Why a backup failed. What was written is removed, if possible.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The target exists already.
@@ -136,7 +136,7 @@ fn copy(
 fn finish(partial: &Path, to: &Path) -> Result<(), BackupError> {
     // Unlike a rename, a link never replaces a file that was created there meanwhile.
     std::fs::hard_link(partial, to).map_err(|source| io(to, source))?;
-    let named = unname_partial(partial, to);
+    let named = remove_partial(partial, to);
     if named.is_err() {
         // The error to report is the first one.
         let _ = std::fs::remove_file(to);
@@ -145,7 +145,7 @@ fn finish(partial: &Path, to: &Path) -> Result<(), BackupError> {
 }
 
 /// Removes the partial copy's name, and syncs the directory.
-fn unname_partial(partial: &Path, to: &Path) -> Result<(), BackupError> {
+fn remove_partial(partial: &Path, to: &Path) -> Result<(), BackupError> {
     std::fs::remove_file(partial).map_err(|source| io(partial, source))?;
     let folder = match to.parent() {
         Some(folder) if folder != Path::new("") => folder,

@@ -13,7 +13,7 @@ use std::{
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use self::walk::{Step, Walk, Walked};
+use self::walk::{Next, Walk, Walked};
 use crate::store::{
     query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     sqlite::{
@@ -104,7 +104,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             if is_full || !inside.has_time() {
                 page.next = last;
                 is_late = !is_full;
-                return Ok(Step::End);
+                return Ok(Next::End);
             }
             *scanned += 1;
             let is_match = match &matcher {
@@ -116,12 +116,12 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             if is_match {
                 if !page.events.take(stored(row)?) {
                     page.next = last;
-                    return Ok(Step::End);
+                    return Ok(Next::End);
                 }
                 found += 1;
             }
             last = Some(row.get(0)?);
-            Ok(Step::On)
+            Ok(Next::On)
         })?;
         if walked == Walked::OutOfTime {
             page.next = last;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::store::sqlite::dedup::{
     fingerprint::{Fields, Key},
-    index::{Entry, Step, discard},
+    index::{Entry, FaultPoint, discard},
 };
 
 #[test]
@@ -80,7 +80,7 @@ fn a_thread_that_fails_is_replaced_with_its_index() {
 fn a_committed_batch_is_known_even_if_memory_was_not_updated() {
     let mut trial = Trial::new();
     trial.fill(0..12);
-    trial.store.options.faults.fail(Step::Committed);
+    trial.store.options.faults.fail(FaultPoint::Committed);
     let sequence = trial.sent.len() as u64 + 1;
     let batch = [delivery(sequence, &event(100))];
     assert!(trial.store.append(&batch).is_err());
@@ -100,7 +100,12 @@ fn a_kill_during_an_index_rebuild_costs_only_time() {
     trial.fill(0..40);
     trial.store.close();
     discard(&trial.index()).unwrap();
-    for step in [Step::Replay, Step::Ingest, Step::Register, Step::Ingested] {
+    for step in [
+        FaultPoint::Replay,
+        FaultPoint::Ingest,
+        FaultPoint::Register,
+        FaultPoint::Ingested,
+    ] {
         trial.store.options.faults.fail(step);
         // All rows may have been read before the thread ends.
         let _ = trial.store.try_reopen();
@@ -119,7 +124,7 @@ fn a_sound_index_is_reused_and_not_rebuilt() {
     trial.fill(0..40);
     trial.store.settle();
     // All entries are in the tree, so no rows are read again.
-    trial.store.options.faults.fail(Step::Replay);
+    trial.store.options.faults.fail(FaultPoint::Replay);
     trial.store.reopen();
     trial.store.options.faults.clear_all();
     trial.fill(20..45);
@@ -229,19 +234,19 @@ fn a_flaw_in_the_list_of_tables_loses_no_entry() {
 fn entries_that_leave_memory_after_the_lookup_of_a_batch_are_found() {
     let mut trial = Trial::new();
     let faults = trial.store.options.faults.clone();
-    faults.hold(Step::Ingest);
+    faults.hold(FaultPoint::Ingest);
     trial.send((0..5).map(event).collect());
-    faults.wait_until_met(Step::Ingest);
+    faults.wait_until_met(FaultPoint::Ingest);
     // The lookup happens while the table is in memory and not in the tree.
-    faults.hold(Step::LookedUp);
+    faults.hold(FaultPoint::LookedUp);
     let writer = trial.store.writer().clone();
     let batch = std::sync::Arc::new(vec![delivery(6, &event(3))]);
     let append = trial
         .store
         .runtime
         .spawn(async move { writer.append(batch, 9).await });
-    faults.wait_until_met(Step::LookedUp);
-    faults.clear(Step::Ingest);
+    faults.wait_until_met(FaultPoint::LookedUp);
+    faults.clear(FaultPoint::Ingest);
     trial.store.settle();
     faults.clear_all();
     let appended = trial.store.runtime.block_on(append).unwrap().unwrap();
@@ -252,19 +257,19 @@ fn entries_that_leave_memory_after_the_lookup_of_a_batch_are_found() {
 fn the_writer_waits_while_full_tables_use_all_their_memory() {
     let mut trial = Trial::new();
     let faults = trial.store.options.faults.clone();
-    faults.hold(Step::Ingest);
+    faults.hold(FaultPoint::Ingest);
     for table in 0..3_u8 {
         trial.send((0..5).map(|id| event(5 * table + id)).collect());
     }
     let writer = trial.store.writer().clone();
     let batch = std::sync::Arc::new(vec![delivery(16, &event(3)), delivery(17, &event(90))]);
-    faults.hold(Step::LookedUp);
+    faults.hold(FaultPoint::LookedUp);
     let append = trial
         .store
         .runtime
         .spawn(async move { writer.append(batch, 9).await });
-    faults.wait_until_met(Step::LookedUp);
-    faults.clear(Step::LookedUp);
+    faults.wait_until_met(FaultPoint::LookedUp);
+    faults.clear(FaultPoint::LookedUp);
     assert!(!append.is_finished());
     faults.clear_all();
     let appended = trial.store.runtime.block_on(append).unwrap().unwrap();

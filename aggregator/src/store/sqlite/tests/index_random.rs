@@ -9,7 +9,7 @@ use super::{
 };
 use crate::store::sqlite::{
     INDEX_FOLDER,
-    dedup::index::{Step, discard},
+    dedup::index::{FaultPoint, discard},
 };
 
 #[derive(Debug, Clone)]
@@ -18,8 +18,8 @@ enum Act {
     Redeliver(Pick),
     FailWrite(Failure, Vec<Vec<Arrival>>),
     FailAfterCommit(Vec<Vec<Arrival>>),
-    HoldAt(Step, Vec<Vec<Arrival>>),
-    KillAt(Step, Vec<Vec<Arrival>>),
+    HoldAt(FaultPoint, Vec<Vec<Arrival>>),
+    KillAt(FaultPoint, Vec<Vec<Arrival>>),
     Restart,
     RestartWithoutIndex,
     RestartDamaged(Pick, usize, bool),
@@ -103,7 +103,7 @@ impl Trial {
             .map(|(n, m)| delivery(n, m))
             .collect();
         let before = totals(&self.store);
-        self.store.options.faults.fail(Step::Committed);
+        self.store.options.faults.fail(FaultPoint::Committed);
         assert!(self.store.append(&batch).is_err());
         self.store.options.faults.clear_all();
         // Damage may have failed the batch before its COMMIT.

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::trial::Trial;
-use crate::store::sqlite::{dedup::index::Step, open_with};
+use crate::store::sqlite::{dedup::index::FaultPoint, open_with};
 
 #[test]
 fn progress_of_an_index_rebuild_is_reported() {
@@ -13,11 +13,11 @@ fn progress_of_an_index_rebuild_is_reported() {
     fs::remove_dir_all(trial.index()).unwrap();
     let options = trial.store.options.clone();
     assert_eq!(options.opening.step(), "the store is being opened");
-    options.faults.hold(Step::Replay);
+    options.faults.hold(FaultPoint::Replay);
     let path = trial.store.path().to_owned();
     let (opening, faults) = (options.opening.clone(), options.faults.clone());
     let opened = std::thread::spawn(move || open_with(&path, 0, options).map(drop));
-    faults.wait_until_met(Step::Replay);
+    faults.wait_until_met(FaultPoint::Replay);
     let stored = trial.model.stored.len();
     let step = format!("the dedup index is being rebuilt: 0 of {stored} events");
     assert_eq!(opening.step(), step);

@@ -8,7 +8,7 @@ use super::{
 };
 
 #[derive(Debug, Clone)]
-enum Step {
+enum FaultPoint {
     /// Consecutive messages, and how many of the preceding ones are redelivered with them.
     Append(Vec<Vec<Arrival>>, usize),
     /// The same, but the first write fails.
@@ -26,13 +26,13 @@ fn arrivals() -> impl Strategy<Value = Vec<Arrival>> {
     prop::collection::vec(arrival, 1..5)
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = FaultPoint> {
     let messages = || prop::collection::vec(arrivals(), 1..4);
     let failure = prop_oneof![Just(Failure::Middle), Just(Failure::Commit)];
     prop_oneof![
-        6 => (messages(), 0usize..4).prop_map(|(messages, again)| Step::Append(messages, again)),
-        2 => (failure, messages()).prop_map(|(failure, messages)| Step::Fail(failure, messages)),
-        1 => Just(Step::Restart),
+        6 => (messages(), 0usize..4).prop_map(|(messages, again)| FaultPoint::Append(messages, again)),
+        2 => (failure, messages()).prop_map(|(failure, messages)| FaultPoint::Fail(failure, messages)),
+        1 => Just(FaultPoint::Restart),
     ]
 }
 
@@ -46,7 +46,7 @@ proptest! {
         store.meet(1, 1, 0);
         for step in steps {
             match step {
-                Step::Append(messages, again) => {
+                FaultPoint::Append(messages, again) => {
                     let from = sent.len().saturating_sub(again);
                     sent.extend(messages);
                     let mut batch = Vec::new();
@@ -56,7 +56,7 @@ proptest! {
                     }
                     store.append(&batch).unwrap();
                 }
-                Step::Fail(failure, messages) => {
+                FaultPoint::Fail(failure, messages) => {
                     let before = totals(&store);
                     let batch: Vec<_> = messages.iter().zip(sent.len() as u64 + 1..)
                         .map(|(arrivals, sequence)| delivery(sequence, arrivals)).collect();
@@ -70,7 +70,7 @@ proptest! {
                     }
                     store.append(&batch).unwrap();
                 }
-                Step::Restart => {
+                FaultPoint::Restart => {
                     store.reopen();
                     let floor = store.meet(1, 1, sent.len() as u64);
                     prop_assert_eq!(floor, sent.len() as u64);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::store::{
     Appended, Delivery, StoreError,
-    sqlite::{FILE, INDEX_FOLDER, dedup::index::Step, options::Options},
+    sqlite::{FILE, INDEX_FOLDER, dedup::index::FaultPoint, options::Options},
 };
 
 /// Small sizes, so that a few events fill a table, a few dozen cause a merge, and memory is often discarded.
@@ -25,13 +25,13 @@ pub fn small() -> Options {
     }
 }
 
-pub const THREAD_STEPS: [Step; 6] = [
-    Step::Sort,
-    Step::Ingest,
-    Step::Register,
-    Step::Ingested,
-    Step::Merge,
-    Step::Merged,
+pub const THREAD_STEPS: [FaultPoint; 6] = [
+    FaultPoint::Sort,
+    FaultPoint::Ingest,
+    FaultPoint::Register,
+    FaultPoint::Ingested,
+    FaultPoint::Merge,
+    FaultPoint::Merged,
 ];
 
 /// The store, the model, and the messages of the stream.
@@ -98,7 +98,7 @@ impl Trial {
     }
 
     /// Holds a thread at a step, after all waiting tables have been sealed.
-    pub fn hold(&self, step: Step) {
+    pub fn hold(&self, step: FaultPoint) {
         self.store.settle();
         self.store.options.faults.hold(step);
     }

@@ -53,11 +53,11 @@ pub(super) struct Unsorted {
     byte: usize,
     /// The maximum number of records sorted in memory.
     most: usize,
-    parts: Vec<Part>,
+    parts: Vec<Partition>,
 }
 
 #[derive(Debug, Default)]
-struct Part {
+struct Partition {
     records: usize,
     buffer: Vec<u8>,
     file: Option<File>,
@@ -83,7 +83,7 @@ impl Unsorted {
             directory,
             byte,
             most,
-            parts: (0..FILES).map(|_| Part::default()).collect(),
+            parts: (0..FILES).map(|_| Partition::default()).collect(),
         }
     }
 
@@ -136,7 +136,7 @@ impl Unsorted {
     }
 }
 
-impl Part {
+impl Partition {
     /// Reads the records and deletes the file.
     fn read(
         self,

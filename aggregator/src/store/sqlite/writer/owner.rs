@@ -19,7 +19,7 @@ use crate::store::{
     sqlite::{
         dedup::{
             fingerprint::Key,
-            index::{self, Index, IndexVersion, Step},
+            index::{self, FaultPoint, Index, IndexVersion},
             lookup::{LookupBatch, LookupError, Slot},
         },
         file::files::Files,
@@ -139,12 +139,12 @@ impl Owner {
             // That index was already replaced, and its successor has not failed.
             Err(LookupError { error, .. }) => return Err(error.into()),
         };
-        if let Err(err) = self.location.options.faults.at(Step::LookedUp) {
+        if let Err(err) = self.location.options.faults.at(FaultPoint::LookedUp) {
             return self.fail(err.into());
         }
         let (done, mut changes) =
             self.write(|context, next| append::append(context, next, &batch, now))?;
-        let committed = self.location.options.faults.at(Step::Committed);
+        let committed = self.location.options.faults.at(FaultPoint::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
         }

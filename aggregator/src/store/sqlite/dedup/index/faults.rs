@@ -4,7 +4,7 @@ use super::IndexError;
 
 /// A step of entering events into the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(in crate::store) enum Step {
+pub(in crate::store) enum FaultPoint {
     /// The writer has received a batch that was looked up.
     LookedUp,
     /// A transaction has committed; the index does not have its events yet.
@@ -42,7 +42,7 @@ mod real {
             clippy::unnecessary_wraps,
             reason = "tests have faults"
         )]
-        pub fn at(&self, _: super::Step) -> Result<(), super::IndexError> {
+        pub fn at(&self, _: super::FaultPoint) -> Result<(), super::IndexError> {
             Ok(())
         }
     }
@@ -55,7 +55,7 @@ mod testing {
         sync::{Arc, Condvar, Mutex},
     };
 
-    use super::{IndexError, Step};
+    use super::{FaultPoint, IndexError};
 
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]
     enum Action {
@@ -67,9 +67,9 @@ mod testing {
 
     #[derive(Debug, Default)]
     struct FaultState {
-        actions: HashMap<Step, Action>,
+        actions: HashMap<FaultPoint, Action>,
         /// Steps at which a thread was held or failed.
-        met: HashSet<Step>,
+        met: HashSet<FaultPoint>,
     }
 
     /// The injected faults.
@@ -77,7 +77,7 @@ mod testing {
     pub(in crate::store) struct Faults(Arc<(Mutex<FaultState>, Condvar)>);
 
     impl Faults {
-        pub fn at(&self, step: Step) -> Result<(), IndexError> {
+        pub fn at(&self, step: FaultPoint) -> Result<(), IndexError> {
             let (state, changed) = &*self.0;
             let mut state = state.lock().unwrap();
             if state.actions.contains_key(&step) {
@@ -93,16 +93,16 @@ mod testing {
             }
         }
 
-        pub fn fail(&self, step: Step) {
+        pub fn fail(&self, step: FaultPoint) {
             self.0.0.lock().unwrap().actions.insert(step, Action::Fail);
         }
 
-        pub fn hold(&self, step: Step) {
+        pub fn hold(&self, step: FaultPoint) {
             self.0.0.lock().unwrap().actions.insert(step, Action::Hold);
         }
 
         /// Waits until a thread has reached the fault at this step.
-        pub fn wait_until_met(&self, step: Step) {
+        pub fn wait_until_met(&self, step: FaultPoint) {
             let (state, changed) = &*self.0;
             let mut state = state.lock().unwrap();
             while !state.met.contains(&step) {
@@ -111,7 +111,7 @@ mod testing {
         }
 
         /// Clears the fault at this step; a thread that is held continues.
-        pub fn clear(&self, step: Step) {
+        pub fn clear(&self, step: FaultPoint) {
             self.0.0.lock().unwrap().actions.remove(&step);
             self.0.1.notify_all();
         }

@@ -9,7 +9,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::{info, warn};
 
-use super::{Entry, Index, IndexError, Seal, Setup, Step};
+use super::{Entry, FaultPoint, Index, IndexError, Seal, Setup};
 use crate::store::{
     StoreError,
     sqlite::dedup::fingerprint::{Fields, Key},
@@ -128,7 +128,7 @@ fn replay(
     while index.known() < last_event {
         let step = "the dedup index is being rebuilt";
         setup.opening.events(step, index.known(), last_event);
-        index.shared.faults.at(Step::Replay)?;
+        index.shared.faults.at(FaultPoint::Replay)?;
         index.make_room()?;
         let known = index.known();
         let entries = read(connection, key, known, setup.replay_rows)?;

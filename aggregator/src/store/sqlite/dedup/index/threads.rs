@@ -8,7 +8,7 @@ use std::{
 
 use tracing::debug;
 
-use super::{IndexError, Shared, Step, memory::Sealing, table::Entry};
+use super::{FaultPoint, IndexError, Shared, memory::Sealing, table::Entry};
 
 /// Unmerged tables in the tree beyond which sealing waits for merging: each slows every lookup a little.
 const MAX_UNMERGED: usize = 24;
@@ -70,18 +70,18 @@ fn yield_to_ingest() {
 /// Hands full tables to the tree, the oldest first.
 fn seal(shared: &Shared) -> Result<(), IndexError> {
     while let Some(sealing) = next_full(shared) {
-        shared.faults.at(Step::Sort)?;
+        shared.faults.at(FaultPoint::Sort)?;
         let mut sorted: Vec<(u128, Entry)> = sealing
             .table
             .iter()
             .map(|(identity, entry)| (*identity, *entry))
             .collect();
         sorted.sort_unstable_by_key(|(identity, _)| *identity);
-        shared.faults.at(Step::Ingest)?;
+        shared.faults.at(FaultPoint::Ingest)?;
         let written = shared.sealed.write(&sorted, sealing.seal)?;
-        shared.faults.at(Step::Register)?;
+        shared.faults.at(FaultPoint::Register)?;
         shared.sealed.register(&written)?;
-        shared.faults.at(Step::Ingested)?;
+        shared.faults.at(FaultPoint::Ingested)?;
         let unmerged = shared.sealed.unmerged();
         {
             let mut memory = shared.memory();
@@ -130,10 +130,10 @@ fn merge(shared: &Shared) -> Result<(), IndexError> {
                 memory = shared.wait(memory);
             }
         };
-        shared.faults.at(Step::Merge)?;
+        shared.faults.at(FaultPoint::Merge)?;
         loop {
             let has_merged = shared.sealed.merge()?;
-            shared.faults.at(Step::Merged)?;
+            shared.faults.at(FaultPoint::Merged)?;
             // Without the lock on the memory: the tree may be writing its list of tables to disk.
             let unmerged = shared.sealed.unmerged();
             shared.memory().unmerged = unmerged;

@@ -15,7 +15,7 @@ use crate::store::{
 
 /// Whether the walk continues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum Next {
     On,
     End,
 }
@@ -60,7 +60,7 @@ impl Walk {
         &mut self,
         read: &Transaction<'_>,
         inside: &Inside,
-        visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+        visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
     ) -> rusqlite::Result<Walked> {
         if self.range.is_empty() {
             return Ok(Walked::ToEnd);
@@ -80,7 +80,7 @@ impl Walk {
     fn all(
         &self,
         read: &Transaction<'_>,
-        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
     ) -> rusqlite::Result<Walked> {
         let sql = select(match self.order {
             Order::NewestFirst => "e.sequence BETWEEN ?1 AND ?2 ORDER BY e.sequence DESC",
@@ -89,7 +89,7 @@ impl Walk {
         let mut statement = read.prepare_cached(&sql)?;
         let mut rows = statement.query(params![self.range.start(), self.range.end()])?;
         while let Some(row) = rows.next()? {
-            if visit(row)? == Step::End {
+            if visit(row)? == Next::End {
                 break;
             }
         }
@@ -137,7 +137,7 @@ impl Walk {
     fn backwards(
         &self,
         read: &Transaction<'_>,
-        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
     ) -> rusqlite::Result<Walked> {
         let mut heads: BinaryHeap<i64> = self.entries.iter().flatten().copied().collect();
         let mut statement = one(read)?;
@@ -147,7 +147,7 @@ impl Walk {
             }
             let mut rows = statement.query([sequence])?;
             let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            if visit(row)? == Step::End {
+            if visit(row)? == Next::End {
                 break;
             }
             heads.push(row.get(7)?);
@@ -160,7 +160,7 @@ impl Walk {
         &self,
         read: &Transaction<'_>,
         inside: &Inside,
-        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Step>,
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
     ) -> rusqlite::Result<Walked> {
         let chains = self.chains.as_deref().unwrap_or_default();
         let mut segments = self.entries.clone();
@@ -175,7 +175,7 @@ impl Walk {
             }
             let mut rows = statement.query([sequence])?;
             let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
-            if visit(row)? == Step::End {
+            if visit(row)? == Next::End {
                 break;
             }
             let (chain, segment): (&Chain, &mut Vec<i64>) = (&chains[index], &mut segments[index]);
