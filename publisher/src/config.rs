@@ -120,7 +120,7 @@ impl JetStream {
 pub enum Exit {
     /// A requested text for standard output: plain, and with colours for a terminal that supports them.
     Print { plain: String, coloured: String },
-    /// One line for standard error that says what is wrong.
+    /// A text for standard error: what is wrong, in one line, or the help if the command line is empty.
     Usage(String),
 }
 
@@ -129,12 +129,18 @@ pub enum Exit {
 /// # Errors
 /// [`Exit`] if there is no task to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, Exit> {
-    let cli = Cli::try_parse_from(with_command(arguments)).map_err(|err| match err.kind() {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let cli = Cli::try_parse_from(&arguments).map_err(|err| match err.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Print {
             plain: err.render().to_string(),
             coloured: err.render().ansi().to_string(),
         },
-        _ => Exit::Usage(telemetry::one_line(&err.to_string())),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Exit::Usage(err.to_string().trim_end().to_owned())
+        }
+        _ => Exit::Usage(
+            without_command(&arguments).unwrap_or_else(|| telemetry::one_line(&err.to_string())),
+        ),
     })?;
     if let Command::Completions { shell } = cli.command {
         return Err(completions(shell));
@@ -186,16 +192,22 @@ fn read(reading: Reading, log: Log) -> (Task, Common) {
     (Task::Read(reading), Common { json: false, log })
 }
 
-/// The arguments, with `generate` inserted if they name no command.
-fn with_command(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut all: Vec<_> = arguments.into_iter().collect();
-    let first = all
-        .get(1)
-        .map_or("-".into(), |first| first.to_string_lossy());
-    if first.starts_with('-') && !["-h", "--help", "-V", "--version"].contains(&&*first) {
-        all.insert(all.len().min(1), "generate".into());
-    }
-    all
+/// The answer to a command line whose first argument is a flag of some commands: they must come before it.
+fn without_command(arguments: &[OsString]) -> Option<String> {
+    let (flag, cli) = (arguments.get(1)?.to_str()?, Cli::command());
+    let flag = flag.split('=').next().unwrap_or(flag);
+    let has_flag = |command: &&clap::Command| {
+        let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
+        flag.strip_prefix("--")
+            .is_some_and(|flag| names.any(|name| name == flag))
+    };
+    let commands: Vec<_> = cli.get_subcommands().filter(has_flag).collect();
+    let first = commands.first()?.get_name();
+    let names: Vec<_> = commands.iter().map(|command| command.get_name()).collect();
+    Some(format!(
+        "error: {flag} is a flag of {}, and the command comes first: publisher {first} {flag}",
+        names.join(", ")
+    ))
 }
 
 fn check(task: &Task) -> Result<(), &'static str> {
@@ -228,26 +240,43 @@ mod tests {
     }
 
     fn generate(arguments: &[&str]) -> Generate {
-        match parsed(arguments).map(|settings| settings.task) {
+        match parsed(&[&["generate"], arguments].concat()).map(|settings| settings.task) {
             Ok(Task::Generate(generate, _)) => generate,
             Ok(_) => panic!("unexpected task"),
             Err(exit) => panic!("{exit:?}"),
         }
     }
 
+    fn usage(arguments: &[&str]) -> String {
+        match parsed(arguments) {
+            Err(Exit::Usage(text)) => text,
+            Err(exit) => panic!("{exit:?}"),
+            Ok(_) => panic!("{arguments:?} was accepted"),
+        }
+    }
+
     #[test]
-    fn without_a_command_it_generates() {
+    fn nothing_is_sent_without_a_command() {
+        let help = usage(&[]);
+        assert!(help.contains("Usage: publisher <COMMAND>"), "{help}");
+        for arguments in [&["--count", "5"][..], &["--count=5"]] {
+            assert_eq!(
+                usage(arguments),
+                "error: --count is a flag of generate, http, and the command comes first: publisher generate --count"
+            );
+        }
+        assert!(usage(&["--no-such-flag"]).contains("--no-such-flag"));
+    }
+
+    #[test]
+    fn generate_sends_20_000_events_unless_another_count_is_given() {
         assert_eq!(generate(&[]).generated.count, 20_000);
         assert_eq!(generate(&["--count", "5"]).generated.count, 5);
-        assert_eq!(generate(&["generate", "--count", "5"]).generated.count, 5);
-        assert_eq!(
-            generate(&["generate", "--run-id", "r"]).generated.run_id(),
-            "r"
-        );
     }
 
     #[test]
     fn a_run_id_is_new_unless_given() {
+        assert_eq!(generate(&["--run-id", "r"]).generated.run_id(), "r");
         assert_ne!(
             generate(&[]).generated.run_id(),
             generate(&[]).generated.run_id()
@@ -257,16 +286,25 @@ mod tests {
     #[test]
     fn invalid_usage_is_one_line_that_names_the_argument() {
         for (arguments, named) in [
-            (&["--duplicates", "1.5"][..], "--duplicates"),
-            (&["--batch", "0"], "--batch"),
-            (&["--rate", "-1"], "--rate"),
-            (&["--rate", "inf"], "--rate"),
-            (&["--topics", "0"], "--topics"),
-            (&["--payload-bytes", "524288"], "--payload-bytes"),
-            (&["--nats-url", "nats://host:port"], "--nats-url"),
-            (&["--verify", "127.0.0.1:8080"], "--verify"),
-            (&["--run-id", "a b"], "--run-id"),
-            (&["--count", "0", "--then-rate", "1"], "--then-rate"),
+            (&["generate", "--duplicates", "1.5"][..], "--duplicates"),
+            (&["generate", "--batch", "0"], "--batch"),
+            (&["generate", "--rate", "-1"], "--rate"),
+            (&["generate", "--rate", "inf"], "--rate"),
+            (&["generate", "--topics", "0"], "--topics"),
+            (
+                &["generate", "--payload-bytes", "524288"],
+                "--payload-bytes",
+            ),
+            (
+                &["generate", "--nats-url", "nats://host:port"],
+                "--nats-url",
+            ),
+            (&["generate", "--verify", "127.0.0.1:8080"], "--verify"),
+            (&["generate", "--run-id", "a b"], "--run-id"),
+            (
+                &["generate", "--count", "0", "--then-rate", "1"],
+                "--then-rate",
+            ),
             (&["--no-such-flag"], "--no-such-flag"),
             (&["sned", "file"], "sned"),
             (&["send"], "FILE"),
@@ -300,14 +338,9 @@ mod tests {
             (&["query", "--payload", "=1"], "--payload"),
             (&["tail", "--topic", ""], "--topic"),
         ] {
-            match parsed(arguments) {
-                Err(Exit::Usage(line)) => {
-                    assert!(line.contains(named), "{line}");
-                    assert_eq!(line.lines().count(), 1, "{line}");
-                }
-                Err(exit) => panic!("{exit:?}"),
-                Ok(_) => panic!("{arguments:?} was accepted"),
-            }
+            let line = usage(arguments);
+            assert!(line.contains(named), "{line}");
+            assert_eq!(line.lines().count(), 1, "{line}");
         }
     }
 
@@ -319,7 +352,7 @@ mod tests {
             ("--otlp-endpoint", "http://user:secret@host"),
             ("--otlp-endpoint", "http://user:secret@host:port"),
         ] {
-            let exit = format!("{:?}", parsed(&[flag, address]).err());
+            let exit = format!("{:?}", parsed(&["generate", flag, address]).err());
             assert!(exit.contains(flag), "{exit}");
             assert!(!exit.contains("secret"), "{exit}");
         }

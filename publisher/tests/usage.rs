@@ -23,7 +23,8 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn invalid_usage_is_one_line_and_exit_code_2() {
     for arguments in [
-        &["--batch", "0"][..],
+        &["--batch", "1"][..],
+        &["generate", "--batch", "0"],
         &["generate", "--duplicates", "1.5"],
         &["send"],
         &["http", "--connections", "0"],
@@ -40,6 +41,17 @@ fn invalid_usage_is_one_line_and_exit_code_2() {
         );
         assert!(ended.stdout.is_empty());
     }
+}
+
+#[test]
+fn without_a_command_it_prints_its_help_and_sends_nothing() {
+    let ended = publisher(&[]);
+    assert_eq!(ended.status.code(), Some(2));
+    let help = text(&ended.stderr);
+    for part in ["Usage: publisher <COMMAND>", "\n  generate ", "Exit codes:"] {
+        assert!(help.contains(part), "{part}: {help}");
+    }
+    assert!(ended.stdout.is_empty());
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Generate events with an exact share of duplicates and send them over JetStream (the default)
+    /// Generate events with an exact share of duplicates and send them over JetStream
     #[command(after_help = help::GENERATE)]
     Generate {
         #[command(flatten)]

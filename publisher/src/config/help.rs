@@ -12,7 +12,6 @@ generate and send use NATS JetStream, http and latency use POST /publish; stats,
 per line.";
 
 pub const EXIT_CODES: &str = "\
-Without a command it generates: `publisher --count 5` is `publisher generate --count 5`.
 Each command has examples: publisher help COMMAND.
 
 Exit codes: 0 everything was sent, and verified exactly if requested, or everything was printed; 1 a difference or a

@@ -185,7 +185,9 @@ async fn the_exit_codes_are_those_of_the_help() {
             .code,
         Some(2)
     );
-    assert_eq!(run("publisher", &["--rate", "-1"]).status.code(), Some(2));
+    for wrong in [&[][..], &["generate", "--rate", "-1"]] {
+        assert_eq!(run("publisher", wrong).status.code(), Some(2), "{wrong:?}");
+    }
     // 0: stopped by a signal; afterwards nothing responds.
     assert_eq!(system.aggregator.stop().await.code, Some(0));
     assert_eq!(

@@ -44,7 +44,8 @@ async fn twenty_thousand_events_by_http_are_counted_exactly() {
 #[tokio::test]
 async fn twenty_thousand_events_by_the_publisher_are_counted_exactly() {
     let system = System::start().await;
-    let run = system.publish(&["--verify", system.api().url()]).await;
+    let generate = ["generate", "--verify", system.api().url()];
+    let run = system.publish(&generate).await;
     run.succeeded();
     assert_eq!(
         ["sent", "unique", "duplicates"].map(|name| run.count(name)),
