@@ -8,7 +8,10 @@ pub mod verify;
 
 use std::process::ExitCode;
 
-use shared::telemetry::{self, Export};
+use shared::{
+    command_line,
+    telemetry::{self, Export},
+};
 
 use crate::config::{self, Command, Exit, Settings};
 
@@ -68,7 +71,7 @@ pub fn run() -> ExitCode {
     // A blocking read that is still running must not delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|err| {
-        eprintln!("error: {err:#}");
+        eprintln!("error: {}", command_line::failure(&*err));
         ExitCode::FAILURE
     })
 }

@@ -7,10 +7,10 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
-use shared::{connection::Servers, stream, telemetry};
+use shared::{command_line, connection::Servers, stream};
 
 pub use self::settings::Settings;
-use self::settings::jetstream_name;
+use self::settings::{address, jetstream_name};
 use crate::commands::verify;
 
 #[derive(Debug, Parser)]
@@ -85,12 +85,13 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 struct Running {
-    /// The address that the aggregator listens on
+    /// The address that the aggregator listens on, such as 127.0.0.1:8080 or 8080
     #[arg(
         long,
         env = "LISTEN_ADDR",
         default_value = "127.0.0.1:8080",
-        value_name = "HOST:PORT"
+        value_name = "HOST:PORT",
+        value_parser = address
     )]
     listen: SocketAddr,
 }
@@ -142,7 +143,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
             plain: err.render().to_string(),
             coloured: err.render().ansi().to_string(),
         },
-        _ => Exit::Wrong(telemetry::one_line(&err.to_string())),
+        _ => Exit::Wrong(command_line::one_line(&err.to_string())),
     })?;
     let settings = match cli.command {
         Some(Subcommands::Healthcheck(running)) => {
@@ -210,6 +211,58 @@ mod tests {
                 Ok(Command::Serve(settings)) => assert_eq!(settings.listen.port(), 0),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_needs_only_a_port() {
+        for (text, expected) in [
+            ("8080", "127.0.0.1:8080"),
+            (":8080", "127.0.0.1:8080"),
+            ("localhost:8080", "127.0.0.1:8080"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::1]:8080", "[::1]:8080"),
+        ] {
+            match parsed(&["--listen", text]) {
+                Ok(Command::Serve(settings)) => {
+                    assert_eq!(settings.listen.to_string(), expected, "{text}");
+                }
+                other => panic!("{text}: {other:?}"),
+            }
+            assert!(parsed(&["healthcheck", "--listen", text]).is_ok(), "{text}");
+        }
+        for text in [
+            "127.0.0.1",
+            "127.0.0.1:99999",
+            "http://127.0.0.1:8080",
+            "host:8080",
+            "",
+        ] {
+            let line = wrong(&["--listen", text]);
+            assert!(line.contains("such as 127.0.0.1:8080"), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_answer_to_a_wrong_setting_says_what_is_right() {
+        for (arguments, expected) in [
+            (&["verfiy"][..], "'verify'"),
+            (&["--data-dri", "x"], "'--data-dir'"),
+            (&["verify", "x"], "aggregator verify --help"),
+            (&["--batch-events", "many"], "from 1 to 100000"),
+            (&["--batch-events", "-1"], "from 1 to 100000"),
+            (&["--stream-max-bytes", "lots"], "such as 512MiB"),
+            (
+                &["--otlp-endpoint", "127.0.0.1:4318"],
+                "as in http://127.0.0.1:4318",
+            ),
+            (
+                &["--otlp-endpoint", "localhost:4318"],
+                "as in http://127.0.0.1:4318",
+            ),
+        ] {
+            let line = wrong(arguments);
+            assert!(line.contains(expected), "{line}");
         }
     }
 

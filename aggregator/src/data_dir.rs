@@ -85,6 +85,9 @@ impl DataDir {
             path: path.to_owned(),
             source,
         };
+        if path.exists() && !path.is_dir() {
+            return Err(unusable(ErrorKind::NotADirectory.into()));
+        }
         std::fs::create_dir_all(path).map_err(unusable)?;
         let path = path.canonicalize().map_err(unusable)?;
         let mut lock = OpenOptions::new()

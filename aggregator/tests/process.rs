@@ -283,6 +283,52 @@ fn a_store_that_cannot_be_opened_fails_with_the_reason() {
 }
 
 #[test]
+fn a_directory_without_a_store_is_reported_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let missing = directory.path().join("missing");
+    for data_dir in [directory.path(), &missing] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+        // The broker is not contacted in vain.
+        let broker = ["--nats-url", "nats://127.0.0.1:1"];
+        command.env_clear().args(["verify", "--data-dir"]);
+        let (code, text) = refused(command.arg(data_dir).args(broker));
+        assert_eq!(code, 1, "{text}");
+        let expected = format!(
+            "error: there is no store in {}; give the directory of one with --data-dir\n",
+            data_dir.display()
+        );
+        assert_eq!(text, expected);
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_reported_once() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let (code, text) = refused(aggregator().arg("--data-dir").arg(file.path()));
+    assert_eq!(code, 1, "{text}");
+    let path = file.path().display();
+    let expected = format!("error: data directory {path} cannot be used: not a directory\n");
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn without_an_aggregator_the_commands_say_what_did_not_respond() {
+    for name in ["healthcheck", "acknowledge-missing"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+        let (code, text) = refused(command.env_clear().args([name, "--listen", "localhost:1"]));
+        assert_eq!(code, 1, "{text}");
+        assert!(
+            text.starts_with("error: no response from http://127.0.0.1:1/"),
+            "{text}"
+        );
+        assert!(
+            text.contains("(Connection refused); is the aggregator running"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn an_address_in_use_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let running = Running::start(directory.path());
@@ -295,6 +341,7 @@ fn an_address_in_use_is_named() {
     let (code, text) = refused(&mut command);
     assert_eq!(code, 1);
     assert!(text.contains(&running.address), "{text}");
+    assert!(text.contains("choose another port with --listen"), "{text}");
 }
 
 #[test]

@@ -13,10 +13,10 @@ use std::ffi::OsString;
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{connection::Servers, telemetry};
+use shared::{command_line, connection::Servers, telemetry};
 
 use self::{
-    flags::{Cli, Command, Common, Log},
+    flags::{Cli, Command, Common, Log, without_command},
     reading::Address,
 };
 pub use self::{
@@ -103,7 +103,7 @@ impl JetStream {
         let servers =
             Servers::parse(&flags.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
-        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
+        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         Ok(Self {
             servers,
             stream: flags.stream,
@@ -139,7 +139,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
             Exit::Usage(err.to_string().trim_end().to_owned())
         }
         _ => Exit::Usage(
-            without_command(&arguments).unwrap_or_else(|| telemetry::one_line(&err.to_string())),
+            without_command(&arguments).unwrap_or_else(|| command_line::one_line(&err.to_string())),
         ),
     })?;
     if let Command::Completions { shell } = cli.command {
@@ -190,24 +190,6 @@ fn task(command: Command) -> Result<(Task, Common), String> {
 /// Reading has no summary: its output is JSON already.
 fn read(reading: Reading, log: Log) -> (Task, Common) {
     (Task::Read(reading), Common { json: false, log })
-}
-
-/// The answer to a command line whose first argument is a flag of some commands: they must come before it.
-fn without_command(arguments: &[OsString]) -> Option<String> {
-    let (flag, cli) = (arguments.get(1)?.to_str()?, Cli::command());
-    let flag = flag.split('=').next().unwrap_or(flag);
-    let has_flag = |command: &&clap::Command| {
-        let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
-        flag.strip_prefix("--")
-            .is_some_and(|flag| names.any(|name| name == flag))
-    };
-    let commands: Vec<_> = cli.get_subcommands().filter(has_flag).collect();
-    let first = commands.first()?.get_name();
-    let names: Vec<_> = commands.iter().map(|command| command.get_name()).collect();
-    Some(format!(
-        "error: {flag} is a flag of {}, and the command comes first: publisher {first} {flag}",
-        names.join(", ")
-    ))
 }
 
 fn check(task: &Task) -> Result<(), &'static str> {
@@ -262,7 +244,7 @@ mod tests {
         for arguments in [&["--count", "5"][..], &["--count=5"]] {
             assert_eq!(
                 usage(arguments),
-                "error: --count is a flag of generate, http, and the command comes first: publisher generate --count"
+                "error: a command must come before --count: generate or http, as in publisher generate --count"
             );
         }
         assert!(usage(&["--no-such-flag"]).contains("--no-such-flag"));
@@ -272,6 +254,7 @@ mod tests {
     fn generate_sends_20_000_events_unless_another_count_is_given() {
         assert_eq!(generate(&[]).generated.count, 20_000);
         assert_eq!(generate(&["--count", "5"]).generated.count, 5);
+        assert_eq!(generate(&["--count", "1M"]).generated.count, 1_000_000);
     }
 
     #[test]
@@ -299,18 +282,21 @@ mod tests {
                 &["generate", "--nats-url", "nats://host:port"],
                 "--nats-url",
             ),
-            (&["generate", "--verify", "127.0.0.1:8080"], "--verify"),
+            (&["generate", "--verify", "https://127.0.0.1"], "--verify"),
             (&["generate", "--run-id", "a b"], "--run-id"),
             (
                 &["generate", "--count", "0", "--then-rate", "1"],
                 "--then-rate",
             ),
             (&["--no-such-flag"], "--no-such-flag"),
-            (&["sned", "file"], "sned"),
+            (&["sned", "file"], "'send'"),
+            (&["generate", "--cuont", "5"], "'--count'"),
+            (&["generate", "--count", "-5"], "such as 500, 20k or 1M"),
+            (&["tail", "orders"], "publisher tail --help"),
             (&["send"], "FILE"),
             (&["send", "-", "-"], "standard input"),
             (&["send", "f", "--expect-unique", "1"], "--verify"),
-            (&["http", "--url", "127.0.0.1:8080"], "--url"),
+            (&["http", "--url", "https://127.0.0.1:8080"], "--url"),
             (&["http", "--connections", "0"], "--connections"),
             (
                 &["http", "--events-per-request", "10001"],
@@ -330,7 +316,7 @@ mod tests {
             (&["latency", "--rate", "0"], "--rate"),
             (&["latency", "--samples", "0"], "--samples"),
             (&["stats", "--json"], "--json"),
-            (&["stats", "--url", "127.0.0.1:8080"], "--url"),
+            (&["stats", "--url", "http://"], "--url"),
             (&["query", "--limit", "0"], "--limit"),
             (&["query", "--since", "yesterday"], "--since"),
             (&["query", "--order", "up"], "--order"),

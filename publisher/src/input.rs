@@ -48,13 +48,21 @@ impl fmt::Display for Origin {
 /// Why an input cannot be read to its end. Nothing is known of what follows.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
-    /// It does not exist, is not readable, is damaged, or is truncated.
+    /// It is not readable, is damaged, or is truncated.
     #[error("cannot read {name}")]
     Read {
         /// The input's name.
         name: String,
         /// The error of the system or the decoder.
         source: io::Error,
+    },
+    /// It does not exist.
+    #[error(
+        "cannot read {name}: there is no such file; give the path of a file, or - for standard input"
+    )]
+    Missing {
+        /// The input's name.
+        name: String,
     },
     /// It cannot be spooled for the second pass.
     #[error(
@@ -156,7 +164,7 @@ impl Input {
     /// Opens an input. Anything but a regular file is first copied unchanged to a temporary file.
     ///
     /// # Errors
-    /// [`InputError::Read`] and [`InputError::Spool`].
+    /// [`InputError::Missing`], [`InputError::Read`] and [`InputError::Spool`].
     pub fn open(origin: &Origin) -> Result<Self, InputError> {
         let name = origin.to_string();
         let opened = match origin {
@@ -167,9 +175,13 @@ impl Input {
             Ok((metadata, file)) if metadata.is_file() => Ok(Self::new(name, file)),
             Ok((metadata, _)) if metadata.is_dir() => Err(InputError::Read {
                 name,
-                source: io::ErrorKind::IsADirectory.into(),
+                source: io::Error::new(
+                    io::ErrorKind::IsADirectory,
+                    "it is a directory; give the paths of the files in it",
+                ),
             }),
             Ok((_, mut pipe)) => Self::spool(name, &mut pipe),
+            Err(err) if err.kind() == io::ErrorKind::NotFound => Err(InputError::Missing { name }),
             Err(source) => Err(InputError::Read { name, source }),
         }
     }
@@ -375,7 +387,7 @@ mod tests {
     #[test]
     fn a_missing_file_and_a_directory_are_reported() {
         let missing = Input::open(&Origin::File("no/such/file".into())).unwrap_err();
-        assert_eq!(missing.to_string(), "cannot read no/such/file");
+        assert!(matches!(&missing, InputError::Missing { name } if name == "no/such/file"));
         let directory = Input::open(&Origin::File(".".into())).unwrap_err();
         assert!(
             matches!(directory, InputError::Read { source, .. } if source.kind() == io::ErrorKind::IsADirectory)

@@ -31,6 +31,7 @@ mod verify;
 use std::process::ExitCode;
 
 use shared::{
+    command_line,
     service::Signals,
     telemetry::{self, Export},
     trace::Tracer,
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     };
     telemetry::init(&settings.log_level, telemetry::Format::Text);
     start(settings).unwrap_or_else(|err| {
-        say(format_args!("error: {err:#}"));
+        say(format_args!("error: {}", command_line::failure(&*err)));
         ExitCode::FAILURE
     })
 }

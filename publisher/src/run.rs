@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, bail};
 use reqwest::Url;
 use serde::Serialize;
-use shared::{event::Topic, trace::Tracer};
+use shared::{command_line, event::Topic, trace::Tracer};
 use tokio::{task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -271,7 +271,7 @@ fn error_text<E: std::error::Error + std::marker::Send + Sync + 'static>(
     ended: Result<(), E>,
 ) -> Option<String> {
     let failed = ended.map_err(anyhow::Error::from).err()?;
-    Some(format!("{failed:#}"))
+    Some(command_line::failure(&*failed))
 }
 
 /// Shuts down the publishing client and returns the exit code of the run.

@@ -38,7 +38,7 @@ impl Share {
         let scaled = text.parse::<f64>().unwrap_or(f64::NAN) * f64::from(WHOLE);
         let rounded = scaled.round();
         if !(0.0..=f64::from(WHOLE)).contains(&rounded) {
-            return Err("must be a share from 0 to 1, such as 0.3".to_owned());
+            return Err("must be a share from 0 to 1, such as 0.3 for 30 %".to_owned());
         }
         if (scaled - rounded).abs() > 1e-3 {
             return Err("must have at most six decimals".to_owned());

@@ -96,7 +96,22 @@ fn an_invalid_line_ends_it_before_it_connects_to_a_broker() {
 fn a_missing_input_ends_it() {
     let ended = publisher(&["send", "no/such/file", "--skip-invalid"]);
     assert_eq!(ended.status.code(), Some(1));
-    assert!(text(&ended.stderr).starts_with("error: cannot read no/such/file: "));
+    assert_eq!(
+        text(&ended.stderr),
+        "error: cannot read no/such/file: there is no such file; give the path of a file, or - for standard input\n"
+    );
+}
+
+#[test]
+fn a_directory_is_not_an_input() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let ended = publisher(&["send", path]);
+    assert_eq!(ended.status.code(), Some(1));
+    let expected = format!(
+        "error: cannot read {path}: it is a directory; give the paths of the files in it\n"
+    );
+    assert_eq!(text(&ended.stderr), expected);
 }
 
 #[test]
@@ -143,6 +158,7 @@ fn standard_input_is_spooled_where_tmpdir_says() {
     assert_eq!(ended.status.code(), Some(1), "{stderr}");
     let expected = format!("cannot spool standard input to {}", missing.display());
     assert!(stderr.contains(&expected), "{stderr}");
+    assert!(!stderr.contains("os error"), "{stderr}");
 }
 
 #[test]

@@ -15,9 +15,11 @@
 //! - [`publish`]: the publishing client: batches, retries, receipts.
 //! - [`trace`]: the W3C trace context and spans.
 //! - [`telemetry`]: logs, and the export of spans.
+//! - [`command_line`]: numbers on the command line, and errors on one line.
 //! - [`service`]: tasks that start and stop together; signals.
 
 pub mod cloudevent;
+pub mod command_line;
 pub mod connection;
 pub mod event;
 pub mod message;

@@ -91,14 +91,6 @@ pub fn shows_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && !refuses && !is_dumb
 }
 
-/// The message of a command-line error on one line, without the usage hints.
-#[must_use]
-pub fn one_line(message: &str) -> String {
-    let mut lines = message.lines().map(str::trim);
-    let first = lines.by_ref().take_while(|line| !line.is_empty());
-    first.collect::<Vec<_>>().join(" ")
-}
-
 #[cfg(test)]
 mod tests {
     use std::{

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use anyhow::{Context, bail};
 use serde::Deserialize;
 
-use super::healthcheck::reachable;
+use super::healthcheck::{reachable, unanswered};
 
 /// The store may be busy with a batch, or with rebuilding its index.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -42,8 +42,7 @@ pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
         .build()
         .context("cannot make an HTTP client")?;
     let response = client.get(&base).send().await;
-    let response =
-        response.with_context(|| format!("no response from {base}; is the aggregator running?"))?;
+    let response = response.map_err(|err| unanswered(&base, &err))?;
     let Missing { missing } = response.json().await.context("unexpected response")?;
     for range in missing.iter().filter(|r| r.acknowledged_at.is_none()) {
         println!(

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 /// Shorter than the timeout of a container's health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -22,13 +22,25 @@ pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
         .no_proxy()
         .build()
         .context("cannot make an HTTP client")?;
-    let response = client.get(&url).send().await.context("no response")?;
+    let response = client.get(&url).send().await;
+    let response = response.map_err(|err| unanswered(&url, &err))?;
     let status = response.status();
     let body = response.text().await.context("incomplete response")?;
     if !status.is_success() {
         bail!("{body}");
     }
     Ok(())
+}
+
+/// The error for a request without a response. Of its causes the innermost says the most, such as "Connection refused".
+pub(crate) fn unanswered(url: &str, err: &reqwest::Error) -> anyhow::Error {
+    let mut cause: &dyn std::error::Error = err;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    anyhow!(
+        "no response from {url} ({cause}); is the aggregator running, and is --listen the address that it listens on?"
+    )
 }
 
 /// The address to connect to: loopback if the aggregator listens on all interfaces.

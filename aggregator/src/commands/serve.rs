@@ -4,7 +4,7 @@ use std::{
     io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use shared::{
     connection::Connection,
     publish::{Options, Publisher},
@@ -49,9 +49,7 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let data_dir = hold(&settings.data_dir).await?;
-    let listener = listen(settings.listen)
-        .await
-        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let listener = listen(settings.listen).await?;
     let address = listener
         .local_addr()
         .context("cannot determine the address")?;
@@ -246,14 +244,26 @@ async fn hold(path: &Path) -> Result<DataDir, DataDirError> {
 }
 
 /// Listens on the address, waiting for a predecessor that is just ending.
-async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let deadline = Instant::now() + PREDECESSOR;
     loop {
         match TcpListener::bind(address).await {
             Err(err) if err.kind() == ErrorKind::AddrInUse && Instant::now() < deadline => {
                 tokio::time::sleep(RETRY).await;
             }
-            bound => return bound,
+            Err(err) => {
+                let advice = match err.kind() {
+                    ErrorKind::AddrInUse => {
+                        "; stop the process that uses it, or choose another port with --listen"
+                    }
+                    ErrorKind::AddrNotAvailable => {
+                        "; --listen takes an address of this machine, or 0.0.0.0 for all of them"
+                    }
+                    _ => "",
+                };
+                bail!("cannot listen on {address}: {err}{advice}");
+            }
+            Ok(listener) => return Ok(listener),
         }
     }
 }

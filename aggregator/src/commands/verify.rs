@@ -5,7 +5,7 @@ mod table;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde_json::json;
 use shared::connection::Servers;
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -15,7 +15,7 @@ use crate::{
     consumer::retained::Messages,
     data_dir::{self, LockState},
     store::{
-        Delivery,
+        Delivery, FILE,
         verify::{Access, Progress, Report, Retained, Verification, Verified, VerifyError},
     },
 };
@@ -44,6 +44,12 @@ const WAITING: usize = 2;
 /// If the store or the broker cannot be read.
 pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     let directory = &settings.data_dir;
+    if !directory.join(FILE).try_exists().unwrap_or(true) {
+        bail!(
+            "there is no store in {}; give the directory of one with --data-dir",
+            directory.display()
+        );
+    }
     let unreadable = || format!("cannot verify the store in {}", directory.display());
     let lock = data_dir::probe(directory)?;
     let access = match lock {

@@ -1,22 +1,27 @@
 //! The settings of `aggregator serve`.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use shared::{connection::Servers, stream, telemetry};
+use shared::{command_line::number, connection::Servers, stream, telemetry};
 
 use crate::{consumer::BatchLimits, store::Bounds};
 
 /// The settings of a service.
 #[derive(Debug, Args)]
 pub struct Settings {
-    /// Address of the HTTP API; port 0 picks a free port and logs it
+    /// Address of the HTTP API; a port alone is one on 127.0.0.1, and port 0 picks a free port and logs it
     #[arg(
         long,
         env = "LISTEN_ADDR",
         default_value = "127.0.0.1:8080",
-        value_name = "HOST:PORT"
+        value_name = "HOST:PORT",
+        value_parser = address
     )]
     pub listen: SocketAddr,
 
@@ -61,7 +66,8 @@ pub struct Settings {
         long,
         env = "STREAM_MAX_BYTES",
         default_value = "1GiB",
-        value_name = "SIZE"
+        value_name = "SIZE",
+        value_parser = size
     )]
     pub stream_max_bytes: ByteSize,
 
@@ -70,7 +76,8 @@ pub struct Settings {
         long,
         env = "STREAM_KEEP_BYTES",
         default_value = "256MiB",
-        value_name = "SIZE"
+        value_name = "SIZE",
+        value_parser = size
     )]
     pub stream_keep_bytes: ByteSize,
 
@@ -79,7 +86,8 @@ pub struct Settings {
         long,
         env = "REJECTED_KEEP_BYTES",
         default_value = "64MiB",
-        value_name = "SIZE"
+        value_name = "SIZE",
+        value_parser = size
     )]
     rejected_keep_bytes: ByteSize,
 
@@ -88,7 +96,8 @@ pub struct Settings {
         long,
         env = "CONFLICTS_KEEP_BYTES",
         default_value = "64MiB",
-        value_name = "SIZE"
+        value_name = "SIZE",
+        value_parser = size
     )]
     conflicts_keep_bytes: ByteSize,
 
@@ -103,21 +112,21 @@ pub struct Settings {
 
     /// Servers that keep a copy of the stream, 1 to 5
     #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
-          value_parser = clap::value_parser!(u8).range(1..=5))]
+          value_parser = number::<u8>(1..=5), allow_negative_numbers = true)]
     pub stream_replicas: u8,
 
     /// Maximum number of events in a transaction
     #[arg(long, env = "BATCH_EVENTS", default_value = "4000", value_name = "N",
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+          value_parser = number::<u32>(1..=100_000), allow_negative_numbers = true)]
     batch_events: u32,
 
     /// Maximum bytes of messages in a transaction, up to 10MiB
-    #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE")]
+    #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE", value_parser = size)]
     batch_bytes: ByteSize,
 
     /// Milliseconds to wait for further events before committing, up to 1000
     #[arg(long, env = "BATCH_WAIT_MS", default_value = "5", value_name = "MS",
-          value_parser = clap::value_parser!(u16).range(0..=1_000))]
+          value_parser = number::<u16>(0..=1_000), allow_negative_numbers = true)]
     batch_wait_ms: u16,
 
     /// Export spans by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`; without it no spans are created
@@ -158,7 +167,7 @@ impl Settings {
         // Not by clap, which would print an invalid value, and with it the password.
         Servers::parse(&self.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
-        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint is {err}"))?;
+        telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!(
@@ -229,6 +238,26 @@ impl Settings {
             LogFormat::Json => telemetry::Format::Json,
         }
     }
+}
+
+/// Parses the address to listen on. A port alone is one on this host, which other hosts cannot reach.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    match (host, port.parse()) {
+        ("" | "localhost", Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ => Err(
+            "must be an IP address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces"
+                .to_owned(),
+        ),
+    }
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    let size = text.parse();
+    size.map_err(|_| "must be a size, such as 512MiB or 2GiB".to_owned())
 }
 
 /// Parses a name that JetStream accepts: it becomes a part of subjects and of file paths.

@@ -1,11 +1,11 @@
 //! The command line: commands, flags, and their `--help` texts.
 
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{stream, telemetry};
+use shared::{command_line::number, stream, telemetry};
 
 use super::{
     help,
@@ -153,7 +153,7 @@ pub struct JetStreamFlags {
 
     /// Maximum events in a message, 1 to 10000; a message also has at most 256 KiB, unless a single event is larger
     #[arg(long, value_name = "N", default_value_t = 250,
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = number::<u32>(1..=10_000), allow_negative_numbers = true)]
     pub batch: u32,
 
     /// Afterwards verify the counts of the aggregator at this address, such as `http://127.0.0.1:8080`; exit code 1 if
@@ -175,8 +175,9 @@ pub struct JetStreamFlags {
 #[derive(Args)]
 #[group(skip)]
 pub struct Generated {
-    /// Events to send, including duplicates; 0 sends until stopped
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    /// Events to send, including duplicates, such as 500, 20k or 1M; 0 sends until stopped
+    #[arg(long, value_name = "N", default_value_t = 20_000,
+          value_parser = number::<u64>(0..=u64::MAX), allow_negative_numbers = true)]
     pub count: u64,
 
     /// Share of events that repeat an earlier one, 0 to 1, exact to the nearest event; the first is never a duplicate
@@ -186,11 +187,12 @@ pub struct Generated {
 
     /// Number of topics, 1 to 100000
     #[arg(long, value_name = "N", default_value_t = 10,
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
+          value_parser = number::<u32>(1..=100_000), allow_negative_numbers = true)]
     pub topics: u32,
 
     /// Random seed; the same seed, run id and other settings produce the same traffic, byte for byte
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0,
+          value_parser = number::<u64>(0..=u64::MAX), allow_negative_numbers = true)]
     pub seed: u64,
 
     /// Part of every topic and event id, which keeps runs apart; a new one each time by default
@@ -199,7 +201,7 @@ pub struct Generated {
 
     /// Payload size in bytes, 80 to 523264
     #[arg(long, value_name = "N", default_value_t = 128,
-          value_parser = clap::value_parser!(u32).range(PAYLOAD_BYTES))]
+          value_parser = number::<u32>(PAYLOAD_BYTES), allow_negative_numbers = true)]
     pub payload_bytes: u32,
 }
 
@@ -229,7 +231,8 @@ pub struct Send {
     pub skip_invalid: bool,
 
     /// With --verify: number of events that must be new to the store
-    #[arg(long, value_name = "N", requires = "verify")]
+    #[arg(long, value_name = "N", requires = "verify",
+          value_parser = number::<u64>(0..=u64::MAX), allow_negative_numbers = true)]
     pub expect_unique: Option<u64>,
 }
 
@@ -243,12 +246,12 @@ pub struct Http {
 
     /// Concurrent connections, 1 to 2000; each has one request in flight
     #[arg(long, value_name = "N", default_value_t = 64,
-          value_parser = clap::value_parser!(u32).range(1..=2_000))]
+          value_parser = number::<u32>(1..=2_000), allow_negative_numbers = true)]
     pub connections: u32,
 
     /// Maximum events in a request, 1 to 10000
     #[arg(long, value_name = "N", default_value_t = 1,
-          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+          value_parser = number::<u32>(1..=10_000), allow_negative_numbers = true)]
     pub events_per_request: u32,
 
     /// Events per second; 0 is unlimited
@@ -278,7 +281,7 @@ pub struct Latency {
 
     /// Events to measure, 1 to 1000000; one after another, about fifteen per second
     #[arg(long, value_name = "N", default_value_t = 300,
-          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+          value_parser = number::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     pub samples: u32,
 }
 
@@ -327,6 +330,24 @@ impl Http {
         let request = event * u64::from(self.events_per_request);
         request <= MAX_BODY_BYTES && request * u64::from(self.connections) <= MAX_BYTES_IN_FLIGHT
     }
+}
+
+/// The answer to a command line whose first argument is a flag of some commands: they must come before it.
+pub fn without_command(arguments: &[OsString]) -> Option<String> {
+    let (flag, cli) = (arguments.get(1)?.to_str()?, Cli::command());
+    let flag = flag.split('=').next().unwrap_or(flag);
+    let has_flag = |command: &&clap::Command| {
+        let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
+        flag.strip_prefix("--")
+            .is_some_and(|flag| names.any(|name| name == flag))
+    };
+    let commands: Vec<_> = cli.get_subcommands().filter(has_flag).collect();
+    let first = commands.first()?.get_name();
+    let names: Vec<_> = commands.iter().map(|command| command.get_name()).collect();
+    Some(format!(
+        "error: a command must come before {flag}: {}, as in publisher {first} {flag}",
+        names.join(" or ")
+    ))
 }
 
 /// Parses a name that becomes part of NATS subjects: only characters that are valid anywhere in a subject.

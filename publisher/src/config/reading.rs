@@ -2,7 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
-use shared::event::{Source, Timestamp, Topic};
+use shared::{
+    command_line::number,
+    event::{Source, Timestamp, Topic},
+};
 
 /// The aggregator's address.
 #[derive(Args)]
@@ -49,7 +52,8 @@ pub struct Query {
     payload: Vec<(String, String)>,
 
     /// Print at most this many events; by default, all that match
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
+          allow_negative_numbers = true)]
     limit: Option<u64>,
 }
 
@@ -65,13 +69,26 @@ pub struct Tail {
     pub topic: Option<String>,
 }
 
-/// Parses the aggregator's address, for every command that uses it.
+/// Parses the aggregator's address, for every command that uses it. The scheme may be left out, and so may this host:
+/// `localhost:8080`, `:8080` and `8080` are accepted.
 pub fn parse_http_url(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text).map_err(|err| err.to_string())?;
-    if url.scheme() != "http" || !url.has_host() {
-        return Err("must be an http:// address, such as http://127.0.0.1:8080".to_owned());
+    const EXAMPLE: &str = "such as http://127.0.0.1:8080";
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else if port.parse::<u16>().is_ok() {
+        format!("http://127.0.0.1:{port}")
+    } else {
+        format!("http://{text}")
+    };
+    let url = Url::parse(&whole).map_err(|err| format!("{err}; must be an address, {EXAMPLE}"))?;
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" => Err(format!(
+            "the aggregator does not speak TLS; use an http:// address, {EXAMPLE}"
+        )),
+        _ => Err(format!("must be an http:// address, {EXAMPLE}")),
     }
-    Ok(url)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -159,6 +176,38 @@ mod tests {
     #[test]
     fn without_flags_all_events_are_requested_newest_first() {
         assert_eq!(parameters(&[]), "format=ndjson order=desc");
+    }
+
+    #[test]
+    fn an_address_needs_neither_a_scheme_nor_this_host() {
+        for (text, expected) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("aggregator", "http://aggregator/"),
+            ("logs.example/below", "http://logs.example/below"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            ("8080", "http://127.0.0.1:8080/"),
+            (":8080", "http://127.0.0.1:8080/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ] {
+            let url = parse_http_url(text).map(|url| url.to_string());
+            assert_eq!(url.as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "a b",
+            "http://",
+            "127.0.0.1:99999",
+            "https://127.0.0.1:8080",
+            "nats://127.0.0.1:4222",
+        ] {
+            let refused = parse_http_url(text).unwrap_err();
+            assert!(
+                refused.contains("http://127.0.0.1:8080"),
+                "{text}: {refused}"
+            );
+            assert!(!refused.contains("relative URL"), "{text}: {refused}");
+        }
     }
 
     #[test]

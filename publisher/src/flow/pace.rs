@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use shared::command_line::split_unit;
 use tokio::time::Instant;
 
 /// Overdue events are sent immediately up to this lag; beyond it the schedule is moved back, so that a broker that was
@@ -21,10 +22,14 @@ impl Rate {
     /// # Errors
     /// A message for the user if it is not such a number.
     pub fn parse(text: &str) -> Result<Self, String> {
-        match text.parse::<f64>() {
+        let (number, unit) = split_unit(text);
+        match number.parse::<f64>().map(|number| number * f64::from(unit)) {
             Ok(0.0) => Ok(Self(None)),
             Ok(rate) if (1e-6..=1e9).contains(&rate) => Ok(Self(Some(rate))),
-            _ => Err("must be a number of events per second up to 1000000000, or 0".to_owned()),
+            _ => Err(
+                "must be a number of events per second, such as 500, 0.5 or 20k; 0 is unlimited"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -34,7 +39,9 @@ impl Rate {
     /// A message for the user if it is not such a number.
     pub fn parse_bounded(text: &str) -> Result<Self, String> {
         let rate = Self::parse(text).ok().filter(|rate| rate.0.is_some());
-        rate.ok_or_else(|| "must be a number of events per second above 0".to_owned())
+        rate.ok_or_else(|| {
+            "must be a number of events per second above 0, such as 500, 0.5 or 20k".to_owned()
+        })
     }
 
     /// Whether there is no limit.

@@ -21,7 +21,7 @@ use super::{Purpose, Recipe, below, random};
 
 /// Bytes of a payload: at least its fields other than the text, with the longest numbers; at most what keeps an event
 /// within 512 KiB.
-pub const PAYLOAD_BYTES: std::ops::RangeInclusive<i64> = 80..=523_264;
+pub const PAYLOAD_BYTES: std::ops::RangeInclusive<u64> = 80..=523_264;
 
 /// The timestamp of the event with index 0: 2026-01-01T00:00:00Z, in milliseconds since 1970. Each further event is one
 /// millisecond later, so timestamps are determined by the index, not by when the event is sent.

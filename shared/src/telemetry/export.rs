@@ -58,18 +58,18 @@ pub struct Export(Option<(SdkTracerProvider, &'static str)>);
 /// # Errors
 /// A message that does not contain the endpoint itself.
 pub fn check_endpoint(text: &str) -> Result<(), String> {
+    const BEGINS: &str = "must begin with http://, as in http://127.0.0.1:4318";
     if text.is_empty() {
         return Ok(());
     }
     match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() != "http" || !url.has_host() => {
-            Err("must be an address that begins with http://".to_owned())
-        }
+        Ok(url) if url.scheme() != "http" || !url.has_host() => Err(BEGINS.to_owned()),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(
             "must not contain a user or a password; set OTEL_EXPORTER_OTLP_HEADERS instead, as in authorization=…"
                 .to_owned(),
         ),
         Ok(_) => Ok(()),
+        Err(_) if !text.contains("://") => Err(BEGINS.to_owned()),
         Err(err) => Err(format!("not an address ({err}); expected an address such as http://127.0.0.1:4318")),
     }
 }
