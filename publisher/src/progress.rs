@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{
+    HumanCount, HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget,
+    ProgressState as BarState, ProgressStyle,
+};
 use tokio::time::Instant;
 
 /// Prints a line to standard error. A closed standard error is not a failure.
@@ -76,16 +79,24 @@ impl Progress {
             let (bar, template) = match total {
                 Some(total) => (
                     ProgressBar::new(total),
-                    "{wide_bar} {human_pos} of {human_len} events, {per_sec} {msg}",
+                    "{wide_bar} {human_pos} of {human_len} events, {rate}{left} {msg}",
                 ),
                 None => (
                     ProgressBar::no_length(),
-                    "{spinner} {human_pos} events, {per_sec} {msg}",
+                    "{spinner} {human_pos} events, {rate} {msg}",
                 ),
             };
             bar.set_draw_target(ProgressDrawTarget::stderr());
             bar.with_style(
-                ProgressStyle::with_template(template).expect("the template is constant"),
+                ProgressStyle::with_template(template)
+                    .expect("the template is constant")
+                    .with_key("rate", |bar: &BarState, to: &mut dyn fmt::Write| {
+                        let _ = to.write_str(&rate(bar.per_sec()));
+                    })
+                    .with_key("left", |bar: &BarState, to: &mut dyn fmt::Write| {
+                        let events = bar.len().unwrap_or(0).saturating_sub(bar.pos());
+                        let _ = to.write_str(&left(events, bar.per_sec()));
+                    }),
             )
         });
         Self {
@@ -125,13 +136,34 @@ impl Drop for Progress {
 
 fn plain(sent: u64, since: u64, took: Duration, total: Option<u64>) -> String {
     #[expect(clippy::cast_precision_loss)]
-    let rate = since as f64 / took.as_secs_f64().max(1e-9);
+    let per_second = since as f64 / took.as_secs_f64().max(1e-9);
+    let rate = rate(per_second);
     match total {
         Some(total) => {
             let percent = u128::from(sent) * 100 / u128::from(total.max(1));
-            format!("sent {sent} of {total} events ({percent} %), {rate:.0} events/s")
+            let left = left(total.saturating_sub(sent), per_second);
+            let (sent, total) = (HumanCount(sent), HumanCount(total));
+            format!("sent {sent} of {total} events ({percent} %), {rate}{left}")
         }
-        None => format!("sent {sent} events, {rate:.0} events/s"),
+        None => format!("sent {} events, {rate}", HumanCount(sent)),
+    }
+}
+
+/// A rate for people: without decimals, and with separators.
+pub fn rate(events_per_second: f64) -> String {
+    format!("{} events/s", HumanFloatCount(events_per_second.round()))
+}
+
+/// Less time than this is not worth an estimate.
+const SOON: Duration = Duration::from_millis(500);
+
+/// The estimated time until this many events are sent at this rate; nothing if it cannot be estimated.
+fn left(events: u64, per_second: f64) -> String {
+    #[expect(clippy::cast_precision_loss)]
+    let seconds = events as f64 / per_second;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration > SOON => format!(", about {} left", HumanDuration(duration)),
+        _ => String::new(),
     }
 }
 
@@ -140,11 +172,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_line_says_how_far_and_how_fast() {
+    fn a_plain_line_says_how_far_how_fast_and_how_long() {
         let second = Duration::from_secs(1);
         assert_eq!(
-            plain(500, 250, second / 2, Some(1_000)),
-            "sent 500 of 1000 events (50 %), 500 events/s"
+            plain(750_000, 2_500, second / 2, Some(1_000_000)),
+            "sent 750,000 of 1,000,000 events (75 %), 5,000 events/s, about 50 seconds left"
+        );
+        // Nothing was sent lately, so there is no estimate.
+        assert_eq!(
+            plain(1_500, 0, second, Some(2_000)),
+            "sent 1,500 of 2,000 events (75 %), 0 events/s"
+        );
+        assert_eq!(
+            plain(2_000, 2_000, second * 3, Some(2_000)),
+            "sent 2,000 of 2,000 events (100 %), 667 events/s"
+        );
+        assert_eq!(
+            plain(1, 1, second, Some(u64::MAX)),
+            "sent 1 of 18,446,744,073,709,551,615 events (0 %), 1 events/s"
         );
         assert_eq!(plain(3, 2, second, None), "sent 3 events, 2 events/s");
         assert_eq!(

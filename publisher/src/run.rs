@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use indicatif::HumanCount;
 use reqwest::Url;
 use serde::Serialize;
 use shared::{command_line, event::Topic, trace::Tracer};
@@ -152,8 +153,8 @@ impl Run {
         let topics = inspection.topics.clone();
         say(format_args!(
             "sending {} events of {} topics",
-            inspection.events,
-            topics.len()
+            HumanCount(inspection.events),
+            HumanCount(topics.len() as u64)
         ));
         let mut names: Vec<_> = topics.iter().map(Topic::to_string).collect();
         names.sort_unstable();

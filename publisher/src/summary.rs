@@ -320,7 +320,7 @@ mod tests {
             (&1_142.into(), &7.into())
         );
         let text = summary.to_string();
-        assert!(text.starts_with("stopped: sent 1142 events"), "{text}");
+        assert!(text.starts_with("stopped: sent 1,142 events"), "{text}");
         assert!(text.contains("\n7 more events are not confirmed"), "{text}");
         assert!(text.ends_with("\nerror: cannot read f"), "{text}");
         assert!(!summary.is_success());
@@ -331,7 +331,9 @@ mod tests {
         let mut summary = summary();
         let text = summary.to_string();
         assert!(
-            text.contains("verified: received 1142, unique 0, duplicates 1142 (800 stored before)"),
+            text.contains(
+                "verified: received 1,142, unique 0, duplicates 1,142 (800 stored before)"
+            ),
             "{text}"
         );
         assert!(summary.is_success());

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use indicatif::HumanCount;
 use reqwest::Url;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -176,7 +177,10 @@ impl Verifier {
 
 fn describe(stats: Stats) -> String {
     match stats.pending {
-        Some(pending) => format!("{pending} messages in the stream are not applied yet"),
+        Some(pending) => format!(
+            "{} messages in the stream are not applied yet",
+            HumanCount(pending)
+        ),
         None => "it cannot reach the broker".to_owned(),
     }
 }

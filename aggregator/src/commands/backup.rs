@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::store::backup;
 
@@ -15,7 +15,7 @@ use crate::store::backup;
 /// read, or the copy cannot be written. What this backup has written is removed, if possible.
 pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     let bar = ProgressBar::no_length().with_style(
-        ProgressStyle::with_template("{bar:40} {percent} % of {len} pages, {eta} left")
+        ProgressStyle::with_template("{bar:40} {percent} % of {human_len} pages, {eta} left")
             .context("the progress bar's template is not valid")?,
     );
     let copied = backup::backup(directory, file, |done, all| {
@@ -27,7 +27,7 @@ pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     println!(
         "{}: {} events, {}",
         file.display(),
-        copied.events,
+        HumanCount(copied.events),
         ByteSize(copied.bytes)
     );
     Ok(())

@@ -59,15 +59,19 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     };
     // Before the store is read: what was acked by then must be in it.
     let messages = match &settings.servers {
-        Some(servers) => Some(Messages::meet(servers, &settings.stream, &settings.durable).await?),
+        Some(servers) => {
+            let _shown = Bar::new("connecting to the broker");
+            Some(Messages::meet(servers, &settings.stream, &settings.durable).await?)
+        }
         None => None,
     };
     let stream = messages.as_ref().map(|messages| messages.state.clone());
     let path = directory.clone();
     let verified = spawn_blocking(move || {
+        let bar = Bar::new("reading what is recorded");
         let verification = Verification::begin(&path, access, stream)?;
         let store_id = verification.store_id().to_owned();
-        let verified = verification.run(&Bar::new())?;
+        let verified = verification.run(&bar)?;
         Ok::<_, VerifyError>((store_id, verified))
     });
     let (store_id, verified) = verified.await?.with_context(unreadable)?;
@@ -109,7 +113,7 @@ fn take(
     mut windows: mpsc::Receiver<Vec<Delivery>>,
     first: u64,
 ) -> (Retained, Result<(), VerifyError>) {
-    let bar = Bar::new();
+    let bar = Bar::new("reading the messages");
     let of = retained.last().saturating_sub(first) + 1;
     while let Some(window) = windows.blocking_recv() {
         if let Err(err) = retained.take(&window) {

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use indicatif::HumanFloatCount;
 use shared::command_line::split_unit;
 use tokio::time::Instant;
 
@@ -53,7 +54,8 @@ impl Rate {
 
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.unwrap_or_default().fmt(f)
+        // As many decimals as the lowest rate has.
+        write!(f, "{:.6}", HumanFloatCount(self.0.unwrap_or_default()))
     }
 }
 

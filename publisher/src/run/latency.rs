@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use futures::future::try_join;
 use hdrhistogram::Histogram;
+use indicatif::HumanCount;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use shared::event::Event;
@@ -13,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     flow::http::{Answer, Client, ClientError},
+    progress::rate,
     send_stats::{latencies, record},
     summary::Percentiles,
     traffic::Generator,
@@ -184,8 +186,9 @@ impl fmt::Display for LatencySummary {
         } = self;
         write!(
             f,
-            "{samples} events with {background_events_per_second:.0} events/s in the background: answered after \
-             {answer_ms}; visible after {visible_ms}"
+            "{} events with {} in the background: answered after {answer_ms}; visible after {visible_ms}",
+            HumanCount(*samples),
+            rate(*background_events_per_second)
         )
     }
 }

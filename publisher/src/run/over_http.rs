@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use indicatif::HumanCount;
 use tokio::time::Instant;
 
 use super::{Comparison, PROGRESS_INTERVAL, Run, error_text, exit_code, latency::Probe, verifier};
@@ -68,7 +69,8 @@ impl Run {
         let samples = Traffic::new(&recipe(format!("{run_id}-samples"), 1, Share::NONE));
         say(format_args!(
             "run {run_id}: {} events with {} events/s in the background",
-            settings.samples, settings.rate
+            HumanCount(u64::from(settings.samples)),
+            settings.rate
         ));
         // Whichever ends first stops the other.
         let stop = self.stop.child_token();

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use indicatif::{HumanCount, HumanFloatCount};
+
 use super::{AggregatorCounts, Percentiles, Requests, Summary, Verification};
+use crate::progress::rate;
 
 impl fmt::Display for Percentiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +23,9 @@ impl fmt::Display for Requests {
         } = self;
         write!(
             f,
-            "{per_second:.0} requests/s over {connections} connections, answers {answer_ms}"
+            "{} requests/s over {} connections, answers {answer_ms}",
+            HumanFloatCount(per_second.round()),
+            HumanCount(u64::from(*connections))
         )
     }
 }
@@ -34,12 +39,13 @@ impl fmt::Display for Summary {
             seconds,
             ..
         } = self;
+        let [sent, unique, duplicates] = [*sent, *unique, *duplicates].map(HumanCount);
         let stopped = if self.complete { "" } else { "stopped: " };
         write!(
             f,
             "{stopped}sent {sent} events ({unique} unique, {duplicates} duplicates) in {seconds:.2} s: "
         )?;
-        write!(f, "{:.0} events/s", self.events_per_second)?;
+        f.write_str(&rate(self.events_per_second))?;
         if let Some(puback_ms) = &self.puback_ms {
             write!(f, ", PubAck {puback_ms}")?;
         }
@@ -47,7 +53,7 @@ impl fmt::Display for Summary {
             write!(f, ", {requests}")?;
         }
         if self.unconfirmed > 0 {
-            let unconfirmed = self.unconfirmed;
+            let unconfirmed = HumanCount(self.unconfirmed);
             write!(
                 f,
                 "\n{unconfirmed} more events are not confirmed: they may or may not be in the stream"
@@ -57,10 +63,10 @@ impl fmt::Display for Summary {
             write!(f, "\nerror: {error}")?;
         }
         if let Some(skipped @ 1..) = self.skipped_invalid {
-            write!(f, "\nskipped {skipped} invalid events")?;
+            write!(f, "\nskipped {} invalid events", HumanCount(skipped))?;
         }
         if self.possibly_doubled > 0 {
-            let doubled = self.possibly_doubled;
+            let doubled = HumanCount(self.possibly_doubled);
             write!(
                 f,
                 "\nthe stream may contain up to {doubled} additional copies: events were sent again because no confirmation arrived in time"
@@ -88,17 +94,19 @@ impl fmt::Display for Verification {
                 stored_before,
                 ..
             } = counted;
+            let [received, unique, duplicates] =
+                [*received, *unique_processed, *duplicate_dropped].map(HumanCount);
             write!(
                 f,
-                ": received {received}, unique {unique_processed}, duplicates {duplicate_dropped}"
+                ": received {received}, unique {unique}, duplicates {duplicates}"
             )?;
             if *stored_before > 0 && self.verified {
-                write!(f, " ({stored_before} stored before)")?;
+                write!(f, " ({} stored before)", HumanCount(*stored_before))?;
             }
             write!(
                 f,
-                "; {:.0} events/s until all was applied",
-                counted.processed_per_second
+                "; {} until all was applied",
+                rate(counted.processed_per_second)
             )?;
         }
         self.problems

@@ -1,6 +1,7 @@
 //! The table of expected and actual counts.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::HumanCount;
 
 use super::compare::{Row, Rule, Verdict};
 
@@ -63,14 +64,18 @@ fn cells(row: &Row, rule: Rule) -> [Cell; 8] {
     let doubled = sent.possibly_doubled;
     // Possible copies in the stream would be received as duplicates.
     let up_to = |least: u64| match doubled {
-        0 => least.to_string(),
-        more => format!("{least}-{}", least + more),
+        0 => HumanCount(least).to_string(),
+        more => format!("{}-{}", HumanCount(least), HumanCount(least + more)),
     };
     let (unique, duplicates) = match rule {
-        Rule::Fresh { .. } => (sent.unique.to_string(), up_to(duplicates)),
+        Rule::Fresh { .. } => (HumanCount(sent.unique).to_string(), up_to(duplicates)),
         Rule::Known { .. } => (
-            format!("0-{}", sent.unique),
-            format!("{duplicates}-{}", sent.sent + doubled),
+            format!("0-{}", HumanCount(sent.unique)),
+            format!(
+                "{}-{}",
+                HumanCount(duplicates),
+                HumanCount(sent.sent + doubled)
+            ),
         ),
     };
     let counted = row.counted;
@@ -78,11 +83,11 @@ fn cells(row: &Row, rule: Rule) -> [Cell; 8] {
         // A topic may contain any character, including those that move the cursor.
         Cell::new(row.topic.escape_debug()),
         Cell::new(up_to(sent.sent)),
-        Cell::new(counted.received),
+        Cell::new(HumanCount(counted.received)),
         Cell::new(unique),
-        Cell::new(counted.unique_processed),
+        Cell::new(HumanCount(counted.unique_processed)),
         Cell::new(duplicates),
-        Cell::new(counted.duplicate_dropped),
+        Cell::new(HumanCount(counted.duplicate_dropped)),
         Cell::new(if row.agrees { "" } else { "differs" }),
     ]
 }
@@ -157,5 +162,7 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("and 31 more"), "{text}");
+        let text = table(&verdict(200, rule), rule);
+        assert!(last_words(&text)[1] == "2,000", "{text}");
     }
 }

@@ -154,6 +154,42 @@ fn the_log_has_colours_only_on_terminals_and_only_if_wanted() {
 }
 
 #[tokio::test]
+async fn progress_on_a_terminal_has_whole_rates_and_the_time_left() {
+    let mut system = System::start().await;
+    let line = format!(
+        "{} generate --count 3k --rate 1500 --nats-url {}",
+        workspace::binary("publisher").display(),
+        system.broker.url()
+    );
+    let Some(shown) = on_a_terminal(&line, &[]) else {
+        return;
+    };
+    assert!(shown.contains(" of 3,000 events, "), "{shown:?}");
+    assert!(shown.contains(" left"), "{shown:?}");
+    assert!(
+        shown.contains("sent 3,000 events (2,100 unique, 900 duplicates)"),
+        "{shown:?}"
+    );
+    let rates: Vec<_> = shown
+        .split(" events/s")
+        .filter_map(|before| before.split(' ').next_back())
+        .collect();
+    let (_, rates) = rates.split_last().expect("there is a summary");
+    assert!(!rates.iter().any(|rate| rate.contains('.')), "{rates:?}");
+
+    // Even a small store takes long enough to show what is being done.
+    system.aggregator.stop().await;
+    let line = format!(
+        "{} verify --data-dir {}",
+        workspace::binary("aggregator").display(),
+        system.data_dir().display()
+    );
+    let shown = on_a_terminal(&line, &[]).expect("it was there before");
+    assert!(shown.contains("reading what is recorded"), "{shown:?}");
+    assert!(shown.contains("consistent"), "{shown:?}");
+}
+
+#[tokio::test]
 async fn the_exit_codes_are_those_of_the_help() {
     let mut system = System::start().await;
     let url = system.api().url().to_owned();

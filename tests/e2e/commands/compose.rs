@@ -122,7 +122,7 @@ async fn every_event_survives_down_and_up_and_is_still_deduplicated() {
     project.run(&["up", "--detach", "--no-build"]);
     within(DEADLINE, "the publisher has verified its run", async || {
         let logs = project.run(&["logs", "publisher"]);
-        let verified = "verified: received 20000, unique 14000, duplicates 6000";
+        let verified = "verified: received 20,000, unique 14,000, duplicates 6,000";
         holds(logs.contains(verified), logs)
     })
     .await;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
+use indicatif::HumanCount;
 
 use crate::store::verify::{Check, Report, Verdict};
 
@@ -56,8 +57,9 @@ pub fn text(report: &Report) -> String {
 }
 
 fn cells(check: &Check) -> [Cell; 4] {
-    let number =
-        |number: Option<u64>| Cell::new(number.map_or_else(String::new, |n| n.to_string()));
+    let number = |number: Option<u64>| {
+        Cell::new(number.map_or_else(String::new, |n| HumanCount(n).to_string()))
+    };
     let verdict = match check.verdict {
         Verdict::Ok => "ok",
         Verdict::Differs => "differs",

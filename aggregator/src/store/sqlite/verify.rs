@@ -43,6 +43,9 @@ use crate::store::StoreError;
 
 /// Receives the progress of a verification.
 pub trait Progress: Sync {
+    /// Reports that a part begins whose length is not known.
+    fn begins(&self, part: &'static str);
+
     /// Reports that `done` of `of` steps of a part are complete.
     fn at(&self, part: &'static str, done: u64, of: u64);
 }
@@ -152,6 +155,7 @@ impl Verification {
             let is_in_use = self.access == Access::InUse;
             let whole = (!is_in_use).then(|| scope.spawn(|| integrity::whole(&file)));
             let counted = count(&mut self, &mut report, progress);
+            progress.begins("checking the SQLite file");
             (whole.map(std::thread::ScopedJoinHandle::join), counted)
         });
         let (sorted, candidates) = counted?;
@@ -216,7 +220,9 @@ fn count(
             Err(err) => return Err(err),
         }
     }
+    progress.begins("comparing the topics");
     scan.finish(connection, report)?;
+    progress.begins("sorting the identities");
     let sorted = identities(verification, unsorted, report, progress)?;
     Ok((sorted, candidates))
 }

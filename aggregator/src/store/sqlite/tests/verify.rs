@@ -14,6 +14,8 @@ use crate::store::{
 struct NoProgress;
 
 impl Progress for NoProgress {
+    fn begins(&self, _: &'static str) {}
+
     fn at(&self, _: &'static str, _: u64, _: u64) {}
 }
 
