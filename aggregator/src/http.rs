@@ -32,7 +32,7 @@ pub use self::{
     },
 };
 use self::{
-    counts::{health, live, metrics, stats, topics},
+    counts::{health, live, metrics, probes, stats, topics},
     edge::{body::Intake, problem::Problem},
     events::{duplicates, event, list, tail},
     openapi::Document,
@@ -59,6 +59,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(topics::list))
         .routes(routes!(stats::stats))
         .routes(routes!(health::health))
+        .routes(routes!(probes::ready))
         .routes(routes!(metrics::metrics))
         .routes(routes!(rejected::list))
         .routes(routes!(conflicts::list))
@@ -69,6 +70,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(cloudevents::publish, cloudevents::handshake).with_state(publish.clone()))
         .routes(routes!(rejected::requeue).with_state(publish))
         .routes(routes!(otlp::logs).with_state(otlp))
+        .routes(routes!(probes::live))
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::metrics))
         .routes(routes!(page::index))

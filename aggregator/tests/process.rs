@@ -124,6 +124,8 @@ fn it_serves_without_a_broker_and_exits_with_0() {
         let directory = tempfile::tempdir().unwrap();
         let mut running = Running::start(directory.path());
         assert!(running.get("/health").starts_with("HTTP/1.1 503"));
+        assert!(running.get("/readyz").starts_with("HTTP/1.1 503"));
+        assert!(running.get("/livez").starts_with("HTTP/1.1 200"));
         assert!(running.get("/stats").contains("\"pending\":null"));
         running.signal(signal);
         assert_eq!(running.ended().code(), Some(0));
@@ -239,6 +241,8 @@ fn it_responds_while_the_store_is_being_opened_and_serves_when_it_is_open() {
         health.contains("\"store\":\"the store is being opened\""),
         "{health}"
     );
+    assert!(running.get("/livez").starts_with("HTTP/1.1 200"));
+    assert!(running.get("/readyz").starts_with("HTTP/1.1 503"));
     let stats = running.get("/stats");
     assert!(stats.starts_with("HTTP/1.1 503"), "{stats}");
     assert!(stats.contains("urn:problem:starting"), "{stats}");

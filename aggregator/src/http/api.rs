@@ -106,7 +106,7 @@ impl Api {
 /// 404: no route has this path.
 pub fn unknown_path(uri: &Uri) -> Problem {
     Problem::not_found(format!(
-        "nothing is served at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
+        "nothing is served at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /livez, /readyz, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
         uri.path()
     ))
 }

@@ -3,6 +3,7 @@
 pub mod health;
 pub mod live;
 pub mod metrics;
+pub mod probes;
 pub mod stats;
 pub mod topics;
 

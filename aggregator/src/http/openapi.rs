@@ -65,9 +65,10 @@ duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). In additio
 unknown path is answered with 404, an unsupported method with 405 and the header Allow, HEAD like GET without the body, \
 and OPTIONS with 204 and Allow. An HTTP/1.1 request without exactly one valid Host is refused with 400, and a \
 Transfer-Encoding other than chunked with 501. A request head of more than 32 KiB or 100 header fields is refused with \
-431. Repeated slashes in a path and a trailing slash are ignored. While the service opens its store, every operation is \
-answered with 503, a problem document of the type urn:problem:starting and Retry-After; /health then has the status \
-starting and reports the progress.\n\nEvery response has the headers X-Request-Id and, for browsers, \
+431. Repeated slashes in a path and a trailing slash are ignored. While the service opens its store, GET /livez is \
+answered with 200, and every other operation with 503 and Retry-After: /health with the status starting and the \
+progress, /readyz with the progress as text, and all others with a problem document of the type \
+urn:problem:starting.\n\nEvery response has the headers X-Request-Id and, for browsers, \
 Content-Security-Policy, Cross-Origin-Resource-Policy, Referrer-Policy, X-Content-Type-Options and X-Frame-Options, \
 except the one to a request head that is too large or cannot be parsed. A valid X-Request-Id of the request is \
 returned; otherwise one is generated. A valid id has 1 to 128 letters, digits and the characters -_.: only. A W3C \

@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(
             text(
                 r#"{"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query is not valid",
-                "errors":[{"index":null,"field":"limit","code":"out_of_range","message":"must be 1 or more"},
+                "errors":[{"field":"limit","code":"out_of_range","message":"must be 1 or more"},
                 {"message":"is too much"}],"errors_total":2}"#
             ),
             ": Not valid: the query is not valid\n  limit: must be 1 or more\n  is too much"

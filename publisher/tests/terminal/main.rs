@@ -81,7 +81,7 @@ fn a_stopped_query_is_reported_as_incomplete() {
 #[test]
 fn a_refusal_is_printed_with_its_errors() {
     let problem = r#"{"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the query is not valid",
-        "errors":[{"index":null,"field":"limit","code":"range","message":"must be at least 1"}],"errors_total":1}"#;
+        "errors":[{"field":"limit","code":"range","message":"must be at least 1"}],"errors_total":1}"#;
     for command in ["query", "tail"] {
         let (url, server) = serve(vec![answer(
             "422 Unprocessable Entity",

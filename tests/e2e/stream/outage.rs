@@ -43,6 +43,10 @@ async fn while_the_broker_is_down_publishing_is_503_and_a_retry_is_stored_once()
     let health = system.aggregator.unhealthy().await;
     assert_eq!(health["status"], "unhealthy");
     assert!(health["checks"].is_object(), "{health}");
+    let ready = system.api().request("GET", "/readyz").await;
+    assert_eq!(ready.status, 503, "{}", ready.text());
+    let live = system.api().request("GET", "/livez").await;
+    assert_eq!(live.status, 200, "{}", live.text());
 
     let body = array(&events("orders", 5..20));
     for _ in 0..3 {
@@ -63,6 +67,8 @@ async fn while_the_broker_is_down_publishing_is_503_and_a_retry_is_stored_once()
 
     system.broker.start_again().await;
     system.aggregator.healthy().await;
+    let ready = system.api().request("GET", "/readyz").await;
+    assert_eq!((ready.status, ready.text()), (200, "ok\n"));
     let accepted = system.api().post(body).await;
     assert_eq!(accepted.status, 200, "{}", accepted.text());
     let books = system.settled().await;

@@ -20,7 +20,7 @@ use crate::{
             query::{ParameterRefusals, Query},
         },
     },
-    store::Opening,
+    store::{Opening, query},
 };
 
 /// The health of the service.
@@ -69,17 +69,11 @@ pub async fn health(
     RawQuery(query): RawQuery,
 ) -> Result<(StatusCode, Json<Health>), Problem> {
     Query::parse(query.as_deref(), &[])?;
-    let mut checks = failing(&api);
-    let read = api.reader.stats(0).await;
+    let (checks, read) = check(&api).await;
     // After the counts were read: waiting for them is no fault of the clock.
     let now = clock::now_micros();
-    let (missing, clock) = match read {
-        Ok(stats) => (stats.missing, clock_notice(now, stats.processed_at)),
-        Err(err) => {
-            checks.insert("store", err.to_string());
-            (0, None)
-        }
-    };
+    let missing = read.as_ref().map_or(0, |stats| stats.missing);
+    let clock = read.and_then(|stats| clock_notice(now, stats.processed_at));
     let (status, code) = if checks.is_empty() {
         ("healthy", StatusCode::OK)
     } else {
@@ -111,6 +105,16 @@ pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery)
     };
     let pause = [(header::RETRY_AFTER, STARTING_PAUSE.as_secs().to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, pause, Json(health)).into_response()
+}
+
+/// The failing parts, including the store if it cannot be read, and the counters if it can.
+pub async fn check(api: &Api) -> (BTreeMap<&'static str, String>, Option<query::Stats>) {
+    let mut checks = failing(api);
+    let read = api.reader.stats(0).await;
+    let stats = read.inspect_err(|err| {
+        checks.insert("store", err.to_string());
+    });
+    (checks, stats.ok())
 }
 
 /// The failing parts, each with the reason it reported.

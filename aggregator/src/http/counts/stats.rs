@@ -9,7 +9,10 @@ use axum::{
 use serde::Serialize;
 use shared::stream::{self, StreamState};
 use tracing::debug;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
 
 use crate::{
     clock,
@@ -18,7 +21,11 @@ use crate::{
         edge::{
             paging::{self, Whole},
             problem::Problem,
-            query::{Query, UnpagedRefusals},
+            query::{Query, unknown_parameter},
+        },
+        openapi::{
+            parameters::{self, parameters},
+            refusals::{problems, refusals},
         },
     },
     store::query,
@@ -49,11 +56,27 @@ pub struct Stats {
     stalls: u64,
     /// OTLP records without an id of their own that reached the stream since the start.
     identified_by_digest: u64,
-    topics: Vec<String>,
+    /// The first 1,000 topic names; absent with `topics=false`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    topics: Option<Vec<String>>,
     topics_total: u64,
     uptime_seconds: u64,
     #[schema(format = DateTime)]
     started_at: String,
+}
+
+parameters! {
+    /// The parameters of `GET /stats`.
+    OfStats = [
+        parameters::query("topics", "Whether the response contains the topic names.")
+            .schema(Some(ObjectBuilder::new().schema_type(Type::Boolean).default(Some(true.into())))),
+    ];
+}
+
+refusals! {
+    /// The refusals of `GET /stats`.
+    StatsRefusals = problems([unknown_parameter(&["topics"]), Problem::store_unreadable()]);
 }
 
 /// Returns the counters, and how many messages are pending.
@@ -61,17 +84,22 @@ pub struct Stats {
     get,
     path = "/stats",
     tag = "counts",
-    responses((status = OK, body = Stats), UnpagedRefusals)
+    params(OfStats),
+    responses((status = OK, body = Stats), StatsRefusals)
 )]
 pub async fn stats(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    Query::parse(query.as_deref(), &[])?;
+    let query = Query::parse(query.as_deref(), &["topics"])?;
+    let has_topics = query.flag("topics", true)?;
     paging::answer(&api.permits, async |room| {
         // Read the stream first: each message in it is then either counted below or pending.
         let stream = stream_state(&api).await;
-        let stats = api.reader.stats(MAX_TOPICS).await;
+        let stats = api
+            .reader
+            .stats(if has_topics { MAX_TOPICS } else { 0 })
+            .await;
         let stats = stats.map_err(|err| Problem::internal(&err))?;
         let stats = Stats {
             received: stats.received,
@@ -87,7 +115,7 @@ pub async fn stats(
             missing: stats.missing,
             stalls: api.process.health.stalled(),
             identified_by_digest: api.otlp.identified_by_digest.load(Ordering::Relaxed),
-            topics: stats.topics,
+            topics: has_topics.then_some(stats.topics),
             topics_total: stats.topics_total,
             uptime_seconds: api.process.started.elapsed().as_secs(),
             started_at: clock::rfc3339(api.process.started_at),

@@ -90,6 +90,22 @@ impl Query {
         self.text("topic").map(topic).transpose()
     }
 
+    /// A parameter that is `true` or `false`, or `default` if it is missing.
+    ///
+    /// # Errors
+    /// 422 if it is neither.
+    pub fn flag(&self, name: &str, default: bool) -> Result<bool, Problem> {
+        match self.text(name) {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => {
+                let message = "must be true or false".to_owned();
+                Err(Problem::invalid_query(name, Code::OutOfRange, message))
+            }
+        }
+    }
+
     /// A text that must not be empty.
     ///
     /// # Errors
@@ -185,7 +201,7 @@ refusals! {
 
 /// The error for an unknown parameter, for the OpenAPI document.
 pub(in crate::http) fn unknown_parameter(known: &[&str]) -> Problem {
-    Query::parse(Some("topics=readme"), known).expect_err("topics is not a known parameter")
+    Query::parse(Some("limits=10"), known).expect_err("limits is not a known parameter")
 }
 
 #[cfg(test)]

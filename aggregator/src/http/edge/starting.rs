@@ -1,4 +1,5 @@
-//! Responses while the store is being opened: the service already listens, and answers every request with the progress.
+//! Responses while the store is being opened: the service already listens, and answers every request except
+//! `GET /livez` with the progress.
 
 use std::{
     convert::Infallible,
@@ -17,7 +18,10 @@ use tower::Service;
 
 use super::{Edge, problem::Problem};
 use crate::{
-    http::{counts::health, edge},
+    http::{
+        counts::{health, probes},
+        edge,
+    },
     store::Opening,
 };
 
@@ -34,6 +38,8 @@ impl Entrance {
     pub fn new(opening: Opening, edge: Edge) -> Self {
         let starting = Router::new()
             .route("/health", get(health::starting).fallback(refuse))
+            .route("/livez", get(probes::live).fallback(refuse))
+            .route("/readyz", get(probes::starting).fallback(refuse))
             .fallback(refuse)
             .with_state(opening)
             .layer(middleware::from_fn_with_state(edge, edge::pass));

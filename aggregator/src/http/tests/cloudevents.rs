@@ -96,7 +96,7 @@ async fn every_invalid_event_of_a_batch_is_named_by_its_index() {
     assert!(api.typed(BATCHED, many).await.contains("too_many"));
     assert_snapshot!(api.typed(BATCHED, cloud("1")).await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"a batch is an array of events","errors":[{"index":null,"field":null,"code":"wrong_type","message":"a batch is an array of events"}],"errors_total":1,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"a batch is an array of events","errors":[{"field":null,"code":"wrong_type","message":"a batch is an array of events"}],"errors_total":1,"request_id":"test"}
     "#);
     let answer = api.typed(STRUCTURED, format!("[{}]", cloud("1"))).await;
     assert!(answer.contains("a CloudEvent is a JSON object"), "{answer}");

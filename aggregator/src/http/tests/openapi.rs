@@ -183,7 +183,7 @@ async fn the_documented_parameters_are_those_that_are_accepted() {
         assert_eq!(operation.query(), names, "{}", operation.path);
         compared += 1;
     }
-    assert_eq!(compared, 12);
+    assert_eq!(compared, 14);
 }
 
 #[tokio::test]
@@ -215,4 +215,37 @@ async fn the_files_of_the_api_reader_are_served_and_its_page_has_no_inline_scrip
         "{page}"
     );
     assert!(api.get("/docs/nothing.js").await.starts_with("404 "));
+}
+
+#[tokio::test]
+async fn head_is_answered_like_get_without_the_body() {
+    let api = Fixture::new().await;
+    api.append(&[&event("1"), "noise"]).await;
+    let document = Document::of(&api).await;
+    let mut asked = 0;
+    for operation in document.operations() {
+        if operation.method != "get" {
+            continue;
+        }
+        let required = match operation.path {
+            "/event" => "?topic=a&event_id=1",
+            _ => "",
+        };
+        let path = filled(operation.path) + required;
+        let mut answers = Vec::new();
+        for method in ["GET", "HEAD"] {
+            let request = Request::builder().method(method).uri(&path);
+            let request = request.body(Body::empty()).unwrap();
+            let answer = api.router.clone().oneshot(request).await.unwrap();
+            let content_type = answer.headers().get(header::CONTENT_TYPE).cloned();
+            answers.push((answer.status(), content_type));
+            if method == "HEAD" {
+                let body = answer.into_body().collect().await.unwrap().to_bytes();
+                assert!(body.is_empty(), "{path}");
+            }
+        }
+        assert_eq!(answers[0], answers[1], "{path}");
+        asked += 1;
+    }
+    assert!(asked > 15, "{asked}");
 }

@@ -40,7 +40,7 @@ const LARGE: [&str; 7] = [
 ];
 
 /// Responses that are small enough to need no permit.
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 10] = [
     "/events?limit=1",
     "/events?limit=1&contains=x",
     "/rejected?limit=1",
@@ -49,6 +49,8 @@ const SMALL: [&str; 8] = [
     "/topics?limit=1",
     "/missing",
     "/health",
+    "/readyz",
+    "/stats?topics=false",
 ];
 
 async fn filled() -> Fixture {

@@ -52,7 +52,7 @@ async fn a_request_has_1_to_10000_events_and_at_most_16_mib() {
     let api = Fixture::new().await;
     assert_snapshot!(api.publish("[]").await, @r#"
     422 content-type: application/problem+json
-    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the request has no events","errors":[{"index":null,"field":null,"code":"empty","message":"the request has no events"}],"errors_total":1,"request_id":"test"}
+    {"type":"urn:problem:invalid","title":"Not valid","status":422,"detail":"the request has no events","errors":[{"field":null,"code":"empty","message":"the request has no events"}],"errors_total":1,"request_id":"test"}
     "#);
     let answer = api
         .publish(format!("[{}]", vec!["7"; 10_001].join(",")))

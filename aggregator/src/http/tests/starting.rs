@@ -7,7 +7,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn every_route_answers_503_with_progress_until_the_store_is_open() {
+async fn every_route_but_livez_answers_503_with_progress_until_the_store_is_open() {
     let mut api = Fixture::new().await;
     let document = api.get("/openapi.json").await;
     let (_, document) = document.split_once('\n').unwrap();
@@ -38,6 +38,14 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
     503 content-type: application/problem+json retry-after: 5
     {"type":"urn:problem:starting","title":"Starting","status":503,"detail":"the store is being opened; try again later, and see GET /health","request_id":"test"}
     "#);
+    assert_snapshot!(api.get("/livez").await, @r"
+    200 content-type: text/plain; charset=utf-8
+    ok
+    ");
+    assert_snapshot!(api.get("/readyz").await, @r"
+    503 content-type: text/plain; charset=utf-8 retry-after: 5
+    store: the store is being opened
+    ");
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() > 15, "{paths:?}");
     for (path, methods) in paths {
@@ -47,6 +55,10 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
                 .uri(path.replace(['{', '}'], ""))
                 .body(Body::empty());
             let answer = api.ask(request.unwrap()).await;
+            if path == "/livez" {
+                assert!(answer.starts_with("200 "), "{method} {path}: {answer}");
+                continue;
+            }
             assert!(answer.starts_with("503 "), "{method} {path}: {answer}");
             assert!(
                 answer.contains("retry-after: 5"),
@@ -61,5 +73,7 @@ async fn every_route_answers_503_with_progress_until_the_store_is_open() {
     entrance.open(routes);
     assert!(api.get("/stats").await.starts_with("200 "));
     assert!(api.get("/health").await.contains("unhealthy"));
+    assert!(api.get("/livez").await.starts_with("200 "));
+    assert!(api.get("/readyz").await.starts_with("503 "));
     assert!(api.get("/nothing").await.starts_with("404 "));
 }

@@ -10,8 +10,9 @@ const LISTED: usize = 100;
 /// An error of one part of a request.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct ItemError {
-    /// The index of the event in the request, from 0; null for the request itself or a query parameter.
-    #[schema(required)]
+    /// The index of the event in the request, from 0; absent if the error is not in an event, but in the query or the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub index: Option<usize>,
     #[serde(flatten)]
     pub violation: Violation,
