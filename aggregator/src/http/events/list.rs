@@ -16,6 +16,7 @@ use super::{
     view::{EventView, render},
 };
 use crate::{
+    clock,
     http::{
         api::Api,
         edge::{
@@ -39,6 +40,14 @@ pub struct EventsPage {
     total: Option<u64>,
     #[schema(required)]
     filtered_by_topic: Option<Topics>,
+    /// Whether the page has as many events as fit, or all that are left. Otherwise the search stopped early, after 500,000
+    /// events, after 150 ms, or because the WAL has to be reset.
+    complete: bool,
+    /// Present only if the page is not complete: when the last event that was searched was stored. Pass `next_cursor` to
+    /// continue from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, nullable = false)]
+    searched_to: Option<String>,
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -104,6 +113,8 @@ pub async fn list(
                 [topic] => Some(Topics::One(topic.clone())),
                 topics => Some(Topics::Many(topics.to_vec())),
             },
+            complete: page.searched_to.is_none(),
+            searched_to: page.searched_to.map(clock::rfc3339),
             next_cursor: page.next.map(|last| filter::cursor(last, &query)),
         })
     })

@@ -170,7 +170,7 @@ async fn a_cloudevent_from_the_stream_is_listed_as_an_event() {
     .await;
     assert_snapshot!(api.get("/events").await, @r#"
     200 content-type: application/json
-    {"events":[{"topic":"a","event_id":"[\"/s\",\"1\"]","timestamp":"1970-01-01T00:00:00Z","timestamp_filled":true,"source":"/s","payload":{"specversion":"1.0","datacontenttype":"application/json","data":{"n":1.50}},"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"filtered_by_topic":null,"next_cursor":null}
+    {"events":[{"topic":"a","event_id":"[\"/s\",\"1\"]","timestamp":"1970-01-01T00:00:00Z","timestamp_filled":true,"source":"/s","payload":{"specversion":"1.0","datacontenttype":"application/json","data":{"n":1.50}},"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":1,"filtered_by_topic":null,"complete":true,"next_cursor":null}
     "#);
     let rejected = api.get("/rejected").await;
     let detail = r#""reason":"invalid_event","detail":"source: is required; id: is required""#;

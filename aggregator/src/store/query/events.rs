@@ -100,4 +100,7 @@ pub struct EventPage<S = Vec<StoredEvent>> {
     pub total: Option<u64>,
     /// Where the next page continues: the last sequence that was read; `None` if there are no more events.
     pub next: Option<i64>,
+    /// When the last event that was read was stored, in microseconds since 1970, if the page ended before its limit because
+    /// it had read the maximum number of rows or its time was up; otherwise `None`.
+    pub searched_to: Option<i64>,
 }

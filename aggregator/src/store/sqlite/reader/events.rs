@@ -75,6 +75,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                 events: sink,
                 total: None,
                 next: None,
+                searched_to: None,
             },
         }
     }
@@ -96,14 +97,18 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         };
         let matcher = self.query.filter.matcher();
         let (page, scanned) = (&mut self.page, &mut self.scanned);
-        let (mut found, mut last, mut is_late) = (0, None, false);
+        // The sequence of the last row, and when it was stored.
+        let mut last: Option<(i64, i64)> = None;
+        let (mut found, mut is_late) = (0, false);
         let walked = walk.go(read, inside, |row| {
-            let is_full = found >= self.bounds.limit
-                || matcher.is_some() && *scanned >= SCAN_ROWS
-                || self.is_gone.load(Ordering::Relaxed);
-            if is_full || !inside.has_time() {
-                page.next = last;
-                is_late = !is_full;
+            let is_full = found >= self.bounds.limit || self.is_gone.load(Ordering::Relaxed);
+            let is_spent = matcher.is_some() && *scanned >= SCAN_ROWS;
+            if is_full || is_spent || !inside.has_time() {
+                page.next = last.map(|(sequence, _)| sequence);
+                if !is_full {
+                    page.searched_to = last.map(|(_, stored_at)| stored_at);
+                    is_late = !is_spent;
+                }
                 return Ok(Next::End);
             }
             *scanned += 1;
@@ -115,16 +120,19 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             };
             if is_match {
                 if !page.events.take(stored(row)?) {
-                    page.next = last;
+                    page.next = last.map(|(sequence, _)| sequence);
                     return Ok(Next::End);
                 }
                 found += 1;
             }
-            last = Some(row.get(0)?);
+            last = Some((row.get(0)?, row.get(6)?));
             Ok(Next::On)
         })?;
         if walked == Walked::OutOfTime {
-            page.next = last;
+            page.next = last.map(|(sequence, _)| sequence);
+            if found < self.bounds.limit {
+                page.searched_to = last.map(|(_, stored_at)| stored_at);
+            }
             is_late = true;
         }
         Ok(!is_late || self.scanned > 0 || self.is_gone.load(Ordering::Relaxed))

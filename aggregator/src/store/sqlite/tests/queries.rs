@@ -125,6 +125,11 @@ impl QueryTrial {
         }
     }
 
+    /// When the event with this sequence was stored.
+    fn stored_at(&self, sequence: i64) -> i64 {
+        self.known[usize::try_from(sequence).unwrap() - 1].processed_at
+    }
+
     /// One batch, with a message for each run of events of one topic.
     fn arrive(&mut self, (events, pause): &Arrived) {
         self.store.now += pause;
@@ -177,6 +182,13 @@ proptest! {
             loop {
                 let page = trial.store.ask(query.clone(), from, limit);
                 prop_assert!(page.events.len() <= limit);
+                // Until the limit or the end, unless it says how far it searched.
+                let searched_to = page.next.map(|next| trial.stored_at(next));
+                if page.searched_to.is_some() {
+                    prop_assert_eq!(page.searched_to, searched_to);
+                } else {
+                    prop_assert!(page.next.is_none() || page.events.len() == limit);
+                }
                 let is_plain = EventQuery { topics: Vec::new(), order: Order::NewestFirst, ..query.clone() }
                     == EventQuery::default();
                 let all = EventQuery { filter: Filter::default(), ..query.clone() };
@@ -256,6 +268,8 @@ fn a_long_scan_ends_within_its_budget_and_can_be_continued() {
             assert_eq!((page.events.len(), page.total), (0, None));
             pages += 1;
             from = page.next;
+            let searched_to = from.map(|last| trial.stored_at(last));
+            assert_eq!(page.searched_to, searched_to);
             if from.is_none() {
                 break;
             }

@@ -1,0 +1,45 @@
+//! Pages of events.
+
+use serde_json::Value;
+
+use super::*;
+
+#[tokio::test]
+async fn events_are_returned_as_received_newest_first() {
+    let api = Fixture::new().await;
+    api.append(&[&event("1"), &event("2"), &event("1")]).await;
+    assert_snapshot!(api.get("/events?topic=a&limit=1").await, @r#"
+    200 content-type: application/json
+    {"events":[{"topic":"a","event_id":"2","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","complete":true,"next_cursor":"XSjdJQIAAAAAAAAA"}
+    "#);
+    assert_snapshot!(api.get("/events?topic=a&limit=1&cursor=XSjdJQIAAAAAAAAA").await, @r#"
+    200 content-type: application/json
+    {"events":[{"topic":"a","event_id":"1","timestamp":"2026-01-31T12:00:00+01:00","source":"s","payload":{ "n":1e5 },"processed_at":"1970-01-01T00:00:01.000000Z"}],"total":2,"filtered_by_topic":"a","complete":true,"next_cursor":null}
+    "#);
+    assert_snapshot!(api.get("/events?topic=other").await, @r#"
+    200 content-type: application/json
+    {"events":[],"total":0,"filtered_by_topic":"other","complete":true,"next_cursor":null}
+    "#);
+}
+
+#[tokio::test]
+async fn a_page_that_stopped_searching_says_how_far_it_searched() {
+    let api = Fixture::new().await;
+    // More than a page searches in tests.
+    let events: Vec<_> = (0..60).map(|id: u8| event(&id.to_string())).collect();
+    let events: Vec<_> = events.iter().map(String::as_str).collect();
+    api.append(&events).await;
+    let page = async |query: &str| api.json(&format!("/events?contains=nowhere{query}")).await;
+    let first = page("").await;
+    assert_eq!(first["events"], Value::Array(Vec::new()));
+    assert_eq!(first["complete"], false);
+    assert_eq!(first["searched_to"], "1970-01-01T00:00:01.000000Z");
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let mut rest = page(&format!("&cursor={cursor}")).await;
+    // A busy machine may search fewer events at a time.
+    while let Some(cursor) = rest["next_cursor"].as_str() {
+        rest = page(&format!("&cursor={cursor}")).await;
+    }
+    assert_eq!(rest["complete"], true);
+    assert!(rest.get("searched_to").is_none(), "{rest}");
+}
