@@ -2,6 +2,10 @@
 
 use time::{OffsetDateTime, macros::format_description};
 
+/// The first and the last time that RFC 3339 can express in UTC, in microseconds since 1970.
+pub const EARLIEST: i64 = -62_167_219_200_000_000;
+pub const LATEST: i64 = 253_402_300_799_999_999;
+
 /// The current time in microseconds since 1970. The clock may jump; only times shown to people depend on it.
 pub fn now_micros() -> i64 {
     let nanos = OffsetDateTime::now_utc().unix_timestamp_nanos();
@@ -23,5 +27,8 @@ mod tests {
     #[test]
     fn a_time_is_shown_with_microseconds_in_utc() {
         assert_eq!(super::rfc3339(1_000_001), "1970-01-01T00:00:01.000001Z");
+        let [earliest, latest] = [super::EARLIEST, super::LATEST].map(super::rfc3339);
+        assert_eq!(earliest, "0000-01-01T00:00:00.000000Z");
+        assert_eq!(latest, "9999-12-31T23:59:59.999999Z");
     }
 }

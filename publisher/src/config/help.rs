@@ -44,7 +44,7 @@ Example:
 pub const QUERY: &str = "\
 Examples:
   publisher query --topic orders --limit 10
-  publisher query --since 2026-01-31T00:00:00Z --payload user.name=ann | jq -r .event_id
+  publisher query --since 1h --payload user.name=ann | jq -r .event_id
   publisher query --topic orders --order asc >orders.ndjson
 
 Exit code 1 means that the output is incomplete.";

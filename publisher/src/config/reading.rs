@@ -31,13 +31,21 @@ pub struct Query {
     #[arg(long, value_name = "SOURCE", value_parser = source)]
     source: Option<String>,
 
-    /// Only events at or after this time, such as 2026-01-31T12:00:00Z
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Only events stored at or after this time, such as 2026-01-31T12:00:00Z, or 1h for an hour ago (units: s, m, h, d)
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     since: Option<String>,
 
-    /// Only events before this time, such as 2026-01-31T13:00:00+01:00
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    /// Only events stored before this time, such as 2026-01-31T13:00:00+01:00 or 5m
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     until: Option<String>,
+
+    /// Only events whose own timestamp is this time or later
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
+    time_since: Option<String>,
+
+    /// Only events whose own timestamp is before this time
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
+    time_until: Option<String>,
 
     /// Sort order: desc is newest first, asc is oldest first
     #[arg(long, value_name = "ORDER", default_value = "desc")]
@@ -113,6 +121,8 @@ impl Query {
             ("source", &self.source),
             ("since", &self.since),
             ("until", &self.until),
+            ("time_since", &self.time_since),
+            ("time_until", &self.time_until),
             ("contains", &self.contains),
         ] {
             if let Some(value) = value {
@@ -140,8 +150,15 @@ fn source(text: &str) -> Result<String, String> {
     Ok(checked.to_string())
 }
 
+/// A time, or how long ago it is, with or without a minus.
 fn time(text: &str) -> Result<String, String> {
-    let checked = Timestamp::new(text).map_err(|(_, message)| message)?;
+    let ago = text.strip_prefix('-').unwrap_or(text);
+    let number = ago.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
+    if (1..=9).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(format!("-{ago}"));
+    }
+    let checked = Timestamp::new(text)
+        .map_err(|(_, message)| format!("{message}, or how long ago, as in 30s, 15m, 2h or 7d"))?;
     Ok(checked.as_str().to_owned())
 }
 
@@ -207,6 +224,27 @@ mod tests {
                 "{text}: {refused}"
             );
             assert!(!refused.contains("relative URL"), "{text}: {refused}");
+        }
+    }
+
+    #[test]
+    fn a_time_may_be_how_long_ago_it_is() {
+        assert_eq!(
+            parameters(&[
+                "--since",
+                "1h",
+                "--until",
+                "-5m",
+                "--time-since",
+                "2d",
+                "--time-until=-0s"
+            ]),
+            "format=ndjson since=-1h until=-5m time_since=-2d time_until=-0s order=desc"
+        );
+        for wrong in ["1w", "h", "-", "1.5h", "yesterday", "1000000000s"] {
+            let refused = Line::try_parse_from(["query", "--since", wrong]).map(drop);
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains("as in 30s, 15m, 2h or 7d"), "{refused}");
         }
     }
 

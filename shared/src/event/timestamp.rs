@@ -105,8 +105,9 @@ impl<'a> Instant<'a> {
         }
     }
 
-    /// The instant of a stored text. Earlier versions accepted any ASCII character between date and time.
-    pub(super) fn of_stored(text: &'a [u8]) -> Option<Self> {
+    /// The instant of a stored text; `None` if it is not a time. Earlier versions accepted any ASCII character between date and time.
+    #[must_use]
+    pub fn of_stored(text: &'a [u8]) -> Option<Self> {
         read(text).map(|(_, instant)| instant)
     }
 

@@ -1,7 +1,9 @@
 //! Query strings: each parameter known, given once, and valid.
 
+pub mod time;
+
 use percent_encoding::percent_decode_str;
-use shared::event::{Code, Instant, Topic, Violation};
+use shared::event::{Code, Topic, Violation};
 
 use super::problem::{ItemErrors, Problem};
 use crate::http::openapi::refusals::{problems, refusals};
@@ -118,19 +120,6 @@ impl Query {
             }
             text => Ok(text.map(str::to_owned)),
         }
-    }
-
-    /// An RFC 3339 time, in microseconds since 1970, rounded up.
-    ///
-    /// # Errors
-    /// 422 if it is not a valid time.
-    pub fn time(&self, name: &str) -> Result<Option<i64>, Problem> {
-        let Some(text) = self.text(name) else {
-            return Ok(None);
-        };
-        Instant::parse(text)
-            .map(|instant| Some(instant.microseconds()))
-            .map_err(|(code, message)| Problem::invalid_query(name, code, message))
     }
 
     /// The parameter `order`: whether it is `desc`, or `default` if it is missing.

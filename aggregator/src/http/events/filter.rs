@@ -1,28 +1,20 @@
-//! The parameters of `GET /events`, and the cursor that continues a query.
+//! The parameters of `GET /events`.
+
+mod cursor;
+mod documented;
 
 use axum::http::HeaderMap;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use shared::event::{Code, MAX_NAME_BYTES, Source};
-use utoipa::{
-    IntoParams,
-    openapi::{
-        path::{Parameter, ParameterBuilder, ParameterIn, ParameterStyle},
-        schema::{ArrayBuilder, ObjectBuilder, Type},
-    },
-};
-use xxhash_rust::xxh3::xxh3_64;
 
+pub use self::{
+    cursor::Cursor,
+    documented::{OfEvents, topic_parameter},
+};
 use crate::{
-    http::{
-        edge::{
-            accept, paging,
-            problem::Problem,
-            query::{self, Query},
-        },
-        openapi::{
-            parameters,
-            schemas::{name, text, time},
-        },
+    http::edge::{
+        accept, paging,
+        problem::Problem,
+        query::{self, Query},
     },
     store::query::{EventQuery, Filter, Order, PayloadValue},
 };
@@ -32,35 +24,6 @@ pub const MAX_TOPICS: usize = 100;
 
 /// Maximum number of payload values in one query: each requires another pass over the payload.
 pub const MAX_VALUES: usize = 16;
-
-/// The names of all parameters.
-fn parameter_names() -> [&'static str; 10] {
-    // Every field is set by a parameter: a new field does not compile until its parameter is named below.
-    let EventQuery {
-        topics: _,
-        since: _,
-        until: _,
-        order: _,
-        filter,
-    } = EventQuery::default();
-    let Filter {
-        source: _,
-        contains: _,
-        payload: _,
-    } = filter;
-    [
-        "topic",
-        "source",
-        "since",
-        "until",
-        "order",
-        "contains",
-        "payload.<path>",
-        "limit",
-        "cursor",
-        "format",
-    ]
-}
 
 /// The format of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,22 +40,33 @@ pub struct EventsRequest {
     pub query: EventQuery,
     /// The sequence at which the previous page ended.
     pub from: Option<i64>,
+    /// The time to which relative times refer, in microseconds since 1970; `None` if there are none.
+    pub base: Option<i64>,
     pub limit: usize,
     pub format: Format,
 }
 
+/// The parameters that are times.
+const TIMES: [&str; 4] = ["since", "until", "time_since", "time_until"];
+
 impl EventsRequest {
-    /// Parses the query string. The header `Accept` selects the format if the query string does not.
+    /// Parses the query string. Relative times refer to `now`, or to the time of the first page if there is a cursor, so that
+    /// all pages are of the same query. The header `Accept` selects the format if the query string does not.
     ///
     /// # Errors
     /// 422 that names each invalid parameter.
-    pub fn parse(query: Option<&str>, headers: &HeaderMap) -> Result<Self, Problem> {
+    pub fn parse(query: Option<&str>, headers: &HeaderMap, now: i64) -> Result<Self, Problem> {
         let is_many = |name: &str| name == "topic" || name.starts_with("payload.");
-        let parameters = Query::parse_many(query, &parameter_names(), is_many)?;
+        let parameters = Query::parse_many(query, &documented::names(), is_many)?;
+        let cursor = parameters
+            .text("cursor")
+            .map(|text| Cursor::parse(text).ok_or_else(paging::wrong_cursor))
+            .transpose()?;
+        let now = cursor.and_then(|cursor| cursor.base).unwrap_or(now);
         let query = EventQuery {
             topics: topics(&parameters)?,
-            since: parameters.time("since")?,
-            until: parameters.time("until")?,
+            since: parameters.time("since", now)?,
+            until: parameters.time("until", now)?,
             order: if parameters.is_descending(true)? {
                 Order::NewestFirst
             } else {
@@ -102,12 +76,14 @@ impl EventsRequest {
                 source: source(&parameters)?,
                 contains: parameters.filled("contains")?,
                 payload: payload(&parameters)?,
+                time_since: parameters.event_time("time_since", now)?,
+                time_until: parameters.event_time("time_until", now)?,
             },
         };
-        let from = parameters
-            .text("cursor")
-            .map(|cursor| read_cursor(cursor, &query).ok_or_else(paging::wrong_cursor))
-            .transpose()?;
+        let is_relative = parameters.is_relative(&TIMES);
+        if cursor.is_some_and(|cursor| !cursor.is_of(&query, is_relative)) {
+            return Err(paging::wrong_cursor());
+        }
         let format = format(&parameters, headers)?;
         let limit = match format {
             Format::Page => parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?,
@@ -115,7 +91,8 @@ impl EventsRequest {
         };
         Ok(Self {
             query,
-            from,
+            from: cursor.map(|cursor| cursor.sequence),
+            base: is_relative.then_some(now),
             limit,
             format,
         })
@@ -192,163 +169,26 @@ fn format(parameters: &Query, headers: &HeaderMap) -> Result<Format, Problem> {
     }
 }
 
-/// The cursor for the events after a sequence: a hash of the query, then the sequence. Events are never deleted, so a cursor
-/// never expires.
-pub fn cursor(sequence: i64, query: &EventQuery) -> String {
-    let mut bytes = hash(query).to_le_bytes().to_vec();
-    bytes.extend(sequence.to_le_bytes());
-    BASE64.encode(bytes)
-}
-
-fn read_cursor(text: &str, query: &EventQuery) -> Option<i64> {
-    let bytes: [u8; 12] = BASE64.decode(text).ok()?.try_into().ok()?;
-    let (hash_of, sequence) = bytes.split_at(4);
-    let sequence = i64::from_le_bytes(sequence.try_into().ok()?);
-    (hash_of == hash(query).to_le_bytes() && sequence > 0).then_some(sequence)
-}
-
-/// Distinguishes a query from others. Every version of this program computes the same hash for the same query, so that cursors
-/// stay valid. Different queries have different texts, because each text is JSON.
-fn hash(query: &EventQuery) -> u32 {
-    let EventQuery {
-        topics,
-        since,
-        until,
-        order,
-        filter,
-    } = query;
-    let Filter {
-        source,
-        contains,
-        payload,
-    } = filter;
-    let is_oldest_first = *order == Order::OldestFirst;
-    let payload: Vec<_> = payload
-        .iter()
-        .map(|PayloadValue { path, value }| (path, value))
-        .collect();
-    let fields = (
-        topics,
-        since,
-        until,
-        is_oldest_first,
-        (source, contains, payload),
-    );
-    // These fields are in the text even if they are not set. A field that is added later must be appended to the text with
-    // its name, and only if it is set: otherwise the cursors of all other queries become invalid.
-    let text = serde_json::to_vec(&fields).expect("strings and numbers are JSON");
-    u32::try_from(xxh3_64(&text) >> 32).expect("32 bits are left")
-}
-
-/// The parameters of `GET /events`.
-pub enum OfEvents {}
-
-impl IntoParams for OfEvents {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        // A new parameter does not compile until it is described below.
-        let [
-            _topic,
-            source,
-            since,
-            until,
-            order,
-            contains,
-            payload,
-            limit,
-            cursor,
-            format,
-        ] = parameter_names();
-        let parameters = [
-            topic_parameter(),
-            parameters::query(source, "Only events with exactly this source.").schema(Some(name())),
-            parameters::query(since, "Only events stored at or after this time.")
-                .schema(Some(time())),
-            parameters::query(until, "Only events stored before this time.").schema(Some(time())),
-            parameters::query(order, "desc for newest first, asc for oldest first.").schema(Some(
-                text()
-                    .enum_values(Some(["desc", "asc"]))
-                    .default(Some("desc".into())),
-            )),
-            parameters::query(
-                contains,
-                "Only events whose payload contains this text, as its JSON is written.",
-            )
-            .schema(Some(text().min_length(Some(1)))),
-            value_parameters(payload),
-            parameters::query(
-                limit,
-                "Maximum number of events: up to 1,000 for a page, any number with format=ndjson.",
-            )
-            .schema(Some(
-                ObjectBuilder::new()
-                    .schema_type(Type::Integer)
-                    .minimum(Some(1))
-                    .default(Some(paging::DEFAULT_LIMIT.into())),
-            )),
-            parameters::query(
-                cursor,
-                "next_cursor of the previous page, with the other parameters unchanged.",
-            )
-            .schema(Some(text().pattern(Some("^[A-Za-z0-9_-]{16}$")))),
-            parameters::query(
-                format,
-                "json for a page, ndjson for all events, one per line. Overrides the header Accept.",
-            )
-            .schema(Some(
-                text()
-                    .enum_values(Some(["json", "ndjson"]))
-                    .default(Some("json".into())),
-            )),
-        ];
-        parameters.map(ParameterBuilder::build).into()
-    }
-}
-
-/// The parameter `topic`, which can be repeated.
-pub fn topic_parameter() -> ParameterBuilder {
-    parameters::query(
-        "topic",
-        "Only events of this topic; can be repeated for several topics.",
-    )
-    .schema(Some(
-        ArrayBuilder::new()
-            .items(name())
-            .max_items(Some(MAX_TOPICS)),
-    ))
-    .style(Some(ParameterStyle::Form))
-    .explode(Some(true))
-}
-
-/// Parameters whose names are paths in the payload.
-fn value_parameters(parameter: &str) -> ParameterBuilder {
-    let path = format!("^payload\\..{{1,{MAX_NAME_BYTES}}}$");
-    parameters::query(
-        parameter,
-        "Only events with this value at the path, such as payload.amount=2.00: the text of a string, or a number, true, false or null as it is written.",
-    )
-    .schema(Some(
-        ObjectBuilder::new()
-            .property_names(Some(text().pattern(Some(path))))
-            .additional_properties(Some(text()))
-            .max_properties(Some(MAX_VALUES)),
-    ))
-    .style(Some(ParameterStyle::Form))
-    .explode(Some(true))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// 2026-01-31T12:00:00Z.
+    const NOW: i64 = 1_769_860_800_000_000;
+
+    fn cursor(sequence: i64, request: &EventsRequest) -> String {
+        Cursor::new(&request.query, sequence, request.base).to_text()
+    }
+
     fn parse(query: &str) -> Result<EventsRequest, Problem> {
-        EventsRequest::parse(Some(query), &HeaderMap::new())
+        EventsRequest::parse(Some(query), &HeaderMap::new(), NOW)
     }
 
     #[test]
     fn a_cursor_continues_its_own_query_and_no_other() {
-        let query = parse("topic=b&topic=a&topic=b&payload.x=1").unwrap().query;
-        assert_eq!(query.topics, ["a", "b"]);
-        let next = cursor(7, &query);
+        let request = parse("topic=b&topic=a&topic=b&payload.x=1").unwrap();
+        assert_eq!(request.query.topics, ["a", "b"]);
+        let next = cursor(7, &request);
         let same = parse(&format!(
             "payload.x=1&topic=a&topic=b&limit=3&cursor={next}"
         ));
@@ -367,7 +207,44 @@ mod tests {
             ("topic=a", "XSjdJQcAAAAAAAAA"),
             (filtered, "d4EBOgcAAAAAAAAA"),
         ] {
-            assert_eq!(cursor(7, &parse(query).unwrap().query), expected, "{query}");
+            assert_eq!(cursor(7, &parse(query).unwrap()), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_keeps_the_time_to_which_relative_times_refer() {
+        let relative = "since=-1h&until=-5m&time_since=-2d&contains=x";
+        let first = parse(relative).unwrap();
+        assert_eq!(first.query.since, Some(NOW - 3_600_000_000));
+        assert_eq!(first.query.until, Some(NOW - 300_000_000));
+        let time_since = first.query.filter.time_since.as_ref().unwrap();
+        assert_eq!(time_since.as_str(), "2026-01-29T12:00:00.000000Z");
+        let next = format!("{relative}&cursor={}", cursor(7, &first));
+        let later = EventsRequest::parse(Some(&next), &HeaderMap::new(), NOW + 60_000_000);
+        let later = later.unwrap();
+        assert_eq!((&later.query, later.base), (&first.query, first.base));
+        assert_eq!(later.from, Some(7));
+        // The same times, but not relative ones: their cursors are others.
+        let absolute = "since=2026-01-31T11:00:00Z&until=2026-01-31T11:55:00Z\
+            &time_since=2026-01-29T12:00:00.000000Z&contains=x";
+        let of_absolute = cursor(7, &parse(absolute).unwrap());
+        assert!(parse(&format!("{relative}&cursor={of_absolute}")).is_err());
+        assert!(parse(&format!("{absolute}&cursor={}", cursor(7, &first))).is_err());
+    }
+
+    #[test]
+    fn a_cursor_distinguishes_the_times_of_events() {
+        let queries = [
+            "",
+            "time_since=2026-01-31T12:00:00Z",
+            "time_until=2026-01-31T12:00:00Z",
+        ];
+        let cursors = queries.map(|query| cursor(7, &parse(query).unwrap()));
+        for (query, own) in queries.iter().zip(&cursors) {
+            for cursor in &cursors {
+                let continued = parse(&format!("{query}&cursor={cursor}"));
+                assert_eq!(continued.is_ok(), cursor == own, "{query} {cursor}");
+            }
         }
     }
 
@@ -376,6 +253,10 @@ mod tests {
         for wrong in [
             "order=up",
             "since=yesterday",
+            "since=1h",
+            "until=-1w",
+            "time_since=2026-01-31",
+            "time_until=-",
             "until=2026-01-31",
             "since=2026-01-31x12:00:00Z",
             "since=2026-01-31%2012:00:00Z",

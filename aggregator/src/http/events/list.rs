@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     export,
-    filter::{self, EventsRequest, Format, OfEvents},
+    filter::{Cursor, EventsRequest, Format, OfEvents},
     view::{EventView, render},
 };
 use crate::{
@@ -84,9 +84,10 @@ pub async fn list(
     let EventsRequest {
         query,
         from,
+        base,
         limit,
         format,
-    } = EventsRequest::parse(query.as_deref(), &headers)?;
+    } = EventsRequest::parse(query.as_deref(), &headers, clock::now_micros())?;
     let query = Arc::new(query);
     // Caches must keep the two formats apart.
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];
@@ -115,7 +116,9 @@ pub async fn list(
             },
             complete: page.searched_to.is_none(),
             searched_to: page.searched_to.map(clock::rfc3339),
-            next_cursor: page.next.map(|last| filter::cursor(last, &query)),
+            next_cursor: page
+                .next
+                .map(|last| Cursor::new(&query, last, base).to_text()),
         })
     })
     .await?;

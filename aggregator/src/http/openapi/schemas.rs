@@ -5,9 +5,11 @@ use utoipa::{
     ToSchema,
     openapi::{
         KnownFormat, Ref, Schema, SchemaFormat,
-        schema::{AdditionalProperties, ObjectBuilder, Type},
+        schema::{AdditionalProperties, AnyOfBuilder, ObjectBuilder, Type},
     },
 };
+
+use crate::http::edge::query::time::RELATIVE;
 
 /// Defines types that represent a schema, each with the types that it refers to.
 macro_rules! schemas {
@@ -57,6 +59,12 @@ pub fn name() -> ObjectBuilder {
 /// A time.
 pub fn time() -> ObjectBuilder {
     text().format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+/// A time, or one relative to the time of the request.
+pub fn time_or_relative() -> AnyOfBuilder {
+    let relative = text().pattern(Some(RELATIVE));
+    AnyOfBuilder::new().item(time()).item(relative)
 }
 
 /// Bytes: base64 with padding, with the unused bits of the last character zero.

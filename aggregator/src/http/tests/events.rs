@@ -43,3 +43,30 @@ async fn a_page_that_stopped_searching_says_how_far_it_searched() {
     assert_eq!(rest["complete"], true);
     assert!(rest.get("searched_to").is_none(), "{rest}");
 }
+
+#[tokio::test]
+async fn events_are_found_by_their_own_time_and_by_relative_times() {
+    let api = Fixture::new().await;
+    let at = |id: &str, time: &str| event(id).replace("2026-01-31T12:00:00+01:00", time);
+    let long_ago = at("1", "1990-01-01T00:00:00Z");
+    let now = at("2", &crate::clock::rfc3339(crate::clock::now_micros()));
+    api.append(&[&long_ago, &now]).await;
+    let ids = async |query: &str| {
+        let page = api.json(&format!("/events?{query}")).await;
+        let events = page["events"].as_array().unwrap().clone();
+        events
+            .iter()
+            .map(|event| event["event_id"].as_str().unwrap().to_owned())
+            .collect::<String>()
+    };
+    assert_eq!(ids("time_until=2000-01-01T00:00:00Z").await, "1");
+    assert_eq!(ids("time_since=1990-01-01T01:00:00%2B01:00").await, "21");
+    assert_eq!(ids("time_since=-1h").await, "2");
+    assert_eq!(ids("time_until=-1h").await, "1");
+    // Both are stored in 1970.
+    assert_eq!(ids("since=-1d").await, "");
+    assert_eq!(ids("until=-1d").await, "21");
+    let page = api.json("/events?until=-1d&limit=1").await;
+    let cursor = page["next_cursor"].as_str().unwrap();
+    assert_eq!(ids(&format!("until=-1d&cursor={cursor}")).await, "1");
+}

@@ -1,5 +1,7 @@
 //! Queries for events, and pages of events.
 
+use shared::event::Timestamp;
+
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -59,7 +61,7 @@ pub enum Order {
     OldestFirst,
 }
 
-/// Conditions on the source and the payload. All that are given must hold.
+/// Conditions on the content of an event. All that are given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The exact source.
@@ -68,6 +70,10 @@ pub struct Filter {
     pub contains: Option<String>,
     /// Values at paths of the payload.
     pub payload: Vec<PayloadValue>,
+    /// The event's own timestamp is this time or later.
+    pub time_since: Option<Timestamp>,
+    /// The event's own timestamp is before this time.
+    pub time_until: Option<Timestamp>,
 }
 
 /// A value at a path of the payload.

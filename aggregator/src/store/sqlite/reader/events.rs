@@ -13,7 +13,10 @@ use std::{
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use self::walk::{Next, Walk, Walked};
+use self::{
+    filter::Candidate,
+    walk::{Next, Walk, Walked},
+};
 use crate::store::{
     query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     sqlite::{
@@ -113,9 +116,11 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             }
             *scanned += 1;
             let is_match = match &matcher {
-                Some(matcher) => {
-                    matcher.is_match(row.get_ref(4)?.as_str()?, row.get_ref(5)?.as_str()?)
-                }
+                Some(matcher) => matcher.is_match(Candidate {
+                    timestamp: row.get_ref(3)?.as_str()?,
+                    source: row.get_ref(4)?.as_str()?,
+                    payload: row.get_ref(5)?.as_str()?,
+                }),
                 None => true,
             };
             if is_match {

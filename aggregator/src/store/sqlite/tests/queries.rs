@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use shared::{event::Topic, message, subject};
+use shared::{
+    event::{Timestamp, Topic},
+    message, subject,
+};
 
 use super::harness::Store;
 use crate::store::{
@@ -24,6 +27,17 @@ impl ModelEvent {
     fn payload(&self) -> String {
         let Self { content, .. } = self;
         format!(r#"{{"text":"c{content}","deep":{{"n":{content}}}}}"#)
+    }
+
+    /// The second of its own timestamp, which is in no order.
+    fn second(&self) -> u8 {
+        self.content * 2 + self.source
+    }
+
+    /// The same instant has different notations.
+    fn timestamp(&self) -> String {
+        let (hour, offset) = [("12", "Z"), ("13", "+01:00")][usize::from(self.source)];
+        format!("2026-01-31T{hour}:00:{:02}{offset}", self.second())
     }
 }
 
@@ -52,19 +66,37 @@ fn query() -> impl Strategy<Value = EventQuery> {
             value: n.to_string(),
         }),
     );
-    (topics, time(), time(), order, source, contains, payload).prop_map(
-        |(topics, since, until, order, source, contains, payload)| EventQuery {
-            topics: topics.into_iter().map(str::to_owned).collect(),
-            since,
-            until,
-            order,
-            filter: Filter {
-                source,
-                contains,
-                payload: payload.into_iter().collect(),
-            },
-        },
+    let second = || prop::option::weighted(0.2, 0u8..7);
+    let seconds = (second(), second());
+    (
+        topics,
+        time(),
+        time(),
+        order,
+        source,
+        contains,
+        payload,
+        seconds,
     )
+        .prop_map(
+            |(topics, since, until, order, source, contains, payload, seconds)| EventQuery {
+                topics: topics.into_iter().map(str::to_owned).collect(),
+                since,
+                until,
+                order,
+                filter: Filter {
+                    source,
+                    contains,
+                    payload: payload.into_iter().collect(),
+                    time_since: seconds.0.map(at_second),
+                    time_until: seconds.1.map(at_second),
+                },
+            },
+        )
+}
+
+fn at_second(second: u8) -> Timestamp {
+    Timestamp::new(&format!("2026-01-31T12:00:{second:02}Z")).unwrap()
 }
 
 /// The expected result, by testing every event.
@@ -82,6 +114,14 @@ fn expected(known: &[ModelEvent], query: &EventQuery) -> Vec<i64> {
         (topics.is_empty() || topics.contains(&topic))
             && since.is_none_or(|since| event.processed_at >= since)
             && until.is_none_or(|until| event.processed_at < until)
+            && filter
+                .time_since
+                .as_ref()
+                .is_none_or(|since| at_second(event.second()).as_str() >= since.as_str())
+            && filter
+                .time_until
+                .as_ref()
+                .is_none_or(|until| at_second(event.second()).as_str() < until.as_str())
             && filter
                 .source
                 .as_ref()
@@ -144,8 +184,9 @@ impl QueryTrial {
             };
             self.messages += 1;
             let json = format!(
-                r#"{{"topic":"t{topic}","event_id":"{}","timestamp":"2026-01-31T12:00:00Z","source":"s{source}","payload":{}}}"#,
+                r#"{{"topic":"t{topic}","event_id":"{}","timestamp":"{}","source":"s{source}","payload":{}}}"#,
                 self.messages,
+                known.timestamp(),
                 known.payload()
             );
             let subject = subject::of(&Topic::new(&format!("t{topic}")).unwrap());

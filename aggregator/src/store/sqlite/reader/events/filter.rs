@@ -8,6 +8,7 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+use shared::event::{Instant, Timestamp};
 
 use crate::store::query::{Filter, PayloadValue};
 
@@ -15,6 +16,16 @@ use crate::store::query::{Filter, PayloadValue};
 pub(super) struct Matcher<'a> {
     filter: &'a Filter,
     contains: Option<Finder<'a>>,
+    time_since: Option<Instant<'a>>,
+    time_until: Option<Instant<'a>>,
+}
+
+/// The content of an event that may match.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'a> {
+    pub timestamp: &'a str,
+    pub source: &'a str,
+    pub payload: &'a str,
 }
 
 impl Filter {
@@ -25,21 +36,45 @@ impl Filter {
         (!is_any).then(|| Matcher {
             filter: self,
             contains: contains.map(|text| Finder::new(text.as_bytes())),
+            time_since: instant(self.time_since.as_ref()),
+            time_until: instant(self.time_until.as_ref()),
         })
     }
 }
 
+fn instant(timestamp: Option<&Timestamp>) -> Option<Instant<'_>> {
+    Instant::of_stored(timestamp?.as_str().as_bytes())
+}
+
 impl Matcher<'_> {
-    pub fn is_match(&self, source: &str, payload: &str) -> bool {
+    pub fn is_match(&self, event: Candidate<'_>) -> bool {
+        let Candidate {
+            timestamp,
+            source,
+            payload,
+        } = event;
         let contains = |finder: &Finder<'_>| finder.find(payload.as_bytes()).is_some();
         let Filter {
             source: wanted,
             contains: _,
             payload: values,
+            time_since: _,
+            time_until: _,
         } = self.filter;
         wanted.as_ref().is_none_or(|wanted| wanted == source)
+            && self.is_in_time(timestamp)
             && self.contains.as_ref().is_none_or(contains)
             && values.iter().all(|value| value.is_in(payload))
+    }
+
+    fn is_in_time(&self, timestamp: &str) -> bool {
+        if self.time_since.is_none() && self.time_until.is_none() {
+            return true;
+        }
+        Instant::of_stored(timestamp.as_bytes()).is_some_and(|time| {
+            self.time_since.is_none_or(|since| time >= since)
+                && self.time_until.is_none_or(|until| time < until)
+        })
     }
 }
 
@@ -213,16 +248,48 @@ mod tests {
         let filter = |contains: &str, source: Option<&str>| Filter {
             contains: Some(contains.to_owned()),
             source: source.map(str::to_owned),
-            payload: Vec::new(),
+            ..Filter::default()
         };
         let is_match = |filter: &Filter| {
             let matcher = filter.matcher().unwrap();
-            matcher.is_match("s", PAYLOAD)
+            matcher.is_match(Candidate {
+                timestamp: "2026-01-31T12:00:00Z",
+                source: "s",
+                payload: PAYLOAD,
+            })
         };
         assert!(is_match(&filter("\"b\": 1.50", None)));
         assert!(is_match(&filter("\\u00e4", Some("s"))));
         assert!(!is_match(&filter("absent", None)));
         assert!(!is_match(&filter("big", Some("S"))));
         assert!(Filter::default().matcher().is_none());
+    }
+
+    #[test]
+    fn timestamps_are_compared_as_instants_with_all_digits() {
+        let time = |text: &str| Some(Timestamp::new(text).unwrap());
+        let filter = Filter {
+            time_since: time("2026-01-31T12:00:00.00000051Z"),
+            time_until: time("2026-01-31T12:00:00.0000007Z"),
+            ..Filter::default()
+        };
+        let matcher = filter.matcher().unwrap();
+        let is_match = |timestamp: &str| {
+            matcher.is_match(Candidate {
+                timestamp,
+                source: "s",
+                payload: PAYLOAD,
+            })
+        };
+        assert!(is_match("2026-01-31T12:00:00.00000051Z"));
+        assert!(is_match("2026-01-31T13:00:00.00000060+01:00"));
+        // As earlier versions stored it.
+        assert!(is_match("2026-01-31 12:00:00.0000006Z"));
+        for outside in ["00.0000005Z", "00.0000007Z", "01Z"] {
+            assert!(
+                !is_match(&format!("2026-01-31T12:00:{outside}")),
+                "{outside}"
+            );
+        }
     }
 }
