@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Url;
 use shared::{
     command_line::number,
-    event::{Source, Timestamp, Topic},
+    event::{EventId, Source, Timestamp, Topic},
 };
 
 /// The aggregator's address.
@@ -26,6 +26,10 @@ pub struct Query {
     /// Only events of this topic; repeat for any of several
     #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
     topics: Vec<String>,
+
+    /// Only events with this id, in all topics or those given
+    #[arg(long, value_name = "ID", value_parser = event_id)]
+    event_id: Option<String>,
 
     /// Only events from this source
     #[arg(long, value_name = "SOURCE", value_parser = source)]
@@ -118,6 +122,7 @@ impl Query {
             add("topic", topic);
         }
         for (name, value) in [
+            ("event_id", &self.event_id),
             ("source", &self.source),
             ("since", &self.since),
             ("until", &self.until),
@@ -142,6 +147,11 @@ impl Query {
 
 fn topic(text: &str) -> Result<String, String> {
     let checked = Topic::new(text).map_err(|(_, message)| message)?;
+    Ok(checked.to_string())
+}
+
+fn event_id(text: &str) -> Result<String, String> {
+    let checked = EventId::new(text).map_err(|(_, message)| message)?;
     Ok(checked.to_string())
 }
 

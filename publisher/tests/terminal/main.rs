@@ -27,6 +27,7 @@ fn a_query_sends_its_flags_as_parameters_and_prints_the_lines() {
     let flags = [
         ("--topic", "a b&c"),
         ("--topic", "é"),
+        ("--event-id", "7"),
         ("--source", "s"),
         ("--since", "2026-01-31T12:00:00+01:00"),
         ("--until", "2026-02-01T00:00:00Z"),
@@ -46,7 +47,7 @@ fn a_query_sends_its_flags_as_parameters_and_prints_the_lines() {
     );
     assert_eq!(
         target(&server.join().unwrap().0[0]),
-        "/events?format=ndjson&topic=a+b%26c&topic=%C3%A9&source=s&since=2026-01-31T12%3A00%3A00%2B01%3A00\
+        "/events?format=ndjson&topic=a+b%26c&topic=%C3%A9&event_id=7&source=s&since=2026-01-31T12%3A00%3A00%2B01%3A00\
          &until=2026-02-01T00%3A00%3A00Z&time_since=-2d&contains=50+%25&order=asc&payload.a.b=1&payload.c=x%3Dy&limit=5000"
     );
 }

@@ -45,6 +45,9 @@ async fn query_prints_all_matching_events_and_stats_prints_the_counts() {
     for (more, expected) in [
         (&["--payload", "user.name=ann"][..], &["spread"][..]),
         (&["--contains", "nowhere"], &[]),
+        (&["--event-id", "id-7", "--since", "1h"], &["id-7"]),
+        (&["--until", "1h"], &[]),
+        (&["--time-since", "9999-12-31T23:59:59Z"], &[]),
         (&["--limit", "2"], &["spread", "id-2499"]),
     ] {
         let run = Publisher::reading(url, &[&topic[..], more].concat());

@@ -4,7 +4,7 @@ mod cursor;
 mod documented;
 
 use axum::http::HeaderMap;
-use shared::event::{Code, MAX_NAME_BYTES, Source};
+use shared::event::{Code, EventId, MAX_NAME_BYTES, Source};
 
 pub use self::{
     cursor::Cursor,
@@ -73,6 +73,7 @@ impl EventsRequest {
                 Order::OldestFirst
             },
             filter: Filter {
+                event_id: event_id(&parameters)?,
                 source: source(&parameters)?,
                 contains: parameters.filled("contains")?,
                 payload: payload(&parameters)?,
@@ -118,6 +119,14 @@ pub fn topics(parameters: &Query) -> Result<Vec<String>, Problem> {
     topics.sort_unstable();
     topics.dedup();
     Ok(topics)
+}
+
+fn event_id(parameters: &Query) -> Result<Option<String>, Problem> {
+    let parse = |text: &str| match EventId::new(text) {
+        Ok(event_id) => Ok(event_id.to_string()),
+        Err((code, message)) => Err(Problem::invalid_query("event_id", code, message)),
+    };
+    parameters.text("event_id").map(parse).transpose()
 }
 
 fn source(parameters: &Query) -> Result<Option<String>, Problem> {
@@ -233,11 +242,12 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_distinguishes_the_times_of_events() {
+    fn a_cursor_distinguishes_the_times_and_ids_of_events() {
         let queries = [
             "",
             "time_since=2026-01-31T12:00:00Z",
             "time_until=2026-01-31T12:00:00Z",
+            "event_id=1",
         ];
         let cursors = queries.map(|query| cursor(7, &parse(query).unwrap()));
         for (query, own) in queries.iter().zip(&cursors) {
@@ -264,6 +274,7 @@ mod tests {
             "until=2026-01-31712:00:00Z",
             "contains=",
             "source=",
+            "event_id=",
             "topic=",
             "payload.=1",
             "payload=1",

@@ -70,3 +70,35 @@ async fn events_are_found_by_their_own_time_and_by_relative_times() {
     let cursor = page["next_cursor"].as_str().unwrap();
     assert_eq!(ids(&format!("until=-1d&cursor={cursor}")).await, "1");
 }
+
+#[tokio::test]
+async fn an_event_is_found_by_its_id_in_all_topics() {
+    let api = Fixture::new().await;
+    let mut messages = Vec::new();
+    for id in 0..30 {
+        for topic in ["a", "b"] {
+            let event = event(&id.to_string())
+                .replace("\"topic\":\"a\"", &format!("\"topic\":\"{topic}\""));
+            messages.push((format!("events.{topic}"), event));
+        }
+    }
+    api.append_on(messages).await;
+    let (mut topics, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = api.json(&format!("/events?event_id=0{cursor}")).await;
+        for event in page["events"].as_array().unwrap() {
+            assert_eq!(event["event_id"], "0");
+            topics.push(event["topic"].clone());
+        }
+        let Some(next) = page["next_cursor"].as_str() else {
+            assert_eq!(page["complete"], true);
+            break;
+        };
+        // The first of 60 events are beyond what one page searches in tests.
+        assert_eq!(page["complete"], false);
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(topics, ["b", "a"]);
+    let none = api.json("/events?event_id=0&topic=c").await;
+    assert_eq!(none["events"].as_array().unwrap().len(), 0);
+}

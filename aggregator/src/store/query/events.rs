@@ -64,6 +64,8 @@ pub enum Order {
 /// Conditions on the content of an event. All that are given must hold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
+    /// The exact id, in any topic.
+    pub event_id: Option<String>,
     /// The exact source.
     pub source: Option<String>,
     /// A substring of the payload's JSON text as stored.

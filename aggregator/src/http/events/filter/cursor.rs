@@ -1,6 +1,7 @@
 //! The cursor that continues a query of events.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
+use shared::event::Timestamp;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
@@ -73,6 +74,7 @@ fn hash(query: &EventQuery) -> u32 {
         filter,
     } = query;
     let Filter {
+        event_id,
         source,
         contains,
         payload,
@@ -94,9 +96,12 @@ fn hash(query: &EventQuery) -> u32 {
     // These fields are in the text even if they are not set. A field that is added later must be appended to the text with
     // its name, and only if it is set: otherwise the cursors of all other queries become invalid.
     let mut text = serde_json::to_vec(&fields).expect("strings and numbers are JSON");
-    let times = [("time_since", time_since), ("time_until", time_until)];
-    let times = times.map(|(name, time)| (name, time.as_ref().map(|time| time.as_str())));
-    for (name, value) in times {
+    let time = |time: &'_ Option<Timestamp>| time.as_ref().map(|time| time.as_str().to_owned());
+    for (name, value) in [
+        ("time_since", time(time_since)),
+        ("time_until", time(time_until)),
+        ("event_id", event_id.clone()),
+    ] {
         if let Some(value) = value {
             text.extend(serde_json::to_vec(&(name, value)).expect("strings are JSON"));
         }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The names of all parameters.
-pub fn names() -> [&'static str; 12] {
+pub fn names() -> [&'static str; 13] {
     // Every field is set by a parameter: a new field does not compile until its parameter is named below.
     let EventQuery {
         topics: _,
@@ -32,6 +32,7 @@ pub fn names() -> [&'static str; 12] {
         filter,
     } = EventQuery::default();
     let Filter {
+        event_id: _,
         source: _,
         contains: _,
         payload: _,
@@ -40,6 +41,7 @@ pub fn names() -> [&'static str; 12] {
     } = filter;
     [
         "topic",
+        "event_id",
         "source",
         "since",
         "until",
@@ -62,6 +64,7 @@ impl IntoParams for OfEvents {
         // A new parameter does not compile until it is described below.
         let [
             _topic,
+            event_id,
             source,
             since,
             until,
@@ -76,6 +79,11 @@ impl IntoParams for OfEvents {
         ] = names();
         let parameters = [
             topic_parameter(),
+            parameters::query(
+                event_id,
+                "Only events with exactly this id, in all topics or in those given. GET /event finds the event with this id in one topic without searching.",
+            )
+            .schema(Some(name())),
             parameters::query(source, "Only events with exactly this source.").schema(Some(name())),
             parameters::query(
                 since,

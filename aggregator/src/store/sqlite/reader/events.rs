@@ -117,6 +117,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             *scanned += 1;
             let is_match = match &matcher {
                 Some(matcher) => matcher.is_match(Candidate {
+                    event_id: row.get_ref(2)?.as_str()?,
                     timestamp: row.get_ref(3)?.as_str()?,
                     source: row.get_ref(4)?.as_str()?,
                     payload: row.get_ref(5)?.as_str()?,

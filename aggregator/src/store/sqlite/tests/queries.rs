@@ -18,6 +18,8 @@ use crate::store::{
 #[derive(Debug, Clone)]
 struct ModelEvent {
     topic: u8,
+    /// Its number in the topic, from 0, so that topics have the same ids.
+    id: usize,
     source: u8,
     content: u8,
     processed_at: i64,
@@ -53,10 +55,8 @@ fn arrived() -> impl Strategy<Value = Arrived> {
     )
 }
 
-fn query() -> impl Strategy<Value = EventQuery> {
-    let topics = prop::sample::subsequence(vec!["t0", "t1", "t2", "absent"], 0..=4);
-    let time = || prop::option::of(0i64..30);
-    let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
+fn filter() -> impl Strategy<Value = Filter> {
+    let event_id = prop::option::weighted(0.2, (0u8..4).prop_map(|id| id.to_string()));
     let source = prop::option::weighted(0.3, (0u8..3).prop_map(|source| format!("s{source}")));
     let contains = prop::option::weighted(0.3, (0u8..4).prop_map(|n| format!("\"c{n}\"")));
     let payload = prop::option::weighted(
@@ -66,33 +66,32 @@ fn query() -> impl Strategy<Value = EventQuery> {
             value: n.to_string(),
         }),
     );
-    let second = || prop::option::weighted(0.2, 0u8..7);
-    let seconds = (second(), second());
-    (
-        topics,
-        time(),
-        time(),
-        order,
-        source,
-        contains,
-        payload,
-        seconds,
+    let time = || prop::option::weighted(0.2, (0u8..7).prop_map(at_second));
+    (event_id, source, contains, payload, time(), time()).prop_map(
+        |(event_id, source, contains, payload, time_since, time_until)| Filter {
+            event_id,
+            source,
+            contains,
+            payload: payload.into_iter().collect(),
+            time_since,
+            time_until,
+        },
     )
-        .prop_map(
-            |(topics, since, until, order, source, contains, payload, seconds)| EventQuery {
-                topics: topics.into_iter().map(str::to_owned).collect(),
-                since,
-                until,
-                order,
-                filter: Filter {
-                    source,
-                    contains,
-                    payload: payload.into_iter().collect(),
-                    time_since: seconds.0.map(at_second),
-                    time_until: seconds.1.map(at_second),
-                },
-            },
-        )
+}
+
+fn query() -> impl Strategy<Value = EventQuery> {
+    let topics = prop::sample::subsequence(vec!["t0", "t1", "t2", "absent"], 0..=4);
+    let time = || prop::option::of(0i64..30);
+    let order = prop_oneof![Just(Order::NewestFirst), Just(Order::OldestFirst)];
+    (topics, time(), time(), order, filter()).prop_map(|(topics, since, until, order, filter)| {
+        EventQuery {
+            topics: topics.into_iter().map(str::to_owned).collect(),
+            since,
+            until,
+            order,
+            filter,
+        }
+    })
 }
 
 fn at_second(second: u8) -> Timestamp {
@@ -114,6 +113,10 @@ fn expected(known: &[ModelEvent], query: &EventQuery) -> Vec<i64> {
         (topics.is_empty() || topics.contains(&topic))
             && since.is_none_or(|since| event.processed_at >= since)
             && until.is_none_or(|until| event.processed_at < until)
+            && filter
+                .event_id
+                .as_ref()
+                .is_none_or(|id| *id == event.id.to_string())
             && filter
                 .time_since
                 .as_ref()
@@ -177,6 +180,11 @@ impl QueryTrial {
         for (topic, source, content) in events {
             let known = ModelEvent {
                 topic: *topic,
+                id: self
+                    .known
+                    .iter()
+                    .filter(|known| known.topic == *topic)
+                    .count(),
                 source: *source,
                 content: *content,
                 // The harness advances the clock by one for each batch.
@@ -185,7 +193,7 @@ impl QueryTrial {
             self.messages += 1;
             let json = format!(
                 r#"{{"topic":"t{topic}","event_id":"{}","timestamp":"{}","source":"s{source}","payload":{}}}"#,
-                self.messages,
+                known.id,
                 known.timestamp(),
                 known.payload()
             );

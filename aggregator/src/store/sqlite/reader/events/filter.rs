@@ -23,6 +23,7 @@ pub(super) struct Matcher<'a> {
 /// The content of an event that may match.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'a> {
+    pub event_id: &'a str,
     pub timestamp: &'a str,
     pub source: &'a str,
     pub payload: &'a str,
@@ -49,19 +50,22 @@ fn instant(timestamp: Option<&Timestamp>) -> Option<Instant<'_>> {
 impl Matcher<'_> {
     pub fn is_match(&self, event: Candidate<'_>) -> bool {
         let Candidate {
+            event_id,
             timestamp,
             source,
             payload,
         } = event;
         let contains = |finder: &Finder<'_>| finder.find(payload.as_bytes()).is_some();
         let Filter {
+            event_id: wanted_id,
             source: wanted,
             contains: _,
             payload: values,
             time_since: _,
             time_until: _,
         } = self.filter;
-        wanted.as_ref().is_none_or(|wanted| wanted == source)
+        wanted_id.as_ref().is_none_or(|wanted| wanted == event_id)
+            && wanted.as_ref().is_none_or(|wanted| wanted == source)
             && self.is_in_time(timestamp)
             && self.contains.as_ref().is_none_or(contains)
             && values.iter().all(|value| value.is_in(payload))
@@ -253,6 +257,7 @@ mod tests {
         let is_match = |filter: &Filter| {
             let matcher = filter.matcher().unwrap();
             matcher.is_match(Candidate {
+                event_id: "1",
                 timestamp: "2026-01-31T12:00:00Z",
                 source: "s",
                 payload: PAYLOAD,
@@ -276,6 +281,7 @@ mod tests {
         let matcher = filter.matcher().unwrap();
         let is_match = |timestamp: &str| {
             matcher.is_match(Candidate {
+                event_id: "1",
                 timestamp,
                 source: "s",
                 payload: PAYLOAD,
