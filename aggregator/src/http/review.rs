@@ -4,13 +4,21 @@ pub mod conflicts;
 pub mod missing;
 pub mod rejected;
 
+use shared::{event::Code, message::Reason};
+use utoipa::openapi::path::ParameterBuilder;
+
 use super::{
-    edge::paging::limit,
+    edge::{
+        paging::{self, limit},
+        problem::Problem,
+        query::Query,
+    },
     openapi::{
         parameters::{parameters, query},
-        schemas::text,
+        schemas::{name, text, time_or_relative},
     },
 };
+use crate::{clock, store::query::ReviewQuery};
 
 /// Example requests and responses: by method and path, then by query, body and status.
 pub const EXAMPLES: &str = include_str!("review/examples.json");
@@ -19,10 +27,61 @@ pub const EXAMPLES: &str = include_str!("review/examples.json");
 pub const MAY_BE_EMPTY: [&str; 2] = ["/missing/acknowledge", "/rejected/{id}/requeue"];
 
 parameters! {
-    /// The parameters of `GET /rejected` and `GET /conflicts`.
-    OfKept = [
+    /// The parameters of `GET /rejected`.
+    OfRejected = [
+        query("topic", "Only arrivals on the subject of this topic.").schema(Some(name())),
+        query("reason", "Only arrivals that were rejected for this reason.")
+            .schema(Some(text().enum_values(Some(Reason::ALL.map(Reason::as_str))))),
+        since(),
+        until(),
         limit(),
-        query("cursor", "next_cursor of the previous page.")
-            .schema(Some(text().pattern(Some("^[1-9][0-9]{0,17}$")))),
+        cursor(),
     ];
+
+    /// The parameters of `GET /conflicts`.
+    OfConflicts = [
+        query("topic", "Only conflicts of this topic.").schema(Some(name())),
+        since(),
+        until(),
+        limit(),
+        cursor(),
+    ];
+}
+
+fn since() -> ParameterBuilder {
+    let about = "Only what was counted at or after this time: RFC 3339, or before the time of the request, such as -15m, -2h or -7d.";
+    query("since", about).schema(Some(time_or_relative()))
+}
+
+fn until() -> ParameterBuilder {
+    query("until", "Only what was counted before this time.").schema(Some(time_or_relative()))
+}
+
+fn cursor() -> ParameterBuilder {
+    query("cursor", "next_cursor of the previous page.")
+        .schema(Some(text().pattern(Some("^[1-9][0-9]{0,17}$"))))
+}
+
+/// The rows that the parameters of a query string select. Relative times refer to the time of the request.
+///
+/// # Errors
+/// 422 if a parameter is not valid.
+fn selected(parameters: &Query) -> Result<ReviewQuery, Problem> {
+    let now = clock::now_micros();
+    Ok(ReviewQuery {
+        topic: parameters.topic()?,
+        reason: parameters.text("reason").map(reason).transpose()?,
+        since: parameters.time("since", now)?,
+        until: parameters.time("until", now)?,
+        before: paging::cursor(parameters)?,
+    })
+}
+
+fn reason(text: &str) -> Result<Reason, Problem> {
+    let mut all = Reason::ALL.into_iter();
+    all.find(|reason| reason.as_str() == text).ok_or_else(|| {
+        let names = Reason::ALL.map(Reason::as_str).join(", ");
+        let message = format!("must be one of: {names}");
+        Problem::invalid_query("reason", Code::OutOfRange, message)
+    })
 }

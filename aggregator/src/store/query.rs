@@ -11,7 +11,7 @@ pub use self::{
     events::{
         EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
     },
-    review::{Conflict, Missing, Rejected, ReviewPage},
+    review::{Conflict, Missing, Rejected, ReviewPage, ReviewQuery},
     stats::{Figures, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };

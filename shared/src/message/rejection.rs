@@ -52,6 +52,17 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// All reasons.
+    pub const ALL: [Self; 7] = [
+        Self::Empty,
+        Self::NotJson,
+        Self::NotEvents,
+        Self::TooMany,
+        Self::InvalidEvent,
+        Self::WrongSubject,
+        Self::Collision,
+    ];
+
     /// The name as stored and shown.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::OfKept;
+use super::OfConflicts;
 use crate::{
     clock,
     http::{
@@ -65,22 +65,23 @@ struct ConflictView {
     get,
     path = "/conflicts",
     tag = "kept",
-    params(OfKept),
+    params(OfConflicts),
     responses((status = OK, body = ConflictsPage), PagedRefusals)
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let before = paging::cursor(&query)?;
+    let parameters = ["topic", "since", "until", "limit", "cursor"];
+    let parameters = Query::parse(query.as_deref(), &parameters)?;
+    let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let query = super::selected(&parameters)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &view(row)?).expect("strings and JSON values are JSON");
             Ok(())
         });
-        let rows = api.reader.conflicts(before, limit, rows).await;
+        let rows = api.reader.conflicts(query.clone(), limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
         rows.rows.page(&ConflictsPage {
             conflicts: Vec::new(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 use shared::cloudevent;
 use utoipa::{ToSchema, openapi::schema::OneOfBuilder};
 
-use super::OfKept;
+use super::OfRejected;
 use crate::{
     clock,
     http::{
@@ -82,22 +82,23 @@ struct RejectedView {
     get,
     path = "/rejected",
     tag = "kept",
-    params(OfKept),
+    params(OfRejected),
     responses((status = OK, body = RejectedPage), PagedRefusals)
 )]
 pub async fn list(
     Extract(api): Extract<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &["limit", "cursor"])?;
-    let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let before = paging::cursor(&query)?;
+    let parameters = ["topic", "reason", "since", "until", "limit", "cursor"];
+    let parameters = Query::parse(query.as_deref(), &parameters)?;
+    let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let query = super::selected(&parameters)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &view(row)).expect("strings and numbers are JSON");
             Ok(())
         });
-        let rows = api.reader.rejected(before, limit, rows).await;
+        let rows = api.reader.rejected(query.clone(), limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
         rows.rows.page(&RejectedPage {
             rejected: Vec::new(),

@@ -19,6 +19,60 @@ async fn rejected_arrivals_are_listed_as_received() {
 }
 
 #[tokio::test]
+async fn rejected_arrivals_and_conflicts_are_selected_by_topic_reason_and_time() {
+    let api = Fixture::new().await;
+    let of_b = |amount: &str| {
+        let event = event("1").replace("\"topic\":\"a\"", "\"topic\":\"b c\"");
+        event.replace("1e5", amount)
+    };
+    let messages = [
+        ("events.a", "7".to_owned()),
+        ("events.b%20c", "[".to_owned()),
+        ("events.b%20c", "8".to_owned()),
+        ("events.a", event("1")),
+        ("events.a", event("1").replace("1e5", "2e5")),
+        ("events.b%20c", of_b("1")),
+        ("events.b%20c", of_b("2")),
+    ];
+    let messages = messages.map(|(subject, body)| (subject.to_owned(), body));
+    api.append_on(messages.into()).await;
+    let ids = async |list: &str, query: &str| {
+        let page = api.json(&format!("/{list}?{query}")).await;
+        let rows = page[list].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| row["id"].to_string())
+            .collect::<String>()
+    };
+    for (query, rejected, conflicts) in [
+        ("", "321", "21"),
+        ("topic=a", "1", "1"),
+        ("topic=b+c", "32", "2"),
+        ("topic=c", "", ""),
+        ("since=1970-01-01T00:00:01Z", "321", "21"),
+        ("since=-1d", "", ""),
+        ("until=1970-01-01T00:00:01Z", "", ""),
+        ("until=-1d&topic=a", "1", "1"),
+    ] {
+        assert_eq!(ids("rejected", query).await, rejected, "{query}");
+        assert_eq!(ids("conflicts", query).await, conflicts, "{query}");
+    }
+    assert_eq!(ids("rejected", "reason=not_events").await, "31");
+    assert_eq!(ids("rejected", "reason=not_events&topic=b+c").await, "3");
+    assert_eq!(ids("rejected", "reason=empty").await, "");
+    let page = api.json("/rejected?reason=not_events&limit=1").await;
+    assert_eq!(page["next_cursor"], "3");
+    assert_eq!(ids("rejected", "reason=not_events&cursor=3").await, "1");
+    let wrong = api.get("/rejected?reason=nonsense").await;
+    assert!(wrong.starts_with("422 "), "{wrong}");
+    assert!(
+        wrong.contains("must be one of: empty, not_json, "),
+        "{wrong}"
+    );
+    assert!(api.get("/conflicts?reason=empty").await.starts_with("422 "));
+    assert!(api.get("/conflicts?since=1h").await.starts_with("422 "));
+}
+
+#[tokio::test]
 async fn a_conflict_is_listed_with_the_stored_event() {
     let api = Fixture::new().await;
     let other = event("1").replace("1e5", "2e5");

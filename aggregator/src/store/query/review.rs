@@ -1,6 +1,23 @@
 //! Rejected arrivals, conflicts and missing sequences, kept for review.
 
+use shared::{event::Topic, message::Reason};
+
 use super::StoredEvent;
+
+/// Selects rejected arrivals or conflicts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReviewQuery {
+    /// The topic of the stored event, or the topic whose subject a rejected arrival was published to.
+    pub topic: Option<Topic>,
+    /// The reason; conflicts have none and ignore it.
+    pub reason: Option<Reason>,
+    /// Counted at or after this time, in microseconds since 1970.
+    pub since: Option<i64>,
+    /// Counted before this time, in microseconds since 1970.
+    pub until: Option<i64>,
+    /// With an id less than this: that at which the previous page ended.
+    pub before: Option<i64>,
+}
 
 /// An arrival that could not be stored as an event.
 #[derive(Debug, Clone, PartialEq, Eq)]

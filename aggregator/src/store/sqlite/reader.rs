@@ -35,7 +35,8 @@ use crate::store::{
     StoreError,
     query::{
         Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Missing,
-        PageBounds, Rejected, ReviewPage, Sink, Stats, StoredEvent, TopicPage, TopicQuery,
+        PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats, StoredEvent, TopicPage,
+        TopicQuery,
     },
 };
 
@@ -244,18 +245,17 @@ impl Reader {
         }
     }
 
-    /// A page of rejected arrivals, newest first: those with ids less than `before`.
+    /// A page of the rejected arrivals that a query selects, newest first.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn rejected<S: Sink<Rejected>>(
         &self,
-        before: Option<i64>,
+        query: ReviewQuery,
         limit: usize,
         sink: S,
     ) -> Result<ReviewPage<S>, StoreError> {
-        let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| review::rejected(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::rejected(read, inside, (&query, limit), sink))
             .await
     }
 
@@ -268,18 +268,17 @@ impl Reader {
             .await
     }
 
-    /// A page of conflicts, newest first: those with ids less than `before`.
+    /// A page of the conflicts that a query selects, newest first.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn conflicts<S: Sink<Conflict>>(
         &self,
-        before: Option<i64>,
+        query: ReviewQuery,
         limit: usize,
         sink: S,
     ) -> Result<ReviewPage<S>, StoreError> {
-        let before = before.unwrap_or(i64::MAX);
-        self.read(move |read, inside| review::conflicts(read, inside, (before, limit), sink))
+        self.read(move |read, inside| review::conflicts(read, inside, (&query, limit), sink))
             .await
     }
 

@@ -1,10 +1,11 @@
 //! Queries for what is kept for review: rejected arrivals, conflicts and missing sequences.
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{OptionalExtension, Row, Transaction};
+use shared::{event::Topic, message::Reason, subject};
 
 use super::events;
 use crate::store::{
-    query::{Conflict, Missing, Rejected, ReviewPage, Sink},
+    query::{Conflict, Missing, Rejected, ReviewPage, ReviewQuery, Sink},
     sqlite::gate::Inside,
 };
 
@@ -25,20 +26,29 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
     })
 }
 
-/// The rejected arrivals with ids less than `before`, newest first.
+/// The rejected arrivals that a query selects, newest first.
 pub(super) fn rejected<S: Sink<Rejected>>(
     read: &Transaction<'_>,
     inside: &Inside,
-    (before, limit): (i64, usize),
+    (query, limit): (&ReviewQuery, usize),
     sink: S,
 ) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
-    let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC LIMIT ?2");
+    let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC");
+    let subject = query.topic.as_ref().map(subject::of);
+    let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(6)?));
     let row = |row: &Row<'_>| {
-        let row = rejected_row(row)?;
-        Ok((row.id, row))
+        let is_match =
+            is(subject.as_deref(), row, 3)? && is(query.reason.map(Reason::as_str), row, 1)?;
+        is_match.then(|| rejected_row(row)).transpose()
     };
-    page((read, inside), counts, (&sql, before, limit), row, sink)
+    page(
+        (read, inside),
+        (counts, &sql),
+        (query, limit),
+        (place, row),
+        sink,
+    )
 }
 
 /// One rejected arrival; `None` if there is none with this id or it has been evicted.
@@ -49,21 +59,25 @@ pub(super) fn rejected_one(read: &Transaction<'_>, id: i64) -> rusqlite::Result<
         .optional()
 }
 
-/// The conflicts with ids less than `before`, newest first.
+/// The conflicts that a query selects, newest first.
 pub(super) fn conflicts<S: Sink<Conflict>>(
     read: &Transaction<'_>,
     inside: &Inside,
-    (before, limit): (i64, usize),
+    (query, limit): (&ReviewQuery, usize),
     sink: S,
 ) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
          c.processed_at, c.timestamp_filled FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
-         JOIN topics t ON t.id = e.topic_id WHERE c.id < ?1 ORDER BY c.id DESC LIMIT ?2",
+         JOIN topics t ON t.id = e.topic_id WHERE c.id < ?1 ORDER BY c.id DESC",
         events::COLUMNS
     );
+    let place = |row: &Row<'_>| Ok((row.get(9)?, row.get(16)?));
     let row = |row: &Row<'_>| {
+        if !is(query.topic.as_ref().map(Topic::as_str), row, 1)? {
+            return Ok(None);
+        }
         let conflict = Conflict {
             stored: events::stored(row)?,
             id: row.get(9)?,
@@ -76,18 +90,36 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
             processed_at: row.get(16)?,
             timestamp_filled: row.get(17)?,
         };
-        Ok((conflict.id, conflict))
+        Ok(Some(conflict))
     };
-    page((read, inside), counts, (&sql, before, limit), row, sink)
+    page(
+        (read, inside),
+        (counts, &sql),
+        (query, limit),
+        (place, row),
+        sink,
+    )
+}
+
+/// Whether a column has the wanted text, if there is one.
+fn is(wanted: Option<&str>, row: &Row<'_>, column: usize) -> rusqlite::Result<bool> {
+    match wanted {
+        Some(wanted) => Ok(row.get_ref(column)?.as_str()? == wanted),
+        None => Ok(true),
+    }
 }
 
 /// Reads a page of at most `limit` rows with `sql`, and the total and evicted counts with `counts`. The page ends early
-/// if the sink has no room for the next row or the time of the read is up. `row` decodes a row and its id.
+/// if the sink has no room for the next row or the time of the read is up. `place` reads a row's id and when it was counted;
+/// `decode` returns nothing for a row that does not match.
 fn page<T, S: Sink<T>>(
     (read, inside): (&Transaction<'_>, &Inside),
-    counts: &str,
-    (sql, before, limit): (&str, i64, usize),
-    row: impl Fn(&Row<'_>) -> rusqlite::Result<(i64, T)>,
+    (counts, sql): (&str, &str),
+    (query, limit): (&ReviewQuery, usize),
+    (place, decode): (
+        impl Fn(&Row<'_>) -> rusqlite::Result<(i64, i64)>,
+        impl Fn(&Row<'_>) -> rusqlite::Result<Option<T>>,
+    ),
     sink: S,
 ) -> rusqlite::Result<ReviewPage<S>> {
     let (total, evicted) = read
@@ -100,20 +132,27 @@ fn page<T, S: Sink<T>>(
         next: None,
     };
     let mut statement = read.prepare_cached(sql)?;
-    // One row beyond the limit shows whether there is a next page.
-    let mut rows = statement.query(params![before, limit + 1])?;
+    let mut rows = statement.query([query.before.unwrap_or(i64::MAX)])?;
     let (mut taken, mut last) = (0, None);
-    while let Some(found) = rows.next()? {
+    while let Some(row) = rows.next()? {
+        let (id, counted_at) = place(row)?;
+        // Times never decrease with the id.
+        if query.since.is_some_and(|since| counted_at < since) {
+            break;
+        }
         if taken == limit || !inside.has_time() {
             page.next = last;
             break;
         }
-        let (id, found) = row(found)?;
-        if !page.rows.take(found) {
-            page.next = last;
-            break;
+        if query.until.is_none_or(|until| counted_at < until)
+            && let Some(found) = decode(row)?
+        {
+            if !page.rows.take(found) {
+                page.next = last;
+                break;
+            }
+            taken += 1;
         }
-        taken += 1;
         last = Some(id);
     }
     Ok(page)

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use shared::event::Topic;
+
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    query::{EventQuery, Filter, Order, TopicPage, TopicQuery, TopicSort},
+    query::{EventQuery, Filter, Order, ReviewQuery, TopicPage, TopicQuery, TopicSort},
     sqlite::gate::Gate,
 };
 
@@ -129,7 +131,11 @@ fn a_page_of_kept_rows_ends_after_its_first_row_while_the_gate_closes_and_the_ne
     store.runtime.block_on(async {
         let mut before = None;
         loop {
-            let page = reader.conflicts(before, 100, Vec::new()).await.unwrap();
+            let query = ReviewQuery {
+                before,
+                ..ReviewQuery::default()
+            };
+            let page = reader.conflicts(query, 100, Vec::new()).await.unwrap();
             assert_eq!(page.rows.len(), 1);
             conflicts.extend(page.rows.iter().map(|row| row.id));
             before = page.next;
@@ -138,7 +144,11 @@ fn a_page_of_kept_rows_ends_after_its_first_row_while_the_gate_closes_and_the_ne
             }
         }
         loop {
-            let page = reader.rejected(before, 100, Vec::new()).await.unwrap();
+            let query = ReviewQuery {
+                before,
+                ..ReviewQuery::default()
+            };
+            let page = reader.rejected(query, 100, Vec::new()).await.unwrap();
             assert_eq!(page.rows.len(), 1);
             rejected.extend(page.rows.iter().map(|row| row.id));
             before = page.next;
@@ -150,6 +160,26 @@ fn a_page_of_kept_rows_ends_after_its_first_row_while_the_gate_closes_and_the_ne
     let ids: Vec<i64> = (1..=20 * i64::from(TOPICS)).rev().collect();
     assert_eq!(conflicts, ids);
     assert_eq!(rejected, ids);
+
+    // Rows that do not match count too: a page may be empty, and its cursor continues.
+    let (mut before, mut pages, mut found) = (None, 0, 0);
+    loop {
+        let query = ReviewQuery {
+            topic: Some(Topic::new("t3").unwrap()),
+            before,
+            ..ReviewQuery::default()
+        };
+        let page = reader.conflicts(query, 100, Vec::new());
+        let page = store.runtime.block_on(page).unwrap();
+        assert!(page.rows.iter().all(|row| row.stored.topic == "t3"));
+        found += page.rows.len();
+        pages += 1;
+        before = page.next;
+        if before.is_none() {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (20, ids.len()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Rejected arrivals and conflicts kept for review: bounded, counted when evicted, and no longer evidence afterwards.
 
 use super::harness::{Arrival, Store, delivery};
-use crate::store::{Appended, Bounds, sqlite::options::Options};
+use crate::store::{Appended, Bounds, query::ReviewQuery, sqlite::options::Options};
 
 fn noise(count: usize) -> Vec<Arrival> {
     vec![Arrival::Noise; count]
@@ -79,4 +79,52 @@ fn rows_within_the_bounds_are_kept() {
     let stats = store.stats();
     assert_eq!((stats.rejected, stats.rejected_evicted), (50, 0));
     assert_eq!(number(&store, "SELECT count(*) FROM rejected"), 50);
+}
+
+#[test]
+fn rows_are_selected_by_the_time_at_which_they_were_counted() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    let event = |content| Arrival::Event {
+        topic: 0,
+        id: 0,
+        content,
+    };
+    store.append(&[delivery(1, &[event(0)])]).unwrap();
+    // Each batch is one microsecond later.
+    let first = store.now + 1;
+    for (sequence, content) in (2..6).zip(1..) {
+        let arrivals = [Arrival::Noise, event(content)];
+        store.append(&[delivery(sequence, &arrivals)]).unwrap();
+    }
+    for (since, until, expected) in [
+        (None, None, vec![4, 3, 2, 1]),
+        (Some(first + 1), None, vec![4, 3, 2]),
+        (None, Some(first + 1), vec![1]),
+        (Some(first + 1), Some(first + 3), vec![3, 2]),
+        (Some(first + 4), None, vec![]),
+    ] {
+        let (mut rejected, mut conflicts) = (Vec::new(), Vec::new());
+        let mut query = ReviewQuery {
+            since,
+            until,
+            ..ReviewQuery::default()
+        };
+        store.runtime.block_on(async {
+            loop {
+                let page = store.reader().rejected(query.clone(), 1, Vec::new());
+                let page = page.await.unwrap();
+                assert_eq!(page.total, 4);
+                rejected.extend(page.rows.iter().map(|row| row.id));
+                query.before = page.next;
+                if page.next.is_none() {
+                    break;
+                }
+            }
+            let page = store.reader().conflicts(query.clone(), 100, Vec::new());
+            conflicts.extend(page.await.unwrap().rows.iter().map(|row| row.id));
+        });
+        assert_eq!(rejected, expected, "{since:?} {until:?}");
+        assert_eq!(conflicts, expected, "{since:?} {until:?}");
+    }
 }
