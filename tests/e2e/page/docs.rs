@@ -1,6 +1,6 @@
 //! The API documentation page.
 
-use e2e::System;
+use e2e::{System, event::event};
 
 use super::Page;
 
@@ -25,5 +25,55 @@ async fn the_api_can_be_read_and_tried_out_without_requests_to_other_hosts() {
         .shows(".opblock.is-open .live-responses-table", "unique_processed")
         .await;
     page.browser.screenshot("docs-tried").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn every_get_operation_that_ends_can_be_tried_out_and_succeeds() {
+    let system = System::start().await;
+    // The event that the examples of parameters name.
+    system.api().store(&[event("readme", "1")]).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser
+        .open(&format!("{}/docs", system.api().url()))
+        .await;
+    let document = system.api().get("/openapi.json").await.unwrap().json();
+    let paths = document["paths"].as_object().unwrap();
+    let operations: Vec<_> = paths
+        .iter()
+        .filter_map(|(path, item)| Some((path, item.get("get")?)))
+        .collect();
+    let shown = ".opblock-get";
+    let count = format!(
+        "document.querySelectorAll('{shown}').length === {}",
+        operations.len()
+    );
+    page.browser.until(&count).await;
+    for (path, operation) in operations {
+        let id = operation["operationId"].as_str().unwrap();
+        let block = format!("[id$='-{id}']");
+        page.browser
+            .click(&format!("{block} .opblock-summary-control"))
+            .await;
+        page.browser
+            .shows(&format!("{block} .responses-wrapper"), "200")
+            .await;
+        let try_it_out = format!("{block} .try-out__btn");
+        let is_endless = !operation["responses"]["200"]["content"]["text/event-stream"].is_null();
+        if is_endless {
+            let buttons = format!("document.querySelectorAll(\"{try_it_out}\").length");
+            assert_eq!(page.browser.value(&buttons).await, 0, "{path}");
+            continue;
+        }
+        page.browser.click(&try_it_out).await;
+        page.browser.click(&format!("{block} .execute")).await;
+        let status = format!("{block} .live-responses-table .response .response-col_status");
+        page.browser.shows(&status, "200").await;
+        page.browser
+            .click(&format!("{block} .opblock-summary-control"))
+            .await;
+    }
     page.ends_well().await;
 }

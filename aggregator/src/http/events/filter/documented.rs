@@ -172,4 +172,6 @@ fn value_parameters(parameter: &str) -> ParameterBuilder {
     ))
     .style(Some(ParameterStyle::Form))
     .explode(Some(true))
+    // Without an example, Swagger UI fills in names of its own, which the service refuses.
+    .example(Some(serde_json::json!({})))
 }
