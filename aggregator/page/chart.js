@@ -37,11 +37,11 @@ export class Chart {
     );
   }
 
-  draw(samples) {
-    const newest = samples.at(-1)?.at ?? 0;
+  // Draws the five minutes before `now`. Without a current sample, no current values are shown.
+  draw(samples, now, isCurrent) {
     const series = this.lines.map((line) =>
       samples.map((sample, index) => ({
-        x: SECONDS - (newest - sample.at) / 1000,
+        x: SECONDS - (now - sample.at) / 1000,
         y: index === 0 && line.of.length > 1 ? null : line.of(sample, samples[index - 1]),
       })),
     );
@@ -49,11 +49,11 @@ export class Chart {
     this.lines.forEach((line, index) => {
       const points = series[index].filter((point) => point.x >= 0);
       line.drawn.setAttribute("d", path(points, most));
-      say(line.now, this.show(points.at(-1)?.y));
+      say(line.now, this.show(isCurrent ? points.at(-1)?.y : null));
     });
     say(this.most, most > 0 ? this.show(most) : "");
-    const now = this.lines.map((line) => `${line.name} ${line.now.textContent}`).join(", ");
-    const label = `${this.title} over the last five minutes. Now: ${now}. Maximum: ${this.show(most)}.`;
+    const values = this.lines.map((line) => `${line.name} ${line.now.textContent}`).join(", ");
+    const label = `${this.title} over the last five minutes. Now: ${values}. Maximum: ${this.show(most)}.`;
     this.drawing.setAttribute("aria-label", label);
   }
 }

@@ -8,6 +8,7 @@ import * as events from "./events.js";
 import { conflicts, rejected } from "./kept.js";
 
 const KEPT = 300;
+const TITLE = document.title;
 
 // After this time without a sample, the page is out of date.
 const MAX_SILENCE_MS = 4000;
@@ -20,6 +21,9 @@ let seen = null;
 let source = null;
 let watching = null;
 let isLost = false;
+// When the latest sample was received, by this computer's clock.
+let receivedAt = 0;
+let ageing = null;
 // When the aggregator started, according to its samples.
 let started = null;
 
@@ -134,15 +138,34 @@ function showState(found) {
   state.dataset.state = isHealthy ? "well" : "warning";
   const well = isBehind ? "All is well. Catching up." : "All is well.";
   say(state, isHealthy ? well : found.map(([, title]) => title).join(" "));
+  const trouble = found.map(([, title]) => title.replace(/\.$/, "")).join(", ");
+  const title = isHealthy ? TITLE : `${trouble} · ${TITLE}`;
+  if (document.title !== title) document.title = title;
+}
+
+// The present time by the aggregator's clock.
+const now = () => samples.at(-1).at + Date.now() - receivedAt;
+
+function showAges() {
+  if (samples.length === 0) return;
+  charts.forEach((chart) => chart.draw(samples, now(), !isLost));
+  topics.tick(now());
+}
+
+// Without samples, the old values are greyed, and their ages go on counting.
+function outOfDate(found) {
+  isLost = true;
+  document.body.dataset.stale = "";
+  ageing ??= setInterval(showAges, 1000);
+  showAges();
+  showWarnings(found);
+  showState(found);
 }
 
 function lost(reason) {
-  isLost = true;
   const since = samples.length > 0 ? `The data shown is from ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB")}. ` : "";
   const why = reason ? `${sentence(reason)} ` : "";
-  const found = [["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]];
-  showWarnings(found);
-  showState(found);
+  outOfDate([["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]]);
 }
 
 // A connection can be dead without an error, for example after the computer slept.
@@ -154,12 +177,17 @@ function silent() {
 function show(isHistory) {
   const sample = samples.at(-1);
   watch();
+  receivedAt = Date.now();
+  const wasLost = isLost;
+  isLost = false;
+  delete document.body.dataset.stale;
+  clearInterval(ageing);
+  ageing = null;
   showCounts(sample);
-  charts.forEach((chart) => chart.draw(samples));
+  showAges();
   const found = warnings(sample);
   showWarnings(found);
   showState(found);
-  topics.tick(sample.at);
   if (isHistory || seen?.received !== sample.received) topics.changed();
   if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
   if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
@@ -167,9 +195,8 @@ function show(isHistory) {
   // A new process may have another store, so the events are loaded again even if paused.
   const since = sample.at - sample.uptime_seconds * 1000;
   if (started !== null && since - started > 3000) events.begin();
-  else if (isLost) events.resume();
+  else if (wasLost) events.resume();
   started = since;
-  isLost = false;
 }
 
 function watch() {

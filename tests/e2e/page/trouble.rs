@@ -75,15 +75,34 @@ async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
         return;
     };
     page.is_well(SOON).await;
+    let quiet = "getComputedStyle(document.querySelector('#sum')).color";
+    let value = "getComputedStyle(document.querySelector('#count-received')).color";
+    assert_eq!(
+        page.browser.value(&format!("{value} === {quiet}")).await,
+        false
+    );
+    page.browser.shows("#chart-events b", "/s").await;
     system.aggregator.kill();
     page.warns(2 * SOON, "The aggregator does not respond.")
         .await;
+    // Nothing passes for current: values are grey, rates are gone, ages go on counting, and the title says why.
+    page.browser.until(&format!("{value} === {quiet}")).await;
+    page.lists("#chart-events b", &["–"; 3]).await;
+    let age = "parseInt(document.querySelector('#topic-rows td:last-child').textContent)";
+    let before = page.browser.value(age).await;
+    page.browser.until(&format!("{age} > {before}")).await;
+    let title = page.browser.value("document.title").await;
+    assert_eq!(title, "The aggregator does not respond · Event aggregator");
     page.browser.screenshot("aggregator-gone").await;
     system.aggregator.start_again().await;
     // The browser itself retries after some seconds.
     page.is_well(Duration::from_secs(20)).await;
+    page.browser
+        .until("document.title === 'Event aggregator'")
+        .await;
     system.api().publish(&events("orders", 3..4)).await;
     page.counts("unique", 4).await;
+    page.browser.until(&format!("{value} !== {quiet}")).await;
     page.browser
         .shows("#event-rows li:first-child", "id-3")
         .await;
