@@ -10,6 +10,8 @@ let shownTopics = null;
 let isPaused = false;
 let waiting = [];
 let skipped = 0;
+// Whether the tail is open but silent, as behind a proxy that buffers it.
+let isHeld = false;
 let hiding = null;
 // Responses to requests of an earlier turn are dropped.
 let turn = 0;
@@ -65,6 +67,7 @@ function showNote() {
   const parts = [];
   if (isPaused && source === null) parts.push("Paused.");
   else if (isPaused) parts.push(`Paused; ${number(waiting.length + skipped)} new.`);
+  else if (isHeld) parts.push("New events do not arrive: the event stream is silent. These are the events stored when it was opened.");
   else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
 }
@@ -102,6 +105,9 @@ export function stop() {
 }
 
 const RETRY_MS = 5000;
+
+// After this time without the tail's first event, the stored events are loaded without it.
+const START_MS = 4000;
 const SKIPPED_NOTE_MS = 2000;
 
 // Opens the tail before it loads the stored events, so that no event is missed in between.
@@ -118,6 +124,13 @@ export function begin() {
   let isLoaded = false;
   waiting = [];
   skipped = 0;
+  isHeld = false;
+  const hold = () => {
+    if (mine !== turn || isLoading) return;
+    isHeld = true;
+    load().catch(failed);
+  };
+  setTimeout(hold, START_MS);
 
   async function load() {
     const page = members(await ask(`/events?${query}`));
@@ -147,6 +160,7 @@ export function begin() {
   source.addEventListener("start", () => {
     if (isLoading) return;
     isLoading = true;
+    isHeld = false;
     load().catch(failed);
   });
   source.addEventListener("message", ({ data }) => {

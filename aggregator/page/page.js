@@ -143,11 +143,10 @@ function showState(found) {
   if (document.title !== title) document.title = title;
 }
 
-// The present time by the aggregator's clock.
-const now = () => samples.at(-1).at + Date.now() - receivedAt;
+// The present time by the aggregator's clock, or by this computer's while there is no sample.
+const now = () => (samples.length > 0 ? samples.at(-1).at - receivedAt : 0) + Date.now();
 
 function showAges() {
-  if (samples.length === 0) return;
   charts.forEach((chart) => chart.draw(samples, now(), !isLost));
   topics.tick(now());
 }
@@ -168,10 +167,33 @@ function lost(reason) {
   outOfDate([["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]]);
 }
 
-// A connection can be dead without an error, for example after the computer slept.
-function silent() {
-  lost();
+// A connection can be dead without an error, for example after the computer slept; or a proxy can hold back the stream.
+async function silent() {
+  const [mine, latest] = [source, receivedAt];
+  const isAnswering = await answers();
+  // Meanwhile a sample arrived, or the page was hidden.
+  if (mine !== source || latest !== receivedAt) return;
+  if (isAnswering) {
+    outOfDate([["held", "Live updates do not arrive.", HELD]]);
+    for (const list of [topics, rejected, conflicts]) list.changed();
+  } else lost();
   reopen();
+}
+
+const HELD =
+  "The aggregator responds to requests, but its event stream is silent: a proxy probably buffers it. " +
+  "Turn off buffering in the proxy for /live and /events/tail (nginx: proxy_buffering off). Retrying.";
+
+const PROBE_MS = 3000;
+
+// Whether the aggregator responds: a proxy in front of a dead one responds too, but not with JSON.
+async function answers() {
+  try {
+    const answer = await fetch("/health", { signal: AbortSignal.timeout(PROBE_MS) });
+    return answer.headers.get("Content-Type")?.includes("json") ?? false;
+  } catch {
+    return false;
+  }
 }
 
 function show(isHistory) {

@@ -8,6 +8,7 @@ use e2e::{
     broker::Broker,
     disk::Disk,
     event::{array, event, events},
+    nginx::Nginx,
     proxy::{Conditions, Proxy},
     wait::{eventually, holds},
 };
@@ -107,6 +108,57 @@ async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
         .shows("#event-rows li:first-child", "id-3")
         .await;
     page.ends_well_but(&["net::ERR_"]).await;
+}
+
+#[tokio::test]
+async fn a_proxy_that_holds_back_the_streams_is_named_although_requests_succeed() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    // It buffers responses although it is asked not to.
+    let buffering = format!(
+        "location / {{ proxy_pass http://{}; proxy_ignore_headers X-Accel-Buffering; \
+         proxy_buffers 16 256k; proxy_buffer_size 256k; proxy_busy_buffers_size 512k; }}",
+        system.api().address()
+    );
+    let Some(nginx) = Nginx::with("", &buffering).await else {
+        return;
+    };
+    let Some(page) = Page::open(nginx.api(), "").await else {
+        return;
+    };
+    page.warns(2 * SOON, "Live updates do not arrive.").await;
+    page.browser.shows("#warnings", "proxy_buffering off").await;
+    // What requests return is shown.
+    page.browser.shows("#topic-rows", "orders").await;
+    page.browser.shows("#rejected-note", "None").await;
+    page.lists("#event-rows bdi:nth-of-type(2)", &["id-2", "id-1", "id-0"])
+        .await;
+    page.browser
+        .shows("#events-note", "New events do not arrive")
+        .await;
+    page.browser.screenshot_of_page("held-back").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_page_is_live_behind_an_nginx_with_no_setting_but_proxy_pass() {
+    let system = System::start().await;
+    let Some(nginx) = Nginx::before(system.api()).await else {
+        return;
+    };
+    let Some(page) = Page::open(nginx.api(), "").await else {
+        return;
+    };
+    page.is_well(SOON).await;
+    for id in ["1", "2"] {
+        system.api().publish(&[event("orders", id)]).await;
+        page.browser
+            .shows("#event-rows li:first-child bdi:nth-of-type(2)", id)
+            .await;
+    }
+    page.counts("unique", 2).await;
+    page.is_well(SOON).await;
+    page.ends_well().await;
 }
 
 #[tokio::test]

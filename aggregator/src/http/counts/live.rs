@@ -27,7 +27,7 @@ use crate::http::{
     edge::{
         problem::{Problem, Unavailable},
         query::Query,
-        streaming::{self, Chunk, unbuffered},
+        streaming::{self, Chunk},
     },
     events::tail::TailRefusals,
     openapi::schemas::{schemas, text},
@@ -120,7 +120,7 @@ pub async fn follow(
     let events = stream::unfold(follower, Follower::next);
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(streaming::in_frames(Some(history), answer)))
+    Ok(streaming::events(Some(history), answer))
 }
 
 /// The event `history`. All clients share the bytes of the samples, so that a slow client holds little memory of its own.

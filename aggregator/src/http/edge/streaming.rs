@@ -285,3 +285,12 @@ pub fn unbuffered(mut answer: Response) -> Response {
     headers.insert(BUFFERING, HeaderValue::from_static("no"));
     answer
 }
+
+/// Server-sent events after an optional first chunk. Proxies are asked to neither store nor buffer nor compress them: to
+/// compress, a proxy collects parts of the response.
+pub fn events(first: Option<Chunk>, answer: Response) -> Response {
+    let mut answer = unbuffered(in_frames(first, answer));
+    let control = HeaderValue::from_static("no-store, no-transform");
+    answer.headers_mut().insert(header::CACHE_CONTROL, control);
+    answer
+}

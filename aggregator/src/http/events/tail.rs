@@ -30,7 +30,7 @@ use crate::{
             paging::SMALL_BYTES,
             problem::{Problem, Unavailable},
             query::{Query, unknown_parameter},
-            streaming::{self, unbuffered},
+            streaming,
         },
         openapi::{
             parameters::{self, number, parameters, whole},
@@ -163,7 +163,7 @@ pub async fn tail(
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(span.clone()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
-    Ok(unbuffered(streaming::in_frames(None, answer)))
+    Ok(streaming::events(None, answer))
 }
 
 /// The sequence after which a client continues, and whether it is the one that the client asked for: that of the last event

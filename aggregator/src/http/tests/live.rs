@@ -52,6 +52,10 @@ async fn every_streamed_response_asks_proxies_not_to_buffer_it() {
             let answer = api.router.clone().oneshot(request).await.unwrap();
             assert_eq!(answer.headers()["content-type"], kind.as_str(), "{path}");
             assert_eq!(answer.headers()["x-accel-buffering"], "no", "{path}");
+            if kind == "text/event-stream" {
+                let control = &answer.headers()["cache-control"];
+                assert_eq!(control, "no-store, no-transform", "{path}");
+            }
             tried.push(path);
         }
     }
