@@ -23,7 +23,9 @@ function row(text) {
     "details",
     {
       toggle: () => {
-        if (details.open && !payload.textContent) payload.textContent = layout(event.payload);
+        if (!details.open) return;
+        pause();
+        if (!payload.textContent) payload.textContent = layout(event.payload);
       },
     },
     element(
@@ -66,10 +68,34 @@ function add(texts) {
 function showNote() {
   const parts = [];
   if (isPaused && source === null) parts.push("Paused.");
-  else if (isPaused) parts.push(`Paused; ${number(waiting.length + skipped)} new.`);
+  else if (isPaused) parts.push(newEvents(waiting.length + skipped));
   else if (isHeld) parts.push("New events do not arrive: the event stream is silent. These are the events stored when it was opened.");
   else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
+}
+
+const newEvents = (n) => (n === 0 ? "Paused." : n === 1 ? "Paused; 1 new event" : `Paused; ${number(n)} new events`);
+
+function showPause() {
+  say($("pause"), isPaused ? "Resume" : "Pause");
+  $("events-bar").classList.toggle("paused", isPaused);
+  showNote();
+}
+
+// Opening, selecting and scrolling show that an event is being read: the list stays as it is until it is resumed.
+function pause() {
+  if (isPaused) return;
+  isPaused = true;
+  showPause();
+}
+
+function unpause() {
+  isPaused = false;
+  if (source === null) begin();
+  add(waiting.splice(0));
+  skipped = 0;
+  $("event-rows").scrollTop = 0;
+  showPause();
 }
 
 function showFilter(topics) {
@@ -193,13 +219,14 @@ export function start() {
   $("first-command").textContent =
     `curl -s ${location.origin}/publish -H 'Content-Type: application/json' \\\n` +
     `  -d '{"topic":"readme","event_id":"1","timestamp":"${new Date().toISOString()}","source":"curl","payload":{"amount":1.50}}'`;
-  $("pause").addEventListener("click", () => {
-    isPaused = !isPaused;
-    $("pause").setAttribute("aria-pressed", isPaused);
-    if (!isPaused && source === null) begin();
-    if (!isPaused) add(waiting.splice(0));
-    skipped = 0;
-    showNote();
+  $("pause").addEventListener("click", () => (isPaused ? unpause() : pause()));
+  const list = $("event-rows");
+  list.addEventListener("scroll", () => {
+    if (list.scrollTop > 0) pause();
+  });
+  document.addEventListener("selectionchange", () => {
+    const selection = getSelection();
+    if (!selection.isCollapsed && list.contains(selection.anchorNode)) pause();
   });
   const follow = () => {
     const { topics } = parameters();
@@ -207,6 +234,8 @@ export function start() {
     if (now === shownTopics) return;
     shownTopics = now;
     showFilter(topics);
+    isPaused = false;
+    showPause();
     $("event-rows").replaceChildren();
     if (!document.hidden) begin();
   };

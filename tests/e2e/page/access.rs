@@ -122,9 +122,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_is_always_visible() {
     // Pausing, expanding.
     page.tab_to("#pause").await;
     browser.press(&[Key::Space]).await;
-    browser
-        .until("document.getElementById('pause').ariaPressed === 'true'")
-        .await;
+    browser.shows("#pause", "Resume").await;
     page.tab_to("#event-rows summary").await;
     browser.press(&[Key::Enter]).await;
     browser.shows("#event-rows pre", "\"n\": 1").await;

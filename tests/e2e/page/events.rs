@@ -26,11 +26,11 @@ async fn events_appear_as_they_are_stored_and_wait_during_a_pause() {
         }
     }
     page.browser.click("#pause").await;
-    page.browser
-        .until("document.getElementById('pause').ariaPressed === 'true'")
-        .await;
+    page.browser.shows("#pause", "Resume").await;
     system.api().publish(&events("orders", 0..3)).await;
-    page.browser.shows("#events-note", "Paused; 3 new.").await;
+    page.browser
+        .shows("#events-note", "Paused; 3 new events")
+        .await;
     page.browser.screenshot_of_page("paused").await;
     assert!(page.browser.text(&summary).await.contains("second"));
     page.counts("unique", 5).await;
@@ -53,9 +53,10 @@ async fn events_too_fast_to_read_are_skipped_and_a_pause_keeps_those_shown() {
     };
     system.api().store(&[event("orders", "read")]).await;
     page.browser.click(&format!("{NEWEST} summary")).await;
-    page.browser.click("#pause").await;
     system.api().store(&events("orders", 0..500)).await;
-    page.browser.shows("#events-note", "Paused; 500 new.").await;
+    page.browser
+        .shows("#events-note", "Paused; 500 new events")
+        .await;
     page.browser.click("#pause").await;
     page.browser.shows(NEWEST, "id-499").await;
     // The expanded one stays below the 50 newest.
@@ -65,6 +66,60 @@ async fn events_too_fast_to_read_are_skipped_and_a_pause_keeps_those_shown() {
     page.browser
         .shows("#event-rows li:last-child", "read")
         .await;
+    page.ends_well().await;
+}
+
+/// Whether all of an element is within the window.
+fn is_in_sight(selector: &str) -> String {
+    format!(
+        "(box => box.top >= 0 && box.bottom <= innerHeight && box.height > 0)\
+         (document.querySelector('{selector}').getBoundingClientRect())"
+    )
+}
+
+#[tokio::test]
+async fn opening_selecting_or_scrolling_pauses_until_resumed_from_a_bar_in_sight() {
+    let system = System::start().await;
+    system.api().store(&events("old", 0..60)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows(NEWEST, "id-59").await;
+    let place = format!(
+        "(first => [first.textContent, first.getBoundingClientRect().top])\
+         (document.querySelector('{NEWEST} summary'))"
+    );
+    let select =
+        format!("getSelection().selectAllChildren(document.querySelector('{NEWEST} summary'))");
+    let scroll = "document.getElementById('event-rows').scrollTop = 40".to_owned();
+    let open = format!("document.querySelector('{NEWEST} summary').click()");
+    for (round, reading) in [select, scroll, open].into_iter().enumerate() {
+        browser.run(&reading, Vec::new()).await;
+        browser.shows("#pause", "Resume").await;
+        let before = browser.value(&place).await;
+        let topic = format!("new-{round}");
+        system.api().store(&events(&topic, 0..312)).await;
+        browser.shows("#events-note", "312 new events").await;
+        assert_eq!(browser.value(&place).await, before, "{reading}");
+        // The bar stays in sight when the list is scrolled, and the page with it.
+        browser
+            .run(
+                "const list = document.getElementById('event-rows');
+                 list.scrollTop = 200;
+                 scrollTo(0, list.getBoundingClientRect().bottom + scrollY - innerHeight / 2);",
+                Vec::new(),
+            )
+            .await;
+        browser.until(&is_in_sight("#events-bar")).await;
+        browser.screenshot("paused-by-reading").await;
+        browser.click("#pause").await;
+        browser.shows(&format!("{NEWEST} .topic"), &topic).await;
+        browser.shows("#pause", "Pause").await;
+        browser
+            .run("getSelection().removeAllRanges()", Vec::new())
+            .await;
+    }
     page.ends_well().await;
 }
 
