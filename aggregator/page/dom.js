@@ -13,8 +13,57 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+// Characters without a shape of their own: they reorder, break or hide the text around them. An emoji may contain some, so it
+// is matched first.
+const PICTURE = String.raw`\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier})?`;
+const EMOJI = String.raw`(?<emoji>[0-9#*]\uFE0F|${PICTURE}(?:\u200D${PICTURE})*)`;
+const unseen = (but) => new RegExp(String.raw`${EMOJI}|(?:(?!${but})[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}])+`, "gu");
+const UNSEEN = unseen("[]");
+const UNSEEN_IN_LINES = unseen(String.raw`\n`);
+const UNSEEN_IN_FIELDS = unseen(String.raw`[\t\r\n]`);
+
+// At most this many adjacent ones are named.
+const NAMED = 8;
+
+const codePoint = (c) => `U+${c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+
+function names(run) {
+  const all = [...run];
+  const rest = all.length > NAMED ? ` and ${number(all.length - NAMED)} more` : "";
+  return all.slice(0, NAMED).map(codePoint).join(" ") + rest;
+}
+
+// The text in parts: those without a shape are replaced by their names.
+function parts(text, pattern, other = (text) => [text]) {
+  const found = [];
+  let from = 0;
+  for (const match of text.matchAll(pattern)) {
+    if (match.groups.emoji) continue;
+    found.push(...other(text.slice(from, match.index)), element("span", { class: "code-point" }, names(match[0])));
+    from = match.index + match[0].length;
+  }
+  return [...found, ...other(text.slice(from))];
+}
+
+// From the first to the last letter that is written from right to left, within a JSON string.
+const LEFTWARD = "[\\u0590-\\u08FF\\uFB1D-\\uFDFF\\uFE70-\\uFEFC\\u{10800}-\\u{10FFF}\\u{1E800}-\\u{1EFFF}]";
+const LEFTWARD_RUN = new RegExp(`(${LEFTWARD}(?:[^"\\n]*${LEFTWARD})?)`, "u");
+const isolated = (text) => text.split(LEFTWARD_RUN).map((part, index) => (index % 2 === 1 ? element("bdi", {}, part) : part));
+
 // Text from an event, isolated so that its writing direction does not affect the text around it.
-export const foreign = (text, attributes = {}) => element("bdi", attributes, text);
+export const foreign = (text, attributes = {}) => element("bdi", attributes, ...parts(`${text}`, UNSEEN));
+
+// JSON from an event, in lines. Each string is isolated, so that names and values keep their order.
+export const foreignLines = (text) => parts(text, UNSEEN_IN_LINES, isolated);
+
+// For attributes, which consist of text only.
+export const spelled = (text) => text.replace(UNSEEN, (found, ...rest) => (rest.at(-1).emoji ? found : ` ${names(found)} `));
+
+// The names of all characters without a shape in a text field, which cannot show them.
+export function unseenIn(text) {
+  const found = [...text.matchAll(UNSEEN_IN_FIELDS)].filter((match) => !match.groups.emoji);
+  return names(new Set(found.flatMap((match) => [...match[0]])));
+}
 
 // Changes the text of an element only if it differs, so that a screen reader does not repeat it.
 export function say(where, text) {

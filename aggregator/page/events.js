@@ -1,6 +1,6 @@
 // The newest events of some topics or of all, as they are stored.
 
-import { $, ask, element, foreign, number, refusal, say, time } from "./dom.js";
+import { $, ask, element, foreign, foreignLines, number, refusal, say, spelled, time } from "./dom.js";
 import { addressOf, parameters, go, whenChanged } from "./address.js";
 import { elements, layout, members, value } from "./json.js";
 
@@ -25,7 +25,7 @@ function row(text) {
       toggle: () => {
         if (!details.open) return;
         pause();
-        if (!payload.textContent) payload.textContent = layout(event.payload);
+        if (!payload.firstChild) payload.append(...foreignLines(layout(event.payload)));
       },
     },
     element(
@@ -102,7 +102,7 @@ function showFilter(topics) {
   const chips = topics.map((topic) => {
     const rest = topics.filter((other) => other !== topic);
     const remove = element("button", { type: "button", click: () => show(rest) }, foreign(topic), " ×");
-    remove.setAttribute("aria-label", `Stop showing ${topic}`);
+    remove.setAttribute("aria-label", `Stop showing ${spelled(topic)}`);
     return element("span", { class: "chip" }, remove);
   });
   if (chips.length === 0) $("filter").replaceChildren("All topics. Select a topic to show only its events.");

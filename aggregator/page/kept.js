@@ -1,6 +1,6 @@
 // Rejected arrivals and conflicts, for the operator to review.
 
-import { $, ask, element, foreign, number, paced, say, time } from "./dom.js";
+import { $, ask, element, foreign, foreignLines, number, paced, say, time, unseenIn } from "./dom.js";
 import { elements, layout, members, value } from "./json.js";
 
 const SHOWN = 20;
@@ -66,6 +66,8 @@ function rejectedRow(one) {
   const label = element("label", { for: `body-${id}` }, body === undefined ? "Body in base64" : "Body as received");
   const text = element("textarea", { id: `body-${id}`, spellcheck: "false", readonly: body === undefined });
   text.value = body ?? value(one.body_base64);
+  const hidden = unseenIn(text.value);
+  const warning = element("p", { class: "note" }, hidden ? `Contains characters that are not visible: ${hidden}.` : "");
   // A text area turns CRLF into LF, so its text is sent only if it was changed.
   const before = text.value;
   const send = element("button", { type: "button" }, "Send again");
@@ -101,7 +103,7 @@ function rejectedRow(one) {
       foreign(value(one.subject)),
       marked,
     ),
-    element("div", {}, element("p", { class: "note" }, foreign(value(one.detail))), label, text, send, status),
+    element("div", {}, element("p", { class: "note" }, foreign(value(one.detail))), label, text, warning, send, status),
   );
   const requeued = (at) => {
     if (at && !marked.firstChild) marked.append("sent again ", time(at));
@@ -147,12 +149,12 @@ function compare(sides, stored, later) {
   const [isLeft, isRight] = unlike(middle(left), middle(right));
   const side = (title, moment, texts, marks) => {
     const body = element("pre", { tabindex: "0", role: "group", "aria-label": title });
-    const equal = (texts) => body.append(...texts.map((text) => `${text}\n`));
+    const equal = (texts) => body.append(...texts.flatMap((text) => [...foreignLines(text), "\n"]));
     const leftOut = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} lines\n`));
     leftOut(Math.max(0, head - AROUND), "equal");
     equal(texts.slice(Math.max(0, head - AROUND), head));
     const between = middle(texts);
-    between.slice(0, COMPARED).forEach((text, index) => body.append(marks[index] ? element("mark", {}, text) : text, "\n"));
+    between.slice(0, COMPARED).forEach((text, index) => body.append(...(marks[index] ? [element("mark", {}, ...foreignLines(text))] : foreignLines(text)), "\n"));
     leftOut(between.length - COMPARED, "more");
     equal(texts.slice(texts.length - tail, texts.length - tail + AROUND));
     leftOut(tail - AROUND, "equal");

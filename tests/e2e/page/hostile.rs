@@ -19,6 +19,21 @@ const HOSTILE: [&str; 7] = [
     "\u{202e}gpj.exe\u{2066}\u{200f}",
 ];
 
+/// Characters without a shape, by the names that the page shows instead.
+const UNSEEN: [(&str, &str); 5] = [
+    ("\u{0}\u{1b}", "U+0000 U+001B"),
+    ("\u{2028}", "U+2028"),
+    ("\u{2029}", "U+2029"),
+    ("\u{202e}", "U+202E"),
+    ("\u{2066}\u{200f}", "U+2066 U+200F"),
+];
+
+/// A text as the page shows it.
+fn shown(text: &str) -> String {
+    let name = |text: String, (unseen, name): (&str, &str)| text.replace(unseen, name);
+    UNSEEN.into_iter().fold(text.to_owned(), name)
+}
+
 fn hostile(text: &str) -> Event {
     let quoted = serde_json::to_string(text).unwrap();
     event(text, text)
@@ -82,12 +97,8 @@ async fn hostile_events_are_shown_only_as_text() {
         .until("document.querySelectorAll('#conflict-rows .sides > div').length === 14")
         .await;
 
-    // It is shown verbatim, newest first, each text with its own direction.
-    let mut texts: Vec<_> = HOSTILE
-        .iter()
-        .rev()
-        .map(|text| (*text).to_owned())
-        .collect();
+    // It is shown verbatim but for characters without a shape, newest first, each text with its own direction.
+    let mut texts: Vec<_> = HOSTILE.iter().rev().map(|text| shown(text)).collect();
     texts.push(topic.clone());
     for cell in [
         "summary bdi:nth-of-type(1)",
@@ -101,9 +112,9 @@ async fn hostile_events_are_shown_only_as_text() {
         );
     }
     let payloads = page.texts("#event-rows pre").await;
-    for (shown, text) in payloads.iter().zip(&texts[..HOSTILE.len()]) {
-        let quoted = serde_json::to_string(text).unwrap();
-        assert_eq!(*shown, format!("{{\n  {quoted}: {quoted}\n}}"));
+    for (payload, text) in payloads.iter().zip(HOSTILE.iter().rev()) {
+        let quoted = shown(&serde_json::to_string(text).unwrap());
+        assert_eq!(*payload, format!("{{\n  {quoted}: {quoted}\n}}"));
     }
     let topics = page.texts("#topic-rows th bdi").await;
     assert!(texts.iter().all(|text| topics.contains(text)), "{topics:?}");
@@ -126,6 +137,41 @@ async fn hostile_events_are_shown_only_as_text() {
     page.ends_well().await;
 
     refuses_scripts(&page).await;
+}
+
+#[tokio::test]
+async fn no_character_reorders_or_hides_what_is_around_it() {
+    let system = System::start().await;
+    let reordering = event("invoice\u{202e}fdp.exe", "a\u{200b}b")
+        .with_payload("{\"\u{5d0}\u{5d1}\":\"\u{5d2}\u{5d3}\",\"note\":\"x\u{2066}y\",\"heart\":\"\u{2764}\u{fe0f}\"}");
+    system.api().store(&[reordering]).await;
+    system.put("events.orders", "{\"a\":\"\u{202e}\"").await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let summary = "#event-rows summary bdi";
+    page.lists(summary, &["invoiceU+202Efdp.exe", "aU+200Bb", "e2e"])
+        .await;
+    page.lists("#topic-rows th a", &["invoiceU+202Efdp.exe"])
+        .await;
+    page.browser.click("#event-rows summary").await;
+    page.browser.shows("#event-rows pre", "xU+2066y").await;
+    // An emoji is a shape.
+    page.browser
+        .shows("#event-rows pre", "\"\u{2764}\u{fe0f}\"")
+        .await;
+    // The name is to the left of its value.
+    let [name, value] = [0, 1].map(|index| {
+        format!("document.querySelectorAll('#event-rows pre bdi')[{index}].getBoundingClientRect()")
+    });
+    let is_ordered = format!("{name}.right < {value}.left");
+    assert_eq!(page.browser.value(&is_ordered).await, true);
+    page.browser.click("#rejected-rows summary").await;
+    page.browser
+        .shows("#rejected-rows", "not visible: U+202E.")
+        .await;
+    page.browser.screenshot_of_page("reordering").await;
+    page.ends_well().await;
 }
 
 /// Even if one of them were inserted into the page as more than text, the page's content security policy would block
