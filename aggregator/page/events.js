@@ -12,6 +12,8 @@ let waiting = [];
 let skipped = 0;
 // Whether the tail is open but silent, as behind a proxy that buffers it.
 let isHeld = false;
+// Whether topics are selected that have no events.
+let isEmpty = false;
 let hiding = null;
 // Responses to requests of an earlier turn are dropped.
 let turn = 0;
@@ -62,7 +64,12 @@ function add(texts) {
   // An event that is being read stays.
   const isRead = (item) => item.firstChild.open || item.contains(document.activeElement);
   for (const item of [...list.children].slice(SHOWN)) if (!isRead(item)) item.remove();
-  if (list.children.length > 0) $("first-steps").hidden = true;
+  if (list.children.length === 0) return;
+  $("first-steps").hidden = true;
+  if (isEmpty) {
+    isEmpty = false;
+    showNote();
+  }
 }
 
 function showNote() {
@@ -70,9 +77,15 @@ function showNote() {
   if (isPaused && source === null) parts.push("Paused.");
   else if (isPaused) parts.push(newEvents(waiting.length + skipped));
   else if (isHeld) parts.push("New events do not arrive: the event stream is silent. These are the events stored when it was opened.");
+  else if (isEmpty) parts.push(nothing(parameters().topics.length));
   else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
 }
+
+const nothing = (topics) =>
+  topics === 1
+    ? "No event of this topic is stored. If the name is right, its events appear here when they arrive."
+    : "No event of these topics is stored. If the names are right, their events appear here when they arrive.";
 
 const newEvents = (n) => (n === 0 ? "Paused." : n === 1 ? "Paused; 1 new event" : `Paused; ${number(n)} new events`);
 
@@ -151,6 +164,7 @@ export function begin() {
   waiting = [];
   skipped = 0;
   isHeld = false;
+  isEmpty = false;
   const hold = () => {
     if (mine !== turn || isLoading) return;
     isHeld = true;
@@ -169,6 +183,7 @@ export function begin() {
     // Events committed by then are in the page, or older than all events in it.
     add(received.filter((text) => value(members(text).processed_at) > newest));
     received = [];
+    isEmpty = topics.length > 0 && $("event-rows").children.length === 0;
     $("first-steps").hidden = topics.length > 0 || $("event-rows").children.length > 0;
     showNote();
   }

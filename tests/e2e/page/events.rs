@@ -180,3 +180,22 @@ async fn a_link_with_a_filter_shows_others_the_same_and_back_undoes_a_step() {
     page.lists(shown, &["orders", "a&b=c +%", "orders"]).await;
     page.ends_well().await;
 }
+
+#[tokio::test]
+async fn a_topic_without_events_is_said_to_have_none_until_one_arrives() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..1)).await;
+    let Some(page) = Page::open(system.api(), "?topic=nosuch").await else {
+        return;
+    };
+    page.browser
+        .shows("#events-note", "No event of this topic is stored.")
+        .await;
+    page.browser.screenshot_of_page("no-such-topic").await;
+    system.api().store(&events("nosuch", 0..1)).await;
+    page.lists("#event-rows .topic", &["nosuch"]).await;
+    page.browser
+        .until("document.getElementById('events-note').textContent === ''")
+        .await;
+    page.ends_well().await;
+}
