@@ -84,10 +84,10 @@ export function bytes(n) {
   return `${n < 10 && unit > 0 ? n.toFixed(1) : Math.round(n)} ${units[unit]}`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
-// A time in the reader's time zone, with the date unless it is today.
+// A time in the reader's time zone, which it names, with the date unless it is today.
 export function time(iso) {
   const moment = new Date(iso);
   const isToday = day.format(moment) === day.format(Date.now());

@@ -48,7 +48,7 @@ function row(text) {
         ...pair("event_id", value(event.event_id)),
         ...pair("source", value(event.source)),
         ...pair("timestamp", value(event.timestamp) + (event.timestamp_filled ? " (filled in on arrival)" : "")),
-        ...pair("processed_at", value(event.processed_at)),
+        ...pair("processed_at", `${value(event.processed_at)} (UTC)`),
       ),
       payload,
     ),

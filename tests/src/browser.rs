@@ -107,6 +107,12 @@ impl Browser {
             .await;
     }
 
+    /// Changes the time zone of the user, such as `Asia/Tokyo`.
+    pub async fn set_time_zone(&self, zone: &str) {
+        self.devtools("Emulation.setTimezoneOverride", json!({"timezoneId": zone}))
+            .await;
+    }
+
     /// Opens an address and waits until the page and its scripts are loaded.
     pub async fn open(&self, url: &str) {
         let opened = self.client.goto(url).await;

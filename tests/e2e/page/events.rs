@@ -199,3 +199,23 @@ async fn a_topic_without_events_is_said_to_have_none_until_one_arrives() {
         .await;
     page.ends_well().await;
 }
+
+#[tokio::test]
+async fn every_time_names_its_zone() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..1)).await;
+    system.put("events.orders", "{").await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser.set_time_zone("Asia/Tokyo").await;
+    page.browser.reload().await;
+    for row in ["#event-rows", "#rejected-rows"] {
+        page.browser
+            .shows(&format!("{row} summary time"), "GMT+9")
+            .await;
+    }
+    page.browser.click(&format!("{NEWEST} summary")).await;
+    page.browser.shows(&format!("{NEWEST} dl"), "Z (UTC)").await;
+    page.ends_well().await;
+}
