@@ -136,11 +136,26 @@ function showState(found) {
   const isHealthy = found.length === 0;
   const isBehind = isHealthy && samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
   state.dataset.state = isHealthy ? "well" : "warning";
-  const well = isBehind ? "All is well. Catching up." : "All is well.";
-  say(state, isHealthy ? well : found.map(([, title]) => title).join(" "));
+  const well = $("review").hidden ? "All is well." : "Healthy.";
+  say(state, isHealthy ? `${well}${isBehind ? " Catching up." : ""}` : found.map(([, title]) => title).join(" "));
   const trouble = found.map(([, title]) => title.replace(/\.$/, "")).join(", ");
   const title = isHealthy ? TITLE : `${trouble} · ${TITLE}`;
   if (document.title !== title) document.title = title;
+}
+
+// What needs no immediate action but a look, next to the state.
+function showReview({ rejected, conflicts }) {
+  if (rejected === undefined) return;
+  const counts = [
+    [rejected, "rejected", "rejected"],
+    [conflicts, conflicts === 1 ? "conflict" : "conflicts", "conflicts"],
+  ];
+  for (const [count, noun, section] of counts) {
+    const link = $(`review-${section}`);
+    link.hidden = count === 0;
+    say(link, `${number(count)} ${noun}`);
+  }
+  $("review").hidden = rejected + conflicts === 0;
 }
 
 // The present time by the aggregator's clock, or by this computer's while there is no sample.
@@ -162,7 +177,7 @@ function outOfDate(found) {
 }
 
 function lost(reason) {
-  const since = samples.length > 0 ? `The data shown is from ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB")}. ` : "";
+  const since = samples.length > 0 ? `The data shown is from ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB", { timeZoneName: "short" })}. ` : "";
   const why = reason ? `${sentence(reason)} ` : "";
   outOfDate([["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]]);
 }
@@ -207,6 +222,7 @@ function show(isHistory) {
   ageing = null;
   showCounts(sample);
   showAges();
+  showReview(sample);
   const found = warnings(sample);
   showWarnings(found);
   showState(found);

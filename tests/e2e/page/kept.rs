@@ -54,6 +54,26 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
 }
 
 #[tokio::test]
+async fn the_headline_says_what_to_look_at_and_leads_there() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser.shows("#state", "All is well.").await;
+    system.put("events.orders", "{").await;
+    system.put("events.orders", "[").await;
+    let other = event("orders", "1").with_source("other");
+    system.api().store(&[event("orders", "1"), other]).await;
+    page.browser.shows("#review", "2 rejected 1 conflict").await;
+    let state = page.browser.text("#state").await;
+    assert_eq!(state, "Healthy.");
+    page.browser.click("#review-conflicts").await;
+    page.browser.until("location.hash === '#conflicts'").await;
+    page.browser.screenshot("to-look-at").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() {
     let system = System::start().await;
     let first = event("orders", "1").with_payload(r#"{"tea":1,"amount":1.50,"paid":true}"#);
