@@ -1,6 +1,6 @@
 // The topics. The aggregator sorts and searches them, because it has all of them.
 
-import { $, ago, ask, element, foreign, number, paced, say, time } from "./dom.js";
+import { $, ago, ask, element, foreign, number, paced, say, spelled, time } from "./dom.js";
 import { addressOf, parameters, go, whenChanged } from "./address.js";
 
 const SHOWN = 100;
@@ -59,7 +59,7 @@ function add(name) {
     go({ topics: [name] });
     $("events").focus();
   };
-  const link = element("a", { click: open }, foreign(name));
+  const link = element("a", { click: open, title: spelled(name) }, foreign(name));
   const cells = ["received", "duplicates", "share", "last"].map(() => element("td", { class: "number" }));
   const made = element("tr", {}, element("th", { scope: "row" }, link), ...cells);
   const row = { name, made, link, cells, last_at: null };

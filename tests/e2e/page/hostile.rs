@@ -174,6 +174,43 @@ async fn no_character_reorders_or_hides_what_is_around_it() {
     page.ends_well().await;
 }
 
+#[tokio::test]
+async fn names_of_any_length_take_one_line() {
+    let system = System::start().await;
+    let long = "x".repeat(255);
+    let other = event("short", "1").with_source(&long);
+    system.api().store(&[event("short", "1"), other]).await;
+    let longest = event(&long, &long).with_source(&long);
+    system.api().store(&[longest]).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let rows = "#event-rows summary, #topic-rows tr";
+    page.browser
+        .until(&format!("document.querySelectorAll('{rows}').length === 4"))
+        .await;
+    let heights = |selector: &str| {
+        format!(
+            "new Set([...document.querySelectorAll('{selector}')].map(one => Math.round(one.getBoundingClientRect().height))).size"
+        )
+    };
+    for display in [Display::WIDE, Display::NARROW] {
+        page.browser.set_display(display).await;
+        page.browser
+            .until(&format!("innerWidth === {}", display.width))
+            .await;
+        for rows in ["#event-rows summary", "#topic-rows tr"] {
+            let heights = page.browser.value(&heights(rows)).await;
+            assert_eq!(heights, 1, "{rows} at {} px", display.width);
+        }
+        page.browser
+            .screenshot_of_page(&format!("long-names-{}", display.width))
+            .await;
+        assert!(!page.browser.is_too_wide().await);
+    }
+    page.ends_well().await;
+}
+
 /// Even if one of them were inserted into the page as more than text, the page's content security policy would block
 /// it.
 async fn refuses_scripts(page: &Page) {
