@@ -2,24 +2,32 @@
 
 const listeners = [];
 
+// Names ascend unless asked otherwise, and all other values descend.
+const usual = (sort) => (sort === "topic" ? "asc" : "desc");
+
 export function parameters() {
   const query = new URLSearchParams(location.search);
+  const sort = query.get("sort") ?? "topic";
+  const order = query.get("order");
   return {
     topics: [...new Set(query.getAll("topic").filter((topic) => topic !== ""))],
     find: query.get("find") ?? "",
-    sort: query.get("sort") ?? "received",
-    order: query.get("order") === "asc" ? "asc" : "desc",
+    sort,
+    order: order === "asc" || order === "desc" ? order : usual(sort),
+    // The topic before the first of this page of topics.
+    after: query.get("after") ?? "",
   };
 }
 
 export function addressOf(change) {
-  const { topics, find, sort, order } = { ...parameters(), ...change };
+  const { topics, find, sort, order, after } = { ...parameters(), ...change };
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
   if (find) query.set("find", find);
-  if (sort !== "received" || order !== "desc") {
+  if (sort !== "topic" || order !== "asc") {
     query.set("sort", sort);
     query.set("order", order);
   }
+  if (after) query.set("after", after);
   const text = query.toString();
   return text ? `?${text}` : location.pathname;
 }

@@ -8,30 +8,40 @@ const rows = new Map();
 
 // A response to an earlier request is dropped.
 const key = () => {
-  const { find, sort, order } = parameters();
-  return JSON.stringify([find, sort, order]);
+  const { find, sort, order, after } = parameters();
+  return JSON.stringify([find, sort, order, after]);
 };
 
+// The name to continue after; null if there are no more pages.
+let next = null;
+
 async function load() {
-  const { find, sort, order } = parameters();
+  const { find, sort, order, after } = parameters();
   const query = new URLSearchParams({ sort, order, limit: SHOWN });
   if (find) query.set("contains", find);
+  if (after) query.set("cursor", after);
   const mine = key();
   try {
     const page = JSON.parse(await ask(`/topics?${query}`));
     if (mine !== key()) return;
     show(page.topics);
     say($("topics-note"), note(page, find));
+    next = page.next_cursor;
+    $("topics-next").disabled = next === null;
+    $("topics-first").disabled = after === "";
+    $("topics-pages").hidden = next === null && after === "";
   } catch (error) {
     say($("topics-note"), `Cannot load the topics: ${error.message}`);
   }
 }
 
-function note({ topics, total, partial }, find) {
+function note({ topics, total, partial, next_cursor }, find) {
   if (total === 0) return "No topics yet.";
   if (partial) return `Not all ${number(total)} topics could be scanned in time; there may be others.`;
-  if (find) return topics.length === SHOWN ? `The first ${SHOWN} topics whose names contain this.` : `${topics.length} of ${number(total)} topics.`;
-  return total > SHOWN ? `${SHOWN} of ${number(total)} topics; find the others by name.` : "";
+  if (topics.length === SHOWN && next_cursor === null && total > SHOWN) {
+    return `The first ${SHOWN} of ${number(total)} topics. To see the others, sort by topic, or find them by name.`;
+  }
+  return find || total > topics.length ? `${topics.length} of ${number(total)} topics.` : "";
 }
 
 // Existing rows are kept, so that the focus stays where it is.
@@ -98,6 +108,11 @@ function showSort() {
   }
 }
 
+function turn(after) {
+  go({ after });
+  $("topic-rows").closest(".scroll").scrollTop = 0;
+}
+
 export function start() {
   for (const head of document.querySelectorAll("th[data-sort]")) {
     const by = head.dataset.sort;
@@ -105,14 +120,16 @@ export function start() {
       const { sort, order } = parameters();
       const first = by === "topic" ? "asc" : "desc";
       const other = first === "asc" ? "desc" : "asc";
-      go({ sort: by, order: sort === by && order === first ? other : first });
+      go({ sort: by, order: sort === by && order === first ? other : first, after: "" });
     });
   }
+  $("topics-next").addEventListener("click", () => next !== null && turn(next));
+  $("topics-first").addEventListener("click", () => turn(""));
   $("find").value = parameters().find;
   let typing = null;
   $("find").addEventListener("input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => go({ find: $("find").value }, true), TYPING_MS);
+    typing = setTimeout(() => go({ find: $("find").value, after: "" }, true), TYPING_MS);
   });
   let before = "";
   const follow = () => {

@@ -109,7 +109,7 @@ async fn everything_can_be_done_by_keyboard_and_the_focus_is_always_visible() {
     page.tab_to("th[data-sort=topic] button").await;
     browser.press(&[Key::Enter]).await;
     browser
-        .until("document.querySelector('th[data-sort=topic]').ariaSort === 'ascending'")
+        .until("document.querySelector('th[data-sort=topic]').ariaSort === 'descending'")
         .await;
     browser.reload().await;
     page.tab_to("#find").await;
