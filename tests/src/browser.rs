@@ -41,6 +41,18 @@ impl Display {
         height: 900,
         is_dark: false,
     };
+    /// A small laptop.
+    pub const LAPTOP: Self = Self {
+        width: 1024,
+        height: 768,
+        is_dark: false,
+    };
+    /// A tablet held upright.
+    pub const TABLET: Self = Self {
+        width: 768,
+        height: 1024,
+        is_dark: false,
+    };
     /// A small phone.
     pub const NARROW: Self = Self {
         width: 360,

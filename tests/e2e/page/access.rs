@@ -159,6 +159,10 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
     let displays = [
         ("wide", Display::WIDE),
         ("wide-dark", Display::WIDE.dark()),
+        ("laptop", Display::LAPTOP),
+        ("laptop-dark", Display::LAPTOP.dark()),
+        ("tablet", Display::TABLET),
+        ("tablet-dark", Display::TABLET.dark()),
         ("narrow", Display::NARROW),
         ("narrow-dark", Display::NARROW.dark()),
     ];
@@ -203,5 +207,34 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
             }
         }
     }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn charts_share_a_row_from_a_tablet_up_and_a_phone_shows_events_first() {
+    let system = full().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.counts("rejected", 2).await;
+    let rows = "new Set([...document.querySelectorAll('.charts > *')]\
+        .map(chart => Math.round(chart.getBoundingClientRect().bottom))).size";
+    for (display, expected) in [
+        (Display::WIDE, 1),
+        (Display::LAPTOP, 1),
+        (Display::TABLET, 1),
+        (Display::NARROW, 3),
+    ] {
+        browser.set_display(display).await;
+        browser
+            .until(&format!("innerWidth === {}", display.width))
+            .await;
+        assert_eq!(browser.value(rows).await, expected, "{display:?}");
+    }
+    // The first event is on the first screen.
+    browser.until("scrollY === 0").await;
+    let bottom = "document.querySelector('#event-rows li').getBoundingClientRect().bottom";
+    browser.until(&format!("{bottom} < innerHeight")).await;
     page.ends_well().await;
 }
