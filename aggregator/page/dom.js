@@ -87,6 +87,9 @@ export function bytes(n) {
 const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
 const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
+// A time of day, from milliseconds since 1970.
+export const clockTime = (at) => clock.format(at);
+
 // A time in the reader's time zone, which it names, with the date unless it is today.
 export function time(iso) {
   const moment = new Date(iso);

@@ -1,7 +1,7 @@
 // The live page. A stream of samples, one a second, carries the counters and the problems; a list is loaded when its count
 // has changed.
 
-import { $, ask, bytes, element, number, refusal, say } from "./dom.js";
+import { $, ask, bytes, clockTime, element, number, refusal, say } from "./dom.js";
 import { Chart } from "./chart.js";
 import * as topics from "./topics.js";
 import * as events from "./events.js";
@@ -45,7 +45,7 @@ const charts = [
     { name: "mean", kind: "one", of: (sample) => sample.commit_ms },
     { name: "slowest", kind: "three", of: (sample) => sample.commit_slowest_ms },
   ]),
-  new Chart($("chart-pending"), "Messages not yet applied", (n) => number(n), [
+  new Chart($("chart-pending"), "Messages not yet applied", (n) => number(n === null || n === undefined ? n : Math.round(n)), [
     { name: "pending", kind: "one", of: (sample) => sample.pending },
   ]),
 ];
@@ -177,7 +177,7 @@ function outOfDate(found) {
 }
 
 function lost(reason) {
-  const since = samples.length > 0 ? `The data shown is from ${new Date(samples.at(-1).at).toLocaleTimeString("en-GB", { timeZoneName: "short" })}. ` : "";
+  const since = samples.length > 0 ? `The data shown is from ${clockTime(samples.at(-1).at)}. ` : "";
   const why = reason ? `${sentence(reason)} ` : "";
   outOfDate([["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]]);
 }

@@ -3,8 +3,9 @@
 use e2e::{
     System,
     event::{event, events},
-    wait::eventually,
+    wait::{eventually, holds},
 };
+use fantoccini::key::Key;
 
 use super::{Page, counted};
 
@@ -63,6 +64,60 @@ async fn counters_increase_while_events_arrive_and_their_sum_always_holds() {
     page.counts("duplicates", books.stats.duplicate_dropped)
         .await;
     page.counts("pending", 0).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn after_a_burst_low_rates_are_no_flat_line_and_values_can_be_read_off() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let slider = "document.querySelector('#chart-events .slider')";
+    let read =
+        "Number(document.querySelector('#chart-events b').textContent.replace(/[^0-9]/g, ''))";
+    let scale = "document.querySelector('#chart-events figcaption .note').textContent";
+    let is_logarithmic = format!("{scale} === 'logarithmic scale'");
+    system.api().store(&events("burst", 0..2_000)).await;
+    let mut number = 0;
+    eventually("low rates after the burst have a scale", async || {
+        number += 1;
+        system
+            .api()
+            .store(&[event("slow", &number.to_string())])
+            .await;
+        let value = browser.value(&is_logarithmic).await;
+        holds(value == true, &value)
+    })
+    .await;
+    let ticks = page.texts("#chart-events .ticks span").await;
+    assert!(ticks.len() >= 3, "{ticks:?}");
+    browser.screenshot("after-a-burst").await;
+
+    // With the keyboard, back to the burst.
+    browser.run(&format!("{slider}.focus()"), Vec::new()).await;
+    eventually("the burst can be read off", async || {
+        browser.press(&[Key::Left]).await;
+        let value = browser.value(read).await;
+        holds(value.as_u64() >= Some(200), &value)
+    })
+    .await;
+    let text = browser.value(&format!("{slider}.ariaValueText")).await;
+    let text = text.as_str().unwrap();
+    assert!(text.contains(':') && text.contains("unique "), "{text}");
+    browser.shows("#chart-events figcaption", "at ").await;
+    browser.screenshot("crosshair").await;
+    browser.press(&[Key::Escape]).await;
+    browser.until(&is_logarithmic).await;
+
+    // With the pointer, at the far right: the newest sample.
+    let point = format!(
+        "const box = {slider}.getBoundingClientRect();
+         {slider}.dispatchEvent(new PointerEvent('pointermove', {{clientX: box.right - 1, clientY: box.top + 5}}))"
+    );
+    browser.run(&point, Vec::new()).await;
+    browser.shows("#chart-events figcaption", "at ").await;
     page.ends_well().await;
 }
 
@@ -193,7 +248,7 @@ async fn a_click_on_a_topic_shows_its_events_and_its_address() {
     page.browser.shows("#filter", "orders").await;
     eventually("the topic is in the address", async || {
         let address = page.browser.address().await;
-        e2e::wait::holds(address.ends_with("/?topic=orders"), address)
+        holds(address.ends_with("/?topic=orders"), address)
     })
     .await;
     page.browser.screenshot_of_page("topic-chosen").await;

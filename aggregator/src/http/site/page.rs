@@ -10,7 +10,7 @@ use super::NoFile;
 use crate::http::{api::unknown_path, edge::problem::Problem};
 
 /// The files that the page loads, each with its type.
-const FILES: [(&str, &str, &str); 10] = [
+const FILES: [(&str, &str, &str); 11] = [
     ("page.css", CSS, include_str!("../../../page/page.css")),
     (
         "icon.svg",
@@ -24,6 +24,7 @@ const FILES: [(&str, &str, &str); 10] = [
     ("events.js", JS, include_str!("../../../page/events.js")),
     ("json.js", JS, include_str!("../../../page/json.js")),
     ("kept.js", JS, include_str!("../../../page/kept.js")),
+    ("scale.js", JS, include_str!("../../../page/scale.js")),
     ("topics.js", JS, include_str!("../../../page/topics.js")),
 ];
 

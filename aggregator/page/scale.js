@@ -1,0 +1,42 @@
+// The vertical scale of a chart, which is 100 high: linear from zero, or logarithmic if most values would be a flat line.
+
+const TOP = 5;
+const ZERO = 97;
+// The smallest power of ten of a logarithmic scale. Zero has its place below.
+const LOWEST = 90;
+
+// A logarithmic scale is used if the largest value is more than this many times the median.
+const MAX_RATIO = 20;
+
+const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
+
+// Whether a label gives the value exactly.
+const isExact = (value, show) => Number(show(value).replace(/[^0-9.]/g, "")) === value;
+
+// values: numbers. show: a value as text. Returns { isLogarithmic, height(value), ticks: [{ text, height }] }.
+export function scaleOf(values, show) {
+  const positive = values.filter((value) => value > 0).sort((a, b) => a - b);
+  if (positive.length === 0) return { isLogarithmic: false, height: () => ZERO, ticks: [] };
+  const most = positive.at(-1);
+  const median = positive[Math.floor(positive.length / 2)];
+  return most > MAX_RATIO * median ? logarithmic(positive[0], most, show) : linear(most, show);
+}
+
+function linear(most, show) {
+  const power = 10 ** Math.floor(Math.log10(most));
+  const tops = [power, 10 * power, 100 * power].flatMap((power) => STEPS.map((step) => Number((step * power).toPrecision(2))));
+  const top = tops.find((top) => top >= most && isExact(top, show)) ?? most;
+  const height = (value) => ZERO - (value / top) * (ZERO - TOP);
+  const ticks = [top, top / 2].filter((value) => value === top || isExact(value, show));
+  return { isLogarithmic: false, height, ticks: ticks.map((value) => ({ text: show(value), height: height(value) })) };
+}
+
+function logarithmic(least, most, show) {
+  const [low, high] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))];
+  const height = (value) =>
+    value > 0 ? LOWEST - ((Math.log10(value) - low) / (high - low)) * (LOWEST - TOP) : ZERO;
+  const step = Math.ceil((high - low) / 4);
+  const ticks = [];
+  for (let power = high; power >= low; power -= step) ticks.push({ text: show(10 ** power), height: height(10 ** power) });
+  return { isLogarithmic: true, height, ticks };
+}
