@@ -109,7 +109,7 @@ export function ago(iso, now) {
 // Longer than the aggregator takes for any response: a dead connection that was never closed is given up.
 const TIMEOUT_MS = 30000;
 
-// The body of the response, as text. An error has the message of the problem document.
+// The body of the response, as text. Every path is relative, so that the page works below a path of a proxy. An error has the message of the problem document.
 export async function ask(path, options) {
   const answer = await fetch(path, { signal: AbortSignal.timeout(TIMEOUT_MS), ...options });
   if (!answer.ok) throw await refused(answer);

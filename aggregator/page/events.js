@@ -173,7 +173,7 @@ export function begin() {
   setTimeout(hold, START_MS);
 
   async function load() {
-    const page = members(await ask(`/events?${query}`));
+    const page = members(await ask(`events?${query}`));
     if (mine !== turn) return;
     isLoaded = true;
     const old = elements(page.events);
@@ -197,7 +197,7 @@ export function begin() {
     if (isRetried) setTimeout(() => source === null && !document.hidden && resume(), RETRY_MS);
   }
 
-  source = new EventSource(`/events/tail?${tail}`);
+  source = new EventSource(`events/tail?${tail}`);
   source.addEventListener("start", () => {
     if (isLoading) return;
     isLoading = true;
@@ -214,7 +214,7 @@ export function begin() {
   });
   // A browser does not retry a stream that was refused.
   source.addEventListener("error", async () => {
-    if (mine === turn && source.readyState === EventSource.CLOSED) failed(await refusal(`/events/tail?${tail}`));
+    if (mine === turn && source.readyState === EventSource.CLOSED) failed(await refusal(`events/tail?${tail}`));
   });
   source.addEventListener("missed", ({ data }) => {
     const { missed } = JSON.parse(data);
@@ -232,7 +232,7 @@ export function begin() {
 
 export function start() {
   $("first-command").textContent =
-    `curl -s ${location.origin}/publish -H 'Content-Type: application/json' \\\n` +
+    `curl -s ${new URL("publish", location)} -H 'Content-Type: application/json' \\\n` +
     `  -d '{"topic":"readme","event_id":"1","timestamp":"${new Date().toISOString()}","source":"curl","payload":{"amount":1.50}}'`;
   $("pause").addEventListener("click", () => (isPaused ? unpause() : pause()));
   const list = $("event-rows");

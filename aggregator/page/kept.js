@@ -26,7 +26,7 @@ class List {
       this.show(latest);
       const [total, evicted] = [value(page.total), value(page.evicted)];
       const kept = evicted > 0 ? `; ${number(evicted)} are no longer kept` : "";
-      const rest = value(page.next_cursor) === null ? "" : ` The latest ${latest.length} are shown; all are at ${this.path}.`;
+      const rest = value(page.next_cursor) === null ? "" : ` The latest ${latest.length} are shown; all are at /${this.path}.`;
       say(this.note, total === 0 ? this.none : `${number(total)} in all${kept}.${rest}`);
     } catch (error) {
       say(this.note, `Cannot load the list: ${error.message}`);
@@ -80,7 +80,7 @@ function rejectedRow(one) {
       return;
     }
     try {
-      await ask(`/rejected/${id}/requeue`, {
+      await ask(`rejected/${id}/requeue`, {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: isChanged ? text.value : "",
@@ -201,5 +201,5 @@ function unlike(left, right) {
   return [isLeft, isRight];
 }
 
-export const rejected = new List("/rejected", "rejected", $("rejected-rows"), $("rejected-note"), rejectedRow, "None: every arrival could be stored.");
-export const conflicts = new List("/conflicts", "conflicts", $("conflict-rows"), $("conflicts-note"), conflictRow, "None: no duplicate differs from its stored event.");
+export const rejected = new List("rejected", "rejected", $("rejected-rows"), $("rejected-note"), rejectedRow, "None: every arrival could be stored.");
+export const conflicts = new List("conflicts", "conflicts", $("conflict-rows"), $("conflicts-note"), conflictRow, "None: no duplicate differs from its stored event.");

@@ -105,13 +105,13 @@ function acknowledgement() {
   button.addEventListener("click", async () => {
     button.disabled = true;
     try {
-      await ask("/missing/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: "" });
+      await ask("missing/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: "" });
     } catch (error) {
       say(status, error.message);
       button.disabled = false;
     }
   });
-  return element("span", {}, element("a", { href: "/missing" }, "Show them"), " ", button, " ", status);
+  return element("span", {}, element("a", { href: "missing" }, "Show them"), " ", button, " ", status);
 }
 
 function showWarnings(found) {
@@ -204,7 +204,7 @@ const PROBE_MS = 3000;
 // Whether the aggregator responds: a proxy in front of a dead one responds too, but not with JSON.
 async function answers() {
   try {
-    const answer = await fetch("/health", { signal: AbortSignal.timeout(PROBE_MS) });
+    const answer = await fetch("health", { signal: AbortSignal.timeout(PROBE_MS) });
     return answer.headers.get("Content-Type")?.includes("json") ?? false;
   } catch {
     return false;
@@ -244,7 +244,7 @@ function watch() {
 
 function open() {
   close();
-  source = new EventSource("/live");
+  source = new EventSource("live");
   source.addEventListener("history", ({ data }) => {
     samples = JSON.parse(data);
     if (samples.length > 0) show(true);
@@ -258,7 +258,7 @@ function open() {
   const mine = source;
   source.addEventListener("error", async () => {
     if (mine.readyState !== EventSource.CLOSED) return;
-    const reason = await refusal("/live");
+    const reason = await refusal("live");
     if (mine === source && reason) lost(reason.message);
   });
   watch();

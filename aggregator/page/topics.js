@@ -22,7 +22,7 @@ async function load() {
   if (after) query.set("cursor", after);
   const mine = key();
   try {
-    const page = JSON.parse(await ask(`/topics?${query}`));
+    const page = JSON.parse(await ask(`topics?${query}`));
     if (mine !== key()) return;
     show(page.topics);
     say($("topics-note"), note(page, find));

@@ -8,6 +8,7 @@ mod endurance;
 mod events;
 mod hostile;
 mod kept;
+mod proxied;
 mod trouble;
 
 use std::collections::BTreeSet;

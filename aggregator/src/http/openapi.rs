@@ -107,7 +107,8 @@ impl Document {
                     .build(),
             ))
             .build();
-        api.servers = Some(vec![ServerBuilder::new().url("/").build()]);
+        // Relative to the document, so that it is right below a path of a proxy too.
+        api.servers = Some(vec![ServerBuilder::new().url(".").build()]);
         let tag = |(name, about)| {
             TagBuilder::new()
                 .name(name)
