@@ -5,6 +5,7 @@
 //! the connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same
 //! connection carried it.
 
+mod reasons;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -23,8 +24,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use self::servers::HostPort;
 pub use self::servers::Servers;
+use self::{reasons::joined, servers::HostPort};
 
 /// Timeout of an attempt to connect, and of a JetStream request, including the wait for a `PubAck`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -279,7 +280,7 @@ impl LinkState {
             // resolved.
             Event::ClientError(ClientError::Other(kind)) => {
                 if self.link.borrow().last_error.is_none() {
-                    self.record_failure(kind.clone());
+                    self.record_failure(reasons::plain(kind).to_owned());
                 }
             }
             other => warn!(nats.address = %self.servers, event = %other, "notice from the broker"),
@@ -294,18 +295,14 @@ impl LinkState {
             let Some(error) = &server.last_error else {
                 continue;
             };
-            let mut reason = error.as_str();
+            let mut reason = reasons::plain(error);
             if error.starts_with(&refusal) {
                 reason = self.servers.advice_on_login();
             }
-            let address = HostPort(&server.addr);
-            reasons.push(match servers.len() {
-                1 => reason.to_owned(),
-                _ => format!("{address}: {reason}"),
-            });
+            reasons.push((HostPort(&server.addr).to_string(), reason.to_owned()));
         }
         if !reasons.is_empty() {
-            self.record_failure(reasons.join("; "));
+            self.record_failure(joined(&reasons, servers.len() > 1));
         }
     }
 }

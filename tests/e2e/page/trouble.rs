@@ -56,6 +56,9 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
     page.is_well(SOON).await;
     system.broker.stop().await;
     page.warns(SOON, "Broker lost.").await;
+    let text = page.browser.text("#warnings p").await;
+    assert_eq!(text.matches("onnection refused").count(), 1, "{text}");
+    assert!(!text.contains("IO error"), "{text}");
     page.browser.screenshot("broker-lost").await;
     // Stored events remain visible.
     page.counts("unique", 3).await;

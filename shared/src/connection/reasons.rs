@@ -1,0 +1,66 @@
+//! Why servers cannot be reached, in words for people.
+
+/// What the client library reports without a cause, and puts before every cause.
+const KIND: &str = "IO error";
+
+/// A reason of the client library without the names of its types and the numbers of the operating system.
+pub(super) fn plain(reason: &str) -> &str {
+    if reason == KIND {
+        return "the connection failed";
+    }
+    let reason = reason.strip_prefix(KIND).unwrap_or(reason);
+    let reason = reason.strip_prefix(": ").unwrap_or(reason);
+    reason.split(" (os error ").next().unwrap_or(reason)
+}
+
+/// The reasons of these servers, each of them once, after the addresses of its servers if `is_named`.
+pub(super) fn joined(reasons: &[(String, String)], is_named: bool) -> String {
+    let mut groups: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (address, reason) in reasons {
+        let group = groups.iter_mut().find(|(_, known)| known == reason);
+        match group {
+            Some((addresses, _)) if addresses.contains(&&**address) => {}
+            Some((addresses, _)) => addresses.push(address),
+            None => groups.push((vec![address], reason)),
+        }
+    }
+    let texts = groups.into_iter().map(|(addresses, reason)| {
+        if is_named {
+            format!("{}: {reason}", addresses.join(", "))
+        } else {
+            reason.to_owned()
+        }
+    });
+    texts.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_given_once_and_in_plain_words() {
+        for (reason, expected) in [
+            ("IO error", "the connection failed"),
+            (
+                "IO error: Connection refused (os error 111)",
+                "Connection refused",
+            ),
+            ("timed out", "timed out"),
+        ] {
+            assert_eq!(plain(reason), expected);
+        }
+        let of = |address: &str, reason: &str| (address.to_owned(), reason.to_owned());
+        let reasons = [
+            of("a:4222", "Connection refused"),
+            of("b:4222", "Connection refused"),
+            of("a:4222", "Connection refused"),
+            of("c:4222", "timed out"),
+        ];
+        assert_eq!(
+            joined(&reasons, true),
+            "a:4222, b:4222: Connection refused; c:4222: timed out"
+        );
+        assert_eq!(joined(&reasons[..1], false), "Connection refused");
+    }
+}
