@@ -6,6 +6,7 @@ use std::{error::Error, time::Duration};
 
 use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
+use shared::command_line;
 
 use self::problem::Problem;
 
@@ -159,12 +160,12 @@ pub fn expect_media_type(answer: &Response, media_type: &str) -> Result<(), ApiE
 }
 
 /// The innermost cause, which is the most specific, such as "Connection refused".
-pub fn describe(err: &dyn Error) -> String {
+pub fn describe(err: &(dyn Error + 'static)) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    command_line::failure(cause)
 }
 
 /// The host, port and path of a URL, without the user, the password and the query.

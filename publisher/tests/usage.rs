@@ -126,6 +126,7 @@ fn without_an_aggregator_latency_fails_with_the_reason() {
             .is_some_and(|last| last.starts_with("error: cannot reach the aggregator: ")),
         "{stderr}"
     );
+    assert!(!stderr.contains("os error"), "{stderr}");
     assert!(ended.stdout.is_empty());
 }
 

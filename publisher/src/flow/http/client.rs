@@ -13,6 +13,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
+use shared::command_line;
 use tokio::{net::TcpStream, time::timeout};
 
 /// Maximum time to connect.
@@ -144,7 +145,7 @@ impl Client {
 impl OpenConnection {
     async fn connect(host: &str, port: u16) -> Result<Self, String> {
         let stream = TcpStream::connect((host, port)).await;
-        let stream = stream.map_err(|err| err.to_string())?;
+        let stream = stream.map_err(|err| command_line::failure(&err))?;
         stream.set_nodelay(true).map_err(|err| err.to_string())?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (sender, driver) = handshake.map_err(|err| err.to_string())?;
