@@ -25,7 +25,10 @@ const SKIPPED: &[(&str, &str)] = &[
     ("./compose/bench.sh", "measures for minutes; CI runs it"),
     ("compose/bench.sh", "measures for minutes; CI runs it"),
     ("cargo bench", "measures for minutes; CI runs it"),
-    ("cargo build --release", "builds for minutes; the demo runs it"),
+    (
+        "cargo build --release",
+        "builds for minutes; the demo runs it",
+    ),
     ("target/release/publisher http", "measures for a minute"),
     ("./tests/run.sh", "runs this test"),
     ("./tests/openapi.sh", "takes minutes; CI runs it"),

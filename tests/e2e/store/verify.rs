@@ -265,7 +265,9 @@ async fn people_get_a_table_and_invalid_usage_has_its_own_exit_code() {
     let verified = verify(system.data_dir(), &["--nats-url", &url]).await;
     assert_eq!(verified.code, Some(1));
     assert!(
-        verified.stderr.contains("cannot be used: Connection refused"),
+        verified
+            .stderr
+            .contains("cannot be used: Connection refused"),
         "{}",
         verified.stderr
     );
