@@ -149,7 +149,7 @@ fn plain(sent: u64, since: u64, took: Duration, total: Option<u64>) -> String {
     }
 }
 
-/// A rate for people: without decimals, and with separators.
+/// A rate without decimals and with separators.
 pub fn rate(events_per_second: f64) -> String {
     format!("{} events/s", HumanFloatCount(events_per_second.round()))
 }

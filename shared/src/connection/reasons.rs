@@ -1,4 +1,4 @@
-//! Why servers cannot be reached, in words for people.
+//! Why servers cannot be reached, in plain words.
 
 /// What the client library reports without a cause, and puts before every cause.
 const KIND: &str = "IO error";
