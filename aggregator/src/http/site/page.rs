@@ -9,23 +9,28 @@ use axum::{
 use super::NoFile;
 use crate::http::{api::unknown_path, edge::problem::Problem};
 
+/// A file of the page: its name, its type and its text.
+macro_rules! file {
+    ($name:literal, $kind:expr) => {
+        ($name, $kind, include_str!(concat!("../../../page/", $name)))
+    };
+}
+
 /// The files that the page loads, each with its type.
-const FILES: [(&str, &str, &str); 11] = [
-    ("page.css", CSS, include_str!("../../../page/page.css")),
-    (
-        "icon.svg",
-        "image/svg+xml",
-        include_str!("../../../page/icon.svg"),
-    ),
-    ("page.js", JS, include_str!("../../../page/page.js")),
-    ("address.js", JS, include_str!("../../../page/address.js")),
-    ("chart.js", JS, include_str!("../../../page/chart.js")),
-    ("dom.js", JS, include_str!("../../../page/dom.js")),
-    ("events.js", JS, include_str!("../../../page/events.js")),
-    ("json.js", JS, include_str!("../../../page/json.js")),
-    ("kept.js", JS, include_str!("../../../page/kept.js")),
-    ("scale.js", JS, include_str!("../../../page/scale.js")),
-    ("topics.js", JS, include_str!("../../../page/topics.js")),
+const FILES: &[(&str, &str, &str)] = &[
+    file!("icon.svg", "image/svg+xml"),
+    file!("page.css", CSS),
+    file!("counts.css", CSS),
+    file!("lists.css", CSS),
+    file!("address.js", JS),
+    file!("chart.js", JS),
+    file!("dom.js", JS),
+    file!("events.js", JS),
+    file!("json.js", JS),
+    file!("kept.js", JS),
+    file!("page.js", JS),
+    file!("scale.js", JS),
+    file!("topics.js", JS),
 ];
 
 const CSS: &str = "text/css; charset=utf-8";
