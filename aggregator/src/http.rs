@@ -32,12 +32,12 @@ pub use self::{
     },
 };
 use self::{
-    counts::{health, live, metrics, probes, stats, topics},
+    counts::{health, histogram, live, metrics, probes, stats, topics},
     edge::{body::Intake, problem::Problem},
     events::{duplicates, event, list, tail},
     openapi::Document,
     publish::{cloudevents, intake::IntakeState, native, otlp},
-    review::{conflicts, missing, rejected},
+    review::{conflicts, missing, rejected, seen},
     site::{docs, page},
 };
 
@@ -57,12 +57,15 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(event::find))
         .routes(routes!(duplicates::list))
         .routes(routes!(topics::list))
+        .routes(routes!(histogram::histogram))
         .routes(routes!(stats::stats))
         .routes(routes!(health::health))
         .routes(routes!(probes::ready))
         .routes(routes!(metrics::metrics))
         .routes(routes!(rejected::list))
         .routes(routes!(conflicts::list))
+        .routes(routes!(seen::rejected))
+        .routes(routes!(seen::conflicts))
         .routes(routes!(missing::list))
         .routes(routes!(missing::acknowledge))
         .with_state(api)

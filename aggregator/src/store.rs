@@ -55,6 +55,14 @@ pub struct Appended {
     pub epoch_begun: bool,
 }
 
+impl Appended {
+    /// Events received: stored, duplicates and rejected.
+    #[must_use]
+    pub fn arrivals(&self) -> u64 {
+        self.unique + self.duplicates + self.rejected
+    }
+}
+
 /// Limits in bytes on the rows kept for review; the latest row of each table stays whatever its size.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {

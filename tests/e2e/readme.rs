@@ -62,7 +62,7 @@ const ENDLESS: &[(&str, &str)] = &[
 ];
 
 /// Members that differ in each run, in any response; `at_most` is an estimate.
-const VARIES: [&str; 11] = [
+const VARIES: [&str; 12] = [
     "request_id",
     "at_most",
     "processed_at",
@@ -74,6 +74,7 @@ const VARIES: [&str; 11] = [
     "position",
     "uptime_seconds",
     "started_at",
+    "disk",
 ];
 
 /// Members that differ in each run in the response to a command that contains this text.

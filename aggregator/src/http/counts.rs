@@ -1,6 +1,7 @@
 //! Counters, metrics and health.
 
 pub mod health;
+pub mod histogram;
 pub mod live;
 pub mod metrics;
 pub mod probes;

@@ -3,8 +3,12 @@
 pub mod conflicts;
 pub mod missing;
 pub mod rejected;
+pub mod seen;
 
-use shared::{event::Code, message::Reason};
+use shared::{
+    event::{Code, EventId},
+    message::Reason,
+};
 use utoipa::openapi::path::ParameterBuilder;
 
 use super::{
@@ -24,7 +28,12 @@ use crate::{clock, store::query::ReviewQuery};
 pub const EXAMPLES: &str = include_str!("review/examples.json");
 
 /// Paths whose request body is optional.
-pub const MAY_BE_EMPTY: [&str; 2] = ["/missing/acknowledge", "/rejected/{id}/requeue"];
+pub const MAY_BE_EMPTY: [&str; 4] = [
+    "/conflicts/seen",
+    "/missing/acknowledge",
+    "/rejected/seen",
+    "/rejected/{id}/requeue",
+];
 
 parameters! {
     /// The parameters of `GET /rejected`.
@@ -41,6 +50,7 @@ parameters! {
     /// The parameters of `GET /conflicts`.
     OfConflicts = [
         query("topic", "Only conflicts of this topic.").schema(Some(name())),
+        query("event_id", "Only conflicts of events with this event_id.").schema(Some(name())),
         since(),
         until(),
         limit(),
@@ -70,11 +80,16 @@ fn selected(parameters: &Query) -> Result<ReviewQuery, Problem> {
     let now = clock::now_micros();
     Ok(ReviewQuery {
         topic: parameters.topic()?,
+        event_id: parameters.text("event_id").map(event_id).transpose()?,
         reason: parameters.text("reason").map(reason).transpose()?,
         since: parameters.time("since", now)?,
         until: parameters.time("until", now)?,
         before: paging::cursor(parameters)?,
     })
+}
+
+fn event_id(text: &str) -> Result<EventId, Problem> {
+    EventId::new(text).map_err(|(code, message)| Problem::invalid_query("event_id", code, message))
 }
 
 fn reason(text: &str) -> Result<Reason, Problem> {

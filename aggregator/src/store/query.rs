@@ -2,6 +2,7 @@
 
 mod duplicates;
 mod events;
+mod history;
 mod review;
 mod stats;
 mod topics;
@@ -11,8 +12,9 @@ pub use self::{
     events::{
         EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
     },
-    review::{Conflict, Missing, Rejected, ReviewPage, ReviewQuery},
-    stats::{Figures, Sizes, Stats},
+    history::{Bucket, Histogram, MICROS_PER_MINUTE, MINUTES_KEPT, Window},
+    review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
+    stats::{Disk, Figures, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };
 

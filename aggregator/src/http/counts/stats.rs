@@ -45,8 +45,12 @@ pub struct Stats {
     consistent: bool,
     /// Rejected arrivals whose body is no longer kept.
     rejected_evicted: u64,
+    /// Rejected arrivals with ids up to this one are marked as seen. Ids are consecutive and start at 1.
+    rejected_seen: u64,
     conflicts: u64,
     conflicts_evicted: u64,
+    /// Conflicts with ids up to this one are marked as seen.
+    conflicts_seen: u64,
     redelivered: u64,
     /// Messages in the stream that are not applied; null while the broker cannot be reached.
     #[schema(required)]
@@ -61,9 +65,36 @@ pub struct Stats {
     #[schema(nullable = false)]
     topics: Option<Vec<String>>,
     topics_total: u64,
+    /// The disk with the store; null if the system does not report it.
+    #[schema(required)]
+    disk: Option<Disk>,
     uptime_seconds: u64,
     #[schema(format = DateTime)]
     started_at: String,
+}
+
+/// The disk with the store.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Disk {
+    /// Bytes that are free for the store.
+    free_bytes: u64,
+    /// Bytes of the store's files.
+    store_bytes: u64,
+    /// How long the free space lasts if as many events are stored as in the last 24 hours; null if that is more
+    /// than 10 years, or the store has counted for less than an hour.
+    #[schema(required)]
+    seconds_left: Option<u64>,
+}
+
+impl Disk {
+    /// As read from the store.
+    pub fn of(disk: query::Disk) -> Self {
+        Self {
+            free_bytes: disk.free,
+            store_bytes: disk.used,
+            seconds_left: disk.time_left().map(|left| left.as_secs()),
+        }
+    }
 }
 
 parameters! {
@@ -101,6 +132,8 @@ pub async fn stats(
             .stats(if has_topics { MAX_TOPICS } else { 0 })
             .await;
         let stats = stats.map_err(|err| Problem::internal(&err))?;
+        let disk = api.reader.disk(clock::now_micros()).await;
+        let disk = disk.map_err(|err| Problem::internal(&err))?;
         let stats = Stats {
             received: stats.received,
             unique_processed: stats.unique_processed,
@@ -108,8 +141,10 @@ pub async fn stats(
             rejected: stats.rejected,
             consistent: stats.is_consistent(),
             rejected_evicted: stats.rejected_evicted,
+            rejected_seen: stats.rejected_seen,
             conflicts: stats.conflicts,
             conflicts_evicted: stats.conflicts_evicted,
+            conflicts_seen: stats.conflicts_seen,
             redelivered: stats.redelivered,
             pending: stream.map(|stream| pending(&stream, &stats)),
             missing: stats.missing,
@@ -117,6 +152,7 @@ pub async fn stats(
             identified_by_digest: api.otlp.identified_by_digest.load(Ordering::Relaxed),
             topics: has_topics.then_some(stats.topics),
             topics_total: stats.topics_total,
+            disk: disk.map(Disk::of),
             uptime_seconds: api.process.started.elapsed().as_secs(),
             started_at: clock::rfc3339(api.process.started_at),
         };

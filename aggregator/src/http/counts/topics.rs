@@ -8,7 +8,10 @@ use axum::{
 };
 use serde::Serialize;
 use shared::event::Code;
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{ObjectBuilder, Type},
+};
 
 use crate::{
     clock,
@@ -24,8 +27,11 @@ use crate::{
             schemas::text,
         },
     },
-    store::query::{TopicCounts, TopicQuery, TopicSort},
+    store::query::{TopicCounts, TopicQuery, TopicSort, Window},
 };
+
+/// The minutes of `recent`.
+const RECENT_MINUTES: i64 = 30;
 
 /// A page of topics.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,6 +60,11 @@ struct TopicView {
     first_at: String,
     #[schema(format = DateTime)]
     last_at: String,
+    /// Only with `recent=true`: the events received in each of the last 30 minutes, oldest first. The last number is that of
+    /// the present minute so far.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, min_items = 30, max_items = 30)]
+    recent: Option<Vec<u64>>,
 }
 
 parameters! {
@@ -68,6 +79,8 @@ parameters! {
         limit(),
         parameters::query("cursor", "next_cursor of the previous page. Only topics sorted by ascending name have pages.")
             .schema(Some(text())),
+        parameters::query("recent", "Whether each topic has the numbers of events received in the last 30 minutes.")
+            .schema(Some(ObjectBuilder::new().schema_type(Type::Boolean).default(Some(false.into())))),
     ];
 }
 
@@ -83,7 +96,7 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let known = ["contains", "sort", "order", "limit", "cursor"];
+    let known = ["contains", "sort", "order", "limit", "cursor", "recent"];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let topics = topic_query(&query)?;
@@ -130,6 +143,9 @@ fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
         // People look for the largest counts.
         is_descending: parameters.is_descending(sort != TopicSort::Name)?,
         after: parameters.text("cursor").map(str::to_owned),
+        recent: parameters
+            .flag("recent", false)?
+            .then(|| Window::last_minutes(RECENT_MINUTES, clock::now_micros())),
     };
     if query.after.is_some() && !query.is_paged() {
         let message = "is allowed only with topics sorted by ascending name".to_owned();
@@ -146,5 +162,6 @@ fn view(counts: TopicCounts) -> TopicView {
         duplicate_dropped: counts.duplicate_dropped,
         first_at: clock::rfc3339(counts.first_at),
         last_at: clock::rfc3339(counts.last_at),
+        recent: (!counts.recent.is_empty()).then_some(counts.recent),
     }
 }

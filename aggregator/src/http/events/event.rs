@@ -40,6 +40,8 @@ pub struct EventDetails {
     stream_sequence: u64,
     /// Its position in the message, starting at 0.
     position: u64,
+    /// The size of `event` in bytes.
+    bytes: usize,
     duplicates: DuplicateCounts,
 }
 
@@ -100,16 +102,21 @@ pub async fn find(
             Problem::not_found(format!("topic {topic} has no event {event_id} stored"))
         })?;
         let (at_least, at_most) = found.again;
+        let sequence = found.event.sequence;
+        let event = view::view(found.event).map_err(|err| Problem::internal(&err))?;
         let found = EventDetails {
-            sequence: found.event.sequence,
+            sequence,
             stream_sequence: found.stream_sequence,
             position: found.position,
+            bytes: serde_json::to_vec(&event)
+                .expect("strings and JSON values are JSON")
+                .len(),
             duplicates: DuplicateCounts {
                 at_least,
                 at_most,
                 since: clock::rfc3339(api.process.started_at),
             },
-            event: view::view(found.event).map_err(|err| Problem::internal(&err))?,
+            event,
         };
         Ok(Whole::of(&found, room))
     })

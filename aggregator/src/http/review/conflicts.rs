@@ -72,7 +72,7 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let parameters = ["topic", "since", "until", "limit", "cursor"];
+    let parameters = ["topic", "event_id", "since", "until", "limit", "cursor"];
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let query = super::selected(&parameters)?;

@@ -139,3 +139,62 @@ async fn missing_sequences_are_listed_until_and_after_they_are_acknowledged() {
             .contains("\"acknowledged_at\":null")
     );
 }
+
+#[tokio::test]
+async fn rows_are_marked_as_seen_up_to_an_id_that_exists() {
+    let api = Fixture::new().await;
+    let other = event("1").replace("1e5", "2e5");
+    api.append(&["7", "8", &event("1"), &other]).await;
+    let mark = async |rows: &str, query: &str| {
+        let request = Request::post(format!("/{rows}/seen{query}"))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Body::empty());
+        api.ask(request.unwrap()).await
+    };
+    for (rows, query, status) in [
+        ("rejected", "?up_to=3", "422 "),
+        ("rejected", "?up_to=0", "422 "),
+        ("rejected", "?up_to=-1", "422 "),
+        ("rejected", "?up_to=x", "422 "),
+        ("rejected", "", "422 "),
+        ("rejected", "?upto=1", "422 "),
+        ("rejected", "?up_to=2", "200 "),
+        ("rejected", "?up_to=1", "200 "),
+        ("conflicts", "?up_to=2", "422 "),
+        ("conflicts", "?up_to=1", "200 "),
+    ] {
+        let answer = mark(rows, query).await;
+        assert!(answer.starts_with(status), "{rows}{query}: {answer}");
+    }
+    let stats = api.json("/stats").await;
+    assert_eq!(stats["rejected_seen"], 2, "a mark is never lowered");
+    assert_eq!(stats["conflicts_seen"], 1);
+    // As an HTML form of another site would send it.
+    let request = Request::post("/rejected/seen?up_to=1").body(Body::empty());
+    assert!(api.ask(request.unwrap()).await.starts_with("415 "));
+}
+
+#[tokio::test]
+async fn conflicts_are_selected_by_the_identity_of_the_event() {
+    let api = Fixture::new().await;
+    let other = |id| event(id).replace("1e5", "2e5");
+    api.append(&[
+        &event("1"),
+        &event("2"),
+        &other("1"),
+        &other("2"),
+        &other("1"),
+    ])
+    .await;
+    let ids = async |query: &str| {
+        let page = api.json(&format!("/conflicts?{query}")).await;
+        let rows = page["conflicts"].as_array().unwrap().clone();
+        rows.iter()
+            .map(|row| row["id"].to_string())
+            .collect::<String>()
+    };
+    assert_eq!(ids("topic=a&event_id=1").await, "31");
+    assert_eq!(ids("event_id=2").await, "2");
+    assert_eq!(ids("topic=b&event_id=2").await, "");
+    assert!(api.get("/conflicts?event_id=").await.starts_with("422 "));
+}

@@ -1,14 +1,28 @@
 //! Rejected arrivals, conflicts and missing sequences, kept for review.
 
-use shared::{event::Topic, message::Reason};
+use shared::{
+    event::{EventId, Topic},
+    message::Reason,
+};
 
 use super::StoredEvent;
+
+/// The rows kept for review that an operator marks as seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Review {
+    /// Rejected arrivals.
+    Rejected,
+    /// Conflicts.
+    Conflicts,
+}
 
 /// Selects rejected arrivals or conflicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReviewQuery {
     /// The topic of the stored event, or the topic whose subject a rejected arrival was published to.
     pub topic: Option<Topic>,
+    /// The `event_id` of the stored event; rejected arrivals have none and ignore it.
+    pub event_id: Option<EventId>,
     /// The reason; conflicts have none and ignore it.
     pub reason: Option<Reason>,
     /// Counted at or after this time, in microseconds since 1970.

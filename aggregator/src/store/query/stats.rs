@@ -1,5 +1,7 @@
 //! The store's counters and the sizes of its files.
 
+use std::time::Duration;
+
 use crate::store::ranges::Ranges;
 
 /// The store's counters as of one commit.
@@ -15,10 +17,14 @@ pub struct Stats {
     pub rejected: u64,
     /// Rejected arrivals that have been evicted.
     pub rejected_evicted: u64,
+    /// Rejected arrivals up to this id have been seen by an operator.
+    pub rejected_seen: u64,
     /// Duplicates that differ from the stored event.
     pub conflicts: u64,
     /// Conflicts that have been evicted.
     pub conflicts_evicted: u64,
+    /// Conflicts up to this id have been seen by an operator.
+    pub conflicts_seen: u64,
     /// Deliveries of messages that had already been applied.
     pub redelivered: u64,
     /// When the latest event was applied, in microseconds since 1970. Never decreases, even if the clock is set back.
@@ -54,6 +60,39 @@ pub struct Figures {
     pub sizes: Sizes,
 }
 
+/// The disk with the store's files, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Disk {
+    /// Free for the store.
+    pub free: u64,
+    /// The size of the store's files.
+    pub used: u64,
+    /// Events stored.
+    pub stored: u64,
+    /// Those of them that were stored within the last `lately`.
+    pub stored_lately: u64,
+    /// The last 24 hours, or the time since the store began to count if that is less.
+    pub lately: Duration,
+}
+
+impl Disk {
+    /// How long the free space lasts if as many events are stored as lately, of the average size of all; `None` if that is
+    /// more than 10 years, or the store has counted for less than an hour: a first burst says nothing about the days to come.
+    #[must_use]
+    pub fn time_left(&self) -> Option<Duration> {
+        const MOST: u128 = 10 * 365 * 24 * 60 * 60;
+        if self.lately < Duration::from_hours(1) {
+            return None;
+        }
+        // free / (used / stored * stored_lately / lately), in an order that loses nothing.
+        let growth = u128::from(self.used) * u128::from(self.stored_lately);
+        let space = u128::from(self.free) * u128::from(self.stored);
+        let seconds = (space * u128::from(self.lately.as_secs())).checked_div(growth)?;
+        let seconds = u64::try_from(seconds).ok()?;
+        (u128::from(seconds) <= MOST).then(|| Duration::from_secs(seconds))
+    }
+}
+
 /// Sizes of files in bytes; `None` if a size cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Sizes {
@@ -63,4 +102,39 @@ pub struct Sizes {
     pub wal: Option<u64>,
     /// The dedup index.
     pub index: Option<u64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_free_space_lasts_as_long_as_the_recent_growth_allows() {
+        let disk = Disk {
+            free: 1_000_000,
+            used: 10_000,
+            stored: 100,
+            stored_lately: 10,
+            lately: Duration::from_hours(2),
+        };
+        // 100 bytes per event, 10 events in two hours.
+        assert_eq!(disk.time_left(), Some(Duration::from_hours(2_000)));
+        let idle = Disk {
+            stored_lately: 0,
+            ..disk
+        };
+        assert_eq!(idle.time_left(), None);
+        let endless = Disk {
+            free: u64::MAX,
+            ..disk
+        };
+        assert_eq!(endless.time_left(), None);
+        let young = Disk {
+            lately: Duration::from_mins(59),
+            ..disk
+        };
+        assert_eq!(young.time_left(), None);
+        let full = Disk { free: 0, ..disk };
+        assert_eq!(full.time_left(), Some(Duration::ZERO));
+    }
 }

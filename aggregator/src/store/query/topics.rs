@@ -1,5 +1,7 @@
 //! Queries for topics, and pages of their counts.
 
+use super::Window;
+
 /// A topic and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicCounts {
@@ -15,6 +17,8 @@ pub struct TopicCounts {
     pub first_at: i64,
     /// When its latest event was applied, duplicates included, in microseconds since 1970.
     pub last_at: i64,
+    /// Events received in each minute of the query's window; empty if it has none.
+    pub recent: Vec<u64>,
 }
 
 /// A page of topics.
@@ -41,6 +45,8 @@ pub struct TopicQuery {
     pub is_descending: bool,
     /// In ascending order of name only: topics after this name.
     pub after: Option<String>,
+    /// The minutes in which the events of each topic are counted.
+    pub recent: Option<Window>,
 }
 
 /// The sort key of topics. Topics with equal keys are in byte order of their names.

@@ -6,6 +6,7 @@
 mod duplicates;
 mod events;
 mod figures;
+mod history;
 mod review;
 mod stats;
 mod topics;
@@ -19,6 +20,7 @@ use std::{
 };
 
 use rusqlite::{Connection, Transaction};
+use shared::event::Topic;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
@@ -34,9 +36,9 @@ use super::{
 use crate::store::{
     StoreError,
     query::{
-        Conflict, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Missing,
-        PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats, StoredEvent, TopicPage,
-        TopicQuery,
+        Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Histogram,
+        Missing, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats, StoredEvent,
+        TopicPage, TopicQuery, Window,
     },
 };
 
@@ -308,6 +310,29 @@ impl Reader {
         let file = Arc::clone(&self.file);
         let known = self.memory.missing.clone();
         self.read(move |read, _| figures::read(read, &file, &known))
+            .await
+    }
+
+    /// The events of a topic, or of all topics, over time.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn histogram(
+        &self,
+        topic: Option<Topic>,
+        window: Window,
+    ) -> Result<Histogram, StoreError> {
+        self.read(move |read, _| history::histogram(read, topic.as_ref(), window))
+            .await
+    }
+
+    /// The disk with the store's files, at the time `now` in microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`StoreError::Sqlite`].
+    pub async fn disk(&self, now: i64) -> Result<Option<Disk>, StoreError> {
+        let file = Arc::clone(&self.file);
+        self.read(move |read, _| figures::disk(read, &file, now))
             .await
     }
 

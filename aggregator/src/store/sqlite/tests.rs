@@ -7,6 +7,7 @@ mod content;
 mod damage;
 mod files;
 mod harness;
+mod history;
 mod incarnations;
 mod index;
 mod index_random;

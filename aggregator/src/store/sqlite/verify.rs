@@ -7,6 +7,7 @@
 mod applied;
 mod balance;
 mod fingerprints;
+mod history;
 mod identities;
 mod integrity;
 mod report;
@@ -148,6 +149,7 @@ impl Verification {
     pub fn run(mut self, progress: &dyn Progress) -> Result<Verified, VerifyError> {
         let mut report = std::mem::take(&mut self.report);
         balance::check(&self.snapshot, &mut self.topics, &mut report)?;
+        report.add(self.snapshot.history.clone());
         report.add(applied::check(&self.snapshot));
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);

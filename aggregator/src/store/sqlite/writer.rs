@@ -1,6 +1,7 @@
 //! The writer thread owns the only writable connection; a lookup thread runs one stage ahead.
 
 mod append;
+pub mod history;
 pub mod incarnation;
 pub mod kept;
 mod open_store;
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::store::{
     Appended, Delivery, ObservedStream, Position, Standing, StoreError,
+    query::Review,
     waits::{Wait, Waits},
 };
 
@@ -66,6 +68,7 @@ enum Task {
     Meet(ObservedStream, i64, Reply<Position>),
     AcknowledgeMissing(i64, Reply<u64>),
     Requeued(i64, i64, Reply<bool>),
+    Seen(Review, u64, Reply<Option<u64>>),
     CheckFiles(Reply<()>),
 }
 
@@ -107,6 +110,15 @@ impl Writer {
     /// [`StoreError`]; nothing was changed.
     pub async fn requeued(&self, id: i64, now: i64) -> Result<bool, StoreError> {
         self.task(|reply| Task::Requeued(id, now, reply)).await
+    }
+
+    /// Marks the rows kept for review up to the id `upto` as seen by an operator; returns the id up to which they now are, or
+    /// `None` if there never was a row with this id.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was changed.
+    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<u64>, StoreError> {
+        self.task(|reply| Task::Seen(rows, upto, reply)).await
     }
 
     /// Checks whether the store's files are still where they were opened. Every write checks that too, before it is reported

@@ -10,10 +10,13 @@ use crate::{
     clock,
     http::{
         api::Api,
-        counts::{health, stats},
+        counts::{
+            health,
+            stats::{self, Disk},
+        },
     },
     metrics::commits::CommitTimes,
-    store::query,
+    store::{StoreError, query},
 };
 
 /// How long to wait for the broker. After that the sample lacks the broker's figures.
@@ -45,6 +48,10 @@ pub struct Sample {
     commit_slowest_ms: Option<f64>,
     /// The failing parts, each with the reason.
     checks: BTreeMap<&'static str, String>,
+    /// Since when each of them has been failing, in milliseconds since 1970.
+    failing_since: BTreeMap<&'static str, i64>,
+    /// Absent if the store could not be read in time.
+    disk: Option<Disk>,
     /// The notice while the clock is more than a second behind the latest event.
     clock: Option<String>,
     stalls: u64,
@@ -57,7 +64,9 @@ struct Counts {
     unique_processed: u64,
     duplicate_dropped: u64,
     rejected: u64,
+    rejected_seen: u64,
     conflicts: u64,
+    conflicts_seen: u64,
     redelivered: u64,
     missing: u64,
     topics_total: u64,
@@ -68,26 +77,36 @@ struct Counts {
 pub struct Sampler {
     /// Number of consecutive samples in which the broker was connected but did not respond.
     silent: u32,
+    failing_since: BTreeMap<&'static str, i64>,
 }
 
 impl Sampler {
     pub async fn take(&mut self, api: &Api) -> Sample {
         let mut checks = health::failing(api);
         let stream = self.stream(api, &mut checks).await;
-        let stats = match timeout(STORE_TIMEOUT, api.reader.stats(0)).await {
-            Ok(Ok(stats)) => Some(stats),
+        let read = async {
+            let stats = api.reader.stats(0).await?;
+            Ok::<_, StoreError>((stats, api.reader.disk(clock::now_micros()).await?))
+        };
+        let (stats, disk) = match timeout(STORE_TIMEOUT, read).await {
+            Ok(Ok((stats, disk))) => (Some(stats), disk),
             Ok(Err(err)) => {
                 checks.insert("store", err.to_string());
-                None
+                (None, None)
             }
             Err(_) => {
                 let slow = "the store does not respond within 1 s: it has many readers, or its disk is slow";
                 checks.insert("reading", slow.to_owned());
-                None
+                (None, None)
             }
         };
         // After the counts were read: waiting for them is no fault of the clock.
         let now = clock::now_micros();
+        self.failing_since
+            .retain(|name, _| checks.contains_key(name));
+        for name in checks.keys() {
+            self.failing_since.entry(name).or_insert(now / 1_000);
+        }
         let commits = api.process.metrics.commits().take();
         let milliseconds = |of: fn(&CommitTimes) -> Duration| {
             commits.map(|times| of(&times).as_secs_f64() * 1_000.0)
@@ -105,6 +124,8 @@ impl Sampler {
             commit_ms: milliseconds(|taken| taken.mean),
             commit_slowest_ms: milliseconds(|taken| taken.slowest),
             checks,
+            failing_since: self.failing_since.clone(),
+            disk: disk.map(Disk::of),
             clock: stats
                 .as_ref()
                 .and_then(|stats| health::clock_notice(now, stats.processed_at)),
@@ -150,7 +171,9 @@ fn counts(stats: &query::Stats) -> Counts {
         unique_processed: stats.unique_processed,
         duplicate_dropped: stats.duplicate_dropped,
         rejected: stats.rejected,
+        rejected_seen: stats.rejected_seen,
         conflicts: stats.conflicts,
+        conflicts_seen: stats.conflicts_seen,
         redelivered: stats.redelivered,
         missing: stats.missing,
         topics_total: stats.topics_total,

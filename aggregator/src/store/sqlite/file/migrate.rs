@@ -14,11 +14,15 @@ use tracing::info;
 use crate::store::{
     StoreError,
     opening::Opening,
+    query::MICROS_PER_MINUTE,
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,
         topic_chain,
-        writer::kept::{CONFLICT_BYTES, REJECTED_BYTES},
+        writer::{
+            history,
+            kept::{CONFLICT_BYTES, REJECTED_BYTES},
+        },
     },
 };
 
@@ -86,6 +90,35 @@ CREATE TABLE marks (
     PRIMARY KEY (topic_id, sequence)
 ) WITHOUT ROWID;
 PRAGMA user_version = 4;";
+
+/// Additions of version 5: the counts at the ends of minutes and hours, and what has been seen of the rows kept for review.
+const VERSION_5: &str = "
+ALTER TABLE store ADD COLUMN history_since INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN rejected_seen INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE counters ADD COLUMN conflicts_seen INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE history (
+    topic_id          INTEGER NOT NULL,
+    step              INTEGER NOT NULL,
+    minute            INTEGER NOT NULL,
+    unique_processed  INTEGER NOT NULL,
+    duplicate_dropped INTEGER NOT NULL,
+    rejected          INTEGER NOT NULL,
+    PRIMARY KEY (topic_id, step, minute)
+) WITHOUT ROWID;
+PRAGMA user_version = 5;";
+
+/// Migrates a store of version 4 to version 5, in the caller's transaction. The history begins after the present minute.
+pub(in crate::store) fn from_version_4(
+    transaction: &Transaction<'_>,
+    now: i64,
+) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_5)?;
+    let latest: i64 =
+        transaction.query_row("SELECT processed_at FROM counters", [], |row| row.get(0))?;
+    let since = history::end(now.max(latest), history::MINUTE) * MICROS_PER_MINUTE;
+    transaction.execute("UPDATE store SET history_since = ?1", [since])?;
+    Ok(())
+}
 
 /// Migrates a store of version 3 to version 4, in the caller's transaction: reads the events once.
 pub(in crate::store) fn from_version_3(

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// The schema version that this program reads and writes.
-const VERSION: i64 = 4;
+const VERSION: i64 = 5;
 
 /// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
 /// copied that the next batches change again; more would only make the WAL longer.
@@ -116,6 +116,12 @@ fn make_or_migrate(
             migrate::from_version_3(&transaction, opening)?;
             transaction.commit()?;
             info!("migrated the store to schema version 4");
+            make_or_migrate(connection, now, opening)
+        }
+        4 => {
+            migrate::from_version_4(&transaction, now)?;
+            transaction.commit()?;
+            info!("migrated the store to schema version 5");
             Ok(())
         }
         0 => {

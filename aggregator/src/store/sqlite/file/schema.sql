@@ -1,10 +1,11 @@
--- The schema of a store, version 4. Counters and other derived values change in the transaction that changes the rows.
+-- The schema of a store, version 5. Counters and other derived values change in the transaction that changes the rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
     store_id    TEXT NOT NULL,           -- identifies this store to the durable consumer
     hash_key    BLOB NOT NULL,           -- 16 random bytes, key of fingerprints and digests
-    created_at  INTEGER NOT NULL         -- microseconds since 1970, as in all `…_at` columns
+    created_at  INTEGER NOT NULL,        -- microseconds since 1970, as in all `…_at` columns
+    history_since INTEGER NOT NULL DEFAULT 0 -- `history` is complete from this time on; 0 if always
 );
 
 -- received = unique_processed + duplicate_dropped + rejected, at every commit.
@@ -22,8 +23,22 @@ CREATE TABLE counters (
     rejected_evicted  INTEGER NOT NULL DEFAULT 0, -- rows of `rejected` evicted, oldest first
     rejected_bytes    INTEGER NOT NULL DEFAULT 0, -- bytes of the rows in `rejected`, as counted by writer/kept.rs
     conflicts_evicted INTEGER NOT NULL DEFAULT 0,
-    conflicts_bytes   INTEGER NOT NULL DEFAULT 0
+    conflicts_bytes   INTEGER NOT NULL DEFAULT 0,
+    rejected_seen     INTEGER NOT NULL DEFAULT 0, -- an operator has seen the rejected rows up to this id
+    conflicts_seen    INTEGER NOT NULL DEFAULT 0
 );
+
+-- Counts as they were at the end of a minute and of an hour, each written with the first change after it. So the counts at a
+-- time are those of the latest row that ended by then, or the current ones if nothing has changed since.
+CREATE TABLE history (
+    topic_id          INTEGER NOT NULL,           -- 0 for the counts of all topics
+    step              INTEGER NOT NULL,           -- 1 for a minute, 60 for an hour
+    minute            INTEGER NOT NULL,           -- the end, in minutes since 1970
+    unique_processed  INTEGER NOT NULL,
+    duplicate_dropped INTEGER NOT NULL,
+    rejected          INTEGER NOT NULL,           -- 0 for topics, because a rejected arrival has none
+    PRIMARY KEY (topic_id, step, minute)
+) WITHOUT ROWID;
 
 -- Incarnations of streams: a name, a creation time, and an epoch, which the aggregator increases each time it detects
 -- that the broker has reused sequence numbers.

@@ -1,13 +1,16 @@
 //! The store's counters at one commit, with the sizes of its files.
 
-use std::{fs, io, path::Path};
+use std::{fs, io, path::Path, time::Duration};
 
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use super::stats::stats;
+use super::{
+    history::{self, History},
+    stats::stats,
+};
 use crate::store::{
-    query::{Figures, Sizes},
+    query::{Disk, Figures, MICROS_PER_MINUTE, Sizes},
     sqlite::INDEX_FOLDER,
 };
 
@@ -21,19 +24,57 @@ pub(super) fn read(
     let seals = read
         .prepare_cached("SELECT count(*) FROM seals")?
         .query_row([], |row| row.get(0))?;
+    Ok(Figures {
+        stats,
+        seals,
+        sizes: sizes(file),
+    })
+}
+
+fn sizes(file: &Path) -> Sizes {
     let index = file.with_file_name(INDEX_FOLDER);
-    let sizes = Sizes {
+    Sizes {
         database: size(file),
         wal: size(&file.with_extension("db-wal")),
         // The folder does not exist while the index is being rebuilt.
         index: folder(&index).ok(),
-    };
-    Ok(Figures {
-        stats,
-        seals,
-        sizes,
-    })
+    }
 }
+
+/// The disk with the files of the store in `file`; `None` if its free space cannot be read.
+pub(super) fn disk(
+    read: &Transaction<'_>,
+    file: &Path,
+    now: i64,
+) -> rusqlite::Result<Option<Disk>> {
+    let Ok(disk) = rustix::fs::statvfs(file) else {
+        return Ok(None);
+    };
+    let Sizes {
+        database,
+        wal,
+        index,
+    } = sizes(file);
+    let sizes = [database, wal, index].into_iter().flatten();
+    let created_at: i64 = read
+        .prepare_cached("SELECT created_at FROM store")?
+        .query_row([], |row| row.get(0))?;
+    let counted_since = history::since(read)?.unwrap_or(created_at);
+    let minute = |at: i64| at.div_euclid(MICROS_PER_MINUTE);
+    // Of the last 24 hours, or since the store began to count.
+    let from = (minute(now) - MINUTES_PER_DAY).max(minute(counted_since));
+    let history = History::of_all(read)?;
+    let stored = history.current.unique;
+    Ok(Some(Disk {
+        free: disk.f_bavail * disk.f_frsize,
+        used: sizes.sum(),
+        stored,
+        stored_lately: stored.saturating_sub(history.at(from)?.unique),
+        lately: Duration::from_secs((minute(now) + 1 - from).unsigned_abs() * 60),
+    }))
+}
+
+const MINUTES_PER_DAY: i64 = 24 * 60;
 
 fn size(file: &Path) -> Option<u64> {
     fs::metadata(file).ok().map(|found| found.len())

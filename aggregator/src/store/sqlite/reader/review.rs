@@ -1,7 +1,11 @@
 //! Queries for what is kept for review: rejected arrivals, conflicts and missing sequences.
 
 use rusqlite::{OptionalExtension, Row, Transaction};
-use shared::{event::Topic, message::Reason, subject};
+use shared::{
+    event::{EventId, Topic},
+    message::Reason,
+    subject,
+};
 
 use super::events;
 use crate::store::{
@@ -75,7 +79,9 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     );
     let place = |row: &Row<'_>| Ok((row.get(9)?, row.get(16)?));
     let row = |row: &Row<'_>| {
-        if !is(query.topic.as_ref().map(Topic::as_str), row, 1)? {
+        let is_match = is(query.topic.as_ref().map(Topic::as_str), row, 1)?
+            && is(query.event_id.as_ref().map(EventId::as_str), row, 2)?;
+        if !is_match {
             return Ok(None);
         }
         let conflict = Conflict {

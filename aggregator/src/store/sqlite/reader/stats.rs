@@ -14,7 +14,7 @@ pub(super) fn stats(
         .prepare_cached(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
                     redelivered, topics, incarnation, processed_at, rejected_evicted, \
-                    conflicts_evicted \
+                    conflicts_evicted, rejected_seen, conflicts_seen \
              FROM counters",
         )?
         .query_row([], |row| {
@@ -29,6 +29,8 @@ pub(super) fn stats(
                 processed_at: row.get(8)?,
                 rejected_evicted: row.get(9)?,
                 conflicts_evicted: row.get(10)?,
+                rejected_seen: row.get(11)?,
+                conflicts_seen: row.get(12)?,
                 ..Stats::default()
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))

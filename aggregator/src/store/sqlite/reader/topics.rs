@@ -8,7 +8,7 @@ use std::{
 use memchr::memmem::Finder;
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-use super::SCAN_ROWS;
+use super::{SCAN_ROWS, history};
 use crate::store::{
     query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     sqlite::{
@@ -112,6 +112,11 @@ pub(super) fn page(
         None => scanned(read, query, limit, &mut budget)?,
     };
     page.total = total;
+    if let Some(window) = query.recent {
+        for topic in &mut page.topics {
+            topic.recent = history::received(read, &topic.name, window)?;
+        }
+    }
     Ok(page)
 }
 
@@ -286,6 +291,7 @@ fn counts(row: &Row<'_>) -> rusqlite::Result<TopicCounts> {
         duplicate_dropped: row.get(3)?,
         first_at: row.get(4)?,
         last_at: row.get(5)?,
+        recent: Vec::new(),
     })
 }
 
@@ -321,7 +327,7 @@ mod tests {
                 contains: contains.to_owned(),
                 sort,
                 is_descending: sort != TopicSort::Name,
-                after: None,
+                ..TopicQuery::default()
             };
             assert_eq!(ask(&query, false).topics.len(), 29, "{query:?}");
             assert_eq!(ask(&query, true).topics.len(), 1, "{query:?}");

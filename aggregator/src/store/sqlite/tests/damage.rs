@@ -210,6 +210,32 @@ fn a_change_to_the_counters_is_found() {
 }
 
 #[test]
+fn a_change_to_the_counts_over_time_is_found() {
+    are_found(&[
+        (
+            "INSERT INTO history VALUES (0, 1, 1, 4, 0, 0)",
+            "all topics, the minute until 1970-01-01T00:01:00.000000Z: 4 events were not all that were stored by then",
+        ),
+        (
+            "INSERT INTO history VALUES (0, 60, 0, 5, 3, 2)",
+            "all topics, the hour until 1970-01-01T00:00:00.000000Z: 5 events were not all",
+        ),
+        (
+            "INSERT INTO history VALUES (0, 1, 1, 5, 3, 3)",
+            "unique 5, duplicates 3, rejected 3; they must be from [0, 0, 0] to [5, 3, 2]",
+        ),
+        (
+            "INSERT INTO history VALUES (1, 1, 1, 2, 1, 0), (1, 1, 2, 1, 1, 0)",
+            "the topic with id 1, the minute until 1970-01-01T00:02:00.000000Z: unique 1, duplicates 1, rejected 0; they must be from [2, 1, 0] to [3, 2, 0]",
+        ),
+        (
+            "INSERT INTO history VALUES (7, 60, 60, 1, 0, 0)",
+            "they must be from [0, 0, 0] to [0, 0, 0]",
+        ),
+    ]);
+}
+
+#[test]
 fn a_change_to_the_applied_sequences_or_to_kept_rows_is_found() {
     let split = "DELETE FROM applied; INSERT INTO applied VALUES (1, 1, 2), (1, 4, 6)";
     are_found(&[

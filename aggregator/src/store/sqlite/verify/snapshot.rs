@@ -4,7 +4,8 @@ use rusqlite::{Connection, Transaction};
 use shared::stream::StreamState;
 
 use super::{
-    VerifyError,
+    VerifyError, history,
+    report::Check,
     topics::{RECORD, TopicRecord, Topics},
 };
 use crate::store::{
@@ -35,6 +36,8 @@ pub(super) struct Snapshot {
     pub far_seals: u64,
     pub rejected: ReviewRows,
     pub conflicts: ReviewRows,
+    /// The check of the counts over time.
+    pub history: Check,
 }
 
 /// A row of `missing`.
@@ -102,6 +105,7 @@ impl Snapshot {
             )?,
             rejected: review_rows(&transaction, "rejected", REJECTED_BYTES, &incarnations)?,
             conflicts: review_rows(&transaction, "conflicts", CONFLICT_BYTES, &incarnations)?,
+            history: history::check(&transaction, &counters)?,
             counters,
             incarnations,
         })

@@ -19,6 +19,7 @@ use shared::{
 
 use self::seen::Seen;
 use super::{
+    history,
     incarnation::{Incarnation, was_applied},
     kept::{self, Origin},
     state::State,
@@ -285,7 +286,9 @@ impl<'a> Append<'a> {
             topics,
             ..
         } = self.context;
-        let row = if let Some(row) = topics.get(transaction, topic)? {
+        let row = if let Some(mut row) = topics.get(transaction, topic)? {
+            history::record(transaction, &row.counts(), (row.last_at, self.processed_at))?;
+            row.last_at = self.processed_at;
             row
         } else {
             // Topics are never deleted, so their ids are consecutive.
@@ -297,6 +300,7 @@ impl<'a> Append<'a> {
                 unique: 0,
                 digest: Digest::default(),
                 first_at: self.processed_at,
+                last_at: self.processed_at,
                 last_sequence: 0,
             }
         };
@@ -314,18 +318,21 @@ impl<'a> Append<'a> {
         // In the order of the pages.
         topics.sort_unstable_by_key(|(_, row)| row.id);
         for (topic, row) in &topics {
-            row.save(transaction, topic, self.processed_at)?;
+            row.save(transaction, topic)?;
         }
         let last = self.next.last_event;
         let seal = index.fills_up(self.entries.len()).then(|| Seal::new(last));
         if let Some(seal) = seal {
             seal.register(transaction)?;
         }
-        self.next.counters.add(&self.done);
-        kept::evict(transaction, self.next, bounds)?;
-        if self.done.unique + self.done.duplicates + self.done.rejected > 0 {
-            self.next.counters.processed_at = self.processed_at;
+        let counters = &mut self.next.counters;
+        if self.done.arrivals() > 0 {
+            let between = (counters.processed_at, self.processed_at);
+            history::record(transaction, &counters.history(), between)?;
+            counters.processed_at = self.processed_at;
         }
+        counters.add(&self.done);
+        kept::evict(transaction, self.next, bounds)?;
         let changes = CommittedChanges {
             entries: self.entries,
             last,

@@ -112,6 +112,9 @@ impl Owner {
                         Ok(kept::mark_requeued(context.transaction, id, now)?)
                     }));
                 }
+                Work::Other(Task::Seen(rows, upto, reply)) => {
+                    let _ = reply.send(self.write(|_, next| Ok(next.counters.see(rows, upto))));
+                }
                 Work::Other(Task::CheckFiles(reply)) => {
                     let _ = reply.send(self.check_between_writes());
                 }

@@ -2,8 +2,13 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::incarnation::{Incarnation, count_missing, load_lives};
-use crate::store::{Appended, Standing, StoreError, sqlite::dedup::fingerprint::Key};
+use super::{
+    history::{self, Counts},
+    incarnation::{Incarnation, count_missing, load_lives},
+};
+use crate::store::{
+    Appended, Standing, StoreError, query::Review, sqlite::dedup::fingerprint::Key,
+};
 
 /// The writer's state in memory. A transaction changes it; if that fails, it is dropped and read again.
 #[derive(Debug)]
@@ -43,12 +48,38 @@ pub(in crate::store) struct Kept {
     pub evicted: u64,
     /// Bytes of the rows that are kept.
     pub bytes: u64,
+    /// Rows up to this id have been seen by an operator.
+    pub seen: u64,
 }
 
 impl Counters {
+    /// The counts of all topics, for the history.
+    pub fn history(&self) -> Counts {
+        Counts {
+            topic_id: history::ALL,
+            unique: self.unique_processed,
+            duplicates: self.duplicate_dropped,
+            rejected: self.rejected,
+        }
+    }
+
+    /// Marks rows up to an id as seen; `None` if there never was such a row.
+    pub fn see(&mut self, rows: Review, upto: u64) -> Option<u64> {
+        let (latest, kept) = match rows {
+            Review::Rejected => (self.rejected, &mut self.rejected_kept),
+            Review::Conflicts => (self.conflicts, &mut self.conflicts_kept),
+        };
+        // Ids are consecutive.
+        if upto > latest {
+            return None;
+        }
+        kept.seen = kept.seen.max(upto);
+        Some(kept.seen)
+    }
+
     /// Adds what a batch did.
     pub fn add(&mut self, done: &Appended) {
-        self.received += done.unique + done.duplicates + done.rejected;
+        self.received += done.arrivals();
         self.unique_processed += done.unique;
         self.duplicate_dropped += done.duplicates;
         self.rejected += done.rejected;
@@ -78,7 +109,7 @@ impl State {
         let (counters, current) = connection.query_row(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, redelivered, \
                     topics, processed_at, incarnation, rejected_evicted, rejected_bytes, \
-                    conflicts_evicted, conflicts_bytes FROM counters",
+                    conflicts_evicted, conflicts_bytes, rejected_seen, conflicts_seen FROM counters",
             [],
             |row| {
                 let counters = Counters {
@@ -89,11 +120,13 @@ impl State {
                     rejected_kept: Kept {
                         evicted: row.get(9)?,
                         bytes: row.get(10)?,
+                        seen: row.get(13)?,
                     },
                     conflicts: row.get(4)?,
                     conflicts_kept: Kept {
                         evicted: row.get(11)?,
                         bytes: row.get(12)?,
+                        seen: row.get(14)?,
                     },
                     redelivered: row.get(5)?,
                     topics: row.get(6)?,
@@ -139,7 +172,8 @@ impl State {
                 "UPDATE counters SET received = ?1, unique_processed = ?2, duplicate_dropped = ?3, \
                  rejected = ?4, conflicts = ?5, redelivered = ?6, topics = ?7, processed_at = ?8, \
                  incarnation = ?9, rejected_evicted = ?10, rejected_bytes = ?11, \
-                 conflicts_evicted = ?12, conflicts_bytes = ?13",
+                 conflicts_evicted = ?12, conflicts_bytes = ?13, rejected_seen = ?14, \
+                 conflicts_seen = ?15",
             )?
             .execute(params![
                 received,
@@ -155,6 +189,8 @@ impl State {
                 rejected_kept.bytes,
                 conflicts_kept.evicted,
                 conflicts_kept.bytes,
+                rejected_kept.seen,
+                conflicts_kept.seen,
             ])?;
         // A batch may end one life and begin another.
         for life in &mut self.lives {

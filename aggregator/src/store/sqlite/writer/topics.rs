@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension, Transaction, params};
 use shared::event::Topic;
 
+use super::history::Counts;
 use crate::store::sqlite::digest::Digest;
 
 /// A row of `topics`.
@@ -17,6 +18,8 @@ pub(in crate::store) struct TopicRow {
     pub unique: u64,
     pub digest: Digest,
     pub first_at: i64,
+    /// When its latest event was applied, duplicates included.
+    pub last_at: i64,
     /// The sequence of its last event, or 0: where the chain of `previous` begins.
     pub last_sequence: i64,
 }
@@ -48,7 +51,7 @@ impl Topics {
         }
         transaction
             .prepare_cached(
-                "SELECT id, received, unique_processed, digest, first_at, last_sequence \
+                "SELECT id, received, unique_processed, digest, first_at, last_at, last_sequence \
                  FROM topics WHERE name = ?1",
             )?
             .query_row([topic.as_str()], |row| {
@@ -59,7 +62,8 @@ impl Topics {
                     unique: row.get(2)?,
                     digest: Digest::from_bytes(row.get(3)?),
                     first_at: row.get(4)?,
-                    last_sequence: row.get(5)?,
+                    last_at: row.get(5)?,
+                    last_sequence: row.get(6)?,
                 })
             })
             .optional()
@@ -76,12 +80,7 @@ impl Topics {
 
 impl TopicRow {
     /// Writes the row, in the transaction that changes its events.
-    pub fn save(
-        &self,
-        transaction: &Transaction<'_>,
-        topic: &Topic,
-        last_at: i64,
-    ) -> rusqlite::Result<()> {
+    pub fn save(&self, transaction: &Transaction<'_>, topic: &Topic) -> rusqlite::Result<()> {
         let sql = if self.is_new {
             "INSERT INTO topics (id, name, received, unique_processed, duplicate_dropped, digest, \
              first_at, last_at, last_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
@@ -97,13 +96,23 @@ impl TopicRow {
             self.received - self.unique,
             self.digest.to_bytes(),
             self.first_at,
-            last_at,
+            self.last_at,
             self.last_sequence,
         ])?;
         if changed == 1 {
             return Ok(());
         }
         Err(rusqlite::Error::StatementChangedRows(changed))
+    }
+
+    /// Its counts, for the history.
+    pub fn counts(&self) -> Counts {
+        Counts {
+            topic_id: self.id,
+            unique: self.unique,
+            duplicates: self.received - self.unique,
+            rejected: 0,
+        }
     }
 
     /// The row, marked as stored in the table.

@@ -1,0 +1,135 @@
+//! `GET /histogram`: the events of a span of time, counted by when they were processed.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{RawQuery, State},
+    response::Response,
+};
+use serde::Serialize;
+use shared::event::Code;
+use utoipa::ToSchema;
+
+use crate::{
+    clock,
+    http::{
+        api::Api,
+        edge::{
+            paging::{self, Whole},
+            problem::Problem,
+            query::{Query, unknown_parameter},
+        },
+        openapi::{
+            parameters::{self, parameters},
+            refusals::{problems, refusals},
+            schemas::{name, time_or_relative},
+        },
+    },
+    store::query::{Bucket, Window},
+};
+
+/// The events of a span of time, in buckets of equal length.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Histogram)]
+pub struct HistogramView {
+    /// When the first bucket begins.
+    #[schema(format = DateTime)]
+    since: String,
+    /// When the last bucket ends, which may be later than now.
+    #[schema(format = DateTime)]
+    until: String,
+    /// The length of a bucket.
+    step_seconds: i64,
+    /// When the store began to count over time; null if it always has. Buckets that begin earlier are left out.
+    #[schema(required)]
+    #[schema(format = DateTime)]
+    counted_since: Option<String>,
+    #[schema(required)]
+    filtered_by_topic: Option<String>,
+    /// In order of time, without gaps; at most 120.
+    buckets: Vec<BucketView>,
+}
+
+/// The events of one bucket.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Bucket)]
+struct BucketView {
+    /// When the bucket begins.
+    #[schema(format = DateTime)]
+    at: String,
+    stored: u64,
+    duplicates: u64,
+    /// Absent in the histogram of a topic, because a rejected arrival has no topic.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rejected: Option<u64>,
+}
+
+const PARAMETERS: [&str; 3] = ["topic", "since", "until"];
+
+parameters! {
+    /// The parameters of `GET /histogram`.
+    OfHistogram = [
+        parameters::query("topic", "Only events of this topic.").schema(Some(name())),
+        parameters::query("since", "The beginning: RFC 3339, or before the time of the request, such as -15m, -2h or -7d; by default an hour before the end. It is rounded down to the beginning of a bucket.")
+            .schema(Some(time_or_relative())),
+        parameters::query("until", "The end, by default now. It is rounded up to the end of a bucket.")
+            .schema(Some(time_or_relative())),
+    ];
+}
+
+refusals! {
+    /// The refusals of `GET /histogram`.
+    HistogramRefusals = problems([unknown_parameter(&PARAMETERS), Problem::store_unreadable()]);
+}
+
+/// Counts the events of a span of time by when they were processed. The length of a bucket, from a minute to 30 days, is the
+/// shortest of which there are at most 120; for times more than 7 days ago it is at least an hour.
+#[utoipa::path(
+    get,
+    path = "/histogram",
+    tag = "counts",
+    params(OfHistogram),
+    responses((status = OK, body = HistogramView), HistogramRefusals)
+)]
+pub async fn histogram(
+    State(api): State<Arc<Api>>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let query = Query::parse(query.as_deref(), &PARAMETERS)?;
+    let topic = query.topic()?;
+    let window = window(&query, clock::now_micros())?;
+    paging::answer(&api.permits, async |room| {
+        let histogram = api.reader.histogram(topic.clone(), window).await;
+        let histogram = histogram.map_err(|err| Problem::internal(&err))?;
+        let has_rejected = histogram.topic.is_none();
+        let bucket = |bucket: Bucket| BucketView {
+            at: clock::rfc3339(bucket.at),
+            stored: bucket.unique,
+            duplicates: bucket.duplicates,
+            rejected: has_rejected.then_some(bucket.rejected),
+        };
+        let view = HistogramView {
+            since: clock::rfc3339(window.since()),
+            until: clock::rfc3339(window.until()),
+            step_seconds: window.step_seconds(),
+            counted_since: histogram.counted_since.map(clock::rfc3339),
+            filtered_by_topic: histogram.topic.map(|topic| topic.to_string()),
+            buckets: histogram.buckets.into_iter().map(bucket).collect(),
+        };
+        Ok(Whole::of(&view, room))
+    })
+    .await
+}
+
+const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
+
+fn window(query: &Query, now: i64) -> Result<Window, Problem> {
+    let until = query.time("until", now)?.unwrap_or(now);
+    let since = query.time("since", now)?;
+    let since = since.unwrap_or(until.min(now) - MICROS_PER_HOUR);
+    Window::new(since, until, now).ok_or_else(|| {
+        let message = "must be earlier than until, by at most 9 years".to_owned();
+        Problem::invalid_query("since", Code::OutOfRange, message)
+    })
+}

@@ -1,0 +1,290 @@
+//! The counts over time: exact for any minutes and hours, through failures, restarts and a clock that jumps.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use shared::event::Topic;
+
+use super::{
+    harness::{Arrival, Failure, Store, break_writes, delivery, event, repair_writes},
+    verify::{differences, verify},
+};
+use crate::store::query::{Bucket, MICROS_PER_MINUTE, Review, TopicQuery, Window};
+
+const SECOND: i64 = 1_000_000;
+const HOUR: i64 = 60 * MICROS_PER_MINUTE;
+const DAY: i64 = 24 * HOUR;
+
+/// Some time after 1970, so that windows begin after it too.
+const START: i64 = 20_000 * DAY + 17 * SECOND;
+
+/// Stored events, duplicates and rejected arrivals.
+type Counts = (u64, u64, u64);
+
+/// The counts of all topics and of each, after each change.
+#[derive(Debug, Default)]
+struct Log(Vec<(i64, Counts, BTreeMap<String, Counts>)>);
+
+impl Log {
+    /// Notes the store's present counts.
+    fn note(&mut self, store: &Store) {
+        let stats = store.stats();
+        let topics = store
+            .runtime
+            .block_on(store.reader().topics(TopicQuery::default(), 1_000));
+        let topics = topics.unwrap().topics.into_iter();
+        let of = |topic: &crate::store::query::TopicCounts| {
+            (topic.unique_processed, topic.duplicate_dropped, 0)
+        };
+        self.0.push((
+            stats.processed_at,
+            (
+                stats.unique_processed,
+                stats.duplicate_dropped,
+                stats.rejected,
+            ),
+            topics
+                .map(|topic| (topic.name.clone(), of(&topic)))
+                .collect(),
+        ));
+    }
+
+    /// The counts before a time.
+    fn before(&self, time: i64, topic: Option<&str>) -> Counts {
+        let earlier = self.0.iter().rev().find(|(at, ..)| *at < time);
+        let counts = earlier.and_then(|(_, all, topics)| match topic {
+            None => Some(*all),
+            Some(topic) => topics.get(topic).copied(),
+        });
+        counts.unwrap_or_default()
+    }
+
+    fn buckets(&self, window: Window, topic: Option<&str>) -> Vec<Bucket> {
+        let bounds: Vec<_> = window
+            .bounds()
+            .map(|minute| minute * MICROS_PER_MINUTE)
+            .collect();
+        let bucket = |pair: &[i64]| {
+            let (from, to) = (self.before(pair[0], topic), self.before(pair[1], topic));
+            Bucket {
+                at: pair[0],
+                unique: to.0 - from.0,
+                duplicates: to.1 - from.1,
+                rejected: to.2 - from.2,
+            }
+        };
+        bounds.windows(2).map(bucket).collect()
+    }
+
+    /// Compares the store's histograms of several windows with this log.
+    fn check(&self, store: &Store) {
+        for now in [store.now, store.now + HOUR] {
+            let mut windows = vec![Window::last_minutes(30, now)];
+            for span in [5 * MICROS_PER_MINUTE, 2 * HOUR, DAY, 6 * DAY, 60 * DAY] {
+                windows.push(Window::new(now - span, now, now).unwrap());
+                // Wholly in the past.
+                windows.push(Window::new(now - span, now - span / 2, now).unwrap());
+            }
+            for window in windows {
+                for topic in [None, Some("t0"), Some("t1"), Some("never")] {
+                    assert_eq!(
+                        histogram(store, topic, window),
+                        self.buckets(window, topic),
+                        "{window:?} {topic:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn histogram(store: &Store, topic: Option<&str>, window: Window) -> Vec<Bucket> {
+    let topic = topic.map(|topic| Topic::new(topic).unwrap());
+    let histogram = store.reader().histogram(topic, window);
+    store.runtime.block_on(histogram).unwrap().buckets
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<Arrival>),
+    Fail(Failure, Vec<Arrival>),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = (i64, Step)> {
+    let arrival = prop_oneof![
+        6 => (0u8..2, 0u8..9).prop_map(|(topic, id)| Arrival::Event { topic, id, content: 0 }),
+        1 => Just(Arrival::Noise),
+    ];
+    let arrivals = prop::collection::vec(arrival, 1..5).boxed();
+    let failure = prop_oneof![Just(Failure::Middle), Just(Failure::Commit)];
+    let step = prop_oneof![
+        8 => arrivals.clone().prop_map(Step::Append),
+        2 => (failure, arrivals).prop_map(|(failure, arrivals)| Step::Fail(failure, arrivals)),
+        1 => Just(Step::Restart),
+    ];
+    let pause = prop_oneof![
+        1 => Just(0),
+        // The clock is set back.
+        1 => -2 * HOUR..0,
+        4 => 0..2 * MICROS_PER_MINUTE,
+        2 => 0..3 * HOUR,
+        1 => 0..9 * DAY,
+    ];
+    (pause, step)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn the_counts_of_every_minute_and_hour_are_exact(steps in prop::collection::vec(step(), 1..25)) {
+        let mut store = Store::new();
+        store.now = START;
+        store.meet(1, 1, 0);
+        let mut log = Log::default();
+        let mut sequence = 0;
+        for (pause, step) in steps {
+            store.now += pause;
+            match step {
+                Step::Append(arrivals) => {
+                    sequence += 1;
+                    store.append(&[delivery(sequence, &arrivals)]).unwrap();
+                }
+                Step::Fail(failure, arrivals) => {
+                    sequence += 1;
+                    let batch = [delivery(sequence, &arrivals)];
+                    break_writes(&store.raw_connection(), failure);
+                    prop_assert!(store.append(&batch).is_err());
+                    repair_writes(&store.raw_connection());
+                    store.append(&batch).unwrap();
+                    // A redelivery changes nothing, whenever it arrives.
+                    store.now += HOUR;
+                    store.append(&batch).unwrap();
+                }
+                Step::Restart => {
+                    store.reopen();
+                    store.meet(1, 1, sequence);
+                }
+            }
+            log.note(&store);
+        }
+        log.check(&store);
+        store.close();
+        prop_assert_eq!(differences(&verify(&store)), "");
+    }
+}
+
+#[test]
+fn minutes_are_deleted_after_seven_days_and_hours_stay() {
+    let mut store = Store::new();
+    store.now = START;
+    store.meet(1, 1, 0);
+    let mut log = Log::default();
+    for sequence in 1..=10 {
+        store.now += DAY + 90 * SECOND;
+        store
+            .append(&[delivery(sequence.into(), &event(sequence))])
+            .unwrap();
+        log.note(&store);
+    }
+    let rows = |step: i64| -> u64 {
+        let sql = "SELECT count(*) FROM history WHERE topic_id > 0 AND step = ?1";
+        let count = store
+            .raw_connection()
+            .query_row(sql, [step], |row| row.get(0));
+        count.unwrap()
+    };
+    // The last one is not closed yet.
+    assert_eq!((rows(1), rows(60)), (7, 9));
+    log.check(&store);
+}
+
+#[test]
+fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
+    let mut store = Store::new();
+    store.now = START;
+    store.meet(1, 1, 0);
+    store.append(&[delivery(1, &event(1))]).unwrap();
+    store.close();
+    store
+        .raw_connection()
+        .execute_batch(
+            "DROP TABLE history; \
+             ALTER TABLE store DROP COLUMN history_since; \
+             ALTER TABLE counters DROP COLUMN rejected_seen; \
+             ALTER TABLE counters DROP COLUMN conflicts_seen; \
+             PRAGMA user_version = 4;",
+        )
+        .unwrap();
+    store.now += 90 * SECOND;
+    store.reopen();
+    store.meet(1, 1, 1);
+    let since = (store.now / MICROS_PER_MINUTE + 1) * MICROS_PER_MINUTE;
+    store.append(&[delivery(2, &event(2))]).unwrap();
+    store.now = since + SECOND;
+    store
+        .append(&[delivery(3, &event(3)), delivery(4, &event(3))])
+        .unwrap();
+    let window = Window::new(START - DAY / 2, store.now, store.now).unwrap();
+    assert_eq!(window.step_seconds(), 10 * 60);
+    let minutes = Window::last_minutes(5, store.now);
+    let histogram = store
+        .runtime
+        .block_on(store.reader().histogram(None, minutes));
+    let histogram = histogram.unwrap();
+    assert_eq!(histogram.counted_since, Some(since));
+    let expected = Bucket {
+        at: since,
+        unique: 1,
+        duplicates: 1,
+        rejected: 0,
+    };
+    assert_eq!(histogram.buckets, [expected]);
+    let topic = Some(Topic::new("t0").unwrap());
+    let of_topic = store
+        .runtime
+        .block_on(store.reader().histogram(topic, minutes));
+    assert_eq!(of_topic.unwrap().buckets, [expected]);
+}
+
+#[test]
+fn what_has_been_seen_survives_a_restart_and_is_never_lowered() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    store
+        .append(&[delivery(
+            1,
+            &[Arrival::Noise, Arrival::Noise, Arrival::Noise],
+        )])
+        .unwrap();
+    let see = |store: &Store, rows, upto| {
+        store
+            .runtime
+            .block_on(store.writer().seen(rows, upto))
+            .unwrap()
+    };
+    assert_eq!(see(&store, Review::Rejected, 2), Some(2));
+    assert_eq!(see(&store, Review::Rejected, 1), Some(2));
+    assert_eq!(see(&store, Review::Rejected, 4), None);
+    assert_eq!(see(&store, Review::Conflicts, 1), None);
+    store.reopen();
+    let stats = store.stats();
+    assert_eq!((stats.rejected_seen, stats.conflicts_seen), (2, 0));
+}
+
+#[test]
+fn the_disk_lasts_as_long_as_the_events_of_the_last_day_suggest() {
+    let mut store = Store::new();
+    store.now = START;
+    store.meet(1, 1, 0);
+    store
+        .append(&[delivery(1, &event(1)), delivery(2, &event(2))])
+        .unwrap();
+    store.now += 2 * DAY;
+    store.append(&[delivery(3, &event(3))]).unwrap();
+    let disk = store.runtime.block_on(store.reader().disk(store.now));
+    let disk = disk.unwrap().unwrap();
+    assert_eq!((disk.stored, disk.stored_lately), (3, 1));
+    assert!(disk.used > 0 && disk.free > 0);
+    assert_eq!(disk.lately.as_secs(), 24 * 3_600 + 60);
+}
