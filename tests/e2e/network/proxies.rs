@@ -74,6 +74,15 @@ impl Site {
         Service::start("curl", &mut command)
     }
 
+    /// Waits until the proxy completes a TLS handshake: Caddy listens before it has issued its certificate.
+    async fn has_certificate(&self) {
+        eventually("the proxy has a certificate", async || {
+            let ended = self.curl("/", &[]).ended(DEADLINE).await;
+            holds(ended.code == Some(0), ended.stderr)
+        })
+        .await;
+    }
+
     fn origin(&self) -> String {
         format!("https://{NAME}:{}", self.port)
     }
@@ -223,5 +232,6 @@ async fn the_documented_caddy_site_forwards_everything() {
         port,
         authority: caddy.authority(),
     };
+    site.has_certificate().await;
     site.forwards_everything(&system).await;
 }
