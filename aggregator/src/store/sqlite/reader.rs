@@ -123,7 +123,11 @@ impl Reader {
     ) -> Result<EventPage<S>, StoreError> {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        let mut paging = Some(events::Paging::new(query, bounds, sink, gone));
+        let identities = events::Identities {
+            index: Arc::clone(&self.memory.index),
+            key: self.key,
+        };
+        let mut paging = Some(events::Paging::new(query, bounds, sink, gone, identities));
         self.read_on(move |read, inside| {
             let _scan = &scan;
             let is_whole = match &mut paging {

@@ -81,7 +81,7 @@ impl IntoParams for OfEvents {
             topic_parameter(),
             parameters::query(
                 event_id,
-                "Only events with exactly this id, in all topics or in those given. GET /event finds the event with this id in one topic without searching.",
+                "Only events with exactly this id, in all topics or in those given. They are found without a search if there are at most 10,000 topics.",
             )
             .schema(Some(name())),
             parameters::query(source, "Only events with exactly this source.").schema(Some(name())),

@@ -1,6 +1,7 @@
 //! Pages of events, and one event.
 
 mod filter;
+mod identities;
 mod walk;
 
 use std::{
@@ -13,9 +14,10 @@ use std::{
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
+pub(super) use self::identities::Identities;
 use self::{
     filter::Candidate,
-    walk::{Next, Walk, Walked},
+    walk::{Next, Over, Walk, Walked},
 };
 use crate::store::{
     query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
@@ -56,6 +58,7 @@ pub(super) struct Paging<S> {
     query: Arc<EventQuery>,
     bounds: PageBounds,
     is_gone: Arc<AtomicBool>,
+    identities: Identities,
     walk: Option<Walk>,
     scanned: u64,
     page: EventPage<S>,
@@ -67,11 +70,13 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         bounds: PageBounds,
         sink: S,
         is_gone: Arc<AtomicBool>,
+        identities: Identities,
     ) -> Self {
         Self {
             query,
             bounds,
             is_gone,
+            identities,
             walk: None,
             scanned: 0,
             page: EventPage {
@@ -88,14 +93,20 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         let walk = match &mut self.walk {
             Some(walk) => walk,
             none => {
-                let chains = chains(read, &self.query.topics)?;
-                self.page.total = match &chains {
+                let over = match self.identities.sequences(read, &self.query)? {
+                    Some(sequences) => Over::Sequences(sequences),
+                    None => match chains(read, &self.query.topics)? {
+                        Some(chains) => Over::Chains(chains),
+                        None => Over::All,
+                    },
+                };
+                self.page.total = match &over {
                     _ if !self.query.is_counted() => None,
-                    Some(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
-                    None => Some(count_all(read)?),
+                    Over::Chains(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
+                    Over::All | Over::Sequences(_) => Some(count_all(read)?),
                 };
                 let range = range(read, &self.query, &self.bounds)?;
-                none.insert(Walk::new(chains, self.query.order, range))
+                none.insert(Walk::new(over, self.query.order, range))
             }
         };
         let matcher = self.query.filter.matcher();

@@ -327,3 +327,32 @@ fn a_long_scan_ends_within_its_budget_and_can_be_continued() {
         assert!(pages >= rows.div_ceil(SCAN_ROWS), "{pages} pages");
     }
 }
+
+#[test]
+fn an_event_is_found_by_its_id_alone_without_a_scan_unless_there_are_too_many_topics() {
+    let mut trial = QueryTrial::new();
+    let find = |trial: &QueryTrial| {
+        let query = EventQuery {
+            filter: Filter {
+                event_id: Some("0".to_owned()),
+                ..Filter::default()
+            },
+            ..EventQuery::default()
+        };
+        trial.store.ask(query, None, 10)
+    };
+    trial.arrive(&(vec![(0, 0, 0), (1, 0, 0), (2, 0, 0)], 0));
+    for _ in 0..10 {
+        trial.arrive(&(vec![(0, 0, 0); 11], 0));
+    }
+    let page = find(&trial);
+    let found = page.events.iter().map(|event| event.sequence);
+    assert_eq!(found.collect::<Vec<_>>(), [3, 2, 1]);
+    assert_eq!((page.next, page.searched_to), (None, None));
+
+    trial.arrive(&(vec![(3, 0, 0)], 0));
+    let page = find(&trial);
+    let found = page.events.iter().map(|event| event.sequence);
+    assert_eq!(found.collect::<Vec<_>>(), [114]);
+    assert!(page.searched_to.is_some(), "the search ended early");
+}

@@ -1,4 +1,4 @@
-//! Walks over the events in order: over all of them, or over the merged chains of some topics.
+//! Walks over the events in order: over all of them, over the merged chains of some topics, or over known sequences.
 
 use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive};
 
@@ -29,11 +29,19 @@ pub(super) enum Walked {
     OutOfTime,
 }
 
-/// A walk. First it finds where it begins in each chain, in as many transactions as needed; the rest is one transaction.
+/// The events that a walk visits.
+#[derive(Debug)]
+pub(super) enum Over {
+    All,
+    Chains(Vec<Chain>),
+    /// The events with these sequences.
+    Sequences(Vec<i64>),
+}
+
+/// A walk. Over chains, first it finds where it begins in each chain, in as many transactions as needed; the rest is one transaction.
 #[derive(Debug)]
 pub(super) struct Walk {
-    /// `None` for all events.
-    chains: Option<Vec<Chain>>,
+    over: Over,
     order: Order,
     range: RangeInclusive<i64>,
     /// Where the walk enters each chain, for the chains done so far: the chain's latest event in the range, or its first ones
@@ -44,10 +52,10 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    /// A walk over the events of the chains, or over all events, with sequences in the range.
-    pub fn new(chains: Option<Vec<Chain>>, order: Order, range: RangeInclusive<i64>) -> Self {
+    /// A walk over those events with sequences in the range.
+    pub fn new(over: Over, order: Order, range: RangeInclusive<i64>) -> Self {
         Self {
-            chains,
+            over,
             order,
             range,
             entries: Vec::new(),
@@ -65,8 +73,10 @@ impl Walk {
         if self.range.is_empty() {
             return Ok(Walked::ToEnd);
         }
-        if self.chains.is_none() {
-            return self.all(read, visit);
+        match &self.over {
+            Over::All => return self.all(read, visit),
+            Over::Sequences(sequences) => return self.each(read, sequences, visit),
+            Over::Chains(_) => {}
         }
         if !self.enter(read, inside)? {
             return Ok(Walked::OutOfTime);
@@ -96,10 +106,42 @@ impl Walk {
         Ok(Walked::ToEnd)
     }
 
+    fn each(
+        &self,
+        read: &Transaction<'_>,
+        sequences: &[i64],
+        mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
+    ) -> rusqlite::Result<Walked> {
+        let in_range = sequences.iter().filter(|at| self.range.contains(at));
+        let mut sequences: Vec<i64> = in_range.copied().collect();
+        sequences.sort_unstable();
+        if self.order == Order::NewestFirst {
+            sequences.reverse();
+        }
+        let mut statement = one(read)?;
+        for sequence in sequences {
+            let mut rows = statement.query([sequence])?;
+            let row = rows.next()?.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+            if visit(row)? == Next::End {
+                break;
+            }
+        }
+        Ok(Walked::ToEnd)
+    }
+
+    fn chains(&self) -> &[Chain] {
+        match &self.over {
+            Over::Chains(chains) => chains,
+            Over::All | Over::Sequences(_) => &[],
+        }
+    }
+
     /// Finds where each chain is entered; returns whether there was time for all of them.
     fn enter(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<bool> {
         let (first, last) = (*self.range.start(), *self.range.end());
-        let chains = self.chains.as_deref().unwrap_or_default();
+        let Over::Chains(chains) = &self.over else {
+            return Ok(true);
+        };
         while let Some(chain) = chains.get(self.entries.len()) {
             let back = match (&mut self.back, self.order) {
                 (Some(back), _) => back,
@@ -162,7 +204,7 @@ impl Walk {
         inside: &Inside,
         mut visit: impl FnMut(&Row<'_>) -> rusqlite::Result<Next>,
     ) -> rusqlite::Result<Walked> {
-        let chains = self.chains.as_deref().unwrap_or_default();
+        let chains = self.chains();
         let mut segments = self.entries.clone();
         let mut heads = BinaryHeap::with_capacity(chains.len());
         for (segment, index) in segments.iter_mut().zip(0..) {
