@@ -1,22 +1,20 @@
-// Line charts of the last five minutes. The label of a chart gives its current and maximum values as text; a crosshair, moved
-// with the pointer or the arrow keys, gives those of any moment.
+// Line charts of a span of time up to now. The label of a chart gives its current and maximum values as text; a crosshair,
+// moved with the pointer or the arrow keys, gives those of any moment.
 
-import { clockTime, element, say } from "./dom.js";
+import { clockTime, element, minute, say, svg } from "./dom.js";
+import { chosenScale } from "./scale-switch.js";
 import { scaleOf } from "./scale.js";
 
-const SPACE = "http://www.w3.org/2000/svg";
-const SECONDS = 300;
+const LIVE = { span: "the last five minutes", seconds: 300, every: 60, moment: (sample) => `at ${clockTime(sample.at)}` };
 
-function svg(name, attributes) {
-  const made = document.createElementNS(SPACE, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  return made;
-}
+// No time is named so close to an end of the axis that its text would reach beyond it, in per cent.
+const MARGIN = 7;
 
 export class Chart {
-  // lines: [{ name, kind, of: (sample, before) => number or null }]
-  constructor(figure, title, show, lines) {
-    Object.assign(this, { title, show, samples: [], now: 0, isCurrent: false });
+  // lines: [{ name, kind, of: (sample, before) => number or null }]. range: what is drawn: span in words, its seconds, every
+  // how many of them the axis has a time, and the moment of a sample in words.
+  constructor(figure, title, show, lines, range = LIVE) {
+    Object.assign(this, { title, show, range, samples: [], now: 0, isCurrent: false });
     // The sample under the crosshair, by its time; null for the latest.
     this.at = null;
     this.lines = lines.map((line) => {
@@ -28,15 +26,16 @@ export class Chart {
     this.moment = element("span", { class: "note" });
     this.grid = svg("path", { class: "grid", "vector-effect": "non-scaling-stroke" });
     this.hair = svg("path", { class: "hair", "vector-effect": "non-scaling-stroke" });
-    this.drawing = svg("svg", { viewBox: `0 0 ${SECONDS} 100`, preserveAspectRatio: "none", role: "img" });
+    this.drawing = svg("svg", { viewBox: `0 0 ${range.seconds} 100`, preserveAspectRatio: "none", role: "img" });
     this.drawing.append(this.grid, this.hair, ...this.lines.map((line) => line.drawn));
     this.ticks = element("div", { class: "ticks", "aria-hidden": "true" });
+    this.axis = element("p", { class: "axis", "aria-hidden": "true" });
     this.slider = element("div", {
       class: "slider",
       role: "slider",
       tabindex: "0",
       "aria-label": `Moment in the chart ${title}`,
-      "aria-valuemin": -SECONDS,
+      "aria-valuemin": -range.seconds,
       "aria-valuemax": 0,
       pointermove: (event) => this.point(event),
       pointerdown: (event) => this.point(event),
@@ -54,12 +53,12 @@ export class Chart {
         element("ul", {}, ...this.lines.map((line) => line.legend)),
       ),
       element("div", { class: "drawing" }, this.drawing, this.ticks, this.slider),
-      element("p", { class: "axis", "aria-hidden": "true" }, element("span", {}, "5 min ago"), element("span", {}, "now")),
+      this.axis,
     );
     this.read(null);
   }
 
-  // Draws the five minutes before `now`. Without a current sample, no current values are shown.
+  // Draws the span before `now`. Without a current sample, no current values are shown.
   draw(samples, now, isCurrent) {
     Object.assign(this, { samples, now, isCurrent });
     for (const line of this.lines) {
@@ -68,22 +67,41 @@ export class Chart {
       );
     }
     const values = this.lines.flatMap((line) => line.values).filter((value) => typeof value === "number");
-    this.scale = scaleOf(values, this.show);
+    this.scale = scaleOf(values, this.show, chosenScale());
     for (const line of this.lines) {
       const points = line.values.map((value, index) => ({ x: this.x(samples[index]), y: value }));
       line.drawn.setAttribute("d", path(points, this.scale.height));
     }
-    this.grid.setAttribute("d", this.scale.ticks.map((tick) => `M0 ${tick.height}H${SECONDS}`).join(""));
-    const labels = this.scale.ticks.map((tick) => label(tick));
+    const times = this.times();
+    const upright = times.map((at) => `M${this.x({ at }).toFixed(1)} 0V100`);
+    this.grid.setAttribute("d", [...this.scale.ticks.map((tick) => `M0 ${tick.height}H${this.range.seconds}`), ...upright].join(""));
+    const labels = this.scale.ticks.map(({ text, height }) => label(text, "top", height));
     if (this.ticks.textContent !== labels.map((label) => label.textContent).join("")) this.ticks.replaceChildren(...labels);
+    const named = times.map((at) => [minute(at), (100 * this.x({ at })) / this.range.seconds]);
+    const within = named.filter(([, place]) => place >= MARGIN && place <= 100 - MARGIN);
+    this.axis.replaceChildren(...within.map(([text, place]) => label(text, "left", place)));
     this.read(this.at);
     const latest = this.lines.map((line) => `${line.name} ${this.show(isCurrent ? line.values.at(-1) : null)}`).join(", ");
     const most = this.show(Math.max(0, ...values));
-    this.drawing.setAttribute("aria-label", `${this.title} over the last five minutes. Now: ${latest}. Maximum: ${most}.`);
+    this.drawing.setAttribute("aria-label", `${this.title} over ${this.range.span}. Now: ${latest}. Maximum: ${most}.`);
+  }
+
+  // After a change of the scale.
+  redraw() {
+    this.draw(this.samples, this.now, this.isCurrent);
   }
 
   x(sample) {
-    return SECONDS - (this.now - sample.at) / 1000;
+    return this.range.seconds - (this.now - sample.at) / 1000;
+  }
+
+  // The times on the axis: round ones in the reader's time zone.
+  times() {
+    const step = this.range.every * 1000;
+    const offset = new Date(this.now).getTimezoneOffset() * 60_000;
+    const found = [];
+    for (let at = this.now - ((this.now - offset) % step); this.x({ at }) >= 0; at -= step) found.unshift(at);
+    return found;
   }
 
   // The index of the sample that is closest to a moment.
@@ -97,7 +115,7 @@ export class Chart {
 
   point({ clientX }) {
     const { left, width } = this.slider.getBoundingClientRect();
-    this.read(this.now - (1 - (clientX - left) / width) * SECONDS * 1000);
+    this.read(this.now - (1 - (clientX - left) / width) * this.range.seconds * 1000);
   }
 
   step(event) {
@@ -119,18 +137,18 @@ export class Chart {
     this.at = isSeen ? sample.at : null;
     for (const line of this.lines) say(line.now, this.show(isSeen || this.isCurrent ? line.values[index] : null));
     const scale = this.scale?.isLogarithmic ? "logarithmic scale" : "";
-    say(this.moment, isSeen ? `at ${clockTime(sample.at)}` : scale);
+    say(this.moment, isSeen ? this.range.moment(sample) : scale);
     this.hair.setAttribute("d", isSeen ? `M${this.x(sample).toFixed(1)} 0V100` : "");
     const text = isSeen ? this.lines.map((line) => `${line.name} ${line.now.textContent}`).join(", ") : "";
-    this.slider.setAttribute("aria-valuenow", isSeen ? Math.round(this.x(sample)) - SECONDS : 0);
-    this.slider.setAttribute("aria-valuetext", isSeen ? `${clockTime(sample.at)}: ${text}` : "now");
+    this.slider.setAttribute("aria-valuenow", isSeen ? Math.round(this.x(sample)) - this.range.seconds : 0);
+    this.slider.setAttribute("aria-valuetext", isSeen ? `${this.range.moment(sample)}: ${text}` : "now");
   }
 }
 
-function label({ text, height }) {
+function label(text, side, place) {
   const made = element("span", {}, text);
   // Not as an attribute, which the policy of the page forbids.
-  made.style.top = `${height}%`;
+  made.style[side] = `${place}%`;
   return made;
 }
 

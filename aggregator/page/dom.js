@@ -13,6 +13,14 @@ export function element(name, attributes = {}, ...children) {
   return made;
 }
 
+const SVG = "http://www.w3.org/2000/svg";
+
+export function svg(name, attributes) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
 // Characters without a shape of their own: they reorder, break or hide the text around them. An emoji may contain some, so it
 // is matched first.
 const PICTURE = String.raw`\p{Extended_Pictographic}(?:\uFE0F|\p{Emoji_Modifier})?`;
@@ -90,6 +98,12 @@ const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", y
 // A time of day, from milliseconds since 1970.
 export const clockTime = (at) => clock.format(at);
 
+// The same without seconds and time zone.
+export const minute = (at) => clockTime(at).slice(0, "hh:mm".length);
+
+// The name of the time zone.
+export const zone = () => clock.formatToParts().find(({ type }) => type === "timeZoneName").value;
+
 // A time in the reader's time zone, which it names, with the date unless it is today.
 export function time(iso) {
   const moment = new Date(iso);
@@ -98,13 +112,15 @@ export function time(iso) {
   return element("time", { datetime: iso, title: iso }, text);
 }
 
-export function ago(iso, now) {
-  const seconds = Math.max(0, Math.round((now - Date.parse(iso)) / 1000));
-  if (seconds < 60) return `${seconds} s ago`;
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${Math.floor(seconds / 86400)} d ago`;
+// A duration in its largest whole unit.
+export function lasting(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h`;
+  return `${Math.floor(seconds / 86400)} d`;
 }
+
+export const ago = (iso, now) => `${lasting(Math.max(0, Math.round((now - Date.parse(iso)) / 1000)))} ago`;
 
 // Longer than the aggregator takes for any response: a dead connection that was never closed is given up.
 const TIMEOUT_MS = 30000;

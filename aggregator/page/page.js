@@ -1,14 +1,20 @@
 // The live page. A stream of samples, one a second, carries the counters and the problems; a list is loaded when its count
 // has changed.
 
-import { $, ask, bytes, clockTime, element, number, refusal, say } from "./dom.js";
+import { $, bytes, clockTime, number, refusal, say, zone } from "./dom.js";
 import { Chart } from "./chart.js";
-import * as topics from "./topics.js";
+import { conflicts } from "./conflicts.js";
+import { showDisk } from "./disk.js";
 import * as events from "./events.js";
-import { conflicts, rejected } from "./kept.js";
+import { showState } from "./headline.js";
+import { rejected } from "./rejected.js";
+import * as review from "./review.js";
+import * as scaleSwitch from "./scale-switch.js";
+import * as topic from "./topic.js";
+import * as topics from "./topics.js";
+import * as warnings from "./warnings.js";
 
 const KEPT = 300;
-const TITLE = document.title;
 
 // After this time without a sample, the page is out of date.
 const MAX_SILENCE_MS = 4000;
@@ -53,6 +59,7 @@ const charts = [
 function showCounts(sample) {
   say($("count-stream"), bytes(sample.stream_bytes));
   say($("count-pending"), number(sample.pending));
+  showDisk(sample.disk);
   // While the store cannot be read, the previous counts stay.
   if (sample.received === undefined) return;
   say($("count-received"), number(sample.received));
@@ -61,109 +68,18 @@ function showCounts(sample) {
   say($("count-rejected"), number(sample.rejected));
   say($("count-conflicts"), number(sample.conflicts));
   say($("count-redelivered"), number(sample.redelivered));
-  say($("sum"), isExact(sample) ? "The sum is exact: each event is counted once, as one of the three." : "");
-}
-
-const isExact = (sample) => sample.received === sample.unique_processed + sample.duplicate_dropped + sample.rejected;
-
-// The reasons from the service are sentences without a capital letter and a full stop.
-const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}.`;
-
-// The problems to show, most serious first: [key, title, text, element?].
-function warnings(sample) {
-  const found = [];
-  const { broker, store, progress, consumer, stream, reading } = sample.checks;
-  if (broker !== undefined) {
-    found.push(["broker", "Broker lost.", `${sentence(broker)} Until it is reachable again, publishing is refused with 503. No accepted event is lost.`]);
-  }
-  if (store !== undefined) {
-    const title = /\bfull\b/i.test(store) ? "Disk full." : "The store is failing.";
-    found.push(["store", title, `${sentence(store)} Nothing is acked in the meantime, so nothing is lost.`]);
-  }
-  if (progress !== undefined) found.push(["progress", "Stalled.", sentence(progress)]);
-  if (consumer !== undefined && broker === undefined) found.push(["consumer", "No events are consumed from the stream.", sentence(consumer)]);
-  if (stream !== undefined && consumer === undefined) found.push(["stream", "The stream cannot be queried.", sentence(stream)]);
-  if (sample.stream_bytes >= 0.99 * sample.stream_max_bytes) {
-    found.push(["full", "The stream is full.", "Publishing is refused with 503 until messages are applied, or --stream-max-bytes is increased."]);
-  }
-  if (reading !== undefined) found.push(["reading", "Reading is slow.", `${sentence(reading)} The counts are out of date.`]);
-  if (sample.missing > 0) {
-    const were = sample.missing === 1 ? "message was" : "messages were";
-    const text = `${number(sample.missing)} ${were} lost from the stream before being applied.`;
-    found.push(["missing", "Messages are missing.", text, acknowledgement]);
-  }
-  if (sample.clock) found.push(["clock", "The clock went back.", sentence(sample.clock)]);
-  if (sample.received !== undefined && !isExact(sample)) {
-    found.push(["sum", "The counters do not add up.", "Run aggregator verify, and restore a backup if it finds a difference."]);
-  }
-  return found;
-}
-
-function acknowledgement() {
-  const status = element("span", { role: "status" });
-  const button = element("button", { type: "button" }, "Acknowledge");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      await ask("missing/acknowledge", { method: "POST", headers: { "Content-Type": "application/json" }, body: "" });
-    } catch (error) {
-      say(status, error.message);
-      button.disabled = false;
-    }
-  });
-  return element("span", {}, element("a", { href: "missing" }, "Show them"), " ", button, " ", status);
-}
-
-function showWarnings(found) {
-  const box = $("warnings");
-  for (const shown of [...box.children]) {
-    if (!found.some(([key]) => key === shown.dataset.key)) shown.remove();
-  }
-  for (const [key, title, text, more] of found) {
-    let shown = [...box.children].find((child) => child.dataset.key === key);
-    if (!shown) {
-      shown = element("p", { class: "warning", "data-key": key }, element("strong", {}, title), element("span"), ...(more ? [more()] : []));
-      box.append(shown);
-    }
-    say(shown.children[0], title);
-    say(shown.children[1], text);
-  }
-}
-
-// Screen readers announce each change, so it contains no numbers.
-function showState(found) {
-  const state = $("state");
-  const isHealthy = found.length === 0;
-  const isBehind = isHealthy && samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
-  state.dataset.state = isHealthy ? "well" : "warning";
-  const well = $("review").hidden ? "All is well." : "Healthy.";
-  say(state, isHealthy ? `${well}${isBehind ? " Catching up." : ""}` : found.map(([, title]) => title).join(" "));
-  const trouble = found.map(([, title]) => title.replace(/\.$/, "")).join(", ");
-  const title = isHealthy ? TITLE : `${trouble} · ${TITLE}`;
-  if (document.title !== title) document.title = title;
-}
-
-// What needs no immediate action but a look, next to the state.
-function showReview({ rejected, conflicts }) {
-  if (rejected === undefined) return;
-  const counts = [
-    [rejected, "rejected", "rejected"],
-    [conflicts, conflicts === 1 ? "conflict" : "conflicts", "conflicts"],
-  ];
-  for (const [count, noun, section] of counts) {
-    const link = $(`review-${section}`);
-    link.hidden = count === 0;
-    say(link, `${number(count)} ${noun}`);
-  }
-  $("review").hidden = rejected + conflicts === 0;
+  say($("sum"), warnings.isExact(sample) ? "The sum is exact: each event is counted once, as one of the three." : "");
 }
 
 // The present time by the aggregator's clock, or by this computer's while there is no sample.
 const now = () => (samples.length > 0 ? samples.at(-1).at - receivedAt : 0) + Date.now();
 
 function showAges() {
+  say($("zone"), zone());
   charts.forEach((chart) => chart.draw(samples, now(), !isLost));
   topics.tick(now());
+  topic.tick(now(), !isLost);
+  warnings.tick(now());
 }
 
 // Without samples, the old values are greyed, and their ages go on counting.
@@ -172,14 +88,20 @@ function outOfDate(found) {
   document.body.dataset.stale = "";
   ageing ??= setInterval(showAges, 1000);
   showAges();
-  showWarnings(found);
-  showState(found);
+  showProblems(found);
+}
+
+function showProblems(found) {
+  warnings.showWarnings(found, now());
+  const isBehind = samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
+  showState(found, { isBehind, isToReview: review.isToReview() });
 }
 
 function lost(reason) {
   const since = samples.length > 0 ? `The data shown is from ${clockTime(samples.at(-1).at)}. ` : "";
-  const why = reason ? `${sentence(reason)} ` : "";
-  outOfDate([["aggregator", "The aggregator does not respond.", `${why}${since}Retrying.`]]);
+  const why = reason ? `${warnings.sentence(reason)} ` : "";
+  const title = "The aggregator does not respond.";
+  outOfDate([{ key: "aggregator", title, text: `${why}${since}Retrying.`, since: samples.at(-1)?.at }]);
 }
 
 // A connection can be dead without an error, for example after the computer slept; or a proxy can hold back the stream.
@@ -189,8 +111,9 @@ async function silent() {
   // Meanwhile a sample arrived, or the page was hidden.
   if (mine !== source || latest !== receivedAt) return;
   if (isAnswering) {
-    outOfDate([["held", "Live updates do not arrive.", HELD]]);
-    for (const list of [topics, rejected, conflicts]) list.changed();
+    outOfDate([{ key: "held", title: "Live updates do not arrive.", text: HELD, since: samples.at(-1)?.at }]);
+    for (const list of [topics, topic]) list.changed(samples.at(-1), true);
+    for (const list of [rejected, conflicts]) list.changed();
   } else lost();
   reopen();
 }
@@ -222,11 +145,10 @@ function show(isHistory) {
   ageing = null;
   showCounts(sample);
   showAges();
-  showReview(sample);
-  const found = warnings(sample);
-  showWarnings(found);
-  showState(found);
-  if (isHistory || seen?.received !== sample.received) topics.changed();
+  review.showReview(sample);
+  showProblems(warnings.warnings(samples));
+  topics.changed(sample, isHistory);
+  topic.changed(sample, isHistory);
   if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
   if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
   if (sample.received !== undefined) seen = sample;
@@ -285,6 +207,9 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
+scaleSwitch.start(() => [...charts, topic.chart].forEach((chart) => chart.redraw()));
+review.start();
 topics.start();
+topic.start();
 events.start();
 reopen();

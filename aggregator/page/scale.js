@@ -13,13 +13,15 @@ const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
 // Whether a label gives the value exactly.
 const isExact = (value, show) => Number(show(value).replace(/[^0-9.]/g, "")) === value;
 
-// values: numbers. show: a value as text. Returns { isLogarithmic, height(value), ticks: [{ text, height }] }.
-export function scaleOf(values, show) {
+// values: numbers. show: a value as text. chosen: "linear", "logarithmic", or anything else for the one that fits the values.
+// Returns { isLogarithmic, height(value), ticks: [{ text, height }] }.
+export function scaleOf(values, show, chosen) {
   const positive = values.filter((value) => value > 0).sort((a, b) => a - b);
   if (positive.length === 0) return { isLogarithmic: false, height: () => ZERO, ticks: [] };
   const most = positive.at(-1);
   const median = positive[Math.floor(positive.length / 2)];
-  return most > MAX_RATIO * median ? logarithmic(positive[0], most, show) : linear(most, show);
+  const isLogarithmic = chosen === "logarithmic" || (chosen !== "linear" && most > MAX_RATIO * median);
+  return isLogarithmic ? logarithmic(positive[0], most, show) : linear(most, show);
 }
 
 function linear(most, show) {
@@ -32,7 +34,8 @@ function linear(most, show) {
 }
 
 function logarithmic(least, most, show) {
-  const [low, high] = [Math.floor(Math.log10(least)), Math.ceil(Math.log10(most))];
+  const high = Math.ceil(Math.log10(most));
+  const low = Math.min(Math.floor(Math.log10(least)), high - 1);
   const height = (value) =>
     value > 0 ? LOWEST - ((Math.log10(value) - low) / (high - low)) * (LOWEST - TOP) : ZERO;
   const step = Math.ceil((high - low) / 4);

@@ -2,6 +2,7 @@
 
 import { $, ago, ask, element, foreign, number, paced, say, spelled, time } from "./dom.js";
 import { addressOf, parameters, go, whenChanged } from "./address.js";
+import { Sparkline } from "./sparkline.js";
 
 const SHOWN = 100;
 const rows = new Map();
@@ -17,7 +18,7 @@ let next = null;
 
 async function load() {
   const { find, sort, order, after } = parameters();
-  const query = new URLSearchParams({ sort, order, limit: SHOWN });
+  const query = new URLSearchParams({ sort, order, limit: SHOWN, recent: true });
   if (find) query.set("contains", find);
   if (after) query.set("cursor", after);
   const mine = key();
@@ -67,12 +68,14 @@ function add(name) {
     if (event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
     go({ topics: [name] });
-    $("events").focus();
+    $("topic").focus();
   };
   const link = element("a", { click: open, title: spelled(name) }, foreign(name));
-  const cells = ["received", "duplicates", "share", "last"].map(() => element("td", { class: "number" }));
-  const made = element("tr", {}, element("th", { scope: "row" }, link), ...cells);
-  const row = { name, made, link, cells, last_at: null };
+  const cells = ["received", "duplicates", "share", "last"].map((name) => element("td", { class: `number ${name}` }));
+  const sparkline = new Sparkline();
+  const recent = element("td", { class: "recent" }, sparkline.drawing);
+  const made = element("tr", {}, element("th", { scope: "row" }, link), ...cells, recent);
+  const row = { name, made, link, cells, sparkline, last_at: null };
   rows.set(name, row);
   return row;
 }
@@ -87,6 +90,7 @@ function fill(row, topic) {
   if (row.last_at !== topic.last_at) last.replaceChildren(time(topic.last_at));
   row.last_at = topic.last_at;
   say(last.firstChild, ago(topic.last_at, now));
+  row.sparkline.show(topic.recent);
 }
 
 // The time of the last sample, by the aggregator's clock.
@@ -143,5 +147,13 @@ export function start() {
   follow();
 }
 
-// Called when counts have changed.
-export const changed = loadPaced;
+// The number of events received, and the minute, for which the list was last loaded: the last minutes move on by themselves.
+let loadedFor = "";
+
+// Called with each sample, and in any case loads the list if isForced.
+export function changed(sample, isForced) {
+  const state = `${sample?.received} ${Math.floor(sample?.at / 60_000)}`;
+  if (state === loadedFor && !isForced) return;
+  loadedFor = state;
+  loadPaced();
+}

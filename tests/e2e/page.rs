@@ -2,6 +2,7 @@
 //! `target/screenshots`.
 
 mod access;
+mod charts;
 mod counts;
 mod docs;
 mod endurance;
@@ -9,6 +10,8 @@ mod events;
 mod hostile;
 mod kept;
 mod proxied;
+mod review;
+mod topic;
 mod trouble;
 
 use std::collections::BTreeSet;

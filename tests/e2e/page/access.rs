@@ -149,6 +149,7 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
         return;
     };
     let browser = &page.browser;
+    browser.shows("#topic-repeated", "id-1").await;
     for list in ["rejected", "conflict", "event", "topic"] {
         browser
             .until(&format!(
@@ -166,8 +167,15 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
         ("narrow", Display::NARROW),
         ("narrow-dark", Display::NARROW.dark()),
     ];
-    for state in ["folded", "unfolded", "in-trouble"] {
+    for state in ["folded", "seen", "unfolded", "in-trouble"] {
         match state {
+            "seen" => {
+                browser.click("#rejected-seen").await;
+                browser
+                    .until("document.querySelectorAll('#rejected-rows .seen').length === 2")
+                    .await;
+                browser.shows("#review", "1 conflict to look at").await;
+            }
             "unfolded" => {
                 browser
                     .run(

@@ -6,6 +6,7 @@ use e2e::{
     wait::{eventually, holds},
 };
 use fantoccini::key::Key;
+use serde_json::json;
 
 use super::{Page, counted};
 
@@ -41,8 +42,8 @@ async fn counters_increase_while_events_arrive_and_their_sum_always_holds() {
     }
     assert!(page.count("duplicates").await > 0);
     page.browser.shows("#sum", "The sum is exact").await;
-    page.browser.shows("#state", "Healthy.").await;
-    page.browser.shows("#review", "1 rejected").await;
+    page.browser.shows("#state", "Healthy").await;
+    page.browser.shows("#review", "1 rejected to look at").await;
 
     // The chart over several seconds, and its description in words.
     let drawn = "[...document.querySelectorAll('#chart-events path')]\
@@ -64,6 +65,47 @@ async fn counters_increase_while_events_arrive_and_their_sum_always_holds() {
     page.counts("duplicates", books.stats.duplicate_dropped)
         .await;
     page.counts("pending", 0).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn free_disk_space_and_how_long_it_lasts_are_those_of_the_api() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..10)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    // Others write to the same disk, so it is compared until it agrees.
+    let free = "return Promise.all([import('/page/dom.js'), fetch('stats').then(stats => stats.json())])\
+        .then(([{ bytes }, { disk }]) => [document.getElementById('count-disk').textContent, bytes(disk.free_bytes), disk])";
+    eventually("the free space is that of the API", async || {
+        let found = page.browser.run(free, Vec::new()).await;
+        holds(
+            found[0] == found[1] && found[2]["store_bytes"].as_u64() > Some(0),
+            &found,
+        )
+    })
+    .await;
+    page.browser.shows("#disk-left", "today’s rate").await;
+    page.browser.shows("#disk-store", "The store uses ").await;
+
+    // It warns if the space lasts less than three days, or if less than 1 GiB is left.
+    for (free_bytes, seconds_left, warning) in [
+        (
+            50_000_000_000_u64,
+            Some(71 * 3600),
+            "Disk space is running out.",
+        ),
+        (50_000_000_000, Some(73 * 3600), ""),
+        (50_000_000_000, None, ""),
+        (1_000_000_000, None, "Little disk space is left."),
+    ] {
+        let disk =
+            json!({"free_bytes": free_bytes, "store_bytes": 1, "seconds_left": seconds_left});
+        let problem = "return import('/page/disk.js').then(({ problem }) => problem(arguments[0])?.title ?? '')";
+        let found = page.browser.run(problem, vec![disk.clone()]).await;
+        assert_eq!(found, warning, "{disk}");
+    }
     page.ends_well().await;
 }
 
@@ -164,7 +206,7 @@ async fn topics_are_sorted_by_each_column_and_found_by_name() {
         }
     }
     page.lists(
-        "#topic-rows tr:first-child td.number:not(:last-child)",
+        "#topic-rows tr:first-child td.number:not(.last)",
         &["5", "4", "80.0 %"],
     )
     .await;

@@ -21,8 +21,26 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
     let [broken, astray] = [1, 2].map(|index| format!("#rejected-rows li:nth-child({index})"));
     page.browser.shows("#rejected-note", "2 in all").await;
     page.browser.shows(&astray, "events.payments").await;
+    // Each row says in one line why, before it is opened.
+    page.browser
+        .shows(&format!("{broken} summary .detail"), "is required")
+        .await;
+    page.browser
+        .shows(&format!("{astray} summary .detail"), "orders")
+        .await;
+    let heights = "new Set([...document.querySelectorAll('#rejected-rows summary')]\
+        .map(row => Math.round(row.getBoundingClientRect().height))).size";
+    assert_eq!(page.browser.value(heights).await, 1);
+    let time = page.browser.text(&format!("{broken} time")).await;
+    assert!(time.contains("UTC"), "{time} has no time zone");
+    page.browser.screenshot_of_page("rejected-rows").await;
     page.browser.click(&format!("{broken} summary")).await;
-    page.browser.shows(&broken, "is required").await;
+    page.browser
+        .shows(&format!("{broken} .why"), "is required")
+        .await;
+    page.browser
+        .shows(&broken, "Received as events.orders.")
+        .await;
     page.browser.screenshot_of_page("rejected").await;
 
     // Unchanged it is rejected again.
@@ -54,26 +72,6 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
 }
 
 #[tokio::test]
-async fn the_headline_says_what_to_look_at_and_leads_there() {
-    let system = System::start().await;
-    let Some(page) = Page::open(system.api(), "").await else {
-        return;
-    };
-    page.browser.shows("#state", "All is well.").await;
-    system.put("events.orders", "{").await;
-    system.put("events.orders", "[").await;
-    let other = event("orders", "1").with_source("other");
-    system.api().store(&[event("orders", "1"), other]).await;
-    page.browser.shows("#review", "2 rejected 1 conflict").await;
-    let state = page.browser.text("#state").await;
-    assert_eq!(state, "Healthy.");
-    page.browser.click("#review-conflicts").await;
-    page.browser.until("location.hash === '#conflicts'").await;
-    page.browser.screenshot("to-look-at").await;
-    page.ends_well().await;
-}
-
-#[tokio::test]
 async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() {
     let system = System::start().await;
     let first = event("orders", "1").with_payload(r#"{"tea":1,"amount":1.50,"paid":true}"#);
@@ -89,6 +87,9 @@ async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() 
     page.counts("conflicts", 1).await;
     page.browser
         .shows("#conflict-rows", "differs: source, payload")
+        .await;
+    page.browser
+        .shows("#conflict-rows", "source: e2e → source: elsewhere")
         .await;
     page.browser.click("#conflict-rows summary").await;
     let sides = "#conflict-rows .sides > div";
@@ -116,5 +117,15 @@ async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() 
         .map(side => Math.round(side.getBoundingClientRect().top))).size";
     assert_eq!(page.browser.value(tops).await, 1);
     page.browser.screenshot_of_page("conflict").await;
+
+    // If only payloads differ, the row shows where.
+    let third = event("orders", "1").with_payload(r#"{"tea":1,"amount":1.51,"paid":true}"#);
+    system.api().store(&[third]).await;
+    page.browser
+        .shows(
+            "#conflict-rows li:first-child summary",
+            "\"amount\": 1.50 → \"amount\": 1.51",
+        )
+        .await;
     page.ends_well().await;
 }

@@ -44,6 +44,13 @@ impl Page {
             .await;
         self.browser.shows("#state", "All is well.").await;
     }
+
+    /// The address of the tab's icon.
+    async fn icon(&self) -> String {
+        let icon = "document.querySelector('link[rel=icon]').getAttribute('href')";
+        let icon = self.browser.value(icon).await;
+        icon.as_str().expect("the page has an icon").to_owned()
+    }
 }
 
 #[tokio::test]
@@ -54,11 +61,28 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
         return;
     };
     page.is_well(SOON).await;
+    assert_eq!(page.icon().await, "page/icon.svg");
+    let before = page.browser.value("Date.now()").await;
     system.broker.stop().await;
     page.warns(SOON, "Broker lost.").await;
     let text = page.browser.text("#warnings p").await;
     assert_eq!(text.matches("onnection refused").count(), 1, "{text}");
     assert!(!text.contains("IO error"), "{text}");
+    // Trouble is seen in the tab, too.
+    assert_eq!(page.icon().await, "page/icon-trouble.svg");
+    let title = page.browser.value("document.title").await;
+    assert_eq!(title, "Broker lost · Event aggregator");
+    // Since when, to the second, also for those who open the page later; and for how long.
+    let since = "Date.parse(document.querySelector('#warnings time').dateTime)";
+    let began = page.browser.value(since).await;
+    let is_so = format!("{began} >= {before} - 1000 && {began} <= Date.now()");
+    assert_eq!(page.browser.value(&is_so).await, true, "{before} {began}");
+    page.browser
+        .shows("#warnings .since", "UTC, for 3 s.")
+        .await;
+    page.browser.reload().await;
+    page.warns(SOON, "Broker lost.").await;
+    assert_eq!(page.browser.value(since).await, began);
     page.browser.screenshot("broker-lost").await;
     // Stored events remain visible.
     page.counts("unique", 3).await;
@@ -66,6 +90,11 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
     system.broker.start_again().await;
     system.aggregator.healthy().await;
     page.is_well(SOON).await;
+    assert_eq!(page.icon().await, "page/icon.svg");
+    assert_eq!(
+        page.browser.value("document.title").await,
+        "Event aggregator"
+    );
     system.api().publish(&events("orders", 3..4)).await;
     page.counts("unique", 4).await;
     page.ends_well().await;
@@ -92,11 +121,16 @@ async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
     // Nothing passes for current: values are grey, rates are gone, ages go on counting, and the title says why.
     page.browser.until(&format!("{value} === {quiet}")).await;
     page.lists("#chart-events b", &["–"; 3]).await;
-    let age = "parseInt(document.querySelector('#topic-rows td:last-child').textContent)";
+    let age = "parseInt(document.querySelector('#topic-rows td.last').textContent)";
     let before = page.browser.value(age).await;
     page.browser.until(&format!("{age} > {before}")).await;
     let title = page.browser.value("document.title").await;
     assert_eq!(title, "The aggregator does not respond · Event aggregator");
+    page.browser.shows("#warnings .since", "Since ").await;
+    // The icon of trouble was loaded while the aggregator responded.
+    assert_eq!(page.icon().await, "page/icon-trouble.svg");
+    let load = "const image = new Image(); image.src = document.querySelector('link[rel=icon]').href; return image.decode().then(() => true)";
+    assert_eq!(page.browser.run(load, Vec::new()).await, true);
     page.browser.screenshot("aggregator-gone").await;
     system.aggregator.start_again().await;
     // The browser itself retries after some seconds.
@@ -110,7 +144,8 @@ async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
     page.browser
         .shows("#event-rows li:first-child", "id-3")
         .await;
-    page.ends_well_but(&["net::ERR_"]).await;
+    // The browser logs what failed meanwhile, also while the store was being opened.
+    page.ends_well_but(&["net::ERR_", "status of 503"]).await;
 }
 
 #[tokio::test]
@@ -203,6 +238,11 @@ async fn a_full_disk_is_shown_within_seconds_until_there_is_space() {
     let Some(page) = Page::open(api, "").await else {
         return;
     };
+    // It is small, so that the page warns before it is full.
+    page.warns(SOON, "Little disk space is left.").await;
+    page.browser.shows("#warnings", "MiB is free").await;
+    page.browser.shows("#count-disk", "MiB").await;
+    page.browser.screenshot("disk-small").await;
     let filler = disk.fill();
     // Until one does not fit: writes that fit into the store's existing files still succeed.
     let mut number = 0;
@@ -217,7 +257,8 @@ async fn a_full_disk_is_shown_within_seconds_until_there_is_space() {
     page.warns(SOON, "Disk full.").await;
     page.browser.screenshot("disk-full").await;
     drop(filler);
-    page.is_well(Duration::from_secs(30)).await;
+    page.warns(Duration::from_secs(30), "Little disk space is left.")
+        .await;
     page.counts("unique", 3 + number).await;
     page.ends_well().await;
 }

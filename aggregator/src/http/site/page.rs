@@ -18,21 +18,33 @@ macro_rules! file {
 
 /// The files that the page loads, each with its type.
 const FILES: &[(&str, &str, &str)] = &[
-    file!("icon.svg", "image/svg+xml"),
+    file!("icon.svg", SVG),
+    file!("icon-trouble.svg", SVG),
     file!("page.css", CSS),
     file!("counts.css", CSS),
+    file!("charts.css", CSS),
     file!("lists.css", CSS),
     file!("address.js", JS),
     file!("chart.js", JS),
+    file!("conflicts.js", JS),
+    file!("disk.js", JS),
     file!("dom.js", JS),
     file!("events.js", JS),
+    file!("headline.js", JS),
     file!("json.js", JS),
     file!("kept.js", JS),
     file!("page.js", JS),
+    file!("rejected.js", JS),
+    file!("review.js", JS),
+    file!("scale-switch.js", JS),
     file!("scale.js", JS),
+    file!("sparkline.js", JS),
+    file!("topic.js", JS),
     file!("topics.js", JS),
+    file!("warnings.js", JS),
 ];
 
+const SVG: &str = "image/svg+xml";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
@@ -47,7 +59,8 @@ pub async fn index() -> Html<&'static str> {
     Html(include_str!("../../../page/index.html"))
 }
 
-/// Returns a file of the live page. Browsers revalidate it each time, so the page and its files are of one version after an update.
+/// Returns a file of the live page. Browsers revalidate scripts and styles each time, so the page and its files are of one
+/// version after an update. They keep icons for a day, so that the one for trouble is shown when the service does not respond.
 #[utoipa::path(
     get,
     path = "/page/{file}",
@@ -61,7 +74,7 @@ pub async fn index() -> Html<&'static str> {
                 (String = "text/css"),
                 (String = "image/svg+xml")
             ),
-            headers(("Cache-Control" = String, description = "no-cache: browsers revalidate the file each time."))
+            headers(("Cache-Control" = String, description = "no-cache: browsers revalidate the file each time. Icons are kept for a day."))
         ),
         NoFile
     )
@@ -71,9 +84,14 @@ pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Proble
     let Some((_, kind, text)) = found else {
         return Err(unknown_path(&uri));
     };
+    let cached = if *kind == SVG {
+        "max-age=86400"
+    } else {
+        "no-cache"
+    };
     let headers = [
         (header::CONTENT_TYPE, *kind),
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CACHE_CONTROL, cached),
     ];
     Ok((headers, *text).into_response())
 }

@@ -23,6 +23,18 @@ async fn the_page_and_its_files_are_served_with_a_content_security_policy() {
         }
     }
     assert!(api.get("/page/other.js").await.starts_with("404 "));
+    for (file, expected) in [
+        ("page.js", "no-cache"),
+        ("icon-trouble.svg", "max-age=86400"),
+    ] {
+        let request = Request::get(format!("/page/{file}"));
+        let answer = api
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap());
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.headers()["cache-control"], expected, "{file}");
+    }
     for path in ["/", "/stats", "/nothing"] {
         let request = Request::get(path).body(Body::empty()).unwrap();
         let answer = api.router.clone().oneshot(request).await.unwrap();

@@ -1,0 +1,167 @@
+// The view of a topic, shown when exactly one is selected: its counts, its rate, its last hour, and the identities with the
+// most duplicates.
+
+import { $, ago, ask, clockTime, element, foreign, number, paced, say, time } from "./dom.js";
+import { parameters, whenChanged } from "./address.js";
+import { Chart } from "./chart.js";
+
+const REPEATED = 5;
+
+// The current rate is the average over this time.
+const RATE_MS = 10_000;
+
+const HOUR = {
+  span: "the last hour",
+  seconds: 3600,
+  every: 600,
+  moment: ({ at, isGrowing }) => `minute from ${clockTime(at)}${isGrowing ? ", so far" : ""}`,
+};
+
+export const chart = new Chart($("chart-topic"), "Events per minute", number, [
+  { name: "unique", kind: "two", of: ({ stored }) => stored },
+  { name: "duplicates", kind: "three", of: ({ duplicates }) => duplicates },
+], HOUR);
+
+// The selected topic, or null.
+let shown = null;
+// How many events were received by when: [{ at, received }], oldest first.
+let readings = [];
+let counts = null;
+let buckets = [];
+let now = Date.now();
+
+// The cursor with which GET /topics begins at a name: it lists the names after a cursor in the order of their bytes. Only a
+// name with the last of all characters, U+10FFFF, could come between the two.
+function before(name) {
+  const characters = [...name];
+  const last = characters.pop().codePointAt(0);
+  // Surrogates are not characters.
+  const previous = last === 0xe000 ? 0xd7ff : last - 1;
+  return last === 0 ? characters.join("") : `${characters.join("")}${String.fromCodePoint(previous)}\u{10ffff}`;
+}
+
+async function load() {
+  const name = shown;
+  if (name === null) return;
+  const query = new URLSearchParams({ topic: name });
+  const page = new URLSearchParams({ cursor: before(name), limit: 1, recent: true });
+  try {
+    const answers = await Promise.all([
+      ask(`topics?${page}`),
+      ask(`histogram?${query}&since=-1h`),
+      ask(`duplicates?${query}&limit=${REPEATED}`),
+    ]);
+    if (name !== shown) return;
+    const [{ topics }, history, duplicates] = answers.map((answer) => JSON.parse(answer));
+    say($("topic-note"), "");
+    showCounts(topics.find(({ topic }) => topic === name) ?? null);
+    showHistory(history);
+    showRepeated(duplicates);
+  } catch (error) {
+    if (name === shown) say($("topic-note"), `Cannot load the topic: ${error.message}`);
+  }
+}
+
+function showCounts(topic) {
+  counts = topic;
+  $("topic-facts").hidden = topic === null;
+  if (topic === null) {
+    say($("topic-note"), "No event of this topic has been received.");
+    return;
+  }
+  read(topic.received);
+  say($("topic-minute"), number(topic.recent.at(-2)));
+  say($("topic-received"), number(topic.received));
+  say($("topic-unique"), number(topic.unique_processed));
+  say($("topic-duplicates"), number(topic.duplicate_dropped));
+  say($("topic-share"), `${((100 * topic.duplicate_dropped) / Math.max(1, topic.received)).toFixed(1)} %`);
+  for (const [id, at] of [["topic-first", topic.first_at], ["topic-last", topic.last_at]]) {
+    if ($(id).firstChild?.dateTime !== at) $(id).replaceChildren(time(at));
+  }
+  showAges();
+}
+
+function read(received) {
+  const since = now - RATE_MS;
+  readings.push({ at: now, received });
+  // One from before remains, to measure from.
+  while (readings.length > 2 && readings[1].at <= since) readings.shift();
+  const [first, last] = [readings[0], readings.at(-1)];
+  const seconds = (last.at - first.at) / 1000;
+  say($("topic-rate"), seconds > 0 ? `${number(Math.round((last.received - first.received) / seconds))}/s` : "–");
+}
+
+function showHistory(history) {
+  buckets = history.buckets.map(({ at, stored, duplicates }) => ({ at: Date.parse(at), stored, duplicates }));
+  if (buckets.length > 0) buckets.at(-1).isGrowing = true;
+  chart.draw(buckets, now, true);
+}
+
+// What is shown stays unless it changes, so that it can be selected.
+let repeated = "";
+
+function showRepeated(duplicates) {
+  const text = JSON.stringify(duplicates);
+  if (text === repeated) return;
+  repeated = text;
+  const { often, since } = duplicates;
+  const rows = often.map(({ event_id, at_least, at_most }) => {
+    const times = at_least === at_most ? number(at_least) : `${number(at_least)} to ${number(at_most)}`;
+    return element("li", {}, foreign(event_id), " ", element("span", { class: "number" }, times));
+  });
+  $("topic-repeated").replaceChildren(...rows);
+  const counted = element("span", {}, "Counted since the aggregator started, ", time(since), ".");
+  $("topic-repeated-note").replaceChildren(often.length === 0 ? "None. " : "", counted);
+}
+
+function showAges() {
+  if (counts === null) return;
+  say($("topic-first-age"), ago(counts.first_at, now));
+  say($("topic-last-age"), ago(counts.last_at, now));
+}
+
+const loadPaced = paced(load, 2000);
+
+// The number of events received in all topics, and the minute, for which the topic was last loaded.
+let loadedFor = "";
+
+// Called with each sample, and in any case loads the topic if isForced. Nothing is loaded while nothing arrives, but for the
+// minutes, which move on.
+export function changed(sample, isForced) {
+  if (shown === null) return;
+  const state = `${sample?.received} ${Math.floor(sample?.at / 60_000)}`;
+  if (state !== loadedFor || isForced) {
+    loadedFor = state;
+    loadPaced();
+  } else if (readings.length > 0) read(readings.at(-1).received);
+}
+
+export function tick(at, isCurrent) {
+  now = at;
+  if (shown === null) return;
+  showAges();
+  if (!isCurrent) say($("topic-rate"), "–");
+  chart.draw(buckets, now, isCurrent);
+}
+
+function follow() {
+  const { topics } = parameters();
+  const selected = topics.length === 1 ? topics[0] : null;
+  $("topic").hidden = selected === null;
+  if (selected === shown) return;
+  shown = selected;
+  [readings, counts, buckets, repeated] = [[], null, [], ""];
+  $("topic-facts").hidden = true;
+  $("topic-repeated").replaceChildren();
+  $("topic-repeated-note").replaceChildren();
+  if (selected === null) return;
+  $("topic-name").replaceChildren(foreign(selected));
+  say($("topic-note"), "Loading …");
+  chart.draw([], now, false);
+  load();
+}
+
+export function start() {
+  whenChanged(follow);
+  follow();
+}

@@ -1,0 +1,84 @@
+//! Charts: their scale and their times.
+
+use e2e::{
+    System,
+    event::events,
+    wait::{eventually, holds},
+};
+
+use super::Page;
+
+const PRESSED: &str = "#scale [aria-pressed=true]";
+const SCALE: &str = "#chart-commits figcaption .note";
+
+#[tokio::test]
+async fn the_scale_is_chosen_for_all_charts_and_kept_for_the_session() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..100)).await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    // A new session has the scale that fits the values.
+    page.lists(PRESSED, &["Automatic"]).await;
+    browser.click("#scale [value=logarithmic]").await;
+    page.lists(PRESSED, &["Logarithmic"]).await;
+    page.lists(SCALE, &["logarithmic scale"]).await;
+    // Each label is a power of ten.
+    eventually("the labels are powers of ten", async || {
+        let ticks = page.texts("#chart-topic .ticks span").await;
+        holds(ticks == ["100", "10"], &ticks)
+    })
+    .await;
+    browser.screenshot_of_page("logarithmic").await;
+    browser.reload().await;
+    page.lists(PRESSED, &["Logarithmic"]).await;
+    page.lists(SCALE, &["logarithmic scale"]).await;
+    browser.click("#scale [value=linear]").await;
+    page.lists(PRESSED, &["Linear"]).await;
+    page.lists(SCALE, &[""]).await;
+    browser.screenshot_of_page("linear").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_axis_has_the_times_of_the_readers_clock() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..100)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser.set_time_zone("Asia/Kolkata").await;
+    page.browser
+        .open(&format!("{}/?topic=orders", system.api().url()))
+        .await;
+    page.lists("#zone", &["GMT+5:30"]).await;
+    // Five minutes have at least four such times, an hour at least five.
+    for (chart, minutes, least) in [("chart-events", 1, 4), ("chart-topic", 10, 5)] {
+        page.browser
+            .until(&format!(
+                "document.querySelectorAll('#{chart} .axis span').length >= {least}"
+            ))
+            .await;
+        let now =
+            "return new Date().toLocaleTimeString('en-GB', {hour: '2-digit', minute: '2-digit'})";
+        let now = page.browser.run(now, Vec::new()).await;
+        let now = minute_of_day(now.as_str().unwrap());
+        let times = page.texts(&format!("#{chart} .axis span")).await;
+        let times: Vec<_> = times.iter().map(|time| minute_of_day(time)).collect();
+        for pair in times.windows(2) {
+            assert_eq!((pair[1] + DAY - pair[0]) % DAY, minutes, "{times:?}");
+        }
+        assert!(times.iter().all(|time| time % minutes == 0), "{times:?}");
+        let age = (now + DAY - times.last().unwrap()) % DAY;
+        assert!(age <= 2 * minutes, "{times:?} at {now}");
+    }
+    page.ends_well().await;
+}
+
+const DAY: u32 = 24 * 60;
+
+fn minute_of_day(time: &str) -> u32 {
+    let (hour, minute) = time.split_once(':').expect("hour and minute");
+    hour.parse::<u32>().expect("an hour") * 60 + minute.parse::<u32>().expect("a minute")
+}

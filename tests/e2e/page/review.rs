@@ -1,0 +1,112 @@
+//! What there is to look at: the headline, and the marks of what was seen.
+
+use e2e::{System, event::event};
+
+use super::Page;
+
+#[tokio::test]
+async fn the_headline_says_what_to_look_at_and_leads_there() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.browser.shows("#state", "All is well.").await;
+    system.put("events.orders", "{").await;
+    system.put("events.orders", "[").await;
+    let other = event("orders", "1").with_source("other");
+    system.api().store(&[event("orders", "1"), other]).await;
+    page.browser
+        .shows("#review", "2 rejected, 1 conflict to look at")
+        .await;
+    let state = page.browser.text("#state").await;
+    assert_eq!(state, "Healthy");
+    for section in ["rejected", "conflicts"] {
+        page.browser.click(&format!("#review-{section}")).await;
+        page.browser
+            .until(&format!("location.hash === '#{section}'"))
+            .await;
+        let is_in_sight = format!(
+            "(box => box.top < innerHeight && box.bottom > 0)\
+             (document.getElementById('{section}-title').getBoundingClientRect())"
+        );
+        page.browser.until(&is_in_sight).await;
+    }
+    page.browser.screenshot("to-look-at").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives() {
+    let mut system = System::start().await;
+    system.put("events.orders", "{").await;
+    system.put("events.orders", "[").await;
+    let other = event("orders", "1").with_source("other");
+    system.api().store(&[event("orders", "1"), other]).await;
+    system.settled().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let Some(colleague) = Page::open(system.api(), "").await else {
+        return;
+    };
+    for one in [&page, &colleague] {
+        one.browser
+            .shows("#review", "2 rejected, 1 conflict to look at")
+            .await;
+        assert_eq!(one.texts("#rejected-rows .seen").await.len(), 0);
+    }
+    page.browser
+        .shows("#rejected-seen", "Mark all 2 as seen")
+        .await;
+    page.browser.click("#rejected-seen").await;
+    page.browser.shows("#rejected-status", "for everyone").await;
+    let marked = "document.querySelectorAll('#rejected-rows .seen').length === 2";
+    for one in [&page, &colleague] {
+        one.browser.shows("#review", "1 conflict to look at").await;
+        one.browser
+            .until("document.getElementById('review-rejected').hidden")
+            .await;
+        one.browser.until(marked).await;
+        one.browser.shows("#rejected-rows summary", "seen").await;
+        one.browser
+            .until("document.getElementById('rejected-seen').hidden")
+            .await;
+    }
+    page.browser.screenshot_of_page("seen").await;
+    colleague.browser.reload().await;
+    colleague.browser.until(marked).await;
+    page.browser
+        .shows("#conflicts-seen", "Mark it as seen")
+        .await;
+    page.browser.click("#conflicts-seen").await;
+    for one in [&page, &colleague] {
+        one.browser.shows("#state", "All is well.").await;
+        one.browser
+            .until("document.getElementById('review').hidden")
+            .await;
+    }
+
+    // The store keeps the marks.
+    system.aggregator.stop().await;
+    system.aggregator.start_again().await;
+    system.aggregator.healthy().await;
+    colleague.browser.reload().await;
+    colleague.browser.shows("#state", "All is well.").await;
+
+    // Something new has to be looked at, and only that.
+    system.put("events.orders", "new").await;
+    for one in [&page, &colleague] {
+        one.browser.shows("#review", "1 rejected to look at").await;
+        one.browser.shows("#rejected-seen", "Mark it as seen").await;
+        one.browser
+            .until(
+                "JSON.stringify([...document.querySelectorAll('#rejected-rows li')]\
+                 .map(row => row.classList.contains('seen'))) === '[false,true,true]'",
+            )
+            .await;
+    }
+    // The browser logs what failed while the aggregator was restarted.
+    for one in [&page, &colleague] {
+        one.ends_well_but(&["net::ERR_", "status of 503"]).await;
+    }
+}

@@ -1,0 +1,197 @@
+//! The view of a topic, and the sparklines in the table of topics.
+
+use e2e::{
+    System,
+    event::{event, events},
+    wait::{eventually, holds},
+};
+use serde_json::Value;
+
+use super::{Page, counted};
+
+impl Page {
+    /// Waits until the view of a topic has the numbers of the API.
+    async fn agrees_on(&self, topic: &str) {
+        eventually("the view agrees with the API", async || {
+            let topics = self.api.get("/topics?limit=1000").await?.json();
+            let mut topics = topics["topics"].as_array().unwrap().iter();
+            let counts = topics.find(|one| one["topic"] == topic).unwrap();
+            let (received, duplicates) = (number(counts, "received"), number(counts, "duplicate_dropped"));
+            #[expect(clippy::cast_precision_loss, reason = "the numbers are small")]
+            let share = format!("{:.1} %", 100.0 * duplicates as f64 / received as f64);
+            let expected = [
+                received.to_string(),
+                number(counts, "unique_processed").to_string(),
+                duplicates.to_string(),
+                share,
+                counts["first_at"].as_str().unwrap().to_owned(),
+                counts["last_at"].as_str().unwrap().to_owned(),
+            ];
+            let shown = "[...['received', 'unique', 'duplicates', 'share'].map(name => document.getElementById('topic-' + name).textContent), \
+                 ...document.querySelectorAll('#topic-first time, #topic-last time')].map(one => one.dateTime ?? one)";
+            let shown = self.browser.value(shown).await;
+            let shown: Vec<String> = serde_json::from_value(shown).unwrap();
+            holds(shown == expected, (&shown, &expected))
+        })
+        .await;
+    }
+}
+
+fn number(counts: &Value, name: &str) -> u64 {
+    counts[name].as_u64().unwrap()
+}
+
+#[tokio::test]
+async fn the_view_of_a_topic_has_the_numbers_of_the_api() {
+    let system = System::start().await;
+    let api = system.api();
+    // The name is a part of other names.
+    for topic in ["a.orders", "orders", "orders.eu", "order"] {
+        api.store(&events(topic, 0..20)).await;
+    }
+    for _ in 0..3 {
+        api.store(&[event("orders", "often")]).await;
+    }
+    api.store(&events("orders", 0..2)).await;
+    api.store(&events("orders.eu", 0..9)).await;
+    let Some(page) = Page::open(api, "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let hidden = "document.getElementById('topic').hidden";
+    assert_eq!(browser.value(hidden).await, true);
+    browser.shows("#topic-rows tr:nth-child(3)", "orders").await;
+    browser.click("#topic-rows tr:nth-child(3) a").await;
+    browser.shows("#topic-title", "Topic orders").await;
+    browser.until("document.activeElement.id === 'topic'").await;
+    page.agrees_on("orders").await;
+    page.lists("#topic-repeated li", &["often 2", "id-0 1", "id-1 1"])
+        .await;
+    eventually(
+        "the chart ends with the last bucket of the API",
+        async || {
+            let history = api.get("/histogram?topic=orders&since=-1h").await?.json();
+            let last = history["buckets"].as_array().unwrap().last().unwrap();
+            let expected = format!(
+                "Now: unique {}, duplicates {}.",
+                number(last, "stored"),
+                number(last, "duplicates")
+            );
+            let label = "document.querySelector('#chart-topic svg').getAttribute('aria-label')";
+            let label = browser.value(label).await;
+            holds(
+                label.as_str().unwrap().contains(&expected),
+                (&label, expected),
+            )
+        },
+    )
+    .await;
+    browser.screenshot_of_page("topic").await;
+
+    // It follows, and the rate ends when nothing arrives any more.
+    api.store(&events("orders", 20..300)).await;
+    page.agrees_on("orders").await;
+    browser
+        .until("parseInt(document.getElementById('topic-rate').textContent) > 0")
+        .await;
+    browser
+        .until("document.getElementById('topic-rate').textContent === '0/s'")
+        .await;
+
+    // Only for one topic.
+    browser
+        .open(&format!("{}/?topic=orders&topic=order", api.url()))
+        .await;
+    page.counts("duplicates", 13).await;
+    assert_eq!(browser.value(hidden).await, true);
+    browser.open(&format!("{}/?topic=nosuch", api.url())).await;
+    browser
+        .shows("#topic-note", "No event of this topic has been received.")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_topic_of_any_name_has_a_view() {
+    let system = System::start().await;
+    let api = system.api();
+    let long = "x".repeat(255);
+    let names = [
+        "a",
+        "\u{0}",
+        "\u{e000}",
+        "\u{1f680}",
+        "b\u{202e}c",
+        "<b>&\"",
+        &long,
+    ];
+    for name in names {
+        api.store(&[event(name, name), event(name, "other")]).await;
+        api.store(&[event(name, name)]).await;
+    }
+    let Some(page) = Page::open(api, "").await else {
+        return;
+    };
+    for name in names {
+        let link = "const link = [...document.querySelectorAll('#topic-rows a')].find(link => new URLSearchParams(link.search).get('topic') === arguments[0]); link?.click(); return Boolean(link)";
+        eventually("the topic is listed", async || {
+            let found = page.browser.run(link, vec![name.into()]).await;
+            holds(found == true, name)
+        })
+        .await;
+        page.agrees_on(name).await;
+        page.lists("#topic-repeated .number", &["1"]).await;
+        assert!(!page.browser.is_too_wide().await, "{name}");
+    }
+    page.browser.screenshot_of_page("topic-long").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn each_topic_has_a_sparkline_of_its_last_minutes_with_its_values_as_text() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..40)).await;
+    system.api().store(&events("payments", 0..7)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let lines = "[...document.querySelectorAll('#topic-rows .sparkline')]";
+    let labels = format!("{lines}.map(line => line.getAttribute('aria-label'))");
+    let shows = async |numbers: [u64; 2]| {
+        eventually("the sparklines have their values as text", async || {
+            let found = page.browser.value(&labels).await;
+            let is_so = numbers.iter().enumerate().all(|(index, number)| {
+                let start = format!("{number} events in the last 30 minutes, at most ");
+                found[index]
+                    .as_str()
+                    .is_some_and(|text| text.starts_with(&start))
+            });
+            holds(is_so, &found)
+        })
+        .await;
+    };
+    shows([40, 7]).await;
+    // Thirty points, of which only some of the last are above zero.
+    let drawn = format!("{lines}.map(line => line.firstChild.getAttribute('d'))");
+    let drawn: Vec<String> = serde_json::from_value(page.browser.value(&drawn).await).unwrap();
+    for line in &drawn {
+        let heights: Vec<f64> = line[1..]
+            .split('L')
+            .map(|point| point.split(' ').nth(1).unwrap().parse().unwrap())
+            .collect();
+        assert_eq!(heights.len(), 30, "{line}");
+        assert!(
+            heights[..20].iter().all(|height| *height >= heights[0]),
+            "{line}"
+        );
+        assert!(
+            heights[20..].iter().any(|height| *height < heights[0]),
+            "{line}"
+        );
+    }
+    system.api().store(&events("payments", 0..10)).await;
+    shows([40, 17]).await;
+    page.counts("received", 57).await;
+    assert_eq!(page.browser.value(&counted("duplicates")).await, 7);
+    page.ends_well().await;
+}
