@@ -18,6 +18,7 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
+    routing::get,
 };
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -41,7 +42,8 @@ use self::{
     site::{docs, page},
 };
 
-/// The API's routes, each with its operation in `GET /openapi.json`. Unknown paths and methods are answered with problem
+/// The API's routes, each with its operation in `GET /openapi.json`; then the pages and their files, which are for browsers
+/// and not in it, so that neither `/docs` nor a generated client shows them. Unknown paths and methods are answered with problem
 /// documents too.
 pub fn router(api: Arc<Api>) -> Router {
     let edge = api.edge.clone();
@@ -76,11 +78,11 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(probes::live))
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::metrics))
-        .routes(routes!(page::index))
-        .routes(routes!(page::file))
-        .routes(routes!(docs::page))
-        .routes(routes!(docs::file))
-        .routes(routes!(openapi::show))
+        .route("/", get(page::index))
+        .route("/page/{file}", get(page::file))
+        .route("/docs", get(docs::page))
+        .route("/docs/{file}", get(docs::file))
+        .route("/openapi.json", get(openapi::show))
         .split_for_parts();
     router
         .with_state(Document::of(document))

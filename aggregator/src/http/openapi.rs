@@ -2,8 +2,8 @@
 //!
 //! Each handler declares its path and the types of its parameters, body and responses, which are defined next to it. The
 //! schemas of responses are derived from the types that are serialized; bodies that are parsed by hand have a hand-written
-//! schema with the limits that are checked. Routes and document are built from one list, so every route is in the document.
-//! The modules below build the parts.
+//! schema with the limits that are checked. Routes and document are built from one list, so every operation is in the document; the
+//! pages, their files and the document itself are routes without an operation. The modules below build the parts.
 
 pub mod parameters;
 pub mod refusals;
@@ -145,12 +145,6 @@ impl Document {
 }
 
 /// Returns this document.
-#[utoipa::path(
-    get,
-    path = "/openapi.json",
-    tag = "service",
-    responses((status = OK, body = Object, content_type = "application/json"))
-)]
 pub async fn show(State(Document(json)): State<Document>) -> Response {
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind)], json).into_response()

@@ -1,6 +1,6 @@
 //! The API documentation page.
 
-use e2e::{System, event::event};
+use e2e::{System, browser::Display, event::event};
 
 use super::Page;
 
@@ -75,5 +75,44 @@ async fn every_get_operation_that_ends_can_be_tried_out_and_succeeds() {
             .click(&format!("{block} .opblock-summary-control"))
             .await;
     }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn it_is_dark_or_light_like_the_system_and_leads_back_to_the_page() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let ground = "getComputedStyle(document.documentElement).backgroundColor";
+    let filter = "getComputedStyle(document.querySelector('.swagger-ui')).filter";
+    for (display, name, is_inverted) in [
+        (Display::WIDE, "docs-light", false),
+        (Display::WIDE.dark(), "docs-dark", true),
+        (Display::NARROW.dark(), "docs-dark-narrow", true),
+    ] {
+        browser.set_display(display).await;
+        browser.open(&format!("{}/docs", system.api().url())).await;
+        browser.click(".opblock-post [data-path='/publish']").await;
+        browser
+            .shows(".opblock.is-open .body-param__example", "event_id")
+            .await;
+        let ground = browser.value(ground).await;
+        assert_eq!(ground == "rgb(18, 23, 21)", display.is_dark, "{ground}");
+        let filter = browser.value(filter).await.to_string();
+        assert_eq!(filter.contains("invert"), is_inverted, "{filter}");
+        // Its members are in the order in which an event is written.
+        let example = browser.text(".opblock.is-open .body-param__example").await;
+        let members = ["topic", "event_id", "timestamp", "source", "payload"];
+        let places = members.map(|member| example.find(member).expect("it is in the example"));
+        assert!(places.is_sorted(), "{example}");
+        browser.screenshot_of_page(name).await;
+    }
+    browser.click("header a").await;
+    browser
+        .until("document.getElementById('state')?.dataset.state === 'well'")
+        .await;
+    assert_eq!(browser.address().await, format!("{}/", system.api().url()));
     page.ends_well().await;
 }

@@ -46,6 +46,12 @@ async fn the_page_and_the_documentation_work_below_a_path_of_a_proxy() {
     browser
         .shows(".opblock.is-open .live-responses-table", "unique_processed")
         .await;
+    browser.click("header a").await;
+    page.counts("unique", 5).await;
+    assert_eq!(
+        browser.address().await,
+        format!("{}/logs/", nginx.api().url())
+    );
     page.ends_well().await;
 }
 

@@ -1,4 +1,4 @@
-//! `GET /docs`: Swagger UI for `GET /openapi.json`, in which requests can be tried. Its files are part of a crate.
+//! `GET /docs`: Swagger UI for `GET /openapi.json`, in which requests can be tried. Swagger UI's files are part of a crate.
 
 use axum::{
     extract::Path,
@@ -7,13 +7,15 @@ use axum::{
 };
 use swagger_ui_redist::SwaggerUi;
 
-use super::NoFile;
 use crate::http::edge::problem::Problem;
 
 const PAGE: &str = include_str!("docs/page.html");
 
-/// The script of the page. It is a separate file, so that the policy need not allow inline scripts.
-const SCRIPT: (&str, &str) = ("reader.js", include_str!("docs/reader.js"));
+/// The page's own script and style sheet. They are separate files, so that the policy need not allow inline ones.
+const OWN: [(&str, &str); 2] = [
+    ("reader.css", include_str!("docs/reader.css")),
+    ("reader.js", include_str!("docs/reader.js")),
+];
 
 /// The policy of the guard, and in addition the images embedded in Swagger UI's style sheet.
 const POLICY: HeaderValue = HeaderValue::from_static(
@@ -21,12 +23,6 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 );
 
 /// Returns the page that shows the OpenAPI document.
-#[utoipa::path(
-    get,
-    path = "/docs",
-    tag = "service",
-    responses((status = OK, body = String, content_type = "text/html"))
-)]
 pub async fn page() -> Response {
     let mut page = of_type("text/html; charset=utf-8", PAGE.as_bytes());
     let headers = page.headers_mut();
@@ -35,28 +31,14 @@ pub async fn page() -> Response {
 }
 
 /// Returns a file of the page `/docs`.
-#[utoipa::path(
-    get,
-    path = "/docs/{file}",
-    tag = "service",
-    params(("file" = String, Path, description = "The name of the file.", example = "reader.js")),
-    responses(
-        (status = OK, content(
-            (String = "text/javascript"),
-            (String = "text/css"),
-            (String = "image/png")
-        )),
-        NoFile
-    )
-)]
 pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let kind = match name.rsplit_once('.') {
         Some((_, "js")) => "text/javascript; charset=utf-8",
         Some((_, "css")) => "text/css; charset=utf-8",
         _ => "image/png",
     };
-    if name == SCRIPT.0 {
-        return Ok(of_type(kind, SCRIPT.1.as_bytes()));
+    if let Some((_, text)) = OWN.iter().find(|(file, _)| *file == name) {
+        return Ok(of_type(kind, text.as_bytes()));
     }
     let found = SwaggerUi::static_files()
         .iter()

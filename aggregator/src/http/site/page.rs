@@ -6,7 +6,6 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 
-use super::NoFile;
 use crate::http::{api::unknown_path, edge::problem::Problem};
 
 /// A file of the page: its name, its type and its text.
@@ -49,36 +48,12 @@ const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
 /// Returns the live page.
-#[utoipa::path(
-    get,
-    path = "/",
-    tag = "service",
-    responses((status = OK, body = String, content_type = "text/html"))
-)]
 pub async fn index() -> Html<&'static str> {
     Html(include_str!("../../../page/index.html"))
 }
 
 /// Returns a file of the live page. Browsers revalidate scripts and styles each time, so the page and its files are of one
 /// version after an update. They keep icons for a day, so that the one for trouble is shown when the service does not respond.
-#[utoipa::path(
-    get,
-    path = "/page/{file}",
-    tag = "service",
-    params(("file" = String, Path, description = "The name of the file.", example = "page.js")),
-    responses(
-        (
-            status = OK,
-            content(
-                (String = "text/javascript"),
-                (String = "text/css"),
-                (String = "image/svg+xml")
-            ),
-            headers(("Cache-Control" = String, description = "no-cache: browsers revalidate the file each time. Icons are kept for a day."))
-        ),
-        NoFile
-    )
-)]
 pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let found = FILES.iter().find(|(file, ..)| *file == name);
     let Some((_, kind, text)) = found else {

@@ -71,7 +71,7 @@ async fn every_streamed_response_asks_proxies_not_to_buffer_it() {
             tried.push(path);
         }
     }
-    assert_eq!(tried, ["/events", "/events/tail", "/live"]);
+    assert_eq!(tried, ["/live", "/events", "/events/tail"]);
 }
 
 #[tokio::test]

@@ -114,6 +114,15 @@ async fn send(api: &Fixture, request: axum::http::request::Builder, body: Body) 
     )
 }
 
+/// The routes that are not operations of the API: the pages, their files, and the document itself.
+const FILES: [&str; 5] = [
+    "/",
+    "/docs",
+    "/docs/{file}",
+    "/openapi.json",
+    "/page/{file}",
+];
+
 /// A path with its parameters filled in.
 fn filled(path: &str) -> String {
     path.replace("{id}", "1")
@@ -122,7 +131,7 @@ fn filled(path: &str) -> String {
 }
 
 #[tokio::test]
-async fn every_route_is_documented_and_takes_the_documented_methods() {
+async fn every_route_but_those_of_files_is_documented_and_takes_the_documented_methods() {
     let api = Fixture::new().await;
     let document = Document::of(&api).await;
     let mut documented: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
@@ -132,6 +141,11 @@ async fn every_route_is_documented_and_takes_the_documented_methods() {
         if operation.method == "get" {
             methods.insert("HEAD".to_owned());
         }
+    }
+    for file in FILES {
+        let methods = ["GET", "HEAD"].map(str::to_owned).into();
+        let is_documented = documented.insert(file, methods).is_some();
+        assert!(!is_documented, "{file} is for browsers");
     }
     for (path, methods) in &documented {
         let (status, headers) = brewed(&api, &filled(path)).await;
@@ -205,7 +219,7 @@ async fn the_files_of_the_api_reader_are_served_and_its_page_has_no_inline_scrip
         assert_eq!(status, 200, "{address}");
         loaded += 1;
     }
-    assert_eq!(loaded, 4);
+    assert_eq!(loaded, 5);
     assert!(
         !page.contains("style=") && !page.contains("onload"),
         "{page}"
@@ -223,15 +237,14 @@ async fn head_is_answered_like_get_without_the_body() {
     api.append(&[&event("1"), "noise"]).await;
     let document = Document::of(&api).await;
     let mut asked = 0;
-    for operation in document.operations() {
-        if operation.method != "get" {
-            continue;
-        }
-        let required = match operation.path {
+    let operations = document.operations();
+    let gets = operations.iter().filter(|one| one.method == "get");
+    for path in gets.map(|one| one.path).chain(FILES) {
+        let required = match path {
             "/event" => "?topic=a&event_id=1",
             _ => "",
         };
-        let path = filled(operation.path) + required;
+        let path = filled(path) + required;
         let mut answers = Vec::new();
         for method in ["GET", "HEAD"] {
             let request = Request::builder().method(method).uri(&path);
