@@ -2,6 +2,7 @@
 
 pub mod acknowledge_missing;
 pub mod backup;
+pub mod doctor;
 pub mod healthcheck;
 pub mod serve;
 pub mod verify;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use shared::{
     command_line,
-    telemetry::{self, Export},
+    telemetry::{self, Export, Recent},
 };
 
 use crate::config::{self, Command, Exit, Settings};
@@ -54,8 +55,8 @@ pub fn run() -> ExitCode {
     };
     let ended = match command {
         Command::Serve(settings) => {
-            telemetry::init(&settings.log_level, settings.log_format());
-            traced(&runtime, settings)
+            let recent = telemetry::init(&settings.log_level, settings.log_format());
+            traced(&runtime, settings, recent)
         }
         Command::Healthcheck(listen) => runtime
             .block_on(healthcheck::healthcheck(listen))
@@ -67,6 +68,7 @@ pub fn run() -> ExitCode {
             .block_on(acknowledge_missing::acknowledge(listen))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
+        Command::Doctor(settings) => runtime.block_on(doctor::doctor(settings)),
     };
     // A blocking read that is still running must not delay the exit.
     runtime.shutdown_background();
@@ -77,14 +79,18 @@ pub fn run() -> ExitCode {
 }
 
 /// Serves, then exports the remaining spans.
-fn traced(runtime: &tokio::runtime::Runtime, settings: Settings) -> anyhow::Result<ExitCode> {
+fn traced(
+    runtime: &tokio::runtime::Runtime,
+    settings: Settings,
+    recent: Recent,
+) -> anyhow::Result<ExitCode> {
     let export = Export::start(
         settings.otlp_endpoint.as_deref(),
         "aggregator",
         env!("CARGO_PKG_VERSION"),
         runtime.handle(),
     )?;
-    let ended = runtime.block_on(serve::serve(settings, export.tracer()));
+    let ended = runtime.block_on(serve::serve(settings, export.tracer(), recent));
     export.end();
     ended
 }

@@ -1,5 +1,6 @@
 //! The command line and the environment, parsed and checked before anything starts.
 
+mod doctor;
 mod help;
 mod settings;
 
@@ -10,8 +11,11 @@ use clap_complete::Shell;
 use shared::{command_line, connection::Servers, stream};
 
 pub use self::settings::Settings;
-use self::settings::{address, jetstream_name};
-use crate::commands::verify;
+use self::{
+    doctor::Doctor,
+    settings::{address, jetstream_name},
+};
+use crate::commands::{doctor as doctor_command, verify};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -39,6 +43,9 @@ enum Subcommands {
     /// Verify the bookkeeping of a store, running or stopped, without changing it; exit code 0 if consistent, 1 if not
     #[command(after_help = help::VERIFY)]
     Verify(Verify),
+    /// Examine a service, its broker and its store without changing anything; exit code 0 if nothing needs attention, 3 if something does
+    #[command(after_help = help::DOCTOR)]
+    Doctor(Doctor),
     /// Copy a store, running or stopped, to a file, as of one moment
     #[command(after_help = help::BACKUP)]
     Backup(Backup),
@@ -81,6 +88,8 @@ pub enum Command {
     AcknowledgeMissing(SocketAddr),
     /// Verify the bookkeeping of a store.
     Verify(verify::Settings),
+    /// Examine a service, its broker and its store.
+    Doctor(doctor_command::Settings),
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +184,12 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
                 durable: verify.durable,
                 json: verify.json,
             }));
+        }
+        Some(Subcommands::Doctor(doctor)) => {
+            let settings = doctor.settings();
+            return settings
+                .map(Command::Doctor)
+                .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
         }
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,

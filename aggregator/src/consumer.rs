@@ -10,6 +10,7 @@ pub mod retained;
 mod session;
 mod sizes;
 mod stores;
+pub mod survey;
 mod trace;
 mod trim;
 mod watchdog;

@@ -27,13 +27,16 @@ use utoipa_axum::{
 
 pub use self::{
     api::{Api, Broker, Process},
-    counts::live::{keep_learning, keep_sampling},
+    counts::{
+        diagnostics::Diagnostics,
+        live::{keep_learning, keep_sampling},
+    },
     edge::{
         Edge, guard::Hosts, instrument::Instruments, permits::Permits, query, server, starting,
     },
 };
 use self::{
-    counts::{health, histogram, live, metrics, probes, stats, topics},
+    counts::{diagnostics, health, histogram, live, metrics, probes, stats, topics},
     edge::{body::Intake, problem::Problem},
     events::{duplicates, event, list, tail},
     openapi::Document,
@@ -64,6 +67,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(health::health))
         .routes(routes!(probes::ready))
         .routes(routes!(metrics::metrics))
+        .routes(routes!(diagnostics::diagnostics))
         .routes(routes!(rejected::list))
         .routes(routes!(conflicts::list))
         .routes(routes!(seen::rejected))

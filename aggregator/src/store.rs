@@ -17,7 +17,7 @@ pub use self::{
     opening::Opening,
     position::{ObservedStream, Position, Standing, Witness},
     sqlite::{
-        FILE, INDEX_FOLDER, IndexError, backup,
+        FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect,
         reader::{Reader, Scan},
         verify,
         writer::{BATCHES_IN_FLIGHT, Writer, WriterEnded},

@@ -1,15 +1,20 @@
 //! Logging, one line per event, to standard error as text or JSON; and the export of spans.
 
 mod export;
+mod recent;
 
 use std::io::{IsTerminal, Write};
 
-use tracing::Metadata;
+use tracing::{Level, Metadata};
 use tracing_subscriber::{
-    EnvFilter, filter::filter_fn, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, filter::filter_fn, fmt, fmt::writer::MakeWriterExt, layer::SubscriberExt,
+    util::SubscriberInitExt,
 };
 
-pub use self::export::{Export, ExportError, check_endpoint};
+pub use self::{
+    export::{Export, ExportError, check_endpoint},
+    recent::Recent,
+};
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,17 +40,22 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
         })
 }
 
-/// Installs the global logger. Must be called once, before anything is logged.
+/// Installs the global logger. Must be called once, before anything is logged. Returns the last lines that it logs with the
+/// level info or above: at the levels below, the lines of every request would displace those that tell what happened.
 ///
 /// # Panics
 /// If the filter was not checked by [`parse_filter`], or a logger is already installed.
-pub fn init(filter: &str, format: Format) {
+pub fn init(filter: &str, format: Format) -> Recent {
     // The NATS client and the LSM tree are silenced unless the filter enables them: `connection` logs the state of the
     // link, and the store logs the state of its files.
     let filter = EnvFilter::builder()
         .parse(format!("async_nats=off,lsm_tree=off,{filter}"))
         .expect("the filter was checked when the settings were parsed");
-    let log = fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let recent = Recent::default();
+    let kept = recent.clone().with_max_level(Level::INFO);
+    let log = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr.and(kept));
     match format {
         Format::Text => log
             .with_ansi(shows_colours(&std::io::stderr()))
@@ -60,6 +70,7 @@ pub fn init(filter: &str, format: Format) {
             .with(filter_fn(is_logged))
             .init(),
     }
+    recent
 }
 
 /// Whether an event is logged. OpenTelemetry's own events are not, because `export` logs its failures. The exception is

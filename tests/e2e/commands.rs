@@ -2,5 +2,6 @@
 
 mod command_lines;
 mod compose;
+mod doctor;
 mod lifecycle;
 mod reading;

@@ -1,6 +1,6 @@
 //! The API over a store, without a broker.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use aggregator::{
     health::Health,
@@ -19,6 +19,7 @@ use http_body_util::BodyExt;
 use shared::{
     connection::{Connection, Servers},
     publish::{Options, Publisher},
+    telemetry::Recent,
     trace::Tracer,
 };
 use tokio_util::sync::CancellationToken;
@@ -56,6 +57,8 @@ impl Api {
             stopping: CancellationToken::new(),
             started: Instant::now(),
             started_at: now_micros(),
+            settings: BTreeMap::new(),
+            recent: Recent::default(),
         };
         let edge = Edge {
             hosts: Hosts::default(),

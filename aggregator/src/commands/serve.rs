@@ -9,6 +9,7 @@ use shared::{
     connection::Connection,
     publish::{Options, Publisher},
     service::{Service, Signals},
+    telemetry::Recent,
     trace::Tracer,
 };
 use tokio::{
@@ -41,11 +42,11 @@ const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 ///
 /// Tasks end from the outside to the inside: the HTTP server finishes its requests, which need the publisher;
 /// the consumer appends its batches, which needs the writer. Each inner task ends when the last of its
-/// users has ended. Spans are created by `tracer`.
+/// users has ended. Spans are created by `tracer`; `recent` has the last log lines.
 ///
 /// # Errors
 /// If the data directory, the store or the address cannot be used.
-pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
+pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let data_dir = hold(&settings.data_dir).await?;
@@ -104,6 +105,8 @@ pub async fn serve(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCod
         stopping: token.clone(),
         started,
         started_at,
+        settings: settings.shown(),
+        recent,
     };
     let store = (reader, writer.clone());
     let api = Api::new(store, broker, process, edge, settings.otlp_topic.clone());

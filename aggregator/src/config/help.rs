@@ -12,7 +12,7 @@ The default command is serve.";
 pub(super) const EXIT_CODES: &str = "\
 For the examples of a command: aggregator help verify.
 
-Exit codes: 0 done, or stopped by a signal; 1 failure; 2 invalid setting.";
+Exit codes: 0 done, or stopped by a signal; 1 failure; 2 invalid setting; 3 doctor: something needs attention.";
 
 pub(super) const SERVE: &str = "\
 Examples:
@@ -29,6 +29,14 @@ pub(super) const VERIFY: &str = "\
 Examples:
   aggregator verify --data-dir ./data
   aggregator verify --data-dir ./data --nats-url nats://127.0.0.1:4222 --json | jq .differences";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  aggregator doctor
+  aggregator doctor --url http://127.0.0.1:8080 --nats-url nats://127.0.0.1:4222 --data-dir ./data --json doctor.json
+
+It prints first what needs attention, each with what to do, and what it could not read. Neither the text nor the JSON contains
+passwords, tokens or payloads.";
 
 pub(super) const BACKUP: &str = "\
 Example:

@@ -1,5 +1,7 @@
 //! The settings of `aggregator serve`.
 
+mod shown;
+
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,

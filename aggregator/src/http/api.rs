@@ -1,9 +1,9 @@
 //! The state that handlers share.
 
-use std::{sync::atomic::AtomicU64, time::Instant};
+use std::{collections::BTreeMap, sync::atomic::AtomicU64, time::Instant};
 
 use axum::http::Uri;
-use shared::{connection::Connection, publish::Publisher};
+use shared::{connection::Connection, publish::Publisher, telemetry::Recent};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -65,6 +65,10 @@ pub struct Process {
     pub started: Instant,
     /// When the process started, in microseconds since 1970.
     pub started_at: i64,
+    /// Its settings by flag, without credentials.
+    pub settings: BTreeMap<String, String>,
+    /// Its last log lines.
+    pub recent: Recent,
 }
 
 /// The state of the OTLP routes.
@@ -106,7 +110,7 @@ impl Api {
 /// 404: no route has this path.
 pub fn unknown_path(uri: &Uri) -> Problem {
     Problem::not_found(format!(
-        "nothing is served at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /livez, /readyz, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs",
+        "nothing is served at {}; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /livez, /readyz, /metrics, /diagnostics, /rejected, /conflicts, /missing, /openapi.json and /docs",
         uri.path()
     ))
 }

@@ -1,5 +1,6 @@
 //! Counters, metrics and health.
 
+pub mod diagnostics;
 pub mod health;
 pub mod histogram;
 pub mod live;

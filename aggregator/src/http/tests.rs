@@ -12,7 +12,7 @@ mod publishing;
 mod review;
 mod starting;
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -29,6 +29,7 @@ use shared::{
     message,
     publish::{Options, Publisher},
     stream::StreamState,
+    telemetry::Recent,
     trace::Tracer,
 };
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,8 @@ impl Fixture {
             stopping: CancellationToken::new(),
             started: Instant::now(),
             started_at: 0,
+            settings: BTreeMap::new(),
+            recent: Recent::default(),
         };
         let edge = Edge {
             hosts: Hosts::default(),
@@ -186,7 +189,7 @@ async fn unknown_paths_and_methods_are_problems() {
     let api = Fixture::new().await;
     assert_snapshot!(api.get("/nothing").await, @r#"
     404 content-type: application/problem+json
-    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"nothing is served at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /livez, /readyz, /metrics, /rejected, /conflicts, /missing, /openapi.json and /docs","request_id":"test"}
+    {"type":"urn:problem:not-found","title":"Not found","status":404,"detail":"nothing is served at /nothing; see POST /publish, /cloudevents and /v1/logs, GET /events, /events/tail, /event, /duplicates, /topics, /stats, /health, /livez, /readyz, /metrics, /diagnostics, /rejected, /conflicts, /missing, /openapi.json and /docs","request_id":"test"}
     "#);
     assert_snapshot!(api.get("/publish").await, @r#"
     405 content-type: application/problem+json allow: POST

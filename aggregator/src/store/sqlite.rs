@@ -8,6 +8,7 @@ pub mod digest;
 pub mod error_class;
 pub mod file;
 pub mod gate;
+pub mod inspect;
 pub mod memory;
 pub mod options;
 pub mod reader;
@@ -23,7 +24,7 @@ pub use rusqlite::Error as DatabaseError;
 
 pub use self::{
     dedup::index::{FOLDER as INDEX_FOLDER, IndexError},
-    file::backup,
+    file::{backup, schema::VERSION as SCHEMA_VERSION},
 };
 use self::{
     options::Options,

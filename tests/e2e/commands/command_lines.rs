@@ -36,7 +36,7 @@ fn each_command_has_an_example_that_its_own_parser_accepts() {
     for (program, commands) in [
         (
             "aggregator",
-            "serve healthcheck verify backup acknowledge-missing completions",
+            "serve healthcheck verify doctor backup acknowledge-missing completions",
         ),
         (
             "publisher",

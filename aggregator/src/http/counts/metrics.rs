@@ -6,7 +6,7 @@
 
 mod exposition;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     extract::{RawQuery, State},
@@ -28,6 +28,7 @@ use crate::{
             query::{ParameterRefusals, Query},
         },
     },
+    machine,
     store::query::{Figures, Sizes, Stats},
 };
 
@@ -312,19 +313,11 @@ fn process(exposition: &mut Exposition, api: &Api) {
         "Start time of the process since unix epoch in seconds",
         started,
     );
-    if let Some(bytes) = resident_bytes() {
+    if let Some(bytes) = machine::resident_bytes() {
         exposition.gauge(
             "process_resident_memory_bytes",
             "Resident memory size in bytes",
             bytes,
         );
     }
-}
-
-/// As reported by Linux; other systems have no such file.
-fn resident_bytes() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes: u64 = line?.trim().strip_suffix(" kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }

@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// The schema version that this program reads and writes.
-const VERSION: i64 = 5;
+pub const VERSION: i64 = 5;
 
 /// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
 /// copied that the next batches change again; more would only make the WAL longer.

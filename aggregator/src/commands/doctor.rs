@@ -1,0 +1,183 @@
+//! `aggregator doctor`: what a person who helps would ask for, from a service, its broker and its store, as far as each can be
+//! read. It changes nothing.
+
+mod broker;
+mod clocks;
+mod data_dir;
+mod finding;
+mod hide;
+mod service;
+mod text;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::Context;
+use serde::Serialize;
+use serde_json::Value;
+use shared::{connection::Servers, stream};
+
+use self::{
+    broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
+};
+use crate::{clock, consumer::survey::Survey, machine::Machine, store::SCHEMA_VERSION};
+
+/// What is examined.
+#[derive(Debug)]
+pub struct Settings {
+    /// The address of the running aggregator.
+    pub url: String,
+    /// The broker; by default that of the running aggregator, or the one on this machine.
+    pub servers: Option<Servers>,
+    /// The store's directory; by default that of the running aggregator, or `./data`.
+    pub data_dir: Option<PathBuf>,
+    /// The stream; by default that of the running aggregator.
+    pub stream: Option<String>,
+    /// The store's durable consumer; by default that of the running aggregator.
+    pub durable: Option<String>,
+    /// The file to which everything is written as JSON.
+    pub json: Option<PathBuf>,
+}
+
+/// The broker if nothing else is known.
+const BROKER: &str = "nats://127.0.0.1:4222";
+
+/// The exit code if something needs attention.
+const NEEDS_ATTENTION: u8 = 3;
+
+/// Everything that was found. It contains no credentials once [`hide`] was applied to it.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// The version of this program.
+    version: &'static str,
+    /// The schema version of the stores that it reads.
+    schema_version: i64,
+    /// When it was made, in RFC 3339.
+    at: String,
+    findings: Vec<Finding>,
+    /// The parts that could not be read, and why.
+    not_read: BTreeMap<&'static str, String>,
+    aggregator: Option<Service>,
+    broker: Option<BrokerReport>,
+    data_dir: Option<Directory>,
+    clocks: Clocks,
+    /// The machine of this program.
+    machine: Machine,
+}
+
+/// Examines what can be reached and prints what needs attention, then what was found. The exit code is 0 if nothing needs
+/// attention, and 3 if something does.
+///
+/// # Errors
+/// If the output cannot be written.
+pub async fn doctor(settings: Settings) -> anyhow::Result<ExitCode> {
+    let json = settings.json.clone();
+    let report = examine(settings).await;
+    let mut whole = serde_json::to_value(&report).context("cannot write the report as JSON")?;
+    hide::in_value(&mut whole);
+    if let Some(file) = json {
+        let text = format!("{whole:#}\n");
+        std::fs::write(&file, text)
+            .with_context(|| format!("cannot write the report to {}", file.display()))?;
+    }
+    let text = hide::in_text(&text::of(&report));
+    shared::telemetry::print(&text, &text).context("cannot print the report")?;
+    Ok(if report.findings.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NEEDS_ATTENTION)
+    })
+}
+
+async fn examine(settings: Settings) -> Report {
+    let Settings {
+        url,
+        servers,
+        data_dir,
+        stream,
+        durable,
+        json: _,
+    } = settings;
+    let mut findings = Vec::new();
+    let mut not_read = BTreeMap::new();
+    let mut clocks = Clocks::default();
+
+    let service = match Service::ask(&url).await {
+        Ok((service, reading)) => {
+            clocks.aggregator = reading.map(Into::into);
+            findings.extend(service.findings());
+            Some(service)
+        }
+        Err(reason) => {
+            findings.push(Finding::new(
+                "aggregator",
+                format!("no aggregator answers at {url} ({reason})"),
+                "start it, or give its address with --url",
+            ));
+            not_read.insert("aggregator", reason);
+            None
+        }
+    };
+    let known = |flag: &str, default: &str| {
+        let known = service.as_ref().and_then(|service| service.setting(flag));
+        known.unwrap_or(default).to_owned()
+    };
+    let stream = stream.unwrap_or_else(|| known("--stream", stream::DEFAULT_NAME));
+    let durable = durable.unwrap_or_else(|| known("--durable", "aggregator"));
+
+    // A service that is running may use a directory of another machine or of its container, and is a better witness of its
+    // broker, which may not be reachable from here or require a login.
+    let is_expected = data_dir.is_some() || service.is_none();
+    let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
+    let directory = tokio::task::block_in_place(|| Directory::read(&path));
+    let directory = directory.map_err(|reason| {
+        if is_expected {
+            let remedy = "give the directory of the store with --data-dir";
+            findings.push(Finding::new("data_dir", reason.clone(), remedy));
+        }
+        not_read.insert("data_dir", reason);
+    });
+    let directory = directory.ok();
+    if let Some(directory) = &directory {
+        findings.extend(directory.findings(service.as_ref()));
+    }
+
+    let is_expected = servers.is_some() || !service.as_ref().is_some_and(Service::has_broker);
+    let servers = servers.unwrap_or_else(|| {
+        let known = Servers::parse(&[known("--nats-url", BROKER)]);
+        known.unwrap_or_else(|_| Servers::parse(&[BROKER]).expect("it is an address"))
+    });
+    let survey = Survey::of(&servers, &stream, &durable).await;
+    let survey = survey.map_err(|reason| {
+        if is_expected {
+            let remedy = "check that nats-server runs there, or give its address and credentials with --nats-url";
+            let problem = format!("the broker at {servers} cannot be used: {reason}");
+            findings.push(Finding::new("broker", problem, remedy));
+        }
+        not_read.insert("broker", reason);
+    });
+    let survey = survey.ok();
+    if let Some(survey) = &survey {
+        let store = directory.as_ref();
+        let store = store.and_then(|found| Some((found.record()?, found.in_use_by.is_some())));
+        findings.extend(broker::findings(survey, &stream, &durable, store));
+        clocks.broker = survey.clock.map(Into::into);
+    }
+    findings.extend(clocks.findings());
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        schema_version: SCHEMA_VERSION,
+        at: clock::rfc3339(clock::now_micros()),
+        findings,
+        not_read,
+        aggregator: service,
+        broker: survey.map(Into::into),
+        data_dir: directory,
+        clocks,
+        machine: Machine::this(),
+    }
+}
+
+/// A whole number of a JSON object.
+fn number(object: &Value, name: &str) -> Option<u64> {
+    object.get(name)?.as_u64()
+}

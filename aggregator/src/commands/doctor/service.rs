@@ -1,0 +1,261 @@
+//! The running service, over HTTP.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bytesize::ByteSize;
+use reqwest::Client;
+use serde::Serialize;
+use serde_json::Value;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{finding::Finding, number};
+use crate::{consumer::survey::Reading, http::Diagnostics};
+
+/// How long a response may take. A store that is busy answers within a second.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Memory in use of a limit, in percent, from which on it needs attention.
+const MEMORY_PERCENT: u64 = 90;
+
+/// What the service says about itself.
+#[derive(Debug, Serialize)]
+pub(super) struct Service {
+    pub url: String,
+    /// The response of `/health`.
+    pub health: Value,
+    /// The response of `/stats`; `None` while the store is opening, or if it cannot be read.
+    pub stats: Option<Value>,
+    /// The response of `/diagnostics`; `None` while the store is opening, or in earlier versions.
+    pub diagnostics: Option<Diagnostics>,
+}
+
+impl Service {
+    /// Asks the aggregator at an address, and reads its clock.
+    ///
+    /// # Errors
+    /// Why there is no aggregator.
+    pub async fn ask(url: &str) -> Result<(Self, Option<Reading>), String> {
+        let client = Client::builder().timeout(TIMEOUT).no_proxy().build();
+        let client = client.map_err(|err| innermost(&err))?;
+        let asked = Instant::now();
+        let health = get(&client, url, "/health").await?;
+        let Some(health) = health.filter(|health| health["status"].is_string()) else {
+            return Err("another program answers there".to_owned());
+        };
+        let time = health["timestamp"].as_str();
+        let time = time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+        let time = time.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok());
+        let reading = time.map(|theirs| Reading::now(theirs, asked));
+        // The names of topics are nobody else's business.
+        let stats = get(&client, url, "/stats?topics=false").await;
+        let stats = stats.ok().flatten();
+        let diagnostics = get(&client, url, "/diagnostics").await.ok().flatten();
+        let diagnostics = diagnostics.and_then(|found| serde_json::from_value(found).ok());
+        let service = Self {
+            url: url.to_owned(),
+            health,
+            stats: stats.filter(|stats| stats["received"].is_u64()),
+            diagnostics,
+        };
+        Ok((service, reading))
+    }
+
+    /// A setting by its flag.
+    pub fn setting(&self, flag: &str) -> Option<&str> {
+        let settings = &self.diagnostics.as_ref()?.settings;
+        settings.get(flag).map(String::as_str)
+    }
+
+    /// Whether it is connected to a broker.
+    pub fn has_broker(&self) -> bool {
+        self.health["status"] != "starting" && self.health["checks"]["broker"].is_null()
+    }
+
+    /// What needs attention.
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let mut add = |problem: String, remedy: &str| {
+            findings.push(Finding::new("aggregator", problem, remedy));
+        };
+        let starting = self.health["status"] == "starting";
+        for (part, reason) in texts(&self.health["checks"]) {
+            if starting {
+                add(
+                    format!("the store is being opened: {reason}"),
+                    "wait until it is open; until then every request is answered with 503",
+                );
+            } else {
+                add(format!("{part}: {reason}"), remedy(&part));
+            }
+        }
+        for (notice, text) in texts(&self.health["notices"]) {
+            add(format!("{notice}: {text}"), remedy(&notice));
+        }
+        if let Some(text) = self.health["clock"].as_str() {
+            add(
+                text.to_owned(),
+                "correct the clock of the aggregator's machine, or wait",
+            );
+        }
+        if let Some(missing @ 1..) = number(&self.health, "missing") {
+            add(
+                format!("the stream lost {missing} messages before they were applied"),
+                "see GET /missing, send those events again, then run aggregator acknowledge-missing",
+            );
+        }
+        if let Some(stats) = &self.stats {
+            if stats["consistent"] == false {
+                add(
+                    "the counters do not add up".to_owned(),
+                    "run aggregator verify, and attach its output to an issue",
+                );
+            }
+            if let Some(stalls @ 1..) = number(stats, "stalls") {
+                add(
+                    format!("nothing was applied for too long {stalls} times since the start"),
+                    "check the disk of the store, and the last log lines",
+                );
+            }
+            for (kind, one, advice) in [
+                (
+                    "rejected",
+                    "rejected arrival",
+                    "see GET /rejected for the reasons and the bodies",
+                ),
+                (
+                    "conflicts",
+                    "conflict",
+                    "see GET /conflicts: producers use one event_id for different content",
+                ),
+            ] {
+                let all = number(stats, kind).unwrap_or(0);
+                let seen = number(stats, &format!("{kind}_seen")).unwrap_or(0);
+                match all.saturating_sub(seen) {
+                    0 => {}
+                    1 => add(format!("1 {one} to look at"), advice),
+                    new => add(format!("{new} {one}s to look at"), advice),
+                }
+            }
+        }
+        if let Some(diagnostics) = &self.diagnostics {
+            let own = env!("CARGO_PKG_VERSION");
+            if diagnostics.version != own {
+                add(
+                    format!(
+                        "the service has version {}, and this program {own}",
+                        diagnostics.version
+                    ),
+                    "restart the service if it was upgraded, or use the program of its version",
+                );
+            }
+            let machine = &diagnostics.machine;
+            if let (Some(used), Some(limit)) = (machine.resident_bytes, machine.memory_limit_bytes)
+                && used / MEMORY_PERCENT >= limit / 100
+            {
+                add(
+                    format!(
+                        "it uses {} of at most {} of memory",
+                        ByteSize(used),
+                        ByteSize(limit)
+                    ),
+                    "raise the limit: compose/README.md, Sizing, has the formula",
+                );
+            }
+        }
+        findings
+    }
+}
+
+/// What to do about a failing part or a notice, as `/health` names it. The reason that comes with it says more.
+fn remedy(part: &str) -> &'static str {
+    match part {
+        "broker" => {
+            "check that nats-server runs and that --nats-url is right; the aggregator keeps trying"
+        }
+        "stream" => "change the named field of the stream back",
+        "store" => "follow the reason; nothing is acked until the store can be written",
+        "progress" => "if it persists, check the disk of the store",
+        "trimming" => "follow the reason; the notice goes by itself",
+        "stream_size" => "start all aggregators of the stream with the same size and replicas",
+        _ => "follow the reason; the aggregator keeps trying",
+    }
+}
+
+/// The texts of a JSON object by name.
+fn texts(object: &Value) -> BTreeMap<String, String> {
+    let members = object.as_object().into_iter().flatten();
+    let texts = members.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())));
+    texts.collect()
+}
+
+/// A JSON response; `None` if it is not JSON.
+async fn get(client: &Client, url: &str, path: &str) -> Result<Option<Value>, String> {
+    let response = client.get(format!("{url}{path}")).send().await;
+    let response = response.map_err(|err| innermost(&err))?;
+    let body = response.bytes().await.map_err(|err| innermost(&err))?;
+    Ok(serde_json::from_slice(&body).ok())
+}
+
+/// The cause that says the most, such as "Connection refused".
+fn innermost(err: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = err;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    shared::command_line::failure(cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn problems(health: Value, stats: Option<Value>) -> Vec<String> {
+        let service = Service {
+            url: String::new(),
+            health,
+            stats,
+            diagnostics: None,
+        };
+        let findings = service.findings().into_iter();
+        findings.map(|finding| finding.problem).collect()
+    }
+
+    #[test]
+    fn each_failing_part_notice_and_number_that_should_be_0_is_a_finding() {
+        let healthy = json!({"status": "healthy", "timestamp": "2026-01-31T12:00:00Z"});
+        let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0});
+        assert!(problems(healthy.clone(), Some(stats)).is_empty());
+        let stats = json!({"consistent": false, "stalls": 1, "rejected": 2, "rejected_seen": 1, "conflicts": 3});
+        let unhealthy = json!({
+            "status": "unhealthy",
+            "checks": {"store": "disk full", "progress": "stalled"},
+            "notices": {"trimming": "held"},
+            "missing": 4,
+            "clock": "it is behind",
+        });
+        assert_eq!(
+            problems(unhealthy, Some(stats)),
+            [
+                "progress: stalled",
+                "store: disk full",
+                "trimming: held",
+                "it is behind",
+                "the stream lost 4 messages before they were applied",
+                "the counters do not add up",
+                "nothing was applied for too long 1 times since the start",
+                "1 rejected arrival to look at",
+                "3 conflicts to look at",
+            ]
+        );
+        let starting = json!({"status": "starting", "checks": {"store": "at 10 %"}});
+        assert_eq!(
+            problems(starting, None),
+            ["the store is being opened: at 10 %"]
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! The flags of `aggregator doctor`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use shared::connection::Servers;
+
+use super::settings::jetstream_name;
+use crate::commands::doctor::Settings;
+
+#[derive(Debug, Args)]
+pub(super) struct Doctor {
+    /// Address of the running aggregator
+    #[arg(
+        long,
+        env = "AGGREGATOR_URL",
+        hide_env_values = true,
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        value_parser = url
+    )]
+    url: String,
+
+    /// Addresses of the NATS servers, as for serve [default: those that the running aggregator uses, or the one on this machine]
+    #[arg(long, env = "NATS_URL", hide_env_values = true, value_name = "URL")]
+    nats_url: Vec<String>,
+
+    /// Directory of the store [default: that of the running aggregator, or ./data]
+    #[arg(long, env = "DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// Name of the stream [default: that of the running aggregator, or EVENTS]
+    #[arg(long, env = "STREAM", value_name = "NAME", value_parser = jetstream_name)]
+    stream: Option<String>,
+
+    /// Name of the store's durable consumer [default: that of the running aggregator, or aggregator]
+    #[arg(long, env = "DURABLE", value_name = "NAME", value_parser = jetstream_name)]
+    durable: Option<String>,
+
+    /// Also write everything that was found to this file as JSON, to attach to an issue; an existing file is replaced
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl Doctor {
+    /// The settings of the command.
+    ///
+    /// # Errors
+    /// One line that names the invalid setting.
+    pub fn settings(self) -> Result<Settings, String> {
+        let urls = Some(self.nats_url).filter(|urls| !urls.is_empty());
+        let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
+        Ok(Settings {
+            url: self.url,
+            servers: servers.map_err(|err| format!("--nats-url: {err}"))?,
+            data_dir: self.data_dir,
+            stream: self.stream,
+            durable: self.durable,
+            json: self.json,
+        })
+    }
+}
+
+/// Parses the address of an aggregator. A port, or a host with a port, is taken too.
+fn url(text: &str) -> Result<String, String> {
+    let text = text.trim_end_matches('/');
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else if text.parse::<u16>().is_ok() {
+        format!("http://127.0.0.1:{text}")
+    } else {
+        format!("http://{text}")
+    };
+    // The text itself is not repeated: it may contain a password.
+    match reqwest::Url::parse(&whole) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(whole),
+        _ => Err("must be an address such as http://127.0.0.1:8080".to_owned()),
+    }
+}

@@ -1,0 +1,62 @@
+//! The settings as they are given to a person who helps: by flag, without credentials.
+
+use std::collections::BTreeMap;
+
+use super::Settings;
+
+impl Settings {
+    /// All settings by flag. The addresses of the broker are without credentials, and of the address to which spans are
+    /// exported only whether there is one, because its path may contain a secret.
+    #[must_use]
+    pub fn shown(&self) -> BTreeMap<String, String> {
+        let servers = self.servers().to_string();
+        let Self {
+            listen,
+            allowed_hosts,
+            nats_url: _,
+            data_dir,
+            stream,
+            durable,
+            take_over,
+            stream_max_bytes,
+            stream_keep_bytes,
+            rejected_keep_bytes,
+            conflicts_keep_bytes,
+            otlp_topic,
+            stream_replicas,
+            batch_events,
+            batch_bytes,
+            batch_wait_ms,
+            otlp_endpoint,
+            log_level,
+            log_format,
+        } = self;
+        let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.clone());
+        let is_exported = otlp_endpoint.as_ref().is_some_and(|url| !url.is_empty());
+        let shown = [
+            ("--listen", listen.to_string()),
+            ("--allowed-hosts", allowed_hosts.join(",")),
+            ("--nats-url", servers),
+            ("--data-dir", data_dir.display().to_string()),
+            ("--stream", stream.clone()),
+            ("--durable", durable.clone()),
+            ("--take-over", take_over.to_string()),
+            ("--stream-max-bytes", stream_max_bytes.to_string()),
+            ("--stream-keep-bytes", stream_keep_bytes.to_string()),
+            ("--rejected-keep-bytes", rejected_keep_bytes.to_string()),
+            ("--conflicts-keep-bytes", conflicts_keep_bytes.to_string()),
+            ("--otlp-topic", otlp_topic.clone()),
+            ("--stream-replicas", stream_replicas.to_string()),
+            ("--batch-events", batch_events.to_string()),
+            ("--batch-bytes", batch_bytes.to_string()),
+            ("--batch-wait-ms", batch_wait_ms.to_string()),
+            (
+                "--otlp-endpoint",
+                if is_exported { "set" } else { "" }.to_owned(),
+            ),
+            ("--log-level", log_level.clone()),
+            ("--log-format", format!("{log_format:?}").to_lowercase()),
+        ];
+        shown.map(|(flag, value)| (flag.to_owned(), value)).into()
+    }
+}
