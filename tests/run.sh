@@ -7,7 +7,7 @@
 # end-to-end tests. --coverage prints the line coverage, and writes target/coverage.
 # The broker runs in containers if Docker responds and its image is present or can be pulled or built; otherwise as a
 # process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, promtool, nginx, Caddy, systemd-analyze, Java, a second, older nats-server, or Python with
+# Some tests need a browser, Prometheus, nginx, Caddy, systemd-analyze, Java, a second, older nats-server, or Python with
 # packages. If one is not available, this script says so and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -77,20 +77,22 @@ choose_browser() {
   export E2E_CHROMEDRIVER=$driver
 }
 
-# promtool checks the metrics and the alerts.
-choose_promtool() {
-  if [[ -n ${E2E_PROMTOOL:-} ]]; then return; fi
+# promtool checks the metrics and the alerts, and the server answers the queries of the dashboard. One package has both.
+choose_prometheus() {
+  if [[ -n ${E2E_PROMTOOL:-} && -n ${E2E_PROMETHEUS:-} ]]; then return; fi
   local promtool
-  if ! promtool=$(command -v promtool); then
+  if ! promtool=$(command -v promtool) || ! command -v prometheus >/dev/null; then
     install_packages prometheus || true
     # The package starts the server as a service, which is not needed here.
     if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now prometheus 2>/dev/null || true; fi
-    if ! promtool=$(command -v promtool); then
-      without "promtool is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
+    if ! promtool=$(command -v promtool) || ! command -v prometheus >/dev/null; then
+      without "promtool or prometheus is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
       return
     fi
   fi
   export E2E_PROMTOOL=$promtool
+  E2E_PROMETHEUS=$(command -v prometheus)
+  export E2E_PROMETHEUS
 }
 
 # nginx and Caddy, for the tests of proxies.
@@ -242,7 +244,7 @@ run() {
 need_cargo
 choose_broker
 choose_browser
-choose_promtool
+choose_prometheus
 choose_nginx
 choose_caddy
 choose_systemd_analyze

@@ -1,5 +1,6 @@
 //! Everything that arrives is counted once, and can be followed.
 
+mod dashboard;
 mod duplicates;
 mod live;
 mod metrics;

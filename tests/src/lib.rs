@@ -23,6 +23,7 @@ pub mod disk;
 pub mod event;
 pub mod nginx;
 pub mod port;
+pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
 pub mod service;
