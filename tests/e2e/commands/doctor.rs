@@ -317,6 +317,14 @@ async fn rejected_arrivals_and_conflicts_are_things_to_look_at() {
     examined.finds("1 rejected arrival to look at");
     examined.finds("1 conflict to look at");
     assert_eq!(examined.findings().len(), 2);
+    // Once they have been seen, they need no attention.
+    for kind in ["rejected", "conflicts"] {
+        let path = format!("/{kind}/seen?up_to=1");
+        let json = [("content-type", "application/json")];
+        let seen = system.api().post_with(&path, &json, "").await;
+        assert_eq!(seen.status, 200, "{}", seen.text());
+    }
+    doctor(&["--url", system.api().url()]).await.finds_nothing();
     assert!(!examined.written.contains("noise-that-is-private"));
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use indicatif::HumanDuration;
 use reqwest::Client;
 use serde::Serialize;
 use serde_json::Value;
@@ -19,6 +20,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Memory in use of a limit, in percent, from which on it needs attention.
 const MEMORY_PERCENT: u64 = 90;
+
+/// A disk that is full sooner than this needs attention.
+const SOON: Duration = Duration::from_hours(7 * 24);
 
 /// What the service says about itself.
 #[derive(Debug, Serialize)]
@@ -80,92 +84,118 @@ impl Service {
         let mut add = |problem: String, remedy: &str| {
             findings.push(Finding::new("aggregator", problem, remedy));
         };
-        let starting = self.health["status"] == "starting";
-        for (part, reason) in texts(&self.health["checks"]) {
-            if starting {
-                add(
-                    format!("the store is being opened: {reason}"),
-                    "wait until it is open; until then every request is answered with 503",
-                );
-            } else {
-                add(format!("{part}: {reason}"), remedy(&part));
-            }
-        }
-        for (notice, text) in texts(&self.health["notices"]) {
-            add(format!("{notice}: {text}"), remedy(&notice));
-        }
-        if let Some(text) = self.health["clock"].as_str() {
-            add(
-                text.to_owned(),
-                "correct the clock of the aggregator's machine, or wait",
-            );
-        }
-        if let Some(missing @ 1..) = number(&self.health, "missing") {
-            add(
-                format!("the stream lost {missing} messages before they were applied"),
-                "see GET /missing, send those events again, then run aggregator acknowledge-missing",
-            );
-        }
+        of_health(&self.health, &mut add);
         if let Some(stats) = &self.stats {
-            if stats["consistent"] == false {
-                add(
-                    "the counters do not add up".to_owned(),
-                    "run aggregator verify, and attach its output to an issue",
-                );
-            }
-            if let Some(stalls @ 1..) = number(stats, "stalls") {
-                add(
-                    format!("nothing was applied for too long {stalls} times since the start"),
-                    "check the disk of the store, and the last log lines",
-                );
-            }
-            for (kind, one, advice) in [
-                (
-                    "rejected",
-                    "rejected arrival",
-                    "see GET /rejected for the reasons and the bodies",
-                ),
-                (
-                    "conflicts",
-                    "conflict",
-                    "see GET /conflicts: producers use one event_id for different content",
-                ),
-            ] {
-                let all = number(stats, kind).unwrap_or(0);
-                let seen = number(stats, &format!("{kind}_seen")).unwrap_or(0);
-                match all.saturating_sub(seen) {
-                    0 => {}
-                    1 => add(format!("1 {one} to look at"), advice),
-                    new => add(format!("{new} {one}s to look at"), advice),
-                }
-            }
+            of_stats(stats, &mut add);
         }
         if let Some(diagnostics) = &self.diagnostics {
-            let own = env!("CARGO_PKG_VERSION");
-            if diagnostics.version != own {
-                add(
-                    format!(
-                        "the service has version {}, and this program {own}",
-                        diagnostics.version
-                    ),
-                    "restart the service if it was upgraded, or use the program of its version",
-                );
-            }
-            let machine = &diagnostics.machine;
-            if let (Some(used), Some(limit)) = (machine.resident_bytes, machine.memory_limit_bytes)
-                && used / MEMORY_PERCENT >= limit / 100
-            {
-                add(
-                    format!(
-                        "it uses {} of at most {} of memory",
-                        ByteSize(used),
-                        ByteSize(limit)
-                    ),
-                    "raise the limit: compose/README.md, Sizing, has the formula",
-                );
-            }
+            of_process(diagnostics, &mut add);
         }
         findings
+    }
+}
+
+/// Adds what `/health` reports.
+fn of_health(health: &Value, add: &mut impl FnMut(String, &str)) {
+    let starting = health["status"] == "starting";
+    for (part, reason) in texts(&health["checks"]) {
+        if starting {
+            add(
+                format!("the store is being opened: {reason}"),
+                "wait until it is open; until then every request is answered with 503",
+            );
+        } else {
+            add(format!("{part}: {reason}"), remedy(&part));
+        }
+    }
+    for (notice, text) in texts(&health["notices"]) {
+        add(format!("{notice}: {text}"), remedy(&notice));
+    }
+    if let Some(text) = health["clock"].as_str() {
+        add(
+            text.to_owned(),
+            "correct the clock of the aggregator's machine, or wait",
+        );
+    }
+    if let Some(missing @ 1..) = number(health, "missing") {
+        add(
+            format!("the stream lost {missing} messages before they were applied"),
+            "see GET /missing, send those events again, then run aggregator acknowledge-missing",
+        );
+    }
+}
+
+/// Adds the counters that should be 0.
+fn of_stats(stats: &Value, add: &mut impl FnMut(String, &str)) {
+    if stats["consistent"] == false {
+        add(
+            "the counters do not add up".to_owned(),
+            "run aggregator verify, and attach its output to an issue",
+        );
+    }
+    if let Some(stalls @ 1..) = number(stats, "stalls") {
+        add(
+            format!("stalls since the start, when nothing was applied for too long: {stalls}"),
+            "check the disk of the store, and the last log lines",
+        );
+    }
+    if let Some(left) = number(&stats["disk"], "seconds_left")
+        && left < SOON.as_secs()
+    {
+        add(
+            format!(
+                "the disk of the store is full in {} at the rate of the last 24 hours",
+                HumanDuration(Duration::from_secs(left))
+            ),
+            "free or add space: when the disk is full, nothing is applied",
+        );
+    }
+    for (kind, one, advice) in [
+        (
+            "rejected",
+            "rejected arrival",
+            "see GET /rejected for the reasons and the bodies",
+        ),
+        (
+            "conflicts",
+            "conflict",
+            "see GET /conflicts: producers use one event_id for different content",
+        ),
+    ] {
+        let all = number(stats, kind).unwrap_or(0);
+        let seen = number(stats, &format!("{kind}_seen")).unwrap_or(0);
+        match all.saturating_sub(seen) {
+            0 => {}
+            1 => add(format!("1 {one} to look at"), advice),
+            new => add(format!("{new} {one}s to look at"), advice),
+        }
+    }
+}
+
+/// Adds what is wrong with the process.
+fn of_process(diagnostics: &Diagnostics, add: &mut impl FnMut(String, &str)) {
+    let own = env!("CARGO_PKG_VERSION");
+    if diagnostics.version != own {
+        add(
+            format!(
+                "the service has version {}, and this program {own}",
+                diagnostics.version
+            ),
+            "restart the service if it was upgraded, or use the program of its version",
+        );
+    }
+    let machine = &diagnostics.machine;
+    if let (Some(used), Some(limit)) = (machine.resident_bytes, machine.memory_limit_bytes)
+        && used / MEMORY_PERCENT >= limit / 100
+    {
+        add(
+            format!(
+                "it uses {} of at most {} of memory",
+                ByteSize(used),
+                ByteSize(limit)
+            ),
+            "raise the limit: compose/README.md, Sizing, has the formula",
+        );
     }
 }
 
@@ -228,9 +258,9 @@ mod tests {
     #[test]
     fn each_failing_part_notice_and_number_that_should_be_0_is_a_finding() {
         let healthy = json!({"status": "healthy", "timestamp": "2026-01-31T12:00:00Z"});
-        let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0});
+        let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0, "disk": {"seconds_left": 700_000}});
         assert!(problems(healthy.clone(), Some(stats)).is_empty());
-        let stats = json!({"consistent": false, "stalls": 1, "rejected": 2, "rejected_seen": 1, "conflicts": 3});
+        let stats = json!({"consistent": false, "stalls": 1, "rejected": 2, "rejected_seen": 1, "conflicts": 3, "disk": {"seconds_left": 172_800}});
         let unhealthy = json!({
             "status": "unhealthy",
             "checks": {"store": "disk full", "progress": "stalled"},
@@ -247,7 +277,8 @@ mod tests {
                 "it is behind",
                 "the stream lost 4 messages before they were applied",
                 "the counters do not add up",
-                "nothing was applied for too long 1 times since the start",
+                "stalls since the start, when nothing was applied for too long: 1",
+                "the disk of the store is full in 2 days at the rate of the last 24 hours",
                 "1 rejected arrival to look at",
                 "3 conflicts to look at",
             ]
