@@ -73,6 +73,54 @@ async fn only_the_requested_topics_are_sent() {
 }
 
 #[tokio::test]
+async fn only_events_whose_content_matches_are_sent() {
+    let system = System::start().await;
+    let api = system.api();
+    let wanted = "/events/tail?topic=orders&source=shop&contains=%22ann%22&payload.user.name=ann";
+    let mut tail = Tail::open_at(api, wanted).await;
+    let mut by_id = Tail::open_at(api, "/events/tail?event_id=4").await;
+    for tail in [&mut tail, &mut by_id] {
+        assert_eq!(tail.message().await.kind, "start");
+    }
+    let ann = r#"{"user":{"name":"ann"}}"#;
+    let bob = r#"{"user":{"name":"bob"},"by":"ann"}"#;
+    let event =
+        |topic, id, source, payload| event(topic, id).with_source(source).with_payload(payload);
+    let sent = [
+        event("orders", "1", "shop", bob),
+        event("orders", "2", "shop", ann),
+        event("orders", "3", "other", ann),
+        event("refunds", "4", "shop", ann),
+        event("orders", "5", "shop", ann),
+    ];
+    api.publish(&sent).await;
+    for expected in ["2", "5"] {
+        assert_eq!(tail.message().await.event_id(), expected);
+    }
+    assert_eq!(by_id.message().await.event_id(), "4");
+    let refused = api.get("/events/tail?source=shop&latest=5").await.unwrap();
+    assert_eq!(refused.status, 422, "{}", refused.text());
+}
+
+#[tokio::test]
+async fn a_client_whose_search_finds_nothing_receives_its_position() {
+    let system = System::start().await;
+    let api = system.api();
+    let mut tail = Tail::open_at(api, "/events/tail?source=shop").await;
+    assert_eq!(tail.message().await.kind, "start");
+    for part in 0..3 {
+        api.publish(&events("orders", part * 5_000..(part + 1) * 5_000))
+            .await;
+    }
+    let message = tail.message().await;
+    assert_eq!(message.kind, "searched", "{message:?}");
+    assert!((10_001..=15_000).contains(&message.id), "{message:?}");
+    api.publish(&[event("orders", "found").with_source("shop")])
+        .await;
+    assert_eq!(tail.message().await.event_id(), "found");
+}
+
+#[tokio::test]
 async fn a_client_that_reconnects_misses_nothing_and_gets_nothing_twice_across_kills() {
     let mut system = System::start().await;
     let publisher = system.endless_publisher();

@@ -8,7 +8,10 @@ use shared::event::{Code, EventId, MAX_NAME_BYTES, Source};
 
 pub use self::{
     cursor::Cursor,
-    documented::{OfEvents, topic_parameter},
+    documented::{
+        OfEvents, contains_parameter, event_id_parameter, source_parameter, topic_parameter,
+        value_parameters,
+    },
 };
 use crate::{
     http::edge::{
@@ -56,8 +59,7 @@ impl EventsRequest {
     /// # Errors
     /// 422 that names each invalid parameter.
     pub fn parse(query: Option<&str>, headers: &HeaderMap, now: i64) -> Result<Self, Problem> {
-        let is_many = |name: &str| name == "topic" || name.starts_with("payload.");
-        let parameters = Query::parse_many(query, &documented::names(), is_many)?;
+        let parameters = Query::parse_many(query, &documented::names(), is_repeatable)?;
         let cursor = parameters
             .text("cursor")
             .map(|text| Cursor::parse(text).ok_or_else(paging::wrong_cursor))
@@ -73,12 +75,9 @@ impl EventsRequest {
                 Order::OldestFirst
             },
             filter: Filter {
-                event_id: event_id(&parameters)?,
-                source: source(&parameters)?,
-                contains: parameters.filled("contains")?,
-                payload: payload(&parameters)?,
                 time_since: parameters.event_time("time_since", now)?,
                 time_until: parameters.event_time("time_until", now)?,
+                ..conditions(&parameters)?
             },
         };
         let is_relative = parameters.is_relative(&TIMES);
@@ -98,6 +97,26 @@ impl EventsRequest {
             format,
         })
     }
+}
+
+/// Whether a parameter of a request for events can be given more than once.
+pub fn is_repeatable(name: &str) -> bool {
+    name == "topic" || name.starts_with("payload.")
+}
+
+/// The conditions on the content of events, other than on their own time.
+///
+/// # Errors
+/// 422 if one is not valid.
+pub fn conditions(parameters: &Query) -> Result<Filter, Problem> {
+    Ok(Filter {
+        event_id: event_id(parameters)?,
+        source: source(parameters)?,
+        contains: parameters.filled("contains")?,
+        payload: payload(parameters)?,
+        time_since: None,
+        time_until: None,
+    })
 }
 
 /// The topics in a query string, sorted and without repetition.

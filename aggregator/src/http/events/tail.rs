@@ -1,8 +1,10 @@
 //! `GET /events/tail`: events as they are stored, as server-sent events.
 //!
 //! Events are read from the store, so a client takes no memory except its position. A client that does not keep up receives
-//! the number of events that it missed, and continues with the newest. A client that asks for only the latest events
-//! receives a few, twice a second.
+//! the number of events that it missed, and continues with the newest. With conditions on their content, the events are
+//! searched in the same way. A client that asks for only the latest events receives a few, twice a second.
+
+mod parameters;
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -22,30 +24,37 @@ use tokio::{
 use tracing::{Instrument, Span, error};
 use utoipa::openapi::schema::ObjectBuilder;
 
-use super::{filter, view::render_flat};
+use self::parameters::{NAMES, OfTail, parse, position};
+use super::view::render_flat;
 use crate::{
     http::{
         api::Api,
         edge::{
             paging::SMALL_BYTES,
             problem::{Problem, Unavailable},
-            query::{Query, unknown_parameter},
+            query::unknown_parameter,
             streaming,
         },
         openapi::{
-            parameters::{self, number, parameters, whole},
             refusals::{problems, refusals},
             schemas::{schemas, text},
         },
     },
     store::{
         StoreError,
-        query::{EventPage, EventQuery, Order, PageBounds, Sink, StoredEvent},
+        query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     },
 };
 
 /// A client that is further behind, in events, skips them and receives their number.
 const MAX_BEHIND: u64 = 10_000;
+
+/// The same for a client whose events must match conditions: that many are searched in one read.
+const MAX_BEHIND_SEARCHING: u64 = 500_000;
+
+/// After this number of events without a match the client receives its position, so that after a lost connection they are not
+/// searched again.
+const KNOWN_AFTER: i64 = 10_000;
 
 /// Maximum number of events in one read.
 const READ_EVENTS: usize = 500;
@@ -55,9 +64,6 @@ const READ_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The same for a client that asks for only the latest events: people do not read faster.
 const LATEST_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Maximum number of events that such a client receives at a time.
-pub const MAX_LATEST: usize = 100;
 
 /// A comment is sent after this time without an event, so that a dead connection is detected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -73,6 +79,8 @@ struct Tail {
     latest: Option<usize>,
     /// All events up to this sequence have been sent or skipped.
     position: i64,
+    /// The position that the client knows.
+    known: i64,
     last: watch::Receiver<i64>,
     ready: VecDeque<Event>,
     /// Held while `ready` contains an event that is larger than a small response.
@@ -81,21 +89,10 @@ struct Tail {
     _permit: OwnedSemaphorePermit,
 }
 
-parameters! {
-    /// The parameters of `GET /events/tail`.
-    OfTail = [
-        filter::topic_parameter(),
-        parameters::query("latest", "Send at most this number of the latest events, twice a second. The event missed gives the number of events skipped.")
-            .schema(Some(number(1, whole(MAX_LATEST), None))),
-        parameters::header("Last-Event-ID", "The id of the last event that the client received; events after it are sent. If the id is unknown, the tail sends events stored from now on.")
-            .schema(Some(text())),
-    ];
-}
-
 refusals! {
     /// The refusals of `GET /events/tail`.
     TailRefusals = problems([
-        unknown_parameter(&["topic", "latest"]),
+        unknown_parameter(&NAMES),
         Problem::unavailable(Unavailable::TooManyTails),
     ]);
 }
@@ -106,17 +103,17 @@ schemas! {
         .description(Some("One server-sent event."))
         .property("id", text().description(Some("The sequence of the event, for Last-Event-ID.")))
         .required("id")
-        .property("event", text().enum_values(Some(["start", "missed", "message"])).description(Some(
-            "start is sent first; missed is sent if the client was too far behind. A stored event has none, which means message.",
+        .property("event", text().enum_values(Some(["start", "missed", "searched", "message"])).description(Some(
+            "start is sent first; missed is sent if the client was too far behind; searched, if many events did not match. A stored event has none, which means message.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed; with conditions other than topic, of the events not searched.",
         )))
         .required("data")
         .build();
 }
 
-/// Streams the events of some topics, or of all: from now on, or after the event that `Last-Event-ID` names.
+/// Streams the events that match: from now on, or after the event that `Last-Event-ID` names.
 ///
 /// If that id is unknown, as after the store was restored from a backup, only events stored from now on are sent, and the
 /// event `start` says so. The stream ends only when the service stops.
@@ -132,15 +129,7 @@ pub async fn tail(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let query = Query::parse_many(query.as_deref(), &["topic", "latest"], |name| {
-        name == "topic"
-    })?;
-    let latest = query.number("latest", MAX_LATEST)?;
-    let query = EventQuery {
-        topics: filter::topics(&query)?,
-        order: Order::OldestFirst,
-        ..EventQuery::default()
-    };
+    let (query, latest) = parse(query.as_deref())?;
     let permit = Arc::clone(&api.permits.tails).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let last = api.reader.last_event();
@@ -152,6 +141,7 @@ pub async fn tail(
         query: Arc::new(query),
         latest,
         position,
+        known: position,
         last,
         ready: VecDeque::from([control("start", position, start.to_owned())]),
         permits: Vec::new(),
@@ -164,23 +154,6 @@ pub async fn tail(
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
     Ok(streaming::events(None, answer))
-}
-
-/// The sequence after which a client continues, and whether it is the one that the client asked for: that of the last event
-/// that it received before it lost the connection, if there is one, otherwise the newest.
-fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
-    let mut ids = headers.get_all("last-event-id").iter();
-    let Some(id) = ids.next() else {
-        return (newest, true);
-    };
-    let sequence = id.to_str().ok().and_then(|text| {
-        let sequence: i64 = text.parse().ok()?;
-        // The ids of clients may be ahead of a store that was restored from a backup.
-        let is_known = (0..=newest).contains(&sequence) && sequence.to_string() == text;
-        is_known.then_some(sequence)
-    });
-    let only = sequence.filter(|_| ids.next().is_none());
-    (only.unwrap_or(newest), only.is_some())
 }
 
 /// An event that is not from the store, with the position from which a client continues.
@@ -253,10 +226,15 @@ impl Tail {
     async fn read(&mut self) -> Result<(), StoreError> {
         let reader = &self.api.reader;
         let last = *self.last.borrow();
-        if u64::try_from(last - self.position).is_ok_and(|behind| behind > MAX_BEHIND) {
+        let max_behind = if self.query.filter == Filter::default() {
+            MAX_BEHIND
+        } else {
+            MAX_BEHIND_SEARCHING
+        };
+        if u64::try_from(last - self.position).is_ok_and(|behind| behind > max_behind) {
             let query = Arc::clone(&self.query);
             let missed = reader.events_between(query, self.position, last).await?;
-            if missed > MAX_BEHIND {
+            if missed > max_behind {
                 self.position = last;
                 let data = format!("{{\"missed\":{missed}}}");
                 self.ready.push_back(control("missed", last, data));
@@ -275,6 +253,13 @@ impl Tail {
         }
         self.position = page.next.unwrap_or(last);
         self.permits = permits;
+        if let Some((sequence, _)) = page.events.found.last() {
+            self.known = *sequence;
+        } else if self.position - self.known > KNOWN_AFTER {
+            self.known = self.position;
+            let searched = control("searched", self.position, "{}".to_owned());
+            self.ready.push_back(searched);
+        }
         self.send(page.events.found);
         Ok(())
     }
@@ -344,46 +329,5 @@ impl Sink<StoredEvent> for EventLines {
         self.bytes += line.len();
         self.found.push((sequence, line));
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::HeaderValue;
-
-    use super::*;
-
-    fn from(ids: &[&[u8]]) -> (i64, bool) {
-        let mut headers = HeaderMap::new();
-        for id in ids {
-            headers.append("last-event-id", HeaderValue::from_bytes(id).unwrap());
-        }
-        position(&headers, 100)
-    }
-
-    #[test]
-    fn an_empty_or_unknown_id_starts_with_the_newest_and_is_not_an_error() {
-        assert_eq!(from(&[]), (100, true));
-        for known in [0, 1, 99, 100] {
-            let text = known.to_string();
-            assert_eq!(from(&[text.as_bytes()]), (known, true));
-        }
-        for unknown in [
-            "",
-            "101",
-            "9223372036854775808",
-            "-1",
-            "+1",
-            "01",
-            "1.0",
-            "0x1",
-            "abc",
-            "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
-            "\u{661}",
-        ] {
-            assert_eq!(from(&[unknown.as_bytes()]), (100, false), "{unknown}");
-        }
-        assert_eq!(from(&[b"\xff"]), (100, false));
-        assert_eq!(from(&[b"1", b"2"]), (100, false));
     }
 }

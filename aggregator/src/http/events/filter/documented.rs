@@ -79,12 +79,8 @@ impl IntoParams for OfEvents {
         ] = names();
         let parameters = [
             topic_parameter(),
-            parameters::query(
-                event_id,
-                "Only events with exactly this id, in all topics or in those given. They are found without a search if there are at most 10,000 topics.",
-            )
-            .schema(Some(name())),
-            parameters::query(source, "Only events with exactly this source.").schema(Some(name())),
+            event_id_parameter(event_id),
+            source_parameter(source),
             parameters::query(
                 since,
                 "Only events stored at or after this time: RFC 3339, or before the time of the request, such as -15m, -2h or -7d.",
@@ -107,11 +103,7 @@ impl IntoParams for OfEvents {
                     .enum_values(Some(["desc", "asc"]))
                     .default(Some("desc".into())),
             )),
-            parameters::query(
-                contains,
-                "Only events whose payload contains this text, as its JSON is written.",
-            )
-            .schema(Some(text().min_length(Some(1)))),
+            contains_parameter(contains),
             value_parameters(payload),
             parameters::query(
                 limit,
@@ -157,8 +149,31 @@ pub fn topic_parameter() -> ParameterBuilder {
     .explode(Some(true))
 }
 
+/// The parameter `event_id`.
+pub fn event_id_parameter(parameter: &str) -> ParameterBuilder {
+    parameters::query(
+        parameter,
+        "Only events with exactly this id, in all topics or in those given. GET /events finds them without a search if there are at most 10,000 topics.",
+    )
+    .schema(Some(name()))
+}
+
+/// The parameter `source`.
+pub fn source_parameter(parameter: &str) -> ParameterBuilder {
+    parameters::query(parameter, "Only events with exactly this source.").schema(Some(name()))
+}
+
+/// The parameter `contains`.
+pub fn contains_parameter(parameter: &str) -> ParameterBuilder {
+    parameters::query(
+        parameter,
+        "Only events whose payload contains this text, as its JSON is written.",
+    )
+    .schema(Some(text().min_length(Some(1))))
+}
+
 /// Parameters whose names are paths in the payload.
-fn value_parameters(parameter: &str) -> ParameterBuilder {
+pub fn value_parameters(parameter: &str) -> ParameterBuilder {
     let path = format!("^payload\\..{{1,{MAX_NAME_BYTES}}}$");
     parameters::query(
         parameter,
