@@ -1,4 +1,5 @@
-//! The commands, one file each, and [`run`], which runs the one that was typed.
+//! The commands, one file each, except that those which read over HTTP are in [`shared::reading`]; and [`run`], which
+//! runs the one that was typed.
 
 pub mod acknowledge_missing;
 pub mod backup;
@@ -10,7 +11,7 @@ pub mod verify;
 use std::process::ExitCode;
 
 use shared::{
-    command_line,
+    command_line, reading,
     telemetry::{self, Export, Recent},
 };
 
@@ -58,6 +59,7 @@ pub fn run() -> ExitCode {
             let recent = telemetry::init(&settings.log_level, settings.log_format());
             traced(&runtime, settings, recent)
         }
+        Command::Read(reading) => runtime.block_on(reading::run(&reading)),
         Command::Healthcheck(listen) => runtime
             .block_on(healthcheck::healthcheck(listen))
             .map(|()| ExitCode::SUCCESS),

@@ -8,7 +8,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
-use shared::{command_line, connection::Servers, stream};
+use shared::{command_line, connection::Servers, reading::Reading, stream};
 
 pub use self::settings::Settings;
 use self::{
@@ -37,6 +37,8 @@ enum Subcommands {
     /// Serve the HTTP API and run the consumer (the default)
     #[command(after_help = help::SERVE)]
     Serve(Settings),
+    #[command(flatten)]
+    Read(Reading),
     /// Query the local /health; exit code 0 if healthy, 1 if not
     #[command(after_help = help::HEALTHCHECK)]
     Healthcheck(Running),
@@ -75,6 +77,8 @@ struct Backup {
 pub enum Command {
     /// Serve the HTTP API and run the consumer.
     Serve(Settings),
+    /// Print what a running aggregator has.
+    Read(Reading),
     /// Check whether the aggregator at this address is healthy.
     Healthcheck(SocketAddr),
     /// Copy the store in a directory to a file.
@@ -191,6 +195,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, E
                 .map(Command::Doctor)
                 .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
         }
+        Some(Subcommands::Read(reading)) => return Ok(Command::Read(reading)),
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,
     };

@@ -6,23 +6,16 @@
 
 mod flags;
 mod help;
-mod reading;
 
 use std::ffi::OsString;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{command_line, connection::Servers, telemetry};
+use shared::{command_line, connection::Servers, reading::Reading, telemetry};
 
-use self::{
-    flags::{Cli, Command, Common, Log, without_command},
-    reading::Address,
-};
-pub use self::{
-    flags::{Generate, Http, Latency, Send},
-    reading::{Query, Tail},
-};
+use self::flags::{Cli, Command, Common, Log, without_command};
+pub use self::flags::{Generate, Http, Latency, Send};
 use crate::flow::pace::Rate;
 
 /// What to do, and how.
@@ -45,28 +38,8 @@ pub enum Task {
     Http(Http),
     /// Measure the time until an event is visible.
     Latency(Latency),
-    /// Print what the aggregator has.
+    /// Print what the aggregator has, with a command that has moved there.
     Read(Reading),
-}
-
-/// What to print.
-pub enum Reading {
-    /// The counts.
-    Stats(Address),
-    /// Stored events that match a filter.
-    Query(Query),
-    /// Events as they are stored.
-    Tail(Tail),
-}
-
-impl Reading {
-    /// The aggregator's address.
-    pub fn url(&self) -> &Url {
-        let (Self::Stats(address)
-        | Self::Query(Query { address, .. })
-        | Self::Tail(Tail { address, .. })) = self;
-        &address.url
-    }
 }
 
 /// How events are sent over JetStream.
@@ -178,7 +151,7 @@ fn task(command: Command) -> Result<(Task, Common), String> {
         } => (Task::Send(send, JetStream::new(jetstream)?), common),
         Command::Http { http, common } => (Task::Http(http), common),
         Command::Latency { latency, common } => (Task::Latency(latency), common),
-        Command::Stats { address, log } => read(Reading::Stats(address), log),
+        Command::Stats { stats, log } => read(Reading::Stats(stats), log),
         Command::Query { query, log } => read(Reading::Query(query), log),
         Command::Tail { tail, log } => read(Reading::Tail(tail), log),
         Command::Completions { .. } => unreachable!("completions were printed before"),

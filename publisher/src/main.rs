@@ -1,5 +1,5 @@
 //! The publisher: generates traffic whose exact counts are known, or sends events from files, and verifies what the
-//! aggregator counted. It also prints what the aggregator has stored.
+//! aggregator counted.
 //!
 //! Modules in reading order:
 //! - [`config`]: command line and environment, parsed into a [`Task`]
@@ -12,10 +12,7 @@
 //! - [`progress`]: progress shown on standard error
 //! - [`verify`]: compares what was sent with what the aggregator counted
 //! - [`summary`]: the summary, as text and as JSON
-//! - [`api`]: client of the aggregator's HTTP API
-//! - [`terminal`]: the commands `stats`, `query` and `tail`
 
-mod api;
 mod broker;
 mod config;
 mod flow;
@@ -24,14 +21,14 @@ mod progress;
 mod run;
 mod send_stats;
 mod summary;
-mod terminal;
 mod traffic;
 mod verify;
 
 use std::process::ExitCode;
 
 use shared::{
-    command_line,
+    command_line::{self, say},
+    reading,
     service::Signals,
     telemetry::{self, Export},
     trace::Tracer,
@@ -39,10 +36,7 @@ use shared::{
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    config::{Exit, Settings, Task},
-    progress::say,
-};
+use crate::config::{Exit, Settings, Task};
 
 /// Exit code for invalid usage. Any other failure, including a difference found by `verify`, is 1.
 const INVALID_USAGE: u8 = 2;
@@ -70,6 +64,15 @@ fn main() -> ExitCode {
 
 fn start(settings: Settings) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new()?;
+    if let Task::Read(reading) = &settings.task {
+        say(format_args!(
+            "this command has moved: use aggregator {}",
+            reading.name()
+        ));
+        let code = runtime.block_on(reading::run(reading));
+        runtime.shutdown_background();
+        return code;
+    }
     let export = Export::start(
         settings.task.otlp_endpoint(),
         "publisher",
@@ -87,19 +90,15 @@ fn start(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn until_signals(settings: Settings, tracer: Tracer) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    // A reading command stops at the first signal, so there is nothing to announce.
-    let stops_at_first_signal = matches!(settings.task, Task::Read(_));
     let run = run::run(settings, tracer, stop.clone());
     tokio::pin!(run);
     let signal = tokio::select! {
         ended = &mut run => return ended,
         signal = signals.next() => signal,
     };
-    if !stops_at_first_signal {
-        say(format_args!(
-            "{signal}: stopping; a second one exits immediately"
-        ));
-    }
+    say(format_args!(
+        "{signal}: stopping; a second one exits immediately"
+    ));
     stop.cancel();
     tokio::select! {
         ended = run => ended,

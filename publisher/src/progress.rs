@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     time::Duration,
 };
 
@@ -10,12 +10,8 @@ use indicatif::{
     HumanCount, HumanDuration, HumanFloatCount, ProgressBar, ProgressDrawTarget,
     ProgressState as BarState, ProgressStyle,
 };
+use shared::command_line::say;
 use tokio::time::Instant;
-
-/// Prints a line to standard error. A closed standard error is not a failure.
-pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
 
 /// Minimum time between two notices: while the reason is the same, and when it changed.
 const REPEAT_AFTER: Duration = Duration::from_secs(10);

@@ -16,7 +16,11 @@ use anyhow::{Context, bail};
 use indicatif::HumanCount;
 use reqwest::Url;
 use serde::Serialize;
-use shared::{command_line, event::Topic, trace::Tracer};
+use shared::{
+    command_line::{self, say},
+    event::Topic,
+    trace::Tracer,
+};
 use tokio::{task::spawn_blocking, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -26,9 +30,8 @@ use crate::{
     config::{Generate, JetStream, Send, Settings, Task},
     flow::{Flow, pace::Rate},
     input::{Feed, inspect},
-    progress::{Progress, say},
+    progress::Progress,
     summary::Summary,
-    terminal,
     traffic::{Generator, Recipe, Traffic},
     verify::{Rule, TopicSelection, Verifier},
 };
@@ -56,7 +59,7 @@ pub async fn run(
         Task::Send(settings, jetstream) => run.send(&settings, &jetstream).await,
         Task::Http(settings) => run.http(&settings).await,
         Task::Latency(settings) => run.latency(&settings).await,
-        Task::Read(reading) => terminal::run(&reading, &run.stop).await,
+        Task::Read(_) => unreachable!("reading needs no run"),
     }
 }
 

@@ -62,9 +62,6 @@ fn help_and_version_are_printed() {
         (&["send", "--help"], "--skip-invalid"),
         (&["http", "--help"], "--events-per-request"),
         (&["latency", "--help"], "--samples"),
-        (&["stats", "--help"], "--url"),
-        (&["query", "--help"], "--payload <PATH=VALUE>"),
-        (&["tail", "--help"], "--topic"),
         (&["--version"], env!("CARGO_PKG_VERSION")),
     ] {
         let ended = publisher(arguments);
@@ -74,6 +71,31 @@ fn help_and_version_are_printed() {
             "{}",
             text(&ended.stdout)
         );
+    }
+}
+
+#[test]
+fn the_commands_that_moved_are_hidden_and_still_work() {
+    let help = publisher(&["--help"]);
+    let help = text(&help.stdout);
+    for command in ["stats", "query", "tail"] {
+        assert!(!help.contains(&format!("\n  {command} ")), "{help}");
+        // Nothing listens on that port.
+        let ended = publisher(&[
+            command,
+            "--url",
+            "http://127.0.0.1:1",
+            "--log-level",
+            "warn",
+        ]);
+        assert_eq!(ended.status.code(), Some(1));
+        let lines: Vec<_> = text(&ended.stderr).lines().collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert_eq!(
+            lines[0],
+            format!("this command has moved: use aggregator {command}")
+        );
+        assert!(lines[1].contains("Connection refused"), "{lines:?}");
     }
 }
 

@@ -4,11 +4,10 @@ mod problem;
 
 use std::{error::Error, time::Duration};
 
+pub use self::problem::Problem;
+use crate::command_line;
 use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
-use shared::command_line;
-
-use self::problem::Problem;
 
 /// Maximum time for a whole request whose response is read at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,17 +23,38 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 pub enum ApiError {
     /// The aggregator cannot be reached or does not respond in time, or the response ended early.
     #[error("no answer from {endpoint}: {reason}")]
-    Unreachable { endpoint: String, reason: String },
-    /// The aggregator responded with a problem document, or the status is that of a transient error.
-    #[error("{endpoint} responded with {status}{problem}")]
-    Refused {
+    Unreachable {
+        /// The request's host, port and path.
         endpoint: String,
+        /// Why, in the system's words.
+        reason: String,
+    },
+    /// The aggregator responded with a problem document, which says what is wrong.
+    #[error("{problem}")]
+    Refused {
+        /// The request's host, port and path.
+        endpoint: String,
+        /// The status of the response.
         status: StatusCode,
+        /// The document.
         problem: Problem,
+    },
+    /// The status is that of a transient error, without a problem document, as a proxy sends it.
+    #[error("{endpoint} responded with {status}")]
+    Failed {
+        /// The request's host, port and path.
+        endpoint: String,
+        /// The status of the response.
+        status: StatusCode,
     },
     /// The response is not from an aggregator.
     #[error("{endpoint} responded with {found}: is this the aggregator's address?")]
-    NotAnAggregator { endpoint: String, found: String },
+    NotAnAggregator {
+        /// The request's host, port and path.
+        endpoint: String,
+        /// What the response was.
+        found: String,
+    },
 }
 
 impl ApiError {
@@ -47,10 +67,11 @@ impl ApiError {
     }
 
     /// Whether a later request may succeed.
+    #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => {
+            Self::Refused { status, .. } | Self::Failed { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
             Self::NotAnAggregator { .. } => false,
@@ -96,6 +117,10 @@ impl Api {
     }
 
     /// The URL of `path` with the parameters of `query`.
+    ///
+    /// # Panics
+    /// If `path` is not a path; all callers pass constants.
+    #[must_use]
     pub fn url<N: AsRef<str>>(&self, path: &str, query: &[(N, &str)]) -> Url {
         let mut url = self.base.join(path).expect("the paths are constant");
         if !query.is_empty() {
@@ -130,16 +155,15 @@ pub async fn answer(request: RequestBuilder) -> Result<Response, ApiError> {
     if status.is_success() {
         return Ok(answer);
     }
-    let refused = |problem| ApiError::Refused {
-        endpoint: endpoint(&url),
-        status,
-        problem,
-    };
+    let endpoint = endpoint(&url);
     match problem::read(answer).await {
-        Some(problem) => Err(refused(problem)),
-        // An intermediary such as a proxy sends no problem document.
+        Some(problem) => Err(ApiError::Refused {
+            endpoint,
+            status,
+            problem,
+        }),
         None if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-            Err(refused(Problem::default()))
+            Err(ApiError::Failed { endpoint, status })
         }
         None => Err(ApiError::not_an_aggregator(&url, status.to_string())),
     }
@@ -159,7 +183,33 @@ pub fn expect_media_type(answer: &Response, media_type: &str) -> Result<(), ApiE
     Err(ApiError::not_an_aggregator(answer.url(), found))
 }
 
+/// Parses the aggregator's address. The scheme may be left out, and so may this host: `localhost:8080`, `:8080` and `8080`
+/// are accepted.
+///
+/// # Errors
+/// A message for the user, with an example.
+pub fn parse_address(text: &str) -> Result<Url, String> {
+    const EXAMPLE: &str = "such as http://127.0.0.1:8080";
+    let port = text.strip_prefix(':').unwrap_or(text);
+    let whole = if text.contains("://") {
+        text.to_owned()
+    } else if port.parse::<u16>().is_ok() {
+        format!("http://127.0.0.1:{port}")
+    } else {
+        format!("http://{text}")
+    };
+    let url = Url::parse(&whole).map_err(|err| format!("{err}; must be an address, {EXAMPLE}"))?;
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" => Err(format!(
+            "the aggregator does not speak TLS; use an http:// address, {EXAMPLE}"
+        )),
+        _ => Err(format!("must be an http:// address, {EXAMPLE}")),
+    }
+}
+
 /// The innermost cause, which is the most specific, such as "Connection refused".
+#[must_use]
 pub fn describe(err: &(dyn Error + 'static)) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
@@ -176,4 +226,41 @@ fn endpoint(url: &Url) -> String {
         url.port_or_known_default().unwrap_or(80),
         url.path()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_needs_neither_a_scheme_nor_this_host() {
+        for (text, expected) in [
+            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("localhost:8080", "http://localhost:8080/"),
+            ("aggregator", "http://aggregator/"),
+            ("logs.example/below", "http://logs.example/below"),
+            ("[::1]:8080", "http://[::1]:8080/"),
+            ("8080", "http://127.0.0.1:8080/"),
+            (":8080", "http://127.0.0.1:8080/"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+        ] {
+            let url = parse_address(text).map(|url| url.to_string());
+            assert_eq!(url.as_deref(), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "a b",
+            "http://",
+            "127.0.0.1:99999",
+            "https://127.0.0.1:8080",
+            "nats://127.0.0.1:4222",
+        ] {
+            let refused = parse_address(text).unwrap_err();
+            assert!(
+                refused.contains("http://127.0.0.1:8080"),
+                "{text}: {refused}"
+            );
+            assert!(!refused.contains("relative URL"), "{text}: {refused}");
+        }
+    }
 }

@@ -1,6 +1,16 @@
 //! What the command lines of both programs have in common: numbers, and errors that fit on one line.
 
-use std::{error::Error, ops::RangeInclusive};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, Write},
+    ops::RangeInclusive,
+};
+
+/// Prints a line to standard error. A closed standard error is not a failure.
+pub fn say(line: impl fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
 
 /// A parser of whole numbers in a range: `250`, `20k`, `1M` or `2G`, where k, M and G are powers of 1,000.
 ///
@@ -99,8 +109,6 @@ fn without_numbers(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the aggregator and the publisher must agree on: the event, the message that carries events, the stream contract,
-//! and the publisher that batches events into messages and waits for each `PubAck`; plus the telemetry and the task
-//! lifecycle that both services share.
+//! and the publisher that batches events into messages and waits for each `PubAck`; plus what both programs share: the
+//! telemetry, the task lifecycle, the client of the HTTP API, and the commands that read from it.
 //!
 //! # Layout
 //!
@@ -16,14 +16,18 @@
 //! - [`trace`]: the W3C trace context and spans.
 //! - [`telemetry`]: logs, and the export of spans.
 //! - [`command_line`]: numbers on the command line, and errors on one line.
+//! - [`api`]: client of the aggregator's HTTP API.
+//! - [`reading`]: the commands that print what an aggregator has: query, tail, stats, topics and event.
 //! - [`service`]: tasks that start and stop together; signals.
 
+pub mod api;
 pub mod cloudevent;
 pub mod command_line;
 pub mod connection;
 pub mod event;
 pub mod message;
 pub mod publish;
+pub mod reading;
 pub mod service;
 pub mod stream;
 pub mod subject;

@@ -1,46 +1,113 @@
-//! The commands that print what the aggregator has: one JSON object per line on standard output and nothing else, so that
-//! other programs can process it.
+//! The commands that read from an aggregator: `query`, `tail`, `stats`, `topics` and `event`. Results are on standard
+//! output and nothing else is, so that other programs can process them.
+//!
+//! They are here because both programs have them: they belong to `aggregator`, and `publisher` keeps those that it had.
 
+mod columns;
+mod event;
+mod events;
+mod filter;
+mod flags;
+mod help;
+mod json;
+mod lines;
 mod output;
 mod query;
+mod stats;
 mod tail;
+mod topics;
 
 use std::{future::pending, io, os::fd::AsFd, process::ExitCode};
 
 use anyhow::{Context, bail};
+use clap::Subcommand;
 use futures::{FutureExt, Stream, StreamExt};
-use serde_json::value::RawValue;
 use tokio::{
     io::{AsyncWrite, Interest},
     net::unix::pipe::Sender,
 };
-use tokio_util::sync::CancellationToken;
 
-use self::output::{Output, OutputError};
+use self::{
+    events::Events,
+    flags::Common,
+    output::{Output, OutputError},
+};
+pub use self::{
+    flags::{Event, Format, Query, Stats, Tail, Topics},
+    help::{QUERY, STATS, TAIL},
+};
 use crate::{
     api::{Api, ApiError},
-    config::Reading,
+    service::Signals,
 };
 
-/// Prints what was requested, until its end or until stopped.
+/// What to print.
+#[derive(Debug, Subcommand)]
+pub enum Reading {
+    /// Print stored events that match, newest first
+    #[command(after_help = help::QUERY)]
+    Query(Query),
+    /// Print events as they are stored, from now on until Ctrl-C
+    #[command(after_help = help::TAIL)]
+    Tail(Tail),
+    /// Print one event by its topic and id, with its number of duplicates
+    #[command(after_help = help::EVENT)]
+    Event(Event),
+    /// Print topics with their counts
+    #[command(after_help = help::TOPICS)]
+    Topics(Topics),
+    /// Print the counters, and whether their sum is exact
+    #[command(after_help = help::STATS)]
+    Stats(Stats),
+}
+
+impl Reading {
+    /// The command's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Query(_) => "query",
+            Self::Tail(_) => "tail",
+            Self::Event(_) => "event",
+            Self::Topics(_) => "topics",
+            Self::Stats(_) => "stats",
+        }
+    }
+
+    fn common(&self) -> &Common {
+        let (Self::Query(Query { common, .. })
+        | Self::Tail(Tail { common, .. })
+        | Self::Event(Event { common, .. })
+        | Self::Topics(Topics { common, .. })
+        | Self::Stats(Stats { common })) = self;
+        common
+    }
+}
+
+/// Prints what was requested, until its end or a signal.
 ///
 /// # Errors
 /// Why the output is incomplete, as one sentence or with one line for each invalid parameter.
-pub async fn run(reading: &Reading, stop: &CancellationToken) -> anyhow::Result<ExitCode> {
-    let api = Api::new(reading.url()).context("cannot set up the HTTP client")?;
+pub async fn run(reading: &Reading) -> anyhow::Result<ExitCode> {
+    let common = reading.common();
+    let api = Api::new(&common.url).context("cannot set up the HTTP client")?;
+    let mut signals = Signals::new().context("cannot handle signals")?;
     let mut output = Output::new(tokio::io::stdout());
+    let format = common.format();
     let printing = async {
         match reading {
-            Reading::Stats(_) => stats(&api, &mut output).await,
-            Reading::Query(query) => query::query(&api, query, &mut output).await,
-            Reading::Tail(tail) => tail::tail(&api, tail.topic.as_deref(), &mut output).await,
+            Reading::Query(query) => query::query(&api, query, format, &mut output).await,
+            Reading::Tail(tail) => tail::tail(&api, tail, format, &mut output).await,
+            Reading::Event(event) => event::event(&api, event, format, &mut output).await,
+            Reading::Topics(topics) => topics::topics(&api, topics, format, &mut output).await,
+            Reading::Stats(_) => stats::stats(&api, format, &mut output).await,
         }
     };
     let ended = tokio::select! {
         biased;
         ended = printing => ended,
         () = reader_closed() => return Ok(ExitCode::SUCCESS),
-        () = stop.cancelled() => match reading {
+        _ = signals.next() => match reading {
             // A tail has no other end.
             Reading::Tail(_) => return Ok(ExitCode::SUCCESS),
             _ => bail!("stopped early: the output is incomplete"),
@@ -48,30 +115,45 @@ pub async fn run(reading: &Reading, stop: &CancellationToken) -> anyhow::Result<
     };
     match ended {
         Err(err) if matches!(err.downcast_ref(), Some(OutputError::ReaderClosed)) => {}
+        Err(err) if matches!(err.downcast_ref(), Some(ApiError::Unreachable { .. })) => {
+            bail!(
+                "{err}; is the aggregator running there? --url or AGGREGATOR_URL sets its address"
+            );
+        }
         ended => ended?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn stats(api: &Api, output: &mut Output<impl AsyncWrite + Unpin>) -> anyhow::Result<()> {
-    let url = api.url::<&str>("stats", &[]);
-    let body = api.read(url.clone()).await?;
-    let stats: &RawValue = serde_json::from_slice(&body)
-        .map_err(|err| ApiError::not_an_aggregator(&url, format!("an unexpected body ({err})")))?;
-    output.line(stats.get()).await?;
-    Ok(output.flush().await?)
-}
-
-/// The next part of an answer. The output is flushed before waiting for it.
+/// The next part of an answer. The events that have arrived are printed before waiting for it.
 async fn next<S: Stream + Unpin>(
     parts: &mut S,
+    events: &mut Events,
     output: &mut Output<impl AsyncWrite + Unpin>,
 ) -> Result<Option<S::Item>, OutputError> {
     if let Some(next) = parts.next().now_or_never() {
+        output.write().await?;
         return Ok(next);
     }
+    events.flush(output.text());
     output.flush().await?;
     Ok(parts.next().await)
+}
+
+/// The columns of the terminal that standard output is; `None` if it is not a terminal.
+fn terminal_columns() -> Option<usize> {
+    let (_, columns) = console::Term::stdout().size_checked()?;
+    Some(usize::from(columns))
+}
+
+/// Writes JSON from the aggregator as one document.
+async fn document(
+    json: &str,
+    format: Format,
+    output: &mut Output<impl AsyncWrite + Unpin>,
+) -> Result<(), OutputError> {
+    json::document(json, format, output.text());
+    output.flush().await
 }
 
 /// Waits until the reader of standard output has closed the pipe, as after `| head`. Otherwise only the next write would

@@ -58,7 +58,7 @@ const SKIPPED: &[(&str, &str)] = &[
 const ENDLESS: &[(&str, &str)] = &[
     ("curl -sN http://127.0.0.1:8080/live", r#""received":"#),
     ("curl -sN 'http://127.0.0.1:8080/events/tail", r#""n":1"#),
-    ("target/release/publisher tail", r#""n":1"#),
+    ("target/release/aggregator tail", r#""n":1"#),
 ];
 
 /// Members that differ in each run, in any response; `at_most` is an estimate.
@@ -100,9 +100,9 @@ macro_rules! documents {
 
 documents! {
     the_commands_of_the_front_page_print_what_it_shows: "README.md", 2;
-    the_commands_of_the_aggregator_print_what_is_shown: "aggregator/README.md", 18;
+    the_commands_of_the_aggregator_print_what_is_shown: "aggregator/README.md", 20;
     the_commands_of_the_architecture_print_what_is_shown: "aggregator/ARCHITECTURE.md", 0;
-    the_commands_of_the_publisher_print_what_is_shown: "publisher/README.md", 4;
+    the_commands_of_the_publisher_print_what_is_shown: "publisher/README.md", 2;
     the_commands_of_the_library_print_what_is_shown: "shared/README.md", 5;
     the_commands_of_the_deployment_print_what_is_shown: "compose/README.md", 1;
     the_commands_of_the_tests_print_what_is_shown: "tests/README.md", 0;

@@ -162,6 +162,13 @@ impl Aggregator {
     }
 }
 
+/// Starts a command that reads from the aggregator at this address: `aggregator ARGUMENTS`.
+pub fn reading(url: &str, arguments: &[&str]) -> Service {
+    let mut command = Command::new(workspace::binary("aggregator"));
+    command.args(arguments).env("AGGREGATOR_URL", url);
+    Service::start("a command that reads", &mut command)
+}
+
 fn address(line: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let is_listening = line["message"].as_str()?.contains("listening");

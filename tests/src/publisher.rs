@@ -47,13 +47,6 @@ impl Publisher {
         Self::start(nats_url, &arguments)
     }
 
-    /// Starts one of the reading commands: `publisher COMMAND ARGUMENTS --url URL`.
-    pub fn reading(url: &str, arguments: &[&str]) -> Self {
-        let mut command = Command::new(workspace::binary("publisher"));
-        command.args(arguments).args(["--url", url]);
-        Self(Service::start("publisher", &mut command))
-    }
-
     /// Stops one that runs indefinitely; it verifies and exits.
     pub async fn finished(mut self) -> Run {
         self.0.signal(Signal::INT);

@@ -27,7 +27,7 @@ pub fn start(arguments: &[&str], url: &str) -> Running {
 
 /// Starts it with a reader that goes away after this many lines, as `head` does.
 pub fn start_read_until(most: usize, arguments: &[&str], url: &str) -> Running {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_publisher"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_aggregator"))
         .args(arguments)
         .args(["--url", url])
         .env_clear()

@@ -5,12 +5,9 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{command_line::number, stream, telemetry};
+use shared::{api::parse_address, command_line::number, reading, stream, telemetry};
 
-use super::{
-    help,
-    reading::{Address, Query, Tail, parse_http_url},
-};
+use super::help;
 use crate::{
     flow::pace::Rate,
     input::Origin,
@@ -75,27 +72,27 @@ pub enum Command {
         #[command(flatten)]
         common: Common,
     },
-    /// Print the aggregator's counts (GET /stats) as one line of JSON
-    #[command(after_help = help::STATS)]
+    /// Moved: aggregator stats
+    #[command(hide = true, after_help = reading::STATS)]
     Stats {
         #[command(flatten)]
-        address: Address,
+        stats: reading::Stats,
         #[command(flatten)]
         log: Log,
     },
-    /// Print matching stored events, one line of JSON each, newest first by default
-    #[command(after_help = help::QUERY)]
+    /// Moved: aggregator query
+    #[command(hide = true, after_help = reading::QUERY)]
     Query {
         #[command(flatten)]
-        query: Query,
+        query: reading::Query,
         #[command(flatten)]
         log: Log,
     },
-    /// Print events as they are stored, one line of JSON each, from now on until Ctrl-C
-    #[command(after_help = help::TAIL)]
+    /// Moved: aggregator tail
+    #[command(hide = true, after_help = reading::TAIL)]
     Tail {
         #[command(flatten)]
-        tail: Tail,
+        tail: reading::Tail,
         #[command(flatten)]
         log: Log,
     },
@@ -158,7 +155,7 @@ pub struct JetStreamFlags {
 
     /// Afterwards verify the counts of the aggregator at this address, such as `http://127.0.0.1:8080`; exit code 1 if
     /// they differ
-    #[arg(long, value_name = "URL", value_parser = parse_http_url)]
+    #[arg(long, value_name = "URL", value_parser = parse_address)]
     pub verify: Option<Url>,
 
     /// Export a span for each message by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`
@@ -241,7 +238,7 @@ pub struct Send {
 #[group(skip)]
 pub struct Http {
     /// Address of the aggregator
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
     pub url: Url,
 
     /// Concurrent connections, 1 to 2000; each has one request in flight
@@ -272,7 +269,7 @@ pub struct Http {
 #[group(skip)]
 pub struct Latency {
     /// Address of the aggregator
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
     pub url: Url,
 
     /// Events per second of background traffic: single events over 64 connections, 30 % of them duplicates

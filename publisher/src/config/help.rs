@@ -1,21 +1,19 @@
 //! The `--help` texts other than those of flags: what the program is, a first command, and examples for each command.
 
 pub const ABOUT: &str = "\
-Sends events to the aggregator, verifies that every one was counted correctly, and reads stored events.
+Sends events to the aggregator, and verifies that every one was counted correctly.
 
 With nats-server and the aggregator running, this sends 20,000 events, of which 30 % repeat an earlier one, and verifies
 every count:
 
   publisher generate --verify http://127.0.0.1:8080
 
-generate and send use NATS JetStream, http and latency use POST /publish; stats, query and tail print one JSON object
-per line.";
+generate and send use NATS JetStream, http and latency use POST /publish. To read events: aggregator query.";
 
 pub const EXIT_CODES: &str = "\
 Each command has examples: publisher help COMMAND.
 
-Exit codes: 0 everything was sent, and verified exactly if requested, or everything was printed; 1 a difference or a
-failure; 2 invalid usage.";
+Exit codes: 0 everything was sent, and verified exactly if requested; 1 a difference or a failure; 2 invalid usage.";
 
 pub const GENERATE: &str = "\
 Examples:
@@ -36,25 +34,6 @@ Example:
 pub const LATENCY: &str = "\
 Example:
   publisher latency --rate 1000 --samples 300";
-
-pub const STATS: &str = "\
-Example:
-  publisher stats | jq '{received, unique_processed, pending}'";
-
-pub const QUERY: &str = "\
-Examples:
-  publisher query --topic orders --limit 10
-  publisher query --since 1h --payload user.name=ann | jq -r .event_id
-  publisher query --topic orders --order asc >orders.ndjson
-
-Exit code 1 means that the output is incomplete.";
-
-pub const TAIL: &str = "\
-Examples:
-  publisher tail
-  publisher tail --topic orders | jq .payload
-
-It reconnects after a lost connection and continues after the last event printed.";
 
 pub const COMPLETIONS: &str = "\
 Example:

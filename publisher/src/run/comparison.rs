@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use shared::event::Topic;
+use shared::{command_line::say, event::Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::unless_stopped;
 use crate::{
-    progress::say,
     send_stats::SendStats,
     summary::Summary,
     traffic::Recipe,

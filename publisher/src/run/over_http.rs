@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use indicatif::HumanCount;
+use shared::command_line::say;
 use tokio::time::Instant;
 
 use super::{Comparison, PROGRESS_INTERVAL, Run, error_text, exit_code, latency::Probe, verifier};
 use crate::{
     config::{Http, Latency},
     flow::http::HttpFlow,
-    progress::{Progress, say},
+    progress::Progress,
     summary::Summary,
     traffic::{Generator, Recipe, Share, Traffic, new_run_id},
 };

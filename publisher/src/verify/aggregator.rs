@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
+use shared::api::{Api, ApiError};
 
 use super::compare::Counts;
-use crate::api::{Api, ApiError};
 
 /// Topics per page.
 const PAGE_LIMIT: &str = "1000";
@@ -32,12 +32,13 @@ impl From<ApiError> for QueryError {
         let is_transient = err.is_transient();
         match err {
             ApiError::Unreachable { reason, .. } => Self::Unavailable(reason),
-            ApiError::Refused { status, .. } if is_transient => {
+            ApiError::Refused { status, .. } | ApiError::Failed { status, .. } if is_transient => {
                 Self::Unavailable(format!("it responded with {status}"))
             }
             ApiError::Refused {
                 endpoint, status, ..
-            } => Self::NotAnAggregator {
+            }
+            | ApiError::Failed { endpoint, status } => Self::NotAnAggregator {
                 url: endpoint,
                 found: status.to_string(),
             },

@@ -11,7 +11,7 @@ const MAX_BYTES: usize = 256 * 1024;
 /// Maximum errors listed; the rest is counted.
 const MAX_ERRORS: usize = 5;
 
-/// Why a request was refused. Its text follows the status.
+/// Why a request was refused, as a sentence, and one line for each further error.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Problem {
@@ -47,19 +47,25 @@ pub async fn read(mut answer: Response) -> Option<Problem> {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for part in [&self.title, &self.detail] {
-            if !part.is_empty() {
-                write!(f, ": {part}")?;
-            }
-        }
-        for error in self.errors.iter().take(MAX_ERRORS) {
+        f.write_str(if self.detail.is_empty() {
+            &self.title
+        } else {
+            &self.detail
+        })?;
+        // The detail of a single error contains its message.
+        let errors: Vec<_> = self
+            .errors
+            .iter()
+            .filter(|error| !self.detail.contains(&error.message))
+            .collect();
+        for error in errors.iter().take(MAX_ERRORS) {
             f.write_str("\n  ")?;
             if let Some(field) = &error.field {
-                write!(f, "{field}: ")?;
+                write!(f, "{field} ")?;
             }
             f.write_str(&error.message)?;
         }
-        let all = self.errors.len().max(self.errors_total);
+        let all = errors.len().max(self.errors_total);
         if all > MAX_ERRORS {
             write!(f, "\n  and {} more", all - MAX_ERRORS)?;
         }
@@ -83,8 +89,20 @@ mod tests {
                 "errors":[{"field":"limit","code":"out_of_range","message":"must be 1 or more"},
                 {"message":"is too much"}],"errors_total":2}"#
             ),
-            ": Not valid: the query is not valid\n  limit: must be 1 or more\n  is too much"
+            "the query is not valid\n  limit must be 1 or more\n  is too much"
         );
+    }
+
+    #[test]
+    fn an_error_that_the_detail_contains_is_not_repeated() {
+        assert_eq!(
+            text(
+                r#"{"title":"Not valid","detail":"the query parameter limit must be 1 or more",
+                "errors":[{"field":"limit","message":"must be 1 or more"}],"errors_total":1}"#
+            ),
+            "the query parameter limit must be 1 or more"
+        );
+        assert_eq!(text(r#"{"title":"Not found"}"#), "Not found");
     }
 
     #[test]
@@ -93,6 +111,5 @@ mod tests {
         let all = text(&format!(r#"{{"errors":[{errors}],"errors_total":107}}"#));
         assert_eq!(all.lines().count(), 1 + MAX_ERRORS + 1);
         assert!(all.ends_with("and 102 more"), "{all}");
-        assert_eq!(text("{}"), "");
     }
 }

@@ -1,182 +1,235 @@
-//! The flags of the commands that read from the aggregator: stats, query and tail.
+//! The flags of the commands that read from an aggregator.
+
+use std::io::{IsTerminal, stdout};
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
-use shared::{
-    command_line::number,
-    event::{EventId, Source, Timestamp, Topic},
-};
 
-/// The aggregator's address.
-#[derive(Args)]
+use super::{filter::Filter, filter::time};
+use crate::{api::parse_address, command_line::number};
+
+/// The flags of every such command.
+#[derive(Debug, Args)]
 #[group(skip)]
-pub struct Address {
-    /// Address of the aggregator
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_http_url)]
+pub struct Common {
+    /// Address of the aggregator, such as 127.0.0.1:8080, :8080 or 8080
+    #[arg(
+        short,
+        long,
+        env = "AGGREGATOR_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        value_parser = parse_address
+    )]
     pub url: Url,
+
+    /// Output format: table for people, json for one compact document per line, pretty for indented JSON; by default
+    /// table on a terminal and json elsewhere
+    #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
+    output: Option<Format>,
 }
 
-/// Which events `query` prints. A filter that is not given matches every event.
-#[derive(Args)]
-#[group(skip)]
-pub struct Query {
-    #[command(flatten)]
-    pub address: Address,
-
-    /// Only events of this topic; repeat for any of several
-    #[arg(long = "topic", value_name = "TOPIC", value_parser = topic)]
-    topics: Vec<String>,
-
-    /// Only events with this id, in all topics or those given
-    #[arg(long, value_name = "ID", value_parser = event_id)]
-    event_id: Option<String>,
-
-    /// Only events from this source
-    #[arg(long, value_name = "SOURCE", value_parser = source)]
-    source: Option<String>,
-
-    /// Only events stored at or after this time, such as 2026-01-31T12:00:00Z, or 1h for an hour ago (units: s, m, h, d)
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
-    since: Option<String>,
-
-    /// Only events stored before this time, such as 2026-01-31T13:00:00+01:00 or 5m
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
-    until: Option<String>,
-
-    /// Only events whose own timestamp is this time or later
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
-    time_since: Option<String>,
-
-    /// Only events whose own timestamp is before this time
-    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
-    time_until: Option<String>,
-
-    /// Sort order: desc is newest first, asc is oldest first
-    #[arg(long, value_name = "ORDER", default_value = "desc")]
-    order: Order,
-
-    /// Only events whose payload contains this text
-    #[arg(long, value_name = "TEXT")]
-    contains: Option<String>,
-
-    /// Only events whose payload has this value at this path, such as user.name=ann; repeat to require all
-    #[arg(long = "payload", value_name = "PATH=VALUE", value_parser = field)]
-    payload: Vec<(String, String)>,
-
-    /// Print at most this many events; by default, all that match
-    #[arg(long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
-          allow_negative_numbers = true)]
-    limit: Option<u64>,
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Each JSON document as the aggregator sent it, on one line.
+    Json,
+    /// Each JSON document indented, its strings and numbers unchanged.
+    Pretty,
+    /// Aligned columns.
+    Table,
 }
 
-/// Which events `tail` prints.
-#[derive(Args)]
-#[group(skip)]
-pub struct Tail {
-    #[command(flatten)]
-    pub address: Address,
-
-    /// Only events of this topic
-    #[arg(long, value_name = "TOPIC", value_parser = topic)]
-    pub topic: Option<String>,
-}
-
-/// Parses the aggregator's address, for every command that uses it. The scheme may be left out, and so may this host:
-/// `localhost:8080`, `:8080` and `8080` are accepted.
-pub fn parse_http_url(text: &str) -> Result<Url, String> {
-    const EXAMPLE: &str = "such as http://127.0.0.1:8080";
-    let port = text.strip_prefix(':').unwrap_or(text);
-    let whole = if text.contains("://") {
-        text.to_owned()
-    } else if port.parse::<u16>().is_ok() {
-        format!("http://127.0.0.1:{port}")
-    } else {
-        format!("http://{text}")
-    };
-    let url = Url::parse(&whole).map_err(|err| format!("{err}; must be an address, {EXAMPLE}"))?;
-    match url.scheme() {
-        "http" => Ok(url),
-        "https" => Err(format!(
-            "the aggregator does not speak TLS; use an http:// address, {EXAMPLE}"
-        )),
-        _ => Err(format!("must be an http:// address, {EXAMPLE}")),
+impl Common {
+    /// The requested format, or the one that suits standard output.
+    pub fn format(&self) -> Format {
+        let default = if stdout().is_terminal() {
+            Format::Table
+        } else {
+            Format::Json
+        };
+        self.output.unwrap_or(default)
     }
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+/// Which events `query` prints, and in which order.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Query {
+    #[command(flatten)]
+    pub(super) filter: Filter,
+
+    /// Only events stored at or after this time: 1h for an hour ago (units: s, m, h, d), or RFC 3339, such as
+    /// 2026-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true, help_heading = "Filters")]
+    since: Option<String>,
+
+    /// Only events stored before this time
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true, help_heading = "Filters")]
+    until: Option<String>,
+
+    /// Only events whose own timestamp is this time or later
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true, help_heading = "Filters")]
+    time_since: Option<String>,
+
+    /// Only events whose own timestamp is before this time
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true, help_heading = "Filters")]
+    time_until: Option<String>,
+
+    /// Print at most this many events; by default all that match
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
+          allow_negative_numbers = true)]
+    limit: Option<u64>,
+
+    /// Order by time of storing: desc for the newest first, asc for the oldest first
+    #[arg(
+        long,
+        value_name = "ORDER",
+        default_value = "desc",
+        hide_possible_values = true
+    )]
+    order: Order,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Which events `tail` prints.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Tail {
+    #[command(flatten)]
+    pub(super) filter: Filter,
+
+    /// Exit after this many events
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
+          allow_negative_numbers = true)]
+    pub(super) limit: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// How `stats` prints the counters.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Stats {
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Which topics `topics` prints, and in which order.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Topics {
+    /// Only topics whose name contains this text
+    #[arg(long, value_name = "TEXT")]
+    contains: Option<String>,
+
+    /// Value to sort by
+    #[arg(long, value_name = "VALUE", default_value = "topic")]
+    sort: Sort,
+
+    /// Order: asc or desc; by default names ascend and all other values descend
+    #[arg(long, value_name = "ORDER", hide_possible_values = true)]
+    order: Option<Order>,
+
+    /// Print at most this many topics; by default all if sorted by ascending name, and otherwise 1,000
+    #[arg(short = 'n', long, value_name = "N", value_parser = number::<u64>(1..=u64::MAX),
+          allow_negative_numbers = true)]
+    pub(super) limit: Option<u64>,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// Which event `event` prints.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub struct Event {
+    /// Topic of the event
+    #[arg(value_parser = super::filter::topic, allow_hyphen_values = true)]
+    pub(super) topic: String,
+
+    /// Id of the event
+    #[arg(value_name = "EVENT_ID", value_parser = super::filter::event_id, allow_hyphen_values = true)]
+    pub(super) id: String,
+
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Order {
     Asc,
     Desc,
 }
 
-impl Query {
-    /// The query parameters, by name.
-    pub fn parameters(&self) -> Vec<(String, String)> {
-        let order = match self.order {
-            Order::Asc => "asc",
-            Order::Desc => "desc",
-        };
-        let mut all = vec![("format".to_owned(), "ndjson".to_owned())];
-        let mut add = |name: &str, value: &str| all.push((name.to_owned(), value.to_owned()));
-        for topic in &self.topics {
-            add("topic", topic);
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Asc => "asc",
+            Self::Desc => "desc",
         }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Sort {
+    Topic,
+    Received,
+    UniqueProcessed,
+    DuplicateDropped,
+    DuplicateShare,
+    FirstAt,
+    LastAt,
+}
+
+impl Sort {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Topic => "topic",
+            Self::Received => "received",
+            Self::UniqueProcessed => "unique_processed",
+            Self::DuplicateDropped => "duplicate_dropped",
+            Self::DuplicateShare => "duplicate_share",
+            Self::FirstAt => "first_at",
+            Self::LastAt => "last_at",
+        }
+    }
+}
+
+impl Query {
+    /// The query parameters of `GET /events`, by name.
+    pub(super) fn parameters(&self) -> Vec<(String, String)> {
+        let mut all = vec![("format".to_owned(), "ndjson".to_owned())];
+        self.filter.add_parameters(&mut all);
+        let limit = self.limit.map(|limit| limit.to_string());
+        let order = Some(self.order.name().to_owned());
         for (name, value) in [
-            ("event_id", &self.event_id),
-            ("source", &self.source),
             ("since", &self.since),
             ("until", &self.until),
             ("time_since", &self.time_since),
             ("time_until", &self.time_until),
-            ("contains", &self.contains),
+            ("order", &order),
+            ("limit", &limit),
         ] {
-            if let Some(value) = value {
-                add(name, value);
-            }
-        }
-        add("order", order);
-        for (path, value) in &self.payload {
-            add(&format!("payload.{path}"), value);
-        }
-        if let Some(limit) = self.limit {
-            add("limit", &limit.to_string());
+            all.extend(value.clone().map(|value| (name.to_owned(), value)));
         }
         all
     }
 }
 
-fn topic(text: &str) -> Result<String, String> {
-    let checked = Topic::new(text).map_err(|(_, message)| message)?;
-    Ok(checked.to_string())
-}
-
-fn event_id(text: &str) -> Result<String, String> {
-    let checked = EventId::new(text).map_err(|(_, message)| message)?;
-    Ok(checked.to_string())
-}
-
-fn source(text: &str) -> Result<String, String> {
-    let checked = Source::new(text).map_err(|(_, message)| message)?;
-    Ok(checked.to_string())
-}
-
-/// A time, or how long ago it is, with or without a minus.
-fn time(text: &str) -> Result<String, String> {
-    let ago = text.strip_prefix('-').unwrap_or(text);
-    let number = ago.strip_suffix(['s', 'm', 'h', 'd']).unwrap_or_default();
-    if (1..=9).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Ok(format!("-{ago}"));
-    }
-    let checked = Timestamp::new(text)
-        .map_err(|(_, message)| format!("{message}, or how long ago, as in 30s, 15m, 2h or 7d"))?;
-    Ok(checked.as_str().to_owned())
-}
-
-/// The path ends at the first equals sign; the value may contain more of them, or be empty.
-fn field(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((path, value)) if !path.is_empty() => Ok((path.to_owned(), value.to_owned())),
-        _ => Err("must be PATH=VALUE, such as user.name=ann".to_owned()),
+impl Topics {
+    /// The query parameters of `GET /topics`, other than those of the page.
+    pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![("sort", self.sort.name().to_owned())];
+        let order = self.order.map(|order| order.name().to_owned());
+        all.extend(order.map(|order| ("order", order)));
+        all.extend(self.contains.clone().map(|text| ("contains", text)));
+        all
     }
 }
 
@@ -187,54 +240,33 @@ mod tests {
     use super::*;
 
     #[derive(Parser)]
-    struct Line {
+    struct QueryLine {
         #[command(flatten)]
         query: Query,
     }
 
-    fn parameters(arguments: &[&str]) -> String {
+    #[derive(Parser)]
+    struct TopicsLine {
+        #[command(flatten)]
+        topics: Topics,
+    }
+
+    fn query(arguments: &[&str]) -> Result<Query, String> {
         let all = ["query"].iter().chain(arguments);
-        let query = Line::try_parse_from(all).unwrap().query;
+        let line = QueryLine::try_parse_from(all).map_err(|err| err.to_string());
+        line.map(|line| line.query)
+    }
+
+    fn parameters(arguments: &[&str]) -> String {
+        let all = query(arguments).unwrap().parameters();
         let text = |(name, value)| format!("{name}={value}");
-        let all: Vec<_> = query.parameters().into_iter().map(text).collect();
+        let all: Vec<_> = all.into_iter().map(text).collect();
         all.join(" ")
     }
 
     #[test]
     fn without_flags_all_events_are_requested_newest_first() {
         assert_eq!(parameters(&[]), "format=ndjson order=desc");
-    }
-
-    #[test]
-    fn an_address_needs_neither_a_scheme_nor_this_host() {
-        for (text, expected) in [
-            ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
-            ("localhost:8080", "http://localhost:8080/"),
-            ("aggregator", "http://aggregator/"),
-            ("logs.example/below", "http://logs.example/below"),
-            ("[::1]:8080", "http://[::1]:8080/"),
-            ("8080", "http://127.0.0.1:8080/"),
-            (":8080", "http://127.0.0.1:8080/"),
-            ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
-        ] {
-            let url = parse_http_url(text).map(|url| url.to_string());
-            assert_eq!(url.as_deref(), Ok(expected), "{text}");
-        }
-        for text in [
-            "",
-            "a b",
-            "http://",
-            "127.0.0.1:99999",
-            "https://127.0.0.1:8080",
-            "nats://127.0.0.1:4222",
-        ] {
-            let refused = parse_http_url(text).unwrap_err();
-            assert!(
-                refused.contains("http://127.0.0.1:8080"),
-                "{text}: {refused}"
-            );
-            assert!(!refused.contains("relative URL"), "{text}: {refused}");
-        }
     }
 
     #[test]
@@ -252,17 +284,38 @@ mod tests {
             "format=ndjson since=-1h until=-5m time_since=-2d time_until=-0s order=desc"
         );
         for wrong in ["1w", "h", "-", "1.5h", "yesterday", "1000000000s"] {
-            let refused = Line::try_parse_from(["query", "--since", wrong]).map(drop);
-            let refused = refused.unwrap_err().to_string();
+            let refused = query(&["--since", wrong]).unwrap_err();
             assert!(refused.contains("as in 30s, 15m, 2h or 7d"), "{refused}");
         }
     }
 
     #[test]
-    fn a_payload_value_may_contain_equals_signs_or_be_empty() {
+    fn common_flags_have_short_names() {
         assert_eq!(
-            parameters(&["--payload", "a.b=1=2", "--payload", "c="]),
-            "format=ndjson order=desc payload.a.b=1=2 payload.c="
+            parameters(&["-t", "a,b", "-t", "c", "-n", "2k"]),
+            "format=ndjson topic=a,b topic=c order=desc limit=2000"
         );
+        let query = query(&["-u", "8080", "-o", "pretty"]).unwrap();
+        assert_eq!(query.common.url.as_str(), "http://127.0.0.1:8080/");
+        assert_eq!(query.common.format(), Format::Pretty);
+    }
+
+    #[test]
+    fn a_format_that_does_not_exist_is_answered_with_those_that_do() {
+        let refused = query(&["-o", "yaml"]).unwrap_err();
+        assert!(refused.contains("json, pretty, table"), "{refused}");
+    }
+
+    #[test]
+    fn topics_are_sorted_by_any_value_of_the_api() {
+        for value in Sort::value_variants() {
+            let arguments = ["topics", "--sort", value.name(), "--contains", "x"];
+            let line = TopicsLine::try_parse_from(arguments).unwrap();
+            let expected = [
+                ("sort", value.name().to_owned()),
+                ("contains", "x".to_owned()),
+            ];
+            assert_eq!(line.topics.parameters(), expected);
+        }
     }
 }

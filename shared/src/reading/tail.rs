@@ -14,12 +14,14 @@ use tokio::{
 };
 
 use super::{
+    Format, Tail,
+    events::Events,
     next,
     output::{Output, OutputError},
 };
 use crate::{
     api::{self, Api, ApiError, describe},
-    progress::say,
+    command_line::say,
 };
 
 /// Shortest and longest pause before it reconnects.
@@ -31,30 +33,42 @@ struct Missed {
     missed: u64,
 }
 
-/// Prints events until a permanent error. A failure of the first connection is permanent: until it succeeds, a wrong
-/// address looks like an aggregator that is not running.
+/// The data of a `start` message.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Start {
+    unknown_last_event_id: bool,
+}
+
+/// Prints events until the limit or a permanent error. A failure of the first connection is permanent: until it succeeds, a
+/// wrong address looks like an aggregator that is not running.
 ///
 /// # Errors
 /// If the aggregator refuses the request, or the output fails.
 pub async fn tail(
     api: &Api,
-    topic: Option<&str>,
+    tail: &Tail,
+    format: Format,
     output: &mut Output<impl AsyncWrite + Unpin>,
 ) -> anyhow::Result<()> {
     let mut subscription = Subscription {
         api,
-        topic,
+        tail,
+        events: Events::new(format),
         last_id: None,
     };
     let mut answer = subscription.open().await?;
+    if format == Format::Table {
+        say("waiting for new events; Ctrl-C ends");
+    }
     let mut pause = PAUSE.0;
     loop {
         let opened = Instant::now();
-        let (seen, reason) = (
-            subscription.last_id.clone(),
-            subscription.follow(answer, output).await?,
-        );
-        output.flush().await?;
+        let seen = subscription.last_id.clone();
+        let reason = match subscription.follow(answer, output).await? {
+            Ended::Limit => return Ok(()),
+            Ended::Lost(reason) => reason,
+        };
         say(format_args!(
             "lost the connection ({reason}); connecting again"
         ));
@@ -75,17 +89,31 @@ pub async fn tail(
     }
 }
 
-/// A subscription to the events of one topic or of all, with its position.
+/// Why a connection is not read any further.
+enum Ended {
+    /// As many events as requested were printed.
+    Limit,
+    /// It was lost, for this reason.
+    Lost(String),
+}
+
+/// A subscription to the events that match, with its position.
 struct Subscription<'a> {
     api: &'a Api,
-    topic: Option<&'a str>,
+    tail: &'a Tail,
+    events: Events,
     /// The id of the last event printed, after which the aggregator continues.
     last_id: Option<HeaderValue>,
 }
 
 impl Subscription<'_> {
     async fn open(&self) -> Result<Response, ApiError> {
-        let query: Vec<_> = self.topic.iter().map(|topic| ("topic", *topic)).collect();
+        let mut query = Vec::new();
+        self.tail.filter.add_parameters(&mut query);
+        let query: Vec<_> = query
+            .iter()
+            .map(|(name, value)| (name, value.as_str()))
+            .collect();
         let mut request = self
             .api
             .get(self.api.url("events/tail", &query))
@@ -99,51 +127,71 @@ impl Subscription<'_> {
         Ok(answer)
     }
 
-    /// Prints the events of a connection until it is lost. Returns why.
+    /// Prints the events of a connection until it is lost or the limit is reached.
     async fn follow(
         &mut self,
         answer: Response,
         output: &mut Output<impl AsyncWrite + Unpin>,
-    ) -> Result<String, OutputError> {
-        let mut events = pin!(answer.bytes_stream().eventsource());
-        loop {
-            match next(&mut events, output).await? {
-                Some(Ok(event)) => self.print(event, output).await?,
-                Some(Err(EventStreamError::Transport(err))) => return Ok(describe(&err)),
-                Some(Err(err)) => return Ok(err.to_string()),
-                None => return Ok("the aggregator closed it".to_owned()),
+    ) -> Result<Ended, OutputError> {
+        let mut messages = pin!(answer.bytes_stream().eventsource());
+        let ended = loop {
+            match next(&mut messages, &mut self.events, output).await? {
+                Some(Ok(message)) => self.take(&message, output.text()),
+                Some(Err(EventStreamError::Transport(err))) => break Ended::Lost(describe(&err)),
+                Some(Err(err)) => break Ended::Lost(err.to_string()),
+                None => break Ended::Lost("the aggregator closed it".to_owned()),
             }
-        }
+            if self
+                .tail
+                .limit
+                .is_some_and(|limit| self.events.count >= limit)
+            {
+                break Ended::Limit;
+            }
+        };
+        self.events.flush(output.text());
+        output.flush().await?;
+        Ok(ended)
     }
 
-    async fn print(
-        &mut self,
-        event: Event,
-        output: &mut Output<impl AsyncWrite + Unpin>,
-    ) -> Result<(), OutputError> {
-        match event.event.as_str() {
-            "event" | "message" => output.line(&event.data).await?,
-            "missed" => say_missed(&event.data),
+    fn take(&mut self, message: &Event, to: &mut Vec<u8>) {
+        match message.event.as_str() {
+            "event" | "message" => self.events.add(&message.data, to),
+            "missed" => self.say_missed(&message.data),
+            "start" => say_start(&message.data),
             // A later aggregator may send other messages.
             _ => {}
         }
         // Only after it was printed. An event without an id does not change the position.
-        if !event.id.is_empty()
-            && let Ok(id) = HeaderValue::from_bytes(event.id.as_bytes())
+        if !message.id.is_empty()
+            && let Ok(id) = HeaderValue::from_bytes(message.id.as_bytes())
         {
             self.last_id = Some(id);
         }
-        Ok(())
+    }
+
+    fn say_missed(&self, data: &str) {
+        let missed = match serde_json::from_str(data) {
+            Ok(Missed { missed }) => missed.to_string(),
+            Err(_) => "some".to_owned(),
+        };
+        if self.tail.filter.has_conditions() {
+            say(format_args!(
+                "{missed} events were not searched: they are stored faster than they can be searched; aggregator query finds them"
+            ));
+        } else {
+            say(format_args!(
+                "missed {missed} events: reading more slowly than events are stored; aggregator query prints them"
+            ));
+        }
     }
 }
 
-fn say_missed(data: &str) {
-    match serde_json::from_str(data) {
-        Ok(Missed { missed }) => say(format_args!(
-            "missed {missed} events: reading more slowly than events are stored; GET /events has them"
-        )),
-        Err(_) => {
-            say("missed events: reading more slowly than events are stored; GET /events has them");
-        }
+fn say_start(data: &str) {
+    let start: Start = serde_json::from_str(data).unwrap_or_default();
+    if start.unknown_last_event_id {
+        say(
+            "the aggregator does not know the last event printed; continuing with the events stored from now on",
+        );
     }
 }

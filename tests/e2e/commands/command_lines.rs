@@ -36,12 +36,9 @@ fn each_command_has_an_example_that_its_own_parser_accepts() {
     for (program, commands) in [
         (
             "aggregator",
-            "serve healthcheck verify doctor backup acknowledge-missing completions",
+            "serve query tail event topics stats healthcheck verify doctor backup acknowledge-missing completions",
         ),
-        (
-            "publisher",
-            "generate send http latency stats query tail completions",
-        ),
+        ("publisher", "generate send http latency completions"),
     ] {
         for command in commands.split(' ') {
             let help = run(program, &[command, "--help"]);
@@ -88,7 +85,7 @@ fn completions_are_printed_for_each_shell_and_bash_accepts_them() {
 }
 
 /// Runs a command line on a pseudo-terminal; none if the system has no `script` program.
-fn on_a_terminal(line: &str, environment: &[(&str, &str)]) -> Option<String> {
+pub fn on_a_terminal(line: &str, environment: &[(&str, &str)]) -> Option<String> {
     let mut command = Command::new("script");
     command
         .args(["--quiet", "--return", "--command", line, "/dev/null"])
@@ -207,7 +204,7 @@ async fn the_exit_codes_are_those_of_the_help() {
     let fails = system.publish(&["send", "no/such/file"]);
     assert_eq!(fails.await.code, Some(1));
     assert_eq!(
-        run("publisher", &["stats", "--url", "http://127.0.0.1:1"])
+        run("aggregator", &["stats", "--url", "http://127.0.0.1:1"])
             .status
             .code(),
         Some(1)

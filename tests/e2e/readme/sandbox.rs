@@ -2,10 +2,7 @@
 
 use std::{
     fs,
-    os::unix::{
-        fs::{PermissionsExt, symlink},
-        process::CommandExt,
-    },
+    os::unix::{fs::symlink, process::CommandExt},
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -78,20 +75,12 @@ impl Sandbox {
     fn install(&self) {
         let bin = self.directory.path().join("target/release");
         fs::create_dir_all(&bin).expect("a directory can be created");
-        let linked = symlink(workspace::binary("aggregator"), bin.join("aggregator"));
-        linked.expect("a link can be created");
+        for program in ["aggregator", "publisher"] {
+            let linked = symlink(workspace::binary(program), bin.join(program));
+            linked.expect("a link can be created");
+        }
         let linked = symlink(self.system.data_dir(), self.directory.path().join("data"));
         linked.expect("a link can be created");
-        // The commands that connect to the aggregator have no other setting for its address than the flag.
-        let publisher = format!(
-            "#!/bin/bash\ncase $1 in\n  stats | query | tail) exec {program} \"$@\" --url {url} ;;\n  *) exec {program} \"$@\" ;;\nesac\n",
-            program = workspace::binary("publisher").display(),
-            url = self.system.api().url(),
-        );
-        let file = bin.join("publisher");
-        fs::write(&file, publisher).expect("a file can be written");
-        let executable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(file, executable).expect("a file can be made executable");
     }
 
     /// The text of a block with the addresses of this system instead of the demo's.
@@ -108,6 +97,7 @@ impl Sandbox {
             .current_dir(self.directory.path())
             .env("HOME", self.directory.path())
             .env("NATS_URL", self.system.broker.url())
+            .env("AGGREGATOR_URL", self.system.api().url())
             .env("NO_PROXY", "127.0.0.1")
             // A process group of its own, so that all child processes of a shell can be ended with it.
             .process_group(0);

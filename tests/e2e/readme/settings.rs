@@ -33,8 +33,10 @@ fn between(text: &str, start: &str) -> String {
 fn flags(program: &str, command: &str) -> BTreeSet<Setting> {
     let help = help(program, &[command, "-h"]);
     let (_, options) = help.split_once("\nOptions:\n").expect("it has options");
+    let options = options.split("\nExample").next().unwrap_or_default();
     let mut entries: Vec<String> = Vec::new();
-    for line in options.lines().take_while(|line| !line.is_empty()) {
+    // Headings of groups are not indented.
+    for line in options.lines().filter(|line| line.starts_with(' ')) {
         if line.trim_start().starts_with('-') {
             entries.push(String::new());
         }
@@ -143,6 +145,30 @@ fn the_settings_of_the_publisher_are_those_of_its_help() {
         .iter()
         .flat_map(|name| flags("publisher", name))
         .collect();
+    assert_eq!(documented, flags);
+}
+
+#[test]
+fn the_flags_of_the_commands_that_read_are_those_of_their_help() {
+    let reading = ["query", "tail", "event", "topics", "stats"];
+    let mut documented = BTreeSet::new();
+    let head = ["flag", "of", "environment", "default"];
+    for row in table("aggregator/README.md", "## Commands", &head) {
+        let of = if row[1] == "all" {
+            reading.map(str::to_owned).to_vec()
+        } else {
+            codes(&row[1])
+        };
+        for command in of {
+            for flag in codes(&row[0]) {
+                if flag.starts_with("--") {
+                    documented.insert((command.clone(), flag, code(&row[2]), code(&row[3])));
+                }
+            }
+        }
+    }
+    let flags = reading.map(|command| flags("aggregator", command));
+    let flags: BTreeSet<Setting> = flags.into_iter().flatten().collect();
     assert_eq!(documented, flags);
 }
 
