@@ -15,6 +15,8 @@ use shared::{
     telemetry::{self, Export, Recent},
 };
 
+use tracing::warn;
+
 use crate::config::{self, Command, Exit, Settings};
 
 /// The exit code for wrong settings.
@@ -30,8 +32,8 @@ const BLOCKING_THREADS: usize = 10;
 /// which lengthens every build.
 #[must_use]
 pub fn run() -> ExitCode {
-    let command = match config::parse(std::env::args_os()) {
-        Ok(command) => command,
+    let (command, warnings) = match config::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
         Err(Exit::Asked { plain, coloured }) => {
             return match telemetry::print(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
@@ -54,9 +56,17 @@ pub fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if !matches!(command, Command::Serve(_)) {
+        for warning in &warnings {
+            eprintln!("warning: {warning}");
+        }
+    }
     let ended = match command {
         Command::Serve(settings) => {
             let recent = telemetry::init(&settings.log_level, settings.log_format());
+            for warning in &warnings {
+                warn!("{warning}");
+            }
             traced(&runtime, settings, recent)
         }
         Command::Read(reading) => runtime.block_on(reading::run(&reading)),

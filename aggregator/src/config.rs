@@ -2,20 +2,30 @@
 
 mod doctor;
 mod help;
+mod renamed;
 mod settings;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
-use shared::{command_line, connection::Servers, reading::Reading, stream};
+use shared::{
+    command_line::{environment, usage},
+    connection::Servers,
+    reading::Reading,
+    stream,
+};
 
 pub use self::settings::Settings;
 use self::{
     doctor::Doctor,
+    renamed::RENAMED,
     settings::{address, jetstream_name},
 };
 use crate::commands::{doctor as doctor_command, verify};
+
+/// Commands that are not this program's.
+const PUBLISHER: usage::Program = ("publisher", &["generate", "send", "http", "latency"]);
 
 #[derive(Debug, Parser)]
 #[command(
@@ -68,7 +78,12 @@ struct Backup {
     file: PathBuf,
 
     /// Directory of the store
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "AGGREGATOR_DATA_DIR",
+        default_value = "./data",
+        value_name = "DIR"
+    )]
     data_dir: PathBuf,
 }
 
@@ -101,7 +116,7 @@ struct Running {
     /// The address that the aggregator listens on, such as 127.0.0.1:8080 or 8080
     #[arg(
         long,
-        env = "LISTEN_ADDR",
+        env = "AGGREGATOR_LISTEN",
         default_value = "127.0.0.1:8080",
         value_name = "HOST:PORT",
         value_parser = address
@@ -112,7 +127,12 @@ struct Running {
 #[derive(Debug, Args)]
 struct Verify {
     /// Directory of the store
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "AGGREGATOR_DATA_DIR",
+        default_value = "./data",
+        value_name = "DIR"
+    )]
     data_dir: PathBuf,
 
     /// Also compare the messages that this NATS server retains; addresses as for serve. Without this flag no server is contacted, whatever the environment says
@@ -120,11 +140,11 @@ struct Verify {
     nats_url: Vec<String>,
 
     /// Name of the stream
-    #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
     stream: String,
 
     /// Name of the store's durable consumer
-    #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
     durable: String,
 
     /// Print the report as one JSON object
@@ -146,25 +166,43 @@ pub enum Exit {
     Wrong(String),
 }
 
-/// Parses the command line and the environment.
+/// The program's command line. Its own flags are those of `serve`, whose help lists them.
+fn program() -> clap::Command {
+    Cli::command().mut_args(|arg| arg.hide(true))
+}
+
+/// Parses the command line and the environment. Also returns what the user should know about the environment, in sentences.
 ///
 /// # Errors
 /// [`Exit`] if there is no command to run.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
-    let cli = Cli::try_parse_from(arguments).map_err(|err| match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
-            plain: err.render().to_string(),
-            coloured: err.render().ansi().to_string(),
-        },
-        _ => Exit::Wrong(command_line::one_line(&err.to_string())),
-    })?;
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Result<(Command, Vec<String>), Exit> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    let program = program();
+    let parsed =
+        environment::parse(&program, &RENAMED, &arguments).map_err(|err| match err.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
+                plain: err.render().to_string(),
+                coloured: err.render().ansi().to_string(),
+            },
+            _ => Exit::Wrong(usage::answer(
+                &err, &program, &RENAMED, &arguments, PUBLISHER,
+            )),
+        })?;
+    let cli = Cli::from_arg_matches(&parsed.matches)
+        .map_err(|err| Exit::Wrong(err.to_string().trim_end().to_owned()))?;
+    Ok((command(cli)?, parsed.warnings))
+}
+
+fn command(cli: Cli) -> Result<Command, Exit> {
     let settings = match cli.command {
         Some(Subcommands::Healthcheck(running)) => {
             return Ok(Command::Healthcheck(running.listen));
         }
         Some(Subcommands::Completions { shell }) => {
             let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Cli::command(), "aggregator", &mut script);
+            clap_complete::generate(shell, &mut program(), "aggregator", &mut script);
             let script = String::from_utf8_lossy(&script).into_owned();
             return Err(Exit::Asked {
                 plain: script.clone(),
@@ -211,7 +249,7 @@ mod tests {
 
     fn parsed(arguments: &[&str]) -> Result<Command, Exit> {
         let all = ["aggregator"].iter().chain(arguments);
-        parse(all.map(OsString::from))
+        parse(all.map(OsString::from)).map(|(command, _)| command)
     }
 
     fn wrong(arguments: &[&str]) -> String {
@@ -268,7 +306,16 @@ mod tests {
         for (arguments, expected) in [
             (&["verfiy"][..], "'verify'"),
             (&["--data-dri", "x"], "'--data-dir'"),
-            (&["verify", "x"], "aggregator verify --help"),
+            (&["verify", "x"], "--data-dir x"),
+            (&["qurey"], "'query'"),
+            (&["query", "--topcs", "a"], "'--topic'"),
+            (&["query", "--since", "yesterday"], "15m, 2h or 7d"),
+            (&["query", "-o", "yaml"], "json, pretty, table"),
+            (&["query", "orders"], "--topic orders"),
+            (&["topics", "orders"], "--contains orders"),
+            (&["tail", "--since", "1h"], "aggregator query --since"),
+            (&["--topic", "a"], "query or tail"),
+            (&["generate"], "publisher generate"),
             (&["--batch-events", "many"], "from 1 to 100000"),
             (&["--batch-events", "-1"], "from 1 to 100000"),
             (&["--stream-max-bytes", "lots"], "such as 512MiB"),
@@ -365,6 +412,11 @@ mod tests {
             assert!(line.contains("--otlp-endpoint"), "{line}");
             assert!(!line.contains("secret"), "{line}");
         }
+    }
+
+    #[test]
+    fn variables_are_named_after_the_program_and_the_flag() {
+        environment::check_names(&program(), &RENAMED, &["OTEL_EXPORTER_OTLP_ENDPOINT"]);
     }
 
     #[test]

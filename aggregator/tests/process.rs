@@ -215,8 +215,94 @@ fn invalid_settings_print_one_line_and_exit_with_2() {
         assert_eq!(text.lines().count(), 1, "{text}");
     }
     let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
-    let (code, text) = refused(command.env_clear().env("LOG_LEVEL", "=="));
+    let (code, text) = refused(command.env_clear().env("AGGREGATOR_LOG_LEVEL", "=="));
     assert_eq!((code, text.lines().count()), (2, 1), "{text}");
+    assert!(
+        text.ends_with("; the value is that of AGGREGATOR_LOG_LEVEL\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn old_names_of_variables_are_read_with_a_warning_that_has_no_values() {
+    let directory = tempfile::tempdir().unwrap();
+    let (old, new) = (directory.path().join("old"), directory.path().join("new"));
+    let verify = |variables: &[(&str, &Path)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+        command
+            .arg("verify")
+            .env_clear()
+            .envs(variables.iter().copied());
+        refused(&mut command)
+    };
+    let failure = |directory: &Path| {
+        let directory = directory.display();
+        format!(
+            "error: there is no store in {directory}; give the directory of one with --data-dir\n"
+        )
+    };
+    let of_others = [
+        ("STREAM", Path::new("a.b")),
+        ("LISTEN_ADDR", Path::new("x")),
+    ];
+    for (variables, expected) in [
+        (&[("AGGREGATOR_DATA_DIR", &*new)][..], failure(&new)),
+        (
+            &[("DATA_DIR", &*old)],
+            "warning: DATA_DIR is an old name: set AGGREGATOR_DATA_DIR instead\n".to_owned()
+                + &failure(&old),
+        ),
+        (
+            &[("DATA_DIR", &*old), ("AGGREGATOR_DATA_DIR", &*new)],
+            "warning: DATA_DIR is ignored, because AGGREGATOR_DATA_DIR has another value\n"
+                .to_owned()
+                + &failure(&new),
+        ),
+        (
+            &[("DATA_DIR", &*new), ("AGGREGATOR_DATA_DIR", &*new)],
+            failure(&new),
+        ),
+    ] {
+        assert_eq!(verify(variables), (1, expected), "{variables:?}");
+    }
+    // A flag needs no variable, and other commands' variables do not matter.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .args(["healthcheck", "--listen", "127.0.0.1:1"])
+        .env_clear()
+        .envs(of_others);
+    let (code, text) = refused(&mut command);
+    assert_eq!((code, text.lines().count()), (1, 1), "{text}");
+    // The help names the variable to set.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .args(["verify", "--help"])
+        .env_clear()
+        .env("DATA_DIR", &old);
+    let help = command.output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("[env: AGGREGATOR_DATA_DIR=]"), "{help}");
+}
+
+#[test]
+fn the_service_logs_that_a_variable_has_an_old_name_and_not_its_value() {
+    // It ends by itself, because its data directory cannot be one.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command
+        .args(["serve", "--log-format", "json"])
+        .env_clear()
+        .env("LISTEN_ADDR", "127.0.0.1:0")
+        .env("NATS_URL", "nats://me:secret@127.0.0.1:1")
+        .env("AGGREGATOR_DATA_DIR", file.path());
+    let (code, text) = refused(&mut command);
+    assert_eq!(code, 1, "{text}");
+    assert!(
+        text.contains("\"message\":\"NATS_URL is an old name: set AGGREGATOR_NATS_URL instead\""),
+        "{text}"
+    );
+    assert!(text.contains("set AGGREGATOR_LISTEN instead"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
 }
 
 /// Makes the index's list of tables a pipe: opening the store waits until the test writes into it.

@@ -1,6 +1,5 @@
 //! Settings, validated before anything starts. They come from flags; the broker's address, the stream's name, the log
-//! filter and the OTLP endpoint may also come from the environment. The environment never decides what is sent: names such
-//! as `RATE` mean something else to other programs.
+//! filter and the OTLP endpoint may also come from the environment. The environment never decides what is sent.
 //!
 //! Settings may hold the broker's password: nothing here is `Debug`, and no message repeats the broker's address.
 
@@ -9,14 +8,43 @@ mod help;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{command_line, connection::Servers, reading::Reading, telemetry};
+use shared::{
+    command_line::{
+        environment::{self, Renamed},
+        usage,
+    },
+    connection::Servers,
+    reading::Reading,
+    telemetry,
+};
 
-use self::flags::{Cli, Command, Common, Log, without_command};
+use self::flags::{Cli, Command, Common, Log};
 pub use self::flags::{Generate, Http, Latency, Send};
 use crate::flow::pace::Rate;
+
+/// Environment variables, and the names that they had before they had the program's.
+const RENAMED: [Renamed; 3] = [
+    ("PUBLISHER_NATS_URL", "NATS_URL"),
+    ("PUBLISHER_STREAM", "STREAM"),
+    ("PUBLISHER_LOG_LEVEL", "LOG_LEVEL"),
+];
+
+/// Commands that are not this program's.
+const AGGREGATOR: usage::Program = (
+    "aggregator",
+    &[
+        "serve",
+        "event",
+        "topics",
+        "healthcheck",
+        "verify",
+        "backup",
+        "doctor",
+    ],
+);
 
 /// What to do, and how.
 pub struct Settings {
@@ -26,6 +54,8 @@ pub struct Settings {
     pub json: bool,
     /// The log filter.
     pub log_level: String,
+    /// What the user should know about the environment, in sentences.
+    pub warnings: Vec<String>,
 }
 
 /// A task.
@@ -103,18 +133,22 @@ pub enum Exit {
 /// [`Exit`] if there is no task to run.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, Exit> {
     let arguments: Vec<_> = arguments.into_iter().collect();
-    let cli = Cli::try_parse_from(&arguments).map_err(|err| match err.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Print {
-            plain: err.render().to_string(),
-            coloured: err.render().ansi().to_string(),
-        },
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            Exit::Usage(err.to_string().trim_end().to_owned())
-        }
-        _ => Exit::Usage(
-            without_command(&arguments).unwrap_or_else(|| command_line::one_line(&err.to_string())),
-        ),
-    })?;
+    let program = Cli::command();
+    let parsed =
+        environment::parse(&program, &RENAMED, &arguments).map_err(|err| match err.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Print {
+                plain: err.render().to_string(),
+                coloured: err.render().ansi().to_string(),
+            },
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Exit::Usage(err.to_string().trim_end().to_owned())
+            }
+            _ => Exit::Usage(usage::answer(
+                &err, &program, &RENAMED, &arguments, AGGREGATOR,
+            )),
+        })?;
+    let cli = Cli::from_arg_matches(&parsed.matches)
+        .map_err(|err| Exit::Usage(err.to_string().trim_end().to_owned()))?;
     if let Command::Completions { shell } = cli.command {
         return Err(completions(shell));
     }
@@ -124,6 +158,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
         task,
         json: common.json,
         log_level: common.log.log_level,
+        warnings: parsed.warnings,
     })
 }
 
@@ -265,7 +300,9 @@ mod tests {
             (&["sned", "file"], "'send'"),
             (&["generate", "--cuont", "5"], "'--count'"),
             (&["generate", "--count", "-5"], "such as 500, 20k or 1M"),
-            (&["tail", "orders"], "publisher tail --help"),
+            (&["tail", "orders"], "--topic orders"),
+            (&["topics"], "aggregator topics"),
+            (&["send", "f", "--count", "5"], "of generate or http"),
             (&["send"], "FILE"),
             (&["send", "-", "-"], "standard input"),
             (&["send", "f", "--expect-unique", "1"], "--verify"),
@@ -337,10 +374,11 @@ mod tests {
         for command in Cli::command().get_subcommands() {
             let names: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
             let known = [
-                "NATS_URL",
-                "STREAM",
-                "LOG_LEVEL",
+                "PUBLISHER_NATS_URL",
+                "PUBLISHER_STREAM",
+                "PUBLISHER_LOG_LEVEL",
                 "OTEL_EXPORTER_OTLP_ENDPOINT",
+                "AGGREGATOR_URL",
             ];
             assert!(
                 names
@@ -349,6 +387,12 @@ mod tests {
                 "{names:?}"
             );
         }
+    }
+
+    #[test]
+    fn variables_are_named_after_the_program_and_the_flag() {
+        let others = ["OTEL_EXPORTER_OTLP_ENDPOINT", "AGGREGATOR_URL"];
+        environment::check_names(&Cli::command(), &RENAMED, &others);
     }
 
     #[test]

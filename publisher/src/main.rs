@@ -64,6 +64,9 @@ fn main() -> ExitCode {
 
 fn start(settings: Settings) -> anyhow::Result<ExitCode> {
     let runtime = Runtime::new()?;
+    for warning in &settings.warnings {
+        say(format_args!("warning: {warning}"));
+    }
     if let Task::Read(reading) = &settings.task {
         say(format_args!(
             "this command has moved: use aggregator {}",

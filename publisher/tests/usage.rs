@@ -100,6 +100,45 @@ fn the_commands_that_moved_are_hidden_and_still_work() {
 }
 
 #[test]
+fn the_old_name_of_a_variable_is_read_with_a_warning() {
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_publisher"));
+        command
+            .args(["generate", "--stream", "a.b"])
+            .env_clear()
+            .envs(variables.iter().copied());
+        text(&command.output().unwrap().stderr).to_owned()
+    };
+    // Invalid usage is answered first.
+    assert!(!run(&[("NATS_URL", "nats://127.0.0.1:1")]).contains("warning"));
+    let send = |variables: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_publisher"));
+        command
+            .args(["send", "no/such/file"])
+            .env_clear()
+            .envs(variables.iter().copied());
+        let ended = command.output().unwrap();
+        let lines = text(&ended.stderr).lines().map(str::to_owned);
+        lines.collect::<Vec<_>>()
+    };
+    let secret = "nats://me:secret@127.0.0.1:1";
+    let lines = send(&[
+        ("NATS_URL", secret),
+        ("PUBLISHER_STREAM", "S"),
+        ("STREAM", "T"),
+    ]);
+    assert_eq!(
+        lines[..2],
+        [
+            "warning: NATS_URL is an old name: set PUBLISHER_NATS_URL instead",
+            "warning: STREAM is ignored, because PUBLISHER_STREAM has another value"
+        ]
+    );
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    assert_eq!(send(&[("PUBLISHER_NATS_URL", secret)]).len(), 1);
+}
+
+#[test]
 fn an_invalid_line_ends_it_before_it_connects_to_a_broker() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&file, "{\"topic\":\"t\"}\n").unwrap();

@@ -1,4 +1,8 @@
-//! What the command lines of both programs have in common: numbers, and errors that fit on one line.
+//! What the command lines of both programs have in common: numbers, environment variables, and errors that fit on one
+//! line.
+
+pub mod environment;
+pub mod usage;
 
 use std::{
     error::Error,

@@ -93,8 +93,8 @@ impl Aggregator {
         let mut command = Command::new(workspace::binary("aggregator"));
         command
             .args(arguments)
-            .env("LISTEN_ADDR", self.api.address())
-            .env("DATA_DIR", &self.settings.data_dir);
+            .env("AGGREGATOR_LISTEN", self.api.address())
+            .env("AGGREGATOR_DATA_DIR", &self.settings.data_dir);
         let mut service = Service::start("aggregator command", &mut command);
         service.ended(DEADLINE).await
     }

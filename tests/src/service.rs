@@ -36,37 +36,42 @@ pub struct Ended {
     pub stderr: String,
 }
 
+/// Settings of the programs: how their names begin, and those that begin otherwise.
+const PREFIXES: [&str; 3] = ["AGGREGATOR_", "PUBLISHER_", "OTEL_"];
+const OTHERS: [&str; 17] = [
+    "LISTEN_ADDR",
+    "ALLOWED_HOSTS",
+    "OTLP_TOPIC",
+    "NATS_URL",
+    "DATA_DIR",
+    "STREAM",
+    "DURABLE",
+    "STREAM_MAX_BYTES",
+    "STREAM_KEEP_BYTES",
+    "STREAM_REPLICAS",
+    "REJECTED_KEEP_BYTES",
+    "CONFLICTS_KEEP_BYTES",
+    "BATCH_EVENTS",
+    "BATCH_BYTES",
+    "BATCH_WAIT_MS",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+];
+
 impl Service {
-    /// Starts `command` with an empty standard input. It inherits this process's environment except for `SETTINGS`; the
-    /// variables that `command` sets itself are kept.
+    /// Starts `command` with an empty standard input. It inherits this process's environment except for settings of the
+    /// programs; the variables that `command` sets itself are kept.
     pub fn start(name: &'static str, command: &mut Command) -> Self {
-        const SETTINGS: [&str; 18] = [
-            "LISTEN_ADDR",
-            "ALLOWED_HOSTS",
-            "OTLP_TOPIC",
-            "NATS_URL",
-            "DATA_DIR",
-            "STREAM",
-            "DURABLE",
-            "STREAM_MAX_BYTES",
-            "STREAM_KEEP_BYTES",
-            "STREAM_REPLICAS",
-            "REJECTED_KEEP_BYTES",
-            "CONFLICTS_KEEP_BYTES",
-            "BATCH_EVENTS",
-            "BATCH_BYTES",
-            "BATCH_WAIT_MS",
-            "LOG_LEVEL",
-            "LOG_FORMAT",
-            "OTEL_EXPORTER_OTLP_ENDPOINT",
-        ];
         let own: Vec<_> = command
             .get_envs()
             .map(|(name, _)| name.to_owned())
             .collect();
-        for setting in SETTINGS {
-            if !own.iter().any(|name| name == setting) {
-                command.env_remove(setting);
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            let is_setting = PREFIXES.iter().any(|prefix| text.starts_with(prefix))
+                || OTHERS.iter().any(|other| text == *other);
+            if is_setting && !own.contains(&name) {
+                command.env_remove(name);
             }
         }
         let mut child = command

@@ -20,7 +20,7 @@ pub struct Settings {
     /// Address of the HTTP API; a port alone is one on 127.0.0.1, and port 0 picks a free port and logs it
     #[arg(
         long,
-        env = "LISTEN_ADDR",
+        env = "AGGREGATOR_LISTEN",
         default_value = "127.0.0.1:8080",
         value_name = "HOST:PORT",
         value_parser = address
@@ -30,7 +30,7 @@ pub struct Settings {
     /// Host names by which clients may address the HTTP API, comma-separated, in addition to localhost and any IP address
     #[arg(
         long,
-        env = "ALLOWED_HOSTS",
+        env = "AGGREGATOR_ALLOWED_HOSTS",
         value_delimiter = ',',
         value_name = "NAME"
     )]
@@ -40,7 +40,7 @@ pub struct Settings {
     /// TOKEN@ before the host if the server requires it (special characters percent-encoded)
     #[arg(
         long,
-        env = "NATS_URL",
+        env = "AGGREGATOR_NATS_URL",
         default_value = "nats://127.0.0.1:4222",
         hide_env_values = true,
         value_name = "URL"
@@ -48,15 +48,20 @@ pub struct Settings {
     nats_url: Vec<String>,
 
     /// Directory of the store; created if it does not exist
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "AGGREGATOR_DATA_DIR",
+        default_value = "./data",
+        value_name = "DIR"
+    )]
     pub data_dir: PathBuf,
 
     /// Name of the stream, which is created if it does not exist
-    #[arg(long, env = "STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
     pub stream: String,
 
     /// Name of the durable consumer; each store needs one of its own
-    #[arg(long, env = "DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]
     pub durable: String,
 
     /// Take over a durable consumer that belongs to another store
@@ -66,7 +71,7 @@ pub struct Settings {
     /// Maximum size of the stream; when it is full, publishing is refused
     #[arg(
         long,
-        env = "STREAM_MAX_BYTES",
+        env = "AGGREGATOR_STREAM_MAX_BYTES",
         default_value = "1GiB",
         value_name = "SIZE",
         value_parser = size
@@ -76,7 +81,7 @@ pub struct Settings {
     /// Size of applied messages that the stream keeps for replay, approximately; at least 1MiB less than --stream-max-bytes
     #[arg(
         long,
-        env = "STREAM_KEEP_BYTES",
+        env = "AGGREGATOR_STREAM_KEEP_BYTES",
         default_value = "256MiB",
         value_name = "SIZE",
         value_parser = size
@@ -86,7 +91,7 @@ pub struct Settings {
     /// Size of the rejected arrivals that are kept; beyond it the oldest are deleted and counted
     #[arg(
         long,
-        env = "REJECTED_KEEP_BYTES",
+        env = "AGGREGATOR_REJECTED_KEEP_BYTES",
         default_value = "64MiB",
         value_name = "SIZE",
         value_parser = size
@@ -96,7 +101,7 @@ pub struct Settings {
     /// Size of the conflicts that are kept; beyond it the oldest are deleted and counted
     #[arg(
         long,
-        env = "CONFLICTS_KEEP_BYTES",
+        env = "AGGREGATOR_CONFLICTS_KEEP_BYTES",
         default_value = "64MiB",
         value_name = "SIZE",
         value_parser = size
@@ -106,28 +111,28 @@ pub struct Settings {
     /// OTLP resource attribute whose value becomes the topic of its log records
     #[arg(
         long,
-        env = "OTLP_TOPIC",
+        env = "AGGREGATOR_OTLP_TOPIC",
         default_value = "service.name",
         value_name = "ATTRIBUTE"
     )]
     pub otlp_topic: String,
 
     /// Servers that keep a copy of the stream, 1 to 5
-    #[arg(long, env = "STREAM_REPLICAS", default_value = "1", value_name = "N",
+    #[arg(long, env = "AGGREGATOR_STREAM_REPLICAS", default_value = "1", value_name = "N",
           value_parser = number::<u8>(1..=5), allow_negative_numbers = true)]
     pub stream_replicas: u8,
 
     /// Maximum number of events in a transaction
-    #[arg(long, env = "BATCH_EVENTS", default_value = "4000", value_name = "N",
+    #[arg(long, env = "AGGREGATOR_BATCH_EVENTS", default_value = "4000", value_name = "N",
           value_parser = number::<u32>(1..=100_000), allow_negative_numbers = true)]
     batch_events: u32,
 
     /// Maximum bytes of messages in a transaction, up to 10MiB
-    #[arg(long, env = "BATCH_BYTES", default_value = "8MiB", value_name = "SIZE", value_parser = size)]
+    #[arg(long, env = "AGGREGATOR_BATCH_BYTES", default_value = "8MiB", value_name = "SIZE", value_parser = size)]
     batch_bytes: ByteSize,
 
     /// Milliseconds to wait for further events before committing, up to 1000
-    #[arg(long, env = "BATCH_WAIT_MS", default_value = "5", value_name = "MS",
+    #[arg(long, env = "AGGREGATOR_BATCH_WAIT_MS", default_value = "5", value_name = "MS",
           value_parser = number::<u16>(0..=1_000), allow_negative_numbers = true)]
     batch_wait_ms: u16,
 
@@ -141,13 +146,13 @@ pub struct Settings {
     pub otlp_endpoint: Option<String>,
 
     /// Log level: error, warn, info, debug, trace, or a filter such as warn,aggregator=debug
-    #[arg(long, env = "LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = telemetry::parse_filter)]
+    #[arg(long, env = "AGGREGATOR_LOG_LEVEL", default_value = "info", value_name = "FILTER", value_parser = telemetry::parse_filter)]
     pub log_level: String,
 
     /// Format of log lines
     #[arg(
         long,
-        env = "LOG_FORMAT",
+        env = "AGGREGATOR_LOG_FORMAT",
         default_value = "text",
         value_name = "FORMAT"
     )]

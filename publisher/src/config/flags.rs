@@ -1,8 +1,8 @@
 //! The command line: commands, flags, and their `--help` texts.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
 use shared::{api::parse_address, command_line::number, reading, stream, telemetry};
@@ -119,7 +119,7 @@ pub struct Common {
 #[derive(Args)]
 pub struct Log {
     /// Log level: error, warn, info, debug, trace, or a filter such as `warn,publisher=debug`
-    #[arg(long, env = "LOG_LEVEL", value_name = "FILTER", default_value = "error,async_nats=off",
+    #[arg(long, env = "PUBLISHER_LOG_LEVEL", value_name = "FILTER", default_value = "error,async_nats=off",
           value_parser = telemetry::parse_filter)]
     pub log_level: String,
 }
@@ -131,7 +131,7 @@ pub struct JetStreamFlags {
     /// before the host if the server requires it (special characters percent-encoded)
     #[arg(
         long,
-        env = "NATS_URL",
+        env = "PUBLISHER_NATS_URL",
         value_name = "URL",
         default_value = "nats://127.0.0.1:4222",
         hide_env_values = true
@@ -139,7 +139,7 @@ pub struct JetStreamFlags {
     pub nats_url: Vec<String>,
 
     /// Name of the stream; the aggregator creates it
-    #[arg(long, env = "STREAM", value_name = "NAME", default_value = stream::DEFAULT_NAME,
+    #[arg(long, env = "PUBLISHER_STREAM", value_name = "NAME", default_value = stream::DEFAULT_NAME,
           value_parser = plain_name)]
     pub stream: String,
 
@@ -327,24 +327,6 @@ impl Http {
         let request = event * u64::from(self.events_per_request);
         request <= MAX_BODY_BYTES && request * u64::from(self.connections) <= MAX_BYTES_IN_FLIGHT
     }
-}
-
-/// The answer to a command line whose first argument is a flag of some commands: they must come before it.
-pub fn without_command(arguments: &[OsString]) -> Option<String> {
-    let (flag, cli) = (arguments.get(1)?.to_str()?, Cli::command());
-    let flag = flag.split('=').next().unwrap_or(flag);
-    let has_flag = |command: &&clap::Command| {
-        let mut names = command.get_arguments().filter_map(clap::Arg::get_long);
-        flag.strip_prefix("--")
-            .is_some_and(|flag| names.any(|name| name == flag))
-    };
-    let commands: Vec<_> = cli.get_subcommands().filter(has_flag).collect();
-    let first = commands.first()?.get_name();
-    let names: Vec<_> = commands.iter().map(|command| command.get_name()).collect();
-    Some(format!(
-        "error: a command must come before {flag}: {}, as in publisher {first} {flag}",
-        names.join(" or ")
-    ))
 }
 
 /// Parses a name that becomes part of NATS subjects: only characters that are valid anywhere in a subject.

@@ -109,7 +109,7 @@ fn data_that_grows_with_the_input_is_kept_on_volumes_not_in_memory() {
     // `aggregator verify` keeps its temporary files in the data directory unless TMPDIR says otherwise.
     let environment = &services["aggregator"]["environment"];
     assert_eq!(environment["TMPDIR"], Value::Null);
-    assert!(is_volume("aggregator", &environment["DATA_DIR"]));
+    assert!(is_volume("aggregator", &environment["AGGREGATOR_DATA_DIR"]));
 }
 
 #[tokio::test]

@@ -153,7 +153,7 @@ async fn invalid_settings_exit_with_one_line_and_code_2() {
         assert!(ended.stderr.contains(named), "{}", ended.stderr);
     }
     let mut command = Command::new(workspace::binary("aggregator"));
-    command.env("LISTEN_ADDR", "nowhere");
+    command.env("AGGREGATOR_LISTEN", "nowhere");
     let ended = Service::start("aggregator", &mut command)
         .ended(DEADLINE)
         .await;

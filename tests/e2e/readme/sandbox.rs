@@ -96,7 +96,7 @@ impl Sandbox {
             .args(arguments)
             .current_dir(self.directory.path())
             .env("HOME", self.directory.path())
-            .env("NATS_URL", self.system.broker.url())
+            .env("PUBLISHER_NATS_URL", self.system.broker.url())
             .env("AGGREGATOR_URL", self.system.api().url())
             .env("NO_PROXY", "127.0.0.1")
             // A process group of its own, so that all child processes of a shell can be ended with it.

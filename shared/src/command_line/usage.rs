@@ -1,0 +1,125 @@
+//! The answers to wrong usage: one line each, which says what to type instead.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::{
+    Arg, Command, Error,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
+
+use super::{
+    environment::{Renamed, effective},
+    one_line,
+};
+
+/// The flags that an argument without a flag may have been meant for, the likeliest first.
+const LIKELY: [&str; 5] = ["topic", "contains", "data-dir", "listen", "url"];
+
+/// A program of this system and its commands.
+pub type Program = (&'static str, &'static [&'static str]);
+
+/// The answer to a command line that clap refuses. `other` is the program that the command may belong to.
+#[must_use]
+pub fn answer(
+    err: &Error,
+    command: &Command,
+    renamed: &[Renamed],
+    arguments: &[OsString],
+    other: Program,
+) -> String {
+    let whole = one_line(&err.to_string());
+    let text = |kind| match err.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    match err.kind() {
+        ErrorKind::UnknownArgument => text(ContextKind::InvalidArg)
+            .and_then(|argument| unknown_argument(argument, command, arguments))
+            .unwrap_or(whole),
+        ErrorKind::InvalidSubcommand => match text(ContextKind::InvalidSubcommand) {
+            Some(name) if other.1.contains(&name) => format!(
+                "error: {name} is a command of {program}: {program} {name}",
+                program = other.0
+            ),
+            _ => whole,
+        },
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            let effective = effective(command, renamed, arguments);
+            let variable = text(ContextKind::InvalidArg)
+                .and_then(|flag| variable(flag, &effective, arguments));
+            match variable {
+                Some(variable) => format!("{whole}; the value is that of {variable}"),
+                None => whole,
+            }
+        }
+        _ => whole,
+    }
+}
+
+/// The command that is named, or the program itself.
+fn named<'a>(command: &'a Command, arguments: &[OsString]) -> &'a Command {
+    let name = arguments.get(1).and_then(|name| name.to_str());
+    name.and_then(|name| command.find_subcommand(name))
+        .unwrap_or(command)
+}
+
+fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -> Option<String> {
+    let command = named(program, arguments);
+    let path = if std::ptr::eq(command, program) {
+        program.get_name().to_owned()
+    } else {
+        format!("{} {}", program.get_name(), command.get_name())
+    };
+    if !argument.starts_with('-') {
+        let has = |name: &&&str| {
+            command
+                .get_arguments()
+                .any(|arg| arg.get_long() == Some(name))
+        };
+        let flag = LIKELY.iter().find(has)?;
+        return Some(format!(
+            "error: unexpected argument {argument:?}; did you mean --{flag} {argument}? for help: {path} --help"
+        ));
+    }
+    let of: Vec<_> = program
+        .get_subcommands()
+        .filter(|other| !other.is_hide_set() && has_flag(other, argument))
+        .map(Command::get_name)
+        .collect();
+    let first = of.first()?;
+    let names = of.join(" or ");
+    let example = format!("as in {} {first} {argument}", program.get_name());
+    Some(if std::ptr::eq(command, program) {
+        format!("error: a command must come before {argument}: {names}, {example}")
+    } else {
+        format!("error: {argument} is not a flag of {path}, but of {names}, {example}")
+    })
+}
+
+fn has_flag(command: &Command, flag: &str) -> bool {
+    command.get_arguments().any(|arg| is_flag(arg, flag))
+}
+
+fn is_flag(arg: &Arg, flag: &str) -> bool {
+    let long = flag.strip_prefix("--");
+    let short = flag.strip_prefix('-').filter(|short| short.len() == 1);
+    long.is_some_and(|long| arg.get_long() == Some(long))
+        || short.is_some_and(|short| arg.get_short() == short.chars().next())
+}
+
+/// The variable that a value is from, if the flag is not on the command line.
+fn variable(flag: &str, program: &Command, arguments: &[OsString]) -> Option<String> {
+    let flag = flag.split_whitespace().next()?;
+    let command = named(program, arguments);
+    let arg = command.get_arguments().find(|arg| is_flag(arg, flag))?;
+    let is_given = arguments
+        .iter()
+        .filter_map(|given| given.to_str())
+        .any(|given| {
+            let short = arg.get_short().map(|short| format!("-{short}"));
+            given.split('=').next() == Some(flag)
+                || short.is_some_and(|short| given.starts_with(&short))
+        });
+    let env = arg.get_env().and_then(OsStr::to_str)?;
+    (!is_given).then(|| env.to_owned())
+}
