@@ -316,6 +316,17 @@ mod tests {
             (&["tail", "--since", "1h"], "aggregator query --since"),
             (&["--topic", "a"], "query or tail"),
             (&["generate"], "publisher generate"),
+            (&["help", "qurey"], "'query'"),
+            (&["./data"], "--data-dir ./data"),
+            (&[":8080"], "--listen :8080"),
+            (&["query", "--json"], "-o json"),
+            (&["query", "-f"], "aggregator tail"),
+            (&["tail", "-f"], "without a flag"),
+            (&["tail", "--count", "1"], "--limit"),
+            (
+                &["stats", "--url", "https://me:secret@logs"],
+                "https://…@logs",
+            ),
             (&["--batch-events", "many"], "from 1 to 100000"),
             (&["--batch-events", "-1"], "from 1 to 100000"),
             (&["--stream-max-bytes", "lots"], "such as 512MiB"),
@@ -397,6 +408,8 @@ mod tests {
 
     #[test]
     fn a_password_is_never_repeated() {
+        let line = wrong(&["stats", "--url", "https://me:secret@logs"]);
+        assert!(!line.contains("secret"), "{line}");
         for command in ["serve", "verify"] {
             for url in [
                 "nats://me:secret@host:port",

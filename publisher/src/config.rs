@@ -302,6 +302,7 @@ mod tests {
             (&["generate", "--count", "-5"], "such as 500, 20k or 1M"),
             (&["tail", "orders"], "--topic orders"),
             (&["topics"], "aggregator topics"),
+            (&["generate", "1000"], "--count 1000"),
             (&["send", "f", "--count", "5"], "of generate or http"),
             (&["send"], "FILE"),
             (&["send", "-", "-"], "standard input"),

@@ -74,7 +74,7 @@ pub fn one_line(message: &str) -> String {
         usage = usage.or_else(|| paragraph.strip_prefix("Usage: "));
     }
     if let Some(usage) = usage.filter(|_| !is_similar) {
-        let words = usage.split_whitespace();
+        let words = usage.lines().next().unwrap_or_default().split_whitespace();
         let command: Vec<_> = words
             .take_while(|word| !word.starts_with(['[', '<', '-']))
             .collect();

@@ -27,22 +27,19 @@ pub fn answer(
     arguments: &[OsString],
     other: Program,
 ) -> String {
-    let whole = one_line(&err.to_string());
     let text = |kind| match err.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
+    let value = text(ContextKind::InvalidValue).unwrap_or_default();
+    let whole = one_line(&err.to_string()).replace(value, &without_credentials(value));
     match err.kind() {
         ErrorKind::UnknownArgument => text(ContextKind::InvalidArg)
             .and_then(|argument| unknown_argument(argument, command, arguments))
             .unwrap_or(whole),
-        ErrorKind::InvalidSubcommand => match text(ContextKind::InvalidSubcommand) {
-            Some(name) if other.1.contains(&name) => format!(
-                "error: {name} is a command of {program}: {program} {name}",
-                program = other.0
-            ),
-            _ => whole,
-        },
+        ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand)
+            .and_then(|name| unknown_command(name, command, arguments, other))
+            .unwrap_or(whole),
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
             let effective = effective(command, renamed, arguments);
             let variable = text(ContextKind::InvalidArg)
@@ -54,6 +51,47 @@ pub fn answer(
         }
         _ => whole,
     }
+}
+
+/// A value as it may be repeated: an address without user and password.
+fn without_credentials(value: &str) -> String {
+    let start = value.find("://").map_or(0, |start| start + 3);
+    let host = &value[start..];
+    let host = &host[..host.find('/').unwrap_or(host.len())];
+    match host.rfind('@') {
+        Some(at) => format!("{}…{}", &value[..start], &value[start + at..]),
+        None => value.to_owned(),
+    }
+}
+
+fn unknown_command(
+    name: &str,
+    program: &Command,
+    arguments: &[OsString],
+    other: Program,
+) -> Option<String> {
+    if other.1.contains(&name) {
+        let program = other.0;
+        return Some(format!(
+            "error: {name} is a command of {program}: {program} {name}"
+        ));
+    }
+    let path = program.get_name();
+    if arguments.get(1).is_some_and(|first| first == "help") {
+        // Only without "help" does clap look for a similar command.
+        let err = program.clone().try_get_matches_from([path, name]).err()?;
+        return Some(one_line(&err.to_string()));
+    }
+    let flag = if name.contains('/') {
+        "data-dir"
+    } else if name.contains(':') {
+        "listen"
+    } else {
+        return None;
+    };
+    has_flag(program, &format!("--{flag}")).then(|| {
+        format!("error: unexpected argument '{name}'; did you mean {path} --{flag} {name}?")
+    })
 }
 
 /// The command that is named, or the program itself.
@@ -81,6 +119,9 @@ fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -
             "error: unexpected argument {argument:?}; did you mean --{flag} {argument}? for help: {path} --help"
         ));
     }
+    if let Some(meant) = meant(argument, command) {
+        return Some(format!("error: unexpected argument '{argument}'; {meant}"));
+    }
     let of: Vec<_> = program
         .get_subcommands()
         .filter(|other| !other.is_hide_set() && has_flag(other, argument))
@@ -94,6 +135,20 @@ fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -
     } else {
         format!("error: {argument} is not a flag of {path}, but of {names}, {example}")
     })
+}
+
+/// What a flag that other programs have is called here, for the commands that read.
+fn meant(flag: &str, command: &Command) -> Option<&'static str> {
+    if !has_flag(command, "--output") {
+        return None;
+    }
+    match flag {
+        "-f" | "--follow" if command.get_name() == "tail" => Some("tail follows without a flag"),
+        "-f" | "--follow" => Some("to follow new events: aggregator tail"),
+        "--json" => Some("for JSON: -o json"),
+        "-c" | "--count" => Some("for a number of results: --limit"),
+        _ => None,
+    }
 }
 
 fn has_flag(command: &Command, flag: &str) -> bool {
@@ -122,4 +177,22 @@ fn variable(flag: &str, program: &Command, arguments: &[OsString]) -> Option<Str
         });
     let env = arg.get_env().and_then(OsStr::to_str)?;
     (!is_given).then(|| env.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_repeated_without_its_credentials() {
+        for (value, expected) in [
+            ("https://me:secret@logs/a@b", "https://…@logs/a@b"),
+            ("me:sec@ret@logs", "…@logs"),
+            ("http://logs:1/a@b", "http://logs:1/a@b"),
+            ("yesterday", "yesterday"),
+            ("", ""),
+        ] {
+            assert_eq!(without_credentials(value), expected);
+        }
+    }
 }
