@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::connection::Servers;
+use shared::{api::parse_address, connection::Servers};
 
 use super::settings::jetstream_name;
 use crate::commands::doctor::Settings;
@@ -22,19 +22,19 @@ pub(super) struct Doctor {
     url: String,
 
     /// Addresses of the NATS servers, as for serve [default: those that the running aggregator uses, or the one on this machine]
-    #[arg(long, env = "NATS_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "AGGREGATOR_NATS_URL", hide_env_values = true, value_name = "URL")]
     nats_url: Vec<String>,
 
     /// Directory of the store [default: that of the running aggregator, or ./data]
-    #[arg(long, env = "DATA_DIR", value_name = "DIR")]
+    #[arg(long, env = "AGGREGATOR_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
 
     /// Name of the stream [default: that of the running aggregator, or EVENTS]
-    #[arg(long, env = "STREAM", value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_STREAM", value_name = "NAME", value_parser = jetstream_name)]
     stream: Option<String>,
 
     /// Name of the store's durable consumer [default: that of the running aggregator, or aggregator]
-    #[arg(long, env = "DURABLE", value_name = "NAME", value_parser = jetstream_name)]
+    #[arg(long, env = "AGGREGATOR_DURABLE", value_name = "NAME", value_parser = jetstream_name)]
     durable: Option<String>,
 
     /// Also write everything that was found to this file as JSON, to attach to an issue; an existing file is replaced
@@ -61,19 +61,8 @@ impl Doctor {
     }
 }
 
-/// Parses the address of an aggregator. A port, or a host with a port, is taken too.
+/// Parses the address of an aggregator, and writes it without a trailing slash.
 fn url(text: &str) -> Result<String, String> {
-    let text = text.trim_end_matches('/');
-    let whole = if text.contains("://") {
-        text.to_owned()
-    } else if text.parse::<u16>().is_ok() {
-        format!("http://127.0.0.1:{text}")
-    } else {
-        format!("http://{text}")
-    };
-    // The text itself is not repeated: it may contain a password.
-    match reqwest::Url::parse(&whole) {
-        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(whole),
-        _ => Err("must be an address such as http://127.0.0.1:8080".to_owned()),
-    }
+    let url = parse_address(text)?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
 }
