@@ -16,8 +16,8 @@ use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
-pub use self::axe::Violation;
 use self::driver::Driver;
+pub use self::{axe::Violation, input::Pointer};
 use crate::{
     wait::{DEADLINE, eventually, holds, within},
     workspace,
