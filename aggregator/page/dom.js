@@ -92,8 +92,19 @@ export function bytes(n) {
   return `${n < 10 && unit > 0 ? n.toFixed(1) : Math.round(n)} ${units[unit]}`;
 }
 
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
-const day = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" };
+const DAY = { day: "numeric", month: "short", year: "numeric" };
+let clock = new Intl.DateTimeFormat("en-GB", CLOCK);
+let day = new Intl.DateTimeFormat("en-GB", DAY);
+
+// Shows all times in a time zone, or in the reader's if it is undefined.
+export function useZone(timeZone) {
+  // Ages and the like are not times of day: they stay.
+  const shown = [...document.querySelectorAll("time")].filter((one) => one.textContent === timeText(one.dateTime));
+  clock = new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone });
+  day = new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone });
+  for (const one of shown) one.textContent = timeText(one.dateTime);
+}
 
 // A time of day, from milliseconds since 1970.
 export const clockTime = (at) => clock.format(at);
@@ -104,13 +115,14 @@ export const minute = (at) => clockTime(at).slice(0, "hh:mm".length);
 // The name of the time zone.
 export const zone = () => clock.formatToParts().find(({ type }) => type === "timeZoneName").value;
 
-// A time in the reader's time zone, which it names, with the date unless it is today.
-export function time(iso) {
+// A time with its zone, and with the date unless it is today.
+export function timeText(iso) {
   const moment = new Date(iso);
   const isToday = day.format(moment) === day.format(Date.now());
-  const text = isToday ? clock.format(moment) : `${day.format(moment)}, ${clock.format(moment)}`;
-  return element("time", { datetime: iso, title: iso }, text);
+  return isToday ? clock.format(moment) : `${day.format(moment)}, ${clock.format(moment)}`;
 }
+
+export const time = (iso) => element("time", { datetime: iso, title: iso }, timeText(iso));
 
 // A duration in its largest whole unit.
 export function lasting(seconds) {
@@ -139,8 +151,10 @@ async function refused(answer) {
   } catch {
     // Not a response of this service.
   }
-  const errors = (problem.errors ?? []).map((error) => `${error.field ?? "body"} ${error.message}`);
-  const text = [problem.detail ?? `the response has the status ${answer.status}`, ...errors].join("; ");
+  const detail = problem.detail ?? `the response has the status ${answer.status}`;
+  // The detail of a single error has its message.
+  const errors = (problem.errors ?? []).filter((error) => !detail.endsWith(error.message));
+  const text = [detail, ...errors.map((error) => `${error.field ?? "body"} ${error.message}`)].join("; ");
   return Object.assign(new Error(text), { status: answer.status });
 }
 

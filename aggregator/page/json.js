@@ -104,3 +104,16 @@ export function layout(text) {
   }
   return out;
 }
+
+// The same text with its strings as they read: escapes such as \ud83d\ude00 and \n are the characters that they stand for.
+export function decoded(text) {
+  let out = "";
+  for (let at = 0; at < text.length; ) {
+    const quote = text.indexOf('"', at);
+    if (quote < 0) return out + text.slice(at);
+    const end = stringEnd(text, quote);
+    out += `${text.slice(at, quote)}"${JSON.parse(text.slice(quote, end))}"`;
+    at = end;
+  }
+  return out;
+}

@@ -6,11 +6,15 @@ mod charts;
 mod counts;
 mod docs;
 mod endurance;
+mod event;
 mod events;
+mod histogram;
 mod hostile;
 mod kept;
+mod keys;
 mod proxied;
 mod review;
+mod search;
 mod topic;
 mod trouble;
 

@@ -28,6 +28,43 @@ impl Page {
     }
 }
 
+impl Page {
+    /// Checks it at each width and in both colour schemes, and saves a screenshot of each.
+    async fn is_accessible(&self, state: &str) {
+        let browser = &self.browser;
+        for (name, display) in [
+            ("wide", Display::WIDE),
+            ("wide-dark", Display::WIDE.dark()),
+            ("laptop", Display::LAPTOP),
+            ("laptop-dark", Display::LAPTOP.dark()),
+            ("tablet", Display::TABLET),
+            ("tablet-dark", Display::TABLET.dark()),
+            ("narrow", Display::NARROW),
+            ("narrow-dark", Display::NARROW.dark()),
+        ] {
+            browser.set_display(display).await;
+            let is_so = format!(
+                "innerWidth === {} && matchMedia('(prefers-color-scheme: dark)').matches === {}",
+                display.width, display.is_dark
+            );
+            browser.until(&is_so).await;
+            browser.screenshot_of_page(&format!("{state}-{name}")).await;
+            assert!(!browser.is_too_wide().await, "{state}, {name}");
+            if let Some(violations) = browser.violations().await {
+                let descriptions: Vec<_> = violations
+                    .iter()
+                    .map(|found| format!("{found:#?}"))
+                    .collect();
+                assert!(
+                    descriptions.is_empty(),
+                    "{state}, {name}: {}",
+                    descriptions.join("\n")
+                );
+            }
+        }
+    }
+}
+
 /// A system in which each part of the page has content.
 async fn full() -> System {
     let system = System::start().await;
@@ -157,16 +194,6 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
             ))
             .await;
     }
-    let displays = [
-        ("wide", Display::WIDE),
-        ("wide-dark", Display::WIDE.dark()),
-        ("laptop", Display::LAPTOP),
-        ("laptop-dark", Display::LAPTOP.dark()),
-        ("tablet", Display::TABLET),
-        ("tablet-dark", Display::TABLET.dark()),
-        ("narrow", Display::NARROW),
-        ("narrow-dark", Display::NARROW.dark()),
-    ];
     for state in ["folded", "seen", "unfolded", "in-trouble"] {
         match state {
             "seen" => {
@@ -193,29 +220,58 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
             }
             _ => {}
         }
-        for (name, display) in displays {
-            browser.set_display(display).await;
-            let is_so = format!(
-                "innerWidth === {} && matchMedia('(prefers-color-scheme: dark)').matches === {}",
-                display.width, display.is_dark
-            );
-            browser.until(&is_so).await;
-            browser.screenshot_of_page(&format!("{state}-{name}")).await;
-            assert!(!browser.is_too_wide().await, "{state}, {name}");
-            if let Some(violations) = browser.violations().await {
-                let descriptions: Vec<_> = violations
-                    .iter()
-                    .map(|found| format!("{found:#?}"))
-                    .collect();
-                assert!(
-                    descriptions.is_empty(),
-                    "{state}, {name}: {}",
-                    descriptions.join("\n")
-                );
-            }
-        }
+        page.is_accessible(state).await;
     }
     page.ends_well().await;
+}
+
+#[tokio::test]
+async fn searches_events_and_the_help_pass_the_accessibility_check() {
+    let system = full().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let show_help = "document.getElementById('keys').showModal();
+        document.getElementById('search-help').open = true";
+    let unfold = "document.getElementById('histogram-table').open = true;
+        document.querySelectorAll('#event-rows details').forEach(one => { one.open = true })";
+    let decode = "document.getElementById('event-decoded').click()";
+    for (state, query, shown, change) in [
+        (
+            "search-found",
+            "?q=id-1&since=-1h&zone=utc",
+            "with this id",
+            unfold,
+        ),
+        ("search-wrong", "?q=event_id%3D1+event_id%3D2", "", ""),
+        (
+            "search-none",
+            "?since=2026-01-31T12:00:00Z&until=2026-01-31T13:00:00Z",
+            "No event",
+            "",
+        ),
+        ("event", "?event=orders,1", "", decode),
+        ("event-none", "?event=orders,none", "", ""),
+        ("help", "", "", show_help),
+    ] {
+        browser.set_display(Display::WIDE).await;
+        browser
+            .open(&format!("{}/{query}", system.api().url()))
+            .await;
+        browser.shows("#state", "Healthy.").await;
+        browser.shows("#events-note", shown).await;
+        match state {
+            "search-wrong" => browser.shows("#search-problem", "more than once").await,
+            "event" => browser.shows("#event-body .sides", "Received later").await,
+            "event-none" => browser.shows("#event-body", "Search for this id").await,
+            _ => {}
+        }
+        browser.run(change, Vec::new()).await;
+        page.is_accessible(state).await;
+    }
+    page.ends_well_but(&["status of 422", "status of 404"])
+        .await;
 }
 
 #[tokio::test]

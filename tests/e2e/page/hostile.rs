@@ -150,8 +150,11 @@ async fn no_character_reorders_or_hides_what_is_around_it() {
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };
-    let summary = "#event-rows summary bdi";
+    let summary = "#event-rows summary bdi:not(.preview)";
     page.lists(summary, &["invoiceU+202Efdp.exe", "aU+200Bb", "e2e"])
+        .await;
+    page.browser
+        .shows("#event-rows .preview", "\"note\":\"xU+2066y\"")
         .await;
     page.lists("#topic-rows th a", &["invoiceU+202Efdp.exe"])
         .await;

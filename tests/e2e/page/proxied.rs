@@ -30,6 +30,17 @@ async fn the_page_and_the_documentation_work_below_a_path_of_a_proxy() {
     browser.click("#topic-rows a").await;
     system.api().store(&[event("orders", "later")]).await;
     browser.shows("#event-rows li:first-child", "later").await;
+    let command = page.copied("#copies", "Copy as curl").await;
+    let url = nginx.api().url();
+    assert!(
+        command.starts_with(&format!("curl -sS '{url}/logs/events?")),
+        "{command}"
+    );
+    browser.click("#event-rows summary").await;
+    browser.click("#event-rows a").await;
+    browser.shows("#event-body", "store sequence\n4").await;
+    browser.until("location.pathname === '/logs/'").await;
+    browser.shows("#histogram li b", "4").await;
     browser.click("#rejected-rows summary").await;
     let fixed = event("orders", "fixed").json();
     browser.fill("#rejected-rows textarea", &fixed).await;

@@ -1,0 +1,38 @@
+// Buttons that copy a text, and commands for a shell.
+
+import { element, say } from "./dom.js";
+
+// `text` is called when the button is pressed.
+export function copyButton(label, text) {
+  const status = element("span", { class: "note", role: "status" });
+  const click = async () => {
+    say(status, "");
+    say(status, (await isCopied(text())) ? "Copied." : "The browser does not allow copying.");
+  };
+  return element("span", { class: "copy" }, element("button", { type: "button", click }, label), " ", status);
+}
+
+async function isCopied(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Browsers have a clipboard for pages only if these are loaded over HTTPS or from this computer.
+    return isCopiedFromField(text);
+  }
+}
+
+function isCopiedFromField(text) {
+  const focused = document.activeElement;
+  const field = element("textarea", { class: "unseen", readonly: true, "aria-hidden": "true" });
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  focused?.focus({ preventScroll: true });
+  return isCopied;
+}
+
+// The command that requests a path of the API. A quote in a query is percent-encoded, so the shell takes the address as it is.
+export const curl = (path) => `curl -sS '${new URL(path, location).href.replaceAll("'", "%27")}'`;

@@ -1,0 +1,128 @@
+// What is typed into the search bar, and the parameters of GET /events that it stands for.
+
+// A word that is a filter: a name, =, and a value, which may be in quotes. JSON pasted into the bar is not one.
+const NAME = /[^\s="'{}[\]:,]+(?==)/y;
+const QUOTED = /"((?:[^"\\]|\\.)*)"(?=\s|$)/y;
+const BARE = /\S*/y;
+
+// Names that the API knows; every other name is a path in the payload.
+const KNOWN = ["source", "event_id", "time_since", "time_until", "contains"];
+
+// Names that the page has controls for.
+const CONTROLLED = ["topic", "since", "until"];
+
+const MAX_NAME_BYTES = 255;
+
+// The message of an error is shown next to the bar.
+export class QueryError extends Error {}
+
+// Splits a text into { text, filters: [[name, value]] }. Names are those of the API. The words that are no filters are one text.
+export function parsed(q) {
+  const filters = [];
+  const texts = [];
+  let at = 0;
+  const match = (pattern) => {
+    pattern.lastIndex = at;
+    const found = pattern.exec(q);
+    if (found) at = pattern.lastIndex;
+    return found;
+  };
+  let isInText = false;
+  for (;;) {
+    match(/\s*/y);
+    if (at >= q.length) break;
+    const name = match(NAME)?.[0];
+    if (name === undefined) {
+      const [word] = match(BARE);
+      if (isInText) texts.push(`${texts.pop()} ${word}`);
+      else texts.push(word);
+      isInText = true;
+      continue;
+    }
+    isInText = false;
+    at += 1;
+    filters.push([parameter(name), valueOf(name)]);
+  }
+  const contained = [...texts, ...filters.filter(([name]) => name === "contains").map(([, value]) => value)];
+  if (contained.length > 1) {
+    throw new QueryError(`Only one text can be searched for. Write the words next to each other, without a filter between them: ${contained.join(" ")}`);
+  }
+  return { text: contained[0] ?? "", filters: filters.filter(([name]) => name !== "contains") };
+
+  function valueOf(name) {
+    if (q[at] !== '"') return match(BARE)[0];
+    const quoted = match(QUOTED);
+    if (!quoted) throw new QueryError(`The value of ${name} begins with a quote: end it with a quote, followed by a space. Write \\" for a quote in it.`);
+    return quoted[1].replace(/\\(.)/gs, "$1");
+  }
+}
+
+function parameter(name) {
+  if (KNOWN.includes(name) || CONTROLLED.includes(name) || name.startsWith("payload.")) return name;
+  if (name === "id") return "event_id";
+  if (name === "text") return "contains";
+  return `payload.${name}`;
+}
+
+// The value of a filter as it is typed.
+export const typed = (value) => (value === "" || /[\s"]/.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : value);
+
+// What the page has controls for moves there: the change of the address for a typed text.
+export function asked(q, topics) {
+  const { text, filters } = parsed(q);
+  const given = (name) => filters.filter(([other]) => other === name).map(([, value]) => value);
+  if (!filters.some(([name]) => CONTROLLED.includes(name))) return { q };
+  const rest = filters.filter(([name]) => !CONTROLLED.includes(name)).map(([name, value]) => `${shortened(name)}=${typed(value)}`);
+  return {
+    q: [text === "" ? "" : searchable(text), ...rest].filter((word) => word !== "").join(" "),
+    ...(given("topic").length > 0 && { topics: [...new Set([...topics, ...given("topic")])] }),
+    ...(given("since").length > 0 && { since: given("since").at(-1) }),
+    ...(given("until").length > 0 && { until: given("until").at(-1) }),
+  };
+}
+
+const shortened = (name) => {
+  const path = name.replace(/^payload\./, "");
+  return path !== name && parameter(path) === name ? path : name;
+};
+
+// A text as it is typed: with its name if it would be taken for a filter otherwise.
+function searchable(text) {
+  const isPlain = parsed(text).filters.length === 0 && parsed(text).text === text;
+  return isPlain ? text : `contains=${typed(text)}`;
+}
+
+// The parameters of GET /events for what the address selects.
+export function eventsQuery({ topics, q, since, until, cursor }) {
+  const { text, filters } = parsed(q);
+  const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
+  for (const [name, value] of filters) query.append(name, value);
+  if (text) query.set("contains", text);
+  if (since) query.set("since", since);
+  if (until) query.set("until", until);
+  if (cursor) query.set("cursor", cursor);
+  return query;
+}
+
+// At most this many places where a text is split into a topic and an id.
+const MAX_SPLITS = 3;
+
+// Queries for events that a plain text names: by its id, or by topic,id as in the address of an event.
+export function namedBy(state) {
+  const { text, filters } = parsed(state.q);
+  if (text === "" || state.cursor || filters.some(([name]) => name === "event_id")) return [];
+  const isName = (name) => name !== "" && new TextEncoder().encode(name).length <= MAX_NAME_BYTES;
+  const query = (event_id, topics) => {
+    const query = eventsQuery({ ...state, topics });
+    query.delete("contains");
+    query.set("event_id", event_id);
+    return query;
+  };
+  const found = isName(text) ? [query(text, state.topics)] : [];
+  const commas = [...text.matchAll(/,/g)].slice(0, MAX_SPLITS);
+  for (const { index } of commas) {
+    const [topic, event_id] = [text.slice(0, index), text.slice(index + 1).trim()];
+    if (isName(topic) && isName(event_id)) found.push(query(event_id, [topic]));
+  }
+  return found;
+}

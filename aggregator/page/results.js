@@ -1,0 +1,158 @@
+// The events that a search or a time range in the past selects, one page at a time. They are not live.
+
+import { $, ask, number, say, timeText } from "./dom.js";
+import { go, parameters } from "./address.js";
+import { problem } from "./bar.js";
+import { eventsQuery, namedBy, QueryError } from "./query.js";
+import { elements, members, value } from "./json.js";
+import { row } from "./rows.js";
+
+const SHOWN = 50;
+
+// Maximum number of events that a text names, which are listed in addition.
+const SHOWN_NAMED = 20;
+
+// The searches of this page: [{ query, most, found, next, searchedTo }], of which the first gives the next page.
+let searches = [];
+let isSearching = false;
+// Responses to requests of an earlier turn are dropped.
+let turn = 0;
+
+export function stop() {
+  turn += 1;
+  isSearching = false;
+}
+
+// Loads the page that the address selects.
+export function load() {
+  stop();
+  $("event-rows").replaceChildren();
+  $("first-steps").hidden = true;
+  problem("");
+  const state = parameters();
+  const search = (query, most) => ({ query, most, found: 0, next: undefined, searchedTo: null });
+  try {
+    searches = [search(eventsQuery(state), SHOWN), ...namedBy(state).map((query) => search(query, SHOWN_NAMED))];
+  } catch (error) {
+    if (!(error instanceof QueryError)) throw error;
+    searches = [];
+    problem(error.message);
+    say($("events-note"), "");
+  }
+  return advance((some) => some.next === undefined);
+}
+
+const isUnfinished = (search) => search.searchedTo !== null && search.found < search.most;
+
+// Continues the searches that ended early, until the page is full, all is searched, or the reader stops it.
+export async function goOn() {
+  if (isSearching) {
+    stop();
+    showNote();
+    return;
+  }
+  const before = shown();
+  do {
+    if (!(await advance(isUnfinished))) return;
+  } while (searches.some(isUnfinished) && shown() === before && !document.hidden);
+}
+
+const shown = () => $("event-rows").children.length;
+
+// Makes one request for each of these searches; whether it came to an end.
+async function advance(which) {
+  const mine = (turn += 1);
+  isSearching = true;
+  showNote();
+  try {
+    const asked = searches.filter(which);
+    const pages = await Promise.all(asked.map(page));
+    if (mine !== turn) return false;
+    asked.forEach((search, index) => take(search, pages[index]));
+    return true;
+  } catch (error) {
+    if (mine !== turn) return false;
+    searches = [];
+    if (error.status === 422) problem(error.message);
+    say($("events-note"), error.status === 422 ? "" : `Cannot load events: ${error.message}`);
+    return false;
+  } finally {
+    if (mine === turn) {
+      isSearching = false;
+      showNote();
+    }
+  }
+}
+
+async function page({ query, most, found, next }) {
+  const asked = new URLSearchParams(query);
+  asked.set("limit", most - found);
+  if (next) asked.set("cursor", next);
+  return members(await ask(`events?${asked}`));
+}
+
+// Events that the text names come first, and only once.
+function take(search, page) {
+  const list = $("event-rows");
+  const known = new Set([...list.children].map((item) => item.identity));
+  const rows = elements(page.events).map((text) => row(text, () => {}));
+  const others = rows.filter((item) => !known.has(item.identity));
+  search.found += rows.length;
+  search.next = value(page.next_cursor);
+  search.searchedTo = value(page.searched_to) ?? null;
+  if (search === searches[0]) {
+    list.append(...others);
+    return;
+  }
+  const named = [...list.children].filter((item) => item.classList.contains("named")).length;
+  for (const item of rows) item.classList.add("named");
+  const again = new Set(rows.map((item) => item.identity));
+  for (const item of [...list.children]) if (again.has(item.identity)) item.remove();
+  list.insertBefore(fragment(rows), list.children[named] ?? null);
+}
+
+function fragment(items) {
+  const made = document.createDocumentFragment();
+  made.append(...items);
+  return made;
+}
+
+function showNote() {
+  const [main] = searches;
+  const unfinished = searches.filter(isUnfinished);
+  const isPartial = unfinished.length > 0;
+  say($("go-on"), isSearching ? "Stop" : "Go on");
+  $("go-on").hidden = !isPartial;
+  $("older").hidden = isPartial || !main?.next;
+  $("all-times").hidden = true;
+  if (main === undefined) return;
+  const parts = [];
+  if (isSearching) parts.push("Searching …");
+  else parts.push(summary());
+  // The search that is furthest behind.
+  const to = unfinished.map((search) => search.searchedTo).sort().at(-1);
+  if (to) parts.push(`Searched back to ${timeText(to)}.`);
+  say($("events-note"), parts.join(" "));
+  const { since, until } = parameters();
+  $("all-times").hidden = isSearching || isPartial || shown() > 0 || !(since || until);
+}
+
+const events = (n) => (n === 1 ? "1 event" : `${number(n)} events`);
+
+function summary() {
+  const list = $("event-rows");
+  const named = list.querySelectorAll(".named").length;
+  const others = list.children.length - named;
+  if (list.children.length === 0) return searches.some(isUnfinished) ? "Nothing found yet." : "No event matches.";
+  const { cursor } = parameters();
+  if (cursor) return `${events(others)} of an older page, not live.`;
+  const newest = searches[0].next ? "the newest " : "";
+  if (named === 0) return `${newest && "The newest "}${events(others)}, not live.`;
+  const id = `${events(named)} with this id`;
+  return others === 0 ? `${id}, not live.` : `${id}, and ${newest}${events(others)} whose payload contains the text, not live.`;
+}
+
+export function older() {
+  const [main] = searches;
+  if (main?.next) go({ cursor: main.next });
+}

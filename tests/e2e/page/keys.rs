@@ -1,0 +1,135 @@
+//! Keys, and the skip link.
+
+use e2e::{System, event::events};
+use fantoccini::key::Key;
+
+use super::Page;
+
+/// The id of the event whose row has the focus.
+const ROW: &str = "document.activeElement.matches('#event-rows summary') && document.activeElement.querySelector('bdi:nth-of-type(2)').textContent";
+
+#[tokio::test]
+async fn keys_search_move_open_pause_and_show_help() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows("#event-rows li:first-child", "id-2").await;
+    for (key, id) in [
+        ("j", "id-2"),
+        ("j", "id-1"),
+        ("j", "id-0"),
+        ("j", "id-0"),
+        ("k", "id-1"),
+    ] {
+        browser.types(key).await;
+        browser.until(&format!("({ROW}) === '{id}'")).await;
+    }
+    browser.press(&[Key::Enter]).await;
+    browser
+        .shows("#event-rows details[open]", "processed_at")
+        .await;
+    // Opening it paused the list.
+    browser.shows("#pause", "Resume").await;
+    browser.types("p").await;
+    browser.shows("#pause", "Pause").await;
+    browser.types("p").await;
+    browser.shows("#pause", "Resume").await;
+
+    browser.types("?").await;
+    browser.until("document.getElementById('keys').open").await;
+    browser.screenshot("keys").await;
+    // Only the help is in reach.
+    browser.types("/p").await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('keys').contains(document.activeElement)")
+            .await,
+        true
+    );
+    browser.shows("#pause", "Resume").await;
+    browser.press(&[Key::Escape]).await;
+    browser.until("!document.getElementById('keys').open").await;
+
+    // Typed into a field they are text.
+    browser.types("/").await;
+    browser.until("document.activeElement.id === 'query'").await;
+    browser.types("j?p/k").await;
+    assert_eq!(browser.value("document.activeElement.value").await, "j?p/k");
+    browser.shows("#pause", "Resume").await;
+    assert_eq!(
+        browser.value("document.getElementById('keys').open").await,
+        false
+    );
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn keys_with_a_modifier_are_the_browsers() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows("#event-rows li:first-child", "id-2").await;
+    let press = "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: arguments[0], [arguments[1]]: true, bubbles: true }))";
+    for modifier in ["ctrlKey", "altKey", "metaKey"] {
+        for key in ["/", "j", "k", "p", "?"] {
+            browser.run(press, vec![key.into(), modifier.into()]).await;
+        }
+    }
+    assert_eq!(
+        browser
+            .value("document.activeElement === document.body")
+            .await,
+        true
+    );
+    assert_eq!(
+        browser.value("document.getElementById('keys').open").await,
+        false
+    );
+    browser.shows("#pause", "Pause").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_open_event_is_closed_with_escape() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "?topic=orders&event=orders,id-1").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows("#event-body", "duplicates").await;
+    browser.press(&[Key::Escape]).await;
+    browser
+        .until("document.getElementById('event').hidden")
+        .await;
+    assert_eq!(browser.value("location.search").await, "?topic=orders");
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_skip_link_leads_past_counters_and_charts_to_the_events() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows("#event-rows li:first-child", "id-2").await;
+    browser.press(&[Key::Tab, Key::Enter]).await;
+    browser
+        .until("document.activeElement.id === 'events'")
+        .await;
+    browser
+        .until("document.getElementById('events').getBoundingClientRect().top < innerHeight / 2")
+        .await;
+    // Next is the search field.
+    browser.press(&[Key::Tab]).await;
+    browser.until("document.activeElement.id === 'query'").await;
+    page.ends_well().await;
+}

@@ -1,0 +1,395 @@
+//! The bar over the events: search, time range, older pages, export and copies.
+
+use e2e::{
+    System,
+    event::{event, events},
+};
+use fantoccini::key::Key;
+
+use super::Page;
+
+const IDS: &str = "#event-rows bdi:nth-of-type(2)";
+
+/// Keeps what is copied in `window.copied`, because a test must not depend on the clipboard of the machine.
+const COPY: &str = "navigator.clipboard.writeText = async (text) => { window.copied = text; }";
+
+impl Page {
+    /// Types a search and starts it with Enter.
+    async fn searches(&self, text: &str) {
+        self.browser.fill("#query", text).await;
+        self.browser.press(&[Key::Enter]).await;
+    }
+
+    /// Waits until the query of the address is this.
+    async fn is_at(&self, query: &str) {
+        let query = serde_json::json!(query);
+        self.browser
+            .until(&format!("location.search === {query}"))
+            .await;
+    }
+
+    /// The text that a button copies.
+    pub(super) async fn copied(&self, within: &str, label: &str) -> String {
+        self.browser.run(COPY, Vec::new()).await;
+        let press = "window.copied = null;
+            [...document.querySelectorAll(`${arguments[0]} button`)].find(one => one.textContent === arguments[1]).click()";
+        let arguments = vec![within.into(), label.into()];
+        self.browser.run(press, arguments).await;
+        let copied = self.browser.until("window.copied").await;
+        copied.as_str().expect("it is a text").to_owned()
+    }
+}
+
+async fn with_events() -> System {
+    let system = System::start().await;
+    let tea =
+        event("orders", "17").with_payload(r#"{"amount":1.50,"items":[{"name":"black tea"}]}"#);
+    let milk = event("orders", "18").with_payload(r#"{"amount":2.00,"note":"17 a=b"}"#);
+    let other = event("payments", "17")
+        .with_source("till")
+        .with_payload(r#"{"amount":1.50}"#);
+    let comma = event("a,b", "c,d");
+    for one in [tea, milk, other, comma] {
+        system.api().store(&[one]).await;
+    }
+    system
+}
+
+#[tokio::test]
+async fn a_search_finds_by_text_field_source_topic_and_id_and_is_in_the_address() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    for (typed, ids) in [
+        ("black tea", vec!["17"]),
+        ("amount=1.50", vec!["17", "17"]),
+        ("amount=2.00", vec!["18"]),
+        ("items.0.name=\"black tea\"", vec!["17"]),
+        ("source=till", vec!["17"]),
+        ("event_id=18", vec!["18"]),
+        ("amount=1.50 source=e2e", vec!["17"]),
+        ("contains=\"17 a=b\"", vec!["18"]),
+        ("payload.amount=1.5", vec![]),
+    ] {
+        page.searches(typed).await;
+        page.browser.shows("#events-title", "Found events").await;
+        page.browser
+            .until(&format!(
+                "new URLSearchParams(location.search).get('q') === {}",
+                serde_json::json!(typed)
+            ))
+            .await;
+        page.lists(IDS, &ids).await;
+        page.browser
+            .shows(
+                "#events-note",
+                if ids.is_empty() {
+                    "No event matches."
+                } else {
+                    "not live"
+                },
+            )
+            .await;
+    }
+    // A topic has a place of its own.
+    page.searches("topic=payments amount=1.50").await;
+    page.is_at("?topic=payments&q=amount%3D1.50").await;
+    page.browser.shows("#filter .chip", "payments").await;
+    page.lists("#event-rows .topic", &["payments"]).await;
+    let address = page.browser.address().await;
+    page.browser.run("history.back()", Vec::new()).await;
+    page.lists(IDS, &[]).await;
+    assert_eq!(
+        page.browser
+            .value("document.getElementById('query').value")
+            .await,
+        "payload.amount=1.5"
+    );
+    // The link shows others the same.
+    page.browser.open(&address).await;
+    page.lists("#event-rows .topic", &["payments"]).await;
+    assert_eq!(
+        page.browser
+            .value("document.getElementById('query').value")
+            .await,
+        "amount=1.50"
+    );
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_plain_id_or_a_topic_and_an_id_find_the_event_before_payloads_with_the_text() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.searches("17").await;
+    // Two events have the id, and the payload of a third contains it.
+    page.browser
+        .shows(
+            "#events-note",
+            "2 events with this id, and 1 event whose payload contains the text",
+        )
+        .await;
+    page.lists(IDS, &["17", "17", "18"]).await;
+    page.lists("#event-rows .named .topic", &["payments", "orders"])
+        .await;
+    page.browser.screenshot_of_page("found-by-id").await;
+    page.searches("orders,17").await;
+    page.browser
+        .shows("#events-note", "1 event with this id, not live.")
+        .await;
+    page.lists("#event-rows .topic", &["orders"]).await;
+    page.lists(IDS, &["17"]).await;
+    page.searches("a,b,c,d").await;
+    page.lists("#event-rows .topic", &["a,b"]).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_searched_for_is_said_in_words_next_to_the_bar() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    for (typed, problem) in [
+        ("tea amount=1 milk", "Only one text can be searched for."),
+        ("note=\"tea", "end it with a quote"),
+        ("event_id=1 event_id=2", "event_id is given more than once"),
+        ("time_since=yesterday", "must be an RFC 3339 time"),
+    ] {
+        page.searches(typed).await;
+        page.browser.shows("#search-problem", problem).await;
+    }
+    page.browser.screenshot_of_page("wrong-search").await;
+    let said = page.browser.text("#search-problem").await;
+    assert_eq!(said.matches("RFC 3339").count(), 1, "{said}");
+    page.searches("tea").await;
+    page.lists(IDS, &["17"]).await;
+    page.browser
+        .until("document.getElementById('search-problem').textContent === ''")
+        .await;
+    page.ends_well_but(&["status of 422"]).await;
+}
+
+#[tokio::test]
+async fn a_time_range_is_in_the_address_and_back_undoes_it() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let choose = "const range = document.getElementById('range'); range.value = arguments[0];
+        range.dispatchEvent(new Event('change'))";
+    browser.run(choose, vec!["-1h".into()]).await;
+    page.is_at("?since=-1h").await;
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    // A range that ends now goes on.
+    browser.shows("#pause", "Pause").await;
+    system.api().store(&events("later", 0..1)).await;
+    browser.shows("#event-rows li:first-child", "later").await;
+    // One in the past does not, and is empty.
+    browser.run(choose, vec!["own".into()]).await;
+    let fill = "document.getElementById('own-since').value = '2026-01-31T12:00:00';
+        document.getElementById('own-until').value = '2026-01-31T13:00:00'";
+    browser.set_time_zone("Asia/Tokyo").await;
+    browser.run(fill, Vec::new()).await;
+    browser.click("#own-range button").await;
+    page.is_at("?since=2026-01-31T03%3A00%3A00.000Z&until=2026-01-31T04%3A00%3A00.000Z")
+        .await;
+    browser.shows("#events-note", "No event matches.").await;
+    browser
+        .shows("#histogram .axis", "31 Jan 2026, 12:00:00 GMT+9")
+        .await;
+    // The same times in UTC.
+    let zone = "const zone = document.getElementById('time-zone'); zone.value = 'utc';
+        zone.dispatchEvent(new Event('change'))";
+    browser.run(zone, Vec::new()).await;
+    browser
+        .shows("#histogram .axis", "31 Jan 2026, 03:00:00 UTC")
+        .await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('own-since').value")
+            .await,
+        "2026-01-31T03:00"
+    );
+    browser.screenshot_of_page("own-range").await;
+    browser.click("#all-times").await;
+    page.is_at("?zone=utc").await;
+    browser.shows("#event-rows summary time", "UTC").await;
+    browser.run("history.go(-3)", Vec::new()).await;
+    page.is_at("?since=-1h").await;
+    browser.shows("#event-rows summary time", "GMT+9").await;
+    browser.run("history.back()", Vec::new()).await;
+    page.is_at("").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn older_events_are_pages_with_addresses_of_their_own() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..120)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let span = format!(
+        "(all => [all.length, all[0]?.textContent, all.at(-1)?.textContent].join(' '))([...document.querySelectorAll('{IDS}')])"
+    );
+    browser
+        .until(&format!("{span} === '50 id-119 id-70'"))
+        .await;
+    // Those that arrive while the list is paused do not move the page.
+    browser.click("#pause").await;
+    system.api().store(&events("later", 0..10)).await;
+    browser.shows("#events-note", "10 new events").await;
+    browser.click("#older").await;
+    browser.until(&format!("{span} === '50 id-69 id-20'")).await;
+    browser
+        .shows("#events-note", "50 events of an older page, not live.")
+        .await;
+    let second = browser.address().await;
+    browser.click("#older").await;
+    browser.until(&format!("{span} === '20 id-19 id-0'")).await;
+    browser
+        .until("document.getElementById('older').hidden")
+        .await;
+    browser.screenshot_of_page("oldest-page").await;
+    browser.run("history.back()", Vec::new()).await;
+    browser.until(&format!("{span} === '50 id-69 id-20'")).await;
+    browser.open(&second).await;
+    browser.until(&format!("{span} === '50 id-69 id-20'")).await;
+    browser.click("#newest").await;
+    browser.shows("#event-rows li:first-child", "later").await;
+    browser.shows("#events-title", "Newest events").await;
+    // Pages of a search.
+    page.searches("n=1 topic=orders").await;
+    browser
+        .until(&format!("{span} === '50 id-119 id-70'"))
+        .await;
+    browser.click("#older").await;
+    browser.until(&format!("{span} === '50 id-69 id-20'")).await;
+    page.ends_well().await;
+}
+
+/// The service stops a search after 500,000 events; here it does after five.
+const SLOW: &str = "
+    const real = window.fetch;
+    window.fetch = async (path, options) => {
+        if (!`${path}`.startsWith('events?')) return real(path, options);
+        const query = new URLSearchParams(path.slice('events?'.length));
+        const text = query.get('contains') ?? 'no payload has this';
+        query.delete('contains');
+        query.delete('event_id');
+        query.set('limit', 5);
+        const page = await (await real(`events?${query}`, options)).json();
+        page.complete = page.next_cursor === null;
+        if (!page.complete) page.searched_to = page.events.at(-1).processed_at;
+        page.events = page.events.filter((one) => JSON.stringify(one.payload).includes(text));
+        return new Response(JSON.stringify(page));
+    };";
+
+#[tokio::test]
+async fn a_search_that_ends_early_says_how_far_it_came_and_goes_on() {
+    let system = System::start().await;
+    system
+        .api()
+        .store(&[event("orders", "sought").with_payload(r#"{"n":"rare"}"#)])
+        .await;
+    system.api().store(&events("orders", 0..12)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.run(SLOW, Vec::new()).await;
+    page.searches("rare").await;
+    let searched = "/^Nothing found yet\\. Searched back to \\d\\d:\\d\\d:\\d\\d .+\\.$/";
+    browser
+        .until(&format!(
+            "{searched}.test(document.getElementById('events-note').textContent)"
+        ))
+        .await;
+    browser.screenshot_of_page("searched-back").await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('older').hidden")
+            .await,
+        true
+    );
+    // It goes on until something is found.
+    browser.click("#go-on").await;
+    page.lists(IDS, &["sought"]).await;
+    browser
+        .until("document.getElementById('go-on').hidden")
+        .await;
+    browser.shows("#events-note", "1 event, not live.").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_search_is_exported_and_copied_as_a_link_and_as_a_command() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "?topic=orders&since=-1h").await else {
+        return;
+    };
+    page.lists(IDS, &["18", "17"]).await;
+    page.searches("amount=1.50").await;
+    page.lists(IDS, &["17"]).await;
+    let exported = "const link = document.getElementById('export');
+        return fetch(link.href).then(answer => answer.text()).then(text => [link.download, text])";
+    let exported = page.browser.run(exported, Vec::new()).await;
+    assert_eq!(exported[0], "events.ndjson");
+    let lines: Vec<_> = exported[1].as_str().unwrap().lines().collect();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains(r#""event_id":"17""#) && lines[0].contains(r#""amount":1.50"#));
+
+    let command = page.copied("#copies", "Copy as curl").await;
+    let url = system.api().url();
+    assert_eq!(
+        command,
+        format!("curl -sS '{url}/events?topic=orders&payload.amount=1.50&since=-1h&limit=50'")
+    );
+    let path = command
+        .split('\'')
+        .nth(1)
+        .unwrap()
+        .strip_prefix(url)
+        .unwrap();
+    let answer = system.api().get(path).await.unwrap();
+    assert_eq!(answer.json()["events"].as_array().unwrap().len(), 1);
+
+    // The link has the time that -1h is now.
+    let link = page.copied("#copies", "Copy link").await;
+    assert!(
+        !link.contains("since=-1h") && link.contains("since=20"),
+        "{link}"
+    );
+    page.browser.open(&link).await;
+    page.lists(IDS, &["17"]).await;
+    page.browser.shows("#filter .chip", "orders").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn copying_works_where_the_browser_has_no_clipboard_for_the_page() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let without = "Object.defineProperty(navigator, 'clipboard', { value: undefined });
+        document.execCommand = (name) => { window.copied = `${name} ${document.activeElement.value}`; return true; }";
+    page.browser.run(without, Vec::new()).await;
+    page.browser
+        .click("#copies .copy:nth-child(2) button")
+        .await;
+    page.browser
+        .until("window.copied === `copy ${location.href}`")
+        .await;
+    page.browser
+        .shows("#copies .copy:nth-child(2)", "Copied.")
+        .await;
+    page.ends_well().await;
+}
