@@ -205,7 +205,7 @@ fn of_machine(machine: &Machine) -> String {
         |limit| format!("a limit of {}", ByteSize(limit)),
     );
     format!(
-        "{}, {} CPUs, {} of memory with {limit}, {} used by this process",
+        "{}, {} CPUs, {} of memory with {limit}, {} used by the process",
         machine.system,
         machine
             .cpus
