@@ -2,7 +2,7 @@
 // most duplicates.
 
 import { $, ago, ask, clockTime, element, foreign, number, paced, say, time } from "./dom.js";
-import { parameters, whenChanged } from "./address.js";
+import { addressOf, following, parameters, whenChanged } from "./address.js";
 import { Chart } from "./chart.js";
 
 const REPEATED = 5;
@@ -30,31 +30,20 @@ let counts = null;
 let buckets = [];
 let now = Date.now();
 
-// The cursor with which GET /topics begins at a name: it lists the names after a cursor in the order of their bytes. Only a
-// name with the last of all characters, U+10FFFF, could come between the two.
-function before(name) {
-  const characters = [...name];
-  const last = characters.pop().codePointAt(0);
-  // Surrogates are not characters.
-  const previous = last === 0xe000 ? 0xd7ff : last - 1;
-  return last === 0 ? characters.join("") : `${characters.join("")}${String.fromCodePoint(previous)}\u{10ffff}`;
-}
-
 async function load() {
   const name = shown;
   if (name === null) return;
   const query = new URLSearchParams({ topic: name });
-  const page = new URLSearchParams({ cursor: before(name), limit: 1, recent: true });
   try {
     const answers = await Promise.all([
-      ask(`topics?${page}`),
+      ask(`topics?${query}&recent=true`),
       ask(`histogram?${query}&since=-1h`),
       ask(`duplicates?${query}&limit=${REPEATED}`),
     ]);
     if (name !== shown) return;
     const [{ topics }, history, duplicates] = answers.map((answer) => JSON.parse(answer));
     say($("topic-note"), "");
-    showCounts(topics.find(({ topic }) => topic === name) ?? null);
+    showCounts(topics[0] ?? null);
     showHistory(history);
     showRepeated(duplicates);
   } catch (error) {
@@ -107,7 +96,9 @@ function showRepeated(duplicates) {
   const { often, since } = duplicates;
   const rows = often.map(({ event_id, at_least, at_most }) => {
     const times = at_least === at_most ? number(at_least) : `${number(at_least)} to ${number(at_most)}`;
-    return element("li", {}, foreign(event_id), " ", element("span", { class: "number" }, times));
+    const event = { event: [shown, event_id] };
+    const link = element("a", { href: addressOf(event), click: following(event) }, foreign(event_id));
+    return element("li", {}, link, " ", element("span", { class: "number" }, times));
   });
   $("topic-repeated").replaceChildren(...rows);
   const counted = element("span", {}, "Counted since the aggregator started, ", time(since), ".");

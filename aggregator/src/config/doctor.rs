@@ -22,7 +22,12 @@ pub(super) struct Doctor {
     url: String,
 
     /// Addresses of the NATS servers, as for serve [default: those that the running aggregator uses, or the one on this machine]
-    #[arg(long, env = "AGGREGATOR_NATS_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "AGGREGATOR_NATS_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
     nats_url: Vec<String>,
 
     /// Directory of the store [default: that of the running aggregator, or ./data]

@@ -24,7 +24,7 @@ use crate::{
         },
         openapi::{
             parameters::{self, parameters},
-            schemas::text,
+            schemas::{name, text},
         },
     },
     store::query::{TopicCounts, TopicQuery, TopicSort, Window},
@@ -70,6 +70,7 @@ struct TopicView {
 parameters! {
     /// The parameters of `GET /topics`.
     OfTopics = [
+        parameters::query("topic", "Only the topic with exactly this name.").schema(Some(name())),
         parameters::query("contains", "Only topics whose name contains this text.").schema(Some(text().min_length(Some(1)))),
         parameters::query("sort", "The value to sort by.").schema(Some(
             text().enum_values(Some(SORTS.map(|(name, _)| name))).default(Some("topic".into())),
@@ -96,7 +97,9 @@ pub async fn list(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let known = ["contains", "sort", "order", "limit", "cursor", "recent"];
+    let known = [
+        "topic", "contains", "sort", "order", "limit", "cursor", "recent",
+    ];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let topics = topic_query(&query)?;
@@ -138,6 +141,7 @@ fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
         }
     };
     let query = TopicQuery {
+        name: parameters.topic()?.map(|topic| topic.to_string()),
         contains: parameters.filled("contains")?.unwrap_or_default(),
         sort,
         // People look for the largest counts.
@@ -150,6 +154,10 @@ fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
     if query.after.is_some() && !query.is_paged() {
         let message = "is allowed only with topics sorted by ascending name".to_owned();
         return Err(Problem::invalid_query("cursor", Code::OutOfRange, message));
+    }
+    if query.name.is_some() && (query.after.is_some() || !query.contains.is_empty()) {
+        let message = "is allowed only without contains and cursor".to_owned();
+        return Err(Problem::invalid_query("topic", Code::OutOfRange, message));
     }
     Ok(query)
 }

@@ -128,3 +128,30 @@ async fn topics_have_the_events_of_the_last_minutes_on_request() {
     let without = api.json("/topics").await;
     assert!(without["topics"][0].get("recent").is_none(), "{without}");
 }
+
+#[tokio::test]
+async fn a_topic_is_found_by_its_exact_name() {
+    let api = Fixture::new().await;
+    let of_ab = event("1").replace("\"topic\":\"a\"", "\"topic\":\"ab\"");
+    let messages = [("events.a", event("1")), ("events.ab", of_ab)];
+    let messages = messages.map(|(subject, body)| (subject.to_owned(), body));
+    api.append_on(messages.into()).await;
+    for (query, expected) in [
+        ("topic=a", vec!["a"]),
+        ("topic=ab&sort=received", vec!["ab"]),
+        ("topic=b", vec![]),
+        ("contains=a", vec!["a", "ab"]),
+    ] {
+        let page = api.json(&format!("/topics?{query}")).await;
+        let names = page["topics"].as_array().unwrap().iter();
+        let names: Vec<_> = names
+            .map(|topic| topic["topic"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, expected, "{query}");
+        assert_eq!(page["total"], 2);
+    }
+    for wrong in ["topic=", "topic=a&contains=a", "topic=a&cursor=a"] {
+        let answer = api.get(&format!("/topics?{wrong}")).await;
+        assert!(answer.starts_with("422 "), "{wrong}: {answer}");
+    }
+}

@@ -37,6 +37,8 @@ pub struct TopicPage {
 /// Selects topics and their order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TopicQuery {
+    /// The name of the only topic to return, if there is one.
+    pub name: Option<String>,
     /// A substring of the name, compared without regard to ASCII case; empty for all topics.
     pub contains: String,
     /// The sort key.

@@ -27,7 +27,8 @@ const COLUMNS: &str = "name, received, unique_processed, duplicate_dropped, firs
 impl TopicQuery {
     /// Whether the query reads topics that it does not return.
     pub(super) fn is_scan(&self) -> bool {
-        !self.contains.is_empty() || self.sort != TopicSort::Name && self.lead().is_none()
+        let is_ordered = self.sort == TopicSort::Name || self.lead().is_some();
+        self.name.is_none() && !(self.contains.is_empty() && is_ordered)
     }
 
     /// The ranking in memory that has the first topics of this order, if there is one.
@@ -105,6 +106,7 @@ pub(super) fn page(
         .query_row([], |row| row.get(0))?;
     let mut budget = Budget::new(inside, is_gone);
     let mut page = match query.lead() {
+        _ if query.name.is_some() => named(read, query)?,
         _ if query.sort == TopicSort::Name || !query.contains.is_empty() => {
             by_name(read, query, limit, &mut budget)?
         }
@@ -159,6 +161,20 @@ impl<'a> Best<'a> {
             is_partial,
         }
     }
+}
+
+/// The topic with the query's name.
+fn named(read: &Transaction<'_>, query: &TopicQuery) -> rusqlite::Result<TopicPage> {
+    let mut best = Best::new(query, 1);
+    let sql = format!("SELECT {COLUMNS} FROM topics WHERE name = ?1");
+    let topic = read
+        .prepare_cached(&sql)?
+        .query_row([&query.name], counts)
+        .optional()?;
+    if let Some(topic) = topic {
+        best.add(topic);
+    }
+    Ok(best.page(false))
 }
 
 /// Scans the index on names, and reads the rows only of names that contain the text.
