@@ -82,16 +82,13 @@ fn unknown_command(
         let err = program.clone().try_get_matches_from([path, name]).err()?;
         return Some(one_line(&err.to_string()));
     }
-    let flag = if name.contains('/') {
-        "data-dir"
-    } else if name.contains(':') {
-        "listen"
-    } else {
+    if !name.contains(['/', ':']) {
         return None;
-    };
-    has_flag(program, &format!("--{flag}")).then(|| {
-        format!("error: unexpected argument '{name}'; did you mean {path} --{flag} {name}?")
-    })
+    }
+    let flag = likely(name, program)?;
+    Some(format!(
+        "error: unexpected argument '{name}'; did you mean {path} --{flag} {name}?"
+    ))
 }
 
 /// The command that is named, or the program itself.
@@ -109,14 +106,9 @@ fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -
         format!("{} {}", program.get_name(), command.get_name())
     };
     if !argument.starts_with('-') {
-        let has = |name: &&&str| {
-            command
-                .get_arguments()
-                .any(|arg| arg.get_long() == Some(name))
-        };
-        let flag = LIKELY.iter().find(has)?;
+        let flag = likely(argument, command)?;
         return Some(format!(
-            "error: unexpected argument {argument:?}; did you mean --{flag} {argument}? for help: {path} --help"
+            "error: unexpected argument '{argument}'; did you mean --{flag} {argument}? for help: {path} --help"
         ));
     }
     if let Some(meant) = meant(argument, command) {
@@ -135,6 +127,16 @@ fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -
     } else {
         format!("error: {argument} is not a flag of {path}, but of {names}, {example}")
     })
+}
+
+/// The flag that an argument without one is likely to be meant for.
+fn likely(argument: &str, command: &Command) -> Option<&'static str> {
+    let has = |flag: &&str| has_flag(command, &format!("--{flag}"));
+    let is_number = argument.bytes().all(|byte| byte.is_ascii_digit());
+    let count = Some("count").filter(|_| is_number);
+    let listen = Some("listen").filter(|_| argument.contains(':'));
+    let first = count.into_iter().chain(listen);
+    first.chain(LIKELY).find(has)
 }
 
 /// What a flag that other programs have is called here, for the commands that read.
