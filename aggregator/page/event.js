@@ -74,12 +74,12 @@ function facts(found) {
   const only = { topics: [topic] };
   const link = element("a", { href: addressOf(only), click: following(only, () => $("events").focus()) }, "its newest events");
   const place = `${number(value(found.stream_sequence))}, at position ${number(value(found.position))} of its message`;
-  const members_of = pairs(event);
-  members_of[1].append(" (", link, ")");
+  const known = pairs(event);
+  known[1].append(" (", link, ")");
   return element(
     "dl",
     { class: "pairs" },
-    ...members_of,
+    ...known,
     ...pair("lag", lag(event)),
     ...pair("stream sequence", place),
     ...pair("store sequence", number(value(found.sequence))),

@@ -6,6 +6,7 @@ import * as bar from "./bar.js";
 import * as event from "./event.js";
 import * as histogram from "./histogram.js";
 import * as keys from "./keys.js";
+import * as newer from "./newer.js";
 import * as results from "./results.js";
 import * as tail from "./tail.js";
 
@@ -34,12 +35,19 @@ function follow() {
   $("newest").hidden = cursor === "";
   $("event-rows").scrollTop = 0;
   results.stop();
-  tail.stop();
+  stop();
   if (live) tail.restart();
   else {
     $("events-bar").classList.remove("paused");
-    results.load();
+    search();
   }
+}
+
+// New events are counted from before the search, so that none is missed in between.
+async function search() {
+  newer.restart();
+  await results.load();
+  newer.show();
 }
 
 function showFilter(topics) {
@@ -64,14 +72,18 @@ function show(topics) {
 // Continues after an interruption. Results stay as they are.
 export function resume() {
   if (isLive(parameters())) tail.resume();
+  else newer.resume();
 }
 
-export const stop = tail.stop;
+export function stop() {
+  tail.stop();
+  newer.stop();
+}
 
 // Begins again, as with another store.
 export function begin() {
   if (isLive(parameters())) tail.begin();
-  else results.load();
+  else search();
 }
 
 export function start() {
@@ -84,7 +96,7 @@ export function start() {
   wide.addEventListener("change", unfold);
   unfold();
   $("pause").addEventListener("click", tail.toggle);
-  $("refresh").addEventListener("click", () => results.load());
+  $("refresh").addEventListener("click", search);
   $("go-on").addEventListener("click", () => results.goOn());
   $("older").addEventListener("click", () => (isLive(parameters()) ? tail.older() : results.older()));
   $("newest").addEventListener("click", () => go({ cursor: "" }));

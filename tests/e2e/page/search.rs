@@ -393,3 +393,31 @@ async fn copying_works_where_the_browser_has_no_clipboard_for_the_page() {
         .await;
     page.ends_well().await;
 }
+
+#[tokio::test]
+async fn new_events_that_match_a_search_are_counted_until_they_are_shown() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.searches("amount=1.50 source=e2e").await;
+    page.lists(IDS, &["17"]).await;
+    browser.shows("#refresh", "Refresh").await;
+    let paid = |id: &str| event("orders", id).with_payload(r#"{"amount":1.50}"#);
+    let other = event("payments", "19").with_payload(r#"{"amount":1.50}"#);
+    let elsewhere = paid("20").with_source("till");
+    // Only the last of them is found, so it is the only one that is counted.
+    system.api().store(&[other, elsewhere, paid("21")]).await;
+    browser.shows("#refresh", "Show 1 new event").await;
+    page.lists(IDS, &["17"]).await;
+    system.api().store(&[paid("22")]).await;
+    browser.shows("#refresh", "Show 2 new events").await;
+    browser.screenshot_of_page("new-matches").await;
+    browser.click("#refresh").await;
+    page.lists(IDS, &["22", "21", "17"]).await;
+    browser
+        .until("document.getElementById('refresh').textContent === 'Refresh'")
+        .await;
+    page.ends_well().await;
+}

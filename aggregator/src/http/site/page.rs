@@ -38,6 +38,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("json.js", JS),
     file!("kept.js", JS),
     file!("keys.js", JS),
+    file!("newer.js", JS),
     file!("page.js", JS),
     file!("query.js", JS),
     file!("rejected.js", JS),
