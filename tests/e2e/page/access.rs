@@ -259,7 +259,7 @@ async fn searches_events_and_the_help_pass_the_accessibility_check() {
         browser
             .open(&format!("{}/{query}", system.api().url()))
             .await;
-        browser.shows("#state", "Healthy.").await;
+        browser.shows("#state", "Healthy").await;
         browser.shows("#events-note", shown).await;
         match state {
             "search-wrong" => browser.shows("#search-problem", "more than once").await,
