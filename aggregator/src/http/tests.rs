@@ -319,7 +319,7 @@ async fn an_invalid_query_parameter_is_refused_by_name() {
         "/events?topic=",
         "/events?cursor=x",
         "/stats?a=b",
-        "/topics?topic=a",
+        "/topics?topics=a",
     ] {
         assert!(api.get(query).await.starts_with("422 "), "{query}");
     }

@@ -205,7 +205,7 @@ async fn an_invalid_query_is_422_and_names_its_parameter() {
         ("/events?cursor=yesterday", "cursor", "wrong_type"),
         ("/events?topics=a", "topics", "unknown"),
         ("/topics?limit=0", "limit", "out_of_range"),
-        ("/topics?topic=a", "topic", "unknown"),
+        ("/topics?topics=a", "topics", "unknown"),
         ("/stats?verbose", "verbose", "unknown"),
         ("/health?full=1", "full", "unknown"),
     ] {
