@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use shared::{
     connection::{Connection, Servers},
-    publish::{Options, Publisher},
+    publish::{Options, Publisher, Subjects},
     stream,
     trace::Tracer,
 };
@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::progress::WaitNotice;
 
-/// How long an event waits in the publishing client for others of its topic. Full batches do not wait, so this mainly
+/// How long an event waits in the publishing client for others. Full batches do not wait, so this mainly
 /// affects paced events and the last ones.
 const LINGER: Duration = Duration::from_millis(20);
 
@@ -42,7 +42,7 @@ impl Broker {
     pub async fn connect(
         servers: &Servers,
         stream: &str,
-        batch: usize,
+        (batch, subjects): (usize, Subjects),
         tracer: Tracer,
     ) -> anyhow::Result<Self> {
         // Boxed because the future is large and would be part of every run's future.
@@ -65,6 +65,7 @@ impl Broker {
             stream: stream.to_owned(),
             max_events: batch,
             linger: LINGER,
+            subjects,
             observer: None,
             tracer,
         };

@@ -17,6 +17,7 @@ use shared::{
         usage,
     },
     connection::Servers,
+    publish::Subjects,
     reading::Reading,
     telemetry,
 };
@@ -82,6 +83,8 @@ pub struct JetStream {
     pub rate: Rate,
     /// Maximum events in one message.
     pub batch: usize,
+    /// Which events may share a message.
+    pub subjects: Subjects,
     /// The aggregator whose counts are verified, if any.
     pub verify: Option<Url>,
     /// The OTLP endpoint for spans.
@@ -112,6 +115,7 @@ impl JetStream {
             stream: flags.stream,
             rate: flags.rate,
             batch: flags.batch as usize,
+            subjects: flags.subjects,
             verify: flags.verify,
             otlp_endpoint: flags.otlp_endpoint,
         })

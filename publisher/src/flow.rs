@@ -17,7 +17,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
     connection::Connection,
     event::Topic,
-    publish::{MAX_UNCONFIRMED_BYTES, Publisher},
+    publish::{MAX_UNCONFIRMED_BYTES, Publisher, Subjects},
     stream::StreamError,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -94,6 +94,8 @@ pub struct Flow<'a> {
     pub topics: &'a [Topic],
     /// Maximum events in one message.
     pub batch: usize,
+    /// Which events may share a message.
+    pub subjects: Subjects,
     /// Events per second.
     pub rate: Rate,
     /// Stops the flow.
@@ -117,7 +119,7 @@ impl Flow<'_> {
             waiting_for_space: AtomicUsize::new(0),
         };
         let mut sent = SendStats::new(self.topics.len());
-        let mut batches = Batches::new(self.topics.len(), self.batch);
+        let mut batches = Batches::new(self.topics.len(), self.batch, self.subjects);
         let mut deliveries = FuturesUnordered::new();
         let mut pace = Pace::new(self.rate, Instant::now());
         let mut show = interval(SHOW_EVERY);
@@ -151,9 +153,11 @@ impl Flow<'_> {
                 Some(outcome) = deliveries.next() => match outcome {
                     Ok(outcome @ Confirmation { .. }) => {
                         unconfirmed_bytes -= outcome.bytes;
-                        confirmed += outcome.events;
-                        sent.add(outcome.topic, outcome.tally());
-                        sent.record_confirmation(outcome.events, outcome.latency, Instant::now());
+                        confirmed += outcome.events();
+                        for (topic, tally) in outcome.tallies() {
+                            sent.add(topic, tally);
+                        }
+                        sent.record_confirmation(outcome.events(), outcome.latency, Instant::now());
                     }
                     // Other batches in flight may still be confirmed.
                     Err(refused) => {
@@ -179,7 +183,7 @@ impl Flow<'_> {
                             stopped.get_or_insert(now);
                         }
                     }
-                    // Paced events do not wait here for others of their topic; they wait in the publishing client.
+                    // Paced events do not wait here for others; they wait in the publishing client.
                     if sent.complete || !self.rate.is_unlimited() {
                         batches.flush();
                     }

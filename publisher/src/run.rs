@@ -205,7 +205,7 @@ impl Run {
         let connecting = Broker::connect(
             &jetstream.servers,
             &jetstream.stream,
-            jetstream.batch,
+            (jetstream.batch, jetstream.subjects),
             self.tracer.clone(),
         );
         unless_stopped(&self.stop, connecting).await.transpose()
@@ -224,6 +224,7 @@ impl Run {
             stream: &jetstream.stream,
             topics,
             batch: jetstream.batch,
+            subjects: jetstream.subjects,
             rate,
             stop: &self.stop,
         }

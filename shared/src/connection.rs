@@ -46,6 +46,8 @@ pub struct Link {
     pub connects: u64,
     /// Why there is no connection to a usable server, in human-readable form.
     pub last_error: Option<String>,
+    /// The subject of the latest message that the broker dropped because the user may not publish on it.
+    denied: Option<String>,
     /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
 }
@@ -167,6 +169,12 @@ impl Connection {
         }
     }
 
+    /// Waits until the broker reports that the user may not publish on a subject. It sends no PubAck for such a message.
+    pub async fn denied(&self, subject: &str) {
+        self.wait_for(|link| link.denied.as_deref() == Some(subject))
+            .await;
+    }
+
     async fn wait_for(&self, holds: impl FnMut(&Link) -> bool) -> u64 {
         let mut link = self.link.clone();
         let connects = link.wait_for(holds).await.map(|link| link.connects).ok();
@@ -244,6 +252,8 @@ impl LinkState {
             link.connects = number;
             link.connected = number > link.losses;
             link.last_error = None;
+            // The permissions may have been changed.
+            link.denied = None;
             true
         });
     }
@@ -283,7 +293,15 @@ impl LinkState {
                     self.record_failure(reasons::plain(kind).to_owned());
                 }
             }
-            other => warn!(nats.address = %self.servers, event = %other, "notice from the broker"),
+            other => {
+                warn!(nats.address = %self.servers, event = %other, "notice from the broker");
+                if let Event::ServerError(err) = other
+                    && let Some(subject) = reasons::denied(&err.to_string())
+                {
+                    self.link
+                        .send_modify(|link| link.denied = Some(subject.to_owned()));
+                }
+            }
         }
     }
 

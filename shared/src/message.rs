@@ -1,4 +1,4 @@
-//! The message that NATS carries: a subject, and a body with events of one topic.
+//! The message that NATS carries: a subject, and a body with events of the topics that the subject may carry.
 //!
 //! The body is a JSON array of events, or a single event, so that any NATS client can publish. An event may also be a
 //! `CloudEvent` in the JSON format.
@@ -16,8 +16,8 @@ pub use self::{
 };
 use crate::{
     cloudevent,
-    event::{Event, Topic, Violation},
-    subject,
+    event::{Event, Violation},
+    subject::{self, Carried, MIXED},
 };
 
 /// Most elements of a message that are decoded one by one. An event has at least 80 bytes, so a message of the largest
@@ -48,12 +48,10 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     if body.is_empty() {
         return whole(Reason::Empty, "the body is empty".into());
     }
-    let topic = subject::topic(subject);
+    let carried = Carried::on(subject);
     if let Some(events) = Event::parse_all(body)
         && !events.is_empty()
-        && events
-            .iter()
-            .all(|event| topic.as_ref() == Some(&event.topic))
+        && events.iter().all(|event| carried.includes(&event.topic))
     {
         return events.into_iter().map(Ok).collect();
     }
@@ -76,7 +74,7 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
     elements
         .into_iter()
         .map(|json| {
-            let mut arrival = decode_element(subject, topic.as_ref(), json, time);
+            let mut arrival = decode_element(subject, &carried, json, time);
             if let Err(rejection) = &mut arrival {
                 bound(&mut rejection.detail, &mut details);
             }
@@ -113,7 +111,7 @@ pub fn decoded_bytes(arrivals: &Arrivals, body: &Bytes) -> usize {
 
 fn decode_element(
     subject: &str,
-    topic: Option<&Topic>,
+    carried: &Carried,
     json: Bytes,
     time: i64,
 ) -> Result<Event, Rejection> {
@@ -129,13 +127,13 @@ fn decode_element(
         detail: describe(violations),
         body: json.clone(),
     })?;
-    if topic == Some(&event.topic) {
+    if carried.includes(&event.topic) {
         return Ok(event);
     }
     Err(Rejection {
         reason: Reason::WrongSubject,
         detail: format!(
-            "its topic must be published on {}, not on {subject}",
+            "its topic must be published on {} or on {MIXED}, not on {subject}",
             subject::of(&event.topic)
         )
         .into(),
@@ -242,6 +240,24 @@ mod tests {
                 Some("invalid_event")
             ]
         );
+    }
+
+    #[test]
+    fn a_message_on_the_bare_subject_holds_events_of_any_topics() {
+        let body = format!("[{},3,{}]", event("t", "1"), event("other", "1"));
+        assert_eq!(
+            reasons("events", &body),
+            [None, Some("invalid_event"), None]
+        );
+        let body = format!("[{},{}]", event("t", "1"), event("other", "1"));
+        assert_eq!(reasons("events", &body), [None, None]);
+        for foreign in ["events.", "event", "eventsx"] {
+            assert_eq!(
+                reasons(foreign, &body),
+                [Some("wrong_subject"), Some("wrong_subject")],
+                "{foreign}"
+            );
+        }
     }
 
     #[test]

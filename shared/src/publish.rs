@@ -1,14 +1,15 @@
-//! The publishing client: batches events of a topic into messages and waits for each message's `PubAck`.
+//! The publishing client: batches events into messages and waits for each message's `PubAck`.
 //!
-//! The events of a call are split into chunks of one topic. Chunks of many callers are combined into one message, so that
-//! they share one sync of the broker. A chunk waits for a short time, or longer while enough messages are in flight to
+//! The events of a call are split into chunks. Chunks of many callers are combined into one message, so that they share one
+//! sync of the broker. A message whose events are all of one topic is published on the topic's subject, others on the subject
+//! for mixed messages. A chunk waits for a short time, or longer while enough messages are in flight to
 //! keep the broker busy: the wait and the size of messages adapt to the load.
 
 mod delivery;
 mod gather;
 mod trace;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -44,6 +45,28 @@ pub trait Observer: std::fmt::Debug + Send + Sync {
     fn confirmed(&self, latency: Duration);
 }
 
+/// Which events may share a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Subjects {
+    /// All: the broker syncs one message after the other, so fewer and larger ones are faster.
+    #[default]
+    Mixed,
+    /// Only events of one topic: for subscribers to the raw stream by topic, and for users that may not publish on `events`.
+    Topic,
+}
+
+impl FromStr for Subjects {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "mixed" => Ok(Self::Mixed),
+            "topic" => Ok(Self::Topic),
+            _ => Err("must be mixed or topic"),
+        }
+    }
+}
+
 /// Options of the publishing client.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -51,8 +74,10 @@ pub struct Options {
     pub stream: String,
     /// Most events in one message.
     pub max_events: usize,
-    /// How long a chunk waits for others of its topic while the broker is not busy.
+    /// How long a chunk waits for others while the broker is not busy.
     pub linger: Duration,
+    /// Which events may share a message.
+    pub subjects: Subjects,
     /// Receives the measurements.
     pub observer: Option<Arc<dyn Observer>>,
     /// Creates a span for each message.
@@ -93,13 +118,15 @@ pub struct Publisher {
     chunks: mpsc::Sender<Chunk>,
     budget: Arc<Semaphore>,
     max_events: usize,
+    subjects: Subjects,
     obstacle: watch::Receiver<Option<String>>,
 }
 
-/// Events of one topic from one call, confirmed as a whole or not at all.
+/// Events from one call, confirmed as a whole or not at all.
 #[derive(Debug)]
 struct Chunk {
-    topic: Topic,
+    /// The topic of all events; `None` if they have several.
+    topic: Option<Topic>,
     events: Vec<Bytes>,
     bytes: usize,
     origin: Origin,
@@ -192,6 +219,7 @@ impl Publisher {
             chunks: sender,
             budget: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)),
             max_events: options.max_events,
+            subjects: options.subjects,
             obstacle,
         };
         let driver = Driver {
@@ -203,13 +231,13 @@ impl Publisher {
         (publisher, driver)
     }
 
-    /// Submits events, waiting while too many bytes are unconfirmed. Events of one topic keep their order within a message;
-    /// the order of messages is not guaranteed.
+    /// Submits events, waiting while too many bytes are unconfirmed. Events keep their order within a message; the order of
+    /// messages is not guaranteed.
     ///
     /// # Errors
     /// [`PublishError::Stopped`] if the driver has ended.
     pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
-        let (split, positions) = split(events, self.max_events);
+        let (split, positions) = split(events, self.max_events, self.subjects);
         let origin = Origin::current();
         let mut chunks = Vec::with_capacity(split.len());
         for (topic, events) in split {
@@ -218,14 +246,15 @@ impl Publisher {
         Ok(Receipt { chunks, positions })
     }
 
-    /// Submits events of one topic as one chunk, which is sent in one message and so confirmed as a whole or not at all.
-    /// The caller must respect [`Options::max_events`] and, for more than one event, [`MESSAGE_BYTES`].
+    /// Submits events as one chunk, which is sent in one message and so confirmed as a whole or not at all. The caller must
+    /// respect [`Options::max_events`], for more than one event [`MESSAGE_BYTES`], and with [`Subjects::Topic`] must name
+    /// their topic. `topic` is that of all events, or `None` if they have several.
     ///
     /// # Errors
     /// [`PublishError::Stopped`] if the driver has ended.
     pub async fn submit_chunk(
         &self,
-        topic: Topic,
+        topic: Option<Topic>,
         events: Vec<Bytes>,
     ) -> Result<Receipt, PublishError> {
         let positions = (0..events.len()).map(|within| (0, within)).collect();
@@ -248,7 +277,7 @@ impl Publisher {
 
     async fn enqueue(
         &self,
-        topic: Topic,
+        topic: Option<Topic>,
         events: Vec<Bytes>,
         origin: Origin,
     ) -> Result<oneshot::Receiver<Outcome>, PublishError> {
@@ -275,33 +304,45 @@ impl Publisher {
     }
 }
 
-/// Chunks of one topic each.
-type Chunks = Vec<(Topic, Vec<Bytes>)>;
+/// Chunks of a call, each with the topic of its events, or `None` if they have several.
+type Chunks = Vec<(Option<Topic>, Vec<Bytes>)>;
 
-/// Splits the events of a call into chunks of one topic that each fit in a message. Also returns, for each event, its chunk
-/// and its position in the chunk.
-fn split(events: Vec<Outgoing>, max_events: usize) -> (Chunks, Vec<(usize, usize)>) {
+/// Splits the events of a call into chunks that each fit in a message. Also returns, for each event, its chunk and its
+/// position in the chunk.
+fn split(
+    events: Vec<Outgoing>,
+    max_events: usize,
+    subjects: Subjects,
+) -> (Chunks, Vec<(usize, usize)>) {
     let mut chunks = Chunks::new();
     let mut positions = Vec::with_capacity(events.len());
-    let mut open: HashMap<Topic, (usize, usize)> = HashMap::new();
+    // The open chunk and its bytes, of each topic, or with `None` of all.
+    let mut open: HashMap<Option<Topic>, (usize, usize)> = HashMap::new();
     for event in events {
         let Outgoing {
             topic,
             event_id: _,
             json,
         } = event;
-        if let Some((index, bytes)) = open.get_mut(&topic) {
-            let chunk = &mut chunks[*index].1;
+        let lane = match subjects {
+            Subjects::Mixed => None,
+            Subjects::Topic => Some(topic.clone()),
+        };
+        if let Some((index, bytes)) = open.get_mut(&lane) {
+            let (of, chunk) = &mut chunks[*index];
             if chunk.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
                 *bytes += json.len();
                 positions.push((*index, chunk.len()));
                 chunk.push(json);
+                if of.as_ref() != Some(&topic) {
+                    *of = None;
+                }
                 continue;
             }
         }
-        open.insert(topic.clone(), (chunks.len(), json.len()));
+        open.insert(lane, (chunks.len(), json.len()));
         positions.push((chunks.len(), 0));
-        chunks.push((topic, vec![json]));
+        chunks.push((Some(topic), vec![json]));
     }
     (chunks, positions)
 }
@@ -325,7 +366,11 @@ impl Driver {
             observer: self.options.observer.as_deref(),
             tracer: &self.options.tracer,
         };
-        let mut gather = Gather::new(self.options.max_events, self.options.linger);
+        let mut gather = Gather::new(
+            self.options.max_events,
+            self.options.linger,
+            self.options.subjects,
+        );
         let mut in_flight = FuturesUnordered::new();
         let send = |message| delivery.run(message);
         loop {
@@ -361,38 +406,60 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_call_is_split_into_chunks_of_one_topic() {
-        let events = vec![
+    /// The topic of each chunk and the sizes of its events.
+    fn shape(chunks: Chunks) -> Vec<(Option<String>, Vec<usize>)> {
+        let shape = |(topic, events): (Option<Topic>, Vec<Bytes>)| {
+            let sizes = events.iter().map(Bytes::len).collect();
+            (topic.map(|topic| topic.to_string()), sizes)
+        };
+        chunks.into_iter().map(shape).collect()
+    }
+
+    fn call() -> Vec<Outgoing> {
+        vec![
             outgoing("a", 1),
             outgoing("b", 1),
             outgoing("a", 2),
             outgoing("a", MESSAGE_BYTES),
             outgoing("a", 3),
-        ];
-        let (chunks, positions) = split(events, 100);
-        assert_eq!(positions, [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0)]);
-        let shape: Vec<_> = chunks
-            .into_iter()
-            .map(|(topic, events)| {
-                let sizes: Vec<_> = events.iter().map(Bytes::len).collect();
-                (topic.to_string(), sizes)
-            })
-            .collect();
+            outgoing("a", 4),
+        ]
+    }
+
+    #[test]
+    fn a_call_is_split_into_chunks_of_one_topic_if_each_has_its_own_messages() {
+        let (chunks, positions) = split(call(), 100, Subjects::Topic);
+        assert_eq!(positions, [(0, 0), (1, 0), (0, 1), (2, 0), (3, 0), (3, 1)]);
+        let a = || Some("a".to_owned());
         let expected = [
-            ("a".to_owned(), vec![1, 2]),
-            ("b".to_owned(), vec![1]),
-            ("a".to_owned(), vec![MESSAGE_BYTES]),
-            ("a".to_owned(), vec![3]),
+            (a(), vec![1, 2]),
+            (Some("b".to_owned()), vec![1]),
+            (a(), vec![MESSAGE_BYTES]),
+            (a(), vec![3, 4]),
         ];
-        assert_eq!(shape, expected);
+        assert_eq!(shape(chunks), expected);
+    }
+
+    #[test]
+    fn a_call_keeps_its_order_in_chunks_of_any_topics() {
+        let (chunks, positions) = split(call(), 100, Subjects::Mixed);
+        assert_eq!(positions, [(0, 0), (0, 1), (0, 2), (1, 0), (2, 0), (2, 1)]);
+        let a = || Some("a".to_owned());
+        let expected = [
+            (None, vec![1, 1, 2]),
+            (a(), vec![MESSAGE_BYTES]),
+            (a(), vec![3, 4]),
+        ];
+        assert_eq!(shape(chunks), expected);
     }
 
     #[test]
     fn a_chunk_never_has_more_events_than_a_message() {
-        let events = (0..250).map(|_| outgoing("a", 1)).collect();
-        let (chunks, _) = split(events, 100);
-        let sizes: Vec<_> = chunks.into_iter().map(|(_, e)| e.len()).collect();
-        assert_eq!(sizes, [100, 100, 50]);
+        for subjects in [Subjects::Mixed, Subjects::Topic] {
+            let events = (0..250).map(|_| outgoing("a", 1)).collect();
+            let (chunks, _) = split(events, 100, subjects);
+            let sizes: Vec<_> = chunks.into_iter().map(|(_, e)| e.len()).collect();
+            assert_eq!(sizes, [100, 100, 50]);
+        }
     }
 }

@@ -14,14 +14,19 @@ use async_nats::jetstream::{
 };
 use std::{error::Error, time::Duration};
 
+use tracing::info;
+
 pub use self::size::{is_above, is_below, most_held, resize};
 use crate::connection::Connection;
 
 /// The default name of the stream.
 pub const DEFAULT_NAME: &str = "EVENTS";
 
-/// The subjects of the stream.
-pub const SUBJECTS: &str = "events.>";
+/// The subjects of the stream: see [`crate::subject`].
+pub const SUBJECTS: [&str; 2] = ["events", "events.>"];
+
+/// The subjects of a stream that an earlier version created.
+const EARLIER_SUBJECTS: [&str; 1] = ["events.>"];
 
 /// How long the broker remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
@@ -46,7 +51,7 @@ impl Settings {
     fn config(&self) -> Config {
         Config {
             name: self.name.clone(),
-            subjects: vec![SUBJECTS.to_owned()],
+            subjects: SUBJECTS.map(str::to_owned).to_vec(),
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::New,
             storage: StorageType::File,
@@ -131,6 +136,11 @@ pub enum StreamError {
     /// The stream has not been created yet.
     #[error("stream {0} does not exist yet; the aggregator creates it")]
     Missing(String),
+    /// The stream has the subjects of an earlier version.
+    #[error(
+        "stream {0} does not accept messages on the subject events yet; the aggregator of this version adds it"
+    )]
+    Outdated(String),
     /// The stream exists with a configuration that would lose events.
     #[error(
         "stream {stream} has {field} {found}, but it must be {wanted}; change it or use another stream"
@@ -163,11 +173,11 @@ impl StreamError {
     }
 }
 
-/// Gets the stream, creates it if it does not exist, and checks it. The size and replicas of an existing stream are not
-/// changed; see [`resize`].
+/// Gets the stream, creates it if it does not exist, and checks it. The subjects of an earlier version are replaced. The size
+/// and replicas of an existing stream are not changed; see [`resize`].
 ///
 /// # Errors
-/// Any [`StreamError`] except [`StreamError::Missing`].
+/// Any [`StreamError`] except [`StreamError::Missing`] and [`StreamError::Outdated`].
 pub async fn ensure(
     jetstream: &jetstream::Context,
     settings: &Settings,
@@ -178,6 +188,22 @@ pub async fn ensure(
             let stream = created.map_err(|err| StreamError::Broker(err.into()))?;
             check(stream.cached_info())?;
             Ok(stream)
+        }
+        Err(StreamError::Outdated(_)) => {
+            let found = jetstream.get_stream(&settings.name).await;
+            let found = found.map_err(stream_error)?;
+            let wanted = Config {
+                subjects: SUBJECTS.map(str::to_owned).to_vec(),
+                ..found.cached_info().config.clone()
+            };
+            let updated = jetstream.update_stream(&wanted).await;
+            updated.map_err(|err| StreamError::Broker(err.into()))?;
+            info!(
+                stream.name = settings.name,
+                stream.subjects = SUBJECTS.join(","),
+                "updated the stream"
+            );
+            get(jetstream, &settings.name).await
         }
         found => found,
     }

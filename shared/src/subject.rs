@@ -3,13 +3,50 @@
 //! Dots separate the tokens of a subject as they separate the parts of a topic: `user.login` maps to
 //! `events.user.login`, so permissions and subscriptions on `events.user.>` work as expected. All other characters except
 //! ASCII letters, digits, `-` and `_` are percent-encoded, and so is a dot that would leave a token empty.
+//!
+//! A message on the bare subject `events` may hold events of any topics.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::event::Topic;
 
-/// The first token of every subject of the stream.
+/// The subject of messages whose events may be of any topics. Who may publish on it may publish every topic.
+pub const MIXED: &str = "events";
+
+/// What every other subject of the stream begins with.
 pub const PREFIX: &str = "events.";
+
+/// The topics whose events a message may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Carried {
+    /// All topics.
+    Any,
+    /// One topic.
+    Only(Topic),
+    /// None: no topic maps to the subject.
+    None,
+}
+
+impl Carried {
+    /// What a message on a subject may hold.
+    #[must_use]
+    pub fn on(subject: &str) -> Self {
+        if subject == MIXED {
+            return Self::Any;
+        }
+        topic(subject).map_or(Self::None, Self::Only)
+    }
+
+    /// Whether events of a topic are among them.
+    #[must_use]
+    pub fn includes(&self, topic: &Topic) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(only) => only == topic,
+            Self::None => false,
+        }
+    }
+}
 
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
 
@@ -69,6 +106,22 @@ mod tests {
     fn characters_not_allowed_in_a_subject_are_percent_encoded() {
         assert_eq!(subject("a b>*ä%"), "events.a%20b%3E%2A%C3%A4%25");
         assert_eq!(subject("a-b_C9"), "events.a-b_C9");
+    }
+
+    #[test]
+    fn the_bare_subject_carries_all_topics_and_others_at_most_one() {
+        let [a, b] = ["a", "b"].map(|topic| Topic::new(topic).unwrap());
+        for (subject, has_a, has_b) in [
+            ("events", true, true),
+            ("events.a", true, false),
+            ("events.", false, false),
+            ("event", false, false),
+            ("Events", false, false),
+        ] {
+            let carried = Carried::on(subject);
+            let has = (carried.includes(&a), carried.includes(&b));
+            assert_eq!(has, (has_a, has_b), "{subject}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod brokers;
 mod logins;
+mod mixed;
 mod oldest_broker;
 mod outage;
 mod ownership;

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use shared::{
     connection::{Connection, Servers},
-    publish::{Options, Publisher},
+    publish::{Options, Publisher, Subjects},
     telemetry::Recent,
     trace::Tracer,
 };
@@ -40,6 +40,7 @@ impl Api {
             stream: "EVENTS".to_owned(),
             max_events: 100,
             linger: std::time::Duration::ZERO,
+            subjects: Subjects::default(),
             observer: None,
             tracer: Tracer::off(),
         };

@@ -88,6 +88,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         stream: settings.stream.clone(),
         max_events: MESSAGE_EVENTS,
         linger: LINGER,
+        subjects: settings.subjects,
         observer: Some(Arc::new(metrics.clone())),
         tracer: tracer.clone(),
     };

@@ -10,7 +10,9 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use shared::{command_line::number, connection::Servers, stream, telemetry};
+use shared::{
+    command_line::number, connection::Servers, publish::Subjects, stream, telemetry,
+};
 
 use crate::{consumer::BatchLimits, store::Bounds};
 
@@ -59,6 +61,11 @@ pub struct Settings {
     /// Name of the stream, which is created if it does not exist
     #[arg(long, env = "AGGREGATOR_STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
     pub stream: String,
+
+    /// Whether a message published for HTTP clients may hold events of several topics, on the subject events, or only of one, on
+    /// the topic's subject
+    #[arg(long, env = "AGGREGATOR_SUBJECTS", default_value = "mixed", value_name = "mixed|topic")]
+    pub subjects: Subjects,
 
     /// Name of the durable consumer; each store needs one of its own
     #[arg(long, env = "AGGREGATOR_DURABLE", default_value = "aggregator", value_name = "NAME", value_parser = jetstream_name)]

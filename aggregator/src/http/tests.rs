@@ -27,7 +27,7 @@ use insta::assert_snapshot;
 use shared::{
     connection::{Connection, Servers},
     message,
-    publish::{Options, Publisher},
+    publish::{Options, Publisher, Subjects},
     stream::StreamState,
     telemetry::Recent,
     trace::Tracer,
@@ -62,6 +62,7 @@ impl Fixture {
             stream: "EVENTS".to_owned(),
             max_events: 100,
             linger: std::time::Duration::ZERO,
+            subjects: Subjects::default(),
             observer: None,
             tracer: Tracer::off(),
         };

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
-use shared::{api::parse_address, command_line::number, reading, stream, telemetry};
+use shared::{
+    api::parse_address, command_line::number, publish::Subjects, reading, stream, telemetry,
+};
 
 use super::help;
 use crate::{
@@ -152,6 +154,10 @@ pub struct JetStreamFlags {
     #[arg(long, value_name = "N", default_value_t = 250,
           value_parser = number::<u32>(1..=10_000), allow_negative_numbers = true)]
     pub batch: u32,
+
+    /// Whether a message may hold events of several topics, on the subject events, or only of one, on the topic's subject
+    #[arg(long, env = "PUBLISHER_SUBJECTS", default_value = "mixed", value_name = "mixed|topic")]
+    pub subjects: Subjects,
 
     /// Afterwards verify the counts of the aggregator at this address, such as `http://127.0.0.1:8080`; exit code 1 if
     /// they differ

@@ -1,45 +1,54 @@
-//! Batches: events of one topic that are published in one message.
+//! Batches: events that are published in one message.
 
 use bytes::Bytes;
-use shared::publish::MESSAGE_BYTES;
+use shared::publish::{MESSAGE_BYTES, Subjects};
 
 use super::Sample;
 
-/// Maximum bytes in open batches of all topics. With very many topics, batches are closed before they are full.
+/// Maximum bytes in open batches. With very many topics, batches of one topic are closed before they are full.
 const MAX_OPEN_BYTES: usize = 4 * 1024 * 1024;
 
-/// Events of one topic.
+/// Events that are published in one message.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// The topic's index.
-    pub topic: usize,
     /// The JSON of each.
     pub events: Vec<Bytes>,
     pub bytes: usize,
-    /// Events whose identity was not sent before.
-    pub new: u64,
+    /// For each event, the index of its topic, and whether its identity was not sent before.
+    pub kinds: Vec<(usize, bool)>,
 }
 
-/// The open batch of each topic.
+impl Batch {
+    /// The index of the topic of all events; `None` if they have several.
+    pub fn topic(&self) -> Option<usize> {
+        let (first, _) = *self.kinds.first()?;
+        let is_one = self.kinds.iter().all(|(topic, _)| *topic == first);
+        is_one.then_some(first)
+    }
+}
+
+/// The open batches: one for each topic, or one for all.
 #[derive(Debug)]
 pub(super) struct Batches {
     max_events: usize,
+    subjects: Subjects,
     open: Vec<Batch>,
-    /// Topics whose batch got its first event since the last flush. It may include topics whose batch was closed since.
+    /// The open batches that got their first event since the last flush. Some may have been closed since.
     started: Vec<usize>,
     bytes: usize,
     closed: Vec<Batch>,
 }
 
 impl Batches {
-    pub fn new(topics: usize, max_events: usize) -> Self {
-        let open = |topic| Batch {
-            topic,
-            ..Batch::default()
+    pub fn new(topics: usize, max_events: usize, subjects: Subjects) -> Self {
+        let open = match subjects {
+            Subjects::Mixed => 1,
+            Subjects::Topic => topics,
         };
         Self {
             max_events,
-            open: (0..topics).map(open).collect(),
+            subjects,
+            open: (0..open).map(|_| Batch::default()).collect(),
             started: Vec::new(),
             bytes: 0,
             closed: Vec::new(),
@@ -53,21 +62,25 @@ impl Batches {
             is_new,
         } = sample;
         let bytes = json.len();
-        let open = &self.open[topic];
+        let index = match self.subjects {
+            Subjects::Mixed => 0,
+            Subjects::Topic => topic,
+        };
+        let open = &self.open[index];
         if !open.events.is_empty() && open.bytes + bytes > MESSAGE_BYTES {
-            self.close(topic);
+            self.close(index);
         }
-        let open = &mut self.open[topic];
+        let open = &mut self.open[index];
         if open.events.is_empty() {
-            self.started.push(topic);
+            self.started.push(index);
             open.events.reserve_exact(self.max_events.min(128));
         }
         open.events.push(json);
+        open.kinds.push((topic, is_new));
         open.bytes += bytes;
-        open.new += u64::from(is_new);
         self.bytes += bytes;
         if open.events.len() >= self.max_events {
-            self.close(topic);
+            self.close(index);
         }
         if self.bytes > MAX_OPEN_BYTES {
             self.flush();
@@ -76,8 +89,8 @@ impl Batches {
 
     /// Closes all batches, full or not.
     pub fn flush(&mut self) {
-        for topic in std::mem::take(&mut self.started) {
-            self.close(topic);
+        for index in std::mem::take(&mut self.started) {
+            self.close(index);
         }
     }
 
@@ -86,12 +99,8 @@ impl Batches {
         self.closed.drain(..)
     }
 
-    fn close(&mut self, topic: usize) {
-        let empty = Batch {
-            topic,
-            ..Batch::default()
-        };
-        let batch = std::mem::replace(&mut self.open[topic], empty);
+    fn close(&mut self, index: usize) {
+        let batch = std::mem::take(&mut self.open[index]);
         if !batch.events.is_empty() {
             self.bytes -= batch.bytes;
             self.closed.push(batch);
@@ -111,29 +120,44 @@ mod tests {
         }
     }
 
-    fn shapes(batches: &mut Batches) -> Vec<(usize, usize, usize, u64)> {
-        let shape = |b: Batch| (b.topic, b.events.len(), b.bytes, b.new);
+    /// The topic, the number of events, their bytes, and how many are new.
+    fn shapes(batches: &mut Batches) -> Vec<(Option<usize>, usize, usize, usize)> {
+        let shape = |b: Batch| {
+            let new = b.kinds.iter().filter(|(_, is_new)| *is_new).count();
+            (b.topic(), b.events.len(), b.bytes, new)
+        };
         batches.take_closed().map(shape).collect()
     }
 
     #[test]
     fn a_batch_is_closed_when_it_is_full_or_flushed() {
-        let mut batches = Batches::new(2, 2);
+        let mut batches = Batches::new(2, 2, Subjects::Topic);
         for topic in [0, 1, 0, 0] {
             batches.add(sample(topic, 3));
         }
-        assert_eq!(shapes(&mut batches), [(0, 2, 6, 2)]);
+        assert_eq!(shapes(&mut batches), [(Some(0), 2, 6, 2)]);
         batches.flush();
         let mut rest = shapes(&mut batches);
         rest.sort_unstable();
-        assert_eq!(rest, [(0, 1, 3, 1), (1, 1, 3, 0)]);
+        assert_eq!(rest, [(Some(0), 1, 3, 1), (Some(1), 1, 3, 0)]);
         batches.flush();
         assert_eq!(shapes(&mut batches), []);
     }
 
     #[test]
+    fn events_of_all_topics_share_a_batch() {
+        let mut batches = Batches::new(3, 3, Subjects::Mixed);
+        for topic in [2, 0, 1, 1] {
+            batches.add(sample(topic, 3));
+        }
+        assert_eq!(shapes(&mut batches), [(None, 3, 9, 1)]);
+        batches.flush();
+        assert_eq!(shapes(&mut batches), [(Some(1), 1, 3, 0)]);
+    }
+
+    #[test]
     fn a_batch_fits_a_message_unless_it_is_a_single_event() {
-        let mut batches = Batches::new(1, 100);
+        let mut batches = Batches::new(1, 100, Subjects::Topic);
         for bytes in [MESSAGE_BYTES, 1, MESSAGE_BYTES - 1, 2 * MESSAGE_BYTES] {
             batches.add(sample(0, bytes));
         }
@@ -154,7 +178,7 @@ mod tests {
 
     #[test]
     fn with_very_many_topics_open_batches_stay_bounded() {
-        let mut batches = Batches::new(100, 1_000);
+        let mut batches = Batches::new(100, 1_000, Subjects::Topic);
         let mut closed = 0;
         for i in 0..1_000 {
             batches.add(sample(i % 100, 10_000));

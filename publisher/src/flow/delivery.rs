@@ -20,33 +20,47 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A batch that can never be published, which ends the flow.
 #[derive(Debug, thiserror::Error)]
-#[error("{events} events of topic {topic:?} cannot be published")]
+#[error("{events} events{} cannot be published", of_topic(.topic.as_deref()))]
 pub struct Refused {
-    topic: String,
+    /// The topic of all events; `None` if they have several.
+    topic: Option<String>,
     events: usize,
     source: PublishError,
+}
+
+fn of_topic(topic: Option<&str>) -> String {
+    topic
+        .map(|topic| format!(" of topic {topic:?}"))
+        .unwrap_or_default()
 }
 
 /// A batch that is in the stream.
 #[derive(Debug)]
 pub(super) struct Confirmation {
-    pub topic: usize,
-    pub events: u64,
     pub bytes: usize,
-    pub new: u64,
-    /// Additional copies of events that may be in the stream: the whole batch for each attempt of unknown outcome.
-    pub possibly_doubled: u64,
+    /// As in the batch.
+    kinds: Vec<(usize, bool)>,
+    /// Additional copies of each event that may be in the stream: one for each attempt of unknown outcome.
+    possible_copies: u64,
     /// Time from the first attempt to send the confirmed message until its `PubAck` arrived.
     pub latency: Duration,
 }
 
 impl Confirmation {
-    pub fn tally(&self) -> Tally {
-        Tally {
-            sent: self.events,
-            unique: self.new,
-            possibly_doubled: self.possibly_doubled,
-        }
+    pub fn events(&self) -> u64 {
+        self.kinds.len() as u64
+    }
+
+    /// For each event, the index of its topic and what to count for it.
+    pub fn tallies(&self) -> impl Iterator<Item = (usize, Tally)> {
+        self.kinds.iter().map(|(topic, is_new)| {
+            let tally = Tally {
+                sent: 1,
+                unique: u64::from(*is_new),
+                possibly_doubled: self.possible_copies,
+            };
+            (*topic, tally)
+        })
     }
 }
 
@@ -69,13 +83,12 @@ impl Delivery<'_> {
     /// # Errors
     /// If the broker rejects the message or the publishing client has stopped.
     pub async fn run(&self, batch: Batch) -> Result<Confirmation, Refused> {
-        let topic = &self.topics[batch.topic];
-        let events = batch.events.len() as u64;
-        let mut attempts = Attempts::of(events);
+        let topic = batch.topic().map(|topic| &self.topics[topic]);
+        let mut attempts = Attempts::new();
         loop {
             let submitted = self
                 .publisher
-                .submit_chunk(topic.clone(), batch.events.clone());
+                .submit_chunk(topic.cloned(), batch.events.clone());
             let outcome = match submitted.await {
                 Ok(receipt) => receipt.confirmed().await,
                 Err(err) => Err(err),
@@ -83,11 +96,9 @@ impl Delivery<'_> {
             let err = match outcome {
                 Ok(confirmed) => {
                     return Ok(Confirmation {
-                        topic: batch.topic,
-                        events,
                         bytes: batch.bytes,
-                        new: batch.new,
-                        possibly_doubled: attempts.possibly_doubled,
+                        kinds: batch.kinds,
+                        possible_copies: attempts.possible_copies,
                         latency: confirmed.latency,
                     });
                 }
@@ -95,8 +106,8 @@ impl Delivery<'_> {
             };
             match attempts.retry(&err) {
                 Retry::Immediately => warn!(
-                    event.topic = topic.as_str(),
-                    batch.events = events,
+                    event.topic = topic.map(Topic::as_str),
+                    batch.events = batch.events.len(),
                     error = %err,
                     "no PubAck arrived in time; sending the events again, which may store them in the stream twice"
                 ),
@@ -106,7 +117,7 @@ impl Delivery<'_> {
                 }
                 Retry::Never => {
                     return Err(Refused {
-                        topic: topic.as_str().to_owned(),
+                        topic: topic.map(Topic::to_string),
                         events: batch.events.len(),
                         source: err,
                     });
@@ -119,8 +130,8 @@ impl Delivery<'_> {
 /// The attempts to publish a batch so far.
 #[derive(Debug)]
 struct Attempts {
-    events: u64,
-    possibly_doubled: u64,
+    /// Attempts of unknown outcome, each of which may have stored a copy.
+    possible_copies: u64,
     pause: Duration,
 }
 
@@ -133,15 +144,14 @@ enum Retry {
 }
 
 impl Attempts {
-    fn of(events: u64) -> Self {
+    fn new() -> Self {
         Self {
-            events,
-            possibly_doubled: 0,
+            possible_copies: 0,
             pause: FIRST_PAUSE,
         }
     }
 
-    /// When to retry after a failed attempt. Each attempt of unknown outcome may have stored a copy.
+    /// When to retry after a failed attempt.
     fn retry(&mut self, err: &PublishError) -> Retry {
         match err {
             PublishError::StreamFull(_) => {
@@ -150,7 +160,7 @@ impl Attempts {
                 Retry::After(pause)
             }
             PublishError::Unconfirmed(_) => {
-                self.possibly_doubled += self.events;
+                self.possible_copies += 1;
                 Retry::Immediately
             }
             PublishError::Refused(_) | PublishError::Stopped => Retry::Never,
@@ -182,15 +192,27 @@ mod tests {
     fn every_attempt_of_unknown_outcome_may_have_stored_a_copy_of_the_batch() {
         let full = || PublishError::StreamFull(String::new());
         let unconfirmed = || PublishError::Unconfirmed(String::new());
-        let mut attempts = Attempts::of(7);
+        let mut attempts = Attempts::new();
         assert_eq!(attempts.retry(&full()), Retry::After(FIRST_PAUSE));
-        assert_eq!(attempts.possibly_doubled, 0);
+        assert_eq!(attempts.possible_copies, 0);
         for (round, pauses) in [(1, 2), (2, 4), (3, 8)] {
             assert_eq!(attempts.retry(&unconfirmed()), Retry::Immediately);
-            assert_eq!(attempts.possibly_doubled, 7 * round);
+            assert_eq!(attempts.possible_copies, round);
             assert_eq!(attempts.retry(&full()), Retry::After(FIRST_PAUSE * pauses));
         }
         assert_eq!(attempts.retry(&PublishError::Stopped), Retry::Never);
-        assert_eq!(attempts.possibly_doubled, 21);
+        let confirmed = Confirmation {
+            bytes: 9,
+            kinds: vec![(0, true), (2, false)],
+            possible_copies: attempts.possible_copies,
+            latency: Duration::ZERO,
+        };
+        let tally = |unique| Tally {
+            sent: 1,
+            unique,
+            possibly_doubled: 3,
+        };
+        let tallies: Vec<_> = confirmed.tallies().collect();
+        assert_eq!(tallies, [(0, tally(1)), (2, tally(0))]);
     }
 }

@@ -13,6 +13,13 @@ pub(super) fn plain(reason: &str) -> &str {
     reason.split(" (os error ").next().unwrap_or(reason)
 }
 
+/// The subject on which the user may not publish, if this is what an error of the server says.
+pub(super) fn denied(error: &str) -> Option<&str> {
+    const BEGINNING: &str = "permissions violation for publish to \"";
+    let at = error.to_ascii_lowercase().find(BEGINNING)?;
+    error[at + BEGINNING.len()..].split('"').next()
+}
+
 /// The reasons of these servers, each of them once, after the addresses of its servers if `is_named`.
 pub(super) fn joined(reasons: &[(String, String)], is_named: bool) -> String {
     let mut groups: Vec<(Vec<&str>, &str)> = Vec::new();
@@ -37,6 +44,19 @@ pub(super) fn joined(reasons: &[(String, String)], is_named: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_subject_of_a_denied_message_is_read_from_the_error() {
+        let denied_on = "nats: Permissions Violation for Publish to \"events.Ä\"";
+        assert_eq!(denied(denied_on), Some("events.Ä"));
+        for other in [
+            "Permissions Violation for Subscription to \"events\"",
+            "Maximum Payload Violation",
+            "",
+        ] {
+            assert_eq!(denied(other), None);
+        }
+    }
 
     #[test]
     fn a_reason_is_given_once_and_in_plain_words() {

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::*;
 use crate::{
     event::{EventId, Topic},
-    publish::{Options, Outgoing, Publisher},
+    publish::{Options, Outgoing, Publisher, Subjects},
     trace::Tracer,
 };
 
@@ -189,6 +189,7 @@ async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
         stream: "EVENTS".to_owned(),
         max_events: 1,
         linger: Duration::ZERO,
+        subjects: Subjects::default(),
         observer: None,
         tracer: Tracer::off(),
     };

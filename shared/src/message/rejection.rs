@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::{event::Event, subject};
+use crate::{event::Event, subject::Carried};
 
 /// Longest [`Rejection::detail`] in bytes; a longer one is truncated.
 pub const MAX_DETAIL_BYTES: usize = 2_000;
@@ -28,7 +28,7 @@ impl Rejection {
     pub fn earlier_event(&self, subject: &str, time: i64) -> Option<Event> {
         let is_event = self.reason == Reason::InvalidEvent;
         let event = is_event.then(|| Event::parse_earlier(&self.body, time))??;
-        (subject::topic(subject).as_ref() == Some(&event.topic)).then_some(event)
+        Carried::on(subject).includes(&event.topic).then_some(event)
     }
 }
 

@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     connection::Connection,
-    message, subject,
+    event::Topic,
+    message,
+    subject::MIXED,
     trace::{TraceContext, Tracer},
 };
 
@@ -82,7 +84,7 @@ impl Delivery<'_> {
         let Self {
             connection, stream, ..
         } = self;
-        let subject = subject::of(&message.topic);
+        let subject = message.subject();
         let mut body: Option<Bytes> = None;
         let mut started: Option<Instant> = None;
         // Start of the first attempt with an unknown outcome.
@@ -151,7 +153,7 @@ fn log_retry(message: &Message, error: &str) {
         }
         debug!(
             parent: &chunk.origin.log,
-            event.topic = message.topic.as_str(),
+            event.topic = message.topic.as_ref().map(Topic::as_str),
             error,
             "message not confirmed; retrying with the same id"
         );
@@ -196,7 +198,12 @@ async fn publish(
         .send_publish(subject.to_owned(), publish)
         .await;
     let acked = match sent {
-        Ok(ack) => ack.await,
+        Ok(ack) => tokio::select! {
+            acked = ack => acked,
+            () = connection.denied(subject) => {
+                return Attempt::Final(PublishError::Refused(denied(subject)));
+            }
+        },
         Err(err) => Err(err),
     };
     match acked {
@@ -209,6 +216,15 @@ async fn publish(
         ))),
         Err(err) => classify(&err),
     }
+}
+
+fn denied(subject: &str) -> String {
+    let remedy = if subject == MIXED {
+        ", which carries messages of several topics; permit it, or start this program with --subjects topic"
+    } else {
+        "; permit it"
+    };
+    format!("the broker does not permit it: this user may not publish on {subject}{remedy}")
 }
 
 fn classify(err: &NatsError) -> Attempt {

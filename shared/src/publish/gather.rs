@@ -1,4 +1,4 @@
-//! Combines chunks of one topic into messages, by size, by age and by how busy the broker is.
+//! Combines chunks into messages, by size, by age and by how busy the broker is.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,8 +7,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Chunk, MESSAGE_BYTES};
-use crate::event::Topic;
+use super::{Chunk, MESSAGE_BYTES, Subjects};
+use crate::{event::Topic, subject};
 
 /// Messages in flight that keep the broker's disk busy. The broker syncs them one after the other, so more messages would
 /// wait there, where nothing can be added to them; here they keep filling. Measured with 64 callers sending single events
@@ -21,33 +21,47 @@ const MAX_EXTRA_WAIT: Duration = Duration::from_millis(25);
 /// Most messages in flight, regardless of waiting time.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// Chunks of one topic that are sent together.
+/// Chunks that are sent together.
 #[derive(Debug)]
 pub(super) struct Message {
-    pub topic: Topic,
+    /// The topic of all its events; `None` if they have several.
+    pub topic: Option<Topic>,
     pub chunks: Vec<Chunk>,
     bytes: usize,
     pub events: usize,
     due: Instant,
 }
 
+/// Which chunks may share a message: those of a topic, or with `None` all.
+type Lane = Option<Topic>;
+
 /// Messages being filled, and full messages not sent yet.
 #[derive(Debug)]
 pub(super) struct Gather {
     max_events: usize,
     linger: Duration,
-    open: HashMap<Topic, Message>,
+    subjects: Subjects,
+    open: HashMap<Lane, Message>,
     /// Due times of the open messages, in order. A message that becomes full earlier leaves a stale entry, which matches no
     /// open message.
-    order: VecDeque<(Instant, Topic)>,
+    order: VecDeque<(Instant, Lane)>,
     full: VecDeque<Message>,
 }
 
+impl Message {
+    /// The subject to publish it on.
+    pub fn subject(&self) -> String {
+        let topic = self.topic.as_ref();
+        topic.map_or_else(|| subject::MIXED.to_owned(), subject::of)
+    }
+}
+
 impl Gather {
-    pub fn new(max_events: usize, linger: Duration) -> Self {
+    pub fn new(max_events: usize, linger: Duration, subjects: Subjects) -> Self {
         Self {
             max_events,
             linger,
+            subjects,
             open: HashMap::new(),
             order: VecDeque::new(),
             full: VecDeque::new(),
@@ -59,12 +73,16 @@ impl Gather {
             message.events + chunk.events.len() <= self.max_events
                 && message.bytes + chunk.bytes <= MESSAGE_BYTES
         };
-        if self.open.get(&chunk.topic).is_some_and(|open| !fits(open)) {
-            self.full.extend(self.open.remove(&chunk.topic));
+        let lane = match self.subjects {
+            Subjects::Mixed => None,
+            Subjects::Topic => chunk.topic.clone(),
+        };
+        if self.open.get(&lane).is_some_and(|open| !fits(open)) {
+            self.full.extend(self.open.remove(&lane));
         }
         let due = now + self.linger;
-        let message = self.open.entry(chunk.topic.clone()).or_insert_with(|| {
-            self.order.push_back((due, chunk.topic.clone()));
+        let message = self.open.entry(lane.clone()).or_insert_with(|| {
+            self.order.push_back((due, lane.clone()));
             Message {
                 topic: chunk.topic.clone(),
                 chunks: Vec::new(),
@@ -75,11 +93,13 @@ impl Gather {
         });
         message.bytes += chunk.bytes;
         message.events += chunk.events.len();
+        if message.topic != chunk.topic {
+            message.topic = None;
+        }
         let is_full = message.events >= self.max_events || message.bytes >= MESSAGE_BYTES;
-        let topic = is_full.then(|| chunk.topic.clone());
         message.chunks.push(chunk);
-        if let Some(topic) = topic {
-            self.full.extend(self.open.remove(&topic));
+        if is_full {
+            self.full.extend(self.open.remove(&lane));
         }
     }
 
@@ -95,8 +115,8 @@ impl Gather {
             // The older one first; otherwise a busy topic would starve a quiet one.
             (Some(full), open) if open.is_none_or(|open| full <= open) => self.full.pop_front(),
             (_, Some(_)) => {
-                let (_, topic) = self.order.pop_front()?;
-                self.open.remove(&topic)
+                let (_, lane) = self.order.pop_front()?;
+                self.open.remove(&lane)
             }
             _ => None,
         }
@@ -104,8 +124,8 @@ impl Gather {
 
     /// Removes stale entries from the front of `order`.
     fn remove_stale(&mut self) {
-        while let Some((due, topic)) = self.order.front() {
-            let open = self.open.get(topic);
+        while let Some((due, lane)) = self.order.front() {
+            let open = self.open.get(lane);
             if open.is_some_and(|open| open.due == *due) {
                 return;
             }
@@ -151,7 +171,7 @@ mod tests {
     fn chunk(topic: &str, events: usize, bytes: usize) -> Chunk {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         Chunk {
-            topic: Topic::new(topic).unwrap(),
+            topic: Some(Topic::new(topic).unwrap()),
             events: vec![Bytes::new(); events],
             bytes,
             origin: Origin::current(),
@@ -161,13 +181,13 @@ mod tests {
     }
 
     fn shape(message: Option<Message>) -> Option<(String, usize)> {
-        message.map(|message| (message.topic.to_string(), message.events))
+        message.map(|message| (message.subject(), message.events))
     }
 
     #[test]
     fn chunks_of_a_topic_are_sent_together_once_they_are_due() {
         let start = Instant::now();
-        let mut gather = Gather::new(100, LINGER);
+        let mut gather = Gather::new(100, LINGER, Subjects::Topic);
         gather.add(chunk("a", 1, 1), start);
         gather.add(chunk("b", 1, 1), start);
         gather.add(chunk("a", 2, 1), start + LINGER / 2);
@@ -175,32 +195,65 @@ mod tests {
         assert_eq!(gather.next_due(0), Some(start + LINGER));
         assert_eq!(
             shape(gather.pop(0, start + LINGER)),
-            Some(("a".to_owned(), 3))
+            Some(("events.a".to_owned(), 3))
         );
         assert_eq!(
             shape(gather.pop(0, start + LINGER)),
-            Some(("b".to_owned(), 1))
+            Some(("events.b".to_owned(), 1))
         );
         assert_eq!(shape(gather.pop(0, start + LINGER)), None);
         assert_eq!(gather.next_due(0), None);
     }
 
     #[test]
+    fn chunks_of_all_topics_share_a_message_unless_each_topic_has_its_own() {
+        let start = Instant::now();
+        for (subjects, expected) in [
+            (Subjects::Mixed, vec![("events", 3), ("events.b", 1)]),
+            (
+                Subjects::Topic,
+                vec![("events.a", 2), ("events.b", 1), ("events.b", 1)],
+            ),
+        ] {
+            let mut gather = Gather::new(3, LINGER, subjects);
+            gather.add(chunk("a", 1, 1), start);
+            gather.add(chunk("b", 1, 1), start);
+            gather.add(chunk("a", 1, 1), start);
+            let due = start + LINGER;
+            let mut sent = Vec::new();
+            sent.extend(std::iter::from_fn(|| shape(gather.pop(0, due))));
+            gather.add(chunk("b", 1, 1), due);
+            sent.extend(shape(gather.pop(0, due + LINGER)));
+            let sent: Vec<_> = sent
+                .iter()
+                .map(|(on, events)| (on.as_str(), *events))
+                .collect();
+            assert_eq!(sent, expected);
+        }
+    }
+
+    #[test]
     fn a_full_message_does_not_wait_and_the_next_one_has_its_own_due_time() {
         let start = Instant::now();
-        let mut gather = Gather::new(3, LINGER);
+        let mut gather = Gather::new(3, LINGER, Subjects::Topic);
         gather.add(chunk("a", 2, 1), start);
         gather.add(chunk("a", 2, 1), start + LINGER / 2);
-        assert_eq!(shape(gather.pop(0, start)), Some(("a".to_owned(), 2)));
+        assert_eq!(
+            shape(gather.pop(0, start)),
+            Some(("events.a".to_owned(), 2))
+        );
         assert_eq!(shape(gather.pop(0, start + LINGER)), None);
         let later = start + LINGER / 2 + LINGER;
-        assert_eq!(shape(gather.pop(0, later)), Some(("a".to_owned(), 2)));
+        assert_eq!(
+            shape(gather.pop(0, later)),
+            Some(("events.a".to_owned(), 2))
+        );
     }
 
     #[test]
     fn messages_wait_and_fill_while_the_broker_is_busy() {
         let start = Instant::now();
-        let mut gather = Gather::new(3, LINGER);
+        let mut gather = Gather::new(3, LINGER, Subjects::Topic);
         gather.add(chunk("a", 1, 1), start);
         gather.add(chunk("b", 3, 1), start);
         let due = start + LINGER;
@@ -210,27 +263,39 @@ mod tests {
         assert_eq!(shape(gather.pop(MAX_IN_FLIGHT, due + MAX_EXTRA_WAIT)), None);
         assert_eq!(gather.next_due(MAX_IN_FLIGHT), None);
         let late = due + MAX_EXTRA_WAIT;
-        assert_eq!(shape(gather.pop(BUSY, late)), Some(("b".to_owned(), 3)));
-        assert_eq!(shape(gather.pop(BUSY - 1, due)), Some(("a".to_owned(), 2)));
+        assert_eq!(
+            shape(gather.pop(BUSY, late)),
+            Some(("events.b".to_owned(), 3))
+        );
+        assert_eq!(
+            shape(gather.pop(BUSY - 1, due)),
+            Some(("events.a".to_owned(), 2))
+        );
     }
 
     #[test]
     fn a_busy_topic_does_not_starve_a_quiet_one() {
         let start = Instant::now();
-        let mut gather = Gather::new(2, LINGER);
+        let mut gather = Gather::new(2, LINGER, Subjects::Topic);
         gather.add(chunk("quiet", 1, 1), start);
         let later = start + LINGER;
         for _ in 0..3 {
             gather.add(chunk("busy", 2, 1), later);
         }
-        assert_eq!(shape(gather.pop(0, later)), Some(("quiet".to_owned(), 1)));
-        assert_eq!(shape(gather.pop(0, later)), Some(("busy".to_owned(), 2)));
+        assert_eq!(
+            shape(gather.pop(0, later)),
+            Some(("events.quiet".to_owned(), 1))
+        );
+        assert_eq!(
+            shape(gather.pop(0, later)),
+            Some(("events.busy".to_owned(), 2))
+        );
     }
 
     #[test]
     fn a_message_is_also_limited_in_bytes() {
         let start = Instant::now();
-        let mut gather = Gather::new(100, LINGER);
+        let mut gather = Gather::new(100, LINGER, Subjects::Topic);
         gather.add(chunk("a", 1, MESSAGE_BYTES - 1), start);
         gather.add(chunk("a", 1, 2), start);
         gather.add(chunk("a", 1, 2 * MESSAGE_BYTES), start);

@@ -24,7 +24,9 @@ pub(super) fn span(tracer: &Tracer, stream: &str, message: &Message, id: &str) -
         span.set("messaging.operation.type", "send");
         span.set("messaging.destination.name", stream.to_owned());
         span.set("messaging.message.id", id.to_owned());
-        span.set("event.topic", message.topic.as_str().to_owned());
+        if let Some(topic) = &message.topic {
+            span.set("event.topic", topic.as_str().to_owned());
+        }
         span.set("message.events", number(message.events as u64));
     }
     span
@@ -60,7 +62,7 @@ pub(super) mod tests {
     };
 
     use super::{
-        super::{Chunk, Origin, gather::Gather},
+        super::{Chunk, Origin, Subjects, gather::Gather},
         *,
     };
     use crate::event::Topic;
@@ -78,14 +80,14 @@ pub(super) mod tests {
 
     /// A message with one event of each request, given by its trace and its log span.
     pub fn message_of(requests: impl IntoIterator<Item = (Option<u8>, tracing::Span)>) -> Message {
-        let mut gather = Gather::new(100, Duration::ZERO);
+        let mut gather = Gather::new(100, Duration::ZERO, Subjects::default());
         let now = Instant::now();
         for (trace, log) in requests {
             let parent = trace.map(|trace| format!("00-{trace:032x}-{trace:016x}-01"));
             let context = parent.and_then(|parent| TraceContext::parse([parent.as_bytes()], None));
             let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
             let chunk = Chunk {
-                topic: Topic::new("a").unwrap(),
+                topic: Some(Topic::new("a").unwrap()),
                 events: vec![Bytes::from_static(b"{}")],
                 bytes: 2,
                 origin: Origin { context, log },

@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{
     Config, ConsumerLimits, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
 
-use super::{LARGEST_MESSAGE, SUBJECTS, StreamError};
+use super::{EARLIER_SUBJECTS, LARGEST_MESSAGE, SUBJECTS, StreamError};
 use crate::publish::UNCONFIRMED_AFTER;
 
 /// A field that breaks its rule.
@@ -25,13 +25,27 @@ type Rule = Result<(), Mismatch>;
 /// configurations would fail.
 ///
 /// # Errors
-/// [`StreamError::Unusable`], with the first field that breaks a rule.
+/// [`StreamError::Unusable`], with the first field that breaks a rule, or [`StreamError::Outdated`] if only the subjects are
+/// those of an earlier version.
 pub(super) fn check(config: &Config) -> Result<(), StreamError> {
     rules(config).map_err(|mismatch| StreamError::Unusable {
         stream: config.name.clone(),
         field: mismatch.field,
         found: mismatch.found,
         wanted: mismatch.wanted,
+    })?;
+    if config.subjects == EARLIER_SUBJECTS {
+        return Err(StreamError::Outdated(config.name.clone()));
+    }
+    Ok(())
+}
+
+fn are_right(subjects: &[String]) -> Rule {
+    let has = |wanted: &&str| subjects.iter().any(|found| found == wanted);
+    let is_exact = SUBJECTS.iter().all(has) && subjects.len() == SUBJECTS.len();
+    let is_right = is_exact || subjects == EARLIER_SUBJECTS;
+    holds("subjects", is_right, || {
+        (subjects.join(","), SUBJECTS.join(","))
     })
 }
 
@@ -97,9 +111,7 @@ fn rules(config: &Config) -> Rule {
         allow_batch_publish: _,
     } = config;
 
-    holds("subjects", subjects.as_slice() == [SUBJECTS], || {
-        (subjects.join(","), SUBJECTS.to_owned())
-    })?;
+    are_right(subjects)?;
     is("retention", retention, &RetentionPolicy::Limits)?;
     is("discard", discard, &DiscardPolicy::New)?;
     is("storage", storage, &StorageType::File)?;
@@ -213,6 +225,21 @@ mod tests {
             replicas: 1,
         };
         settings.config()
+    }
+
+    #[test]
+    fn the_subjects_may_be_in_any_order_and_those_of_an_earlier_version_are_recognized() {
+        let mut config = usable();
+        config.subjects.reverse();
+        check(&config).unwrap();
+        config.subjects = vec!["events.>".to_owned()];
+        assert!(matches!(check(&config), Err(StreamError::Outdated(_))));
+        config.discard = DiscardPolicy::Old;
+        let refused = check(&config).unwrap_err().to_string();
+        assert!(refused.contains("discard"), "{refused}");
+        config = usable();
+        config.subjects = vec!["events".to_owned()];
+        assert!(matches!(check(&config), Err(StreamError::Unusable { .. })));
     }
 
     type Change = fn(&mut Config);

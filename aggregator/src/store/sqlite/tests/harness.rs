@@ -33,13 +33,25 @@ pub fn json(arrival: &Arrival) -> String {
     }
 }
 
-/// A message with a sequence, which is also its time.
+/// A message with a sequence, which is also its time, on the subject of its first event's topic.
 pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
     let topic = arrivals.iter().find_map(|arrival| match arrival {
         Arrival::Event { topic, .. } => Some(*topic),
         Arrival::Noise => None,
     });
-    let subject = format!("events.t{}", topic.unwrap_or(0));
+    delivery_on(
+        format!("events.t{}", topic.unwrap_or(0)),
+        sequence,
+        arrivals,
+    )
+}
+
+/// The same, on the subject for events of any topics.
+pub fn mixed_delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
+    delivery_on("events".to_owned(), sequence, arrivals)
+}
+
+fn delivery_on(subject: String, sequence: u64, arrivals: &[Arrival]) -> Delivery {
     let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
     let time = i64::try_from(sequence).unwrap();
     Delivery {

@@ -36,6 +36,11 @@ pub struct Totals {
 
 impl Model {
     pub fn append(&mut self, sequence: u64, arrivals: &[Arrival]) {
+        self.append_on(sequence, arrivals, false);
+    }
+
+    /// The same, of a message that may hold events of any topics if `is_mixed`.
+    pub fn append_on(&mut self, sequence: u64, arrivals: &[Arrival], is_mixed: bool) {
         if !self.applied.insert(sequence) {
             self.done.redelivered += 1;
             return;
@@ -47,7 +52,9 @@ impl Model {
         for arrival in arrivals {
             self.done.received += 1;
             match arrival {
-                Arrival::Event { topic, id, content } if Some(*topic) == first_topic => {
+                Arrival::Event { topic, id, content }
+                    if is_mixed || Some(*topic) == first_topic =>
+                {
                     let counts = self.topics.entry(*topic).or_default();
                     if let Some(stored) = self.stored.get(&(*topic, *id)) {
                         counts.1 += 1;
