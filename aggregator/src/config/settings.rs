@@ -10,9 +10,7 @@ use std::{
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use shared::{
-    command_line::number, connection::Servers, publish::Subjects, stream, telemetry,
-};
+use shared::{command_line::number, connection::Servers, publish::Subjects, stream, telemetry};
 
 use crate::{consumer::BatchLimits, store::Bounds};
 
@@ -64,7 +62,12 @@ pub struct Settings {
 
     /// Whether a message published for HTTP clients may hold events of several topics, on the subject events, or only of one, on
     /// the topic's subject
-    #[arg(long, env = "AGGREGATOR_SUBJECTS", default_value = "mixed", value_name = "mixed|topic")]
+    #[arg(
+        long,
+        env = "AGGREGATOR_SUBJECTS",
+        default_value = "mixed",
+        value_name = "mixed|topic"
+    )]
     pub subjects: Subjects,
 
     /// Name of the durable consumer; each store needs one of its own

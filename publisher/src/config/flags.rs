@@ -156,7 +156,12 @@ pub struct JetStreamFlags {
     pub batch: u32,
 
     /// Whether a message may hold events of several topics, on the subject events, or only of one, on the topic's subject
-    #[arg(long, env = "PUBLISHER_SUBJECTS", default_value = "mixed", value_name = "mixed|topic")]
+    #[arg(
+        long,
+        env = "PUBLISHER_SUBJECTS",
+        default_value = "mixed",
+        value_name = "mixed|topic"
+    )]
     pub subjects: Subjects,
 
     /// Afterwards verify the counts of the aggregator at this address, such as `http://127.0.0.1:8080`; exit code 1 if

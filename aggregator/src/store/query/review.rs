@@ -19,7 +19,8 @@ pub enum Review {
 /// Selects rejected arrivals or conflicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReviewQuery {
-    /// The topic of the stored event, or the topic whose subject a rejected arrival was published to.
+    /// The topic of the stored event, or that of a rejected arrival: by its subject, or by its
+    /// body if it was published on the subject of all topics.
     pub topic: Option<Topic>,
     /// The `event_id` of the stored event; rejected arrivals have none and ignore it.
     pub event_id: Option<EventId>,

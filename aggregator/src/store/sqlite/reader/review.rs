@@ -1,10 +1,13 @@
 //! Queries for what is kept for review: rejected arrivals, conflicts and missing sequences.
 
+use std::borrow::Cow;
+
 use rusqlite::{OptionalExtension, Row, Transaction};
+use serde::Deserialize;
 use shared::{
     event::{EventId, Topic},
     message::Reason,
-    subject,
+    subject::Carried,
 };
 
 use super::events;
@@ -39,11 +42,17 @@ pub(super) fn rejected<S: Sink<Rejected>>(
 ) -> rusqlite::Result<ReviewPage<S>> {
     let counts = "SELECT rejected, rejected_evicted FROM counters";
     let sql = format!("{REJECTED} WHERE id < ?1 ORDER BY id DESC");
-    let subject = query.topic.as_ref().map(subject::of);
     let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(6)?));
     let row = |row: &Row<'_>| {
-        let is_match =
-            is(subject.as_deref(), row, 3)? && is(query.reason.map(Reason::as_str), row, 1)?;
+        let is_match = is(query.reason.map(Reason::as_str), row, 1)?
+            && match &query.topic {
+                Some(topic) => is_of(
+                    topic,
+                    row.get_ref(3)?.as_str()?,
+                    row.get_ref(8)?.as_bytes()?,
+                ),
+                None => true,
+            };
         is_match.then(|| rejected_row(row)).transpose()
     };
     page(
@@ -105,6 +114,22 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
         (place, row),
         sink,
     )
+}
+
+/// Whether a rejected arrival is of a topic: by its subject, or by its body if the subject is that of all topics.
+fn is_of(topic: &Topic, subject: &str, body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        topic: Cow<'a, str>,
+    }
+    match Carried::on(subject) {
+        Carried::Only(only) => only == *topic,
+        Carried::Any => {
+            serde_json::from_slice::<Body<'_>>(body).is_ok_and(|body| body.topic == topic.as_str())
+        }
+        Carried::None => false,
+    }
 }
 
 /// Whether a column has the wanted text, if there is one.
