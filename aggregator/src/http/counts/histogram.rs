@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
-use shared::event::Code;
+use shared::event::{Code, Topic};
 use utoipa::ToSchema;
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
             schemas::{name, time_or_relative},
         },
     },
-    store::query::{Bucket, Window},
+    store::query::{Bucket, Histogram, HistogramQuery},
 };
 
 /// The events of a span of time, in buckets of equal length.
@@ -97,12 +97,18 @@ pub async fn histogram(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &PARAMETERS)?;
-    let topic = query.topic()?;
-    let window = window(&query, clock::now_micros())?;
+    let query = selected(&query, clock::now_micros())?;
     paging::answer(&api.permits, async |room| {
-        let histogram = api.reader.histogram(topic.clone(), window).await;
+        let histogram = api.reader.histogram(query.clone()).await;
         let histogram = histogram.map_err(|err| Problem::internal(&err))?;
-        let has_rejected = histogram.topic.is_none();
+        let Histogram {
+            window,
+            counted_since,
+            buckets,
+        } = histogram
+            .filter(|histogram| histogram.window.since() >= clock::EARLIEST)
+            .ok_or_else(wrong_span)?;
+        let has_rejected = query.topic.is_none();
         let bucket = |bucket: Bucket| BucketView {
             at: clock::rfc3339(bucket.at),
             stored: bucket.unique,
@@ -113,9 +119,9 @@ pub async fn histogram(
             since: clock::rfc3339(window.since()),
             until: clock::rfc3339(window.until()),
             step_seconds: window.step_seconds(),
-            counted_since: histogram.counted_since.map(clock::rfc3339),
-            filtered_by_topic: histogram.topic.map(|topic| topic.to_string()),
-            buckets: histogram.buckets.into_iter().map(bucket).collect(),
+            counted_since: counted_since.map(clock::rfc3339),
+            filtered_by_topic: query.topic.as_ref().map(Topic::to_string),
+            buckets: buckets.into_iter().map(bucket).collect(),
         };
         Ok(Whole::of(&view, room))
     })
@@ -124,12 +130,18 @@ pub async fn histogram(
 
 const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
 
-fn window(query: &Query, now: i64) -> Result<Window, Problem> {
-    let until = query.time("until", now)?.unwrap_or(now);
-    let since = query.time("since", now)?;
-    let since = since.unwrap_or(until.min(now) - MICROS_PER_HOUR);
-    Window::new(since, until, now).ok_or_else(|| {
-        let message = "must be earlier than until, by at most 9 years".to_owned();
-        Problem::invalid_query("since", Code::OutOfRange, message)
+fn selected(parameters: &Query, now: i64) -> Result<HistogramQuery, Problem> {
+    let until = parameters.time("until", now)?.unwrap_or(now);
+    let since = parameters.time("since", now)?;
+    Ok(HistogramQuery {
+        topic: parameters.topic()?,
+        since: since.unwrap_or(until.min(now) - MICROS_PER_HOUR),
+        until,
+        now,
     })
+}
+
+fn wrong_span() -> Problem {
+    let message = "must be earlier than until, by at most 9 years".to_owned();
+    Problem::invalid_query("since", Code::OutOfRange, message)
 }

@@ -71,6 +71,12 @@ impl Window {
         }
     }
 
+    /// When the first bucket begins, in minutes since 1970.
+    #[must_use]
+    pub fn first(&self) -> i64 {
+        self.first
+    }
+
     /// The length of a bucket, in seconds.
     #[must_use]
     pub fn step_seconds(&self) -> i64 {
@@ -100,11 +106,24 @@ impl Window {
     }
 }
 
+/// Selects events to count by the time at which they were applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistogramQuery {
+    /// Only events of this topic.
+    pub topic: Option<Topic>,
+    /// The beginning, in microseconds since 1970.
+    pub since: i64,
+    /// The end, in microseconds since 1970.
+    pub until: i64,
+    /// The time of the query, in microseconds since 1970.
+    pub now: i64,
+}
+
 /// The events of a topic, or of all topics, by the time at which they were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram {
-    /// The topic; `None` for all topics.
-    pub topic: Option<Topic>,
+    /// The span of time, in whole buckets.
+    pub window: Window,
     /// When the store began to count over time, in microseconds since 1970; `None` if it always has. Buckets that begin
     /// earlier are left out.
     pub counted_since: Option<i64>,

@@ -20,7 +20,6 @@ use std::{
 };
 
 use rusqlite::{Connection, Transaction};
-use shared::event::Topic;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::spawn_blocking,
@@ -37,8 +36,8 @@ use crate::store::{
     StoreError,
     query::{
         Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Histogram,
-        Missing, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats, StoredEvent,
-        TopicPage, TopicQuery, Window,
+        HistogramQuery, Missing, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats,
+        StoredEvent, TopicPage, TopicQuery,
     },
 };
 
@@ -317,16 +316,12 @@ impl Reader {
             .await
     }
 
-    /// The events of a topic, or of all topics, over time.
+    /// The events that a query selects, over time; `None` if its span of time is empty or too long.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn histogram(
-        &self,
-        topic: Option<Topic>,
-        window: Window,
-    ) -> Result<Histogram, StoreError> {
-        self.read(move |read, _| history::histogram(read, topic.as_ref(), window))
+    pub async fn histogram(&self, query: HistogramQuery) -> Result<Option<Histogram>, StoreError> {
+        self.read(move |read, _| history::histogram(read, &query))
             .await
     }
 

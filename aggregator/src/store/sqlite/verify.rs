@@ -149,7 +149,7 @@ impl Verification {
     pub fn run(mut self, progress: &dyn Progress) -> Result<Verified, VerifyError> {
         let mut report = std::mem::take(&mut self.report);
         balance::check(&self.snapshot, &mut self.topics, &mut report)?;
-        report.add(self.snapshot.history.clone());
+        report.add(history::check(&mut self.connection)?);
         report.add(applied::check(&self.snapshot));
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);

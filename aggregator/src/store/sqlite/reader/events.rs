@@ -93,7 +93,8 @@ impl<S: Sink<StoredEvent>> Paging<S> {
         let walk = match &mut self.walk {
             Some(walk) => walk,
             none => {
-                let over = match self.identities.sequences(read, &self.query)? {
+                let range = range(read, &self.query, &self.bounds)?;
+                let over = match self.identities.sequences(read, &self.query, &range)? {
                     Some(sequences) => Over::Sequences(sequences),
                     None => match chains(read, &self.query.topics)? {
                         Some(chains) => Over::Chains(chains),
@@ -105,7 +106,6 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                     Over::Chains(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
                     Over::All | Over::Sequences(_) => Some(count_all(read)?),
                 };
-                let range = range(read, &self.query, &self.bounds)?;
                 none.insert(Walk::new(over, self.query.order, range))
             }
         };

@@ -65,12 +65,15 @@ pub(super) fn disk(
     let from = (minute(now) - MINUTES_PER_DAY).max(minute(counted_since));
     let history = History::of_all(read)?;
     let stored = history.current.unique;
+    // While the clock is behind the latest event, all new ones have its time.
+    let is_held = minute(history.changed_at) > minute(now) + 1;
+    let lately = if is_held { 0 } else { minute(now) + 1 - from };
     Ok(Some(Disk {
         free: disk.f_bavail * disk.f_frsize,
         used: sizes.sum(),
         stored,
         stored_lately: stored.saturating_sub(history.at(from)?.unique),
-        lately: Duration::from_secs((minute(now) + 1 - from).unsigned_abs() * 60),
+        lately: Duration::from_secs(u64::try_from(lately).unwrap_or(0) * 60),
     }))
 }
 

@@ -1,10 +1,9 @@
 //! The counts over time, from the rows of `history`.
 
-use rusqlite::{OptionalExtension, Transaction};
-use shared::event::Topic;
+use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::store::{
-    query::{Bucket, Histogram, MICROS_PER_MINUTE, Window},
+    query::{Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Window},
     sqlite::writer::history::{ALL, HOUR, MINUTE},
 };
 
@@ -23,7 +22,7 @@ pub(super) struct History<'a> {
     /// As of the last commit.
     pub current: Counts,
     /// When they last changed, in microseconds since 1970.
-    changed_at: i64,
+    pub changed_at: i64,
 }
 
 impl<'a> History<'a> {
@@ -92,6 +91,35 @@ impl<'a> History<'a> {
         Ok(Counts::default())
     }
 
+    /// The events received by each bound of a window of minutes, read at once.
+    fn totals(&self, window: Window) -> rusqlite::Result<Vec<(i64, u64)>> {
+        let mut recorded = self.read.prepare_cached(
+            "SELECT minute, unique_processed + duplicate_dropped FROM history \
+             WHERE topic_id = ?1 AND step = ?2 AND minute >= ?3 ORDER BY minute",
+        )?;
+        let mut recorded = recorded
+            .query_map(params![self.topic_id, MINUTE, window.first()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?))
+            })?
+            .peekable();
+        let first = self.at(window.first())?;
+        let mut total = first.unique + first.duplicates;
+        let mut totals = Vec::new();
+        for bound in window.bounds() {
+            while let Some(row) = recorded.next_if(|row| match row {
+                Ok((minute, _)) => *minute <= bound,
+                Err(_) => true,
+            }) {
+                total = row?.1;
+            }
+            if self.changed_at < bound * MICROS_PER_MINUTE {
+                total = self.current.unique + self.current.duplicates;
+            }
+            totals.push((bound, total));
+        }
+        Ok(totals)
+    }
+
     /// The counts in each bucket of a window.
     fn buckets(&self, window: Window) -> rusqlite::Result<Vec<Bucket>> {
         let mut buckets = Vec::new();
@@ -120,14 +148,19 @@ pub(super) fn since(read: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
         })
 }
 
-/// The histogram of a topic, or of all topics.
+/// The histogram that a query selects; `None` if its span of time is empty or too long.
 pub(super) fn histogram(
     read: &Transaction<'_>,
-    topic: Option<&Topic>,
-    window: Window,
-) -> rusqlite::Result<Histogram> {
-    let history = match topic {
-        None => Some(History::of_all(read)?),
+    query: &HistogramQuery,
+) -> rusqlite::Result<Option<Histogram>> {
+    let all = History::of_all(read)?;
+    // Rows are deleted by the time of the latest event, which is later than now if the clock was set back.
+    let now = query.now.max(all.changed_at);
+    let Some(window) = Window::new(query.since, query.until, now) else {
+        return Ok(None);
+    };
+    let history = match &query.topic {
+        None => Some(all),
         Some(topic) => History::of_topic(read, topic.as_str())?,
     };
     let mut buckets = match history {
@@ -136,11 +169,11 @@ pub(super) fn histogram(
     };
     let counted_since = since(read)?;
     buckets.retain(|bucket| counted_since.is_none_or(|since| since <= bucket.at));
-    Ok(Histogram {
-        topic: topic.cloned(),
+    Ok(Some(Histogram {
+        window,
         counted_since,
         buckets,
-    })
+    }))
 }
 
 fn empty(window: Window) -> Vec<Bucket> {
@@ -155,23 +188,33 @@ fn empty(window: Window) -> Vec<Bucket> {
     starts.into_iter().map(bucket).collect()
 }
 
-/// The events of a topic received in each minute of a window.
+/// The events of a topic received in each minute of a window; 0 for minutes before the history begins.
 pub(super) fn received(
     read: &Transaction<'_>,
     topic: &str,
     window: Window,
 ) -> rusqlite::Result<Vec<u64>> {
-    let none = || vec![0; window.bounds().count() - 1];
+    let minutes = window.bounds().count() - 1;
     let Some(history) = History::of_topic(read, topic)? else {
-        return Ok(none());
+        return Ok(vec![0; minutes]);
     };
     // Most topics of a long list.
     if history.changed_at < window.since() {
-        return Ok(none());
+        return Ok(vec![0; minutes]);
     }
-    let buckets = history.buckets(window)?;
-    Ok(buckets
-        .iter()
-        .map(|bucket| bucket.unique + bucket.duplicates)
-        .collect())
+    let counted_since = since(read)?;
+    let mut received = Vec::with_capacity(minutes);
+    let mut before: Option<(i64, u64)> = None;
+    for (minute, total) in history.totals(window)? {
+        if let Some((start, before)) = before {
+            let is_counted = counted_since.is_none_or(|since| since <= start * MICROS_PER_MINUTE);
+            received.push(if is_counted {
+                total.saturating_sub(before)
+            } else {
+                0
+            });
+        }
+        before = Some((minute, total));
+    }
+    Ok(received)
 }

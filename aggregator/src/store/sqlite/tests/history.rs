@@ -9,7 +9,9 @@ use super::{
     harness::{Arrival, Failure, Store, break_writes, delivery, event, repair_writes},
     verify::{differences, verify},
 };
-use crate::store::query::{Bucket, MICROS_PER_MINUTE, Review, TopicQuery, Window};
+use crate::store::query::{
+    Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Review, TopicQuery, Window,
+};
 
 const SECOND: i64 = 1_000_000;
 const HOUR: i64 = 60 * MICROS_PER_MINUTE;
@@ -76,32 +78,56 @@ impl Log {
         bounds.windows(2).map(bucket).collect()
     }
 
-    /// Compares the store's histograms of several windows with this log.
+    /// Compares what the store counted over several spans of time with this log.
     fn check(&self, store: &Store) {
-        for now in [store.now, store.now + HOUR] {
-            let mut windows = vec![Window::last_minutes(30, now)];
-            for span in [5 * MICROS_PER_MINUTE, 2 * HOUR, DAY, 6 * DAY, 60 * DAY] {
-                windows.push(Window::new(now - span, now, now).unwrap());
-                // Wholly in the past.
-                windows.push(Window::new(now - span, now - span / 2, now).unwrap());
-            }
-            for window in windows {
+        let now = store.now;
+        for span in [
+            5 * MICROS_PER_MINUTE,
+            2 * HOUR,
+            DAY,
+            7 * DAY - MICROS_PER_MINUTE,
+            60 * DAY,
+        ] {
+            // Up to now, and wholly in the past.
+            for until in [now, now - span / 2] {
                 for topic in [None, Some("t0"), Some("t1"), Some("never")] {
-                    assert_eq!(
-                        histogram(store, topic, window),
-                        self.buckets(window, topic),
-                        "{window:?} {topic:?}"
-                    );
+                    let histogram = histogram(store, topic, now - span, until).unwrap();
+                    let expected = self.buckets(histogram.window, topic);
+                    assert_eq!(histogram.buckets, expected, "{span} {until} {topic:?}");
                 }
             }
+        }
+        for (topic, received) in recent(store) {
+            let buckets = self.buckets(Window::last_minutes(30, now), Some(&topic));
+            let expected = buckets
+                .iter()
+                .map(|bucket| bucket.unique + bucket.duplicates);
+            assert_eq!(received, expected.collect::<Vec<_>>(), "{topic}");
         }
     }
 }
 
-fn histogram(store: &Store, topic: Option<&str>, window: Window) -> Vec<Bucket> {
-    let topic = topic.map(|topic| Topic::new(topic).unwrap());
-    let histogram = store.reader().histogram(topic, window);
-    store.runtime.block_on(histogram).unwrap().buckets
+/// The histogram of a span of time; `None` if it is empty or too long.
+fn histogram(store: &Store, topic: Option<&str>, since: i64, until: i64) -> Option<Histogram> {
+    let query = HistogramQuery {
+        topic: topic.map(|topic| Topic::new(topic).unwrap()),
+        since,
+        until,
+        now: store.now,
+    };
+    let histogram = store.reader().histogram(query);
+    store.runtime.block_on(histogram).unwrap()
+}
+
+/// The events of each topic in the last 30 minutes before the store's time.
+fn recent(store: &Store) -> BTreeMap<String, Vec<u64>> {
+    let query = TopicQuery {
+        recent: Some(Window::last_minutes(30, store.now)),
+        ..TopicQuery::default()
+    };
+    let page = store.runtime.block_on(store.reader().topics(query, 10));
+    let topics = page.unwrap().topics.into_iter();
+    topics.map(|topic| (topic.name, topic.recent)).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -126,7 +152,7 @@ fn step() -> impl Strategy<Value = (i64, Step)> {
     let pause = prop_oneof![
         1 => Just(0),
         // The clock is set back.
-        1 => -2 * HOUR..0,
+        1 => -7 * DAY..0,
         4 => 0..2 * MICROS_PER_MINUTE,
         2 => 0..3 * HOUR,
         1 => 0..9 * DAY,
@@ -225,26 +251,29 @@ fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
     store
         .append(&[delivery(3, &event(3)), delivery(4, &event(3))])
         .unwrap();
-    let window = Window::new(START - DAY / 2, store.now, store.now).unwrap();
-    assert_eq!(window.step_seconds(), 10 * 60);
-    let minutes = Window::last_minutes(5, store.now);
-    let histogram = store
-        .runtime
-        .block_on(store.reader().histogram(None, minutes));
-    let histogram = histogram.unwrap();
-    assert_eq!(histogram.counted_since, Some(since));
+    let half_day = histogram(&store, None, START - DAY / 2, store.now).unwrap();
+    assert_eq!(half_day.window.step_seconds(), 10 * 60);
+    assert_eq!(
+        half_day.buckets,
+        [],
+        "the last bucket began before the history"
+    );
+    let span = 5 * MICROS_PER_MINUTE;
+    let minutes = histogram(&store, None, store.now - span, store.now).unwrap();
+    assert_eq!(minutes.counted_since, Some(since));
     let expected = Bucket {
         at: since,
         unique: 1,
         duplicates: 1,
         rejected: 0,
     };
-    assert_eq!(histogram.buckets, [expected]);
-    let topic = Some(Topic::new("t0").unwrap());
-    let of_topic = store
-        .runtime
-        .block_on(store.reader().histogram(topic, minutes));
-    assert_eq!(of_topic.unwrap().buckets, [expected]);
+    assert_eq!(minutes.buckets, [expected]);
+    let of_topic = histogram(&store, Some("t0"), since, store.now).unwrap();
+    assert_eq!(of_topic.buckets, [expected]);
+    // Not the events before the migration, whose minutes are not known.
+    let received = recent(&store).remove("t0").unwrap();
+    assert_eq!(received.iter().sum::<u64>(), 2, "{received:?}");
+    assert_eq!(histogram(&store, None, since, since), None);
 }
 
 #[test]

@@ -1,15 +1,12 @@
 //! Checks the counts over time: they never decrease and never exceed the present ones, and those of all topics count exactly
 //! the events that were stored by then.
 
-use rusqlite::{OptionalExtension, Row, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::report::Check;
 use crate::{
     clock,
-    store::{
-        query::MICROS_PER_MINUTE,
-        sqlite::writer::{history::ALL, state::Counters},
-    },
+    store::{query::MICROS_PER_MINUTE, sqlite::writer::history::ALL},
 };
 
 /// A row of `history`.
@@ -22,49 +19,80 @@ struct HistoryRow {
     counts: [u64; 3],
 }
 
-/// Checks all rows, in the transaction that reads the record.
-pub(super) fn check(read: &Transaction<'_>, counters: &Counters) -> rusqlite::Result<Check> {
+/// Rows read in one transaction, so that the WAL of a running store can be reset in between.
+const CHUNK: usize = if cfg!(test) { 2 } else { 50_000 };
+
+const SELECT: &str = "SELECT h.topic_id, h.step, h.minute, h.unique_processed, h.duplicate_dropped, h.rejected, \
+     t.unique_processed, t.duplicate_dropped FROM history h LEFT JOIN topics t ON t.id = h.topic_id \
+     WHERE (h.topic_id, h.step, h.minute) > (?1, ?2, ?3) ORDER BY h.topic_id, h.step, h.minute LIMIT ?4";
+
+/// Checks all rows, in short transactions, each with the present counts.
+pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<Check> {
     let mut check = Check::new("counts over time");
-    let current = [
-        counters.unique_processed,
-        counters.duplicate_dropped,
-        counters.rejected,
-    ];
-    let mut statement = read.prepare(
-        "SELECT h.topic_id, h.step, h.minute, h.unique_processed, h.duplicate_dropped, h.rejected, \
-         t.unique_processed, t.duplicate_dropped \
-         FROM history h LEFT JOIN topics t ON t.id = h.topic_id \
-         ORDER BY h.topic_id, h.step, h.minute",
-    )?;
-    let mut rows = statement.query([])?;
     let mut before: Option<HistoryRow> = None;
-    while let Some(row) = rows.next()? {
-        let (found, most) = (history_row(row)?, most(row)?);
-        let most = if found.topic_id == ALL { current } else { most };
-        let least = before
-            .filter(|before| (before.topic_id, before.step) == (found.topic_id, found.step))
-            .map_or([0; 3], |before| before.counts);
-        let is_within = (0..3).all(|of| (least[of]..=most[of]).contains(&found.counts[of]));
-        if !is_within {
-            check.differs(|| {
-                let [unique, duplicates, rejected] = found.counts;
-                format!(
-                    "{}: unique {unique}, duplicates {duplicates}, rejected {rejected}; they must be from {least:?} to {most:?}",
-                    place(found)
-                )
-            });
-        } else if found.topic_id == ALL && !is_exact(read, found)? {
-            check.differs(|| {
-                let unique = found.counts[0];
-                format!(
-                    "{}: {unique} events were not all that were stored by then",
-                    place(found)
-                )
-            });
+    loop {
+        let read = connection.transaction()?;
+        let rows = chunk(&read, before)?;
+        if rows.is_empty() {
+            return Ok(check);
         }
-        before = Some(found);
+        for (row, most) in rows {
+            let least = before
+                .filter(|before| (before.topic_id, before.step) == (row.topic_id, row.step))
+                .map_or([0; 3], |before| before.counts);
+            compare(&read, &mut check, row, (least, most))?;
+            before = Some(row);
+        }
     }
-    Ok(check)
+}
+
+/// The rows after another one, each with the present counts of its topic.
+fn chunk(
+    read: &Transaction<'_>,
+    before: Option<HistoryRow>,
+) -> rusqlite::Result<Vec<(HistoryRow, [u64; 3])>> {
+    let (topic_id, step, minute) = before.map_or((i64::MIN, 0, 0), |before| {
+        (before.topic_id, before.step, before.minute)
+    });
+    let current = read
+        .prepare_cached("SELECT unique_processed, duplicate_dropped, rejected FROM counters")?
+        .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
+    read.prepare_cached(SELECT)?
+        .query_map(params![topic_id, step, minute, CHUNK], |row| {
+            let found = history_row(row)?;
+            let most = if found.topic_id == ALL {
+                current
+            } else {
+                most(row)?
+            };
+            Ok((found, most))
+        })?
+        .collect()
+}
+
+fn compare(
+    read: &Transaction<'_>,
+    check: &mut Check,
+    row: HistoryRow,
+    (least, most): ([u64; 3], [u64; 3]),
+) -> rusqlite::Result<()> {
+    let [unique, duplicates, rejected] = row.counts;
+    if !(0..3).all(|of| (least[of]..=most[of]).contains(&row.counts[of])) {
+        check.differs(|| {
+            format!(
+                "{}: unique {unique}, duplicates {duplicates}, rejected {rejected}; they must be from {least:?} to {most:?}",
+                place(row)
+            )
+        });
+    } else if row.topic_id == ALL && !is_exact(read, row)? {
+        check.differs(|| {
+            format!(
+                "{}: {unique} events were not all that were stored by then",
+                place(row)
+            )
+        });
+    }
+    Ok(())
 }
 
 fn history_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {

@@ -4,8 +4,7 @@ use rusqlite::{Connection, Transaction};
 use shared::stream::StreamState;
 
 use super::{
-    VerifyError, history,
-    report::Check,
+    VerifyError,
     topics::{RECORD, TopicRecord, Topics},
 };
 use crate::store::{
@@ -36,8 +35,6 @@ pub(super) struct Snapshot {
     pub far_seals: u64,
     pub rejected: ReviewRows,
     pub conflicts: ReviewRows,
-    /// The check of the counts over time.
-    pub history: Check,
 }
 
 /// A row of `missing`.
@@ -105,7 +102,6 @@ impl Snapshot {
             )?,
             rejected: review_rows(&transaction, "rejected", REJECTED_BYTES, &incarnations)?,
             conflicts: review_rows(&transaction, "conflicts", CONFLICT_BYTES, &incarnations)?,
-            history: history::check(&transaction, &counters)?,
             counters,
             incarnations,
         })

@@ -19,7 +19,7 @@ use shared::{
 
 use self::seen::Seen;
 use super::{
-    history,
+    history::{self, Counts},
     incarnation::{Incarnation, was_applied},
     kept::{self, Origin},
     state::State,
@@ -85,6 +85,7 @@ pub(super) fn append(
             .and_then(|version| context.index.entered_after(version)),
         entries: Table::default(),
         topics: HashMap::new(),
+        ended: Vec::new(),
         duplicates: Vec::new(),
         wanted: context.waits.wanted_of(identities),
         notices: Vec::new(),
@@ -111,6 +112,8 @@ struct Append<'a> {
     /// The entries of this batch; the index receives them only after COMMIT.
     entries: Table,
     topics: HashMap<&'a Topic, TopicRow>,
+    /// The counts of topics before this batch that have to be recorded, and when they last changed.
+    ended: Vec<(Counts, i64)>,
     duplicates: Vec<RecentDuplicate>,
     /// The identities in it that are waited for.
     wanted: HashSet<u128>,
@@ -287,7 +290,9 @@ impl<'a> Append<'a> {
             ..
         } = self.context;
         let row = if let Some(mut row) = topics.get(transaction, topic)? {
-            history::record(transaction, &row.counts(), (row.last_at, self.processed_at))?;
+            if history::has_ended(row.last_at, self.processed_at) {
+                self.ended.push((row.counts(), row.last_at));
+            }
             row.last_at = self.processed_at;
             row
         } else {
@@ -319,6 +324,11 @@ impl<'a> Append<'a> {
         topics.sort_unstable_by_key(|(_, row)| row.id);
         for (topic, row) in &topics {
             row.save(transaction, topic)?;
+        }
+        let mut ended = self.ended;
+        ended.sort_unstable_by_key(|(counts, _)| counts.topic_id);
+        for (counts, last_at) in &ended {
+            history::record(transaction, counts, (*last_at, self.processed_at))?;
         }
         let last = self.next.last_event;
         let seal = index.fills_up(self.entries.len()).then(|| Seal::new(last));

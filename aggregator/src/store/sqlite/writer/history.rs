@@ -27,6 +27,11 @@ pub(in crate::store) fn end(at: i64, step: i64) -> i64 {
     (at.div_euclid(step * MICROS_PER_MINUTE) + 1) * step
 }
 
+/// Whether a minute has ended between two times, so that counts that last changed at the first have to be recorded.
+pub(super) fn has_ended(last_at: i64, now: i64) -> bool {
+    now >= end(last_at, MINUTE) * MICROS_PER_MINUTE
+}
+
 /// Records counts that have not changed since `last_at` and are about to change at `now`, if a minute or an hour has ended
 /// between the two.
 pub(super) fn record(
