@@ -177,14 +177,12 @@ async fn a_user_that_may_not_publish_on_events_is_told_the_flag_and_can_publish_
 
     let second = tempfile::tempdir().unwrap();
     let mixing = ["--durable", "second"];
-    let mixing = Aggregator::start(&url, second.path(), &mixing).await;
+    let mut mixing = Aggregator::start(&url, second.path(), &mixing).await;
     mixing.healthy().await;
     let events: Vec<_> = of_topics(&["a", "b"]).iter().map(Event::json).collect();
     let answer = mixing.api().post(format!("[{}]", events.join(","))).await;
-    assert!(answer.status >= 500, "{}", answer.text());
-    assert!(
-        answer.text().contains("--subjects topic"),
-        "{}",
-        answer.text()
-    );
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.json()["type"], "urn:problem:broker-refuses");
+    let log = mixing.service().log().join("\n");
+    assert!(log.contains("--subjects topic"), "{log}");
 }

@@ -183,15 +183,16 @@ impl Reader {
         let Some(entry) = find.await.map_err(|_| StoreError::Stopped)?? else {
             return Ok(None);
         };
-        let again = self.memory.duplicates.of(entry.sequence);
+        let (at_least, at_most) = self.memory.duplicates.of(entry.sequence);
         let found = self
             .read(move |read, _| events::at(read, entry.sequence, &topic, &event_id))
             .await?;
-        Ok(found.map(|(event, stream_sequence, position)| FoundEvent {
-            event,
-            stream_sequence,
-            position,
-            again,
+        Ok(found.map(|found| FoundEvent {
+            event: found.event,
+            stream_sequence: found.stream_sequence,
+            position: found.position,
+            // Not more than its topic has, unless that was read before the latest of them was committed.
+            again: (at_least, at_most.min(found.topic_duplicates).max(at_least)),
         }))
     }
 

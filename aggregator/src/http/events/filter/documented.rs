@@ -167,7 +167,7 @@ pub fn source_parameter(parameter: &str) -> ParameterBuilder {
 pub fn contains_parameter(parameter: &str) -> ParameterBuilder {
     parameters::query(
         parameter,
-        "Only events whose payload contains this text, as its JSON is written.",
+        "Only events whose payload, as its JSON is written, contains this text, whether its characters are escaped or not; upper and lower case differ.",
     )
     .schema(Some(text().min_length(Some(1))))
 }

@@ -262,21 +262,36 @@ impl Between {
     }
 }
 
-/// The event with a sequence, if it has the identity (two identities could share a fingerprint), with its stream sequence
-/// and its position in the message.
+/// An event with its place in the stream.
+pub(super) struct PlacedEvent {
+    pub event: StoredEvent,
+    pub stream_sequence: u64,
+    /// Its position in the message, from 0.
+    pub position: u64,
+    /// The duplicates of its topic.
+    pub topic_duplicates: u64,
+}
+
+/// The event with a sequence, if it has the identity (two identities could share a fingerprint).
 pub(super) fn at(
     read: &Transaction<'_>,
     sequence: i64,
     topic: &str,
     event_id: &str,
-) -> rusqlite::Result<Option<(StoredEvent, u64, u64)>> {
+) -> rusqlite::Result<Option<PlacedEvent>> {
     let sql = format!(
-        "SELECT {COLUMNS}, e.stream_sequence, e.position FROM events e JOIN topics t ON t.id = e.topic_id \
+        "SELECT {COLUMNS}, e.stream_sequence, e.position, t.duplicate_dropped \
+         FROM events e JOIN topics t ON t.id = e.topic_id \
          WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3"
     );
     read.prepare_cached(&sql)?
         .query_row(params![sequence, topic, event_id], |row| {
-            Ok((stored(row)?, row.get(9)?, row.get(10)?))
+            Ok(PlacedEvent {
+                event: stored(row)?,
+                stream_sequence: row.get(9)?,
+                position: row.get(10)?,
+                topic_duplicates: row.get(11)?,
+            })
         })
         .optional()
 }
