@@ -1,4 +1,4 @@
-// A list of rows kept for the operator to review, latest first. Rows that somebody has seen are marked as such.
+// A list of rows kept for the operator to review, latest first. Rows marked as seen are shown as such.
 
 import { $, ask, element, number, paced, say } from "./dom.js";
 import { elements, members, value } from "./json.js";

@@ -1,4 +1,4 @@
-// What is typed into the search bar, and the parameters of GET /events that it stands for.
+// What is typed into the search bar, and the parameters of GET /events that it means.
 
 // A word that is a filter: a name, =, and a value, which may be in quotes. JSON pasted into the bar is not one.
 const NAME = /[^\s="'{}[\]:,]+(?==)/y;

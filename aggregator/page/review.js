@@ -1,5 +1,5 @@
-// What needs no immediate action but a look: rejected arrivals and conflicts that nobody has marked as seen. The store keeps
-// the marks, so that everyone sees them.
+// What needs no immediate action but a look: rejected arrivals and conflicts that are not marked as seen. The store keeps the
+// marks, so that everyone sees them.
 
 import { $, ask, number, say } from "./dom.js";
 import { conflicts } from "./conflicts.js";

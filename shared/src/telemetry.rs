@@ -41,7 +41,7 @@ pub fn parse_filter(text: &str) -> Result<String, String> {
 }
 
 /// Installs the global logger. Must be called once, before anything is logged. Returns the last lines that it logs with the
-/// level info or above: at the levels below, the lines of every request would displace those that tell what happened.
+/// level info or above: at the levels below, the lines of every request would displace the lines about state changes.
 ///
 /// # Panics
 /// If the filter was not checked by [`parse_filter`], or a logger is already installed.

@@ -1,4 +1,4 @@
-//! `aggregator doctor`: what a person who helps would ask for, from a service, its broker and its store, as far as each can be
+//! `aggregator doctor`: what support would ask for, from a service, its broker and its store, as far as each can be
 //! read. It changes nothing.
 
 mod broker;

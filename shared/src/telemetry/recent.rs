@@ -1,4 +1,4 @@
-//! The last log lines, in memory, so that a person who helps can be given them wherever the log itself goes.
+//! The last log lines, in memory, so that support can be given them wherever the log itself goes.
 
 use std::{
     collections::VecDeque,

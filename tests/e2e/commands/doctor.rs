@@ -378,7 +378,7 @@ async fn passwords_and_tokens_are_in_neither_output() {
 }
 
 #[tokio::test]
-async fn the_last_log_lines_tell_what_happened_and_leave_out_single_requests() {
+async fn the_last_log_lines_are_about_state_changes_and_leave_out_single_requests() {
     let mut system = System::with(&["--log-level", "warn,aggregator=debug,shared=info"]).await;
     system.api().store(&events("orders", 0..10)).await;
     system.broker.stop().await;

@@ -53,7 +53,7 @@ impl Service {
         let time = time.and_then(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
         let time = time.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok());
         let reading = time.map(|theirs| Reading::now(theirs, asked));
-        // The names of topics are nobody else's business.
+        // Topic names may be confidential.
         let stats = get(&client, url, "/stats?topics=false").await;
         let stats = stats.ok().flatten();
         let diagnostics = get(&client, url, "/diagnostics").await.ok().flatten();

@@ -1,4 +1,4 @@
-//! The settings as they are given to a person who helps: by flag, without credentials.
+//! The settings as they are given to support: by flag, without credentials.
 
 use std::collections::BTreeMap;
 

@@ -51,7 +51,7 @@ pub struct NatsServer {
     pub version: String,
 }
 
-/// Returns what a person who helps needs to know about the service.
+/// Returns what support needs to know about the service.
 #[utoipa::path(
     get,
     path = "/diagnostics",

@@ -113,7 +113,7 @@ impl Writer {
     }
 
     /// Marks the rows kept for review up to the id `upto` as seen by an operator; returns the id up to which they now are, or
-    /// `None` if there never was a row with this id.
+    /// `None` if no row has had this id.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.

@@ -63,7 +63,7 @@ impl Counters {
         }
     }
 
-    /// Marks rows up to an id as seen; `None` if there never was such a row.
+    /// Marks rows up to an id as seen; `None` if no row has had this id.
     pub fn see(&mut self, rows: Review, upto: u64) -> Option<u64> {
         let (latest, kept) = match rows {
             Review::Rejected => (self.rejected, &mut self.rejected_kept),
