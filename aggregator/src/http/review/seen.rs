@@ -1,6 +1,9 @@
 //! `POST /rejected/seen` and `POST /conflicts/seen`: marks rows as seen by an operator, for all who look.
 
-use std::sync::Arc;
+use std::{
+    num::{IntErrorKind, ParseIntError},
+    sync::Arc,
+};
 
 use axum::{
     Json,
@@ -108,8 +111,12 @@ async fn mark(
     let text = query
         .text("up_to")
         .ok_or_else(|| invalid(Code::Missing, "is required"))?;
-    let upto = text.parse().ok().filter(|upto| *upto > 0);
-    let upto = upto.ok_or_else(|| invalid(Code::OutOfRange, "must be the id of a row"))?;
+    let upto = match text.parse() {
+        // It is a number, and larger than any id.
+        Err(err) if ParseIntError::kind(&err) == &IntErrorKind::PosOverflow => Some(u64::MAX),
+        parsed => parsed.ok().filter(|upto| *upto > 0),
+    };
+    let upto = upto.ok_or_else(|| invalid(Code::OutOfRange, "must be a whole number above 0"))?;
     let seen = api.writer.seen(rows, upto).await;
     let seen = seen.map_err(|err| Problem::store_cannot_write(&err))?;
     let seen = seen.ok_or_else(|| invalid(Code::OutOfRange, "is beyond the latest id"))?;

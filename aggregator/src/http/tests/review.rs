@@ -153,20 +153,25 @@ async fn rows_are_marked_as_seen_up_to_an_id_that_exists() {
             .body(Body::empty());
         api.ask(request.unwrap()).await
     };
-    for (rows, query, status) in [
-        ("rejected", "?up_to=3", "422 "),
-        ("rejected", "?up_to=0", "422 "),
-        ("rejected", "?up_to=-1", "422 "),
-        ("rejected", "?up_to=x", "422 "),
-        ("rejected", "", "422 "),
-        ("rejected", "?upto=1", "422 "),
-        ("rejected", "?up_to=2", "200 "),
-        ("rejected", "?up_to=1", "200 "),
-        ("conflicts", "?up_to=2", "422 "),
-        ("conflicts", "?up_to=1", "200 "),
+    let beyond = "up_to is beyond the latest id";
+    let no_number = "up_to must be a whole number above 0";
+    for (rows, query, status, said) in [
+        ("rejected", "?up_to=3", "422 ", beyond),
+        ("rejected", "?up_to=99999999999999999999", "422 ", beyond),
+        ("rejected", "?up_to=0", "422 ", no_number),
+        ("rejected", "?up_to=-1", "422 ", no_number),
+        ("rejected", "?up_to=x", "422 ", no_number),
+        ("rejected", "?up_to=", "422 ", no_number),
+        ("rejected", "", "422 ", "up_to is required"),
+        ("rejected", "?upto=1", "422 ", "is not a known parameter"),
+        ("rejected", "?up_to=2", "200 ", r#"{"seen":2}"#),
+        ("rejected", "?up_to=1", "200 ", r#"{"seen":2}"#),
+        ("conflicts", "?up_to=2", "422 ", beyond),
+        ("conflicts", "?up_to=1", "200 ", r#"{"seen":1}"#),
     ] {
         let answer = mark(rows, query).await;
         assert!(answer.starts_with(status), "{rows}{query}: {answer}");
+        assert!(answer.contains(said), "{rows}{query}: {answer}");
     }
     let stats = api.json("/stats").await;
     assert_eq!(stats["rejected_seen"], 2, "a mark is never lowered");
