@@ -402,8 +402,8 @@ async fn the_last_log_lines_are_about_state_changes_and_leave_out_single_request
 
 #[tokio::test]
 async fn the_json_has_the_members_that_the_document_names() {
-    let document = fs::read_to_string(workspace::root().join("aggregator/README.md")).unwrap();
-    let (_, section) = document.split_once("\n### Doctor\n").unwrap();
+    let document = fs::read_to_string(workspace::root().join("aggregator/COMMANDS.md")).unwrap();
+    let (_, section) = document.split_once("\n## Doctor\n").unwrap();
     let section = section.split("\n## ").next().unwrap();
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     let named: Vec<_> = rows.filter_map(|row| row.split('`').next()).collect();

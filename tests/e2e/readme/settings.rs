@@ -153,7 +153,7 @@ fn the_flags_of_the_commands_that_read_are_those_of_their_help() {
     let reading = ["query", "tail", "event", "topics", "stats"];
     let mut documented = BTreeSet::new();
     let head = ["flag", "of", "environment", "default"];
-    for row in table("aggregator/README.md", "## Commands", &head) {
+    for row in table("aggregator/COMMANDS.md", "## Read", &head) {
         let of = if row[1] == "all" {
             reading.map(str::to_owned).to_vec()
         } else {
