@@ -158,12 +158,12 @@ fn unescaped(path: &str) -> String {
     spaces.replace("\\012", "\n").replace("\\134", "\\")
 }
 
-/// Free and total bytes of the file system of a directory, for users other than root.
+/// Free and total bytes of the file system of a file or directory, for users other than root.
 ///
 /// # Errors
 /// Those of the system.
-pub fn space(directory: &Path) -> std::io::Result<(u64, u64)> {
-    let found = rustix::fs::statvfs(directory)?;
+pub fn space(path: &Path) -> std::io::Result<(u64, u64)> {
+    let found = rustix::fs::statvfs(path)?;
     Ok((
         found.f_bavail * found.f_frsize,
         found.f_blocks * found.f_frsize,

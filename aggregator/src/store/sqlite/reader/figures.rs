@@ -9,9 +9,12 @@ use super::{
     history::{self, History},
     stats::stats,
 };
-use crate::store::{
-    query::{Disk, Figures, MICROS_PER_MINUTE, Sizes},
-    sqlite::INDEX_FOLDER,
+use crate::{
+    machine,
+    store::{
+        query::{Disk, Figures, MICROS_PER_MINUTE, Sizes},
+        sqlite::INDEX_FOLDER,
+    },
 };
 
 /// Reads the figures of the store in `file`.
@@ -47,7 +50,7 @@ pub(super) fn disk(
     file: &Path,
     now: i64,
 ) -> rusqlite::Result<Option<Disk>> {
-    let Ok(disk) = rustix::fs::statvfs(file) else {
+    let Ok((free, _)) = machine::space(file) else {
         return Ok(None);
     };
     let Sizes {
@@ -69,7 +72,7 @@ pub(super) fn disk(
     let is_held = minute(history.changed_at) > minute(now) + 1;
     let lately = if is_held { 0 } else { minute(now) + 1 - from };
     Ok(Some(Disk {
-        free: disk.f_bavail * disk.f_frsize,
+        free,
         used: sizes.sum(),
         stored,
         stored_lately: stored.saturating_sub(history.at(from)?.unique),
