@@ -28,6 +28,8 @@ pub struct Diagnostics {
     pub version: String,
     /// The schema version of its store.
     pub schema_version: i64,
+    /// The id of its store, which the description of its durable contains too.
+    pub store_id: String,
     /// The process id.
     pub process_id: u32,
     /// The settings by flag, without credentials.
@@ -74,6 +76,7 @@ pub async fn diagnostics(
     Ok(Json(Diagnostics {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         schema_version: SCHEMA_VERSION,
+        store_id: api.writer.store_id().to_owned(),
         process_id: std::process::id(),
         settings: api.process.settings.clone(),
         nats_server,

@@ -44,6 +44,7 @@ pub struct Writer {
     standing: watch::Receiver<Standing>,
     waits: Waits,
     key: Key,
+    store_id: Arc<str>,
 }
 
 /// Resolves when the writer thread has ended.
@@ -139,6 +140,12 @@ impl Writer {
         self.waits.begin(identities.into_iter().collect(), events)
     }
 
+    /// The store's own id.
+    #[must_use]
+    pub fn store_id(&self) -> &str {
+        &self.store_id
+    }
+
     /// How far the current stream is applied, as of the last commit.
     #[must_use]
     pub fn standing(&self) -> Standing {
@@ -194,6 +201,7 @@ pub(in crate::store) fn start(
     let standing = owner.standing.subscribe();
     let key = owner.key;
     let waits = owner.waits.clone();
+    let store_id = owner.store_id.as_str().into();
     let memory = Memory {
         index: Arc::clone(slot),
         duplicates: owner.duplicates.clone(),
@@ -223,6 +231,7 @@ pub(in crate::store) fn start(
         standing,
         waits,
         key,
+        store_id,
     };
     Ok((writer, WriterEnded(ended), memory))
 }

@@ -32,7 +32,7 @@ use crate::store::{
 /// The data of the writer thread.
 pub(super) struct Owner {
     location: Location,
-    store_id: String,
+    pub store_id: String,
     pub key: Key,
     /// `None` after a failure: the store is opened again before the next write.
     open: Option<OpenStore>,
