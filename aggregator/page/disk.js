@@ -2,10 +2,11 @@
 
 import { $, bytes, say } from "./dom.js";
 
-// Warn if the free space lasts less than this: a weekend, with a day to act.
+// Warn if the free space lasts less than this, as aggregator doctor does: a weekend, with a day to act.
 const MIN_SECONDS = 3 * 86_400;
 
-// Warn if less than this is free, at any rate: a few minutes of heavy traffic, or one merge of the dedup index.
+// Warn if less than this is free, at any rate, as aggregator doctor does: a few minutes of heavy traffic, or one merge of the
+// dedup index.
 const MIN_BYTES = 1024 ** 3;
 
 function duration(seconds) {

@@ -19,8 +19,9 @@ use crate::{
     },
 };
 
-/// Free space below which there is too little: of the file system in percent, and in bytes.
-const LITTLE: (u64, u64) = (5, 1 << 30);
+/// Free space below which there is too little, as on the live page: a few minutes of heavy traffic, or one merge of the dedup
+/// index.
+const LITTLE: u64 = 1 << 30;
 
 /// What was found in the data directory.
 #[derive(Debug, Serialize)]
@@ -119,7 +120,7 @@ impl Directory {
             );
         }
         if let (Some(free), Some(total)) = (self.free_bytes, self.total_bytes)
-            && is_little(free, total)
+            && free < LITTLE
         {
             add(
                 format!(
@@ -156,10 +157,6 @@ impl Directory {
 fn unreadable(path: &Path, err: &io::Error) -> String {
     let reason = shared::command_line::failure(err);
     format!("{} cannot be read: {reason}", path.display())
-}
-
-fn is_little(free: u64, total: u64) -> bool {
-    free < LITTLE.1 && free < total.saturating_mul(LITTLE.0) / 100
 }
 
 /// The size of each entry of a folder by name.
@@ -204,15 +201,10 @@ mod tests {
     }
 
     #[test]
-    fn space_is_little_if_it_is_a_small_part_and_few_bytes() {
-        for (free, total, is_little) in [
-            (1 << 29, 1 << 40, true),
-            (1 << 31, 1 << 40, false),
-            (1 << 29, 1 << 30, false),
-        ] {
+    fn less_than_1_gib_of_free_space_is_a_finding() {
+        for (free, is_little) in [((1 << 30) - 1, true), (1 << 30, false)] {
             let found = Directory {
                 free_bytes: Some(free),
-                total_bytes: Some(total),
                 ..directory()
             };
             assert_eq!(found.findings(None).len(), usize::from(is_little), "{free}");

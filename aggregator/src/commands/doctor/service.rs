@@ -21,8 +21,8 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// Memory in use of a limit, in percent, from which on it needs attention.
 const MEMORY_PERCENT: u64 = 90;
 
-/// A disk that is full sooner than this needs attention.
-const SOON: Duration = Duration::from_hours(7 * 24);
+/// A disk that is full sooner than this needs attention, as on the live page: a weekend, with a day to act.
+const SOON: Duration = Duration::from_hours(3 * 24);
 
 /// What the service says about itself.
 #[derive(Debug, Serialize)]
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn each_failing_part_notice_and_number_that_should_be_0_is_a_finding() {
         let healthy = json!({"status": "healthy", "timestamp": "2026-01-31T12:00:00Z"});
-        let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0, "disk": {"seconds_left": 700_000}});
+        let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0, "disk": {"seconds_left": 259_200}});
         assert!(problems(healthy.clone(), Some(stats)).is_empty());
         let stats = json!({"consistent": false, "stalls": 1, "rejected": 2, "rejected_seen": 1, "conflicts": 3, "disk": {"seconds_left": 172_800}});
         let unhealthy = json!({
