@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{ErrorKind, Read, Seek, Write},
+    io::{self, ErrorKind, Read, Seek, Write},
     path::{Path, PathBuf},
 };
 
@@ -21,7 +21,10 @@ pub struct DataDir {
 #[derive(Debug)]
 pub enum LockState {
     /// Another process holds it.
-    InUse,
+    InUse {
+        /// What that process wrote into the lock file.
+        holder: String,
+    },
     /// No process held it; this value holds it until it is dropped.
     Free {
         /// The lock.
@@ -34,22 +37,30 @@ pub enum LockState {
 /// Checks whether a process holds the directory, and locks it if none does.
 ///
 /// # Errors
-/// [`DataDirError::Unusable`].
-pub fn probe(path: &Path) -> Result<LockState, DataDirError> {
-    let unusable = |source| DataDirError::Unusable {
-        path: path.to_owned(),
-        source,
-    };
+/// If the lock file cannot be read.
+pub fn probe(path: &Path) -> io::Result<LockState> {
     let lock = match File::open(path.join(LOCK)) {
         Ok(lock) => lock,
         Err(err) if err.kind() == ErrorKind::NotFound => return Ok(LockState::Unlocked),
-        Err(err) => return Err(unusable(err)),
+        Err(err) => return Err(err),
     };
     match lock.try_lock() {
         Ok(()) => Ok(LockState::Free { _lock: lock }),
-        Err(TryLockError::WouldBlock) => Ok(LockState::InUse),
-        Err(TryLockError::Error(source)) => Err(unusable(source)),
+        Err(TryLockError::WouldBlock) => Ok(LockState::InUse {
+            holder: holder(lock),
+        }),
+        Err(TryLockError::Error(err)) => Err(err),
     }
+}
+
+/// The process that holds a lock, as the lock file names it.
+fn holder(mut lock: File) -> String {
+    let mut name = String::new();
+    let read = lock.read_to_string(&mut name);
+    if read.is_err() || name.trim().is_empty() {
+        "an aggregator that is starting".clone_into(&mut name);
+    }
+    name.trim().to_owned()
 }
 
 /// Why the directory cannot be used.
@@ -61,7 +72,7 @@ pub enum DataDirError {
         /// The directory.
         path: PathBuf,
         /// The system's error.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another process holds it.
     #[error(
@@ -100,14 +111,9 @@ impl DataDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let read = lock.read_to_string(&mut holder);
-                if read.is_err() || holder.trim().is_empty() {
-                    "an aggregator that is starting".clone_into(&mut holder);
-                }
                 return Err(DataDirError::Held {
                     path,
-                    holder: holder.trim().to_owned(),
+                    holder: holder(lock),
                 });
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
@@ -153,7 +159,9 @@ mod tests {
         let refused = DataDir::hold(&path).unwrap_err().to_string();
         let process = format!("process id {}", std::process::id());
         assert!(refused.contains(&process), "{refused}");
-        assert!(matches!(probe(&path).unwrap(), LockState::InUse));
+        let found = probe(&path).unwrap();
+        let is_named = matches!(&found, LockState::InUse { holder } if holder.contains(&process));
+        assert!(is_named, "{found:?}");
         drop(first);
         let free = probe(&path).unwrap();
         assert!(matches!(free, LockState::Free { .. }));

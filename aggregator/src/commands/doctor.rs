@@ -68,19 +68,19 @@ struct Report {
 /// attention, and 3 if something does.
 ///
 /// # Errors
-/// If the output cannot be written.
+/// If the output or the file cannot be written; the file is written last.
 pub async fn doctor(settings: Settings) -> anyhow::Result<ExitCode> {
     let json = settings.json.clone();
     let report = examine(settings).await;
-    let mut whole = serde_json::to_value(&report).context("cannot write the report as JSON")?;
-    hide::in_value(&mut whole);
+    let text = hide::in_text(&text::of(&report));
+    shared::telemetry::print(&text, &text).context("cannot print the report")?;
     if let Some(file) = json {
+        let mut whole = serde_json::to_value(&report).context("cannot write the report as JSON")?;
+        hide::in_value(&mut whole);
         let text = format!("{whole:#}\n");
         std::fs::write(&file, text)
             .with_context(|| format!("cannot write the report to {}", file.display()))?;
     }
-    let text = hide::in_text(&text::of(&report));
-    shared::telemetry::print(&text, &text).context("cannot print the report")?;
     Ok(if report.findings.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -126,9 +126,14 @@ async fn examine(settings: Settings) -> Report {
 
     // A service that is running may use a directory of another machine or of its container, and is a better witness of its
     // broker, which may not be reachable from here or require a login.
-    let is_expected = data_dir.is_some() || service.is_none();
+    let named_by = service.as_ref().filter(|_| data_dir.is_none());
+    let is_expected = named_by.is_none();
     let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
     let directory = tokio::task::block_in_place(|| Directory::read(&path));
+    let directory = directory.and_then(|found| match named_by {
+        Some(service) => found.used_by(service),
+        None => Ok(found),
+    });
     let directory = directory.map_err(|reason| {
         if is_expected {
             let remedy = "give the directory of the store with --data-dir";

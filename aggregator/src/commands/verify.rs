@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use self::progress::Bar;
 use crate::{
     consumer::retained::Messages,
-    data_dir::{self, LockState},
+    data_dir::{self, LOCK, LockState},
     store::{
         Delivery, FILE,
         verify::{Access, Progress, Report, Retained, Verification, Verified, VerifyError},
@@ -51,9 +51,10 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         );
     }
     let unreadable = || format!("cannot verify the store in {}", directory.display());
-    let lock = data_dir::probe(directory)?;
+    let lock = data_dir::probe(directory)
+        .with_context(|| format!("cannot read {}", directory.join(LOCK).display()))?;
     let access = match lock {
-        LockState::InUse => Access::InUse,
+        LockState::InUse { .. } => Access::InUse,
         LockState::Unlocked => Access::Unlocked,
         LockState::Free { .. } => Access::Alone,
     };

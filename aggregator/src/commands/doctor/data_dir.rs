@@ -16,6 +16,7 @@ use crate::{
     store::{
         FILE, SCHEMA_VERSION,
         inspect::{self, Inspection, Record},
+        verify::Access,
     },
 };
 
@@ -29,6 +30,8 @@ pub(super) struct Directory {
     pub path: PathBuf,
     /// The process that holds the lock; `None` if none does.
     pub in_use_by: Option<String>,
+    /// Why the lock could not be read.
+    pub lock_error: Option<String>,
     /// The size of each entry, in bytes; that of a folder is the size of all its files.
     pub files: BTreeMap<String, u64>,
     pub free_bytes: Option<u64>,
@@ -38,6 +41,8 @@ pub(super) struct Directory {
     pub store: Option<Inspection>,
     /// Why the store could not be read.
     pub store_error: Option<String>,
+    /// The file that reading the store created and left behind.
+    pub left: Option<PathBuf>,
 }
 
 impl Directory {
@@ -55,9 +60,20 @@ impl Directory {
             return Err(format!("there is no store in {}", path.display()));
         }
         let lock = data_dir::probe(&path);
-        let is_in_use = !matches!(lock, Ok(LockState::Free { .. } | LockState::Unlocked));
-        let holder = fs::read_to_string(path.join(LOCK)).unwrap_or_default();
-        let read = inspect::inspect(&path, is_in_use);
+        let lock_error = lock.as_ref().err();
+        let lock_error = lock_error.map(|err| unreadable(&path.join(LOCK), err));
+        let (access, in_use_by) = match &lock {
+            Ok(LockState::Free { .. }) => (Access::Alone, None),
+            Ok(LockState::Unlocked) => (Access::Unlocked, None),
+            Ok(LockState::InUse { holder }) => (Access::InUse, Some(holder.clone())),
+            Err(_) => {
+                let unknown = "a process that cannot be determined";
+                (Access::InUse, Some(unknown.to_owned()))
+            }
+        };
+        let (read, left) = inspect::inspect(&path, access);
+        // A process that holds the lock creates that file itself.
+        let left = left.filter(|_| !matches!(lock, Ok(LockState::InUse { .. })));
         drop(lock);
         let space = machine::space(&path).ok();
         let (store, store_error) = match read {
@@ -65,15 +81,37 @@ impl Directory {
             Err(err) => (None, Some(err.to_string())),
         };
         Ok(Self {
-            in_use_by: is_in_use.then(|| holder.trim().to_owned()),
+            in_use_by,
+            lock_error,
             files,
             free_bytes: space.map(|(free, _)| free),
             total_bytes: space.map(|(_, total)| total),
             file_system: FileSystem::of(&path),
             store,
             store_error,
+            left,
             path,
         })
+    }
+
+    /// This directory if a running service uses it. That of another machine or container may have the same path.
+    ///
+    /// # Errors
+    /// Why it is not, or cannot be recognized.
+    pub fn used_by(self, service: &Service) -> Result<Self, String> {
+        let (path, url) = (self.path.display(), &service.url);
+        let Some(id) = service.store_id() else {
+            return Err(format!(
+                "the aggregator at {url} does not say which store it uses; give its directory with --data-dir"
+            ));
+        };
+        let is_same = self.record().is_none_or(|record| record.store_id == id);
+        if self.in_use_by.is_none() || !is_same {
+            return Err(format!(
+                "{path} does not contain the store that the aggregator at {url} uses; give its directory with --data-dir"
+            ));
+        }
+        Ok(self)
     }
 
     /// The record of the store.
@@ -87,11 +125,16 @@ impl Directory {
         let mut add = |problem: String, remedy: &str| {
             findings.push(Finding::new("data_dir", problem, remedy));
         };
-        if let (Some(holder), None) = (&self.in_use_by, service) {
-            add(
+        match (&self.in_use_by, &self.lock_error, service) {
+            (Some(holder), Some(err), None) => add(
+                format!("{err}; {holder} may hold {}", self.path.display()),
+                "run doctor as the user that runs the aggregator",
+            ),
+            (Some(holder), None, None) => add(
                 format!("{holder} holds {}", self.path.display()),
                 "it is running: give its address with --url, or stop that process if it does not respond",
-            );
+            ),
+            _ => {}
         }
         if let Some(err) = &self.store_error {
             add(
@@ -191,12 +234,14 @@ mod tests {
         Directory {
             path: "/data".into(),
             in_use_by: None,
+            lock_error: None,
             files: BTreeMap::new(),
             free_bytes: Some(1 << 40),
             total_bytes: Some(1 << 40),
             file_system: None,
             store: None,
             store_error: None,
+            left: None,
         }
     }
 
@@ -235,5 +280,67 @@ mod tests {
             .collect();
         assert_eq!(problems.len(), 4, "{problems:?}");
         assert!(problems[0].contains("process id 7"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_directory_is_that_of_a_service_if_it_is_in_use_and_has_the_same_store() {
+        let store = |store_id: &str| {
+            let record = Record {
+                store_id: store_id.to_owned(),
+                received: 0,
+                unique_processed: 0,
+                duplicate_dropped: 0,
+                rejected: 0,
+                conflicts: 0,
+                redelivered: 0,
+                consistent: true,
+                topics: 0,
+                missing: 0,
+                stream: None,
+                applied_floor: 0,
+                processed_at: None,
+            };
+            Inspection {
+                schema_version: SCHEMA_VERSION,
+                record: Some(record),
+            }
+        };
+        let service = |store_id: Option<&str>| Service::with_store("http://here", store_id);
+        let holder = || Some("aggregator with process id 7".to_owned());
+        for (in_use_by, found, used, is_same) in [
+            (holder(), Some(store("a")), Some("a"), true),
+            (holder(), Some(store("b")), Some("a"), false),
+            // Such as a copy of the service's store.
+            (None, Some(store("a")), Some("a"), false),
+            // It cannot be read.
+            (holder(), None, Some("a"), true),
+            (None, None, Some("a"), false),
+            // The service is opening its store.
+            (holder(), Some(store("a")), None, false),
+        ] {
+            let case = format!("{in_use_by:?} {found:?} {used:?}");
+            let found = Directory {
+                in_use_by,
+                store: found,
+                ..directory()
+            };
+            let used_by = found.used_by(&service(used));
+            assert_eq!(used_by.is_ok(), is_same, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_read_is_named_and_its_holder_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        fs::write(place.path().join(FILE), "").unwrap();
+        // Not even root can read a link to itself.
+        let lock = place.path().canonicalize().unwrap().join(LOCK);
+        std::os::unix::fs::symlink(&lock, &lock).unwrap();
+        let found = Directory::read(place.path()).unwrap();
+        let problem = found.findings(None).remove(0).problem;
+        let begin = format!("{} cannot be read: ", lock.display());
+        assert!(problem.starts_with(&begin), "{problem}");
+        let holder = "; a process that cannot be determined may hold /";
+        assert!(problem.contains(holder), "{problem}");
     }
 }

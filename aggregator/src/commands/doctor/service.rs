@@ -67,10 +67,36 @@ impl Service {
         Ok((service, reading))
     }
 
+    /// A healthy service that uses this store.
+    #[cfg(test)]
+    pub fn with_store(url: &str, store_id: Option<&str>) -> Self {
+        let diagnostics = store_id.map(|store_id| Diagnostics {
+            version: String::new(),
+            schema_version: 0,
+            store_id: store_id.to_owned(),
+            process_id: 7,
+            settings: BTreeMap::new(),
+            nats_server: None,
+            machine: crate::machine::Machine::this(),
+            log: Vec::new(),
+        });
+        Self {
+            url: url.to_owned(),
+            health: Value::Null,
+            stats: None,
+            diagnostics,
+        }
+    }
+
     /// A setting by its flag.
     pub fn setting(&self, flag: &str) -> Option<&str> {
         let settings = &self.diagnostics.as_ref()?.settings;
         settings.get(flag).map(String::as_str)
+    }
+
+    /// The id of its store; `None` while the store is opening.
+    pub fn store_id(&self) -> Option<&str> {
+        self.diagnostics.as_ref().map(|found| &*found.store_id)
     }
 
     /// Whether it is connected to a broker.
@@ -246,10 +272,9 @@ mod tests {
 
     fn problems(health: Value, stats: Option<Value>) -> Vec<String> {
         let service = Service {
-            url: String::new(),
             health,
             stats,
-            diagnostics: None,
+            ..Service::with_store("", None)
         };
         let findings = service.findings().into_iter();
         findings.map(|finding| finding.problem).collect()

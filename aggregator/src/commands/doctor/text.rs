@@ -163,9 +163,14 @@ fn of_broker(broker: &BrokerReport) -> Lines {
 
 fn of_directory(directory: &Directory) -> Lines {
     let holder = directory.in_use_by.as_deref().unwrap_or("no process");
+    let unread = directory.lock_error.as_ref().map(|err| format!(" ({err})"));
     let mut lines = vec![(
         "data",
-        format!("{}, held by {holder}", directory.path.display()),
+        format!(
+            "{}, held by {holder}{}",
+            directory.path.display(),
+            unread.unwrap_or_default()
+        ),
     )];
     if let Some(record) = directory.record() {
         lines.push((
@@ -183,6 +188,15 @@ fn of_directory(directory: &Directory) -> Lines {
         .map(|(name, bytes)| format!("{name} {}", ByteSize(*bytes)))
         .collect();
     lines.push(("files", files.join(", ")));
+    if let Some(left) = &directory.left {
+        lines.push((
+            "left",
+            format!(
+                "{}, which SQLite created to read the WAL; delete it while no process uses the store",
+                left.display()
+            ),
+        ));
+    }
     let file_system = directory.file_system.as_ref().map(|found| {
         let place = if found.is_network { "network" } else { "local" };
         format!(" ({}, {place}, {})", found.kind, found.mounted_at)

@@ -1,6 +1,10 @@
 //! What a store says about itself, read without changing it: for `aggregator doctor`.
 
-use std::{os::unix::ffi::OsStrExt, path::Path};
+use std::{
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
@@ -9,9 +13,13 @@ use serde::Serialize;
 use super::{
     BUSY_TIMEOUT, FILE,
     file::schema,
+    verify::Access,
     writer::state::{Counters, State},
 };
-use crate::{clock, store::StoreError};
+use crate::{
+    clock,
+    store::{StoreError, query::Stats},
+};
 
 /// Characters that have no meaning in a URI's path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -60,12 +68,25 @@ pub struct Record {
     pub processed_at: Option<String>,
 }
 
-/// Reads the store in `directory`. `is_in_use` says whether an aggregator may write to it meanwhile.
+/// Reads the store in `directory`; a missing store is an error. Also returns the file that this created and left behind, if any.
 ///
-/// # Errors
-/// [`StoreError`], also if there is no store.
-pub fn inspect(directory: &Path, is_in_use: bool) -> Result<Inspection, StoreError> {
-    let mut connection = open(&directory.join(FILE), is_in_use)?;
+/// To read a WAL, SQLite creates the file of the memory that connections share if it is missing. It is removed again if no other
+/// process can open the store meanwhile.
+pub fn inspect(
+    directory: &Path,
+    access: Access,
+) -> (Result<Inspection, StoreError>, Option<PathBuf>) {
+    let file = directory.join(FILE);
+    let memory = file.with_extension("db-shm");
+    let had_memory = memory.exists();
+    let read = read(&file, access, had_memory);
+    let is_left = !had_memory && memory.exists();
+    let is_removed = is_left && access == Access::Alone && fs::remove_file(&memory).is_ok();
+    (read, (is_left && !is_removed).then_some(memory))
+}
+
+fn read(file: &Path, access: Access, has_memory: bool) -> Result<Inspection, StoreError> {
+    let mut connection = open(file, access, has_memory)?;
     let transaction = connection.transaction()?;
     let schema_version =
         transaction.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
@@ -91,6 +112,13 @@ pub fn inspect(directory: &Path, is_in_use: bool) -> Result<Inspection, StoreErr
         rejected_kept: _,
         conflicts_kept: _,
     } = state.counters;
+    let counted = Stats {
+        received,
+        unique_processed,
+        duplicate_dropped,
+        rejected,
+        ..Stats::default()
+    };
     let record = Record {
         received,
         unique_processed,
@@ -99,7 +127,7 @@ pub fn inspect(directory: &Path, is_in_use: bool) -> Result<Inspection, StoreErr
         conflicts,
         redelivered,
         topics,
-        consistent: received == unique_processed + duplicate_dropped + rejected,
+        consistent: counted.is_consistent(),
         missing: state.missing,
         stream: state.lives.last().map(|life| life.stream.clone()),
         applied_floor: state.standing().floor,
@@ -112,16 +140,16 @@ pub fn inspect(directory: &Path, is_in_use: bool) -> Result<Inspection, StoreErr
     })
 }
 
-/// Opens a connection that changes nothing. If no process writes and there is no WAL to read, SQLite makes no file for the
-/// memory that connections share either.
-fn open(file: &Path, is_in_use: bool) -> Result<Connection, StoreError> {
+/// Opens a connection that does not change the store. If no process writes and there is no WAL to read, SQLite needs no memory
+/// that connections share; what a process that was killed left of it is not changed either.
+fn open(file: &Path, access: Access, has_memory: bool) -> Result<Connection, StoreError> {
     let wal = file.with_extension("db-wal").metadata();
     let has_wal = wal.is_ok_and(|wal| wal.len() > 0);
     let path = percent_encode(file.as_os_str().as_bytes(), PLAIN);
-    let mode = if is_in_use || has_wal {
-        "mode=ro"
-    } else {
-        "immutable=1"
+    let mode = match access {
+        Access::Alone | Access::Unlocked if !has_wal => "immutable=1",
+        Access::Alone if has_memory => "mode=ro&readonly_shm=1",
+        Access::Alone | Access::Unlocked | Access::InUse => "mode=ro",
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_NO_MUTEX
