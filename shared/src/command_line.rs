@@ -3,6 +3,7 @@
 
 pub mod environment;
 pub mod usage;
+mod visible;
 
 use std::{
     error::Error,
@@ -10,6 +11,8 @@ use std::{
     io::{self, Write},
     ops::RangeInclusive,
 };
+
+pub use self::visible::visible;
 
 /// Prints a line to standard error. A closed standard error is not a failure.
 pub fn say(line: impl fmt::Display) {

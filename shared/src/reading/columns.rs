@@ -47,7 +47,7 @@ impl<const N: usize> Columns<N> {
         columns
     }
 
-    /// Adds a row, whose cells are already [`visible`]; returns whether enough rows are collected to be printed.
+    /// Adds a row, whose cells are already [`visible`](crate::command_line::visible); returns whether enough rows are collected to be printed.
     pub fn add(&mut self, mut row: [String; N]) -> bool {
         let others = row.len() - 1;
         for (cell, width) in row.iter_mut().zip(&mut self.widths).take(others) {
@@ -86,24 +86,6 @@ impl<const N: usize> Columns<N> {
     }
 }
 
-/// A text on one line in which every character is visible: those that move the cursor, reverse the writing direction or
-/// have no shape are written as `\u{202e}`.
-pub fn visible(text: &str) -> String {
-    let mut shown = String::new();
-    for c in text.chars() {
-        let has_no_shape = matches!(
-            c,
-            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        );
-        if c.is_control() || has_no_shape {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,13 +116,5 @@ mod tests {
         let text = printed(&mut columns);
         let row = text.lines().nth(1).unwrap();
         assert_eq!(row, format!("{}…  {}…", "n".repeat(39), "t".repeat(19)));
-    }
-
-    #[test]
-    fn characters_without_a_shape_are_written_by_their_number() {
-        assert_eq!(
-            visible("é \u{1b}[31m\n\u{202e}x\u{200b}\u{85}"),
-            "é \\u{1b}[31m\\n\\u{202e}x\\u{200b}\\u{85}"
-        );
     }
 }

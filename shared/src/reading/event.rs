@@ -7,8 +7,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::AsyncWrite;
 
-use super::{Event, Format, columns::visible, document, json, output::Output};
-use crate::api::{Api, ApiError};
+use super::{Event, Format, document, json, output::Output};
+use crate::{
+    api::{Api, ApiError},
+    command_line::visible,
+};
 
 /// The answer of `GET /event`.
 #[derive(Deserialize)]

@@ -5,9 +5,10 @@ use serde_json::value::RawValue;
 
 use super::{
     Format,
-    columns::{Align, Columns, visible},
+    columns::{Align, Columns},
     json,
 };
+use crate::command_line::visible;
 
 /// Bytes of a payload that a row shows at most; a terminal is narrower.
 const PREVIEW_BYTES: usize = 1_000;

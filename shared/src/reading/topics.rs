@@ -7,14 +7,14 @@ use tokio::io::AsyncWrite;
 
 use super::{
     Format, Topics,
-    columns::{Align, Columns, visible},
+    columns::{Align, Columns},
     events::seconds,
     json,
     output::Output,
 };
 use crate::{
     api::{Api, ApiError},
-    command_line::say,
+    command_line::{say, visible},
 };
 
 /// Maximum number of topics of a page.
