@@ -15,7 +15,7 @@ use super::{
     edge::{
         paging::{self, limit},
         problem::Problem,
-        query::Query,
+        query::{Query, time::check_range},
     },
     openapi::{
         parameters::{parameters, query},
@@ -64,7 +64,11 @@ fn since() -> ParameterBuilder {
 }
 
 fn until() -> ParameterBuilder {
-    query("until", "Only what was counted before this time.").schema(Some(time_or_relative()))
+    query(
+        "until",
+        "Only what was counted before this time, which is later than since.",
+    )
+    .schema(Some(time_or_relative()))
 }
 
 fn cursor() -> ParameterBuilder {
@@ -78,12 +82,15 @@ fn cursor() -> ParameterBuilder {
 /// 422 if a parameter is not valid.
 fn selected(parameters: &Query) -> Result<ReviewQuery, Problem> {
     let now = clock::now_micros();
+    let since = parameters.time("since", now)?;
+    let until = parameters.time("until", now)?;
+    check_range(("since", since), ("until", until))?;
     Ok(ReviewQuery {
         topic: parameters.topic()?,
         event_id: parameters.text("event_id").map(event_id).transpose()?,
         reason: parameters.text("reason").map(reason).transpose()?,
-        since: parameters.time("since", now)?,
-        until: parameters.time("until", now)?,
+        since,
+        until,
         before: paging::cursor(parameters)?,
     })
 }

@@ -4,7 +4,7 @@ mod cursor;
 mod documented;
 
 use axum::http::HeaderMap;
-use shared::event::{Code, EventId, MAX_NAME_BYTES, Source};
+use shared::event::{Code, EventId, Instant, MAX_NAME_BYTES, Source, Timestamp};
 
 pub use self::{
     cursor::Cursor,
@@ -17,7 +17,7 @@ use crate::{
     http::edge::{
         accept, paging,
         problem::Problem,
-        query::{self, Query},
+        query::{self, Query, time::check_range},
     },
     store::query::{EventQuery, Filter, Order, PayloadValue},
 };
@@ -80,6 +80,14 @@ impl EventsRequest {
                 ..conditions(&parameters)?
             },
         };
+        check_range(("since", query.since), ("until", query.until))?;
+        let Filter {
+            time_since,
+            time_until,
+            ..
+        } = &query.filter;
+        let [from, to] = [time_since, time_until].map(|time| instant(time.as_ref()));
+        check_range(("time_since", from), ("time_until", to))?;
         let is_relative = parameters.is_relative(&TIMES);
         if cursor.is_some_and(|cursor| !cursor.is_of(&query, is_relative)) {
             return Err(paging::wrong_cursor());
@@ -97,6 +105,10 @@ impl EventsRequest {
             format,
         })
     }
+}
+
+fn instant(time: Option<&Timestamp>) -> Option<Instant<'_>> {
+    Instant::parse(time?.as_str()).ok()
 }
 
 /// Whether a parameter of a request for events can be given more than once.
@@ -301,9 +313,17 @@ mod tests {
             "limit=1001",
             "since=2026-01-31T12:00:00Z&since=2026-01-31T12:00:00Z",
             "cursor=7",
+            "since=-1h&until=-2h",
+            "since=-0s&until=2026-01-31T12:00:00Z",
+            "time_since=2026-01-31T12:00:00Z&time_until=2026-01-31T13:00:00%2B02:00",
         ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
+        let empty = parse("since=-1h&until=-1h").unwrap_err();
+        assert_eq!(
+            empty.detail(),
+            "the query parameter since must be earlier than until"
+        );
         assert_eq!(parse("format=ndjson&limit=1001").unwrap().limit, 1_001);
     }
 

@@ -72,6 +72,14 @@ async fn rejected_arrivals_and_conflicts_are_selected_by_topic_reason_and_time()
     );
     assert!(api.get("/conflicts?reason=empty").await.starts_with("422 "));
     assert!(api.get("/conflicts?since=1h").await.starts_with("422 "));
+    for path in ["rejected", "conflicts"] {
+        let empty = api.get(&format!("/{path}?since=-1h&until=-2h")).await;
+        assert!(empty.starts_with("422 "), "{empty}");
+        assert!(
+            empty.contains("since must be earlier than until"),
+            "{empty}"
+        );
+    }
 }
 
 #[tokio::test]

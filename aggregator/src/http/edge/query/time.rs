@@ -48,6 +48,23 @@ impl Query {
     }
 }
 
+/// Checks that a range ends after its beginning, which the parameter `since` names. Any range with one end is valid.
+///
+/// # Errors
+/// 422 if it does not.
+pub fn check_range<T: PartialOrd>(
+    (since, from): (&str, Option<T>),
+    (until, to): (&str, Option<T>),
+) -> Result<(), Problem> {
+    match (from, to) {
+        (Some(from), Some(to)) if from >= to => {
+            let message = format!("must be earlier than {until}");
+            Err(Problem::invalid_query(since, Code::OutOfRange, message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The time that is a number of seconds, minutes, hours or days before `now`, such as `-15m`; `None` if the text is not a
 /// relative time. Not before the year 0, where RFC 3339 begins.
 fn relative(text: &str, now: i64) -> Option<i64> {

@@ -86,7 +86,7 @@ impl IntoParams for OfEvents {
                 "Only events stored at or after this time: RFC 3339, or before the time of the request, such as -15m, -2h or -7d.",
             )
             .schema(Some(time_or_relative())),
-            parameters::query(until, "Only events stored before this time.")
+            parameters::query(until, "Only events stored before this time, which is later than since.")
                 .schema(Some(time_or_relative())),
             parameters::query(
                 time_since,
@@ -95,7 +95,7 @@ impl IntoParams for OfEvents {
             .schema(Some(time_or_relative())),
             parameters::query(
                 time_until,
-                "Only events whose own timestamp is before this time.",
+                "Only events whose own timestamp is before this time, which is later than time_since.",
             )
             .schema(Some(time_or_relative())),
             parameters::query(order, "desc for newest first, asc for oldest first.").schema(Some(
