@@ -11,7 +11,8 @@ pub mod verify;
 use std::process::ExitCode;
 
 use shared::{
-    command_line, reading,
+    command_line::{self, say},
+    reading,
     telemetry::{self, Export, Recent},
 };
 
@@ -41,7 +42,7 @@ pub fn run() -> ExitCode {
             };
         }
         Err(Exit::Wrong(line)) => {
-            eprintln!("{line}");
+            say(line);
             return ExitCode::from(WRONG_SETTINGS);
         }
     };
@@ -52,13 +53,13 @@ pub fn run() -> ExitCode {
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(err) => {
-            eprintln!("error: cannot start: {err}");
+            say(format_args!("error: cannot start: {err}"));
             return ExitCode::FAILURE;
         }
     };
     if !matches!(command, Command::Serve(_)) {
         for warning in &warnings {
-            eprintln!("warning: {warning}");
+            say(format_args!("warning: {warning}"));
         }
     }
     let ended = match command {
@@ -85,7 +86,7 @@ pub fn run() -> ExitCode {
     // A blocking read that is still running must not delay the exit.
     runtime.shutdown_background();
     ended.unwrap_or_else(|err| {
-        eprintln!("error: {}", command_line::failure(&*err));
+        say(format_args!("error: {}", command_line::failure(&*err)));
         ExitCode::FAILURE
     })
 }
