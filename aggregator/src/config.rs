@@ -12,7 +12,7 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 use shared::{
-    command_line::{environment, usage},
+    command_line::{environment, path, usage},
     connection::Servers,
     reading::Reading,
     stream,
@@ -35,6 +35,8 @@ const PUBLISHER: usage::Program = ("publisher", &["generate", "send", "http", "l
     version,
     about = help::ABOUT,
     after_help = help::EXIT_CODES,
+    // The generated one leaves out options that are hidden.
+    override_usage = help::USAGE,
     args_conflicts_with_subcommands = true
 )]
 struct Cli {
@@ -77,6 +79,7 @@ enum Subcommands {
 #[derive(Debug, Args)]
 struct Backup {
     /// The copy, which must not exist yet; to restore it, put it in place of `aggregator.db`
+    #[arg(value_parser = path())]
     file: PathBuf,
 
     /// Directory of the store
@@ -84,7 +87,8 @@ struct Backup {
         long,
         env = "AGGREGATOR_DATA_DIR",
         default_value = "./data",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_parser = path()
     )]
     data_dir: PathBuf,
 }
@@ -133,7 +137,8 @@ struct Verify {
         long,
         env = "AGGREGATOR_DATA_DIR",
         default_value = "./data",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_parser = path()
     )]
     data_dir: PathBuf,
 
@@ -189,7 +194,7 @@ pub fn parse(
                 coloured: err.render().ansi().to_string(),
             },
             _ => Exit::Wrong(usage::answer(
-                &err, &program, &RENAMED, &arguments, PUBLISHER,
+                err, &program, &RENAMED, &arguments, PUBLISHER,
             )),
         })?;
     let cli = Cli::from_arg_matches(&parsed.matches)
@@ -235,7 +240,10 @@ fn command(cli: Cli) -> Result<Command, Exit> {
                 .map(Command::Doctor)
                 .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
         }
-        Some(Subcommands::Read(reading)) => return Ok(Command::Read(reading)),
+        Some(Subcommands::Read(reading)) => {
+            let checked = reading.check().map(|()| Command::Read(reading));
+            return checked.map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
+        }
         Some(Subcommands::Serve(settings)) => settings,
         None => cli.serve,
     };

@@ -224,6 +224,71 @@ fn invalid_settings_print_one_line_and_exit_with_2() {
 }
 
 #[test]
+fn a_password_in_a_variable_is_never_repeated() {
+    let invalid = [
+        "https://me:secret@logs",
+        "https://me:sec/secret@logs",
+        "https://me:secret@logs:x\n",
+        "nats://me:secret@a:x,nats://me:secret@b",
+    ];
+    for (variable, arguments) in [
+        ("AGGREGATOR_URL", &["stats"][..]),
+        ("AGGREGATOR_URL", &["doctor"]),
+        ("AGGREGATOR_LISTEN", &["serve"]),
+        ("AGGREGATOR_LISTEN", &["healthcheck"]),
+        ("AGGREGATOR_LISTEN", &["help", "qurey"]),
+        ("LISTEN_ADDR", &["serve"]),
+        ("LISTEN_ADDR", &["acknowledge-missing"]),
+        ("AGGREGATOR_DATA_DIR", &["verify"]),
+        ("DATA_DIR", &["backup", "copy"]),
+        ("STREAM", &["verify"]),
+        ("AGGREGATOR_LOG_FORMAT", &[]),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &[]),
+    ] {
+        for address in invalid {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+            command.args(arguments).env_clear().env(variable, address);
+            let (code, text) = refused(&mut command);
+            assert_eq!((code, text.lines().count()), (2, 1), "{variable}: {text}");
+            assert!(!text.contains("secret"), "{variable}: {text}");
+        }
+    }
+}
+
+#[test]
+fn a_variable_is_no_part_of_the_usage() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+    command.args(["event", "orders"]).env_clear();
+    let expected = refused(&mut command);
+    assert!(
+        expected
+            .1
+            .contains("not provided: <EVENT_ID>; usage: aggregator event <TOPIC> <EVENT_ID>;"),
+        "{expected:?}"
+    );
+    command.env("AGGREGATOR_URL", "http://127.0.0.1:1");
+    assert_eq!(refused(&mut command), expected);
+}
+
+#[test]
+fn a_closed_standard_error_does_not_change_the_exit_code() {
+    for (arguments, expected) in [
+        (&["--no-such-flag"][..], 2),
+        (&["healthcheck", "--listen", "127.0.0.1:1"], 1),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_aggregator"));
+        command.args(arguments).env_clear().stderr(writer);
+        assert_eq!(
+            command.status().unwrap().code(),
+            Some(expected),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
 fn old_names_of_variables_are_read_with_a_warning_that_has_no_values() {
     let directory = tempfile::tempdir().unwrap();
     let (old, new) = (directory.path().join("old"), directory.path().join("new"));

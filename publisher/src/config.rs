@@ -47,6 +47,7 @@ const AGGREGATOR: usage::Program = (
         "verify",
         "backup",
         "doctor",
+        "acknowledge-missing",
     ],
 );
 
@@ -151,7 +152,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
                 Exit::Usage(err.to_string().trim_end().to_owned())
             }
             _ => Exit::Usage(usage::answer(
-                &err, &program, &RENAMED, &arguments, AGGREGATOR,
+                err, &program, &RENAMED, &arguments, AGGREGATOR,
             )),
         })?;
     let cli = Cli::from_arg_matches(&parsed.matches)
@@ -217,6 +218,7 @@ fn check(task: &Task) -> Result<(), &'static str> {
         Task::Send(send, _) if send.reads_standard_input_twice() => {
             Err("standard input can only be read once, but - is given more than once")
         }
+        Task::Read(reading) => reading.check(),
         Task::Http(http) if !http.is_within_limits() => Err(
             "the aggregator accepts at most 16 MiB per request and 64 MiB in flight: lower --connections, \
              --events-per-request or --payload-bytes",

@@ -199,6 +199,12 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
         format!("http://{text}")
     };
     let url = Url::parse(&whole).map_err(|err| format!("{err}; must be an address, {EXAMPLE}"))?;
+    // What precedes the @ is then a part of the path, and messages would name it.
+    if text.contains('@') && url.username().is_empty() && url.password().is_none() {
+        return Err(format!(
+            "/ ? # in a user or password, and @ after the host, must be percent-encoded; must be an address, {EXAMPLE}"
+        ));
+    }
     match url.scheme() {
         "http" => Ok(url),
         "https" => Err(format!(
@@ -254,6 +260,9 @@ mod tests {
             "127.0.0.1:99999",
             "https://127.0.0.1:8080",
             "nats://127.0.0.1:4222",
+            "http://me/secret@logs",
+            "http://me:1/secret@logs",
+            "http://127.0.0.1:8080/?token=a@b",
         ] {
             let refused = parse_address(text).unwrap_err();
             assert!(

@@ -10,7 +10,10 @@ use std::{
     fmt,
     io::{self, Write},
     ops::RangeInclusive,
+    path::PathBuf,
 };
+
+use clap::builder::{PathBufValueParser, TypedValueParser};
 
 pub use self::visible::visible;
 
@@ -34,6 +37,17 @@ pub fn number<T: TryFrom<u64>>(
             (least, most) => format!("must be a whole number from {least} to {most}"),
         })
     }
+}
+
+/// A parser of paths that refuses addresses: messages about a path repeat it, and would repeat the password in an address.
+///
+/// The parser's error is a message for the user.
+#[must_use]
+pub fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().try_map(|path| match path.to_str() {
+        Some(text) if text.contains("://") => Err("must be a path, not an address"),
+        _ => Ok(path),
+    })
 }
 
 fn whole(text: &str) -> Option<u64> {

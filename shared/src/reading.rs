@@ -74,6 +74,17 @@ impl Reading {
         }
     }
 
+    /// Checks what a single flag's parser cannot.
+    ///
+    /// # Errors
+    /// One line that names the flags.
+    pub fn check(&self) -> Result<(), &'static str> {
+        match self {
+            Self::Query(query) => query.check(),
+            Self::Tail(_) | Self::Event(_) | Self::Topics(_) | Self::Stats(_) => Ok(()),
+        }
+    }
+
     fn common(&self) -> &Common {
         let (Self::Query(Query { common, .. })
         | Self::Tail(Tail { common, .. })

@@ -12,6 +12,7 @@ use crate::commands::doctor::Settings;
 pub(super) struct Doctor {
     /// Address of the running aggregator
     #[arg(
+        short,
         long,
         env = "AGGREGATOR_URL",
         hide_env_values = true,

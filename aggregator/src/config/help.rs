@@ -7,7 +7,11 @@ Start a NATS server with JetStream (nats-server --jetstream), then the aggregato
 
   aggregator --data-dir ./data
 
-The default command is serve.";
+The default command is serve: without a command, the flags of serve are accepted (aggregator serve --help).";
+
+pub(super) const USAGE: &str = "\
+aggregator [OPTIONS]
+       aggregator <COMMAND>";
 
 pub(super) const EXIT_CODES: &str = "\
 For the examples of a command: aggregator help verify.

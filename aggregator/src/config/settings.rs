@@ -3,14 +3,19 @@
 mod shown;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use shared::{command_line::number, connection::Servers, publish::Subjects, stream, telemetry};
+use shared::{
+    command_line::{number, path},
+    connection::Servers,
+    publish::Subjects,
+    stream, telemetry,
+};
 
 use crate::{consumer::BatchLimits, store::Bounds};
 
@@ -52,7 +57,8 @@ pub struct Settings {
         long,
         env = "AGGREGATOR_DATA_DIR",
         default_value = "./data",
-        value_name = "DIR"
+        value_name = "DIR",
+        value_parser = path()
     )]
     pub data_dir: PathBuf,
 
@@ -262,14 +268,18 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
+    let is_name = |text: &str| text.parse::<IpAddr>().is_ok() || text == "localhost";
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
-    match (host, port.parse()) {
-        ("" | "localhost", Ok(port)) => Ok((Ipv4Addr::LOCALHOST, port).into()),
-        _ => Err(
-            "must be an IP address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces"
-                .to_owned(),
-        ),
-    }
+    let wrong = match (host, port.parse()) {
+        ("" | "localhost", Ok(port)) => return Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ if is_name(text) => "the port is missing; ".to_owned(),
+        (_, Err(_)) if is_number(port) => format!("the port {port} is above {}; ", u16::MAX),
+        _ => String::new(),
+    };
+    Err(format!(
+        "{wrong}must be an IP address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces"
+    ))
 }
 
 fn size(text: &str) -> Result<ByteSize, String> {

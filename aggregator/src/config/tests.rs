@@ -54,6 +54,16 @@ fn an_address_to_listen_on_needs_only_a_port() {
         let line = wrong(&["--listen", text]);
         assert!(line.contains("such as 127.0.0.1:8080"), "{line}");
     }
+    for (text, expected) in [
+        ("localhost", "the port is missing"),
+        ("0.0.0.0", "the port is missing"),
+        ("::1", "the port is missing"),
+        ("80800", "the port 80800 is above 65535"),
+        ("localhost:80800", "the port 80800 is above 65535"),
+    ] {
+        let line = wrong(&["--listen", text]);
+        assert!(line.contains(expected), "{line}");
+    }
 }
 
 #[test]
@@ -75,6 +85,24 @@ fn the_answer_to_a_wrong_setting_says_what_is_right() {
         (&["./data"], "--data-dir ./data"),
         (&[":8080"], "aggregator --listen :8080"),
         (&["serve", ":8080"], "--listen :8080"),
+        (&["topics", "--contains", ""], "must not be empty"),
+        (&["query", "--contains", ""], "must not be empty"),
+        (
+            &["query", "--since", "1h", "--until", "2h"],
+            "--until must be later than --since",
+        ),
+        (
+            &["--data-dir", "x", "verify"],
+            "put the flags after the command: aggregator verify --data-dir",
+        ),
+        (
+            &["--listen", "1", "query"],
+            "put the flags after the command: aggregator query [FLAGS]; --listen is not a flag of aggregator query",
+        ),
+        (
+            &["event", "orders"],
+            "<EVENT_ID>; usage: aggregator event <TOPIC> <EVENT_ID>",
+        ),
         (&["query", "--json"], "-o json"),
         (&["query", "-f"], "aggregator tail"),
         (&["tail", "-f"], "without a flag"),
@@ -94,6 +122,59 @@ fn the_answer_to_a_wrong_setting_says_what_is_right() {
             &["--otlp-endpoint", "localhost:4318"],
             "as in http://127.0.0.1:4318",
         ),
+    ] {
+        let line = wrong(arguments);
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+#[test]
+fn an_argument_that_belongs_elsewhere_is_answered_with_what_to_type() {
+    for (arguments, expected) in [
+        (
+            &["http://127.0.0.1:8080"][..],
+            "to read from a running aggregator: aggregator stats --url http://127.0.0.1:8080",
+        ),
+        (
+            &["verify", "http://127.0.0.1:8080"],
+            "aggregator stats --url http://127.0.0.1:8080",
+        ),
+        (
+            &["nats://127.0.0.1:4222"],
+            "aggregator --nats-url nats://127.0.0.1:4222",
+        ),
+        (
+            &["verify", "tls://a"],
+            "aggregator verify --nats-url tls://a",
+        ),
+        (&["query", "nats://a"], "aggregator query --url http://"),
+        (&["topics", "http://a"], "aggregator topics --url http://a"),
+        (&["query", "127.0.0.1:8080"], "--url 127.0.0.1:8080"),
+        (&["query", "a:b"], "--topic a:b"),
+        (&["8080"], "aggregator --listen 8080"),
+        (&["stats", "8080"], "--url 8080"),
+        (&["stats", "orders"], "usage: aggregator stats [OPTIONS]"),
+        (&["event", "a", "b", "c"], "usage: aggregator event"),
+        (
+            &["healthcheck", "--url", "x"],
+            "aggregator healthcheck --listen HOST:PORT",
+        ),
+        (
+            &["healthcheck", "http://127.0.0.1:8080"],
+            "aggregator healthcheck --listen HOST:PORT",
+        ),
+        (
+            &["acknowledge-missing", "-u", "x"],
+            "aggregator acknowledge-missing --listen HOST:PORT",
+        ),
+        (&["healthcheck", "logs"], "usage: aggregator healthcheck"),
+        (&["verify", "-o", "json"], "aggregator verify --json"),
+        (
+            &["doctor", "--output", "json"],
+            "aggregator doctor --json FILE",
+        ),
+        (&["backup", "-o", "copy"], "aggregator backup FILE"),
+        (&["backup", "https://a"], "must be a path"),
     ] {
         let line = wrong(arguments);
         assert!(line.contains(expected), "{line}");
@@ -164,22 +245,111 @@ fn what_is_kept_leaves_room_for_a_largest_message() {
 
 #[test]
 fn a_password_is_never_repeated() {
-    let line = wrong(&["stats", "--url", "https://me:secret@logs"]);
-    assert!(!line.contains("secret"), "{line}");
-    for command in ["serve", "verify"] {
-        for url in [
-            "nats://me:secret@host:port",
-            "nats://me:secret@a,nats://me:other@b",
-        ] {
-            let line = wrong(&[command, "--nats-url", url]);
-            assert!(line.contains("--nats-url"), "{line}");
-            assert!(!line.contains("secret"), "{line}");
+    for address in [
+        "https://me:secret@logs",
+        "https://me:sec/secret@logs",
+        "http://me:1/secret@logs",
+        "http://me/secret@logs",
+        "https://me:secret@logs:x\n",
+        "https://me:sec ret secret@logs",
+        "https://me:secret\n\n@logs",
+        "https://\u{1b}[31mme:secret@logs",
+        "nats://a,nats://me:secret@b:x,nats://me:secret@c",
+        "me:secret@logs:x",
+        "-me:secret@logs",
+    ] {
+        let flags = [
+            "--url",
+            "--listen",
+            "--nats-url",
+            "--otlp-endpoint",
+            "--data-dir",
+            "--since",
+            "--limit",
+            "--nast-url",
+            "-u",
+            "-x",
+        ];
+        let commands = "serve query tail topics stats event verify doctor backup healthcheck acknowledge-missing \
+                        completions help";
+        for command in commands.split(' ').map(Some).chain([None]) {
+            let command: Vec<_> = command.into_iter().collect();
+            let mut lines = vec![[&command[..], &[address]].concat().join("\0")];
+            for flag in flags {
+                lines.push([&command[..], &[flag, address]].concat().join("\0"));
+                let joined = format!("{flag}={address}");
+                lines.push([&command[..], &[&joined]].concat().join("\0"));
+                let joined = joined.trim_start_matches('-');
+                lines.push([&command[..], &[joined]].concat().join("\0"));
+            }
+            for line in lines {
+                let arguments: Vec<_> = line.split('\0').collect();
+                match parsed(&arguments) {
+                    Err(Exit::Wrong(line)) => {
+                        assert!(!line.contains("secret"), "{arguments:?}: {line}");
+                        assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
+                    }
+                    // A valid address; nothing is repeated.
+                    Ok(_) | Err(Exit::Asked { .. }) => {}
+                }
+            }
         }
     }
-    for address in ["http://me:secret@host", "http://me:secret@host:port"] {
-        let line = wrong(&["--otlp-endpoint", address]);
-        assert!(line.contains("--otlp-endpoint"), "{line}");
-        assert!(!line.contains("secret"), "{line}");
+    for (arguments, named) in [
+        (
+            &["stats", "--url", "https://me:sec/ret@logs"][..],
+            "https://…@logs",
+        ),
+        (&["https://me:secret@host"], "https://…@host"),
+        (
+            &["doctor", "--url", "https://me:sec/ret@logs"],
+            "https://…@logs",
+        ),
+        (
+            &["serve", "--nats-url", "nats://me:secret@host:port"],
+            "--nats-url",
+        ),
+        (
+            &[
+                "verify",
+                "--nats-url",
+                "nats://me:secret@a,nats://me:other@b",
+            ],
+            "--nats-url",
+        ),
+        (
+            &["--otlp-endpoint", "http://me:secret@host"],
+            "--otlp-endpoint",
+        ),
+        (
+            &["--otlp-endpoint", "http://me:secret@host:port"],
+            "--otlp-endpoint",
+        ),
+    ] {
+        let line = wrong(arguments);
+        assert!(line.contains(named), "{line}");
+    }
+}
+
+#[test]
+fn the_help_says_that_the_flags_of_serve_are_accepted() {
+    let help = program().render_help().to_string();
+    for expected in [
+        "without a command, the flags of serve are accepted",
+        "Usage: aggregator [OPTIONS]\n       aggregator <COMMAND>\n",
+    ] {
+        assert!(help.contains(expected), "{help}");
+    }
+    let line = wrong(&["--no-such-flag"]);
+    let expected =
+        "usage: aggregator [OPTIONS] or aggregator <COMMAND>; for help: aggregator --help";
+    assert!(line.contains(expected), "{line}");
+}
+
+#[test]
+fn every_command_that_reads_has_short_flags() {
+    for command in ["query", "tail", "topics", "stats", "doctor"] {
+        assert!(parsed(&[command, "-u", "8080"]).is_ok(), "{command}");
     }
 }
 

@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
 use shared::{
-    api::parse_address, command_line::number, publish::Subjects, reading, stream, telemetry,
+    api::parse_address,
+    command_line::{number, path},
+    publish::Subjects,
+    reading, stream, telemetry,
 };
 
 use super::help;
@@ -231,7 +234,7 @@ pub struct Generate {
 #[group(skip)]
 pub struct Send {
     /// Files to send; - is standard input. The format is detected from the content
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_parser = path())]
     files: Vec<PathBuf>,
 
     /// Send the valid events and count the others; by default one invalid event prevents sending

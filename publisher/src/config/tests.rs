@@ -83,6 +83,23 @@ fn invalid_usage_is_one_line_that_names_the_argument() {
         (&["tail", "orders"], "--topic orders"),
         (&["topics"], "aggregator topics"),
         (&["generate", "1000"], "--count 1000"),
+        (&["1000"], "publisher generate --count 1000"),
+        (&["20k"], "publisher generate --count 20k"),
+        (&["events.ndjson"], "publisher send events.ndjson"),
+        (&["./events"], "publisher send ./events"),
+        (&["-"], "publisher send -"),
+        (
+            &["http://127.0.0.1:8080"],
+            "publisher http --url http://127.0.0.1:8080",
+        ),
+        (&["nats://a"], "publisher generate --nats-url nats://a"),
+        (&["http", "nats://a"], "publisher http --url http://"),
+        (&["send", "nats://a"], "must be a path"),
+        (&["generate", "-o", "json"], "publisher generate --json"),
+        (
+            &["query", "--since", "1h", "--until", "2h"],
+            "--until must be later than --since",
+        ),
         (&["send", "f", "--count", "5"], "of generate or http"),
         (&["send"], "FILE"),
         (&["send", "-", "-"], "standard input"),
@@ -128,10 +145,24 @@ fn a_password_in_an_invalid_address_is_not_repeated() {
         ("--nats-url", "nats://user:secret@a,nats://user:other@b"),
         ("--otlp-endpoint", "http://user:secret@host"),
         ("--otlp-endpoint", "http://user:secret@host:port"),
+        ("--verify", "https://user:sec/secret@host"),
+        ("--verify", "http://user:secret@host:port\n"),
+        ("--nast-url", "nats://user:secret@host"),
     ] {
         let exit = format!("{:?}", parsed(&["generate", flag, address]).err());
         assert!(exit.contains(flag), "{exit}");
         assert!(!exit.contains("secret"), "{exit}");
+    }
+    for arguments in [
+        &["nats://user:secret@host"][..],
+        &["send", "nats://user:secret@host"],
+        &["generate", "nats://user:secret@host"],
+        &["http", "--url", "https://user:sec/secret@host"],
+        &["latency", "--url=https://user:secret@host"],
+    ] {
+        let line = usage(arguments);
+        assert!(!line.contains("secret"), "{line}");
+        assert!(line.contains("…@host"), "{line}");
     }
 }
 

@@ -54,6 +54,13 @@ pub(super) fn effective(command: &Command, renamed: &[Renamed], arguments: &[OsS
     }
 }
 
+/// The command without its variables.
+pub(super) fn without_variables(command: Command) -> Command {
+    command
+        .mut_args(|arg| arg.env(Resettable::Reset))
+        .mut_subcommands(without_variables)
+}
+
 fn with_old_names(command: Command, renamed: &[Renamed]) -> Command {
     command
         .mut_args(|arg| match names(&arg, renamed) {

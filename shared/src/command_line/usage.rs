@@ -1,5 +1,8 @@
 //! The answers to wrong usage: one line each, which says what to type instead.
 
+mod meant;
+mod secrets;
+
 use std::ffi::{OsStr, OsString};
 
 use clap::{
@@ -8,12 +11,9 @@ use clap::{
 };
 
 use super::{
-    environment::{Renamed, effective},
+    environment::{Renamed, effective, without_variables},
     one_line,
 };
-
-/// The flags that an argument without a flag may have been meant for, the likeliest first.
-const LIKELY: [&str; 5] = ["topic", "contains", "data-dir", "listen", "url"];
 
 /// A program of this system and its commands.
 pub type Program = (&'static str, &'static [&'static str]);
@@ -21,46 +21,41 @@ pub type Program = (&'static str, &'static [&'static str]);
 /// The answer to a command line that clap refuses. `other` is the program that the command may belong to.
 #[must_use]
 pub fn answer(
-    err: &Error,
+    err: Error,
     command: &Command,
     renamed: &[Renamed],
     arguments: &[OsString],
     other: Program,
 ) -> String {
+    // What is wrong without the environment too: clap would show flags that a variable sets as a part of the usage.
+    let plain = without_variables(command.clone());
+    let typed = plain.clone().try_get_matches_from(arguments).err();
+    let typed = typed.filter(|typed| typed.kind() == err.kind());
+    let is_typed = typed.is_some();
+    let mut err = typed.unwrap_or(err);
+    secrets::hide(&mut err);
     let text = |kind| match err.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let value = text(ContextKind::InvalidValue).unwrap_or_default();
-    let whole = one_line(&err.to_string()).replace(value, &without_credentials(value));
-    match err.kind() {
+    let better = match err.kind() {
         ErrorKind::UnknownArgument => text(ContextKind::InvalidArg)
-            .and_then(|argument| unknown_argument(argument, command, arguments))
-            .unwrap_or(whole),
+            .and_then(|argument| unknown_argument(argument, &plain, arguments)),
         ErrorKind::InvalidSubcommand => text(ContextKind::InvalidSubcommand)
-            .and_then(|name| unknown_command(name, command, arguments, other))
-            .unwrap_or(whole),
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            let effective = effective(command, renamed, arguments);
-            let variable = text(ContextKind::InvalidArg)
-                .and_then(|flag| variable(flag, &effective, arguments));
-            match variable {
-                Some(variable) => format!("{whole}; the value is that of {variable}"),
-                None => whole,
-            }
-        }
-        _ => whole,
+            .and_then(|name| unknown_command(name, &plain, arguments, other)),
+        ErrorKind::ArgumentConflict => text(ContextKind::InvalidSubcommand)
+            .and_then(|name| flags_before(name, &plain, err.get(ContextKind::PriorArg)?)),
+        _ => None,
+    };
+    let line = better.unwrap_or_else(|| one_line(&err.to_string()));
+    if is_typed {
+        return line;
     }
-}
-
-/// A value as it may be repeated: an address without user and password.
-fn without_credentials(value: &str) -> String {
-    let start = value.find("://").map_or(0, |start| start + 3);
-    let host = &value[start..];
-    let host = &host[..host.find('/').unwrap_or(host.len())];
-    match host.rfind('@') {
-        Some(at) => format!("{}…{}", &value[..start], &value[start + at..]),
-        None => value.to_owned(),
+    let effective = effective(command, renamed, arguments);
+    let flag = text(ContextKind::InvalidArg);
+    match flag.and_then(|flag| variable(flag, &effective, arguments)) {
+        Some(variable) => format!("{line}; the value is that of {variable}"),
+        None => line,
     }
 }
 
@@ -76,19 +71,14 @@ fn unknown_command(
             "error: {name} is a command of {program}: {program} {name}"
         ));
     }
-    let path = program.get_name();
     if arguments.get(1).is_some_and(|first| first == "help") {
         // Only without "help" does clap look for a similar command.
-        let err = program.clone().try_get_matches_from([path, name]).err()?;
+        let arguments = [program.get_name(), name];
+        let err = program.clone().try_get_matches_from(arguments).err()?;
         return Some(one_line(&err.to_string()));
     }
-    if !name.contains(['/', ':']) {
-        return None;
-    }
-    let flag = likely(name, program)?;
-    Some(format!(
-        "error: unexpected argument '{name}'; did you mean {path} --{flag} {name}?"
-    ))
+    let meant = meant::instead_of_a_command(name, program)?;
+    Some(format!("error: unexpected argument '{name}'; {meant}"))
 }
 
 /// The command that is named, or the program itself.
@@ -98,20 +88,23 @@ fn named<'a>(command: &'a Command, arguments: &[OsString]) -> &'a Command {
         .unwrap_or(command)
 }
 
-fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -> Option<String> {
-    let command = named(program, arguments);
-    let path = if std::ptr::eq(command, program) {
+/// What to type for a command: `aggregator query`.
+fn path(program: &Command, command: &Command) -> String {
+    if std::ptr::eq(command, program) {
         program.get_name().to_owned()
     } else {
         format!("{} {}", program.get_name(), command.get_name())
-    };
-    if !argument.starts_with('-') {
-        let flag = likely(argument, command)?;
-        return Some(format!(
-            "error: unexpected argument '{argument}'; did you mean --{flag} {argument}? for help: {path} --help"
-        ));
     }
-    if let Some(meant) = meant(argument, command) {
+}
+
+fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -> Option<String> {
+    let command = named(program, arguments);
+    let path = path(program, command);
+    if !argument.starts_with('-') {
+        let meant = meant::without_a_flag(argument, program, command)?;
+        return Some(format!("error: unexpected argument '{argument}'; {meant}"));
+    }
+    if let Some(meant) = meant::instead_of_a_flag(argument, program, command) {
         return Some(format!("error: unexpected argument '{argument}'; {meant}"));
     }
     let of: Vec<_> = program
@@ -129,32 +122,32 @@ fn unknown_argument(argument: &str, program: &Command, arguments: &[OsString]) -
     })
 }
 
-/// The flag that an argument without one is likely to be meant for.
-fn likely(argument: &str, command: &Command) -> Option<&'static str> {
-    let has = |flag: &&str| has_flag(command, &format!("--{flag}"));
-    let is_number = argument.bytes().all(|byte| byte.is_ascii_digit());
-    let count = Some("count").filter(|_| is_number);
-    let listen = Some("listen").filter(|_| argument.contains(':'));
-    let first = count.into_iter().chain(listen);
-    first.chain(LIKELY).find(has)
-}
-
-/// What a flag that other programs have is called here, for the commands that read.
-fn meant(flag: &str, command: &Command) -> Option<&'static str> {
-    if !has_flag(command, "--output") {
-        return None;
-    }
-    match flag {
-        "-f" | "--follow" if command.get_name() == "tail" => Some("tail follows without a flag"),
-        "-f" | "--follow" => Some("to follow new events: aggregator tail"),
-        "--json" => Some("for JSON: -o json"),
-        "-c" | "--count" => Some("for a number of results: --limit"),
-        _ => None,
-    }
+/// The answer to flags of the program before a command, as in `aggregator --data-dir ./data verify`.
+fn flags_before(name: &str, program: &Command, flags: &ContextValue) -> Option<String> {
+    let flags = match flags {
+        ContextValue::String(flag) => std::slice::from_ref(flag),
+        ContextValue::Strings(flags) => flags,
+        _ => return None,
+    };
+    let command = program.find_subcommand(name)?;
+    let path = path(program, command);
+    let flags = flags.iter().filter_map(|flag| flag.split(' ').next());
+    let (known, unknown): (Vec<_>, Vec<_>) = flags.partition(|flag| has_flag(command, flag));
+    let line = format!("error: put the flags after the command: {path}");
+    Some(match unknown.first() {
+        None => format!("{line} {}", known.join(" ")),
+        Some(flag) => {
+            format!("{line} [FLAGS]; {flag} is not a flag of {path}; for help: {path} --help")
+        }
+    })
 }
 
 fn has_flag(command: &Command, flag: &str) -> bool {
-    command.get_arguments().any(|arg| is_flag(arg, flag))
+    flag_of(command, flag).is_some()
+}
+
+fn flag_of<'a>(command: &'a Command, flag: &str) -> Option<&'a Arg> {
+    command.get_arguments().find(|arg| is_flag(arg, flag))
 }
 
 fn is_flag(arg: &Arg, flag: &str) -> bool {
@@ -164,37 +157,9 @@ fn is_flag(arg: &Arg, flag: &str) -> bool {
         || short.is_some_and(|short| arg.get_short() == short.chars().next())
 }
 
-/// The variable that a value is from, if the flag is not on the command line.
+/// The variable of a flag, written as in clap's errors: `--url <URL>`.
 fn variable(flag: &str, program: &Command, arguments: &[OsString]) -> Option<String> {
     let flag = flag.split_whitespace().next()?;
-    let command = named(program, arguments);
-    let arg = command.get_arguments().find(|arg| is_flag(arg, flag))?;
-    let is_given = arguments
-        .iter()
-        .filter_map(|given| given.to_str())
-        .any(|given| {
-            let short = arg.get_short().map(|short| format!("-{short}"));
-            given.split('=').next() == Some(flag)
-                || short.is_some_and(|short| given.starts_with(&short))
-        });
-    let env = arg.get_env().and_then(OsStr::to_str)?;
-    (!is_given).then(|| env.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_repeated_without_its_credentials() {
-        for (value, expected) in [
-            ("https://me:secret@logs/a@b", "https://…@logs/a@b"),
-            ("me:sec@ret@logs", "…@logs"),
-            ("http://logs:1/a@b", "http://logs:1/a@b"),
-            ("yesterday", "yesterday"),
-            ("", ""),
-        ] {
-            assert_eq!(without_credentials(value), expected);
-        }
-    }
+    let arg = flag_of(named(program, arguments), flag)?;
+    arg.get_env().and_then(OsStr::to_str).map(str::to_owned)
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::event::{EventId, Source, Timestamp, Topic};
+use crate::event::{EventId, Instant, Source, Timestamp, Topic};
 
 /// Which events are printed. A filter that is not given matches every event.
 #[derive(Debug, Default, Args)]
@@ -21,7 +21,7 @@ pub struct Filter {
     source: Option<String>,
 
     /// Only events whose payload contains this text
-    #[arg(long, value_name = "TEXT", help_heading = "Filters")]
+    #[arg(long, value_name = "TEXT", value_parser = filled, help_heading = "Filters")]
     contains: Option<String>,
 
     /// Only events whose payload has this value at this path, such as user.name=ann; repeat to require all
@@ -75,6 +75,14 @@ fn source(text: &str) -> Result<String, String> {
     Ok(checked.to_string())
 }
 
+/// A text that must not be empty.
+pub(super) fn filled(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() {
+        return Err("must not be empty");
+    }
+    Ok(text.to_owned())
+}
+
 /// A time, or how long ago it is, with or without a minus.
 pub(super) fn time(text: &str) -> Result<String, String> {
     let ago = text.strip_prefix('-').unwrap_or(text);
@@ -85,6 +93,36 @@ pub(super) fn time(text: &str) -> Result<String, String> {
     let checked = Timestamp::new(text)
         .map_err(|(_, message)| format!("{message}, or how long ago, as in 30s, 15m, 2h or 7d"))?;
     Ok(checked.as_str().to_owned())
+}
+
+/// Whether a range of parsed times is empty because it does not end after its beginning. A time and a duration before now
+/// are not compared: only the aggregator knows its now.
+pub(super) fn is_empty(since: Option<&str>, until: Option<&str>) -> bool {
+    let (Some(since), Some(until)) = (since, until) else {
+        return false;
+    };
+    match (seconds_ago(since), seconds_ago(until)) {
+        (Some(since), Some(until)) => since <= until,
+        (None, None) => match (Instant::parse(since), Instant::parse(until)) {
+            (Ok(since), Ok(until)) => since >= until,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The seconds of a duration before now, such as `-15m`.
+fn seconds_ago(time: &str) -> Option<u64> {
+    let ago = time.strip_prefix('-')?;
+    let (number, unit) = ago.split_at_checked(ago.len().checked_sub(1)?)?;
+    let unit = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return None,
+    };
+    Some(number.parse::<u64>().ok()? * unit)
 }
 
 /// The path ends at the first equals sign; the value may contain more of them, or be empty.
@@ -107,6 +145,29 @@ mod tests {
         for wrong in ["", "a.b", "=1"] {
             assert!(field(wrong).unwrap_err().contains("PATH=VALUE"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_range_that_does_not_end_after_its_beginning_is_empty() {
+        for (since, until, expected) in [
+            ("1h", "2h", true),
+            ("60m", "1h", true),
+            ("2h", "1h", false),
+            ("1d", "23h", false),
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z", true),
+            ("2026-01-31T12:00:00Z", "2026-01-31T13:00:00+02:00", true),
+            ("2026-01-31T12:00:00Z", "2026-01-31T12:00:00.1Z", false),
+            ("1h", "2026-01-31T12:00:00Z", false),
+        ] {
+            let [from, to] = [since, until].map(|text| time(text).unwrap());
+            assert_eq!(
+                is_empty(Some(&from), Some(&to)),
+                expected,
+                "{since} {until}"
+            );
+        }
+        assert!(!is_empty(Some("-1h"), None));
+        assert!(!is_empty(None, Some("-1h")));
     }
 
     #[test]

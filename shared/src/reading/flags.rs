@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stdout};
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
-use super::{filter::Filter, filter::time};
+use super::filter::{Filter, event_id, filled, is_empty, time, topic};
 use crate::{api::parse_address, command_line::number};
 
 /// The flags of every such command.
@@ -124,7 +124,7 @@ pub struct Stats {
 #[group(skip)]
 pub struct Topics {
     /// Only topics whose name contains this text
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = filled)]
     contains: Option<String>,
 
     /// Value to sort by
@@ -149,11 +149,11 @@ pub struct Topics {
 #[group(skip)]
 pub struct Event {
     /// Topic of the event
-    #[arg(value_parser = super::filter::topic, allow_hyphen_values = true)]
+    #[arg(value_parser = topic, allow_hyphen_values = true)]
     pub(super) topic: String,
 
     /// Id of the event
-    #[arg(value_name = "EVENT_ID", value_parser = super::filter::event_id, allow_hyphen_values = true)]
+    #[arg(value_name = "EVENT_ID", value_parser = event_id, allow_hyphen_values = true)]
     pub(super) id: String,
 
     #[command(flatten)]
@@ -202,6 +202,17 @@ impl Sort {
 }
 
 impl Query {
+    /// Checks what a single flag's parser cannot.
+    pub(super) fn check(&self) -> Result<(), &'static str> {
+        if is_empty(self.since.as_deref(), self.until.as_deref()) {
+            return Err("the range is empty: --until must be later than --since");
+        }
+        if is_empty(self.time_since.as_deref(), self.time_until.as_deref()) {
+            return Err("the range is empty: --time-until must be later than --time-since");
+        }
+        Ok(())
+    }
+
     /// The query parameters of `GET /events`, by name.
     pub(super) fn parameters(&self) -> Vec<(String, String)> {
         let mut all = vec![("format".to_owned(), "ndjson".to_owned())];
@@ -287,6 +298,20 @@ mod tests {
             let refused = query(&["--since", wrong]).unwrap_err();
             assert!(refused.contains("as in 30s, 15m, 2h or 7d"), "{refused}");
         }
+    }
+
+    #[test]
+    fn a_range_must_end_after_its_beginning() {
+        for arguments in [
+            ["--since", "1h", "--until", "2h"],
+            ["--time-since", "1h", "--time-until", "1h"],
+        ] {
+            let refused = query(&arguments).unwrap().check().unwrap_err();
+            let expected = format!("{} must be later than {}", arguments[2], arguments[0]);
+            assert!(refused.contains(&expected), "{refused}");
+        }
+        let query = query(&["--since", "2h", "--until", "1h", "--time-until", "3h"]).unwrap();
+        assert_eq!(query.check(), Ok(()));
     }
 
     #[test]
