@@ -1,5 +1,5 @@
 // How many events were stored, dropped as duplicates or rejected, over the selected time. A part of it is selected by dragging,
-// or with the arrow keys, Shift and Enter.
+// clicking, or with the arrow keys, Shift and Enter.
 
 import { $, ask, element, number, say, svg, timeText } from "./dom.js";
 import { go, parameters, whenChanged } from "./address.js";
@@ -52,7 +52,7 @@ async function load() {
   const { topics, since, until } = parameters();
   const mine = (turn += 1);
   if (topics.length > 1) {
-    show(null, "The histogram is of one topic or of all.");
+    show(null, "Select one topic or none to see counts over time.");
     return;
   }
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
@@ -86,7 +86,7 @@ async function beginning(topics, until) {
 
 function show(found, text) {
   say(note, text);
-  $("histogram-plot").hidden = found === null;
+  for (const one of [$("histogram-plot"), moment.parentElement]) one.hidden = found === null;
   data = null;
   if (found === null) return;
   const buckets = found.buckets.map((bucket) => ({ ...bucket, at: Date.parse(bucket.at) }));
@@ -110,7 +110,7 @@ function draw() {
     });
   }
   bars.forEach((bar, index) => bar.setAttribute("d", paths[index]));
-  say(most, number(Math.max(0, ...data.buckets.map(total))));
+  say(most, `${number(Math.max(0, ...data.buckets.map(total)))} in ${span(data.step)}`);
   say(axis[0], timeText(iso(data.from)));
   say(axis[1], timeText(iso(data.to)));
   PARTS.forEach((part, index) => {
@@ -133,7 +133,14 @@ function span(ms) {
   return minutes < 1440 ? `${minutes / 60} h` : `${minutes / 1440} d`;
 }
 
-const inAll = () => `${parameters().q ? "all events, not only those found" : "in all"}; ${span(data.step)} each`;
+// What the sums count: whole buckets, so they begin before a range such as the last five minutes.
+function inAll() {
+  const { q, since, until } = parameters();
+  const [first, last] = [data.buckets[0], data.buckets.at(-1)];
+  const end = last && Math.min(last.at + data.step, Math.max(data.to, last.at));
+  const range = first && (since || until) ? ` from ${timeText(iso(first.at))} to ${timeText(iso(end))}` : "";
+  return `${q ? "all events, not only those found" : "in all"}${range}; ${span(data.step)} each`;
+}
 
 // Shows the counts of a bucket, or of all.
 function read(index) {
@@ -201,10 +208,11 @@ function pointerMove(event) {
   read(indexAt(event.clientX));
 }
 
-function pointerUp() {
-  const isChosen = drag !== null && anchor !== null;
-  drag = null;
-  if (isChosen) choose();
+// A click selects the bucket under the pointer.
+function pointerUp(event) {
+  if (data === null || drag === null) return;
+  if (anchor === null) read(indexAt(event.clientX));
+  choose();
 }
 
 function keyDown(event) {

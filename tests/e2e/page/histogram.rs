@@ -85,7 +85,13 @@ async fn the_histogram_counts_what_is_stored_dropped_and_rejected_in_all_or_in_a
         ))
         .await;
     browser
-        .shows("#histogram", "The histogram is of one topic or of all.")
+        .shows(
+            "#histogram",
+            "Select one topic or none to see counts over time.",
+        )
+        .await;
+    browser
+        .until("document.querySelector('#histogram figcaption').hidden")
         .await;
     page.ends_well().await;
 }
@@ -181,5 +187,75 @@ async fn a_time_is_read_and_selected_with_the_keyboard() {
     browser.until(IS_WHOLE).await;
     let minutes = "(query => (Date.parse(query.get('until')) - Date.parse(query.get('since'))) / 60000)(new URLSearchParams(location.search))";
     assert_eq!(browser.value(minutes).await, 3);
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_click_selects_the_time_of_a_bar() {
+    let system = counted().await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.lists("#histogram li b", &["5", "2", "–"]).await;
+    browser
+        .run(
+            "document.getElementById('histogram').scrollIntoView()",
+            Vec::new(),
+        )
+        .await;
+    browser.drag(Pointer::Mouse, SLIDER, 0.4, 0.4).await;
+    browser.until(IS_WHOLE).await;
+    let minutes = "(query => (Date.parse(query.get('until')) - Date.parse(query.get('since'))) / 60000)(new URLSearchParams(location.search))";
+    assert_eq!(browser.value(minutes).await, 1);
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_axis_begins_at_the_left_and_ends_at_the_right_within_the_histogram() {
+    let system = counted().await;
+    let Some(page) = Page::open(
+        system.api(),
+        "?since=2026-01-31T12:00:00Z&until=2026-01-31T13:00:00Z",
+    )
+    .await
+    else {
+        return;
+    };
+    let browser = &page.browser;
+    let is_apart = "(() => {
+        document.getElementById('over-time').open = true;
+        const box = (selector) => document.querySelector(selector).getBoundingClientRect();
+        const [first, last] = [box('#histogram .axis span:first-child'), box('#histogram .axis span:last-child')];
+        const [plot, most] = [box('#histogram .drawing'), box('#histogram .most')];
+        return Math.abs(first.left - plot.left) < 1 && Math.abs(last.right - plot.right) < 1
+            && first.width > 0 && first.right < last.left && most.bottom <= plot.top;
+    })()";
+    for display in [
+        Display::WIDE,
+        Display::LAPTOP,
+        Display::TABLET,
+        Display::NARROW,
+    ] {
+        browser.set_display(display).await;
+        browser.until(is_apart).await;
+        browser
+            .screenshot_of_page(&format!("histogram-axis-{}", display.width))
+            .await;
+    }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_sums_of_a_range_say_from_when_to_when_they_count() {
+    let system = counted().await;
+    let Some(page) = Page::open(system.api(), "?since=-5m").await else {
+        return;
+    };
+    page.lists("#histogram li b", &["8", "2", "1"]).await;
+    // Whole minutes.
+    page.browser
+        .until("/^in all from .*\\d\\d:\\d\\d:00 .* to .*; 1 min each$/.test(document.querySelector('#histogram figcaption .note').textContent)")
+        .await;
     page.ends_well().await;
 }

@@ -24,6 +24,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("charts.css", CSS),
     file!("lists.css", CSS),
     file!("events.css", CSS),
+    file!("histogram.css", CSS),
     file!("address.js", JS),
     file!("bar.js", JS),
     file!("chart.js", JS),
