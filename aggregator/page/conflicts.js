@@ -1,6 +1,7 @@
 // Conflicts: duplicates that differ from the stored event, each with both versions next to each other.
 
 import { $, element, foreign, foreignLines, number, time } from "./dom.js";
+import { addressOf, following } from "./address.js";
 import { layout, members, value } from "./json.js";
 import { List } from "./kept.js";
 
@@ -14,13 +15,17 @@ const AROUND = 3;
 // Of longer payloads, a row does not show the first difference.
 const MAX_PREVIEWED = 20_000;
 
-export function conflictRow(one) {
+// With a link to the stored event, unless it is shown there.
+export function conflictRow(one, isLinked = true) {
   const stored = members(one.stored);
   const sides = element("div", { class: "sides" });
+  const event = [value(stored.topic), value(stored.event_id)];
+  const link = element("a", { click: following({ event }) }, "Show the stored event");
   const details = element(
     "details",
     {
       toggle: () => {
+        link.href = addressOf({ event });
         if (details.open && !sides.firstChild) compare(sides, stored, one);
       },
     },
@@ -33,7 +38,7 @@ export function conflictRow(one) {
       element("span", { class: "reason" }, `differs: ${differing(stored, one).join(", ")}`),
       ...difference(stored, one),
     ),
-    element("div", {}, sides),
+    element("div", {}, ...(isLinked ? [element("p", { class: "note" }, link)] : []), sides),
   );
   return { item: element("li", {}, details) };
 }
@@ -61,14 +66,17 @@ function compare(sides, stored, later) {
   const side = (title, moment, texts, marks) => {
     const body = element("pre", { tabindex: "0", role: "group", "aria-label": title });
     const equal = (texts) => body.append(...texts.flatMap((text) => [...foreignLines(text), "\n"]));
-    const leftOut = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} lines\n`));
-    leftOut(Math.max(0, head - AROUND), "equal");
-    equal(texts.slice(Math.max(0, head - AROUND), head));
+    const leftOut = (n, what) => n > 0 && body.append(element("i", {}, `… ${number(n)} ${what} ${n === 1 ? "line" : "lines"}\n`));
+    // A single line is as short as the note that it is left out.
+    const before = head === AROUND + 1 ? 0 : Math.max(0, head - AROUND);
+    const after = tail === AROUND + 1 ? tail : Math.min(tail, AROUND);
+    leftOut(before, "equal");
+    equal(texts.slice(before, head));
     const between = middle(texts);
     between.slice(0, COMPARED).forEach((text, index) => body.append(...(marks[index] ? [element("mark", {}, ...foreignLines(text))] : foreignLines(text)), "\n"));
     leftOut(between.length - COMPARED, "more");
-    equal(texts.slice(texts.length - tail, texts.length - tail + AROUND));
-    leftOut(tail - AROUND, "equal");
+    equal(texts.slice(texts.length - tail, texts.length - tail + after));
+    leftOut(tail - after, "equal");
     return element("div", {}, element("h3", {}, `${title}, `, time(value(moment))), body);
   };
   sides.append(

@@ -59,7 +59,10 @@ const LEFTWARD_RUN = new RegExp(`(${LEFTWARD}(?:[^"\\n]*${LEFTWARD})?)`, "u");
 const isolated = (text) => text.split(LEFTWARD_RUN).map((part, index) => (index % 2 === 1 ? element("bdi", {}, part) : part));
 
 // Text from an event, isolated so that its writing direction does not affect the text around it.
-export const foreign = (text, attributes = {}) => element("bdi", attributes, ...parts(`${text}`, UNSEEN));
+export const foreign = (text, attributes = {}) => element("bdi", attributes, ...named(`${text}`));
+
+// A text of white space only would look like none.
+const named = (text) => (/^\s+$/.test(text) ? [element("span", { class: "code-point" }, names(text))] : parts(text, UNSEEN));
 
 // JSON from an event, in lines. Each string is isolated, so that names and values keep their order.
 export const foreignLines = (text) => parts(text, UNSEEN_IN_LINES, isolated);

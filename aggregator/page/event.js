@@ -1,10 +1,11 @@
 // One event with its address: its members, its places in the stream and in the store, its duplicates and its conflicts.
 
-import { $, ask, bytes, element, foreign, foreignLines, number, say, time } from "./dom.js";
+import { $, ask, bytes, element, foreign, number, say, time } from "./dom.js";
 import { addressOf, following, parameters, whenChanged } from "./address.js";
-import { decoded, elements, layout, members, value } from "./json.js";
+import { elements, members, value } from "./json.js";
 import { copyButton, curl } from "./copy.js";
 import { conflictRow } from "./conflicts.js";
+import { payloadView } from "./payload.js";
 import { pair, pairs } from "./rows.js";
 import { typed } from "./query.js";
 
@@ -38,8 +39,13 @@ async function open(event) {
   const mine = (turn += 1);
   const body = $("event-body");
   body.replaceChildren();
-  $("event-title").replaceChildren("Event ", foreign(event[1]), " of ", foreign(event[0]));
   $("event-close").href = addressOf({ event: null });
+  if (event.includes("")) {
+    say($("event-title"), "No event");
+    say($("event-note"), "The address names no event: write event=TOPIC,ID, each percent-encoded.");
+    return;
+  }
+  $("event-title").replaceChildren("Event ", foreign(event[1]), " of ", foreign(event[0]));
   say($("event-note"), "Loading …");
   try {
     const text = await ask(`event?${identity(event)}`);
@@ -109,21 +115,13 @@ function duration(ms) {
 
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
-  const since = time(value(counts.since));
-  if (least === most) return [`${number(least)} since the aggregator started at `, since];
-  if (least === 0) return [`at most ${number(most)} since the aggregator started at `, since, "; only the identities repeated most are counted exactly"];
-  return [`${number(least)} to ${number(most)} since the aggregator started at `, since];
+  const count = least === most ? number(least) : `at least ${number(least)}, at most ${number(most)} (estimated)`;
+  return ["since the aggregator started at ", time(value(counts.since)), `: ${count}; earlier ones are not counted by event`];
 }
 
 function payload(found) {
-  const text = layout(members(found.event).payload);
-  const shown = element("pre", { tabindex: "0", role: "group", "aria-label": "Payload" });
-  const box = element("input", { type: "checkbox", id: "event-decoded" });
-  const show = () => shown.replaceChildren(...foreignLines(box.checked ? decoded(text) : text));
-  box.addEventListener("change", show);
-  show();
-  const label = element("label", { for: "event-decoded" }, box, " with escapes such as ", element("code", {}, "\\n"), " decoded");
-  return [element("div", { class: "bar" }, element("h3", {}, "Payload"), label), shown];
+  const [choice, shown] = payloadView(members(found.event).payload);
+  return [element("div", { class: "bar" }, element("h3", {}, "Payload"), choice), shown];
 }
 
 function copies(event, found) {
@@ -145,9 +143,9 @@ async function showConflicts(where, event, isCurrent) {
   try {
     const page = members(await ask(`conflicts?${query}`));
     if (!isCurrent()) return;
-    const rows = elements(page.conflicts).map((text) => conflictRow(members(text)).item);
+    const rows = elements(page.conflicts).map((text) => conflictRow(members(text), false).item);
     const more = value(page.next_cursor) === null ? "" : `The latest ${SHOWN} are shown; all are at /conflicts.`;
-    const none = "None is kept: no duplicate of this event differs from it.";
+    const none = "No conflict of this event is recorded.";
     where.append(title, element("p", { class: "note" }, rows.length === 0 ? none : more), element("ol", { class: "rows" }, ...rows));
     if (rows.length > 0) rows[0].firstChild.open = true;
   } catch (error) {

@@ -105,6 +105,18 @@ export function layout(text) {
   return out;
 }
 
+const ESCAPE = /\\u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}|\\u[\da-fA-F]{4}|\\./g;
+const SEEN = /^(?!\p{Default_Ignorable_Code_Point}|["\\])[\p{L}\p{M}\p{N}\p{P}\p{S}]$/u;
+
+// The same text with escapes such as \u00e4 as the letters that they stand for. All others stay, so that it is still JSON.
+export function readable(text) {
+  return text.replace(ESCAPE, (escape) => {
+    if (escape[1] !== "u") return escape;
+    const c = JSON.parse(`"${escape}"`);
+    return SEEN.test(c) ? c : escape;
+  });
+}
+
 // The same text with its strings as they read: escapes such as \ud83d\ude00 and \n are the characters that they stand for.
 export function decoded(text) {
   let out = "";

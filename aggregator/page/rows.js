@@ -1,8 +1,9 @@
 // The row of an event in a list: one line, which opens to all of the event.
 
-import { element, foreign, foreignLines, time } from "./dom.js";
+import { element, foreign, time } from "./dom.js";
 import { addressOf, following } from "./address.js";
-import { layout, members, value } from "./json.js";
+import { members, readable, value } from "./json.js";
+import { payloadView } from "./payload.js";
 
 // Length of the preview, in UTF-16 code units: more than fits into the widest line.
 const PREVIEW = 300;
@@ -11,7 +12,7 @@ const PREVIEW = 300;
 export function row(text, opened) {
   const event = members(text);
   const identity = [value(event.topic), value(event.event_id)];
-  const payload = element("pre", { tabindex: "0", role: "group", "aria-label": "Payload" });
+  const payload = element("div");
   const link = element("a", { click: following({ event: identity }) }, "Show duplicates, conflicts and place in the stream");
   const details = element(
     "details",
@@ -20,7 +21,7 @@ export function row(text, opened) {
         if (!details.open) return;
         opened();
         link.href = addressOf({ event: identity });
-        if (!payload.firstChild) payload.append(...foreignLines(layout(event.payload)));
+        if (!payload.firstChild) payload.append(...payloadView(event.payload));
       },
     },
     element(
@@ -53,7 +54,7 @@ export const pair = (name, text) => [element("dt", {}, name), element("dd", {}, 
 // The beginning of a payload in one line. A line break in JSON is between two tokens.
 function preview(payload) {
   const beginning = payload.slice(0, PREVIEW).replace(/[\uD800-\uDBFF]$/, "");
-  return beginning.replace(/[\t\r\n]+/g, " ") + (payload.length > PREVIEW ? " …" : "");
+  return readable(beginning).replace(/[\t\r\n]+/g, " ") + (payload.length > PREVIEW ? " …" : "");
 }
 
 // A row that is being read stays although others push it out of the list.

@@ -236,7 +236,7 @@ async fn searches_events_and_the_help_pass_the_accessibility_check() {
         document.getElementById('search-help').open = true";
     let unfold = "document.getElementById('histogram-table').open = true;
         document.querySelectorAll('#event-rows details').forEach(one => { one.open = true })";
-    let decode = "document.getElementById('event-decoded').click()";
+    let copy = "document.querySelector('#copies button').click()";
     for (state, query, shown, change) in [
         (
             "search-found",
@@ -251,7 +251,7 @@ async fn searches_events_and_the_help_pass_the_accessibility_check() {
             "No event",
             "",
         ),
-        ("event", "?event=orders,1", "", decode),
+        ("event", "?event=orders,1", "", copy),
         ("event-none", "?event=orders,none", "", ""),
         ("help", "", "", show_help),
     ] {

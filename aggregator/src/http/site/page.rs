@@ -41,6 +41,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("keys.js", JS),
     file!("newer.js", JS),
     file!("page.js", JS),
+    file!("payload.js", JS),
     file!("query.js", JS),
     file!("rejected.js", JS),
     file!("results.js", JS),
