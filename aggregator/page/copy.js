@@ -1,16 +1,29 @@
 // Buttons that copy a text, and commands for a shell.
 
-import { element, say } from "./dom.js";
+import { $, element, say } from "./dom.js";
+import { whenChanged } from "./address.js";
+
+const SHOWN_MS = 2000;
+
+let hiding = null;
+
+// One message for all buttons, over the page, so that it moves nothing.
+function tell(text) {
+  clearTimeout(hiding);
+  say($("copied"), text);
+  if (text !== "") hiding = setTimeout(() => tell(""), SHOWN_MS);
+}
 
 // `text` is called when the button is pressed.
 export function copyButton(label, text) {
-  const status = element("span", { class: "note", role: "status" });
   const click = async () => {
-    say(status, "");
-    say(status, (await isCopied(text())) ? "Copied." : "The browser does not allow copying.");
+    tell("");
+    tell((await isCopied(text())) ? "Copied." : "The browser does not allow copying.");
   };
-  return element("span", { class: "copy" }, element("button", { type: "button", click }, label), " ", status);
+  return element("button", { type: "button", click }, label);
 }
+
+whenChanged(() => tell(""));
 
 async function isCopied(text) {
   try {
