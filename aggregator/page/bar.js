@@ -111,6 +111,12 @@ function link() {
 
 export function start() {
   $("search").addEventListener("submit", submit);
+  // Escape would empty it: it leaves the field, and the search stays.
+  $("query").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.isComposing) return;
+    event.preventDefault();
+    $("query").blur();
+  });
   // The field's own button empties it.
   $("query").addEventListener("search", () => {
     if ($("query").value === "" && parameters().q !== "") go({ q: "" });

@@ -6,6 +6,7 @@ import * as bar from "./bar.js";
 import * as event from "./event.js";
 import * as histogram from "./histogram.js";
 import * as keys from "./keys.js";
+import { landOn } from "./landing.js";
 import * as newer from "./newer.js";
 import * as results from "./results.js";
 import * as tail from "./tail.js";
@@ -117,5 +118,5 @@ export function start() {
   keys.start();
   // A link to found events leads to them.
   const state = parameters();
-  if (!isLive(state) && state.event === null && location.hash === "") $("events").scrollIntoView();
+  if (!isLive(state) && state.event === null && location.hash === "") landOn($("events"));
 }

@@ -29,12 +29,26 @@ const ACTIONS = {
   "?": () => $("keys").showModal(),
 };
 
+// Closes the row that has the focus, or else the event, or else a row that is open.
+function leave() {
+  const open = [...document.querySelectorAll(".rows details[open]")];
+  const focused = open.find((row) => row.contains(document.activeElement));
+  if (!focused && parameters().event) {
+    go({ event: null });
+    $("events").focus();
+    return;
+  }
+  const row = focused ?? open.find((row) => row.closest("#event-rows"));
+  if (!row) return;
+  row.open = false;
+  row.querySelector("summary").focus();
+}
+
 function pressed(event) {
   if (event.ctrlKey || event.altKey || event.metaKey || event.isComposing || event.defaultPrevented) return;
   if ($("keys").open || isTyping(event.target)) return;
-  if (event.key === "Escape" && parameters().event) {
-    go({ event: null });
-    $("events").focus();
+  if (event.key === "Escape") {
+    leave();
     return;
   }
   if (!Object.hasOwn(ACTIONS, event.key)) return;

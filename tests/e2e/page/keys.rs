@@ -67,6 +67,84 @@ async fn keys_search_move_open_pause_and_show_help() {
 }
 
 #[tokio::test]
+async fn escape_leaves_the_search_field_with_its_text_and_closes_an_open_row() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "?q=n%3D1").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.shows("#event-rows li:first-child", "id-2").await;
+    browser.types("/").await;
+    browser.until("document.activeElement.id === 'query'").await;
+    browser.press(&[Key::Escape]).await;
+    browser
+        .until("document.activeElement === document.body")
+        .await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('query').value + location.search")
+            .await,
+        "n=1?q=n%3D1"
+    );
+    browser.types("j").await;
+    browser.until(&format!("({ROW}) === 'id-2'")).await;
+    browser.press(&[Key::Enter]).await;
+    browser
+        .shows("#event-rows details[open]", "processed_at")
+        .await;
+    browser.press(&[Key::Escape]).await;
+    browser
+        .until("document.querySelector('#event-rows details[open]') === null")
+        .await;
+    browser.until(&format!("({ROW}) === 'id-2'")).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_link_to_a_section_leads_there_although_data_arrives_later() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..60)).await;
+    for n in 0..20 {
+        system.put("events.orders", &format!("{{{n}")).await;
+    }
+    system.settled().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    for id in ["events", "topics", "rejected", "conflicts"] {
+        browser.open("about:blank").await;
+        browser.open(&format!("{}/#{id}", system.api().url())).await;
+        browser
+            .until("document.querySelectorAll('#event-rows li').length === 50")
+            .await;
+        browser
+            .until("document.querySelectorAll('#rejected-rows li').length === 20")
+            .await;
+        // At the top, or as near as the end of the page allows.
+        browser
+            .until(&format!(
+                "(top => Math.abs(top) < 2 || (top > 0 && scrollY + innerHeight >= document.documentElement.scrollHeight - 2))(document.getElementById('{id}').getBoundingClientRect().top)"
+            ))
+            .await;
+        browser.screenshot(&format!("link-to-{id}")).await;
+    }
+    // Not against a reader who has scrolled.
+    browser.open("about:blank").await;
+    browser
+        .open(&format!("{}/#conflicts", system.api().url()))
+        .await;
+    let scroll = "dispatchEvent(new WheelEvent('wheel')); scrollTo(0, 0); document.body.style.paddingTop = '50px'";
+    browser.run(scroll, Vec::new()).await;
+    browser
+        .until("document.querySelectorAll('#rejected-rows li').length === 20")
+        .await;
+    assert_eq!(browser.value("scrollY").await, 0);
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn keys_with_a_modifier_are_the_browsers() {
     let system = System::start().await;
     system.api().store(&events("orders", 0..3)).await;

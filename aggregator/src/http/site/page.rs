@@ -39,6 +39,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("json.js", JS),
     file!("kept.js", JS),
     file!("keys.js", JS),
+    file!("landing.js", JS),
     file!("newer.js", JS),
     file!("page.js", JS),
     file!("payload.js", JS),
