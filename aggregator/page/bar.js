@@ -2,27 +2,39 @@
 
 import { $, say, useZone } from "./dom.js";
 import { addressOf, go, parameters, whenChanged } from "./address.js";
-import { asked, eventsQuery, QueryError } from "./query.js";
+import { absolute, completed, EMPTY_RANGE, fieldOf, fixed } from "./moments.js";
+import { asked, eventsQuery, QueryError, withTimes } from "./query.js";
 import { copyButton, curl } from "./copy.js";
 
 const OWN = "own";
 
-// What is wrong with the query; the service's messages begin with a small letter. An empty text removes it.
-export const problem = (text) => say($("search-problem"), `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`);
+// What is wrong with the query. The service's messages begin with a small letter and speak of the API. An empty text removes it.
+export function problem(text) {
+  const shown = text.replace(/^the query parameter /, "");
+  say($("search-problem"), `${shown.slice(0, 1).toUpperCase()}${shown.slice(1)}`);
+}
 
 function submit(event) {
   event.preventDefault();
-  const { topics } = parameters();
+  const { isUtc } = parameters();
   try {
-    const change = asked($("query").value.trim(), topics);
+    const change = asked($("query").value.trim(), (time) => completed(time, isUtc));
     problem("");
     // The same search again gives the events stored meanwhile.
     if (addressOf({ ...change, cursor: "" }) === location.search && !$("refresh").hidden) $("refresh").click();
     else go({ ...change, cursor: "" });
+    reveal();
   } catch (error) {
     if (!(error instanceof QueryError)) throw error;
     problem(error.message);
   }
+}
+
+// At least this much of the results is in sight after a search, in pixels.
+const REVEALED = 200;
+
+function reveal() {
+  if ($("event-rows").getBoundingClientRect().top > innerHeight - REVEALED) $("events").scrollIntoView();
 }
 
 function chooseRange() {
@@ -34,30 +46,10 @@ function chooseRange() {
 
 function applyOwn(event) {
   event.preventDefault();
-  const [since, until] = [$("own-since").value, $("own-until").value].map(momentOf);
-  if (since && until && since >= until) problem("The range is empty: its end must be later than its beginning.");
+  const { isUtc } = parameters();
+  const [since, until] = [$("own-since").value, $("own-until").value].map((text) => absolute(text, isUtc));
+  if (since && until && since >= until) problem(EMPTY_RANGE);
   else go({ since, until });
-}
-
-// A date and time without a zone, as fields have it, of the zone that is shown.
-function momentOf(text) {
-  if (text === "") return "";
-  return new Date(parameters().isUtc ? `${text}Z` : text).toISOString();
-}
-
-function fieldOf(time) {
-  const moment = relative(time) ?? Date.parse(time);
-  if (Number.isNaN(moment)) return "";
-  const offset = parameters().isUtc ? 0 : new Date(moment).getTimezoneOffset() * 60000;
-  return new Date(moment - offset).toISOString().slice(0, 19);
-}
-
-const UNITS_MS = { s: 1000, m: 60000, h: 3600000, d: 86400000 };
-
-// The moment of a relative time such as -1h, in milliseconds since 1970.
-function relative(time) {
-  const [, number, unit] = /^-(\d{1,9})([smhd])$/.exec(time) ?? [];
-  return number === undefined ? null : Date.now() - number * UNITS_MS[unit];
 }
 
 function follow() {
@@ -68,8 +60,8 @@ function follow() {
   const isListed = until === "" && [...$("range").options].some((option) => option.value === since);
   $("range").value = isListed ? since : OWN;
   $("own-range").hidden = isListed;
-  $("own-since").value = fieldOf(since);
-  $("own-until").value = fieldOf(until);
+  $("own-since").value = fieldOf(since, isUtc);
+  $("own-until").value = fieldOf(until, isUtc);
   showExport();
 }
 
@@ -91,23 +83,22 @@ function safely(work) {
   }
 }
 
+// What is shown, with times that mean the same tomorrow. The cursor of a page with relative times is valid only with these.
+function lasting() {
+  const state = parameters();
+  if (state.cursor !== "") return state;
+  const q = safely(() => withTimes(state.q, fixed)) ?? state.q;
+  return { ...state, q, since: fixed(state.since), until: fixed(state.until) };
+}
+
 function command() {
-  const query = safely(() => eventsQuery(parameters()));
+  const query = safely(() => eventsQuery(lasting()));
   query?.set("limit", 50);
   return curl(`events?${query ?? ""}`);
 }
 
-// The address of what is shown. A time range that ends now is another one tomorrow, so the link has its beginning as a time.
-function link() {
-  const { since, until, cursor, event } = parameters();
-  const fixed = (time) => {
-    const moment = relative(time);
-    return moment === null ? time : new Date(moment).toISOString();
-  };
-  // The cursor of a page with relative times is valid only with these.
-  const change = cursor === "" ? { since: fixed(since), until: fixed(until), event } : {};
-  return new URL(addressOf(change), location).href;
-}
+// The address of what is shown.
+const link = () => new URL(addressOf(lasting()), location).href;
 
 export function start() {
   $("search").addEventListener("submit", submit);

@@ -93,9 +93,20 @@ export function start() {
     `  -d '{"topic":"readme","event_id":"1","timestamp":"${new Date().toISOString()}","source":"curl","payload":{"amount":1.50}}'`;
   // A phone shows the events first.
   const wide = matchMedia("(min-width: 40.01rem)");
-  const unfold = () => ["share", "over-time"].forEach((id) => ($(id).open = wide.matches));
+  const unfold = () => {
+    $("share").open = wide.matches;
+    // It counts all events: what a search finds comes first.
+    $("over-time").open = wide.matches && parameters().q === "";
+  };
   wide.addEventListener("change", unfold);
-  unfold();
+  let isFound = null;
+  const unfoldFor = () => {
+    const isSearch = parameters().q !== "";
+    if (isSearch !== isFound) unfold();
+    isFound = isSearch;
+  };
+  whenChanged(unfoldFor);
+  unfoldFor();
   $("pause").addEventListener("click", tail.toggle);
   $("refresh").addEventListener("click", search);
   $("go-on").addEventListener("click", () => results.goOn());

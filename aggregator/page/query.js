@@ -65,20 +65,35 @@ function parameter(name) {
 }
 
 // The value of a filter as it is typed.
-export const typed = (value) => (value === "" || /[\s"]/.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : value);
+export const typed = (value, isQuoted = false) => (isQuoted || value === "" || /[\s"]/.test(value) ? `"${value.replace(/["\\]/g, "\\$&")}"` : value);
 
-// What the page has controls for moves there: the change of the address for a typed text.
-export function asked(q, topics) {
-  const { text, filters } = parsed(q);
+// What the page has controls for moves there: the change of the address for a typed text. Typed topics replace the selected
+// ones. `time` completes a typed time.
+export function asked(q, time) {
+  const timed = withTimes(q, time);
+  const { text, filters } = parsed(timed);
   const given = (name) => filters.filter(([other]) => other === name).map(([, value]) => value);
-  if (!filters.some(([name]) => CONTROLLED.includes(name))) return { q };
-  const rest = filters.filter(([name]) => !CONTROLLED.includes(name)).map(([name, value]) => `${shortened(name)}=${typed(value)}`);
+  if (!filters.some(([name]) => CONTROLLED.includes(name))) return { q: timed };
   return {
-    q: [text === "" ? "" : searchable(text), ...rest].filter((word) => word !== "").join(" "),
-    ...(given("topic").length > 0 && { topics: [...new Set([...topics, ...given("topic")])] }),
+    q: joined(text, filters.filter(([name]) => !CONTROLLED.includes(name))),
+    ...(given("topic").length > 0 && { topics: [...new Set(given("topic"))] }),
     ...(given("since").length > 0 && { since: given("since").at(-1) }),
     ...(given("until").length > 0 && { until: given("until").at(-1) }),
   };
+}
+
+const TIMES = ["since", "until", "time_since", "time_until"];
+
+// The same search with its times changed by `time`. It stays as it is typed if they do not change.
+export function withTimes(q, time) {
+  const { text, filters } = parsed(q);
+  const changed = filters.map(([name, value]) => [name, TIMES.includes(name) ? time(value) : value]);
+  return changed.some(([, value], index) => value !== filters[index][1]) ? joined(text, changed) : q;
+}
+
+function joined(text, filters) {
+  const words = filters.map(([name, value]) => `${shortened(name)}=${typed(value)}`);
+  return [text === "" ? "" : searchable(text), ...words].filter((word) => word !== "").join(" ");
 }
 
 const shortened = (name) => {
@@ -107,18 +122,23 @@ export function eventsQuery({ topics, q, since, until, cursor }) {
 // At most this many places where a text is split into a topic and an id.
 const MAX_SPLITS = 3;
 
-// Queries for events that a plain text names: by its id, or by topic,id as in the address of an event.
+// Whether all of what is typed may be an id that looks like a field and its value, such as QUJDRA== or a=b.
+export const mayBeId = (filters) => filters.length > 0 && filters.every(([name]) => name.startsWith("payload."));
+
+// Queries for events that a text names: by its id, or by topic,id as in the address of an event.
 export function namedBy(state) {
   const { text, filters } = parsed(state.q);
-  if (text === "" || state.cursor || filters.some(([name]) => name === "event_id")) return [];
+  if (state.cursor || filters.some(([name]) => name === "event_id")) return [];
   const isName = (name) => name !== "" && new TextEncoder().encode(name).length <= MAX_NAME_BYTES;
+  const whole = state.q.trim();
   const query = (event_id, topics) => {
-    const query = eventsQuery({ ...state, topics });
+    const query = eventsQuery({ ...state, topics, q: event_id === whole ? "" : state.q });
     query.delete("contains");
     query.set("event_id", event_id);
     return query;
   };
   const found = isName(text) ? [query(text, state.topics)] : [];
+  if (mayBeId(filters) && isName(whole)) found.push(query(whole, state.topics));
   const commas = [...text.matchAll(/,/g)].slice(0, MAX_SPLITS);
   for (const { index } of commas) {
     const [topic, event_id] = [text.slice(0, index), text.slice(index + 1).trim()];

@@ -3,7 +3,9 @@
 import { $, ask, number, say, timeText } from "./dom.js";
 import { go, parameters } from "./address.js";
 import { problem } from "./bar.js";
-import { eventsQuery, namedBy, QueryError } from "./query.js";
+import { EMPTY_RANGE, isEmptyRange } from "./moments.js";
+import * as nothing from "./nothing.js";
+import { eventsQuery, namedBy, parsed, QueryError } from "./query.js";
 import { elements, members, value } from "./json.js";
 import { row } from "./rows.js";
 
@@ -19,6 +21,7 @@ let isSearching = false;
 let turn = 0;
 
 export function stop() {
+  $("event-rows").style.minHeight = "";
   turn += 1;
   isSearching = false;
 }
@@ -26,10 +29,14 @@ export function stop() {
 // Loads the page that the address selects.
 export function load() {
   stop();
-  $("event-rows").replaceChildren();
+  // The buttons below stay where they are while a page is loaded.
+  const list = $("event-rows");
+  list.style.minHeight = `${list.offsetHeight}px`;
+  list.replaceChildren();
   $("first-steps").hidden = true;
-  problem("");
+  nothing.hide();
   const state = parameters();
+  problem(isEmptyRange(state.since, state.until) ? EMPTY_RANGE : "");
   const search = (query, most) => ({ query, most, found: 0, next: undefined, searchedTo: null });
   try {
     searches = [search(eventsQuery(state), SHOWN), ...namedBy(state).map((query) => search(query, SHOWN_NAMED))];
@@ -78,6 +85,7 @@ async function advance(which) {
     return false;
   } finally {
     if (mine === turn) {
+      $("event-rows").style.minHeight = "";
       isSearching = false;
       showNote();
     }
@@ -123,7 +131,9 @@ function showNote() {
   const isPartial = unfinished.length > 0;
   say($("go-on"), isSearching ? "Stop" : "Go on");
   $("go-on").hidden = !isPartial;
-  $("older").hidden = isPartial || !main?.next;
+  // On the last page it stays, so that the others do not take its place.
+  $("older").hidden = isPartial || (!main?.next && parameters().cursor === "");
+  $("older").disabled = !isSearching && !main?.next;
   $("all-times").hidden = true;
   if (main === undefined) return;
   const parts = [];
@@ -134,7 +144,10 @@ function showNote() {
   if (to) parts.push(`Searched back to ${timeText(to)}.`);
   say($("events-note"), parts.join(" "));
   const { since, until } = parameters();
-  $("all-times").hidden = isSearching || isPartial || shown() > 0 || !(since || until);
+  const isNothing = !isSearching && !isPartial && shown() === 0;
+  $("all-times").hidden = !isNothing || !(since || until);
+  if (isNothing) nothing.explain();
+  else nothing.hide();
 }
 
 const events = (n) => (n === 1 ? "1 event" : `${number(n)} events`);
@@ -145,12 +158,14 @@ function summary() {
   const others = list.children.length - named;
   if (list.children.length === 0) return searches.some(isUnfinished) ? "Nothing found yet." : "No event matches.";
   const { cursor } = parameters();
-  if (cursor) return `${events(others)} of an older page, not live.`;
+  if (cursor) return `${others === 1 ? "1 older event" : `${number(others)} older events`}, not live.`;
   const newest = searches[0].next ? "the newest " : "";
   if (named === 0) return `${newest && "The newest "}${events(others)}, not live.`;
   const id = `${events(named)} with this id`;
-  return others === 0 ? `${id}, not live.` : `${id}, and ${newest}${events(others)} whose payload contains the text, not live.`;
+  return others === 0 ? `${id}, not live.` : `${id}, and ${newest}${events(others)} ${isText() ? "whose payload contains the text" : "with this field"}, not live.`;
 }
+
+const isText = () => parsed(parameters().q).text !== "";
 
 export function older() {
   const [main] = searches;

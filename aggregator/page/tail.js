@@ -3,6 +3,7 @@
 import { $, ask, number, refusal, say } from "./dom.js";
 import { go, parameters } from "./address.js";
 import { problem } from "./bar.js";
+import * as nothing from "./nothing.js";
 import { eventsQuery } from "./query.js";
 import { elements, members, value } from "./json.js";
 import { isRead, row } from "./rows.js";
@@ -38,12 +39,15 @@ function showNote() {
   if (isPaused && source === null) parts.push("Paused.");
   else if (isPaused) parts.push(newEvents(waiting.length + skipped));
   else if (isHeld) parts.push("New events do not arrive: the event stream is silent. These are the events stored when it was opened.");
-  else if (isEmpty) parts.push(nothing(parameters()));
+  else if (isEmpty) parts.push(whyEmpty(parameters()));
   else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
+  const isInRange = isEmpty && !isPaused && parameters().since !== "";
+  if (isInRange && $("nothing").hidden) nothing.explain();
+  else if (!isInRange) nothing.hide();
 }
 
-function nothing({ topics, since }) {
+function whyEmpty({ topics, since }) {
   if (since) return "No event is stored in this time range. Those that are stored from now on appear here.";
   return topics.length === 1
     ? "No event of this topic is stored. If the name is right, its events appear here when they arrive."
@@ -93,6 +97,7 @@ export function restart() {
   showPause();
   $("event-rows").replaceChildren();
   $("older").hidden = true;
+  $("older").disabled = false;
   if (!document.hidden) begin();
 }
 
@@ -156,6 +161,8 @@ export function begin() {
   function failed(error) {
     if (mine !== turn) return;
     stop();
+    // There is nothing to pause.
+    if (error?.status === 422) $("pause").hidden = true;
     const isRetried = !isPaused && !(error?.status >= 400 && error?.status < 500);
     if (error?.status === 422) problem(error.message);
     else say($("events-note"), `Cannot follow events${error ? `: ${error.message}` : ""}.${isRetried ? " Retrying." : ""}`);

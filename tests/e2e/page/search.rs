@@ -2,6 +2,7 @@
 
 use e2e::{
     System,
+    browser::Display,
     event::{event, events},
 };
 use fantoccini::key::Key;
@@ -246,16 +247,26 @@ async fn older_events_are_pages_with_addresses_of_their_own() {
     browser.click("#pause").await;
     system.api().store(&events("later", 0..10)).await;
     browser.shows("#events-note", "10 new events").await;
+    let place = "document.getElementById('older').getBoundingClientRect().left";
+    let before = browser.value(place).await;
     browser.click("#older").await;
     browser.until(&format!("{span} === '50 id-69 id-20'")).await;
+    // It is where it was, for the next click.
+    assert_eq!(
+        browser
+            .value("document.getElementById('newest').hidden")
+            .await,
+        false
+    );
+    assert_eq!(browser.value(place).await, before);
     browser
-        .shows("#events-note", "50 events of an older page, not live.")
+        .shows("#events-note", "50 older events, not live.")
         .await;
     let second = browser.address().await;
     browser.click("#older").await;
     browser.until(&format!("{span} === '20 id-19 id-0'")).await;
     browser
-        .until("document.getElementById('older').hidden")
+        .until("document.getElementById('older').disabled")
         .await;
     browser.screenshot_of_page("oldest-page").await;
     browser.run("history.back()", Vec::new()).await;
@@ -348,9 +359,10 @@ async fn a_search_is_exported_and_copied_as_a_link_and_as_a_command() {
 
     let command = page.copied("#copies", "Copy as curl").await;
     let url = system.api().url();
-    assert_eq!(
-        command,
-        format!("curl -sS '{url}/events?topic=orders&payload.amount=1.50&since=-1h&limit=50'")
+    let start = format!("curl -sS '{url}/events?topic=orders&payload.amount=1.50&since=20");
+    assert!(
+        command.starts_with(&start) && command.ends_with("&limit=50'"),
+        "{command}"
     );
     let path = command
         .split('\'')
@@ -370,6 +382,18 @@ async fn a_search_is_exported_and_copied_as_a_link_and_as_a_command() {
     page.browser.open(&link).await;
     page.lists(IDS, &["17"]).await;
     page.browser.shows("#filter .chip", "orders").await;
+    // So have the times of the text.
+    page.searches("amount=1.50 time_since=-1h").await;
+    page.browser
+        .until("location.search.includes('time_since')")
+        .await;
+    for label in ["Copy link", "Copy as curl"] {
+        let copied = page.copied("#copies", label).await;
+        assert!(
+            !copied.contains("-1h") && copied.contains("time_since"),
+            "{copied}"
+        );
+    }
     page.ends_well().await;
 }
 
@@ -415,5 +439,195 @@ async fn new_events_that_match_a_search_are_counted_until_they_are_shown() {
     browser
         .until("document.getElementById('refresh').textContent === 'Refresh'")
         .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_message_of_a_copy_moves_nothing_and_is_gone_soon_or_with_a_new_search() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    let places = "[...document.querySelectorAll('#controls, #copies button')]\
+        .map(one => one.getBoundingClientRect()).map(box => [box.left, box.top, box.width, box.height].join(' ')).join()";
+    browser.run(COPY, Vec::new()).await;
+    let before = browser.value(places).await;
+    browser.click("#copies button:nth-child(2)").await;
+    browser.shows("#copied", "Copied.").await;
+    assert_eq!(browser.value(places).await, before);
+    browser.screenshot("copied").await;
+    browser
+        .until("document.getElementById('copied').textContent === ''")
+        .await;
+    // Its time does not end in this test.
+    browser.run("window.setTimeout = () => 0", Vec::new()).await;
+    browser.click("#copies button:nth-child(3)").await;
+    browser.shows("#copied", "Copied.").await;
+    page.searches("tea").await;
+    browser
+        .until("document.getElementById('copied').textContent === ''")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_id_that_looks_like_a_filter_is_found_when_it_is_typed_alone() {
+    let system = System::start().await;
+    let ids = ["QUJDRA==", "a=b c", "x/../y?z=1&q#f"];
+    for id in ids {
+        system.api().store(&[event("orders", id)]).await;
+    }
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    for id in ids {
+        page.searches(id).await;
+        page.lists(IDS, &[id]).await;
+        page.browser
+            .shows("#events-note", "1 event with this id, not live.")
+            .await;
+    }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_search_that_finds_nothing_says_how_it_was_understood_and_offers_others() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let nothing = "#nothing";
+    page.searches("amount=1.5 Tea").await;
+    browser
+        .shows(
+            nothing,
+            "Searched for: the field amount with the value 1.5 and the text Tea in the payload, or as an id, or all of it as an id.",
+        )
+        .await;
+    browser.shows(nothing, "upper and lower case").await;
+    browser.screenshot_of_page("nothing-found").await;
+    // Of another topic.
+    page.searches("source=till").await;
+    browser.shows(nothing, "source till").await;
+    browser.click("#nothing a").await;
+    page.lists("#event-rows .topic", &["payments"]).await;
+    browser
+        .until("document.getElementById('nothing').hidden")
+        .await;
+    // A text that looks like a field.
+    page.searches("a=b").await;
+    browser.click("#nothing a").await;
+    page.is_at("?q=contains%3D%22a%3Db%22").await;
+    page.lists(IDS, &["18"]).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_range_without_events_is_offered_for_their_own_timestamps() {
+    let system = with_events().await;
+    // The timestamps are in it, and the events are stored later.
+    let query = "?since=2026-01-31T11:00:00Z&until=2026-01-31T13:00:00Z";
+    let Some(page) = Page::open(system.api(), query).await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser
+        .shows("#nothing", "the time at which events were stored")
+        .await;
+    browser.screenshot_of_page("nothing-stored").await;
+    browser.click("#nothing a").await;
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    page.is_at("?q=time_since%3D2026-01-31T11%3A00%3A00Z+time_until%3D2026-01-31T13%3A00%3A00Z")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_time_without_a_zone_is_of_the_zone_that_is_shown() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.set_time_zone("Asia/Tokyo").await;
+    page.searches("time_since=\"2026-01-31 21:00\"").await;
+    page.is_at("?q=time_since%3D2026-01-31T12%3A00%3A00.000Z")
+        .await;
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    // A time of day is of today.
+    page.searches("time_until=04:00").await;
+    browser
+        .until("(time => /^time_until=20.*Z$/.test(time) && new Date(time.slice(11)).toTimeString().startsWith('04:00:00'))(new URLSearchParams(location.search).get('q'))")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_range_that_is_empty_or_wrong_is_said_to_be_so() {
+    let system = with_events().await;
+    let query = "?since=2026-01-31T13:00:00Z&until=2026-01-31T12:00:00Z";
+    let Some(page) = Page::open(system.api(), query).await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser
+        .shows("#search-problem", "The time range is empty")
+        .await;
+    // No other range is offered for it.
+    browser.shows("#events-note", "No event matches.").await;
+    assert_eq!(
+        browser
+            .value("document.getElementById('nothing').hidden")
+            .await,
+        true
+    );
+    let wrong = format!("{}/?since=abc", system.api().url());
+    browser.open(&wrong).await;
+    browser.shows("#search-problem", "Since must be").await;
+    browser
+        .until("document.getElementById('pause').hidden")
+        .await;
+    page.ends_well_but(&["status of 422"]).await;
+}
+
+#[tokio::test]
+async fn a_typed_topic_replaces_the_topics_of_an_earlier_search() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    page.searches("topic=orders amount=1.50").await;
+    page.lists("#event-rows .topic", &["orders"]).await;
+    page.searches("topic=payments amount=1.50").await;
+    page.lists("#event-rows .topic", &["payments"]).await;
+    page.is_at("?topic=payments&q=amount%3D1.50").await;
+    page.searches("topic=payments topic=orders").await;
+    page.is_at("?topic=payments&topic=orders").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn found_events_are_in_sight_after_a_search() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    for display in [Display::WIDE, Display::TABLET, Display::NARROW] {
+        page.browser.set_display(display).await;
+        page.browser.run("scrollTo(0, 0)", Vec::new()).await;
+        page.searches("amount=2.00").await;
+        page.lists(IDS, &["18"]).await;
+        page.browser
+            .until("(box => box.top >= 0 && box.bottom <= innerHeight)(document.querySelector('#event-rows li').getBoundingClientRect())")
+            .await;
+        page.browser
+            .screenshot(&format!("search-in-sight-{}", display.width))
+            .await;
+        page.searches("").await;
+        page.is_at("").await;
+    }
     page.ends_well().await;
 }
