@@ -216,6 +216,10 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
         .chain(words.map(str::to_owned))
         .collect();
     operation.operation_id = Some(id.join("_"));
+    // Summaries are plain text, in which code is not set apart.
+    if let Some(summary) = &mut operation.summary {
+        summary.retain(|letter| letter != '`');
+    }
     let parameters = operation.parameters.get_or_insert_default();
     parameters.extend(HEADERS.map(|(name, about)| {
         ParameterBuilder::new()

@@ -15,6 +15,15 @@ async fn the_api_can_be_read_and_tried_out_without_requests_to_other_hosts() {
         .until("document.querySelectorAll('.opblock').length > 10")
         .await;
     page.browser.screenshot("docs").await;
+    let summaries = page.texts(".opblock-summary-description").await;
+    assert!(summaries.len() > 10, "{summaries:?}");
+    assert!(
+        summaries.iter().all(|summary| !summary.contains('`')),
+        "{summaries:?}"
+    );
+    // There is no server to choose.
+    let select = "document.querySelector('.scheme-container select')?.checkVisibility() ?? false";
+    assert_eq!(page.browser.value(select).await, false);
     // One of the operations, tried out from the page itself.
     page.browser
         .click(".opblock-get [data-path='/stats']")
