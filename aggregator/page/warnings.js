@@ -9,13 +9,26 @@ export const isExact = (sample) =>
 // The reasons from the service are sentences without a capital letter and a full stop.
 export const sentence = (reason) => `${reason.slice(0, 1).toUpperCase()}${reason.slice(1)}.`;
 
+// What to do while the broker is lost. The reason names an address if the connection failed at one.
+function advice(reason) {
+  const address = /\b(?:nats|tls):\/\/[^\s,;]*[^\s,;:.]|\b[\w.-]+:\d{1,5}\b|\[[0-9a-f:]+\]:\d{1,5}/i.exec(reason)?.[0];
+  if (address !== undefined) return `Check that nats-server is running and reachable at ${address}.`;
+  return "Check nats-server and the network between it and the aggregator.";
+}
+
+// The reason is not a sentence, and some libraries begin it with a capital letter.
+function noConnection(reason) {
+  if (reason === "not connected") return "There is no connection to the broker.";
+  return `No connection to the broker: ${reason.replace(/^[A-Z](?=[a-z])/, (letter) => letter.toLowerCase())}.`;
+}
+
 // The problems in a sample, most serious first: { key, title, text, more: () => element? }.
 function problems(sample) {
   const found = [];
   const add = (key, title, text, more) => found.push({ key, title, text, more });
   const { broker, store, progress, consumer, stream, reading } = sample.checks;
   if (broker !== undefined) {
-    add("broker", "Broker lost.", `${sentence(broker)} Until it is reachable again, publishing is refused with 503. No accepted event is lost.`);
+    add("broker", "Broker lost.", `${noConnection(broker)} ${advice(broker)} Until it is reachable again, publishing is refused with 503. No accepted event is lost.`);
   }
   if (store !== undefined) {
     const title = /\bfull\b/i.test(store) ? "Disk full." : "The store is failing.";

@@ -65,6 +65,12 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
     let before = page.browser.value("Date.now()").await;
     system.broker.stop().await;
     page.warns(SOON, "Broker lost.").await;
+    page.browser
+        .shows(
+            "#warnings p",
+            "No connection to the broker: connection refused. Check nats-server",
+        )
+        .await;
     let text = page.browser.text("#warnings p").await;
     assert_eq!(text.matches("onnection refused").count(), 1, "{text}");
     assert!(!text.contains("IO error"), "{text}");
