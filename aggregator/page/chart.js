@@ -21,13 +21,15 @@ export class Chart {
       const now = element("b", {}, "–");
       const key = element("span", { class: `key ${line.kind}`, "aria-hidden": "true" });
       const drawn = svg("path", { class: line.kind, "vector-effect": "non-scaling-stroke" });
-      return { ...line, now, drawn, legend: element("li", {}, key, `${line.name} `, now), values: [] };
+      // The part that leads to a value that still grows.
+      const soFar = svg("path", { class: `${line.kind} so-far`, "vector-effect": "non-scaling-stroke" });
+      return { ...line, now, drawn, soFar, legend: element("li", {}, key, `${line.name} `, now), values: [] };
     });
     this.moment = element("span", { class: "note" });
     this.grid = svg("path", { class: "grid", "vector-effect": "non-scaling-stroke" });
     this.hair = svg("path", { class: "hair", "vector-effect": "non-scaling-stroke" });
     this.drawing = svg("svg", { viewBox: `0 0 ${range.seconds} 100`, preserveAspectRatio: "none", role: "img" });
-    this.drawing.append(this.grid, this.hair, ...this.lines.map((line) => line.drawn));
+    this.drawing.append(this.grid, this.hair, ...this.lines.flatMap((line) => [line.drawn, line.soFar]));
     this.ticks = element("div", { class: "ticks", "aria-hidden": "true" });
     this.axis = element("p", { class: "axis", "aria-hidden": "true" });
     this.slider = element("div", {
@@ -43,6 +45,7 @@ export class Chart {
       blur: () => this.read(null),
       keydown: (event) => this.step(event),
     });
+    figure.classList.add("chart");
     figure.append(
       element(
         "figcaption",
@@ -70,7 +73,9 @@ export class Chart {
     this.scale = scaleOf(values, this.show, chosenScale());
     for (const line of this.lines) {
       const points = line.values.map((value, index) => ({ x: this.x(samples[index]), y: value }));
-      line.drawn.setAttribute("d", path(points, this.scale.height));
+      const isGrowing = samples.at(-1)?.isGrowing ?? false;
+      line.drawn.setAttribute("d", path(isGrowing ? points.slice(0, -1) : points, this.scale.height));
+      line.soFar.setAttribute("d", isGrowing ? path(points.slice(-2), this.scale.height) : "");
     }
     const times = this.times();
     const upright = times.map((at) => `M${this.x({ at }).toFixed(1)} 0V100`);

@@ -103,10 +103,10 @@ let day = new Intl.DateTimeFormat("en-GB", DAY);
 // Shows all times in a time zone, or in the reader's if it is undefined.
 export function useZone(timeZone) {
   // Ages and the like are not times of day: they stay.
-  const shown = [...document.querySelectorAll("time")].filter((one) => one.textContent === timeText(one.dateTime));
+  const shown = [...document.querySelectorAll("time")].filter((one) => one.textContent === textOf(one));
   clock = new Intl.DateTimeFormat("en-GB", { ...CLOCK, timeZone });
   day = new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone });
-  for (const one of shown) one.textContent = timeText(one.dateTime);
+  for (const one of shown) one.textContent = textOf(one);
 }
 
 // A time of day, from milliseconds since 1970.
@@ -115,8 +115,8 @@ export const clockTime = (at) => clock.format(at);
 // The same without seconds and time zone.
 export const minute = (at) => clockTime(at).slice(0, "hh:mm".length);
 
-// The name of the time zone.
-export const zone = () => clock.formatToParts().find(({ type }) => type === "timeZoneName").value;
+// The name of the time zone, which depends on the season.
+export const zone = (moment = Date.now()) => clock.formatToParts(moment).find(({ type }) => type === "timeZoneName").value;
 
 // A time with its zone, and with the date unless it is today.
 export function timeText(iso) {
@@ -125,7 +125,25 @@ export function timeText(iso) {
   return isToday ? clock.format(moment) : `${day.format(moment)}, ${clock.format(moment)}`;
 }
 
+// The same without the zone, for a list whose heading names it.
+export function withoutZone(time) {
+  time.classList.add("zoneless");
+  time.textContent = textOf(time);
+}
+
+function textOf(time) {
+  const text = timeText(time.dateTime);
+  return time.classList.contains("zoneless") ? text.slice(0, -` ${zone(new Date(time.dateTime))}`.length) : text;
+}
+
 export const time = (iso) => element("time", { datetime: iso, title: iso }, timeText(iso));
+
+// A duration in milliseconds, given in seconds if it is long.
+export function milliseconds(n) {
+  if (n === null || n === undefined) return "–";
+  if (n >= 999.5) return `${Number((n / 1000).toFixed(2))} s`;
+  return n >= 99.95 ? `${Math.round(n)} ms` : `${n.toFixed(1)} ms`;
+}
 
 // A duration in its largest whole unit.
 export function lasting(seconds) {

@@ -1,6 +1,6 @@
 // A list of rows kept for the operator to review, latest first. Rows marked as seen are shown as such.
 
-import { $, ask, element, number, paced, say } from "./dom.js";
+import { $, ask, element, number, paced, say, withoutZone } from "./dom.js";
 import { elements, members, value } from "./json.js";
 
 const SHOWN = 20;
@@ -60,7 +60,9 @@ export class List {
 
   make(one) {
     const made = { ...this.row(one), id: value(one.id), seen: element("span", { class: "quiet" }) };
-    made.item.querySelector("summary").append(made.seen);
+    const summary = made.item.querySelector("summary");
+    summary.querySelectorAll("time").forEach(withoutZone);
+    summary.append(made.seen);
     return made;
   }
 
@@ -75,7 +77,7 @@ export class List {
     const count = Math.max(0, this.latest - seen);
     const button = $(`${this.name}-seen`);
     button.hidden = count === 0;
-    say(button, count === 1 ? "Mark it as seen" : `Mark all ${number(count)} as seen`);
+    say(button, `Mark ${count === 1 ? "it" : `all ${number(count)}`} as seen for everyone`);
     if (count > 0) say($(`${this.name}-status`), "");
   }
 }

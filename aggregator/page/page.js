@@ -1,7 +1,7 @@
 // The live page. A stream of samples, one a second, carries the counters and the problems; a list is loaded when its count
 // has changed.
 
-import { $, bytes, clockTime, number, refusal, say, zone } from "./dom.js";
+import { $, bytes, clockTime, milliseconds, number, refusal, say, zone } from "./dom.js";
 import { Chart } from "./chart.js";
 import { conflicts } from "./conflicts.js";
 import { showDisk } from "./disk.js";
@@ -40,12 +40,11 @@ const rate = (name) => (sample, before) => {
   return now === undefined || then === undefined || seconds <= 0 || now < then ? null : (now - then) / seconds;
 };
 const perSecond = (n) => (n === null || n === undefined ? "–" : `${number(Math.round(n))}/s`);
-const milliseconds = (n) => (n === null || n === undefined ? "–" : `${n.toFixed(1)} ms`);
 
 const charts = [
   new Chart($("chart-events"), "Events per second", perSecond, [
     { name: "in", kind: "one", of: rate("received") },
-    { name: "unique", kind: "two", of: rate("unique_processed") },
+    { name: "stored", kind: "two", of: rate("unique_processed") },
     { name: "duplicates", kind: "three", of: rate("duplicate_dropped") },
   ]),
   new Chart($("chart-commits"), "Commit time", milliseconds, [
@@ -76,7 +75,7 @@ function showCounts(sample) {
 const now = () => (samples.length > 0 ? samples.at(-1).at - receivedAt : 0) + Date.now();
 
 function showAges() {
-  say($("zone"), zone());
+  for (const one of document.querySelectorAll(".zone")) say(one, zone());
   charts.forEach((chart) => chart.draw(samples, now(), !isLost));
   topics.tick(now());
   topic.tick(now(), !isLost);

@@ -1,8 +1,20 @@
 // Rejected arrivals: why each was rejected, and sending it again.
 
 import { $, ask, element, foreign, say, time, unseenIn } from "./dom.js";
+import { addressOf, following } from "./address.js";
 import { value } from "./json.js";
 import { List } from "./kept.js";
+
+// The reasons in words, by the names that the API has for them.
+const REASONS = {
+  empty: "Empty body",
+  not_json: "Not JSON",
+  not_events: "Not events",
+  too_many: "Too many events",
+  invalid_event: "Invalid event",
+  wrong_subject: "Wrong subject",
+  fingerprint_collision: "Fingerprint collision",
+};
 
 const HINT = "Correct the body if it is wrong, and send it again: it then counts as a new arrival.";
 
@@ -13,10 +25,13 @@ const shortened = (text) => (text.length > MAX_DETAIL ? `${text.slice(0, MAX_DET
 
 function row(one) {
   const id = value(one.id);
+  const reason = value(one.reason);
+  const words = REASONS[reason] ?? reason;
   const body = value(one.body);
   const marked = element("span", { class: "quiet" });
   const sent = element("p", { class: "note" });
   const status = element("p", { class: "note", role: "status" });
+  const place = element("p", { class: "note" });
   const label = element("label", { for: `body-${id}` }, body === undefined ? "Body in base64" : "Body as received");
   const text = element("textarea", { id: `body-${id}`, spellcheck: "false", readonly: body === undefined });
   text.value = body ?? value(one.body_base64);
@@ -24,12 +39,18 @@ function row(one) {
   const warning = element("p", { class: "note" }, hidden ? `Contains characters that are not visible: ${hidden}.` : "");
   // A text area turns CRLF into LF, so its text is sent only if it was changed.
   const before = text.value;
+  text.addEventListener("input", () => say(label, text.value === before ? "Body as received" : "Body, edited"));
   const send = element("button", { type: "button" }, "Send again");
+  const fail = (why) => {
+    status.classList.add("problem");
+    say(status, why);
+  };
   send.addEventListener("click", async () => {
     send.disabled = true;
     const isChanged = text.value !== before;
+    place.replaceChildren();
     if (isChanged && text.value.trim() === "") {
-      say(status, "The body is empty. Reload the page to restore the body as received.");
+      fail("The body is empty. Reload the page to restore the body as received.");
       send.disabled = false;
       return;
     }
@@ -39,10 +60,12 @@ function row(one) {
         headers: { "Content-Type": "application/json" },
         body: isChanged ? text.value : "",
       });
+      status.classList.remove("problem");
       say(status, isChanged ? "Sent with your changes. It counts as a new arrival." : "Sent again unchanged. It counts as a new arrival.");
+      showPlace(place, text.value);
       rejected.changed();
     } catch (error) {
-      say(status, `Not sent: ${error.message}`);
+      fail(`Not sent: ${error.message}`);
     }
     send.disabled = false;
   });
@@ -53,7 +76,7 @@ function row(one) {
       "summary",
       {},
       time(value(one.processed_at)),
-      foreign(value(one.reason), { class: "reason" }),
+      element("span", { class: "reason", title: reason }, `${words}:`),
       foreign(shortened(value(one.detail)), { class: "detail" }),
       foreign(value(one.subject), { class: "quiet" }),
       marked,
@@ -61,14 +84,15 @@ function row(one) {
     element(
       "div",
       {},
-      element("p", { class: "why" }, foreign(value(one.detail))),
-      element("p", { class: "note" }, "Received as ", foreign(value(one.subject)), `. ${HINT}`),
+      element("p", { class: "why" }, `${words}: `, foreign(value(one.detail))),
+      element("p", { class: "note" }, "Received as ", foreign(value(one.subject)), ". Reason in the API: ", element("code", {}, reason), `. ${HINT}`),
       sent,
       label,
       text,
       warning,
       send,
       status,
+      place,
     ),
   );
   const requeued = (at) => {
@@ -77,6 +101,24 @@ function row(one) {
     sent.append("Sent again at ", time(at), ".");
   };
   return { item: element("li", {}, details), requeued };
+}
+
+// Where the event of a body that was sent is shown, if the body is one event.
+function showPlace(place, body) {
+  const event = eventOf(body);
+  if (event) place.append(element("a", { href: addressOf({ event }), click: following({ event }) }, "Show the event"));
+}
+
+// Its topic and id; null if there are several, or none.
+function eventOf(body) {
+  try {
+    const parsed = JSON.parse(body);
+    const [event, ...others] = Array.isArray(parsed) ? parsed : [parsed];
+    const { topic, event_id: id } = event;
+    return others.length === 0 && typeof topic === "string" && typeof id === "string" ? [topic, id] : null;
+  } catch {
+    return null;
+  }
 }
 
 export const rejected = new List("rejected", $("rejected-rows"), row, "None: every arrival could be stored.");

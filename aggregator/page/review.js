@@ -45,7 +45,7 @@ async function see(kind) {
     if (document.activeElement === button) $(name).focus({ preventScroll: true });
     kind.marked = JSON.parse(answer).seen;
     list.mark(kind.marked);
-    say($(`${name}-status`), "Marked as seen, for everyone.");
+    say($(`${name}-status`), "Marked as seen for everyone.");
   } catch (error) {
     say($(`${name}-status`), `Not marked: ${error.message}`);
   }

@@ -10,8 +10,8 @@ const MAX_RATIO = 20;
 
 const STEPS = [1, 1.5, 2, 3, 4, 5, 6, 8, 10];
 
-// Whether a label gives the value exactly.
-const isExact = (value, show) => Number(show(value).replace(/[^0-9.]/g, "")) === value;
+// Whether a label gives the value exactly, in its unit or in thousands of it: 2000 ms are shown as 2 s.
+const isExact = (value, show) => [value, value / 1000].includes(Number(show(value).replace(/[^0-9.]/g, "")));
 
 // values: numbers. show: a value as text. chosen: "linear", "logarithmic", or anything else for the one that fits the values.
 // Returns { isLogarithmic, height(value), ticks: [{ text, height }] }.

@@ -1,4 +1,5 @@
-// A small line of the events received in each of the last minutes, with its values as text.
+// A small line of the events received in each of the last minutes, with its values as text. The present minute is not over, so
+// its part is drawn lighter: it would look like a drop.
 
 import { number, svg } from "./dom.js";
 
@@ -8,7 +9,8 @@ export class Sparkline {
   constructor() {
     this.line = svg("path", { "vector-effect": "non-scaling-stroke" });
     this.drawing = svg("svg", { class: "sparkline", role: "img", preserveAspectRatio: "none" });
-    this.drawing.append(this.line);
+    this.soFar = svg("path", { class: "so-far", "vector-effect": "non-scaling-stroke" });
+    this.drawing.append(this.line, this.soFar);
     this.drawn = "";
   }
 
@@ -20,7 +22,8 @@ export class Sparkline {
     const most = Math.max(1, ...recent);
     const points = recent.map((value, index) => `${index} ${(ZERO - (value / most) * (ZERO - TOP)).toFixed(1)}`);
     this.drawing.setAttribute("viewBox", `0 0 ${recent.length - 1} 20`);
-    this.line.setAttribute("d", `M${points.join("L")}`);
+    this.line.setAttribute("d", `M${points.slice(0, -1).join("L")}`);
+    this.soFar.setAttribute("d", `M${points.slice(-2).join("L")}`);
     this.drawing.setAttribute("aria-label", label(recent));
   }
 }
@@ -28,5 +31,5 @@ export class Sparkline {
 function label(recent) {
   const all = recent.reduce((sum, value) => sum + value, 0);
   const text = `${number(all)} events in the last ${recent.length} minutes`;
-  return all === 0 ? `${text}.` : `${text}, at most ${number(Math.max(...recent))} per minute, ${number(recent.at(-1))} in this one.`;
+  return all === 0 ? `${text}.` : `${text}, at most ${number(Math.max(...recent))} per minute, ${number(recent.at(-2))} in the last full one, ${number(recent.at(-1))} in this one so far.`;
 }

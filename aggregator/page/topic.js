@@ -4,11 +4,9 @@
 import { $, ago, ask, clockTime, element, foreign, number, paced, say, time } from "./dom.js";
 import { addressOf, following, parameters, whenChanged } from "./address.js";
 import { Chart } from "./chart.js";
+import { needed, rateOf } from "./rate.js";
 
 const REPEATED = 5;
-
-// The current rate is the average over this time.
-const RATE_MS = 10_000;
 
 const HOUR = {
   span: "the last hour",
@@ -18,7 +16,7 @@ const HOUR = {
 };
 
 export const chart = new Chart($("chart-topic"), "Events per minute", number, [
-  { name: "unique", kind: "two", of: ({ stored }) => stored },
+  { name: "stored", kind: "two", of: ({ stored }) => stored },
   { name: "duplicates", kind: "three", of: ({ duplicates }) => duplicates },
 ], HOUR);
 
@@ -55,6 +53,7 @@ function showCounts(topic) {
   counts = topic;
   $("topic-facts").hidden = topic === null;
   if (topic === null) {
+    readings = [];
     say($("topic-note"), "No event of this topic has been received.");
     return;
   }
@@ -71,13 +70,10 @@ function showCounts(topic) {
 }
 
 function read(received) {
-  const since = now - RATE_MS;
-  readings.push({ at: now, received });
-  // One from before remains, to measure from.
-  while (readings.length > 2 && readings[1].at <= since) readings.shift();
-  const [first, last] = [readings[0], readings.at(-1)];
-  const seconds = (last.at - first.at) / 1000;
-  say($("topic-rate"), seconds > 0 ? `${number(Math.round((last.received - first.received) / seconds))}/s` : "–");
+  readings = needed([...readings, { at: now, received }], now);
+  const { text, note } = rateOf(readings, counts.recent);
+  say($("topic-rate"), text);
+  say($("topic-rate-note"), note);
 }
 
 function showHistory(history) {

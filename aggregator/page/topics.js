@@ -70,7 +70,7 @@ function add(name) {
     go({ topics: [name] });
     $("topic").focus();
   };
-  const link = element("a", { click: open, title: spelled(name) }, foreign(name));
+  const link = element("a", { click: open, title: spelled(name), "aria-label": spelled(name) }, nameOf(name));
   const cells = ["received", "duplicates", "share", "last"].map((name) => element("td", { class: `number ${name}` }));
   const sparkline = new Sparkline();
   const recent = element("td", { class: "recent" }, sparkline.drawing);
@@ -78,6 +78,22 @@ function add(name) {
   const row = { name, made, link, cells, sparkline, last_at: null };
   rows.set(name, row);
   return row;
+}
+
+// Of a longer name, in characters, the beginning and the end are shown: names often begin alike. All of it is its title.
+const MOST = 64;
+const KEPT = 31;
+
+// It breaks into lines after the parts of the name where it can.
+function nameOf(topic) {
+  const letters = [...topic];
+  const shown = letters.length > MOST ? `${letters.slice(0, KEPT).join("")}…${letters.slice(-KEPT).join("")}` : topic;
+  const made = foreign(shown);
+  for (const part of [...made.childNodes]) {
+    if (part.nodeType !== Node.TEXT_NODE) continue;
+    part.replaceWith(...part.data.split(/(?<=[.\-_/:])/).flatMap((text) => [element("wbr"), text]));
+  }
+  return made;
 }
 
 function fill(row, topic) {

@@ -275,6 +275,68 @@ async fn searches_events_and_the_help_pass_the_accessibility_check() {
 }
 
 #[tokio::test]
+async fn names_of_topics_have_room_and_differ_and_no_column_is_cut() {
+    let system = System::start().await;
+    let long = "part.".repeat(40);
+    let names = [
+        "orders.europe-west.production.checkout.created".to_owned(),
+        "orders.us-east.production.checkout.created".to_owned(),
+        format!("{long}paid"),
+        format!("{long}cancelled"),
+    ];
+    for name in &names {
+        system.api().store(&events(name, 0..5)).await;
+    }
+    let Some(page) = Page::open(system.api(), "?sort=duplicate_dropped&order=desc").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser
+        .until("document.querySelectorAll('#topic-rows tr').length === 4")
+        .await;
+    let mut listed = page.texts("#topic-rows th a").await;
+    listed.sort();
+    assert_eq!(listed[..2], names[..2]);
+    assert!(
+        listed[2].ends_with("part.cancelled") && listed[3].ends_with("part.paid"),
+        "{listed:?}"
+    );
+    assert!(listed.iter().all(|name| name.len() < 70), "{listed:?}");
+    // Its part of the width, whether all of the table is in sight, whether each head is in its column,
+    // and whether each name is in its cell.
+    let measured = "const table = document.querySelector('#topics table'), scroll = table.parentElement;
+        const box = (one) => one.getBoundingClientRect();
+        const [heads, cells] = ['thead th', '#topic-rows :is(th, td)'].map((which) => [...table.querySelectorAll(which)].filter((one) => one.checkVisibility()));
+        return [
+          box(heads[0]).width / box(table).width,
+          scroll.scrollWidth <= scroll.clientWidth && [...heads, ...cells].every((one) => box(one).right <= box(scroll).right + 1),
+          heads.every((head) => [...head.querySelectorAll('button')].every((button) => box(button).left >= box(head).left - 1 && box(button).right <= box(head).right + 1)),
+          [...table.querySelectorAll('#topic-rows th')].every((cell) => cell.scrollWidth <= cell.clientWidth && box(cell.firstChild).bottom <= box(cell).bottom),
+        ]";
+    // A scroll bar narrows the page and the table by this many pixels, while conditions on the width of the window stay.
+    let narrow = "const [page, list] = [document.body.parentElement, document.querySelector('#topics .scroll')];
+        page.style.paddingRight = list.style.paddingRight = arguments[0]";
+    for width in [1920, 1440, 1280, 1024, 768, 360] {
+        let display = Display {
+            width,
+            ..Display::WIDE
+        };
+        browser.set_display(display).await;
+        browser.until(&format!("innerWidth === {width}")).await;
+        for bar in ["0px", "15px"] {
+            browser.run(narrow, vec![bar.into()]).await;
+            let found = browser.run(measured, Vec::new()).await;
+            assert!(found[0].as_f64() >= Some(0.39), "{width}, {bar}: {found}");
+            for fact in 1..=3 {
+                assert_eq!(found[fact], true, "{width}, {bar}: {found}");
+            }
+        }
+        browser.screenshot_of_page(&format!("topics-{width}")).await;
+    }
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn charts_share_a_row_from_a_tablet_up_and_a_phone_shows_events_first() {
     let system = full().await;
     let Some(page) = Page::open(system.api(), "").await else {
@@ -296,6 +358,10 @@ async fn charts_share_a_row_from_a_tablet_up_and_a_phone_shows_events_first() {
             .await;
         assert_eq!(browser.value(rows).await, expected, "{display:?}");
     }
+    // How long the disk lasts is shown on a phone, too.
+    browser
+        .until("document.getElementById('disk-left').offsetHeight > 0")
+        .await;
     // The first event is on the first screen.
     browser.until("scrollY === 0").await;
     let bottom = "document.querySelector('#event-rows li').getBoundingClientRect().bottom";

@@ -2,6 +2,7 @@
 
 use e2e::{
     System,
+    browser::Display,
     event::events,
     wait::{eventually, holds},
 };
@@ -72,6 +73,45 @@ async fn the_axis_has_the_times_of_the_readers_clock() {
         assert!(times.iter().all(|time| time % minutes == 0), "{times:?}");
         let age = (now + DAY - times.last().unwrap()) % DAY;
         assert!(age <= 2 * minutes, "{times:?} at {now}");
+    }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn labels_are_next_to_the_lines_and_long_durations_are_in_seconds() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..100)).await;
+    let Some(page) = Page::open(system.api(), "?topic=orders").await else {
+        return;
+    };
+    for (milliseconds, text) in [
+        (0.25, "0.3 ms"),
+        (12.0, "12.0 ms"),
+        (150.0, "150 ms"),
+        (999.9, "1 s"),
+        (1500.0, "1.5 s"),
+    ] {
+        let script =
+            "return import('/page/dom.js').then(({ milliseconds }) => milliseconds(arguments[0]))";
+        let found = page.browser.run(script, vec![milliseconds.into()]).await;
+        assert_eq!(found, text);
+    }
+    let ticks = "return Promise.all([import('/page/dom.js'), import('/page/scale.js')]).then(([{ milliseconds }, { scaleOf }]) =>\
+        scaleOf([2000], milliseconds, 'linear').ticks.map(({ text }) => text))";
+    let ticks = page.browser.run(ticks, Vec::new()).await;
+    assert_eq!(ticks, serde_json::json!(["2 s", "1 s"]));
+    for display in [Display::WIDE, Display::NARROW] {
+        page.browser.set_display(display).await;
+        for chart in ["chart-events", "chart-topic"] {
+            let is_apart = format!(
+                "(chart => {{ const ticks = [...chart.querySelectorAll('.ticks span')].map(tick => tick.getBoundingClientRect());\
+                 return ticks.length > 0\
+                   && ticks.every(({{ right }}) => right <= chart.querySelector('svg').getBoundingClientRect().left)\
+                   && ticks.every(({{ left }}) => left >= chart.getBoundingClientRect().left); }})\
+                 (document.getElementById('{chart}'))"
+            );
+            page.browser.until(&is_apart).await;
+        }
     }
     page.ends_well().await;
 }

@@ -36,7 +36,7 @@ async fn an_edited_body_stays_while_others_are_rejected() {
     };
     system.put("events.orders", "the first").await;
     page.counts("rejected", 1).await;
-    page.browser.shows("#rejected-rows", "not_json").await;
+    page.browser.shows("#rejected-rows", "Not JSON").await;
     page.browser.click("#rejected-rows summary").await;
     let text = "document.querySelector('#rejected-rows details[open] textarea')";
     let typed = format!("{text}.value = 'half of an event'");

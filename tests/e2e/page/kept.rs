@@ -32,7 +32,13 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
         .map(row => Math.round(row.getBoundingClientRect().height))).size";
     assert_eq!(page.browser.value(heights).await, 1);
     let time = page.browser.text(&format!("{broken} time")).await;
-    assert!(time.contains("UTC"), "{time} has no time zone");
+    assert!(!time.contains("UTC"), "{time} repeats the time zone");
+    page.browser
+        .shows("#rejected", "Times in UTC. 2 in all")
+        .await;
+    page.browser
+        .shows(&format!("{broken} summary .reason"), "Invalid event:")
+        .await;
     page.browser.screenshot_of_page("rejected-rows").await;
     page.browser.click(&format!("{broken} summary")).await;
     page.browser
@@ -45,13 +51,22 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
 
     // Unchanged it is rejected again.
     page.browser.click(&format!("{broken} button")).await;
-    page.browser.shows(&broken, "Not sent: ").await;
+    page.browser
+        .shows(&format!("{broken} .problem"), "Not sent: ")
+        .await;
+    page.browser
+        .shows(&format!("{broken} label"), "Body as received")
+        .await;
     let fixed = event("orders", "fixed").json();
     page.browser
         .fill(&format!("{broken} textarea"), &fixed)
         .await;
     page.browser.click(&format!("{broken} button")).await;
     page.browser.shows(&broken, "Sent with your changes.").await;
+    page.browser
+        .shows(&format!("{broken} label"), "Body, edited")
+        .await;
+    page.lists(&format!("{broken} .problem"), &[]).await;
     page.browser.click(&format!("{astray} summary")).await;
     page.browser.click(&format!("{astray} button")).await;
     page.browser.shows(&astray, "Sent again unchanged.").await;
@@ -67,6 +82,8 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
     page.counts("unique", 2).await;
     page.browser.shows("#event-rows", "fixed").await;
     page.browser.shows("#event-rows", "astray").await;
+    page.browser.click(&format!("{broken} .note a")).await;
+    page.browser.shows("#event-title", "fixed").await;
     // The browser logs the one response that was an error.
     page.ends_well_but(&["status of 422"]).await;
 }

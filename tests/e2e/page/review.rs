@@ -56,10 +56,12 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
         assert_eq!(one.texts("#rejected-rows .seen").await.len(), 0);
     }
     page.browser
-        .shows("#rejected-seen", "Mark all 2 as seen")
+        .shows("#rejected-seen", "Mark all 2 as seen for everyone")
         .await;
     page.browser.click("#rejected-seen").await;
-    page.browser.shows("#rejected-status", "for everyone").await;
+    page.browser
+        .shows("#rejected-status", "Marked as seen for everyone.")
+        .await;
     let marked = "document.querySelectorAll('#rejected-rows .seen').length === 2";
     for one in [&page, &colleague] {
         one.browser.shows("#review", "1 conflict to look at").await;
@@ -76,7 +78,7 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
     colleague.browser.reload().await;
     colleague.browser.until(marked).await;
     page.browser
-        .shows("#conflicts-seen", "Mark it as seen")
+        .shows("#conflicts-seen", "Mark it as seen for everyone")
         .await;
     page.browser.click("#conflicts-seen").await;
     for one in [&page, &colleague] {

@@ -73,7 +73,7 @@ async fn the_view_of_a_topic_has_the_numbers_of_the_api() {
             let history = api.get("/histogram?topic=orders&since=-1h").await?.json();
             let last = history["buckets"].as_array().unwrap().last().unwrap();
             let expected = format!(
-                "Now: unique {}, duplicates {}.",
+                "Now: stored {}, duplicates {}.",
                 number(last, "stored"),
                 number(last, "duplicates")
             );
@@ -92,7 +92,7 @@ async fn the_view_of_a_topic_has_the_numbers_of_the_api() {
     api.store(&events("orders", 20..300)).await;
     page.agrees_on("orders").await;
     browser
-        .until("parseInt(document.getElementById('topic-rate').textContent) > 0")
+        .until("parseFloat(document.getElementById('topic-rate').textContent) > 0")
         .await;
     browser
         .until("document.getElementById('topic-rate').textContent === '0/s'")
@@ -108,6 +108,33 @@ async fn the_view_of_a_topic_has_the_numbers_of_the_api() {
     browser
         .shows("#topic-note", "No event of this topic has been received.")
         .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_rate_is_that_of_ten_seconds_or_until_then_of_the_last_full_minute() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    // Seconds since the topic was opened, events received meanwhile, and in the last full minute.
+    for (seconds, received, minute, text) in [
+        (0, 0, 0, "–"),
+        (2, 0, 0, "–"),
+        (2, 0, 96, "1.6/s"),
+        (9, 9, 0, "–"),
+        (10, 0, 96, "0/s"),
+        (10, 16, 0, "1.6/s"),
+        (60, 1, 0, "below 0.1/s"),
+        (10, 12_345, 0, "1,235/s"),
+    ] {
+        let script = "const [milliseconds, received, minute] = arguments;\
+            return import('/page/rate.js').then(({ rateOf }) =>\
+            rateOf([{ at: 0, received: 7 }, { at: milliseconds, received: 7 + received }], [0, minute, 6]).text)";
+        let arguments = vec![(1000 * seconds).into(), received.into(), minute.into()];
+        let found = page.browser.run(script, arguments).await;
+        assert_eq!(found, text, "{received} in {seconds} s, {minute} before");
+    }
     page.ends_well().await;
 }
 
@@ -172,9 +199,14 @@ async fn each_topic_has_a_sparkline_of_its_last_minutes_with_its_values_as_text(
     };
     shows([40, 7]).await;
     // Thirty points, of which only some of the last are above zero.
-    let drawn = format!("{lines}.map(line => line.firstChild.getAttribute('d'))");
-    let drawn: Vec<String> = serde_json::from_value(page.browser.value(&drawn).await).unwrap();
-    for line in &drawn {
+    // The present minute is not over and has a path of its own, which begins where the other ends.
+    let drawn =
+        format!("{lines}.map(line => [...line.children].map(path => path.getAttribute('d')))");
+    let drawn: Vec<[String; 2]> = serde_json::from_value(page.browser.value(&drawn).await).unwrap();
+    for [full, so_far] in &drawn {
+        let (before, present) = so_far[1..].split_once('L').unwrap();
+        assert!(full.ends_with(before), "{full} {so_far}");
+        let line = &format!("{full}L{present}");
         let heights: Vec<f64> = line[1..]
             .split('L')
             .map(|point| point.split(' ').nth(1).unwrap().parse().unwrap())

@@ -46,6 +46,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("page.js", JS),
     file!("payload.js", JS),
     file!("query.js", JS),
+    file!("rate.js", JS),
     file!("rejected.js", JS),
     file!("results.js", JS),
     file!("review.js", JS),

@@ -1,0 +1,31 @@
+// The current rate of a topic.
+
+import { number } from "./dom.js";
+
+// It is the average over this time.
+const SPAN_MS = 10_000;
+
+// readings: how many events were received by when: [{ at, received }], oldest first. recent: events received in each of the last
+// minutes; the last is the present minute so far. Returns { text, note }. Until the readings span enough time, the last full
+// minute is the best that is known; if it has no events, they may have begun only now, and nothing is known.
+export function rateOf(readings, recent) {
+  const [first, last] = [readings[0], readings.at(-1)];
+  const span = last.at - first.at;
+  if (span >= SPAN_MS) return { text: text((1000 * (last.received - first.received)) / span), note: "average of ten seconds" };
+  const before = recent.at(-2);
+  return before > 0 ? { text: text(before / 60), note: "average of the last full minute" } : { text: "–", note: "being measured" };
+}
+
+// With `at` as the present time, leaves out readings that are no longer needed.
+export function needed(readings, at) {
+  // One from before remains, to measure from.
+  const from = readings.findLastIndex((reading) => reading.at <= at - SPAN_MS);
+  return readings.slice(Math.max(0, from));
+}
+
+// With a decimal where rounding would hide a difference.
+function text(rate) {
+  if (rate === 0) return "0/s";
+  if (rate < 0.05) return "below 0.1/s";
+  return rate < 9.95 ? `${rate.toFixed(1)}/s` : `${number(Math.round(rate))}/s`;
+}
