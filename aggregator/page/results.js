@@ -36,7 +36,14 @@ export function load() {
   $("first-steps").hidden = true;
   nothing.hide();
   const state = parameters();
-  problem(isEmptyRange(state.since, state.until) ? EMPTY_RANGE : "");
+  problem("");
+  if (isEmptyRange(state.since, state.until)) {
+    problem(EMPTY_RANGE);
+    searches = [];
+    showNote();
+    say($("events-note"), "No event matches.");
+    return;
+  }
   const search = (query, most) => ({ query, most, found: 0, next: undefined, searchedTo: null });
   try {
     searches = [search(eventsQuery(state), SHOWN), ...namedBy(state).map((query) => search(query, SHOWN_NAMED))];

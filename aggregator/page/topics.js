@@ -81,8 +81,8 @@ function add(name) {
 }
 
 // Of a longer name, in characters, the beginning and the end are shown: names often begin alike. All of it is its title.
-const MOST = 64;
-const KEPT = 31;
+const MOST = 48;
+const KEPT = 23;
 
 // It breaks into lines after the parts of the name where it can.
 function nameOf(topic) {

@@ -143,14 +143,16 @@ async fn a_query_by_storage_time_includes_the_lower_and_excludes_the_upper_bound
         (None, Some(1), 0..30),
         (Some(1), Some(2), 30..60),
         (Some(0), Some(2), 0..60),
-        (Some(2), Some(1), 0..0),
-        (Some(2), Some(2), 0..0),
     ] {
         let time = |name, round: Option<usize>| round.map(|round| (name, begins[round].as_str()));
         let mut query = vec![("order", "asc"), ("limit", "4")];
         query.extend(time("since", since));
         query.extend(time("until", until));
         assert_eq!(walk(api, &query).await, order[expected], "{query:?}");
+    }
+    for since in [1, 2] {
+        let query = [("since", &*begins[since]), ("until", &*begins[1])];
+        assert_eq!(api.ask("/events", &query).await.status, 422, "{query:?}");
     }
     // The same instant in another time zone.
     let moment = begins[1].trim_end_matches('Z');

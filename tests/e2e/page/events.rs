@@ -210,10 +210,8 @@ async fn every_time_names_its_zone() {
     };
     page.browser.set_time_zone("Asia/Tokyo").await;
     page.browser.reload().await;
-    for row in ["#event-rows", "#rejected-rows"] {
-        page.browser
-            .shows(&format!("{row} summary time"), "GMT+9")
-            .await;
+    for named in ["#event-rows summary time", "#rejected .zone"] {
+        page.browser.shows(named, "GMT+9").await;
     }
     page.browser.click(&format!("{NEWEST} summary")).await;
     page.browser.shows(&format!("{NEWEST} dl"), "Z (UTC)").await;

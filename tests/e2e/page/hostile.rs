@@ -118,7 +118,14 @@ async fn hostile_events_are_shown_only_as_text() {
         assert_eq!(*payload, format!("{{\n  {quoted}: {quoted}\n}}"));
     }
     let topics = page.texts("#topic-rows th bdi").await;
-    assert!(texts.iter().all(|text| topics.contains(text)), "{topics:?}");
+    // The middle of a long name is left out.
+    let is_listed = |text: &String| {
+        topics.iter().any(|topic| match topic.split_once('…') {
+            Some((start, end)) => text.starts_with(start) && text.ends_with(end),
+            None => topic == text,
+        })
+    };
+    assert!(texts.iter().all(is_listed), "{topics:?}");
 
     // And as nothing else.
     assert_eq!((count(elements).await, count(scripts).await), before);
@@ -179,7 +186,7 @@ async fn no_character_reorders_or_hides_what_is_around_it() {
 }
 
 #[tokio::test]
-async fn names_of_any_length_take_one_line() {
+async fn names_of_any_length_take_one_line_and_at_most_three_in_the_table() {
     let system = System::start().await;
     let long = "x".repeat(255);
     let other = event("short", "1").with_source(&long);
@@ -195,7 +202,7 @@ async fn names_of_any_length_take_one_line() {
         .await;
     let heights = |selector: &str| {
         format!(
-            "new Set([...document.querySelectorAll('{selector}')].map(one => Math.round(one.getBoundingClientRect().height))).size"
+            "[...document.querySelectorAll('{selector}')].map(one => Math.round(one.getBoundingClientRect().height))"
         )
     };
     for display in [Display::WIDE, Display::NARROW] {
@@ -203,9 +210,12 @@ async fn names_of_any_length_take_one_line() {
         page.browser
             .until(&format!("innerWidth === {}", display.width))
             .await;
-        for rows in ["#event-rows summary", "#topic-rows tr"] {
+        for (rows, times) in [("#event-rows summary", 1.0), ("#topic-rows tr", 2.5)] {
             let heights = page.browser.value(&heights(rows)).await;
-            assert_eq!(heights, 1, "{rows} at {} px", display.width);
+            let heights: Vec<f64> = serde_json::from_value(heights).unwrap();
+            let [least, most] = [f64::min, f64::max].map(|of| heights.iter().copied().reduce(of));
+            let is_right = most.unwrap() <= times * least.unwrap();
+            assert!(is_right, "{rows} at {} px: {heights:?}", display.width);
         }
         page.browser
             .screenshot_of_page(&format!("long-names-{}", display.width))

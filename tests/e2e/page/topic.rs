@@ -89,14 +89,14 @@ async fn the_view_of_a_topic_has_the_numbers_of_the_api() {
     browser.screenshot_of_page("topic").await;
 
     // It follows, and the rate ends when nothing arrives any more.
+    let is_idle = "document.getElementById('topic-rate').textContent === '0/s'";
+    browser.until(is_idle).await;
     api.store(&events("orders", 20..300)).await;
     page.agrees_on("orders").await;
     browser
         .until("parseFloat(document.getElementById('topic-rate').textContent) > 0")
         .await;
-    browser
-        .until("document.getElementById('topic-rate').textContent === '0/s'")
-        .await;
+    browser.until(is_idle).await;
 
     // Only for one topic.
     browser
