@@ -7,7 +7,7 @@ const SPAN_MS = 10_000;
 
 // readings: how many events were received by when: [{ at, received }], oldest first. recent: events received in each of the last
 // minutes; the last is the present minute so far. Returns { text, note }. Until the readings span enough time, the last full
-// minute is the best that is known; if it has no events, they may have begun only now, and nothing is known.
+// minute is shown. If it has no events, the first may have arrived only now, so no rate is shown.
 export function rateOf(readings, recent) {
   const [first, last] = [readings[0], readings.at(-1)];
   const span = last.at - first.at;

@@ -48,6 +48,8 @@ pub struct Link {
     pub last_error: Option<String>,
     /// The subject of the latest message that the broker dropped because the user may not publish on it.
     denied: Option<String>,
+    /// Number of such reports.
+    denials: u64,
     /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
 }
@@ -169,9 +171,16 @@ impl Connection {
         }
     }
 
-    /// Waits until the broker reports that the user may not publish on a subject. It sends no PubAck for such a message.
-    pub async fn denied(&self, subject: &str) {
-        self.wait_for(|link| link.denied.as_deref() == Some(subject))
+    /// Number of messages that the broker has reported as dropped because of their subject.
+    #[must_use]
+    pub fn denials(&self) -> u64 {
+        self.link.borrow().denials
+    }
+
+    /// Waits until the broker reports, after so many other reports, that the user may not publish on a subject. It sends no
+    /// `PubAck` for such a message. Earlier reports do not count, because permissions can change during a connection.
+    pub async fn denied(&self, subject: &str, denials: u64) {
+        self.wait_for(|link| link.denials > denials && link.denied.as_deref() == Some(subject))
             .await;
     }
 
@@ -252,8 +261,6 @@ impl LinkState {
             link.connects = number;
             link.connected = number > link.losses;
             link.last_error = None;
-            // The permissions may have been changed.
-            link.denied = None;
             true
         });
     }
@@ -298,8 +305,10 @@ impl LinkState {
                 if let Event::ServerError(err) = other
                     && let Some(subject) = reasons::denied(&err.to_string())
                 {
-                    self.link
-                        .send_modify(|link| link.denied = Some(subject.to_owned()));
+                    self.link.send_modify(|link| {
+                        link.denied = Some(subject.to_owned());
+                        link.denials += 1;
+                    });
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The delivery of one message to the stream: retried with the same id until its `PubAck` arrives.
 
-use std::time::Duration;
+use std::{future::IntoFuture, pin::pin, time::Duration};
 
 use async_nats::jetstream::{
     self, ErrorCode,
@@ -10,7 +10,7 @@ use async_nats::jetstream::{
 use bytes::Bytes;
 use tokio::{
     sync::watch,
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::debug;
 
@@ -31,6 +31,9 @@ use crate::{
 /// [`crate::stream::DUPLICATE_WINDOW`] (120 s) after storing it, and the last attempt must end well before. A stream whose
 /// window is shorter than this is refused.
 pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
+
+/// How long a `PubAck` may still arrive after the broker has reported that its subject is not permitted.
+const LAST_WAIT: Duration = Duration::from_secs(1);
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -193,17 +196,23 @@ async fn publish(
     for (name, value) in context.map(TraceContext::headers).unwrap_or_default() {
         publish = publish.header(name, value);
     }
+    let denials = connection.denials();
     let sent = connection
         .jetstream()
         .send_publish(subject.to_owned(), publish)
         .await;
     let acked = match sent {
-        Ok(ack) => tokio::select! {
-            acked = ack => acked,
-            () = connection.denied(subject) => {
-                return Attempt::Final(PublishError::Refused(denied(subject)));
+        Ok(ack) => {
+            let mut ack = pin!(ack.into_future());
+            tokio::select! {
+                acked = &mut ack => acked,
+                // The report may be about an earlier message, and the permission may have changed since: then a PubAck follows.
+                () = connection.denied(subject, denials) => match timeout(LAST_WAIT, ack).await {
+                    Ok(acked) => acked,
+                    Err(_) => return Attempt::Final(PublishError::Refused(denied(subject))),
+                },
             }
-        },
+        }
         Err(err) => Err(err),
     };
     match acked {
