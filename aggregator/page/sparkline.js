@@ -14,11 +14,13 @@ export class Sparkline {
     this.drawn = "";
   }
 
-  // recent: events received in each minute, oldest first; the last is the present minute so far.
+  // recent: events received in each minute, oldest first; the last is the present minute so far. Absent if they are not counted.
   show(recent) {
-    const values = recent.join(" ");
+    const values = recent?.join(" ");
     if (values === this.drawn) return;
     this.drawn = values;
+    this.drawing.toggleAttribute("hidden", recent === undefined);
+    if (recent === undefined) return;
     const most = Math.max(1, ...recent);
     const points = recent.map((value, index) => `${index} ${(ZERO - (value / most) * (ZERO - TOP)).toFixed(1)}`);
     this.drawing.setAttribute("viewBox", `0 0 ${recent.length - 1} 20`);

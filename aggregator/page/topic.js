@@ -35,7 +35,8 @@ async function load() {
   try {
     const answers = await Promise.all([
       ask(`topics?${query}&recent=true`),
-      ask(`histogram?${query}&since=-1h`),
+      // Not every topic has one.
+      ask(`histogram?${query}&since=-1h`).catch(() => '{"buckets":[]}'),
       ask(`duplicates?${query}&limit=${REPEATED}`),
     ]);
     if (name !== shown) return;
@@ -58,7 +59,7 @@ function showCounts(topic) {
     return;
   }
   read(topic.received);
-  say($("topic-minute"), number(topic.recent.at(-2)));
+  say($("topic-minute"), topic.recent ? number(topic.recent.at(-2)) : "–");
   say($("topic-received"), number(topic.received));
   say($("topic-unique"), number(topic.unique_processed));
   say($("topic-duplicates"), number(topic.duplicate_dropped));
@@ -71,7 +72,7 @@ function showCounts(topic) {
 
 function read(received) {
   readings = needed([...readings, { at: now, received }], now);
-  const { text, note } = rateOf(readings, counts.recent);
+  const { text, note } = rateOf(readings, counts.recent ?? []);
   say($("topic-rate"), text);
   say($("topic-rate-note"), note);
 }

@@ -12,7 +12,10 @@ pub use self::{
     events::{
         EventPage, EventQuery, Filter, FoundEvent, Order, PageBounds, PayloadValue, StoredEvent,
     },
-    history::{Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, MINUTES_KEPT, Window},
+    history::{
+        Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, MINUTES_KEPT, NoHistogram,
+        TOPICS_KEPT, Window,
+    },
     review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
     stats::{Disk, Figures, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},

@@ -12,9 +12,11 @@ pub mod inspect;
 pub mod memory;
 pub mod options;
 pub mod reader;
+pub mod sorted_runs;
 #[cfg(test)]
 mod tests;
 pub mod topic_chain;
+pub mod topics;
 pub mod verify;
 pub mod writer;
 

@@ -25,7 +25,7 @@ use crate::{
             schemas::{name, time_or_relative},
         },
     },
-    store::query::{Bucket, Histogram, HistogramQuery},
+    store::query::{Bucket, Histogram, HistogramQuery, NoHistogram, TOPICS_KEPT},
 };
 
 /// The events of a span of time, in buckets of equal length.
@@ -70,7 +70,7 @@ const PARAMETERS: [&str; 3] = ["topic", "since", "until"];
 parameters! {
     /// The parameters of `GET /histogram`.
     OfHistogram = [
-        parameters::query("topic", "Only events of this topic.").schema(Some(name())),
+        parameters::query("topic", "Only events of this topic, which must be one of the first 10,000 of the store.").schema(Some(name())),
         parameters::query("since", "The beginning: RFC 3339, or before the time of the request, such as -15m, -2h or -7d; by default an hour before the end. It is rounded down to the beginning of a bucket.")
             .schema(Some(time_or_relative())),
         parameters::query("until", "The end, by default now. It is rounded up to the end of a bucket.")
@@ -84,7 +84,8 @@ refusals! {
 }
 
 /// Counts the events of a span of time by when they were processed. The length of a bucket, from a minute to 30 days, is the
-/// shortest of which there are at most 120; for times more than 7 days ago it is at least an hour.
+/// shortest of which there are at most 120; for times more than 7 days ago it is at least an hour. Of the topics of a store, the
+/// first 10,000 are counted over time.
 #[utoipa::path(
     get,
     path = "/histogram",
@@ -105,9 +106,11 @@ pub async fn histogram(
             window,
             counted_since,
             buckets,
-        } = histogram
-            .filter(|histogram| histogram.window.since() >= clock::EARLIEST)
-            .ok_or_else(wrong_span)?;
+        } = match histogram {
+            Ok(histogram) if histogram.window.since() >= clock::EARLIEST => histogram,
+            Ok(_) | Err(NoHistogram::WrongSpan) => return Err(wrong_span()),
+            Err(NoHistogram::NotCounted) => return Err(not_counted()),
+        };
         let has_rejected = query.topic.is_none();
         let bucket = |bucket: Bucket| BucketView {
             at: clock::rfc3339(bucket.at),
@@ -139,6 +142,12 @@ fn selected(parameters: &Query, now: i64) -> Result<HistogramQuery, Problem> {
         until,
         now,
     })
+}
+
+fn not_counted() -> Problem {
+    let message =
+        format!("is not counted over time: only the first {TOPICS_KEPT} topics of the store are");
+    Problem::invalid_query("topic", Code::OutOfRange, message)
 }
 
 fn wrong_span() -> Problem {

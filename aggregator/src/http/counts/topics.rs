@@ -61,7 +61,7 @@ struct TopicView {
     #[schema(format = DateTime)]
     last_at: String,
     /// Only with `recent=true`: the events received in each of the last 30 minutes, oldest first. The last number is that of
-    /// the present minute so far.
+    /// the present minute so far. Absent for topics after the first 10,000 of the store, which are not counted over time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_items = 30, max_items = 30)]
     recent: Option<Vec<u64>>,

@@ -8,6 +8,9 @@ pub const MICROS_PER_MINUTE: i64 = 60 * 1_000_000;
 /// How long the counts of each minute are kept, in minutes: 7 days. Those of each hour are kept for ever.
 pub const MINUTES_KEPT: i64 = 7 * 24 * 60;
 
+/// The topics with ids up to this one are counted over time: each may add a row for each minute.
+pub const TOPICS_KEPT: i64 = if cfg!(test) { 3 } else { 10_000 };
+
 /// Maximum number of buckets of a histogram.
 const MAX_BUCKETS: i64 = 120;
 
@@ -129,6 +132,15 @@ pub struct Histogram {
     pub counted_since: Option<i64>,
     /// In order of time, without gaps.
     pub buckets: Vec<Bucket>,
+}
+
+/// Why there is no histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoHistogram {
+    /// The span of time is empty or too long.
+    WrongSpan,
+    /// The topic is not one of the first [`TOPICS_KEPT`], which are counted over time.
+    NotCounted,
 }
 
 /// The number of events in a span of time.

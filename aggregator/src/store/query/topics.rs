@@ -17,7 +17,7 @@ pub struct TopicCounts {
     pub first_at: i64,
     /// When its latest event was applied, duplicates included, in microseconds since 1970.
     pub last_at: i64,
-    /// Events received in each minute of the query's window; empty if it has none.
+    /// Events received in each minute of the query's window; empty if it has none, or the topic is not counted over time.
     pub recent: Vec<u64>,
 }
 

@@ -36,8 +36,8 @@ use crate::store::{
     StoreError,
     query::{
         Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Histogram,
-        HistogramQuery, Missing, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats,
-        StoredEvent, TopicPage, TopicQuery,
+        HistogramQuery, Missing, NoHistogram, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink,
+        Stats, StoredEvent, TopicPage, TopicQuery,
     },
 };
 
@@ -321,7 +321,10 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn histogram(&self, query: HistogramQuery) -> Result<Option<Histogram>, StoreError> {
+    pub async fn histogram(
+        &self,
+        query: HistogramQuery,
+    ) -> Result<Result<Histogram, NoHistogram>, StoreError> {
         self.read(move |read, _| history::histogram(read, &query))
             .await
     }

@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::gate::Inside;
+use super::{gate::Inside, topics::StoredTopics};
 
 /// Events of a topic from one mark to the next.
 const EVERY: u64 = if cfg!(test) { 4 } else { 128 };
@@ -44,17 +44,12 @@ pub(in crate::store) struct Chain {
 impl Chain {
     /// The chain of a topic, if it has events.
     pub fn of(read: &Transaction<'_>, topic: &str) -> rusqlite::Result<Option<Self>> {
-        read.prepare_cached(
-            "SELECT id, unique_processed, last_sequence FROM topics WHERE name = ?1",
-        )?
-        .query_row([topic], |row| {
-            Ok(Self {
-                topic_id: row.get(0)?,
-                length: row.get(1)?,
-                last: row.get(2)?,
-            })
-        })
-        .optional()
+        let topic = StoredTopics::open(read)?.named(topic)?;
+        Ok(topic.map(|topic| Self {
+            topic_id: topic.id,
+            length: topic.unique,
+            last: topic.last_sequence,
+        }))
     }
 
     /// The event of the chain before the one at this sequence; `None` if that event is not in the chain.

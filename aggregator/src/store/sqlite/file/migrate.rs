@@ -14,11 +14,13 @@ use tracing::info;
 use crate::store::{
     StoreError,
     opening::Opening,
-    query::MICROS_PER_MINUTE,
+    query::{MICROS_PER_MINUTE, TOPICS_KEPT},
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,
+        sorted_runs::{Entries, writer::RunWriter},
         topic_chain,
+        topics::{NAMES, STATES, TopicState, push_name},
         writer::{
             history,
             kept::{CONFLICT_BYTES, REJECTED_BYTES},
@@ -28,6 +30,9 @@ use crate::store::{
 
 /// Rows copied in one transaction. Its WAL is 5 GB if all events have the maximum size.
 const CHUNK: i64 = 10_000;
+
+/// Topics copied at once.
+const CHUNK_TOPICS: usize = 10_000;
 
 /// Rows copied between two log messages about the progress.
 const LOG_EVERY: i64 = 500_000;
@@ -106,6 +111,74 @@ CREATE TABLE history (
     PRIMARY KEY (topic_id, step, minute)
 ) WITHOUT ROWID;
 PRAGMA user_version = 5;";
+
+/// Changes of version 6: the states of topics are in sorted runs. The history is kept of fewer topics.
+const VERSION_6: &str = "
+CREATE TABLE topic_states (
+    run     INTEGER NOT NULL,
+    first   BLOB NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+CREATE TABLE topic_names (
+    run     INTEGER NOT NULL,
+    first   BLOB NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+CREATE TABLE runs (
+    tree    TEXT NOT NULL,
+    run     INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    PRIMARY KEY (tree, run)
+) WITHOUT ROWID;
+ALTER TABLE topics RENAME TO old_topics;
+CREATE TABLE topics (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
+);
+INSERT INTO topics SELECT id, name FROM old_topics ORDER BY id;";
+
+/// Migrates a store of version 5 to version 6, in the caller's transaction.
+pub(in crate::store) fn from_version_5(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    transaction.execute_batch(VERSION_6)?;
+    let mut states = RunWriter::load(transaction, STATES)?;
+    let mut entries = Entries::default();
+    let sql = "SELECT id, unique_processed, duplicate_dropped, digest, first_at, last_at, \
+               last_sequence FROM old_topics ORDER BY id";
+    let mut select = transaction.prepare(sql)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let state = TopicState {
+            id: row.get(0)?,
+            unique: row.get(1)?,
+            duplicates: row.get(2)?,
+            digest: Digest::from_bytes(row.get(3)?),
+            first_at: row.get(4)?,
+            last_at: row.get(5)?,
+            last_sequence: row.get(6)?,
+        };
+        state.push(&mut entries);
+        if entries.len() == CHUNK_TOPICS {
+            states.append(transaction, &std::mem::take(&mut entries))?;
+        }
+    }
+    states.append(transaction, &std::mem::take(&mut entries))?;
+    let mut names = RunWriter::load(transaction, NAMES)?;
+    let mut select = transaction.prepare("SELECT name, id FROM old_topics ORDER BY name")?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        push_name(&mut entries, row.get_ref(0)?.as_str()?, row.get(1)?);
+        if entries.len() == CHUNK_TOPICS {
+            names.append(transaction, &std::mem::take(&mut entries))?;
+        }
+    }
+    names.append(transaction, &entries)?;
+    drop(rows);
+    drop(select);
+    transaction.execute("DELETE FROM history WHERE topic_id > ?1", [TOPICS_KEPT])?;
+    transaction.execute_batch("DROP TABLE old_topics; PRAGMA user_version = 6;")
+}
 
 /// Migrates a store of version 4 to version 5, in the caller's transaction. The history begins after the present minute.
 pub(in crate::store) fn from_version_4(

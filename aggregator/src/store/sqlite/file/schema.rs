@@ -14,7 +14,7 @@ use crate::store::{
 };
 
 /// The schema version that this program reads and writes.
-pub const VERSION: i64 = 5;
+pub const VERSION: i64 = 6;
 
 /// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
 /// copied that the next batches change again; more would only make the WAL longer.
@@ -122,6 +122,13 @@ fn make_or_migrate(
             migrate::from_version_4(&transaction, now)?;
             transaction.commit()?;
             info!("migrated the store to schema version 5");
+            make_or_migrate(connection, now, opening)
+        }
+        5 => {
+            info!("migrating the store from schema version 5 to 6");
+            migrate::from_version_5(&transaction)?;
+            transaction.commit()?;
+            info!("migrated the store to schema version 6");
             Ok(())
         }
         0 => {

@@ -1,4 +1,4 @@
--- The schema of a store, version 5. Counters and other derived values change in the transaction that changes the rows.
+-- The schema of a store, version 6. Counters and other derived values change in the transaction that changes the rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
@@ -74,17 +74,35 @@ CREATE TABLE missing (
     PRIMARY KEY (incarnation, first)
 ) WITHOUT ROWID;
 
+-- In the order in which they were created, with consecutive ids.
 CREATE TABLE topics (
-    id                INTEGER PRIMARY KEY,
-    name              TEXT NOT NULL UNIQUE,
-    received          INTEGER NOT NULL,
-    unique_processed  INTEGER NOT NULL,
-    duplicate_dropped INTEGER NOT NULL,
-    digest            BLOB NOT NULL,     -- 16 bytes, little-endian: sum of the hashes of its events modulo 2^128
-    first_at          INTEGER NOT NULL,  -- when its first event was applied
-    last_at           INTEGER NOT NULL,  -- when its latest event was applied, duplicates included
-    last_sequence     INTEGER NOT NULL   -- its last stored event, 0 if there is none
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL
 );
+
+-- The counts, times and digest of each topic, by id, and the ids by name. A batch changes topics in random order, so they are in
+-- sorted runs, of which the newest that has a key has its value. A block has the entries from its first key up to the next
+-- block's, as written by sorted_runs/block.rs and topics.rs.
+CREATE TABLE topic_states (
+    run     INTEGER NOT NULL,
+    first   BLOB NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+CREATE TABLE topic_names (
+    run     INTEGER NOT NULL,
+    first   BLOB NOT NULL,
+    entries BLOB NOT NULL,
+    PRIMARY KEY (run, first)
+) WITHOUT ROWID;
+
+-- The runs of both; newer ones have larger numbers.
+CREATE TABLE runs (
+    tree    TEXT NOT NULL,               -- topic_states or topic_names
+    run     INTEGER NOT NULL,
+    entries INTEGER NOT NULL,
+    PRIMARY KEY (tree, run)
+) WITHOUT ROWID;
 
 -- Append-only, in order of sequence. There is no other index, because it would change a random page for every event.
 -- The dedup index, which is derived from these rows, ensures that an identity is stored once. The events of a topic form

@@ -12,7 +12,7 @@ use std::{
 
 use shared::event::Topic;
 
-use crate::store::sqlite::writer::topics::TopicRow;
+use crate::store::sqlite::topics::TopicState;
 
 /// Leaders of each kind: as many as a page shows, and some more, because a page is read as of its own commit.
 const MOST: usize = 1_100;
@@ -43,27 +43,16 @@ const LEADS: [Lead; 6] = [
     Lead::Latest,
 ];
 
-/// A topic's counts and times at some commit.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store) struct Counts {
-    pub received: u64,
-    pub unique: u64,
-    pub first_at: i64,
-    pub last_at: i64,
-}
-
-impl Counts {
-    /// The value to rank by: larger is nearer the top, and a later value of a topic is never smaller.
-    fn by(&self, lead: Lead) -> i64 {
-        let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        match lead {
-            Lead::Received => count(self.received),
-            Lead::Unique => count(self.unique),
-            Lead::Duplicates => count(self.received - self.unique),
-            Lead::Newest => self.first_at,
-            Lead::Oldest => -self.first_at,
-            Lead::Latest => self.last_at,
-        }
+/// The value of a topic to rank by: larger is nearer the top, and a later value of a topic is never smaller.
+fn value(topic: &TopicState, lead: Lead) -> i64 {
+    let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    match lead {
+        Lead::Received => count(topic.received()),
+        Lead::Unique => count(topic.unique),
+        Lead::Duplicates => count(topic.duplicates),
+        Lead::Newest => topic.first_at,
+        Lead::Oldest => -topic.first_at,
+        Lead::Latest => topic.last_at,
     }
 }
 
@@ -104,16 +93,10 @@ impl Default for Leaders {
 
 impl Leaders {
     /// Offers the topics of a batch that has committed.
-    pub fn enter(&self, topics: &HashMap<Topic, TopicRow>, last_at: i64) {
+    pub fn enter(&self, topics: &[(Topic, TopicState)]) {
         let mut known = self.known();
-        for (topic, row) in topics {
-            let counts = Counts {
-                received: row.received,
-                unique: row.unique,
-                first_at: row.first_at,
-                last_at,
-            };
-            known.offer(row.id, topic.as_str(), &counts);
+        for (name, state) in topics {
+            known.offer(name.as_str(), state);
         }
     }
 
@@ -137,8 +120,8 @@ impl Leaders {
     }
 
     /// Offers a topic as stored.
-    pub fn offer(&self, id: i64, name: &str, counts: &Counts) {
-        self.known().offer(id, name, counts);
+    pub fn offer(&self, name: &str, topic: &TopicState) {
+        self.known().offer(name, topic);
     }
 
     /// Records that all topics after `start` and up to `upto` were offered. Has no effect if `start` is of an earlier life.
@@ -166,9 +149,9 @@ impl Leaders {
 }
 
 impl KnownLeaders {
-    fn offer(&mut self, id: i64, name: &str, counts: &Counts) {
+    fn offer(&mut self, name: &str, topic: &TopicState) {
         for (board, lead) in self.boards.iter_mut().zip(LEADS) {
-            board.offer(id, name, counts.by(lead));
+            board.offer(topic.id, name, value(topic, lead));
         }
     }
 }

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, Transaction};
 
 use crate::store::{
     query::{Duplicate, Duplicates, RepeatedIdentity},
-    sqlite::{gate::Inside, memory::duplicates},
+    sqlite::{gate::Inside, memory::duplicates, topics::StoredTopics},
 };
 
 /// A query in progress, which reads one identity at a time. Memory may have duplicates of events that were committed after
@@ -103,10 +103,10 @@ fn total(
         None => read
             .prepare_cached("SELECT duplicate_dropped FROM counters")?
             .query_row([], |row| Ok(Some((None, row.get(0)?)))),
-        Some(topic) => read
-            .prepare_cached("SELECT id, duplicate_dropped FROM topics WHERE name = ?1")?
-            .query_row([topic], |row| Ok((Some(row.get(0)?), row.get(1)?)))
-            .optional(),
+        Some(topic) => {
+            let topic = StoredTopics::open(read)?.named(topic)?;
+            Ok(topic.map(|topic| (Some(topic.id), topic.duplicates)))
+        }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::store::{
     sqlite::{
         gate::Inside,
         topic_chain::{Back, Chain},
+        topics::StoredTopics,
     },
 };
 
@@ -280,17 +281,20 @@ pub(super) fn at(
     event_id: &str,
 ) -> rusqlite::Result<Option<PlacedEvent>> {
     let sql = format!(
-        "SELECT {COLUMNS}, e.stream_sequence, e.position, t.duplicate_dropped \
+        "SELECT {COLUMNS}, e.stream_sequence, e.position \
          FROM events e JOIN topics t ON t.id = e.topic_id \
          WHERE e.sequence = ?1 AND t.name = ?2 AND e.event_id = ?3"
     );
+    let Some(counts) = StoredTopics::open(read)?.named(topic)? else {
+        return Ok(None);
+    };
     read.prepare_cached(&sql)?
         .query_row(params![sequence, topic, event_id], |row| {
             Ok(PlacedEvent {
                 event: stored(row)?,
                 stream_sequence: row.get(9)?,
                 position: row.get(10)?,
-                topic_duplicates: row.get(11)?,
+                topic_duplicates: counts.duplicates,
             })
         })
         .optional()

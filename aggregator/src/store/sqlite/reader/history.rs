@@ -3,8 +3,13 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::store::{
-    query::{Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Window},
-    sqlite::writer::history::{ALL, HOUR, MINUTE},
+    query::{
+        Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, NoHistogram, TOPICS_KEPT, Window,
+    },
+    sqlite::{
+        topics::StoredTopics,
+        writer::history::{ALL, HOUR, MINUTE},
+    },
 };
 
 /// Counts at one time.
@@ -48,22 +53,22 @@ impl<'a> History<'a> {
 
     /// That of a topic; `None` if it has no events.
     pub fn of_topic(read: &'a Transaction<'a>, name: &str) -> rusqlite::Result<Option<Self>> {
-        let sql =
-            "SELECT id, unique_processed, duplicate_dropped, last_at FROM topics WHERE name = ?1";
-        read.prepare_cached(sql)?
-            .query_row([name], |row| {
-                Ok(Self {
-                    read,
-                    topic_id: row.get(0)?,
-                    current: Counts {
-                        unique: row.get(1)?,
-                        duplicates: row.get(2)?,
-                        rejected: 0,
-                    },
-                    changed_at: row.get(3)?,
-                })
-            })
-            .optional()
+        let topic = StoredTopics::open(read)?.named(name)?;
+        Ok(topic.map(|topic| Self {
+            read,
+            topic_id: topic.id,
+            current: Counts {
+                unique: topic.unique,
+                duplicates: topic.duplicates,
+                rejected: 0,
+            },
+            changed_at: topic.last_at,
+        }))
+    }
+
+    /// Whether its counts over time are kept.
+    fn is_counted(&self) -> bool {
+        self.topic_id <= TOPICS_KEPT
     }
 
     /// The counts at the end of a minute, given in minutes since 1970. Only at the end of an hour if minutes are no longer kept.
@@ -148,28 +153,29 @@ pub(super) fn since(read: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
         })
 }
 
-/// The histogram that a query selects; `None` if its span of time is empty or too long.
+/// The histogram that a query selects.
 pub(super) fn histogram(
     read: &Transaction<'_>,
     query: &HistogramQuery,
-) -> rusqlite::Result<Option<Histogram>> {
+) -> rusqlite::Result<Result<Histogram, NoHistogram>> {
     let all = History::of_all(read)?;
     // Rows are deleted by the time of the latest event, which is later than now if the clock was set back.
     let now = query.now.max(all.changed_at);
     let Some(window) = Window::new(query.since, query.until, now) else {
-        return Ok(None);
+        return Ok(Err(NoHistogram::WrongSpan));
     };
     let history = match &query.topic {
         None => Some(all),
         Some(topic) => History::of_topic(read, topic.as_str())?,
     };
     let mut buckets = match history {
+        Some(history) if !history.is_counted() => return Ok(Err(NoHistogram::NotCounted)),
         Some(history) => history.buckets(window)?,
         None => empty(window),
     };
     let counted_since = since(read)?;
     buckets.retain(|bucket| counted_since.is_none_or(|since| since <= bucket.at));
-    Ok(Some(Histogram {
+    Ok(Ok(Histogram {
         window,
         counted_since,
         buckets,
@@ -188,7 +194,8 @@ fn empty(window: Window) -> Vec<Bucket> {
     starts.into_iter().map(bucket).collect()
 }
 
-/// The events of a topic received in each minute of a window; 0 for minutes before the history begins.
+/// The events of a topic received in each minute of a window; 0 for minutes before the history begins. Empty if the topic is not
+/// counted over time.
 pub(super) fn received(
     read: &Transaction<'_>,
     topic: &str,
@@ -198,6 +205,9 @@ pub(super) fn received(
     let Some(history) = History::of_topic(read, topic)? else {
         return Ok(vec![0; minutes]);
     };
+    if !history.is_counted() {
+        return Ok(Vec::new());
+    }
     // Most topics of a long list.
     if history.changed_at < window.since() {
         return Ok(vec![0; minutes]);

@@ -3,7 +3,10 @@
 use rusqlite::Transaction;
 use tokio::sync::watch;
 
-use crate::store::{query::Stats, sqlite::writer::incarnation::load_applied};
+use crate::store::{
+    query::Stats,
+    sqlite::{topics::StoredTopics, writer::incarnation::load_applied},
+};
 
 pub(super) fn stats(
     read: &Transaction<'_>,
@@ -36,10 +39,12 @@ pub(super) fn stats(
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
     stats.missing = *missing.borrow();
-    stats.topics = read
-        .prepare_cached("SELECT name FROM topics ORDER BY name LIMIT ?1")?
-        .query_map([names], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    if names > 0 {
+        StoredTopics::open(read)?.names_after("", |name, _| {
+            stats.topics.push(name.to_owned());
+            Ok(stats.topics.len() < names)
+        })?;
+    }
     if let Some(incarnation) = incarnation {
         stats.stream = read
             .prepare_cached("SELECT stream, created FROM incarnations WHERE id = ?1")?

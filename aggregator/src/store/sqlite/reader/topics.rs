@@ -6,23 +6,21 @@ use std::{
 };
 
 use memchr::memmem::Finder;
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::Transaction;
 
 use super::{SCAN_ROWS, history};
 use crate::store::{
     query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     sqlite::{
         gate::Inside,
-        memory::leaders::{Counts, Lead, Leaders},
+        memory::leaders::{Lead, Leaders},
+        topics::{StoredTopics, TopicState},
     },
 };
 
 /// Leaders read beyond the page's limit: the page is read at a commit of its own, at which the ranks of some may have
 /// changed.
 const SLACK: usize = 100;
-
-/// Columns of [`counts`].
-const COLUMNS: &str = "name, received, unique_processed, duplicate_dropped, first_at, last_at";
 
 impl TopicQuery {
     /// Whether the query reads topics that it does not return.
@@ -104,14 +102,15 @@ pub(super) fn page(
     let total = read
         .prepare_cached("SELECT topics FROM counters")?
         .query_row([], |row| row.get(0))?;
+    let topics = StoredTopics::open(read)?;
     let mut budget = Budget::new(inside, is_gone);
     let mut page = match query.lead() {
-        _ if query.name.is_some() => named(read, query)?,
+        _ if query.name.is_some() => named(&topics, query)?,
         _ if query.sort == TopicSort::Name || !query.contains.is_empty() => {
-            by_name(read, query, limit, &mut budget)?
+            by_name(&topics, query, limit, &mut budget)?
         }
-        Some(lead) => led(read, query, limit, (lead, leaders), inside)?,
-        None => scanned(read, query, limit, &mut budget)?,
+        Some(lead) => led(&topics, query, limit, (lead, leaders), inside)?,
+        None => scanned(&topics, query, limit, &mut budget)?,
     };
     page.total = total;
     if let Some(window) = query.recent {
@@ -164,81 +163,82 @@ impl<'a> Best<'a> {
 }
 
 /// The topic with the query's name.
-fn named(read: &Transaction<'_>, query: &TopicQuery) -> rusqlite::Result<TopicPage> {
+fn named(topics: &StoredTopics<'_>, query: &TopicQuery) -> rusqlite::Result<TopicPage> {
     let mut best = Best::new(query, 1);
-    let sql = format!("SELECT {COLUMNS} FROM topics WHERE name = ?1");
-    let topic = read
-        .prepare_cached(&sql)?
-        .query_row([&query.name], counts)
-        .optional()?;
-    if let Some(topic) = topic {
-        best.add(topic);
+    if let Some(name) = &query.name
+        && let Some(topic) = topics.named(name)?
+    {
+        best.add(counts(&topic, name.clone()));
     }
     Ok(best.page(false))
 }
 
-/// Scans the index on names, and reads the rows only of names that contain the text.
+/// Scans the names, and reads the states only of topics whose names contain the text.
 fn by_name(
-    read: &Transaction<'_>,
+    topics: &StoredTopics<'_>,
     query: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
-    let order = match query.sort {
-        TopicSort::Name if query.is_descending => "DESC",
-        _ => "ASC",
-    };
-    let sql = format!("SELECT name, id FROM topics WHERE name > ?1 ORDER BY name {order}");
-    let mut names = read.prepare_cached(&sql)?;
-    let mut names = names.query([query.after.as_deref().unwrap_or("")])?;
-    let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
     let text = query.contains.to_ascii_lowercase();
     let text = Finder::new(&text);
     let is_by_name = query.sort == TopicSort::Name;
     let is_scan = !query.contains.is_empty();
     let mut best = Best::new(query, limit);
-    let (mut name, mut last) = (Vec::new(), None);
-    while let Some(found) = names.next()? {
+    let (mut folded, mut last, mut ended) = (Vec::new(), None, None);
+    let each = |name: &str, id: i64| {
         let is_full = is_by_name && best.topics.len() == limit;
         if is_full || is_scan && !budget.spend() || !is_scan && !budget.inside.has_time() {
-            let next = last.filter(|_| query.is_paged());
-            let is_partial = !is_full && next.is_none();
-            return Ok(TopicPage {
-                next,
-                ..best.page(is_partial)
-            });
+            ended = Some(is_full);
+            return Ok(false);
         }
-        name.clear();
-        name.extend_from_slice(found.get_ref(0)?.as_bytes()?);
-        name.make_ascii_lowercase();
-        if text.find(&name).is_some() {
-            best.add(row.query_row([found.get::<_, i64>(1)?], counts)?);
+        folded.clear();
+        folded.extend_from_slice(name.as_bytes());
+        folded.make_ascii_lowercase();
+        if text.find(&folded).is_some()
+            && let Some(topic) = topics.state(id)?
+        {
+            best.add(counts(&topic, name.to_owned()));
         }
         if query.is_paged() {
-            last = Some(found.get(0)?);
+            last = Some(name.to_owned());
         }
+        Ok(true)
+    };
+    if is_by_name && query.is_descending {
+        topics.names_descending(each)?;
+    } else {
+        topics.names_after(query.after.as_deref().unwrap_or(""), each)?;
     }
-    Ok(best.page(false))
+    let Some(is_full) = ended else {
+        return Ok(best.page(false));
+    };
+    let is_partial = !is_full && last.is_none();
+    Ok(TopicPage {
+        next: last,
+        ..best.page(is_partial)
+    })
 }
 
 /// The leaders in memory, with their counts at this commit.
 fn led(
-    read: &Transaction<'_>,
+    topics: &StoredTopics<'_>,
     query: &TopicQuery,
     limit: usize,
     (lead, leaders): (Lead, &Leaders),
     inside: &Inside,
 ) -> rusqlite::Result<TopicPage> {
     let is_whole = leaders.progress().is_whole;
-    let mut row = read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics WHERE id = ?1"))?;
     let mut best = Best::new(query, limit);
     for id in leaders.first(lead, limit + SLACK) {
         if !inside.has_time() {
             return Ok(best.page(true));
         }
-        // A topic created after this commit has no row.
-        if let Some(topic) = row.query_row([id], counts).optional()? {
-            best.add(topic);
+        // A topic created after this commit has no state.
+        if let Some(topic) = topics.state(id)?
+            && let Some(name) = topics.name(id)?
+        {
+            best.add(counts(&topic, name));
         }
     }
     Ok(best.page(!is_whole))
@@ -250,71 +250,68 @@ pub(super) fn learn(
     leaders: &Leaders,
     inside: &Inside,
 ) -> rusqlite::Result<bool> {
-    // Must be taken before the first row is read.
+    // Must be taken before the first state is read.
     let progress = leaders.progress();
     if progress.is_whole {
         return Ok(true);
     }
     let stays = AtomicBool::new(false);
     let mut budget = Budget::new(inside, &stays);
-    let sql = format!("SELECT {COLUMNS}, id FROM topics WHERE id > ?1 ORDER BY id");
-    let mut statement = read.prepare_cached(&sql)?;
-    let mut rows = statement.query([progress.upto])?;
-    let mut upto = progress.upto;
-    while let Some(row) = rows.next()? {
-        if !budget.spend() {
-            leaders.offered(progress, upto, false);
-            return Ok(false);
+    let (mut upto, mut is_whole) = (progress.upto, true);
+    StoredTopics::open(read)?.after(progress.upto, |topic, name| {
+        is_whole = budget.spend();
+        if is_whole {
+            upto = topic.id;
+            leaders.offer(name, topic);
         }
-        upto = row.get(6)?;
-        let counts = Counts {
-            received: row.get(1)?,
-            unique: row.get(2)?,
-            first_at: row.get(4)?,
-            last_at: row.get(5)?,
-        };
-        leaders.offer(upto, row.get_ref(0)?.as_str()?, &counts);
-    }
-    leaders.offered(progress, upto, true);
-    Ok(true)
+        Ok(is_whole)
+    })?;
+    leaders.offered(progress, upto, is_whole);
+    Ok(is_whole)
 }
 
 /// All topics in the order in which they are stored.
 fn scanned(
-    read: &Transaction<'_>,
+    topics: &StoredTopics<'_>,
     query: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
 ) -> rusqlite::Result<TopicPage> {
-    let mut statement =
-        read.prepare_cached(&format!("SELECT {COLUMNS} FROM topics ORDER BY id"))?;
-    let mut rows = statement.query(params![])?;
     let mut best = Best::new(query, limit);
-    while let Some(row) = rows.next()? {
-        if !budget.spend() {
-            return Ok(best.page(true));
+    let mut is_partial = false;
+    topics.after(0, |topic, name| {
+        is_partial = !budget.spend();
+        if !is_partial {
+            best.add(counts(topic, name.to_owned()));
         }
-        best.add(counts(row)?);
-    }
-    Ok(best.page(false))
+        Ok(!is_partial)
+    })?;
+    Ok(best.page(is_partial))
 }
 
-fn counts(row: &Row<'_>) -> rusqlite::Result<TopicCounts> {
-    Ok(TopicCounts {
-        name: row.get(0)?,
-        received: row.get(1)?,
-        unique_processed: row.get(2)?,
-        duplicate_dropped: row.get(3)?,
-        first_at: row.get(4)?,
-        last_at: row.get(5)?,
+fn counts(topic: &TopicState, name: String) -> TopicCounts {
+    TopicCounts {
+        name,
+        received: topic.received(),
+        unique_processed: topic.unique,
+        duplicate_dropped: topic.duplicates,
+        first_at: topic.first_at,
+        last_at: topic.last_at,
         recent: Vec::new(),
-    })
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::event::Topic;
+
     use super::*;
-    use crate::store::sqlite::{file::schema, gate::Gate, options::Options};
+    use crate::store::sqlite::{
+        file::schema,
+        gate::Gate,
+        options::Options,
+        writer::topics::{ChangedTopic, Topics},
+    };
 
     #[test]
     fn a_query_whose_client_has_gone_stops_scanning_topics() {
@@ -323,10 +320,20 @@ mod tests {
             schema::open_or_make(&directory.path().join("store.db"), 0, &Options::default())
                 .unwrap();
         let read = connection.transaction().unwrap();
-        let sql = "INSERT INTO topics VALUES (?1, 't' || ?1, 3, 2, 1, zeroblob(16), 1, 2, 1)";
-        for id in 1..30 {
-            read.execute(sql, [id]).unwrap();
-        }
+        let names: Vec<_> = (1..30)
+            .map(|id| Topic::new(&format!("t{id}")).unwrap())
+            .collect();
+        let new = names.iter().zip(1..).map(|(name, id)| {
+            let state = TopicState::new(id, 0);
+            (
+                name,
+                ChangedTopic {
+                    is_new: true,
+                    state,
+                },
+            )
+        });
+        Topics::load(&read, 0).unwrap().save(&read, new).unwrap();
         let ask = |query: &TopicQuery, is_gone: bool| {
             let leaders = Leaders::default();
             let gate = Gate::default();

@@ -7,14 +7,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use shared::{message, stream::StreamState};
 use tokio::runtime::Runtime;
 
 use crate::store::{
     Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
     query::{EventPage, EventQuery, PageBounds, Stats},
-    sqlite::{FILE, dedup::index::Index, open_with, options::Options},
+    sqlite::{
+        FILE,
+        dedup::index::Index,
+        digest::Digest,
+        open_with,
+        options::Options,
+        sorted_runs::{Entries, writer::RunWriter},
+        topics::{STATES, StoredTopics, TopicState},
+    },
 };
 
 /// The parts of one arrival: few identities and few contents, so that duplicates and conflicts are common.
@@ -195,6 +203,120 @@ impl Store {
     pub fn stats(&self) -> Stats {
         self.runtime.block_on(self.reader().stats(1_000)).unwrap()
     }
+}
+
+/// The topics of a store with their names.
+pub fn topics(file: &Connection) -> Vec<(TopicState, String)> {
+    let mut topics = Vec::new();
+    let each = |state: &TopicState, name: &str| {
+        topics.push((*state, name.to_owned()));
+        Ok(true)
+    };
+    StoredTopics::open(file).unwrap().after(0, each).unwrap();
+    topics
+}
+
+/// Gives a store of the current version the topics of version 5.
+pub fn to_version_5(file: &Connection) {
+    let topics = topics(file);
+    file.execute_batch(
+        "DROP TABLE topics; DROP TABLE topic_states; DROP TABLE topic_names; DROP TABLE runs; \
+         CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, \
+         received INTEGER NOT NULL, unique_processed INTEGER NOT NULL, \
+         duplicate_dropped INTEGER NOT NULL, digest BLOB NOT NULL, first_at INTEGER NOT NULL, \
+         last_at INTEGER NOT NULL, last_sequence INTEGER NOT NULL); \
+         PRAGMA user_version = 5",
+    )
+    .unwrap();
+    for (state, name) in topics {
+        let TopicState {
+            id,
+            unique,
+            duplicates,
+            digest,
+            first_at,
+            last_at,
+            last_sequence,
+        } = state;
+        let (received, digest) = (state.received(), digest.to_bytes());
+        file.execute(
+            "INSERT INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            params![
+                id,
+                name,
+                received,
+                unique,
+                duplicates,
+                digest,
+                first_at,
+                last_at,
+                last_sequence
+            ],
+        )
+        .unwrap();
+    }
+}
+
+/// Changes a store by SQL, for which the table `topics` has the counts and digests too.
+pub fn change(file: &Connection, sql: &str) {
+    const FLAT: &str = "CREATE TEMP TABLE flat (id INTEGER PRIMARY KEY, name TEXT, \
+         unique_processed INTEGER, duplicate_dropped INTEGER, digest BLOB, last_sequence INTEGER)";
+    file.execute_batch(FLAT).unwrap();
+    for (state, name) in topics(file) {
+        let TopicState {
+            id,
+            unique,
+            duplicates,
+            digest,
+            last_sequence,
+            ..
+        } = state;
+        let row = params![
+            id,
+            name,
+            unique,
+            duplicates,
+            digest.to_bytes(),
+            last_sequence
+        ];
+        file.execute("INSERT INTO flat VALUES (?1, ?2, ?3, ?4, ?5, ?6)", row)
+            .unwrap();
+    }
+    // In the schema `temp`, a name hides the one of the store.
+    file.execute_batch("ALTER TABLE temp.flat RENAME TO topics")
+        .unwrap();
+    file.execute_batch(sql).unwrap();
+    let mut changed = Entries::default();
+    let mut select = file
+        .prepare(
+            "SELECT id, unique_processed, duplicate_dropped, digest, last_sequence FROM topics",
+        )
+        .unwrap();
+    let mut rows = select.query([]).unwrap();
+    let mut kept = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let state = TopicState {
+            unique: row.get(1).unwrap(),
+            duplicates: row.get(2).unwrap(),
+            digest: Digest::from_bytes(row.get(3).unwrap()),
+            last_sequence: row.get(4).unwrap(),
+            ..TopicState::new(row.get(0).unwrap(), 0)
+        };
+        kept.push(state.id.to_string());
+        state.push(&mut changed);
+    }
+    drop(rows);
+    drop(select);
+    let kept = kept.join(", ");
+    file.execute_batch(&format!(
+        "DROP TABLE temp.topics; DELETE FROM topics WHERE id NOT IN ({kept}); \
+         DELETE FROM topic_states; DELETE FROM runs WHERE tree = 'topic_states'"
+    ))
+    .unwrap();
+    RunWriter::load(file, STATES)
+        .unwrap()
+        .append(file, &changed)
+        .unwrap();
 }
 
 /// The arrivals of a message with one event of topic `t0`.

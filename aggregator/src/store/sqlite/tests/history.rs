@@ -6,11 +6,14 @@ use proptest::prelude::*;
 use shared::event::Topic;
 
 use super::{
-    harness::{Arrival, Failure, Store, break_writes, delivery, event, repair_writes},
+    harness::{
+        Arrival, Failure, Store, break_writes, delivery, event, mixed_delivery, repair_writes,
+        to_version_5,
+    },
     verify::{differences, verify},
 };
 use crate::store::query::{
-    Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Review, TopicQuery, Window,
+    Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Review, TOPICS_KEPT, TopicQuery, Window,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -107,7 +110,7 @@ impl Log {
     }
 }
 
-/// The histogram of a span of time; `None` if it is empty or too long.
+/// The histogram of a span of time, if there is one.
 fn histogram(store: &Store, topic: Option<&str>, since: i64, until: i64) -> Option<Histogram> {
     let query = HistogramQuery {
         topic: topic.map(|topic| Topic::new(topic).unwrap()),
@@ -116,7 +119,7 @@ fn histogram(store: &Store, topic: Option<&str>, since: i64, until: i64) -> Opti
         now: store.now,
     };
     let histogram = store.reader().histogram(query);
-    store.runtime.block_on(histogram).unwrap()
+    store.runtime.block_on(histogram).unwrap().ok()
 }
 
 /// The events of each topic in the last 30 minutes before the store's time.
@@ -232,16 +235,16 @@ fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
     store.meet(1, 1, 0);
     store.append(&[delivery(1, &event(1))]).unwrap();
     store.close();
-    store
-        .raw_connection()
-        .execute_batch(
-            "DROP TABLE history; \
+    let file = store.raw_connection();
+    to_version_5(&file);
+    file.execute_batch(
+        "DROP TABLE history; \
              ALTER TABLE store DROP COLUMN history_since; \
              ALTER TABLE counters DROP COLUMN rejected_seen; \
              ALTER TABLE counters DROP COLUMN conflicts_seen; \
              PRAGMA user_version = 4;",
-        )
-        .unwrap();
+    )
+    .unwrap();
     store.now += 90 * SECOND;
     store.reopen();
     store.meet(1, 1, 1);
@@ -316,4 +319,35 @@ fn the_disk_lasts_as_long_as_the_events_of_the_last_day_suggest() {
     assert_eq!((disk.stored, disk.stored_lately), (3, 1));
     assert!(disk.used > 0 && disk.free > 0);
     assert_eq!(disk.lately.as_secs(), 24 * 3_600 + 60);
+}
+
+#[test]
+fn only_the_first_topics_are_counted_over_time() {
+    let mut store = Store::new();
+    store.now = START;
+    store.meet(1, 1, 0);
+    let arrivals: Vec<_> = (0..=u8::try_from(TOPICS_KEPT).unwrap())
+        .map(|topic| Arrival::Event {
+            topic,
+            id: 1,
+            content: 0,
+        })
+        .collect();
+    store.append(&[mixed_delivery(1, &arrivals)]).unwrap();
+    store.now += 2 * MICROS_PER_MINUTE;
+    store.append(&[mixed_delivery(2, &arrivals)]).unwrap();
+    let sql = "SELECT max(topic_id) FROM history";
+    let last: i64 = store
+        .raw_connection()
+        .query_row(sql, [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(last, TOPICS_KEPT);
+    for (topic, received) in recent(&store) {
+        let is_counted = topic != format!("t{TOPICS_KEPT}");
+        assert_eq!(!received.is_empty(), is_counted, "{topic}");
+        let since = store.now - HOUR;
+        let histogram = histogram(&store, Some(&topic), since, store.now);
+        assert_eq!(histogram.is_some(), is_counted, "{topic}");
+    }
+    assert_eq!(differences(&verify(&store)), "");
 }

@@ -1,7 +1,7 @@
 //! Verification of a store with more topics than fit into the cache: the report does not depend on the cache.
 
 use super::{
-    harness::{Store, delivery},
+    harness::{Store, change, delivery},
     verify::{check, compare_with, differences, event, stream},
 };
 use crate::store::{
@@ -34,7 +34,7 @@ fn store(sql: &str) -> Store {
     store.meet(1, 1, 6);
     store.append(&messages()).unwrap();
     store.close();
-    store.raw_connection().execute_batch(sql).unwrap();
+    change(&store.raw_connection(), sql);
     store
 }
 
@@ -78,7 +78,7 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
                  FROM events WHERE sequence = 20";
     for (sql, named) in [
         (
-            "UPDATE topics SET unique_processed = 8, received = 16 WHERE id = 20",
+            "UPDATE topics SET unique_processed = 8 WHERE id = 20",
             &["topic \"t19\": 9 events are stored, recorded 8"][..],
         ),
         (
@@ -113,17 +113,10 @@ fn every_difference_of_a_topic_has_the_same_text_with_a_small_cache() {
             ],
         ),
         (
-            "UPDATE topics SET received = 17 + id, duplicate_dropped = 8 + id WHERE id IN (20, 7)",
+            "UPDATE topics SET duplicate_dropped = 8 + id WHERE id IN (20, 7)",
             &[
                 "topic \"t6\": received, counted from the messages: recorded 24, found 17",
                 "topic \"t19\": received, counted from the messages: recorded 37, found 17",
-            ],
-        ),
-        (
-            "UPDATE topics SET received = 18 WHERE id IN (20, 7)",
-            &[
-                "topic \"t6\": received 18 does not equal unique 9 + duplicates 8",
-                "topic \"t19\": received 18 does not equal unique 9 + duplicates 8",
             ],
         ),
         (

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 
 use super::{
-    harness::{Arrival, Store, delivery},
+    harness::{Arrival, Store, delivery, to_version_5, topics},
     model::{Model, check},
 };
-use crate::store::sqlite::{FILE, file::migrate};
+use crate::store::{
+    query::TOPICS_KEPT,
+    sqlite::{FILE, file::migrate, topics::TopicState},
+};
 
 /// Fills tables of version 1 from a store of the current version.
 const COPY: &str = "
@@ -18,8 +21,6 @@ INSERT INTO counters SELECT only, received, unique_processed, duplicate_dropped,
 INSERT INTO incarnations SELECT id, stream, created, epoch, latest_time, begun_at FROM present.incarnations;
 INSERT INTO applied SELECT * FROM present.applied;
 INSERT INTO missing SELECT * FROM present.missing;
-INSERT INTO topics SELECT id, name, received, unique_processed, duplicate_dropped, randomblob(16), first_at, last_at
-    FROM present.topics;
 INSERT INTO events SELECT sequence, topic_id, event_id, timestamp, source, payload, processed_at, incarnation,
     stream_sequence, position FROM present.events;
 INSERT INTO conflicts SELECT id, stored_sequence, timestamp, source, payload, processed_at, incarnation, stream_sequence,
@@ -61,6 +62,29 @@ fn to_version_1(store: &mut Store) -> Connection {
         .unwrap();
     old.execute_batch(COPY).unwrap();
     old.execute_batch("DETACH present").unwrap();
+    for (state, name) in topics(&Connection::open(present).unwrap()) {
+        let TopicState {
+            id,
+            unique,
+            duplicates,
+            first_at,
+            last_at,
+            ..
+        } = state;
+        old.execute(
+            "INSERT INTO topics VALUES (?1, ?2, ?3, ?4, ?5, randomblob(16), ?6, ?7)",
+            params![
+                id,
+                name,
+                state.received(),
+                unique,
+                duplicates,
+                first_at,
+                last_at
+            ],
+        )
+        .unwrap();
+    }
     old
 }
 
@@ -134,4 +158,23 @@ fn a_store_of_version_1_that_lacks_a_row_is_refused_and_left_unchanged() {
     let left = "SELECT count(*) FROM events";
     let left: i64 = file.query_row(left, [], |row| row.get(0)).unwrap();
     assert!(left > 7);
+}
+
+#[test]
+fn a_store_of_version_5_keeps_its_topics_and_the_history_of_the_first() {
+    let (mut store, model) = filled();
+    store.close();
+    let before = topics(&store.raw_connection());
+    to_version_5(&store.raw_connection());
+    let late = TOPICS_KEPT + 1;
+    let sql = "INSERT INTO history VALUES (1, 1, 1, 1, 0, 0), (?1, 1, 1, 1, 0, 0)";
+    store.raw_connection().execute(sql, [late]).unwrap();
+    store.reopen();
+    check(&store, &model);
+    let file = store.raw_connection();
+    assert_eq!(topics(&file), before);
+    let kept = "SELECT group_concat(topic_id) FROM history WHERE topic_id > 0";
+    let kept: String = file.query_row(kept, [], |row| row.get(0)).unwrap();
+    assert_eq!(kept, "1");
+    assert_eq!(tables(&store), tables(&Store::new()));
 }

@@ -11,6 +11,7 @@ use crate::store::{
     sqlite::{
         dedup::fingerprint::{Fields, Key},
         digest::Digest,
+        topics::StoredTopics,
     },
 };
 
@@ -201,8 +202,8 @@ fn check_digests(store: &Store, model: &Model) {
                 digest.add(&key, key.fingerprint(&Fields::from(&event)));
             }
         }
-        let sql = "SELECT digest FROM topics WHERE name = ?1";
-        let stored = file.query_row(sql, [format!("t{topic}")], |row| row.get(0));
-        assert_eq!(Digest::from_bytes(stored.unwrap()), digest);
+        let topics = StoredTopics::open(&file).unwrap();
+        let stored = topics.named(&format!("t{topic}")).unwrap();
+        assert_eq!(stored.unwrap().digest, digest);
     }
 }

@@ -20,7 +20,7 @@ pub fn small() -> Options {
         table_entries: 5,
         replay_rows: 3,
         split_events: 4,
-        topics: 1,
+        topics_bytes: 250,
         ..Options::default()
     }
 }

@@ -6,7 +6,10 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use super::report::Check;
 use crate::{
     clock,
-    store::{query::MICROS_PER_MINUTE, sqlite::writer::history::ALL},
+    store::{
+        query::MICROS_PER_MINUTE,
+        sqlite::{topics::StoredTopics, writer::history::ALL},
+    },
 };
 
 /// A row of `history`.
@@ -22,9 +25,8 @@ struct HistoryRow {
 /// Rows read in one transaction, so that the WAL of a running store can be reset in between.
 const CHUNK: usize = if cfg!(test) { 2 } else { 50_000 };
 
-const SELECT: &str = "SELECT h.topic_id, h.step, h.minute, h.unique_processed, h.duplicate_dropped, h.rejected, \
-     t.unique_processed, t.duplicate_dropped FROM history h LEFT JOIN topics t ON t.id = h.topic_id \
-     WHERE (h.topic_id, h.step, h.minute) > (?1, ?2, ?3) ORDER BY h.topic_id, h.step, h.minute LIMIT ?4";
+const SELECT: &str = "SELECT topic_id, step, minute, unique_processed, duplicate_dropped, rejected FROM history \
+     WHERE (topic_id, step, minute) > (?1, ?2, ?3) ORDER BY topic_id, step, minute LIMIT ?4";
 
 /// Checks all rows, in short transactions, each with the present counts.
 pub(super) fn check(connection: &mut Connection) -> rusqlite::Result<Check> {
@@ -54,20 +56,26 @@ fn chunk(
     let (topic_id, step, minute) = before.map_or((i64::MIN, 0, 0), |before| {
         (before.topic_id, before.step, before.minute)
     });
-    let current = read
+    let all = read
         .prepare_cached("SELECT unique_processed, duplicate_dropped, rejected FROM counters")?
         .query_row([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))?;
-    read.prepare_cached(SELECT)?
-        .query_map(params![topic_id, step, minute, CHUNK], |row| {
-            let found = history_row(row)?;
-            let most = if found.topic_id == ALL {
-                current
-            } else {
-                most(row)?
-            };
-            Ok((found, most))
-        })?
-        .collect()
+    let topics = StoredTopics::open(read)?;
+    // Of the topic of the last row. The rows of a topic follow one another.
+    let mut current = (ALL, all);
+    let mut statement = read.prepare_cached(SELECT)?;
+    let mut rows = statement.query(params![topic_id, step, minute, CHUNK])?;
+    let mut chunk = Vec::new();
+    while let Some(row) = rows.next()? {
+        let found = history_row(row)?;
+        if found.topic_id != current.0 {
+            let topic = topics.state(found.topic_id)?;
+            // Zeros if it does not exist.
+            let counts = topic.map_or([0; 3], |topic| [topic.unique, topic.duplicates, 0]);
+            current = (found.topic_id, counts);
+        }
+        chunk.push((found, current.1));
+    }
+    Ok(chunk)
 }
 
 fn compare(
@@ -102,13 +110,6 @@ fn history_row(row: &Row<'_>) -> rusqlite::Result<HistoryRow> {
         minute: row.get(2)?,
         counts: [row.get(3)?, row.get(4)?, row.get(5)?],
     })
-}
-
-/// The present counts of the topic; zeros if it does not exist.
-fn most(row: &Row<'_>) -> rusqlite::Result<[u64; 3]> {
-    let unique: Option<u64> = row.get(6)?;
-    let duplicates: Option<u64> = row.get(7)?;
-    Ok([unique.unwrap_or(0), duplicates.unwrap_or(0), 0])
 }
 
 /// Whether the row counts exactly the events stored before its end: sequences are consecutive, and times never decrease.

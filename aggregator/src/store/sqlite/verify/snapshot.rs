@@ -3,15 +3,13 @@
 use rusqlite::{Connection, Transaction};
 use shared::stream::StreamState;
 
-use super::{
-    VerifyError,
-    topics::{RECORD, TopicRecord, Topics},
-};
+use super::{VerifyError, topics::Topics};
 use crate::store::{
     ranges::Ranges,
     sqlite::{
         dedup::fingerprint::Key,
         file::schema,
+        topics::StoredTopics,
         writer::{
             kept::{CONFLICT_BYTES, REJECTED_BYTES},
             state::{Counters, State},
@@ -35,6 +33,16 @@ pub(super) struct Snapshot {
     pub far_seals: u64,
     pub rejected: ReviewRows,
     pub conflicts: ReviewRows,
+    pub names: TopicNames,
+}
+
+/// The names of topics, which the store has in the order of their ids and in the order of their names.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TopicNames {
+    pub by_id: u64,
+    pub by_name: u64,
+    /// Whether both have the same names with the same ids.
+    pub are_equal: bool,
 }
 
 /// A row of `missing`.
@@ -88,9 +96,10 @@ impl Snapshot {
             missing: _,
         } = State::load(&transaction)?;
         let incarnations = incarnations(&transaction)?;
-        topics(&transaction, to)?;
+        add_topics(&transaction, to)?;
         Ok(Self {
             store_id,
+            names: names(&transaction, &key)?,
             key,
             current: state_incarnations.last().map(|current| current.id),
             last_event,
@@ -120,13 +129,36 @@ impl Snapshot {
     }
 }
 
-fn topics(read: &Transaction<'_>, to: &mut Topics) -> Result<(), VerifyError> {
-    let mut statement = read.prepare(&format!("SELECT {RECORD} FROM topics"))?;
+fn add_topics(read: &Transaction<'_>, to: &mut Topics) -> Result<(), VerifyError> {
+    let mut added = Ok(());
+    StoredTopics::open(read)?.after(0, |topic, name| {
+        added = to.add(topic, name);
+        Ok(added.is_ok())
+    })?;
+    Ok(added?)
+}
+
+fn names(read: &Transaction<'_>, key: &Key) -> rusqlite::Result<TopicNames> {
+    let (mut by_id, mut by_name) = ((0, 0_u128), (0, 0_u128));
+    // A sum of keyed hashes does not depend on the order.
+    let add = |(count, sum): &mut (u64, u128), name: &str, id: i64| {
+        *count += 1;
+        *sum = sum.wrapping_add(key.identity(name, &id.to_string()));
+    };
+    let mut statement = read.prepare("SELECT id, name FROM topics")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        to.add(&TopicRecord::read(row)?)?;
+        add(&mut by_id, row.get_ref(1)?.as_str()?, row.get(0)?);
     }
-    Ok(())
+    StoredTopics::open(read)?.names_after("", |name, id| {
+        add(&mut by_name, name, id);
+        Ok(true)
+    })?;
+    Ok(TopicNames {
+        by_id: by_id.0,
+        by_name: by_name.0,
+        are_equal: by_id == by_name,
+    })
 }
 
 fn incarnations(read: &Transaction<'_>) -> rusqlite::Result<Vec<IncarnationRow>> {

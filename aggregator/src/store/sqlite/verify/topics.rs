@@ -10,41 +10,35 @@ use std::collections::{HashMap, hash_map::Entry};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::temporary::{TemporaryDirectory, TemporaryError};
-use crate::store::sqlite::digest::Digest;
+use crate::store::sqlite::{digest::Digest, topics::TopicState};
 
 /// The maximum number of topics in the cache. A name has at most 255 bytes, so they take at most 35 MiB, including the
 /// write-back.
 pub(super) const CACHED: usize = 65_536;
 
-/// The columns of a [`TopicRecord`] in the store. The temporary database begins with the same columns in the same order.
-pub(super) const RECORD: &str =
-    "id, name, received, unique_processed, duplicate_dropped, digest, last_sequence";
-
 /// A topic that events refer to but the store does not have is a row with an id and counts, but without a name.
 ///
 /// The transaction is never committed, so pages are written to the file only when they do not fit into SQLite's cache.
 const SCHEMA: &str = "BEGIN; CREATE TABLE topics ( \
-     id INTEGER PRIMARY KEY, name TEXT, received INTEGER, unique_processed INTEGER, \
-     duplicate_dropped INTEGER, digest BLOB, last_sequence INTEGER, \
+     id INTEGER PRIMARY KEY, name TEXT, unique_processed INTEGER, duplicate_dropped INTEGER, \
+     digest BLOB, last_sequence INTEGER, \
      counted_unique INTEGER NOT NULL, counted_digest BLOB NOT NULL, \
      counted_last_sequence INTEGER NOT NULL, counted_received INTEGER NOT NULL)";
 
 /// The digest has its final size from the start, so that rows hardly grow when counts are written back. A damaged table
 /// may contain an id twice, which must not appear as an error of the temporary database.
 const INSERT: &str =
-    "INSERT OR IGNORE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, zeroblob(16), 0, 0)";
+    "INSERT OR IGNORE INTO topics VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, zeroblob(16), 0, 0)";
 
 const SAVE: &str = "INSERT INTO topics \
      (id, counted_unique, counted_digest, counted_last_sequence, counted_received) \
      VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT (id) DO UPDATE SET counted_unique = ?2, \
      counted_digest = ?3, counted_last_sequence = ?4, counted_received = ?5";
 
-/// A row of the store's `topics`.
+/// A topic as the store has it.
 #[derive(Debug)]
 pub(super) struct TopicRecord {
-    pub id: i64,
     pub name: String,
-    pub received: u64,
     pub unique: u64,
     pub duplicates: u64,
     pub digest: Digest,
@@ -83,16 +77,19 @@ pub(super) struct Topics {
 }
 
 impl TopicRecord {
-    /// Reads a row that begins with the columns of [`RECORD`].
-    pub fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+    /// Its events, duplicates included.
+    pub fn received(&self) -> u64 {
+        self.unique + self.duplicates
+    }
+
+    /// Reads a row of the temporary database.
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            id: row.get(0)?,
             name: row.get(1)?,
-            received: row.get(2)?,
-            unique: row.get(3)?,
-            duplicates: row.get(4)?,
-            digest: Digest::from_bytes(row.get(5)?),
-            last_sequence: row.get(6)?,
+            unique: row.get(2)?,
+            duplicates: row.get(3)?,
+            digest: Digest::from_bytes(row.get(4)?),
+            last_sequence: row.get(5)?,
         })
     }
 }
@@ -101,10 +98,10 @@ impl Counted {
     /// Reads a complete row of the temporary database.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            unique: row.get(7)?,
-            digest: Digest::from_bytes(row.get(8)?),
-            last_sequence: row.get(9)?,
-            received: row.get(10)?,
+            unique: row.get(6)?,
+            digest: Digest::from_bytes(row.get(7)?),
+            last_sequence: row.get(8)?,
+            received: row.get(9)?,
         })
     }
 }
@@ -145,16 +142,15 @@ impl Topics {
     }
 
     /// Adds a topic of the store.
-    pub fn add(&mut self, record: &TopicRecord) -> Result<(), TemporaryError> {
+    pub fn add(&mut self, topic: &TopicState, name: &str) -> Result<(), TemporaryError> {
         let insert = || {
             self.file.prepare_cached(INSERT)?.execute(params![
-                record.id,
-                record.name,
-                record.received,
-                record.unique,
-                record.duplicates,
-                record.digest.to_bytes(),
-                record.last_sequence,
+                topic.id,
+                name,
+                topic.unique,
+                topic.duplicates,
+                topic.digest.to_bytes(),
+                topic.last_sequence,
             ])
         };
         let added = insert().map_err(self.directory.failed())?;
@@ -269,17 +265,19 @@ mod tests {
         Topics::new(directory, most).unwrap()
     }
 
-    fn record(id: i64) -> TopicRecord {
+    fn state(id: i64) -> TopicState {
         let number = id.unsigned_abs();
-        TopicRecord {
-            id,
-            name: format!("t{id}"),
-            received: number,
+        TopicState {
             unique: number + 1,
             duplicates: number + 2,
             digest: Digest::from_bytes([7; 16]),
             last_sequence: id + 3,
+            ..TopicState::new(id, 0)
         }
+    }
+
+    fn add(topics: &mut Topics, id: i64) -> Result<(), TemporaryError> {
+        topics.add(&state(id), &format!("t{id}"))
     }
 
     #[test]
@@ -287,9 +285,9 @@ mod tests {
         let most = 10;
         let mut topics = topics(most);
         for id in 1..=RECORDED {
-            topics.add(&record(id)).unwrap();
+            add(&mut topics, id).unwrap();
         }
-        topics.add(&record(7)).unwrap();
+        add(&mut topics, 7).unwrap();
         let mut counted = BTreeMap::new();
         for step in 1..10_000_i64 {
             let id = step * step % 131 - 10;
@@ -317,7 +315,16 @@ mod tests {
         };
         let mut next = 1;
         let each = |found: &TopicRecord, count: &Counted| {
-            assert_eq!(format!("{found:?}"), format!("{:?}", record(next)));
+            let expected = state(next);
+            assert_eq!(found.name, format!("t{next}"));
+            assert_eq!(
+                (found.unique, found.duplicates),
+                (expected.unique, expected.duplicates)
+            );
+            assert_eq!(
+                (found.digest, found.last_sequence),
+                (expected.digest, expected.last_sequence)
+            );
             assert!(is_right(count, counted.remove(&next).unwrap_or_default()));
             next += 1;
         };
@@ -340,7 +347,7 @@ mod tests {
             .file
             .pragma_update(None, "max_page_count", 3)
             .unwrap();
-        let failed = (1..1_000).find_map(|id| topics.add(&record(id)).err());
+        let failed = (1..1_000).find_map(|id| add(&mut topics, id).err());
         let text = failed.unwrap().to_string();
         let directory = std::env::temp_dir().display().to_string();
         for part in [&*directory, "TMPDIR", "full"] {

@@ -23,18 +23,19 @@ use super::{
     incarnation::{Incarnation, was_applied},
     kept::{self, Origin},
     state::State,
-    topics::{TopicRow, Topics},
+    topics::{ChangedTopic, Topics},
 };
 use crate::store::{
     Appended, Bounds, Delivery, StoreError,
+    query::TOPICS_KEPT,
     sqlite::{
         dedup::{
             index::{Entry, Index, Seal, Table},
             lookup::{LookupBatch, LookupEvent},
         },
-        digest::Digest,
         memory::duplicates::RecentDuplicate,
         topic_chain,
+        topics::TopicState,
     },
     waits::{Outcome, OutcomeNotice, Waits},
 };
@@ -43,7 +44,6 @@ use crate::store::{
 pub(super) struct AppendContext<'a> {
     pub transaction: &'a Transaction<'a>,
     pub index: &'a Index,
-    pub topics: &'a Topics,
     pub waits: &'a Waits,
     pub bounds: &'a Bounds,
 }
@@ -55,18 +55,16 @@ pub(super) struct CommittedChanges {
     pub last: i64,
     /// Registered, if these entries fill the index's table.
     pub seal: Option<Seal>,
-    pub topics: HashMap<Topic, TopicRow>,
-    /// When the batch was applied.
-    pub processed_at: i64,
+    pub topics: Vec<(Topic, TopicState)>,
     pub duplicates: Vec<RecentDuplicate>,
     /// The outcomes of events that are waited for.
     pub notices: Vec<OutcomeNotice>,
 }
 
-/// Appends a batch. Changes `next`, which the caller saves and commits.
+/// Appends a batch. Changes `next`, which the caller saves and commits, and `topics`.
 pub(super) fn append(
     context: &AppendContext<'_>,
-    next: &mut State,
+    (next, stored_topics): (&mut State, &mut Topics),
     batch: &LookupBatch,
     now: i64,
 ) -> Result<(Appended, CommittedChanges), StoreError> {
@@ -84,6 +82,7 @@ pub(super) fn append(
             .version
             .and_then(|version| context.index.entered_after(version)),
         entries: Table::default(),
+        stored_topics,
         topics: HashMap::new(),
         ended: Vec::new(),
         duplicates: Vec::new(),
@@ -111,7 +110,9 @@ struct Append<'a> {
     later: Option<Vec<Arc<Table>>>,
     /// The entries of this batch; the index receives them only after COMMIT.
     entries: Table,
-    topics: HashMap<&'a Topic, TopicRow>,
+    stored_topics: &'a mut Topics,
+    /// The topics that this batch changes.
+    topics: HashMap<&'a Topic, ChangedTopic>,
     /// The counts of topics before this batch that have to be recorded, and when they last changed.
     ended: Vec<(Counts, i64)>,
     duplicates: Vec<RecentDuplicate>,
@@ -216,7 +217,7 @@ impl<'a> Append<'a> {
         is_conflict: bool,
     ) -> Result<(), StoreError> {
         let topic = self.topic(&event.topic)?;
-        topic.received += 1;
+        topic.duplicates += 1;
         let topic_id = topic.id;
         self.done.duplicates += 1;
         self.duplicates.push(RecentDuplicate {
@@ -241,7 +242,6 @@ impl<'a> Append<'a> {
         let sequence = self.next.last_event + 1;
         let topic = self.topic(&event.topic)?;
         let (topic_id, previous, ordinal) = (topic.id, topic.last_sequence, topic.unique + 1);
-        topic.received += 1;
         topic.unique += 1;
         topic.last_sequence = sequence;
         topic.digest.add(&key, lookup.fingerprint);
@@ -277,39 +277,34 @@ impl<'a> Append<'a> {
         Ok(())
     }
 
-    /// The topic's row to change; it is written once, at the end of the batch.
-    fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicRow, StoreError> {
+    /// The state of the topic to change; it is written once, at the end of the batch.
+    fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicState, StoreError> {
         use std::collections::hash_map::Entry;
         let entry = match self.topics.entry(topic) {
-            Entry::Occupied(entry) => return Ok(entry.into_mut()),
+            Entry::Occupied(entry) => return Ok(&mut entry.into_mut().state),
             Entry::Vacant(entry) => entry,
         };
-        let AppendContext {
-            transaction,
-            topics,
-            ..
-        } = self.context;
-        let row = if let Some(mut row) = topics.get(transaction, topic)? {
-            if history::has_ended(row.last_at, self.processed_at) {
-                self.ended.push((row.counts(), row.last_at));
+        let now = self.processed_at;
+        let stored = self.stored_topics.get(self.context.transaction, topic)?;
+        let changed = if let Some(mut state) = stored {
+            if state.id <= TOPICS_KEPT && history::has_ended(state.last_at, now) {
+                self.ended.push((Counts::of(&state), state.last_at));
             }
-            row.last_at = self.processed_at;
-            row
+            state.last_at = now;
+            ChangedTopic {
+                is_new: false,
+                state,
+            }
         } else {
             // Topics are never deleted, so their ids are consecutive.
-            self.next.counters.topics += 1;
-            TopicRow {
+            let last = &mut self.next.counters.topics;
+            *last += 1;
+            ChangedTopic {
                 is_new: true,
-                id: self.next.counters.topics,
-                received: 0,
-                unique: 0,
-                digest: Digest::default(),
-                first_at: self.processed_at,
-                last_at: self.processed_at,
-                last_sequence: 0,
+                state: TopicState::new(*last, now),
             }
         };
-        Ok(entry.insert(row))
+        Ok(&mut entry.insert(changed).state)
     }
 
     fn finish(self) -> Result<(Appended, CommittedChanges), StoreError> {
@@ -319,12 +314,7 @@ impl<'a> Append<'a> {
             bounds,
             ..
         } = self.context;
-        let mut topics: Vec<_> = self.topics.into_iter().collect();
-        // In the order of the pages.
-        topics.sort_unstable_by_key(|(_, row)| row.id);
-        for (topic, row) in &topics {
-            row.save(transaction, topic)?;
-        }
+        let topics = self.stored_topics.save(transaction, self.topics)?;
         let mut ended = self.ended;
         ended.sort_unstable_by_key(|(counts, _)| counts.topic_id);
         for (counts, last_at) in &ended {
@@ -347,11 +337,7 @@ impl<'a> Append<'a> {
             entries: self.entries,
             last,
             seal,
-            topics: topics
-                .into_iter()
-                .map(|(topic, row)| (topic.clone(), row.saved()))
-                .collect(),
-            processed_at: self.processed_at,
+            topics,
             duplicates: self.duplicates,
             notices: self.notices,
         };

@@ -5,7 +5,10 @@
 
 use rusqlite::{Transaction, params};
 
-use crate::store::query::{MICROS_PER_MINUTE, MINUTES_KEPT};
+use crate::store::{
+    query::{MICROS_PER_MINUTE, MINUTES_KEPT},
+    sqlite::topics::TopicState,
+};
 
 /// The id in place of a topic's for the counts of all topics.
 pub(in crate::store) const ALL: i64 = 0;
@@ -20,6 +23,18 @@ pub(in crate::store) struct Counts {
     pub unique: u64,
     pub duplicates: u64,
     pub rejected: u64,
+}
+
+impl Counts {
+    /// Those of a topic.
+    pub fn of(topic: &TopicState) -> Self {
+        Self {
+            topic_id: topic.id,
+            unique: topic.unique,
+            duplicates: topic.duplicates,
+            rejected: 0,
+        }
+    }
 }
 
 /// The end of the period of a time in microseconds since 1970, in minutes since 1970.

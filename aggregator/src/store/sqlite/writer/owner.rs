@@ -12,6 +12,7 @@ use super::{
     incarnation, kept,
     open_store::OpenStore,
     state::State,
+    topics::Topics,
     wal::Wal,
 };
 use crate::store::{
@@ -56,7 +57,7 @@ pub(super) struct Owner {
 
 impl Owner {
     pub fn new(location: Location, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
-        let open = OpenStore::load(connection, location.options.topics)?;
+        let open = OpenStore::load(connection, location.options.topics_bytes)?;
         let gate = Gate::default();
         let mut owner = Self {
             files: Files::opened(&location.directory, &location.given)?,
@@ -102,18 +103,18 @@ impl Owner {
                     let _ = reply.send(self.meet(&met, now));
                 }
                 Work::Other(Task::AcknowledgeMissing(now, reply)) => {
-                    let _ = reply.send(self.write(|context, next| {
+                    let _ = reply.send(self.write(|context, next, _| {
                         incarnation::acknowledge_missing(context.transaction, now)?;
                         Ok(std::mem::take(&mut next.missing))
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
-                    let _ = reply.send(self.write(|context, _| {
+                    let _ = reply.send(self.write(|context, _, _| {
                         Ok(kept::mark_requeued(context.transaction, id, now)?)
                     }));
                 }
                 Work::Other(Task::Seen(rows, upto, reply)) => {
-                    let _ = reply.send(self.write(|_, next| Ok(next.counters.see(rows, upto))));
+                    let _ = reply.send(self.write(|_, next, _| Ok(next.counters.see(rows, upto))));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
                     let _ = reply.send(self.check_between_writes());
@@ -145,8 +146,8 @@ impl Owner {
         if let Err(err) = self.location.options.faults.at(FaultPoint::LookedUp) {
             return self.fail(err.into());
         }
-        let (done, mut changes) =
-            self.write(|context, next| append::append(context, next, &batch, now))?;
+        let (done, mut changes) = self
+            .write(|context, next, topics| append::append(context, (next, topics), &batch, now))?;
         let committed = self.location.options.faults.at(FaultPoint::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
@@ -163,7 +164,7 @@ impl Owner {
     }
 
     fn meet(&mut self, met: &ObservedStream, now: i64) -> Result<Position, StoreError> {
-        self.write(|context, next| {
+        self.write(|context, next, _| {
             next.missing += incarnation::meet(context.transaction, &mut next.lives, met, now)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
@@ -177,7 +178,7 @@ impl Owner {
     /// connection, and read again from the file. Changes are published only after COMMIT.
     fn write<T>(
         &mut self,
-        change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
+        change: impl FnOnce(&AppendContext<'_>, &mut State, &mut Topics) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let open = match self.open.take() {
             Some(open) => open,
@@ -230,7 +231,7 @@ impl Owner {
     fn transact<T>(
         &self,
         mut open: OpenStore,
-        change: impl FnOnce(&AppendContext<'_>, &mut State) -> Result<T, StoreError>,
+        change: impl FnOnce(&AppendContext<'_>, &mut State, &mut Topics) -> Result<T, StoreError>,
     ) -> Result<(OpenStore, T), StoreError> {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         let index = slot
@@ -246,11 +247,10 @@ impl Owner {
         let context = AppendContext {
             transaction: &transaction,
             index,
-            topics,
             waits: &self.waits,
             bounds: &self.location.options.bounds,
         };
-        let done = change(&context, state)?;
+        let done = change(&context, state, topics)?;
         state.save(&transaction)?;
         transaction.commit()?;
         Ok((open, done))
@@ -261,8 +261,8 @@ impl Owner {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         if let (Some(open), Some(index)) = (&mut self.open, slot.as_ref()) {
             index.enter(changes.entries, changes.last, changes.seal);
-            self.leaders.enter(&changes.topics, changes.processed_at);
-            open.topics.remember(changes.topics);
+            self.leaders.enter(&changes.topics);
+            open.topics.enter(changes.topics);
         }
     }
 

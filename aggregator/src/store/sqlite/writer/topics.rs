@@ -1,123 +1,139 @@
-//! The writer's cache of topic rows, so that a batch does not read the rows that it changes.
+//! The writer's view of the topics: a cache of their states, so that a batch seldom reads those that it changes.
 
-use std::collections::HashMap;
-
-use rusqlite::{OptionalExtension, Transaction, params};
+use hashlink::LruCache;
+use rusqlite::Connection;
 use shared::event::Topic;
 
-use super::history::Counts;
-use crate::store::sqlite::digest::Digest;
+use crate::store::sqlite::{
+    sorted_runs::{Entries, writer::RunWriter},
+    topics::{NAMES, STATES, StoredTopics, TopicState, push_name},
+};
 
-/// A row of `topics`.
-#[derive(Debug, Clone)]
-pub(in crate::store) struct TopicRow {
-    /// Whether it is not in the table yet.
-    pub is_new: bool,
-    pub id: i64,
-    pub received: u64,
-    pub unique: u64,
-    pub digest: Digest,
-    pub first_at: i64,
-    /// When its latest event was applied, duplicates included.
-    pub last_at: i64,
-    /// The sequence of its last event, or 0: where the chain of `previous` begins.
-    pub last_sequence: i64,
-}
+/// Bytes that a topic takes in the cache besides a long name: its entry of 128 bytes with two links, and its place in the hash
+/// table.
+const ENTRY_BYTES: usize = 192;
 
-/// Cached rows, as last committed.
+/// Names up to this many bytes are within the entry.
+const SHORT_NAME: usize = 24;
+
+/// The topics as last committed. A transaction changes it; if that fails, it is dropped and loaded again.
 #[derive(Debug)]
 pub(in crate::store) struct Topics {
-    rows: HashMap<Topic, TopicRow>,
-    most: usize,
+    cached: LruCache<Topic, TopicState>,
+    /// The id of the last topic, which is also their number.
+    last: i64,
+    bytes: usize,
+    max_bytes: usize,
+    states: RunWriter,
+    names: RunWriter,
+}
+
+/// A topic that a batch changes.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct ChangedTopic {
+    /// Whether the store does not have it yet.
+    pub is_new: bool,
+    pub state: TopicState,
 }
 
 impl Topics {
-    /// An empty cache of at most `most` rows.
-    pub fn new(most: usize) -> Self {
-        Self {
-            rows: HashMap::new(),
-            most,
-        }
+    /// Reads as many topics as fit into a cache of `max_bytes`.
+    pub fn load(connection: &Connection, max_bytes: usize) -> rusqlite::Result<Self> {
+        let mut topics = Self {
+            cached: LruCache::new_unbounded(),
+            last: connection.query_row("SELECT topics FROM counters", [], |row| row.get(0))?,
+            bytes: 0,
+            max_bytes,
+            states: RunWriter::load(connection, STATES)?,
+            names: RunWriter::load(connection, NAMES)?,
+        };
+        StoredTopics::open(connection)?.after(0, |state, name| {
+            if let Ok(name) = Topic::new(name) {
+                topics.remember(name, *state);
+            }
+            Ok(topics.bytes < max_bytes)
+        })?;
+        Ok(topics)
     }
 
-    /// The row of a topic, from the cache or the table.
+    /// The state of a topic that a batch changes, if the store has it.
     pub fn get(
-        &self,
-        transaction: &Transaction<'_>,
+        &mut self,
+        connection: &Connection,
         topic: &Topic,
-    ) -> rusqlite::Result<Option<TopicRow>> {
-        if let Some(row) = self.rows.get(topic) {
-            return Ok(Some(row.clone()));
+    ) -> rusqlite::Result<Option<TopicState>> {
+        if let Some(state) = self.cached.get(topic) {
+            return Ok(Some(*state));
         }
-        transaction
-            .prepare_cached(
-                "SELECT id, received, unique_processed, digest, first_at, last_at, last_sequence \
-                 FROM topics WHERE name = ?1",
-            )?
-            .query_row([topic.as_str()], |row| {
-                Ok(TopicRow {
-                    is_new: false,
-                    id: row.get(0)?,
-                    received: row.get(1)?,
-                    unique: row.get(2)?,
-                    digest: Digest::from_bytes(row.get(3)?),
-                    first_at: row.get(4)?,
-                    last_at: row.get(5)?,
-                    last_sequence: row.get(6)?,
-                })
-            })
-            .optional()
+        self.peek(connection, topic)
     }
 
-    /// Remembers rows that have been committed.
-    pub fn remember(&mut self, rows: HashMap<Topic, TopicRow>) {
-        self.rows.extend(rows);
-        if self.rows.len() > self.most {
-            self.rows.clear();
+    /// The same, for a topic that is not about to change.
+    pub fn peek(
+        &self,
+        connection: &Connection,
+        topic: &Topic,
+    ) -> rusqlite::Result<Option<TopicState>> {
+        if let Some(state) = self.cached.peek(topic) {
+            return Ok(Some(*state));
+        }
+        let has_all = i64::try_from(self.cached.len()) == Ok(self.last);
+        if has_all {
+            return Ok(None);
+        }
+        StoredTopics::open(connection)?.named(topic.as_str())
+    }
+
+    /// Writes changed topics, in the transaction that changes their events.
+    pub fn save<'a>(
+        &mut self,
+        transaction: &Connection,
+        changed: impl IntoIterator<Item = (&'a Topic, ChangedTopic)>,
+    ) -> rusqlite::Result<Vec<(Topic, TopicState)>> {
+        let mut changed: Vec<_> = changed.into_iter().collect();
+        changed.sort_unstable_by_key(|(_, topic)| topic.state.id);
+        let mut states = Entries::default();
+        let mut names = Entries::default();
+        let mut insert =
+            transaction.prepare_cached("INSERT INTO topics (id, name) VALUES (?1, ?2)")?;
+        for (name, ChangedTopic { is_new, state }) in &changed {
+            state.push(&mut states);
+            if *is_new {
+                insert.execute((state.id, name.as_str()))?;
+                push_name(&mut names, name.as_str(), state.id);
+            }
+        }
+        names.sort();
+        self.states.append(transaction, &states)?;
+        self.names.append(transaction, &names)?;
+        Ok(changed
+            .into_iter()
+            .map(|(name, topic)| (name.clone(), topic.state))
+            .collect())
+    }
+
+    /// Remembers states that have been committed.
+    pub fn enter(&mut self, changed: Vec<(Topic, TopicState)>) {
+        for (name, state) in changed {
+            self.last = self.last.max(state.id);
+            self.remember(name, state);
+        }
+    }
+
+    fn remember(&mut self, name: Topic, state: TopicState) {
+        let bytes = entry_bytes(&name);
+        if self.cached.insert(name, state).is_none() {
+            self.bytes += bytes;
+        }
+        while self.bytes > self.max_bytes
+            && let Some((oldest, _)) = self.cached.remove_lru()
+        {
+            self.bytes -= entry_bytes(&oldest);
         }
     }
 }
 
-impl TopicRow {
-    /// Writes the row, in the transaction that changes its events.
-    pub fn save(&self, transaction: &Transaction<'_>, topic: &Topic) -> rusqlite::Result<()> {
-        let sql = if self.is_new {
-            "INSERT INTO topics (id, name, received, unique_processed, duplicate_dropped, digest, \
-             first_at, last_at, last_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
-        } else {
-            "UPDATE topics SET received = ?3, unique_processed = ?4, duplicate_dropped = ?5, \
-             digest = ?6, last_at = ?8, last_sequence = ?9 WHERE id = ?1 AND name = ?2 AND first_at = ?7"
-        };
-        let changed = transaction.prepare_cached(sql)?.execute(params![
-            self.id,
-            topic.as_str(),
-            self.received,
-            self.unique,
-            self.received - self.unique,
-            self.digest.to_bytes(),
-            self.first_at,
-            self.last_at,
-            self.last_sequence,
-        ])?;
-        if changed == 1 {
-            return Ok(());
-        }
-        Err(rusqlite::Error::StatementChangedRows(changed))
-    }
-
-    /// Its counts, for the history.
-    pub fn counts(&self) -> Counts {
-        Counts {
-            topic_id: self.id,
-            unique: self.unique,
-            duplicates: self.received - self.unique,
-            rejected: 0,
-        }
-    }
-
-    /// The row, marked as stored in the table.
-    pub fn saved(mut self) -> Self {
-        self.is_new = false;
-        self
-    }
+fn entry_bytes(name: &Topic) -> usize {
+    let long = name.as_str().len();
+    ENTRY_BYTES + if long > SHORT_NAME { long } else { 0 }
 }

@@ -44,11 +44,12 @@ impl Recount {
         }
         topics.each(|topic, counted| {
             let found = counted.received;
-            if found != topic.received {
+            if found != topic.received() {
                 check.differs(|| {
                     format!(
                         "topic {:?}: received, counted from the messages: recorded {}, found {found}",
-                        topic.name, topic.received
+                        topic.name,
+                        topic.received()
                     )
                 });
             }

@@ -132,10 +132,10 @@ impl<'a> Append<'a> {
 
     /// The topic's id, if it has events.
     fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
-        let row = match self.topics.get(topic) {
-            Some(row) => return Ok(Some(row.id)),
-            None => self.context.topics.get(self.context.transaction, topic)?,
-        };
-        Ok(row.map(|row| row.id))
+        if let Some(changed) = self.topics.get(topic) {
+            return Ok(Some(changed.state.id));
+        }
+        let stored = self.stored_topics.peek(self.context.transaction, topic)?;
+        Ok(stored.map(|state| state.id))
     }
 }
