@@ -11,6 +11,7 @@ use traffic::{RARE, Recipe, Traffic, topic_names};
 const RECIPE: Recipe = Recipe {
     seed: 1,
     topics: 7,
+    is_mixed: true,
     duplicates: 0.2,
     rare_in: Some(50),
     first_sequence: 1,
@@ -69,11 +70,16 @@ fn every_topic_has_events_and_the_rare_one_few() {
 
 #[test]
 fn an_event_is_its_own_json_of_about_230_bytes_and_belongs_on_its_subject() {
-    let message = Traffic::new(RECIPE).message(100);
-    for event in message.events {
-        let json = event.to_json();
-        assert!((225..=235).contains(&json.len()), "{}", json.len());
-        assert_eq!(message::decode(&message.subject, &json, 0), [Ok(event)]);
+    for is_mixed in [false, true] {
+        let mut traffic = Traffic::new(Recipe { is_mixed, ..RECIPE });
+        let message = traffic.message(100);
+        let topics: HashSet<_> = message.events.iter().map(|event| &event.topic).collect();
+        assert_eq!(topics.len() > 1, is_mixed);
+        for event in message.events {
+            let json = event.to_json();
+            assert!((225..=235).contains(&json.len()), "{}", json.len());
+            assert_eq!(message::decode(&message.subject, &json, 0), [Ok(event)]);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ pub struct Report {
     /// The share of events that repeat an earlier one.
     pub duplicates: f64,
     /// Topics.
-    pub topics: u16,
+    pub topics: u32,
     /// The least number of events per transaction.
     pub batch_events: u64,
     /// The contenders, in the order in which they ran.

@@ -18,10 +18,10 @@ pub struct Settings {
     #[arg(long, default_value = "0.2", value_name = "SHARE", value_parser = parse_share)]
     pub duplicates: f64,
 
-    /// Number of topics; each message belongs to one of them, chosen uniformly at random.
+    /// Number of topics; each event belongs to one of them, chosen uniformly at random.
     #[arg(long, default_value_t = 100, value_name = "N",
-          value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub topics: u16,
+          value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub topics: u32,
 
     /// The contenders, which run one after the other.
     #[arg(
@@ -116,6 +116,7 @@ impl Settings {
         Recipe {
             seed: 1,
             topics: self.topics,
+            is_mixed: true,
             duplicates: self.duplicates,
             rare_in: None,
             first_sequence: 1,

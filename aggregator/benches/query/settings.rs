@@ -7,7 +7,7 @@ use clap::Parser;
 use crate::traffic::Recipe;
 
 /// Topics in addition to the rare one.
-pub const TOPICS: u16 = 100;
+pub const TOPICS: u32 = 100;
 
 /// Events of the rare topic, approximately.
 const RARE_EVENTS: u64 = 50;
@@ -51,6 +51,7 @@ impl Settings {
         Recipe {
             seed: 1,
             topics: TOPICS,
+            is_mixed: false,
             duplicates: 0.2,
             rare_in: Some((self.events / MESSAGE_EVENTS / RARE_EVENTS).max(1)),
             first_sequence: 1,

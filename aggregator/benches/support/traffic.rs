@@ -30,8 +30,10 @@ const PAYLOAD: &[u8] =
 pub struct Recipe {
     /// The seed of all random choices; events of two seeds have no identity in common.
     pub seed: u8,
-    /// The number of topics; each message belongs to one of them, chosen uniformly at random.
-    pub topics: u16,
+    /// The number of topics, below 2^24.
+    pub topics: u32,
+    /// Whether each event belongs to one of them, chosen uniformly at random, rather than each message.
+    pub is_mixed: bool,
     /// The share of events that repeat one chosen uniformly among the earlier events of the topic.
     pub duplicates: f64,
     /// If there is a rare topic: one message in this many belongs to it.
@@ -57,7 +59,7 @@ pub struct Traffic {
 /// A message, and which of its events are repeats.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The subject of its topic.
+    /// The subject of its topic, or that of messages of several topics.
     pub subject: String,
     /// Its sequence in the stream.
     pub sequence: u64,
@@ -70,7 +72,6 @@ pub struct Message {
 /// A topic, and how many distinct events of it were generated.
 #[derive(Debug)]
 struct Series {
-    subject: String,
     topic: Topic,
     events: u64,
 }
@@ -100,6 +101,7 @@ impl Traffic {
     pub fn message(&mut self, room: u64) -> Message {
         let Recipe {
             topics,
+            is_mixed,
             duplicates,
             rare_in,
             conflicts_after,
@@ -109,23 +111,32 @@ impl Traffic {
         let duplicates = if are_conflicts { 1.0 } else { duplicates };
         let other = are_conflicts.then(|| Source::new("another").expect("a word is a source"));
         let is_rare = rare_in.is_some_and(|rare_in| self.sequence.is_multiple_of(rare_in));
-        let (topic, events) = if is_rare {
+        let (first, events) = if is_rare {
             (topics, 1)
         } else {
             let events = self.choices.random_range(MESSAGE_EVENTS);
             (self.choices.random_range(0..topics), events.min(room))
         };
         self.made += events;
-        let series = &mut self.topics[usize::from(topic)];
         let mut message = Message {
-            subject: series.subject.clone(),
+            subject: if is_mixed && !is_rare {
+                subject::MIXED.to_owned()
+            } else {
+                subject::of(&self.topics[first as usize].topic)
+            },
             sequence: self.sequence,
             events: Vec::new(),
             repeats: Vec::new(),
         };
         self.sequence += 1;
         let (mut heads, mut payloads) = (Vec::new(), Vec::new());
-        for _ in 0..events {
+        for event in 0..events {
+            let topic = if event == 0 || is_rare || !is_mixed {
+                first
+            } else {
+                self.choices.random_range(0..topics)
+            };
+            let series = &mut self.topics[topic as usize];
             let repeats = series.events > 0 && self.choices.random_bool(duplicates);
             let number = if repeats {
                 self.choices.random_range(0..series.events)
@@ -133,15 +144,16 @@ impl Traffic {
                 series.events += 1;
                 series.events - 1
             };
-            heads.push(Head::new(self.recipe.seed, topic, number, &mut payloads));
+            let head = Head::new(self.recipe.seed, topic, number, &mut payloads);
+            heads.push((topic, head));
             message.repeats.push(repeats);
         }
         // As in a message from the broker, whose events share the message's bytes.
         let mut payloads = Bytes::from(payloads);
         message.events = heads
             .into_iter()
-            .map(|head| Event {
-                topic: series.topic.clone(),
+            .map(|(topic, head)| Event {
+                topic: self.topics[topic as usize].topic.clone(),
                 event_id: head.event_id,
                 timestamp: head.timestamp,
                 source: other.clone().unwrap_or(head.source),
@@ -156,19 +168,15 @@ impl Traffic {
 impl Series {
     fn new(name: &str) -> Self {
         let topic = Topic::new(name).expect("a name of a few letters is a topic");
-        Self {
-            subject: subject::of(&topic),
-            topic,
-            events: 0,
-        }
+        Self { topic, events: 0 }
     }
 }
 
 impl Head {
     /// The event of this number without its payload, which is appended to `payloads`. The event has about 230 bytes of JSON.
-    fn new(seed: u8, topic: u16, number: u64, payloads: &mut Vec<u8>) -> Self {
-        // No topic reaches 2^40 events.
-        let unique = (u64::from(seed) << 56) | (u64::from(topic) << 40) | number;
+    fn new(seed: u8, topic: u32, number: u64, payloads: &mut Vec<u8>) -> Self {
+        // No topic reaches 2^32 events.
+        let unique = (u64::from(seed) << 56) | (u64::from(topic) << 32) | number;
         let mut random = SmallRng::seed_from_u64(unique);
         let mut event_id = [0; 32];
         symbols(&mut event_id, &mut random, HEX);
@@ -194,9 +202,9 @@ impl Head {
 }
 
 /// The names of the topics that are not rare.
-pub fn topic_names(topics: u16) -> Vec<String> {
+pub fn topic_names(topics: u32) -> Vec<String> {
     (0..topics)
-        .map(|topic| format!("app.t{topic:05}"))
+        .map(|topic| format!("app.t{topic:07}"))
         .collect()
 }
 

@@ -40,6 +40,10 @@ const TWICE: &str = "INSERT INTO events SELECT (SELECT max(sequence) + 1 FROM ev
      previous, event_id, timestamp, source, payload, processed_at, incarnation, stream_sequence, \
      position, timestamp_filled FROM events WHERE sequence = 70";
 
+/// A row that no message accounts for.
+const REJECTED: &str = "INSERT INTO rejected SELECT 1, 'invalid', '', '', incarnation, 5, 0, 0, x'20', NULL FROM counters; \
+     UPDATE counters SET rejected = 1, received = received + 1, rejected_bytes = 201";
+
 const GAP: &str = "INSERT INTO applied SELECT incarnation, 6, last FROM applied WHERE first = 1; \
      UPDATE applied SET last = 4 WHERE first = 1";
 
@@ -91,10 +95,9 @@ async fn manual_changes_to_a_stopped_store_are_found_with_and_without_the_broker
             "duplicates, counted from the messages: recorded 1501, found 1500",
         ),
         (
-            "UPDATE topics SET duplicate_dropped = duplicate_dropped - 1, received = received - 1 WHERE id = 3; \
-             UPDATE counters SET duplicate_dropped = duplicate_dropped - 1, received = received - 1",
+            REJECTED,
             "",
-            "duplicates, counted from the messages: recorded 1499, found 1500",
+            "rejected, counted from the messages: recorded 1, found 0",
         ),
         (
             GAP,

@@ -104,7 +104,7 @@ impl TopicState {
 /// Adds the entry of the tree of names.
 pub(in crate::store) fn push_name(entries: &mut Entries, name: &str, id: i64) {
     entries.push_with(name.as_bytes(), |bytes| {
-        encode_varint(id.cast_unsigned(), bytes)
+        encode_varint(id.cast_unsigned(), bytes);
     });
 }
 

@@ -6,7 +6,7 @@
 use prost::encoding::{decode_varint, encode_varint};
 use rusqlite::types::{FromSqlError, FromSqlResult};
 
-use super::entries::{Entries, Entry};
+use super::entries::Entry;
 
 /// Bytes at which a block is full. Larger rows would not fit into a page of the tree, but need a page of their own.
 const FULL: usize = 900;
@@ -106,6 +106,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::store::sqlite::sorted_runs::Entries;
 
     fn blocks(entries: &Entries) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut blocks = Vec::new();
