@@ -60,7 +60,7 @@ fn check(file: &Connection, expected: &Map, probes: &[Vec<u8>]) {
 fn sizes(file: &Connection) -> Vec<u64> {
     let runs = TREE.runs(file).unwrap();
     for run in &runs {
-        let blocks = TREE.blocks(file, *run, (&[], None)).unwrap();
+        let blocks = TREE.blocks(file, *run, (&[], None), usize::MAX).unwrap();
         let mut found = 0;
         let mut before = None;
         for (first, block) in blocks {
@@ -144,6 +144,7 @@ fn runs_stay_few_however_keys_are_appended() {
             most = most.max(sizes(&file).len());
         }
         assert!(most > 1, "nothing was merged");
-        assert!(most < 40, "{most} runs with batches of {batch}");
+        // While as many are merged, as many are appended again at most.
+        assert!(most < 30, "{most} runs with batches of {batch}");
     }
 }

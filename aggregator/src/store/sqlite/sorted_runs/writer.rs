@@ -1,18 +1,24 @@
 //! The writer of a tree: appends runs and merges them.
 //!
-//! Small runs are merged at once into one of twice the size. Large ones are merged into the oldest run slice by slice,
-//! a few slices with each batch: a slice moves all entries in a range of keys, so the tree is whole after each of them, and where a
-//! merge has stopped need not be recorded. An entry is rewritten a few times in its life, and the work of one transaction is
-//! proportional to what it appends.
+//! Eight small runs of about the same size are merged at once. Large ones are merged into the oldest run slice by slice, a few slices
+//! with each batch: a slice moves all entries in a range of keys, so the tree is whole after each of them, and where a merge has
+//! stopped need not be recorded. An entry is rewritten a few times in its life, and the work of one transaction is proportional to
+//! what it appends.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use rusqlite::{Connection, params};
 
-use super::{Entries, Run, Tree, block, is_before};
+use super::{BLOCKS, Entries, Run, Slice, Tree, block, is_before};
 
-/// Entries of runs that are merged at once.
-const SMALL: u64 = if cfg!(test) { 8 } else { 65_536 };
+/// Runs that are merged at once, at least.
+const FEWEST: usize = if cfg!(test) { 3 } else { 8 };
+
+/// Entries of runs that are merged at once, at most: as many as half of the oldest run has, within these limits.
+const SMALL: RangeInclusive<u64> = if cfg!(test) { 8..=30 } else { 65_536..=262_144 };
+
+/// Runs beyond which all are merged, however few entries they have.
+const MANY: usize = if cfg!(test) { 12 } else { 48 };
 
 /// Entries moved into the oldest run for each one appended, while such a merge is in progress.
 const MOVED_PER_ENTRY: u64 = 2;
@@ -64,36 +70,45 @@ impl RunWriter {
         self.merge_large(transaction, appended)
     }
 
-    /// Merges the newest runs as long as the next older one is not larger than all of them together.
+    /// Merges the newest runs if there are enough of them and none has more entries than all others together.
     fn merge_small(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
-        let mut first = self.runs.len() - 1;
-        let mut total = self.runs[first].entries;
-        let most = self.small();
-        let merging = self.merge.as_ref().map_or(0, |merge| merge.runs);
-        while first > merging
-            && let older = self.runs[first - 1].entries
-            && older <= total
-            && older + total <= most
-        {
-            first -= 1;
-            total += older;
-        }
-        let mut start = Vec::new();
-        while self.runs.len() > first + 1 {
-            let all = first..self.runs.len();
-            match self.merge_slice(transaction, all, &start)? {
-                Some(end) => start = end,
-                None => self.remove_merged(transaction, first + 1..self.runs.len())?,
+        while let Some(first) = self.small_runs() {
+            let mut start = Vec::new();
+            loop {
+                let runs = first..self.runs.len();
+                match self.merge_slice(transaction, runs, &start)? {
+                    Some(end) => start = end,
+                    None => break self.remove_merged(transaction, first + 1..self.runs.len())?,
+                }
             }
         }
         Ok(())
     }
 
-    /// Continues the merge into the oldest run, or begins one if the other runs have half as many entries together.
+    /// The first of the runs to be merged at once.
+    fn small_runs(&self) -> Option<usize> {
+        let merging = self.merge.as_ref().map_or(0, |merge| merge.runs);
+        let most = (self.runs[0].entries / 2).clamp(*SMALL.start(), *SMALL.end());
+        let (mut total, mut largest) = (0, 0);
+        for (first, run) in self.runs.iter().enumerate().skip(merging).rev() {
+            total += run.entries;
+            largest = largest.max(run.entries);
+            if total > most {
+                return None;
+            }
+            if self.runs.len() - first >= FEWEST && 2 * largest <= total {
+                return Some(first);
+            }
+        }
+        None
+    }
+
+    /// Continues the merge into the oldest run, or begins one if the other runs have as many entries together or are too many.
     fn merge_large(&mut self, transaction: &Connection, appended: u64) -> rusqlite::Result<()> {
         let (oldest, others) = self.runs.split_first().expect("a run was just appended");
         let others: u64 = others.iter().map(|run| run.entries).sum();
-        if self.merge.is_none() && others >= SMALL.max(oldest.entries / 2) {
+        let is_much = others >= oldest.entries.max(*SMALL.start());
+        if self.merge.is_none() && (is_much || self.runs.len() > MANY) {
             self.merge = Some(Merge {
                 runs: self.runs.len(),
                 next: Vec::new(),
@@ -124,14 +139,19 @@ impl RunWriter {
     ) -> rusqlite::Result<Option<Vec<u8>>> {
         let tree = self.tree;
         let runs = &mut self.runs[runs];
-        let end = tree.end_of_slice(transaction, runs, start)?;
+        let Slice { blocks, end } = tree.slice(transaction, runs, start, BLOCKS)?;
         let end = end.as_deref();
         let mut slice = Entries::default();
-        for run in runs.iter_mut() {
+        let sql = format!("DELETE FROM {} WHERE run = ?1 AND first = ?2", tree.0);
+        let mut delete = transaction.prepare_cached(&sql)?;
+        for (run, blocks) in runs.iter_mut().zip(blocks) {
             let mut rest = Entries::default();
             let before = slice.len();
-            let blocks = tree.blocks(transaction, *run, (start, end))?;
-            for (_, block) in blocks {
+            for (first, block) in blocks {
+                // The last block of the oldest run before the slice.
+                if &*first < start {
+                    continue;
+                }
                 block::decode(&block, |key, value| {
                     let part = if is_before(key, end) {
                         &mut slice
@@ -141,15 +161,9 @@ impl RunWriter {
                     part.push(key, value);
                     true
                 })?;
+                delete.execute(params![run.number, first])?;
             }
             run.entries -= (slice.len() - before) as u64;
-            let sql = format!(
-                "DELETE FROM {} WHERE run = ?1 AND first >= ?2 AND (?3 IS NULL OR first < ?3)",
-                tree.0
-            );
-            transaction
-                .prepare_cached(&sql)?
-                .execute(params![run.number, start, end])?;
             tree.insert(transaction, *run, &rest)?;
         }
         slice.sort();
@@ -175,11 +189,6 @@ impl RunWriter {
             remove.execute(params![self.tree.0, run.number])?;
         }
         Ok(())
-    }
-
-    /// Entries of runs that are merged at once: in a large tree more, so that the large merges have few runs.
-    fn small(&self) -> u64 {
-        SMALL.max(self.runs[0].entries / 16)
     }
 }
 
