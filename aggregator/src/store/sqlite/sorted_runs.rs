@@ -18,7 +18,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 pub(in crate::store) use self::entries::Entries;
 
 /// Blocks of each run that are read at once, at most. A scan, which may end soon, begins with [`FIRST_BLOCKS`].
-const BLOCKS: usize = if cfg!(test) { 2 } else { 256 };
+const BLOCKS: usize = if cfg!(test) { 2 } else { 64 };
 const FIRST_BLOCKS: usize = if cfg!(test) { 1 } else { 8 };
 
 /// One of the maps. Its name is that of its table.

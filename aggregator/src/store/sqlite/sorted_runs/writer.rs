@@ -1,6 +1,6 @@
 //! The writer of a tree: appends runs and merges them.
 //!
-//! Eight small runs of about the same size are merged at once. Large ones are merged into the oldest run slice by slice, a few slices
+//! Sixteen small runs of about the same size are merged at once. Large ones are merged into the oldest run slice by slice, a few slices
 //! with each batch: a slice moves all entries in a range of keys, so the tree is whole after each of them, and where a merge has
 //! stopped need not be recorded. An entry is rewritten a few times in its life, and the work of one transaction is proportional to
 //! what it appends.
@@ -12,7 +12,7 @@ use rusqlite::{Connection, params};
 use super::{BLOCKS, Entries, Run, Slice, Tree, block, is_before};
 
 /// Runs that are merged at once, at least.
-const FEWEST: usize = if cfg!(test) { 3 } else { 8 };
+const FEWEST: usize = if cfg!(test) { 3 } else { 16 };
 
 /// Entries of runs that are merged at once, at most: as many as half of the oldest run has, within these limits.
 const SMALL: RangeInclusive<u64> = if cfg!(test) { 8..=30 } else { 65_536..=262_144 };

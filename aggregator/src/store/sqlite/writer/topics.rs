@@ -121,10 +121,13 @@ impl Topics {
     }
 
     fn remember(&mut self, name: Topic, state: TopicState) {
-        let bytes = entry_bytes(&name);
-        if self.cached.insert(name, state).is_none() {
-            self.bytes += bytes;
+        // It was used when the batch began to change it.
+        if let Some(cached) = self.cached.peek_mut(&name) {
+            *cached = state;
+            return;
         }
+        self.bytes += entry_bytes(&name);
+        self.cached.insert(name, state);
         while self.bytes > self.max_bytes
             && let Some((oldest, _)) = self.cached.remove_lru()
         {
