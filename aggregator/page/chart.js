@@ -7,6 +7,9 @@ import { scaleOf } from "./scale.js";
 
 const LIVE = { span: "the last five minutes", seconds: 300, every: 60, moment: (sample) => `at ${clockTime(sample.at)}` };
 
+// The lines are drawn again when they have moved on by this part of the span, which is two or three pixels.
+const MOVE = 1 / 160;
+
 // No time is named so close to an end of the axis that its text would reach beyond it, in per cent.
 const MARGIN = 7;
 
@@ -63,12 +66,8 @@ export class Chart {
 
   // Draws the span before `now`. Without a current sample, no current values are shown.
   draw(samples, now, isCurrent) {
-    Object.assign(this, { samples, now, isCurrent });
-    for (const line of this.lines) {
-      line.values = samples.map((sample, index) =>
-        this.x(sample) < 0 || (index === 0 && line.of.length > 1) ? null : line.of(sample, samples[index - 1]),
-      );
-    }
+    this.now = now;
+    this.take(samples, isCurrent);
     const values = this.lines.flatMap((line) => line.values).filter((value) => typeof value === "number");
     this.scale = scaleOf(values, this.show, chosenScale());
     for (const line of this.lines) {
@@ -91,13 +90,32 @@ export class Chart {
     this.drawing.setAttribute("aria-label", `${this.title} over ${this.range.span}. Now: ${latest}. Maximum: ${most}.`);
   }
 
+  // The same, but the lines stay until they have moved on visibly: drawing them is what a live chart costs.
+  follow(samples, now, isCurrent) {
+    const isStill = now >= this.now && now - this.now < MOVE * 1000 * this.range.seconds;
+    if (!isStill || isCurrent !== this.isCurrent) this.draw(samples, now, isCurrent);
+    else if (samples !== this.samples) {
+      this.take(samples, isCurrent);
+      this.read(this.at);
+    }
+  }
+
+  take(samples, isCurrent) {
+    Object.assign(this, { samples, isCurrent });
+    for (const line of this.lines) {
+      line.values = samples.map((sample, index) =>
+        this.x(sample) < 0 || (index === 0 && line.of.length > 1) ? null : line.of(sample, samples[index - 1]),
+      );
+    }
+  }
+
   // After a change of the scale.
   redraw() {
     this.draw(this.samples, this.now, this.isCurrent);
   }
 
   x(sample) {
-    return this.range.seconds - (this.now - sample.at) / 1000;
+    return this.range.seconds - Math.max(0, this.now - sample.at) / 1000;
   }
 
   // The times on the axis: round ones in the reader's time zone.
@@ -166,8 +184,8 @@ function path(points, height) {
       isOn = false;
       continue;
     }
-    // A single point is drawn as a dot.
-    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height(y).toFixed(1)}${isOn ? "" : "h0"}`;
+    // A single value is drawn as a dot.
+    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height(y).toFixed(1)}${isOn ? "" : "h2"}`;
     isOn = true;
   }
   return drawn;

@@ -81,6 +81,8 @@ export function stop() {
   newer.stop();
 }
 
+export const tick = tail.tick;
+
 // Begins again, as with another store.
 export function begin() {
   if (isLive(parameters())) tail.begin();

@@ -76,7 +76,8 @@ const now = () => (samples.length > 0 ? samples.at(-1).at - receivedAt : 0) + Da
 
 function showAges() {
   for (const one of document.querySelectorAll(".zone")) say(one, zone());
-  charts.forEach((chart) => chart.draw(samples, now(), !isLost));
+  charts.forEach((chart) => chart.follow(samples, now(), !isLost));
+  events.tick();
   topics.tick(now());
   topic.tick(now(), !isLost);
   warnings.tick(now());

@@ -6,14 +6,14 @@ import { members, readable, value } from "./json.js";
 import { payloadView } from "./payload.js";
 
 // Length of the preview, in UTF-16 code units: more than fits into the widest line.
-const PREVIEW = 300;
+const PREVIEW = 160;
 
-// `text` is the event as JSON. `opened` is called when the row is opened.
+// `text` is the event as JSON. `opened` is called when the row is opened. What it opens to is made then: most rows never are.
 export function row(text, opened) {
   const event = members(text);
   const identity = [value(event.topic), value(event.event_id)];
-  const payload = element("div");
   const link = element("a", { click: following({ event: identity }) }, "Show duplicates, conflicts and place in the stream");
+  const body = element("div");
   const details = element(
     "details",
     {
@@ -21,7 +21,8 @@ export function row(text, opened) {
         if (!details.open) return;
         opened();
         link.href = addressOf({ event: identity });
-        if (!payload.firstChild) payload.append(...payloadView(event.payload));
+        if (body.firstChild) return;
+        body.append(element("p", { class: "note" }, link), element("dl", { class: "pairs" }, ...pairs(event)), ...payloadView(event.payload));
       },
     },
     element(
@@ -33,7 +34,7 @@ export function row(text, opened) {
       foreign(value(event.source), { class: "quiet" }),
       foreign(preview(event.payload), { class: "preview" }),
     ),
-    element("div", {}, element("p", { class: "note" }, link), element("dl", { class: "pairs" }, ...pairs(event)), payload),
+    body,
   );
   const item = element("li", {}, details);
   item.identity = `${event.topic} ${event.event_id}`;

@@ -11,8 +11,14 @@ import { isRead, row } from "./rows.js";
 const SHOWN = 50;
 let source = null;
 let isPaused = false;
+// Events that arrived and are not listed: the list is being loaded or is paused, or it is not yet time to draw it.
 let waiting = [];
+let isLoaded = false;
+let isDrawing = false;
 let skipped = 0;
+// Whether events were skipped since the latest sample. Then they are listed with the next one: nobody reads more, and the page
+// is drawn once.
+let isSkipping = false;
 // Whether the tail is open but silent, as behind a proxy that buffers it.
 let isHeld = false;
 // Whether no event is stored of the topics or in the time range that are selected.
@@ -20,6 +26,29 @@ let isEmpty = false;
 let hiding = null;
 // Responses to requests of an earlier turn are dropped.
 let turn = 0;
+
+// Events that arrive within a frame are listed together.
+function drawSoon() {
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(() => {
+    isDrawing = false;
+    showWaiting();
+  });
+}
+
+function showWaiting() {
+  // The list may show other events.
+  if (source === null) return;
+  if (isPaused) showNote();
+  else if (isLoaded && waiting.length > 0) add(waiting.splice(0));
+}
+
+// Called once a second.
+export function tick() {
+  isSkipping = false;
+  showWaiting();
+}
 
 function add(texts) {
   const list = $("event-rows");
@@ -72,7 +101,7 @@ export function pause() {
 function unpause() {
   isPaused = false;
   if (source === null) begin();
-  add(waiting.splice(0));
+  showWaiting();
   skipped = 0;
   $("event-rows").scrollTop = 0;
   showPause();
@@ -88,6 +117,7 @@ export function resume() {
 export function stop() {
   source?.close();
   source = null;
+  isLoaded = false;
   turn += 1;
 }
 
@@ -124,9 +154,7 @@ export function begin() {
   query.set("limit", SHOWN);
   const tail = new URLSearchParams(topics.map((topic) => ["topic", topic]));
   tail.set("latest", SHOWN);
-  let received = [];
   let isLoading = false;
-  let isLoaded = false;
   waiting = [];
   skipped = 0;
   isHeld = false;
@@ -148,8 +176,8 @@ export function begin() {
     $("older").hidden = value(page.next_cursor) === null;
     add(old.reverse());
     // Events committed by then are in the page, or older than all events in it.
-    add(received.filter((text) => value(members(text).processed_at) > newest));
-    received = [];
+    waiting = waiting.filter((text) => value(members(text).processed_at) > newest);
+    showWaiting();
     const isNone = $("event-rows").children.length === 0;
     isEmpty = isNone && (topics.length > 0 || since !== "");
     $("first-steps").hidden = !isNone || isEmpty;
@@ -177,12 +205,12 @@ export function begin() {
     load().catch(failed);
   });
   source.addEventListener("message", ({ data }) => {
-    if (isPaused) {
-      waiting.push(data);
-      if (waiting.length > SHOWN) skipped += waiting.splice(0, waiting.length - SHOWN).length;
-    } else if (isLoaded) add([data]);
-    else received = [...received, data].slice(-SHOWN);
-    if (isPaused) showNote();
+    waiting.push(data);
+    if (waiting.length > SHOWN) {
+      waiting.shift();
+      if (isPaused) skipped += 1;
+    }
+    if (!isSkipping) drawSoon();
   });
   // A browser does not retry a stream that was refused.
   source.addEventListener("error", async () => {
@@ -190,6 +218,7 @@ export function begin() {
   });
   source.addEventListener("missed", ({ data }) => {
     const { missed } = JSON.parse(data);
+    isSkipping = true;
     skipped = isPaused ? skipped + missed : missed;
     showNote();
     clearTimeout(hiding);

@@ -129,7 +129,7 @@ export function tick(at, isCurrent) {
   if (shown === null) return;
   showAges();
   if (!isCurrent) say($("topic-rate"), "–");
-  chart.draw(buckets, now, isCurrent);
+  chart.follow(buckets, now, isCurrent);
 }
 
 function follow() {

@@ -16,24 +16,37 @@ const key = () => {
 // The name to continue after; null if there are no more pages.
 let next = null;
 
-async function load() {
+// The page to show with the next sample, and what it answers.
+let loaded = null;
+
+// Loads the topics, to show them at once or with the next sample, so that the page is drawn once.
+async function load(isAwaited = true) {
   const { find, sort, order, after } = parameters();
   const query = new URLSearchParams({ sort, order, limit: SHOWN, recent: true });
   if (find) query.set("contains", find);
   if (after) query.set("cursor", after);
   const mine = key();
   try {
-    const page = JSON.parse(await ask(`topics?${query}`));
-    if (mine !== key()) return;
-    show(page.topics);
-    say($("topics-note"), note(page, find));
-    next = page.next_cursor;
-    $("topics-next").disabled = next === null;
-    $("topics-first").disabled = after === "";
-    $("topics-pages").hidden = next === null && after === "";
+    loaded = { page: JSON.parse(await ask(`topics?${query}`)), key: mine };
+    if (isAwaited) showLoaded();
   } catch (error) {
     say($("topics-note"), `Cannot load the topics: ${error.message}`);
   }
+}
+
+function showLoaded() {
+  if (loaded?.key === key()) showPage(loaded.page);
+  loaded = null;
+}
+
+function showPage(page) {
+  const { find, after } = parameters();
+  show(page.topics);
+  say($("topics-note"), note(page, find));
+  next = page.next_cursor;
+  $("topics-next").disabled = next === null;
+  $("topics-first").disabled = after === "";
+  $("topics-pages").hidden = next === null && after === "";
 }
 
 function note({ topics, total, partial, next_cursor }, find) {
@@ -114,10 +127,11 @@ let now = Date.now();
 
 export function tick(at) {
   now = at;
+  showLoaded();
   for (const { cells, last_at } of rows.values()) say(cells.at(-1).firstChild, ago(last_at, now));
 }
 
-const loadPaced = paced(load, 2000);
+const loadPaced = paced(() => load(false), 2000);
 const TYPING_MS = 150;
 
 function showSort() {

@@ -5,6 +5,7 @@ mod access;
 mod charts;
 mod counts;
 mod docs;
+mod drawing;
 mod endurance;
 mod event;
 mod events;

@@ -2,7 +2,8 @@
 //!
 //! Events are read from the store, so a client takes no memory except its position. A client that does not keep up receives
 //! the number of events that it missed, and continues with the newest. With conditions on their content, the events are
-//! searched in the same way. A client that asks for only the latest events receives a few, twice a second.
+//! searched in the same way. A client that asks for only the latest events receives a few, twice a second, or once a
+//! second while events are skipped.
 
 mod parameters;
 
@@ -64,6 +65,9 @@ const READ_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The same for a client that asks for only the latest events: people do not read faster.
 const LATEST_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The same after events were skipped: too many arrive to read them.
+const SKIPPING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A comment is sent after this time without an event, so that a dead connection is detected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -212,6 +216,7 @@ impl Tail {
         let stored = reader.events_between(query, self.position, last).await?;
         let missed = stored.saturating_sub(lines.len() as u64);
         if missed > 0 {
+            self.next_read = Instant::now() + SKIPPING_INTERVAL;
             let position = lines.last().map_or(last, |(sequence, _)| sequence - 1);
             let data = format!("{{\"missed\":{missed}}}");
             self.ready.push_back(control("missed", position, data));
