@@ -7,7 +7,8 @@
 #   --events N   events in the end-to-end phase (1000000); the HTTP phases send 40 % and 6 % of N, but at least 20,000
 #                and 5,000
 #   --topics T   topics that the events are spread over (10)
-#   --page       keep the live page open in a headless Chromium, which must be on PATH
+#   --page       keep the live page open in a headless Chromium, which must be on PATH; the phases begin once it has
+#                started and uses less than a fifth of a core
 #   --json       print one JSON object instead of the table
 #
 # Phases, on one store: publisher to JetStream to store at full speed; the time from POST /publish until GET /events
@@ -74,6 +75,9 @@ free_port() {
 
 ticks=$(getconf CLK_TCK)
 declare -A cpu=() peak=()
+# The processes whose usage is reported. The browser is many, which share memory, so it has no peak.
+measured=(nats aggregator publisher)
+if [[ -n $page ]]; then measured+=(browser); fi
 
 # measure NAME: records the CPU time of the process in clock ticks and its peak memory in KiB. If it has ended, the
 # previous values are kept.
@@ -85,6 +89,13 @@ measure() {
   [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
   cpu[$1]=$((stat[11] + stat[12])) peak[$1]=${BASH_REMATCH[1]}
 } 2>/dev/null
+
+# browser_ticks: prints the CPU time of all processes of the browser, in clock ticks.
+browser_ticks() {
+  # Without the program's name in parentheses, which may contain spaces, the third field is the process group.
+  { cat /proc/[0-9]*/stat 2>/dev/null || true; } | sed 's/.*) //' |
+    awk -v group="${pids[browser]}" '$3 == group { sum += $12 + $13 } END { print sum + 0 }'
+}
 
 # phase NAME ARGUMENT...: runs the publisher with the arguments; writes its summary to NAME.json and the resource usage
 # to NAME.used.
@@ -98,6 +109,7 @@ phase() {
     # Resets the peak, so that it covers only this phase.
     echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
   done
+  if [[ -n $page ]]; then before[browser]=$(browser_ticks); fi
   start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
   while kill -0 "${pids[publisher]}" 2>/dev/null; do
     measure publisher
@@ -105,9 +117,10 @@ phase() {
   done
   ended publisher || status=$?
   for process in nats aggregator; do measure "$process"; done
-  for process in nats aggregator publisher; do
-    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
-  done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
+  if [[ -n $page ]]; then cpu[browser]=$(browser_ticks); fi
+  for process in "${measured[@]}"; do
+    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]:-}"
+  done | awk -v ticks="$ticks" '{ printf "%s %.2f%s\n", $1, $2 / ticks, (NF > 2 ? sprintf(" %.0f", $3 / 1024) : "") }' >"$scratch/$name.used"
   if ((status != 0)); then fail "${name//_/ } failed"; fi
 }
 
@@ -115,6 +128,14 @@ phase() {
 
 # Succeeds once the page is loaded: it then opens the tail.
 follows() { http_get "$aggregator_port" /metrics | grep -q '^aggregator_http_requests_total{route="/events/tail"'; }
+
+# Succeeds if the browser has started, so that what is measured is the cost of a page that is open, not of opening it.
+is_settled() {
+  local before
+  before=$(browser_ticks)
+  sleep 1
+  ((5 * ($(browser_ticks) - before) < ticks))
+}
 
 open_page() {
   local browser
@@ -126,6 +147,7 @@ open_page() {
   if [[ $EUID == 0 ]]; then options+=(--no-sandbox); fi
   start browser "$browser" "${options[@]}" "$url/" >"$scratch/browser.log" 2>&1
   await browser follows
+  await browser is_settled
   say "the live page is open in $("$browser" --version)"
 }
 
@@ -170,11 +192,15 @@ show_table() {
         '' "responses $(percentiles "$name" answer_ms); $(figure "$name" sent) events, $(counted "$name")"
     done
     echo
-    printf '%-16s %20s %20s %20s\n' 'CPU s, peak MiB' nats aggregator publisher
+    printf '%-16s' 'CPU s, peak MiB'
+    printf ' %20s' "${measured[@]}"
+    echo
   }
   for name in "${phases[@]}"; do
-    mapfile -t used < <(awk '{ printf "%.2f s, %d MiB\n", $2, $3 }' "$scratch/$name.used")
-    printf '%-16s %20s %20s %20s\n' "${name//_/ }" "${used[@]}"
+    mapfile -t used < <(awk '{ printf "%.2f s%s\n", $2, (NF > 2 ? ", " $3 " MiB" : "") }' "$scratch/$name.used")
+    printf '%-16s' "${name//_/ }"
+    printf ' %20s' "${used[@]}"
+    echo
   done
 }
 
@@ -187,7 +213,7 @@ show_json() {
   for name in "${phases[@]}"; do
     awk -v name="$separator\"$name\"" '
       BEGIN { printf "%s:{", name }
-      { printf "%s\"%s\":{\"cpu_seconds\":%s,\"peak_memory_mib\":%s}", (NR > 1 ? "," : ""), $1, $2, $3 }
+      { printf "%s\"%s\":{\"cpu_seconds\":%s%s}", (NR > 1 ? "," : ""), $1, $2, (NF > 2 ? ",\"peak_memory_mib\":" $3 : "") }
       END { printf "}" }' "$scratch/$name.used"
     separator=,
   done
