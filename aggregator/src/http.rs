@@ -84,6 +84,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(otlp::metrics))
         .route("/", get(page::index))
         .route("/page/{file}", get(page::file))
+        .route("/favicon.ico", get(page::icon))
         .route("/docs", get(docs::page))
         .route("/docs/{file}", get(docs::file))
         .route("/openapi.json", get(openapi::show))

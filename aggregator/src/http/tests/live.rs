@@ -23,6 +23,12 @@ async fn the_page_and_its_files_are_served_with_a_content_security_policy() {
         }
     }
     assert!(api.get("/page/other.js").await.starts_with("404 "));
+    // Browsers ask for it with documents that name no icon.
+    let icon = api.get("/favicon.ico").await;
+    assert!(
+        icon.starts_with("200 content-type: image/svg+xml"),
+        "{icon}"
+    );
     for (file, expected) in [
         ("page.js", "no-cache"),
         ("icon-trouble.svg", "max-age=86400"),

@@ -115,10 +115,11 @@ async fn send(api: &Fixture, request: axum::http::request::Builder, body: Body) 
 }
 
 /// The routes that are not operations of the API: the pages, their files, and the document itself.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "/",
     "/docs",
     "/docs/{file}",
+    "/favicon.ico",
     "/openapi.json",
     "/page/{file}",
 ];
