@@ -22,7 +22,7 @@ function duration(seconds) {
 export function showDisk(disk) {
   say($("count-disk"), bytes(disk?.free_bytes));
   say($("disk-left"), disk ? left(disk) : "");
-  say($("disk-store"), disk ? `The store uses ${bytes(disk.store_bytes)}.` : "cannot be read");
+  say($("disk-store"), disk ? `of ${bytes(disk.total_bytes)}; the store uses ${bytes(disk.store_bytes)}` : "cannot be read");
 }
 
 const left = ({ seconds_left }) =>

@@ -88,7 +88,11 @@ async fn free_disk_space_and_how_long_it_lasts_are_those_of_the_api() {
     })
     .await;
     page.browser.shows("#disk-left", "today’s rate").await;
-    page.browser.shows("#disk-store", "The store uses ").await;
+    let total = "return Promise.all([import('/page/dom.js'), fetch('stats').then(stats => stats.json())])\
+        .then(([{ bytes }, { disk }]) => bytes(disk.total_bytes))";
+    let total = page.browser.run(total, Vec::new()).await;
+    let store = format!("of {}; the store uses ", total.as_str().unwrap());
+    page.browser.shows("#disk-store", &store).await;
 
     // It warns if the space lasts less than three days, or if less than 1 GiB is left.
     for (free_bytes, seconds_left, warning) in [
@@ -101,8 +105,7 @@ async fn free_disk_space_and_how_long_it_lasts_are_those_of_the_api() {
         (50_000_000_000, None, ""),
         (1_000_000_000, None, "Little disk space is left."),
     ] {
-        let disk =
-            json!({"free_bytes": free_bytes, "store_bytes": 1, "seconds_left": seconds_left});
+        let disk = json!({"free_bytes": free_bytes, "total_bytes": 100_000_000_000_u64, "store_bytes": 1, "seconds_left": seconds_left});
         let problem = "return import('/page/disk.js').then(({ problem }) => problem(arguments[0])?.title ?? '')";
         let found = page.browser.run(problem, vec![disk.clone()]).await;
         assert_eq!(found, warning, "{disk}");

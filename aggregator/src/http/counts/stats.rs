@@ -78,6 +78,8 @@ pub struct Stats {
 pub struct Disk {
     /// Bytes that are free for the store.
     free_bytes: u64,
+    /// Bytes of the whole file system.
+    total_bytes: u64,
     /// Bytes of the store's files.
     store_bytes: u64,
     /// How long the free space lasts if as many events are stored as in the last 24 hours; null if that is more
@@ -91,6 +93,7 @@ impl Disk {
     pub fn of(disk: query::Disk) -> Self {
         Self {
             free_bytes: disk.free,
+            total_bytes: disk.total,
             store_bytes: disk.used,
             seconds_left: disk.time_left().map(|left| left.as_secs()),
         }

@@ -65,6 +65,8 @@ pub struct Figures {
 pub struct Disk {
     /// Free for the store.
     pub free: u64,
+    /// Of the whole file system.
+    pub total: u64,
     /// The size of the store's files.
     pub used: u64,
     /// Events stored.
@@ -112,6 +114,7 @@ mod tests {
     fn the_free_space_lasts_as_long_as_the_recent_growth_allows() {
         let disk = Disk {
             free: 1_000_000,
+            total: 2_000_000,
             used: 10_000,
             stored: 100,
             stored_lately: 10,

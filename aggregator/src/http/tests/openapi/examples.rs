@@ -57,9 +57,8 @@ fn without_times(value: &Value) -> Value {
         Value::Array(values) => values.iter().map(without_times).collect(),
         Value::Object(members) => {
             let members = members.iter().map(|(name, value)| match name.as_str() {
-                "uptime_seconds" | "free_bytes" | "store_bytes" | "seconds_left" => {
-                    (name.clone(), 0.into())
-                }
+                "uptime_seconds" | "free_bytes" | "total_bytes" | "store_bytes"
+                | "seconds_left" => (name.clone(), 0.into()),
                 "version" | "store_id" | "process_id" | "settings" | "machine" | "log" => {
                     (name.clone(), Value::Null)
                 }

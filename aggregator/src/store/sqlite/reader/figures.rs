@@ -50,7 +50,7 @@ pub(super) fn disk(
     file: &Path,
     now: i64,
 ) -> rusqlite::Result<Option<Disk>> {
-    let Ok((free, _)) = machine::space(file) else {
+    let Ok((free, total)) = machine::space(file) else {
         return Ok(None);
     };
     let Sizes {
@@ -73,6 +73,7 @@ pub(super) fn disk(
     let lately = if is_held { 0 } else { minute(now) + 1 - from };
     Ok(Some(Disk {
         free,
+        total,
         used: sizes.sum(),
         stored,
         stored_lately: stored.saturating_sub(history.at(from)?.unique),
