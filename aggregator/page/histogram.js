@@ -17,6 +17,9 @@ const MIN_SPAN_MS = 30 * 60000;
 
 const REFRESH_MS = 10000;
 
+// Maximum number of topics that the API adds up.
+const MAX_TOPICS = 10;
+
 // A pointer that moves less, in pixels, selects nothing.
 const MIN_DRAG = 5;
 
@@ -51,8 +54,8 @@ const isKnown = (part) => data.buckets.every((bucket) => part in bucket);
 async function load() {
   const { topics, since, until } = parameters();
   const mine = (turn += 1);
-  if (topics.length > 1) {
-    show(null, "Select one topic or none to see counts over time.");
+  if (topics.length > MAX_TOPICS) {
+    show(null, `Select at most ${MAX_TOPICS} topics to see counts over time.`);
     return;
   }
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
@@ -139,7 +142,7 @@ function inAll() {
   const [first, last] = [data.buckets[0], data.buckets.at(-1)];
   const end = last && Math.min(last.at + data.step, Math.max(data.to, last.at));
   const range = first && (since || until) ? ` from ${timeText(iso(first.at))} to ${timeText(iso(end))}` : "";
-  return `${q ? "all events, not only those found" : "in all"}${range}; ${span(data.step)} each`;
+  return `Totals${q ? " of all events, not only those found," : ""}${range}; each bar is ${span(data.step)}`;
 }
 
 // Shows the counts of a bucket, or of all.
@@ -236,7 +239,7 @@ function showTable() {
   const rows = data.buckets.map((bucket) => element("tr", {}, element("th", { scope: "row" }, timeText(iso(bucket.at))), ...cells(bucket)));
   const heads = parts.map((part) => element("th", { scope: "col", class: "number" }, part));
   $("histogram-rows").replaceChildren(
-    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, `From, ${span(data.step)} each`), ...heads)),
+    element("thead", {}, element("tr", {}, element("th", { scope: "col" }, `From (${span(data.step)} each)`), ...heads)),
     element("tbody", {}, ...rows.reverse()),
   );
 }

@@ -77,17 +77,25 @@ async fn the_histogram_counts_what_is_stored_dropped_and_rejected_in_all_or_in_a
     let label =
         "document.querySelector('#histogram svg').ariaLabel.includes('5 stored, 2 duplicates.')";
     browser.until(label).await;
-    // Of several topics there is none.
+    // Of several topics, the sums.
     browser
         .open(&format!(
             "{}/?topic=orders&topic=payments",
             system.api().url()
         ))
         .await;
+    page.lists("#histogram li b", &["8", "2", "–"]).await;
+    browser
+        .until("document.querySelectorAll('#histogram li')[2].hidden")
+        .await;
+    let many: Vec<_> = (0..11).map(|number| format!("topic={number}")).collect();
+    browser
+        .open(&format!("{}/?{}", system.api().url(), many.join("&")))
+        .await;
     browser
         .shows(
             "#histogram",
-            "Select one topic or none to see counts over time.",
+            "Select at most 10 topics to see counts over time.",
         )
         .await;
     browser
@@ -116,7 +124,7 @@ async fn dragging_selects_a_time_with_a_mouse_and_with_a_finger() {
     };
     let browser = &page.browser;
     for pointer in [Pointer::Mouse, Pointer::Finger] {
-        browser.shows("#histogram", "in all").await;
+        browser.shows("#histogram", "Totals").await;
         browser
             .run(
                 "document.getElementById('histogram').scrollIntoView()",
@@ -179,7 +187,9 @@ async fn a_time_is_read_and_selected_with_the_keyboard() {
         .until(&format!("{READ}.startsWith('selected ')"))
         .await;
     browser.press(&[Key::Escape]).await;
-    browser.until(&format!("{READ}.startsWith('in all')")).await;
+    browser
+        .until(&format!("{READ}.startsWith('Totals; each bar is 1 min: ')"))
+        .await;
     browser.press(&[Key::Home]).await;
     browser.chord(Key::Shift, &[Key::Right, Key::Right]).await;
     browser.screenshot("histogram-selected").await;
@@ -255,7 +265,7 @@ async fn the_sums_of_a_range_say_from_when_to_when_they_count() {
     page.lists("#histogram li b", &["8", "2", "1"]).await;
     // Whole minutes.
     page.browser
-        .until("/^in all from .*\\d\\d:\\d\\d:00 .* to .*; 1 min each$/.test(document.querySelector('#histogram figcaption .note').textContent)")
+        .until("/^Totals from .*\\d\\d:\\d\\d:00 .* to .*; each bar is 1 min$/.test(document.querySelector('#histogram figcaption .note').textContent)")
         .await;
     page.ends_well().await;
 }

@@ -7,7 +7,7 @@ use axum::{
     response::Response,
 };
 use serde::Serialize;
-use shared::event::{Code, Topic};
+use shared::event::Code;
 use utoipa::ToSchema;
 
 use crate::{
@@ -19,10 +19,11 @@ use crate::{
             problem::Problem,
             query::{Query, unknown_parameter},
         },
+        events::filter::{self, Topics},
         openapi::{
             parameters::{self, parameters},
             refusals::{problems, refusals},
-            schemas::{name, time_or_relative},
+            schemas::time_or_relative,
         },
     },
     store::query::{Bucket, Histogram, HistogramQuery, NoHistogram, TOPICS_KEPT},
@@ -45,7 +46,7 @@ pub struct HistogramView {
     #[schema(format = DateTime)]
     counted_since: Option<String>,
     #[schema(required)]
-    filtered_by_topic: Option<String>,
+    filtered_by_topic: Option<Topics>,
     /// In order of time, without gaps; at most 120.
     buckets: Vec<BucketView>,
 }
@@ -59,7 +60,7 @@ struct BucketView {
     at: String,
     stored: u64,
     duplicates: u64,
-    /// Absent in the histogram of a topic, because a rejected arrival has no topic.
+    /// Absent in a histogram of topics, because a rejected arrival has no topic.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     rejected: Option<u64>,
@@ -67,10 +68,13 @@ struct BucketView {
 
 const PARAMETERS: [&str; 3] = ["topic", "since", "until"];
 
+/// Maximum number of topics in one query: each takes a look-up for each bucket.
+const MAX_TOPICS: usize = 10;
+
 parameters! {
     /// The parameters of `GET /histogram`.
     OfHistogram = [
-        parameters::query("topic", "Only events of this topic, which must be one of the first 10,000 of the store.").schema(Some(name())),
+        filter::topic_parameter(MAX_TOPICS).description(Some("Only events of this topic, which must be one of the first 10,000 of the store; can be repeated for the sum of several.")),
         parameters::query("since", "The beginning: RFC 3339, or before the time of the request, such as -15m, -2h or -7d; by default an hour before the end. It is rounded down to the beginning of a bucket.")
             .schema(Some(time_or_relative())),
         parameters::query("until", "The end, by default now. It is rounded up to the end of a bucket.")
@@ -97,7 +101,7 @@ pub async fn histogram(
     State(api): State<Arc<Api>>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
-    let query = Query::parse(query.as_deref(), &PARAMETERS)?;
+    let query = Query::parse_many(query.as_deref(), &PARAMETERS, |name| name == "topic")?;
     let query = selected(&query, clock::now_micros())?;
     paging::answer(&api.permits, async |room| {
         let histogram = api.reader.histogram(query.clone()).await;
@@ -111,7 +115,7 @@ pub async fn histogram(
             Ok(_) | Err(NoHistogram::WrongSpan) => return Err(wrong_span()),
             Err(NoHistogram::NotCounted) => return Err(not_counted()),
         };
-        let has_rejected = query.topic.is_none();
+        let has_rejected = query.topics.is_empty();
         let bucket = |bucket: Bucket| BucketView {
             at: clock::rfc3339(bucket.at),
             stored: bucket.unique,
@@ -123,7 +127,7 @@ pub async fn histogram(
             until: clock::rfc3339(window.until()),
             step_seconds: window.step_seconds(),
             counted_since: counted_since.map(clock::rfc3339),
-            filtered_by_topic: query.topic.as_ref().map(Topic::to_string),
+            filtered_by_topic: Topics::of(&query.topics),
             buckets: buckets.into_iter().map(bucket).collect(),
         };
         Ok(Whole::of(&view, room))
@@ -137,7 +141,7 @@ fn selected(parameters: &Query, now: i64) -> Result<HistogramQuery, Problem> {
     let until = parameters.time("until", now)?.unwrap_or(now);
     let since = parameters.time("since", now)?;
     Ok(HistogramQuery {
-        topic: parameters.topic()?,
+        topics: filter::topics(parameters, MAX_TOPICS)?,
         since: since.unwrap_or(until.min(now) - MICROS_PER_HOUR),
         until,
         now,

@@ -4,7 +4,9 @@ mod cursor;
 mod documented;
 
 use axum::http::HeaderMap;
+use serde::Serialize;
 use shared::event::{Code, EventId, Instant, MAX_NAME_BYTES, Source, Timestamp};
+use utoipa::ToSchema;
 
 pub use self::{
     cursor::Cursor,
@@ -27,6 +29,27 @@ pub const MAX_TOPICS: usize = 100;
 
 /// Maximum number of payload values in one query: each requires another pass over the payload.
 pub const MAX_VALUES: usize = 16;
+
+/// The requested topics: one as a string, several as a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum Topics {
+    /// The only one.
+    One(String),
+    /// Sorted and without repetition.
+    Many(Vec<String>),
+}
+
+impl Topics {
+    /// `None` if no topic is requested, and so every one.
+    pub fn of(topics: &[String]) -> Option<Self> {
+        match topics {
+            [] => None,
+            [topic] => Some(Self::One(topic.clone())),
+            topics => Some(Self::Many(topics.to_vec())),
+        }
+    }
+}
 
 /// The format of a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +89,7 @@ impl EventsRequest {
             .transpose()?;
         let now = cursor.and_then(|cursor| cursor.base).unwrap_or(now);
         let query = EventQuery {
-            topics: topics(&parameters)?,
+            topics: topics(&parameters, MAX_TOPICS)?,
             since: parameters.time("since", now)?,
             until: parameters.time("until", now)?,
             order: if parameters.is_descending(true)? {
@@ -134,15 +157,15 @@ pub fn conditions(parameters: &Query) -> Result<Filter, Problem> {
 /// The topics in a query string, sorted and without repetition.
 ///
 /// # Errors
-/// 422 if one is not a valid topic, or if there are more than [`MAX_TOPICS`].
-pub fn topics(parameters: &Query) -> Result<Vec<String>, Problem> {
+/// 422 if one is not a valid topic, or if there are more than `most`.
+pub fn topics(parameters: &Query, most: usize) -> Result<Vec<String>, Problem> {
     let named = parameters.all("topic").filter(|(rest, _)| rest.is_empty());
     let mut topics = named
         .map(|(_, text)| Ok(query::topic(text)?.to_string()))
         .collect::<Result<Vec<_>, Problem>>()?;
-    if topics.len() > MAX_TOPICS {
+    if topics.len() > most {
         let message = format!(
-            "is given {} times; at most {MAX_TOPICS} are allowed",
+            "is given {} times; at most {most} are allowed",
             topics.len()
         );
         return Err(Problem::invalid_query("topic", Code::TooMany, message));

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     export,
-    filter::{Cursor, EventsRequest, Format, OfEvents},
+    filter::{Cursor, EventsRequest, Format, OfEvents, Topics},
     view::{EventView, render},
 };
 use crate::{
@@ -50,14 +50,6 @@ pub struct EventsPage {
     searched_to: Option<String>,
     #[schema(required)]
     next_cursor: Option<String>,
-}
-
-/// The requested topics: one as a string, several as a list.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(untagged)]
-enum Topics {
-    One(String),
-    Many(Vec<String>),
 }
 
 refusals! {
@@ -109,11 +101,7 @@ pub async fn list(
         page.events.page(&EventsPage {
             events: Vec::new(),
             total: page.total,
-            filtered_by_topic: match query.topics.as_slice() {
-                [] => None,
-                [topic] => Some(Topics::One(topic.clone())),
-                topics => Some(Topics::Many(topics.to_vec())),
-            },
+            filtered_by_topic: Topics::of(&query.topics),
             complete: page.searched_to.is_none(),
             searched_to: page.searched_to.map(clock::rfc3339),
             next_cursor: page

@@ -1,7 +1,5 @@
 //! The counts over time.
 
-use shared::event::Topic;
-
 /// Microseconds per minute.
 pub const MICROS_PER_MINUTE: i64 = 60 * 1_000_000;
 
@@ -112,8 +110,8 @@ impl Window {
 /// Selects events to count by the time at which they were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistogramQuery {
-    /// Only events of this topic.
-    pub topic: Option<Topic>,
+    /// The topics, without repetition; empty for all topics.
+    pub topics: Vec<String>,
     /// The beginning, in microseconds since 1970.
     pub since: i64,
     /// The end, in microseconds since 1970.
@@ -122,7 +120,7 @@ pub struct HistogramQuery {
     pub now: i64,
 }
 
-/// The events of a topic, or of all topics, by the time at which they were applied.
+/// The events of some topics, or of all, by the time at which they were applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Histogram {
     /// The span of time, in whole buckets.
@@ -152,7 +150,7 @@ pub struct Bucket {
     pub unique: u64,
     /// Duplicates.
     pub duplicates: u64,
-    /// Rejected arrivals; 0 for a topic, because a rejected arrival has none.
+    /// Rejected arrivals; 0 for topics, because a rejected arrival has none.
     pub rejected: u64,
 }
 

@@ -78,7 +78,7 @@ impl IntoParams for OfEvents {
             format,
         ] = names();
         let parameters = [
-            topic_parameter(),
+            topic_parameter(MAX_TOPICS),
             event_id_parameter(event_id),
             source_parameter(source),
             parameters::query(
@@ -135,15 +135,13 @@ impl IntoParams for OfEvents {
 }
 
 /// The parameter `topic`, which can be repeated.
-pub fn topic_parameter() -> ParameterBuilder {
+pub fn topic_parameter(most: usize) -> ParameterBuilder {
     parameters::query(
         "topic",
         "Only events of this topic; can be repeated for several topics.",
     )
     .schema(Some(
-        ArrayBuilder::new()
-            .items(name())
-            .max_items(Some(MAX_TOPICS)),
+        ArrayBuilder::new().items(name()).max_items(Some(most)),
     ))
     .style(Some(ParameterStyle::Form))
     .explode(Some(true))

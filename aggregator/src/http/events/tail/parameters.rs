@@ -29,7 +29,7 @@ const LATEST: &str = "latest";
 parameters! {
     /// The parameters of `GET /events/tail`.
     OfTail = [
-        filter::topic_parameter(),
+        filter::topic_parameter(filter::MAX_TOPICS),
         filter::event_id_parameter(EVENT_ID),
         filter::source_parameter(SOURCE),
         filter::contains_parameter(CONTAINS),
@@ -46,7 +46,7 @@ pub fn parse(query: Option<&str>) -> Result<(EventQuery, Option<usize>), Problem
     let parameters = Query::parse_many(query, &NAMES, filter::is_repeatable)?;
     let latest = parameters.number(LATEST, MAX_LATEST)?;
     let query = EventQuery {
-        topics: filter::topics(&parameters)?,
+        topics: filter::topics(&parameters, filter::MAX_TOPICS)?,
         order: Order::OldestFirst,
         filter: filter::conditions(&parameters)?,
         ..EventQuery::default()

@@ -125,23 +125,17 @@ impl<'a> History<'a> {
         Ok(totals)
     }
 
-    /// The counts in each bucket of a window.
-    fn buckets(&self, window: Window) -> rusqlite::Result<Vec<Bucket>> {
-        let mut buckets = Vec::new();
-        let mut before: Option<(i64, Counts)> = None;
-        for minute in window.bounds() {
-            let counts = self.at(minute)?;
-            if let Some((start, before)) = before {
-                buckets.push(Bucket {
-                    at: start * MICROS_PER_MINUTE,
-                    unique: counts.unique.saturating_sub(before.unique),
-                    duplicates: counts.duplicates.saturating_sub(before.duplicates),
-                    rejected: counts.rejected.saturating_sub(before.rejected),
-                });
-            }
-            before = Some((minute, counts));
+    /// Adds the counts to those in each bucket of a window.
+    fn add_to(&self, buckets: &mut [Bucket], window: Window) -> rusqlite::Result<()> {
+        let mut before = self.at(window.first())?;
+        for (bucket, end) in buckets.iter_mut().zip(window.bounds().skip(1)) {
+            let counts = self.at(end)?;
+            bucket.unique += counts.unique.saturating_sub(before.unique);
+            bucket.duplicates += counts.duplicates.saturating_sub(before.duplicates);
+            bucket.rejected += counts.rejected.saturating_sub(before.rejected);
+            before = counts;
         }
-        Ok(buckets)
+        Ok(())
     }
 }
 
@@ -164,15 +158,17 @@ pub(super) fn histogram(
     let Some(window) = Window::new(query.since, query.until, now) else {
         return Ok(Err(NoHistogram::WrongSpan));
     };
-    let history = match &query.topic {
-        None => Some(all),
-        Some(topic) => History::of_topic(read, topic.as_str())?,
-    };
-    let mut buckets = match history {
-        Some(history) if !history.is_counted() => return Ok(Err(NoHistogram::NotCounted)),
-        Some(history) => history.buckets(window)?,
-        None => empty(window),
-    };
+    let mut buckets = empty(window);
+    if query.topics.is_empty() {
+        all.add_to(&mut buckets, window)?;
+    }
+    for topic in &query.topics {
+        match History::of_topic(read, topic)? {
+            Some(history) if !history.is_counted() => return Ok(Err(NoHistogram::NotCounted)),
+            Some(history) => history.add_to(&mut buckets, window)?,
+            None => {}
+        }
+    }
     let counted_since = since(read)?;
     buckets.retain(|bucket| counted_since.is_none_or(|since| since <= bucket.at));
     Ok(Ok(Histogram {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use shared::event::Topic;
 
 use super::{
     harness::{
@@ -54,23 +53,28 @@ impl Log {
         ));
     }
 
-    /// The counts before a time.
-    fn before(&self, time: i64, topic: Option<&str>) -> Counts {
+    /// The counts before a time, of these topics or of all.
+    fn before(&self, time: i64, selected: &[&str]) -> Counts {
         let earlier = self.0.iter().rev().find(|(at, ..)| *at < time);
-        let counts = earlier.and_then(|(_, all, topics)| match topic {
-            None => Some(*all),
-            Some(topic) => topics.get(topic).copied(),
-        });
-        counts.unwrap_or_default()
+        let Some((_, all, topics)) = earlier else {
+            return Counts::default();
+        };
+        if selected.is_empty() {
+            return *all;
+        }
+        let counts = selected.iter().filter_map(|topic| topics.get(*topic));
+        counts.fold(Counts::default(), |sum, counts| {
+            (sum.0 + counts.0, sum.1 + counts.1, sum.2 + counts.2)
+        })
     }
 
-    fn buckets(&self, window: Window, topic: Option<&str>) -> Vec<Bucket> {
+    fn buckets(&self, window: Window, topics: &[&str]) -> Vec<Bucket> {
         let bounds: Vec<_> = window
             .bounds()
             .map(|minute| minute * MICROS_PER_MINUTE)
             .collect();
         let bucket = |pair: &[i64]| {
-            let (from, to) = (self.before(pair[0], topic), self.before(pair[1], topic));
+            let (from, to) = (self.before(pair[0], topics), self.before(pair[1], topics));
             Bucket {
                 at: pair[0],
                 unique: to.0 - from.0,
@@ -93,15 +97,21 @@ impl Log {
         ] {
             // Up to now, and wholly in the past.
             for until in [now, now - span / 2] {
-                for topic in [None, Some("t0"), Some("t1"), Some("never")] {
-                    let histogram = histogram(store, topic, now - span, until).unwrap();
-                    let expected = self.buckets(histogram.window, topic);
-                    assert_eq!(histogram.buckets, expected, "{span} {until} {topic:?}");
+                for topics in [
+                    &[][..],
+                    &["t0"],
+                    &["t1"],
+                    &["never"],
+                    &["t0", "never", "t1"],
+                ] {
+                    let histogram = histogram(store, topics, now - span, until).unwrap();
+                    let expected = self.buckets(histogram.window, topics);
+                    assert_eq!(histogram.buckets, expected, "{span} {until} {topics:?}");
                 }
             }
         }
         for (topic, received) in recent(store) {
-            let buckets = self.buckets(Window::last_minutes(30, now), Some(&topic));
+            let buckets = self.buckets(Window::last_minutes(30, now), &[&topic]);
             let expected = buckets
                 .iter()
                 .map(|bucket| bucket.unique + bucket.duplicates);
@@ -111,9 +121,9 @@ impl Log {
 }
 
 /// The histogram of a span of time, if there is one.
-fn histogram(store: &Store, topic: Option<&str>, since: i64, until: i64) -> Option<Histogram> {
+fn histogram(store: &Store, topics: &[&str], since: i64, until: i64) -> Option<Histogram> {
     let query = HistogramQuery {
-        topic: topic.map(|topic| Topic::new(topic).unwrap()),
+        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
         since,
         until,
         now: store.now,
@@ -254,7 +264,7 @@ fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
     store
         .append(&[delivery(3, &event(3)), delivery(4, &event(3))])
         .unwrap();
-    let half_day = histogram(&store, None, START - DAY / 2, store.now).unwrap();
+    let half_day = histogram(&store, &[], START - DAY / 2, store.now).unwrap();
     assert_eq!(half_day.window.step_seconds(), 10 * 60);
     assert_eq!(
         half_day.buckets,
@@ -262,7 +272,7 @@ fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
         "the last bucket began before the history"
     );
     let span = 5 * MICROS_PER_MINUTE;
-    let minutes = histogram(&store, None, store.now - span, store.now).unwrap();
+    let minutes = histogram(&store, &[], store.now - span, store.now).unwrap();
     assert_eq!(minutes.counted_since, Some(since));
     let expected = Bucket {
         at: since,
@@ -271,12 +281,12 @@ fn the_history_of_a_migrated_store_begins_with_the_next_minute() {
         rejected: 0,
     };
     assert_eq!(minutes.buckets, [expected]);
-    let of_topic = histogram(&store, Some("t0"), since, store.now).unwrap();
+    let of_topic = histogram(&store, &["t0"], since, store.now).unwrap();
     assert_eq!(of_topic.buckets, [expected]);
     // Not the events before the migration, whose minutes are not known.
     let received = recent(&store).remove("t0").unwrap();
     assert_eq!(received.iter().sum::<u64>(), 2, "{received:?}");
-    assert_eq!(histogram(&store, None, since, since), None);
+    assert_eq!(histogram(&store, &[], since, since), None);
 }
 
 #[test]
@@ -346,7 +356,7 @@ fn only_the_first_topics_are_counted_over_time() {
         let is_counted = topic != format!("t{TOPICS_KEPT}");
         assert_eq!(!received.is_empty(), is_counted, "{topic}");
         let since = store.now - HOUR;
-        let histogram = histogram(&store, Some(&topic), since, store.now);
+        let histogram = histogram(&store, &[&topic], since, store.now);
         assert_eq!(histogram.is_some(), is_counted, "{topic}");
     }
     assert_eq!(differences(&verify(&store)), "");
