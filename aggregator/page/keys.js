@@ -2,7 +2,12 @@
 
 import { $ } from "./dom.js";
 import { go, parameters } from "./address.js";
+import { keep, kept } from "./storage.js";
 import { pause } from "./tail.js";
+
+// Whether the keys of one character are on. Speech input can press them by mistake (WCAG 2.1.4).
+const SWITCH = ["localStorage", "keys"];
+let isOn = kept(...SWITCH) !== "off";
 
 const isTyping = (where) => where.matches("input:not([type=checkbox]), textarea, select, [contenteditable]");
 
@@ -51,7 +56,7 @@ function pressed(event) {
     leave();
     return;
   }
-  if (!Object.hasOwn(ACTIONS, event.key)) return;
+  if (!isOn || !Object.hasOwn(ACTIONS, event.key)) return;
   event.preventDefault();
   ACTIONS[event.key]();
 }
@@ -59,5 +64,10 @@ function pressed(event) {
 export function start() {
   document.addEventListener("keydown", pressed);
   $("show-keys").addEventListener("click", () => $("keys").showModal());
+  $("keys-on").checked = isOn;
+  $("keys-on").addEventListener("change", () => {
+    isOn = $("keys-on").checked;
+    keep(...SWITCH, isOn ? "on" : "off");
+  });
   $("close-keys").addEventListener("click", () => $("keys").close());
 }

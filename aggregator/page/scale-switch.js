@@ -1,27 +1,15 @@
 // The scale of all charts, as chosen by the reader for the session: automatic, linear or logarithmic.
 
 import { $ } from "./dom.js";
+import { keep, kept } from "./storage.js";
 
-const KEY = "scale";
+const KEY = ["sessionStorage", "scale"];
 
-let scale = read();
-
-// Storage can be forbidden; the choice then lasts until the page is left.
-function read() {
-  try {
-    return sessionStorage.getItem(KEY) ?? "automatic";
-  } catch {
-    return "automatic";
-  }
-}
+let scale = kept(...KEY) ?? "automatic";
 
 function choose(chosen) {
   scale = chosen;
-  try {
-    sessionStorage.setItem(KEY, chosen);
-  } catch {
-    // As above.
-  }
+  keep(...KEY, chosen);
 }
 
 export const chosenScale = () => scale;

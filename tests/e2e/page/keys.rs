@@ -174,6 +174,43 @@ async fn keys_with_a_modifier_are_the_browsers() {
 }
 
 #[tokio::test]
+async fn keys_of_one_character_can_be_turned_off_and_stay_off() {
+    let system = System::start().await;
+    system.api().store(&events("orders", 0..3)).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let is_idle =
+        "document.activeElement === document.body && !document.getElementById('keys').open";
+    browser.types("?").await;
+    browser.click("#keys-on").await;
+    browser.press(&[Key::Escape]).await;
+    for _ in 0..2 {
+        browser.shows("#event-rows li:first-child", "id-2").await;
+        browser
+            .run("document.activeElement.blur()", Vec::new())
+            .await;
+        browser.types("jp?/").await;
+        assert_eq!(browser.value(is_idle).await, true);
+        browser.shows("#pause", "Pause").await;
+        browser.reload().await;
+    }
+    browser.click("#show-keys").await;
+    browser
+        .until("!document.getElementById('keys-on').checked")
+        .await;
+    browser.click("#keys-on").await;
+    browser.press(&[Key::Escape]).await;
+    browser
+        .run("document.activeElement.blur()", Vec::new())
+        .await;
+    browser.types("/").await;
+    browser.until("document.activeElement.id === 'query'").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn an_open_event_is_closed_with_escape() {
     let system = System::start().await;
     system.api().store(&events("orders", 0..3)).await;

@@ -54,6 +54,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("scale-switch.js", JS),
     file!("scale.js", JS),
     file!("sparkline.js", JS),
+    file!("storage.js", JS),
     file!("tail.js", JS),
     file!("topic.js", JS),
     file!("topics.js", JS),
