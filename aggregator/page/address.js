@@ -24,6 +24,8 @@ export function parameters() {
     until: query.get("until") ?? "",
     // Where this page of events begins; empty for the newest.
     cursor: query.get("cursor") ?? "",
+    // Whether a text is searched for in the case in which it is typed.
+    matchesCase: query.get("case") === "match",
     isUtc: query.get("zone") === "utc",
     // The topic and the id of the event that is open, or null.
     event: eventIn(location.search),
@@ -31,17 +33,17 @@ export function parameters() {
 }
 
 // What selects events. Another selection starts at its newest event, and closes the event that is open.
-const SELECTION = ["topics", "q", "since", "until", "cursor"];
+const SELECTION = ["topics", "q", "matchesCase", "since", "until", "cursor"];
 
 export function addressOf(change) {
   const isOther = SELECTION.some((name) => name in change);
-  const { topics, find, sort, order, after, q, since, until, cursor, isUtc, event } = {
+  const { topics, find, sort, order, after, q, matchesCase, since, until, cursor, isUtc, event } = {
     ...parameters(),
     ...(isOther && { cursor: "", event: null }),
     ...change,
   };
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
-  const given = { q, since, until, cursor, zone: isUtc ? "utc" : "", find };
+  const given = { q, case: matchesCase ? "match" : "", since, until, cursor, zone: isUtc ? "utc" : "", find };
   for (const [name, value] of Object.entries(given)) if (value) query.set(name, value);
   if (sort !== "topic" || order !== "asc") {
     query.set("sort", sort);

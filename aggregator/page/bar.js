@@ -53,9 +53,10 @@ function applyOwn(event) {
 }
 
 function follow() {
-  const { q, since, until, isUtc } = parameters();
+  const { q, matchesCase, since, until, isUtc } = parameters();
   useZone(isUtc ? "UTC" : undefined);
   if (document.activeElement !== $("query") || $("query").value.trim() !== q) $("query").value = q;
+  $("match-case").checked = matchesCase;
   $("time-zone").value = isUtc ? "utc" : "";
   const isListed = until === "" && [...$("range").options].some((option) => option.value === since);
   $("range").value = isListed ? since : OWN;
@@ -112,6 +113,7 @@ export function start() {
   $("query").addEventListener("search", () => {
     if ($("query").value === "" && parameters().q !== "") go({ q: "" });
   });
+  $("match-case").addEventListener("change", () => go({ matchesCase: $("match-case").checked }));
   $("range").addEventListener("change", chooseRange);
   $("own-range").addEventListener("submit", applyOwn);
   $("time-zone").addEventListener("change", () => go({ isUtc: $("time-zone").value === "utc" }));

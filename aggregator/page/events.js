@@ -20,8 +20,8 @@ const isLive = ({ q, until, cursor }) => q.trim() === "" && until === "" && curs
 // Shows what the address selects. Links and Back change it.
 function follow() {
   const state = parameters();
-  const { topics, q, since, until, cursor } = state;
-  const now = JSON.stringify([topics, q, since, until, cursor]);
+  const { topics, q, matchesCase, since, until, cursor } = state;
+  const now = JSON.stringify([topics, q, q !== "" && matchesCase, since, until, cursor]);
   showFilter(topics);
   if (now === shown) return;
   shown = now;

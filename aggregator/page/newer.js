@@ -2,7 +2,7 @@
 
 import { $, number, say } from "./dom.js";
 import { parameters } from "./address.js";
-import { parsed, QueryError } from "./query.js";
+import { containing, parsed, QueryError } from "./query.js";
 import { members } from "./json.js";
 
 // More are not counted, so that a search that finds every event costs little.
@@ -38,14 +38,12 @@ export function resume() {
 }
 
 // The tail has the filters of a search except the times of events; null if there is nothing to follow.
-function tailQuery({ topics, q, until, cursor }) {
+function tailQuery({ topics, q, matchesCase, until, cursor }) {
   if (q.trim() === "" || until !== "" || cursor !== "") return null;
   try {
     const { text, filters } = parsed(q);
     if (filters.some(([name]) => name === "time_since" || name === "time_until")) return null;
-    const query = new URLSearchParams([...topics.map((topic) => ["topic", topic]), ...filters]);
-    if (text) query.set("contains", text);
-    return query;
+    return new URLSearchParams([...topics.map((topic) => ["topic", topic]), ...filters, ...containing(text, matchesCase)]);
   } catch (error) {
     if (error instanceof QueryError) return null;
     throw error;

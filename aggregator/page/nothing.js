@@ -17,7 +17,7 @@ export function explain() {
   const lines = [];
   if (state.q.trim() !== "") {
     lines.push(note("Searched for: ", ...understood(text, filters), "."));
-    lines.push(note("Text, values and ids are exact, with upper and lower case; 1.5 does not find 1.50."));
+    lines.push(note("Values and ids are exact, with upper and lower case; 1.5 does not find 1.50."));
   }
   if (isRange(state)) lines.push(note("A time range selects by the time at which events were stored, not by their own timestamps."));
   const offers = offered(state, text, filters);
@@ -45,6 +45,7 @@ function understood(text, filters) {
 function offered(state, text, filters) {
   const link = (change, label) => element("a", { href: addressOf(change), click: following(change, () => $("events").focus()) }, label);
   const offers = [];
+  if (text !== "" && state.matchesCase) offers.push(link({ matchesCase: false }, "Search the text in upper and lower case"));
   if (state.topics.length > 0) offers.push(link({ topics: [] }, "Search all topics"));
   const isByTimestamp = filters.some(([name]) => name === "time_since" || name === "time_until");
   if (isRange(state) && !isByTimestamp) {

@@ -107,12 +107,15 @@ function searchable(text) {
   return isPlain ? text : `contains=${typed(text)}`;
 }
 
+// The parameters of GET /events and its tail for a text.
+export const containing = (text, matchesCase) =>
+  text === "" ? [] : [["contains", text], ...(matchesCase ? [] : [["ignore_case", "true"]])];
+
 // The parameters of GET /events for what the address selects.
-export function eventsQuery({ topics, q, since, until, cursor }) {
+export function eventsQuery({ topics, q, matchesCase, since, until, cursor }) {
   const { text, filters } = parsed(q);
   const query = new URLSearchParams(topics.map((topic) => ["topic", topic]));
-  for (const [name, value] of filters) query.append(name, value);
-  if (text) query.set("contains", text);
+  for (const [name, value] of [...filters, ...containing(text, matchesCase)]) query.append(name, value);
   if (since) query.set("since", since);
   if (until) query.set("until", until);
   if (cursor) query.set("cursor", cursor);
@@ -133,7 +136,7 @@ export function namedBy(state) {
   const whole = state.q.trim();
   const query = (event_id, topics) => {
     const query = eventsQuery({ ...state, topics, q: event_id === whole ? "" : state.q });
-    query.delete("contains");
+    for (const [name] of containing(text, false)) query.delete(name);
     query.set("event_id", event_id);
     return query;
   };

@@ -49,6 +49,7 @@ fn a_query_sends_its_flags_as_parameters_and_prints_the_lines() {
     ];
     let mut arguments = vec!["query"];
     arguments.extend(flags.iter().flat_map(|(flag, value)| [*flag, *value]));
+    arguments.push("-i");
     let ended = start(&arguments, &url).end();
     assert_eq!(
         ended,
@@ -56,7 +57,7 @@ fn a_query_sends_its_flags_as_parameters_and_prints_the_lines() {
     );
     assert_eq!(
         target(&server.join().unwrap().0[0]),
-        "/events?format=ndjson&topic=a+b%26c&topic=%C3%A9&event_id=7&source=s&contains=50+%25&payload.a.b=1&payload.c=x%3Dy&since=2026-01-31T12%3A00%3A00%2B01%3A00\
+        "/events?format=ndjson&topic=a+b%26c&topic=%C3%A9&event_id=7&source=s&contains=50+%25&ignore_case=true&payload.a.b=1&payload.c=x%3Dy&since=2026-01-31T12%3A00%3A00%2B01%3A00\
          &until=2026-02-01T00%3A00%3A00Z&time_since=-2d&order=asc&limit=5000"
     );
 }

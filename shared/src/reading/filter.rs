@@ -24,6 +24,10 @@ pub struct Filter {
     #[arg(long, value_name = "TEXT", value_parser = filled, help_heading = "Filters")]
     contains: Option<String>,
 
+    /// Find the text of --contains in upper and lower case
+    #[arg(short, long, requires = "contains", help_heading = "Filters")]
+    ignore_case: bool,
+
     /// Only events whose payload has this value at this path, such as user.name=ann; repeat to require all
     #[arg(long = "payload", value_name = "PATH=VALUE", value_parser = field, help_heading = "Filters")]
     payload: Vec<(String, String)>,
@@ -42,6 +46,9 @@ impl Filter {
         ] {
             to.extend(value.clone().map(|value| (name.to_owned(), value)));
         }
+        if self.ignore_case {
+            to.push(("ignore_case".to_owned(), "true".to_owned()));
+        }
         for (path, value) in &self.payload {
             to.push((format!("payload.{path}"), value.clone()));
         }
@@ -54,6 +61,7 @@ impl Filter {
             event_id,
             source,
             contains,
+            ignore_case: _,
             payload,
         } = self;
         event_id.is_some() || source.is_some() || contains.is_some() || !payload.is_empty()
@@ -178,6 +186,7 @@ mod tests {
             event_id: Some("7".to_owned()),
             source: Some("s".to_owned()),
             contains: Some("x".to_owned()),
+            ignore_case: true,
             payload: vec![("n".to_owned(), "1.50".to_owned())],
         };
         filter.add_parameters(&mut all);
@@ -187,7 +196,7 @@ mod tests {
             .collect();
         assert_eq!(
             text.join(" "),
-            "topic=a topic=b event_id=7 source=s contains=x payload.n=1.50"
+            "topic=a topic=b event_id=7 source=s contains=x ignore_case=true payload.n=1.50"
         );
         assert!(filter.has_conditions());
         assert!(!Filter::default().has_conditions());

@@ -65,6 +65,7 @@ async fn a_search_finds_by_text_field_source_topic_and_id_and_is_in_the_address(
     page.lists(IDS, &["c,d", "17", "18", "17"]).await;
     for (typed, ids) in [
         ("black tea", vec!["17"]),
+        ("Black TEA", vec!["17"]),
         ("amount=1.50", vec!["17", "17"]),
         ("amount=2.00", vec!["18"]),
         ("items.0.name=\"black tea\"", vec!["17"]),
@@ -294,6 +295,7 @@ const SLOW: &str = "
         const query = new URLSearchParams(path.slice('events?'.length));
         const text = query.get('contains') ?? 'no payload has this';
         query.delete('contains');
+        query.delete('ignore_case');
         query.delete('event_id');
         query.set('limit', 5);
         const page = await (await real(`events?${query}`, options)).json();
@@ -522,6 +524,41 @@ async fn a_search_that_finds_nothing_says_how_it_was_understood_and_offers_other
     browser.click("#nothing a").await;
     page.is_at("?q=contains%3D%22a%3Db%22").await;
     page.lists(IDS, &["18"]).await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_case_of_a_text_is_matched_on_request() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "?q=Black+tea").await else {
+        return;
+    };
+    let browser = &page.browser;
+    page.lists(IDS, &["17"]).await;
+    browser.click("#match-case").await;
+    page.is_at("?q=Black+tea&case=match").await;
+    page.lists(IDS, &[]).await;
+    browser.shows("#nothing", "the text Black tea").await;
+    // The link is that of the search.
+    let export = "document.getElementById('export').search";
+    assert_eq!(
+        browser.value(export).await,
+        "?contains=Black+tea&format=ndjson"
+    );
+    browser.click("#nothing a").await;
+    page.is_at("?q=Black+tea").await;
+    page.lists(IDS, &["17"]).await;
+    assert_eq!(
+        browser.value(export).await,
+        "?contains=Black+tea&ignore_case=true&format=ndjson"
+    );
+    browser
+        .until("!document.getElementById('match-case').checked")
+        .await;
+    // Events stored since are found in the same way.
+    let other = event("orders", "19").with_payload(r#"{"n":"BLACK TEA"}"#);
+    system.api().store(&[other]).await;
+    browser.shows("#refresh", "Show 1 new event").await;
     page.ends_well().await;
 }
 

@@ -11,8 +11,8 @@ use utoipa::ToSchema;
 pub use self::{
     cursor::Cursor,
     documented::{
-        OfEvents, contains_parameter, event_id_parameter, source_parameter, topic_parameter,
-        value_parameters,
+        OfEvents, contains_parameter, event_id_parameter, ignore_case_parameter, source_parameter,
+        topic_parameter, value_parameters,
     },
 };
 use crate::{
@@ -144,10 +144,21 @@ pub fn is_repeatable(name: &str) -> bool {
 /// # Errors
 /// 422 if one is not valid.
 pub fn conditions(parameters: &Query) -> Result<Filter, Problem> {
+    let contains = parameters.filled("contains")?;
+    let ignore_case = parameters.flag("ignore_case", false)?;
+    if ignore_case && contains.is_none() {
+        let message = "is allowed only with contains".to_owned();
+        return Err(Problem::invalid_query(
+            "ignore_case",
+            Code::OutOfRange,
+            message,
+        ));
+    }
     Ok(Filter {
         event_id: event_id(parameters)?,
         source: source(parameters)?,
-        contains: parameters.filled("contains")?,
+        contains,
+        ignore_case,
         payload: payload(parameters)?,
         time_since: None,
         time_until: None,
@@ -296,9 +307,11 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_distinguishes_the_times_and_ids_of_events() {
+    fn a_cursor_distinguishes_all_conditions() {
         let queries = [
             "",
+            "contains=x",
+            "contains=x&ignore_case=true",
             "time_since=2026-01-31T12:00:00Z",
             "time_until=2026-01-31T12:00:00Z",
             "event_id=1",
@@ -327,6 +340,8 @@ mod tests {
             "until=2026-01-31%0012:00:00Z",
             "until=2026-01-31712:00:00Z",
             "contains=",
+            "contains=x&ignore_case=yes",
+            "ignore_case=true",
             "source=",
             "event_id=",
             "topic=",

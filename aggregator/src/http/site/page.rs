@@ -70,12 +70,12 @@ pub async fn index() -> Html<&'static str> {
     Html(include_str!("../../../page/index.html"))
 }
 
-/// Returns a file of the live page. Browsers revalidate scripts and styles each time, so the page and its files are of one
 /// Returns the icon. Browsers ask for it under this path for a document that names no icon, such as a JSON response.
 pub async fn icon(uri: Uri) -> Result<Response, Problem> {
     file(Path("icon.svg".to_owned()), uri).await
 }
 
+/// Returns a file of the live page. Browsers revalidate scripts and styles each time, so the page and its files are of one
 /// version after an update. They keep icons for a day, so that the one for trouble is shown when the service does not respond.
 pub async fn file(Path(name): Path<String>, uri: Uri) -> Result<Response, Problem> {
     let found = FILES.iter().find(|(file, ..)| *file == name);

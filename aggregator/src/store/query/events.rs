@@ -70,6 +70,8 @@ pub struct Filter {
     pub source: Option<String>,
     /// A substring of the payload's JSON text as stored.
     pub contains: Option<String>,
+    /// Whether it is found in upper and lower case.
+    pub ignore_case: bool,
     /// Values at paths of the payload.
     pub payload: Vec<PayloadValue>,
     /// The event's own timestamp is this time or later.

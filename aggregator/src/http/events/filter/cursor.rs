@@ -77,6 +77,7 @@ fn hash(query: &EventQuery) -> u32 {
         event_id,
         source,
         contains,
+        ignore_case,
         payload,
         time_since,
         time_until,
@@ -101,6 +102,7 @@ fn hash(query: &EventQuery) -> u32 {
         ("time_since", time(time_since)),
         ("time_until", time(time_until)),
         ("event_id", event_id.clone()),
+        ("ignore_case", ignore_case.then(|| "true".to_owned())),
     ] {
         if let Some(value) = value {
             text.extend(serde_json::to_vec(&(name, value)).expect("strings are JSON"));

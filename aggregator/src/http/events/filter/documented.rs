@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The names of all parameters.
-pub fn names() -> [&'static str; 13] {
+pub fn names() -> [&'static str; 14] {
     // Every field is set by a parameter: a new field does not compile until its parameter is named below.
     let EventQuery {
         topics: _,
@@ -35,6 +35,7 @@ pub fn names() -> [&'static str; 13] {
         event_id: _,
         source: _,
         contains: _,
+        ignore_case: _,
         payload: _,
         time_since: _,
         time_until: _,
@@ -49,6 +50,7 @@ pub fn names() -> [&'static str; 13] {
         "time_until",
         "order",
         "contains",
+        "ignore_case",
         "payload.<path>",
         "limit",
         "cursor",
@@ -72,6 +74,7 @@ impl IntoParams for OfEvents {
             time_until,
             order,
             contains,
+            ignore_case,
             payload,
             limit,
             cursor,
@@ -104,6 +107,7 @@ impl IntoParams for OfEvents {
                     .default(Some("desc".into())),
             )),
             contains_parameter(contains),
+            ignore_case_parameter(ignore_case),
             value_parameters(payload),
             parameters::query(
                 limit,
@@ -165,9 +169,22 @@ pub fn source_parameter(parameter: &str) -> ParameterBuilder {
 pub fn contains_parameter(parameter: &str) -> ParameterBuilder {
     parameters::query(
         parameter,
-        "Only events whose payload, as its JSON is written, contains this text, whether its characters are escaped or not; upper and lower case differ.",
+        "Only events whose payload, as its JSON is written, contains this text, whether its characters are escaped or not.",
     )
     .schema(Some(text().min_length(Some(1))))
+}
+
+/// The parameter `ignore_case`.
+pub fn ignore_case_parameter(parameter: &str) -> ParameterBuilder {
+    parameters::query(
+        parameter,
+        "Whether contains finds its text in upper and lower case; otherwise they differ.",
+    )
+    .schema(Some(
+        ObjectBuilder::new()
+            .schema_type(Type::Boolean)
+            .default(Some(false.into())),
+    ))
 }
 
 /// Parameters whose names are paths in the payload.

@@ -19,10 +19,19 @@ use crate::{
 const MAX_LATEST: usize = 100;
 
 /// The names of the parameters.
-pub const NAMES: [&str; 6] = ["topic", EVENT_ID, SOURCE, CONTAINS, PAYLOAD, LATEST];
+pub const NAMES: [&str; 7] = [
+    "topic",
+    EVENT_ID,
+    SOURCE,
+    CONTAINS,
+    IGNORE_CASE,
+    PAYLOAD,
+    LATEST,
+];
 const EVENT_ID: &str = "event_id";
 const SOURCE: &str = "source";
 const CONTAINS: &str = "contains";
+const IGNORE_CASE: &str = "ignore_case";
 const PAYLOAD: &str = "payload.<path>";
 const LATEST: &str = "latest";
 
@@ -33,6 +42,7 @@ parameters! {
         filter::event_id_parameter(EVENT_ID),
         filter::source_parameter(SOURCE),
         filter::contains_parameter(CONTAINS),
+        filter::ignore_case_parameter(IGNORE_CASE),
         filter::value_parameters(PAYLOAD),
         parameters::query(LATEST, "Send at most this number of the latest events, twice a second, or once a second while events are skipped; only without conditions other than topic. The event missed gives the number of events skipped.")
             .schema(Some(number(1, whole(MAX_LATEST), None))),
@@ -93,7 +103,7 @@ mod tests {
     #[test]
     fn events_can_be_selected_by_their_content() {
         let (query, latest) = parse(Some(
-            "topic=b&topic=a&source=s&event_id=7&contains=x&payload.n=1.50",
+            "topic=b&topic=a&source=s&event_id=7&contains=x&ignore_case=true&payload.n=1.50",
         ))
         .unwrap();
         assert_eq!((query.topics.len(), latest), (2, None));
@@ -101,12 +111,13 @@ mod tests {
             event_id,
             source,
             contains,
+            ignore_case: true,
             payload,
             time_since: None,
             time_until: None,
         } = query.filter
         else {
-            panic!("a time was not given");
+            panic!("no time was given, and the case is to be ignored");
         };
         let all = [event_id.unwrap(), source.unwrap(), contains.unwrap()];
         assert_eq!(all, ["7", "s", "x"]);

@@ -58,7 +58,11 @@ fn arrived() -> impl Strategy<Value = Arrived> {
 fn filter() -> impl Strategy<Value = Filter> {
     let event_id = prop::option::weighted(0.2, (0u8..4).prop_map(|id| id.to_string()));
     let source = prop::option::weighted(0.3, (0u8..3).prop_map(|source| format!("s{source}")));
-    let contains = prop::option::weighted(0.3, (0u8..4).prop_map(|n| format!("\"c{n}\"")));
+    let contains = (0u8..4, any::<bool>()).prop_map(|(n, ignore_case)| {
+        let letter = if ignore_case { 'C' } else { 'c' };
+        (format!("\"{letter}{n}\""), ignore_case)
+    });
+    let contains = prop::option::weighted(0.3, contains);
     let payload = prop::option::weighted(
         0.3,
         (0u8..4).prop_map(|n| PayloadValue {
@@ -71,7 +75,10 @@ fn filter() -> impl Strategy<Value = Filter> {
         |(event_id, source, contains, payload, time_since, time_until)| Filter {
             event_id,
             source,
-            contains,
+            ignore_case: contains
+                .as_ref()
+                .is_some_and(|(_, ignore_case)| *ignore_case),
+            contains: contains.map(|(text, _)| text),
             payload: payload.into_iter().collect(),
             time_since,
             time_until,
@@ -132,7 +139,7 @@ fn expected(known: &[ModelEvent], query: &EventQuery) -> Vec<i64> {
             && filter
                 .contains
                 .as_ref()
-                .is_none_or(|text| event.payload().contains(text))
+                .is_none_or(|text| event.payload().contains(&text.to_lowercase()))
             && filter
                 .payload
                 .iter()

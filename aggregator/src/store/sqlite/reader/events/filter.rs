@@ -36,7 +36,13 @@ impl Filter {
         let contains = self.contains.as_ref();
         (!is_any).then(|| Matcher {
             filter: self,
-            contains: contains.map(|text| Finder::new(text.as_bytes())),
+            contains: contains.map(|text| {
+                if self.ignore_case {
+                    Finder::new(&text.to_lowercase()).into_owned()
+                } else {
+                    Finder::new(text)
+                }
+            }),
             time_since: instant(self.time_since.as_ref()),
             time_until: instant(self.time_until.as_ref()),
         })
@@ -55,14 +61,21 @@ impl Matcher<'_> {
             source,
             payload,
         } = event;
-        let contains = |finder: &Finder<'_>| {
-            finder.find(payload.as_bytes()).is_some()
-                || payload.contains('\\') && finder.find(unescaped(payload).as_bytes()).is_some()
+        let is_in = |finder: &Finder<'_>, text: &str| {
+            if self.filter.ignore_case {
+                finder.find(text.to_lowercase().as_bytes()).is_some()
+            } else {
+                finder.find(text.as_bytes()).is_some()
+            }
+        };
+        let contains = |finder| {
+            is_in(finder, payload) || payload.contains('\\') && is_in(finder, &unescaped(payload))
         };
         let Filter {
             event_id: wanted_id,
             source: wanted,
             contains: _,
+            ignore_case: _,
             payload: values,
             time_since: _,
             time_until: _,
@@ -270,6 +283,29 @@ mod tests {
         assert!(is_match(r#"{"name":"J\u00fcrgen \"G\""}"#));
         assert!(is_match(r#"{"name":"Jürgen \"G\""}"#));
         assert!(!is_match(r#"{"name":"J\u00fcrgen G"}"#));
+    }
+
+    #[test]
+    fn a_text_is_found_in_upper_and_lower_case_on_request() {
+        let is_match = |contains: &str, ignore_case, payload| {
+            let contains = Some(contains.to_owned());
+            let filter = Filter {
+                contains,
+                ignore_case,
+                ..Filter::default()
+            };
+            filter.matcher().unwrap().is_match(Candidate {
+                event_id: "1",
+                timestamp: "2026-01-31T12:00:00Z",
+                source: "s",
+                payload,
+            })
+        };
+        for payload in [r#"{"a":"JÜRGEN"}"#, r#"{"a":"J\u00dcrgen"}"#] {
+            assert!(is_match("jürGen", true, payload), "{payload}");
+            assert!(!is_match("jürGen", false, payload), "{payload}");
+            assert!(!is_match("jurgen", true, payload), "{payload}");
+        }
     }
 
     #[test]
