@@ -36,7 +36,7 @@ pub fn run() -> ExitCode {
     let (command, warnings) = match config::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(Exit::Asked { plain, coloured }) => {
-            return match telemetry::print(&plain, &coloured) {
+            return match command_line::print_coloured(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };

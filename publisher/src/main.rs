@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     let settings = match config::parse(std::env::args_os()) {
         Ok(settings) => settings,
         Err(Exit::Print { plain, coloured }) => {
-            return match telemetry::print(&plain, &coloured) {
+            return match command_line::print_coloured(&plain, &coloured) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
             };

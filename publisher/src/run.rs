@@ -4,20 +4,14 @@ mod comparison;
 mod latency;
 mod over_http;
 
-use std::{
-    fmt::Display,
-    io::{self, Write},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Display, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use indicatif::HumanCount;
 use reqwest::Url;
 use serde::Serialize;
 use shared::{
-    command_line::{self, say},
+    command_line::{self, print, say},
     event::Topic,
     trace::Tracer,
 };
@@ -243,7 +237,7 @@ impl Run {
         say(summary);
         if self.json {
             let json = serde_json::to_string(summary)?;
-            writeln!(io::stdout(), "{json}")
+            print(format_args!("{json}\n"))
                 .context("cannot write the summary to standard output")?;
         }
         Ok(())

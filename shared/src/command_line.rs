@@ -1,26 +1,19 @@
-//! What the command lines of both programs have in common: numbers, environment variables, and errors that fit on one
-//! line.
+//! What the command lines of both programs have in common: numbers, environment variables, output, and errors that fit on
+//! one line.
 
 pub mod environment;
+mod output;
 pub mod usage;
 mod visible;
 
-use std::{
-    error::Error,
-    fmt,
-    io::{self, Write},
-    ops::RangeInclusive,
-    path::PathBuf,
-};
+use std::{error::Error, ops::RangeInclusive, path::PathBuf};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
 
-pub use self::visible::visible;
-
-/// Prints a line to standard error. A closed standard error is not a failure.
-pub fn say(line: impl fmt::Display) {
-    let _ = writeln!(io::stderr(), "{line}");
-}
+pub use self::{
+    output::{print, print_coloured, say, shows_colours},
+    visible::visible,
+};
 
 /// A parser of whole numbers in a range: `250`, `20k`, `1M` or `2G`, where k, M and G are powers of 1,000.
 ///
@@ -130,6 +123,8 @@ fn without_numbers(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

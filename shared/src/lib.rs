@@ -15,7 +15,7 @@
 //! - [`publish`]: the publishing client: batches, retries, receipts.
 //! - [`trace`]: the W3C trace context and spans.
 //! - [`telemetry`]: logs, and the export of spans.
-//! - [`command_line`]: numbers on the command line, environment variables, and errors on one line.
+//! - [`command_line`]: numbers on the command line, environment variables, output, and errors on one line.
 //! - [`api`]: client of the aggregator's HTTP API.
 //! - [`reading`]: the commands that print what an aggregator has: query, tail, stats, topics and event.
 //! - [`service`]: tasks that start and stop together; signals.

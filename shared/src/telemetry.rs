@@ -3,8 +3,6 @@
 mod export;
 mod recent;
 
-use std::io::{IsTerminal, Write};
-
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, filter::filter_fn, fmt, fmt::writer::MakeWriterExt, layer::SubscriberExt,
@@ -15,6 +13,7 @@ pub use self::{
     export::{Export, ExportError, check_endpoint},
     recent::Recent,
 };
+use crate::command_line::shows_colours;
 
 /// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,25 +80,6 @@ fn is_logged(metadata: &Metadata<'_>) -> bool {
         "BatchSpanProcessor.SpansDropped",
     ];
     !metadata.target().starts_with("opentelemetry") || drops.contains(&metadata.name())
-}
-
-/// Prints requested output, in colour if standard output supports it.
-///
-/// # Errors
-/// If writing to standard output fails.
-pub fn print(plain: &str, coloured: &str) -> std::io::Result<()> {
-    let mut out = std::io::stdout();
-    let text = if shows_colours(&out) { coloured } else { plain };
-    out.write_all(text.as_bytes())
-}
-
-/// Whether a stream supports colours: it is a terminal, `NO_COLOR` (<https://no-color.org>) is unset or empty, and `TERM`
-/// is not `dumb`.
-#[must_use]
-pub fn shows_colours(stream: &impl IsTerminal) -> bool {
-    let refuses = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let is_dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
-    stream.is_terminal() && !refuses && !is_dumb
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context, bail};
 use serde::Deserialize;
+use shared::command_line::print;
 
 use super::healthcheck::{reachable, unanswered};
 
@@ -45,10 +46,11 @@ pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
     let response = response.map_err(|err| unanswered(&base, &err))?;
     let Missing { missing } = response.json().await.context("unexpected response")?;
     for range in missing.iter().filter(|r| r.acknowledged_at.is_none()) {
-        println!(
-            "stream {}: {} to {}, noticed at {}",
+        print(format_args!(
+            "stream {}: {} to {}, noticed at {}\n",
             range.stream, range.first, range.last, range.noticed_at
-        );
+        ))
+        .context("nothing was acknowledged, because the sequences cannot be printed")?;
     }
     let response = client
         .post(format!("{base}/acknowledge"))
@@ -60,6 +62,6 @@ pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
         bail!("{}", response.text().await.context("incomplete response")?);
     }
     let Acknowledged { acknowledged } = response.json().await.context("unexpected response")?;
-    println!("{acknowledged} sequences acknowledged");
-    Ok(())
+    print(format_args!("{acknowledged} sequences acknowledged\n"))
+        .context("the sequences were acknowledged, but their number cannot be printed")
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use bytesize::ByteSize;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use shared::command_line::print;
 
 use crate::store::backup;
 
@@ -24,11 +25,11 @@ pub fn run(directory: &Path, file: &Path) -> anyhow::Result<()> {
     });
     bar.finish_and_clear();
     let copied = copied.context("the backup failed")?;
-    println!(
-        "{}: {} events, {}",
+    print(format_args!(
+        "{}: {} events, {}\n",
         file.display(),
         HumanCount(copied.events),
         ByteSize(copied.bytes)
-    );
-    Ok(())
+    ))
+    .context("the backup is complete, but its size cannot be printed")
 }

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
-use shared::{connection::Servers, stream};
+use shared::{command_line, connection::Servers, stream};
 
 use self::{
     broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
@@ -73,7 +73,7 @@ pub async fn doctor(settings: Settings) -> anyhow::Result<ExitCode> {
     let json = settings.json.clone();
     let report = examine(settings).await;
     let text = hide::in_text(&text::of(&report));
-    shared::telemetry::print(&text, &text).context("cannot print the report")?;
+    command_line::print(text).context("cannot print the report")?;
     if let Some(file) = json {
         let mut whole = serde_json::to_value(&report).context("cannot write the report as JSON")?;
         hide::in_value(&mut whole);

@@ -3,11 +3,11 @@
 mod progress;
 mod table;
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, bail};
 use serde_json::json;
-use shared::connection::Servers;
+use shared::{command_line::print, connection::Servers};
 use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::progress::Bar;
@@ -81,7 +81,12 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         None => verified.report(),
     };
     drop(lock);
-    print(&report, settings.json).context("cannot print the report")?;
+    let text = if settings.json {
+        as_json(&report)
+    } else {
+        table::text(&report)
+    };
+    print(text).context("cannot print the report")?;
     Ok(if report.is_consistent() {
         ExitCode::SUCCESS
     } else {
@@ -131,20 +136,16 @@ fn take(
     (retained, Ok(()))
 }
 
-fn print(report: &Report, as_json: bool) -> std::io::Result<()> {
-    let mut out = std::io::stdout().lock();
-    if as_json {
-        let differences: Vec<_> = report
-            .checks
-            .iter()
-            .flat_map(|check| &check.named)
-            .collect();
-        let whole = json!({
-            "consistent": report.is_consistent(),
-            "checks": report.checks,
-            "differences": differences,
-        });
-        return writeln!(out, "{whole}");
-    }
-    write!(out, "{}", table::text(report))
+fn as_json(report: &Report) -> String {
+    let differences: Vec<_> = report
+        .checks
+        .iter()
+        .flat_map(|check| &check.named)
+        .collect();
+    let whole = json!({
+        "consistent": report.is_consistent(),
+        "checks": report.checks,
+        "differences": differences,
+    });
+    format!("{whole}\n")
 }
