@@ -68,7 +68,7 @@ enum Subcommands {
     /// Acknowledge stream sequences lost before they were applied, so /health stops reporting them
     #[command(after_help = help::ACKNOWLEDGE_MISSING)]
     AcknowledgeMissing(Running),
-    /// Print a shell completion script
+    /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
         /// The shell

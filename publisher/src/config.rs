@@ -29,7 +29,7 @@ use self::flags::{Cli, Command, Common, Log};
 pub use self::flags::{Generate, Http, Latency, Send};
 use crate::flow::pace::Rate;
 
-/// Environment variables, and the names that they had before they had the program's.
+/// Environment variables and their old names, which lacked the name of the program.
 const RENAMED: [Renamed; 3] = [
     ("PUBLISHER_NATS_URL", "NATS_URL"),
     ("PUBLISHER_STREAM", "STREAM"),

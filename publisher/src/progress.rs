@@ -48,7 +48,7 @@ impl WaitNotice {
     }
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Debug, Clone)]
 pub struct ProgressState {
     /// Events confirmed.
@@ -57,7 +57,7 @@ pub struct ProgressState {
     pub obstacle: Option<String>,
 }
 
-/// Shows how far a run is.
+/// Shows the progress of a run.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -174,7 +174,7 @@ mod tests {
             plain(750_000, 2_500, second / 2, Some(1_000_000)),
             "sent 750,000 of 1,000,000 events (75 %), 5,000 events/s, about 50 seconds left"
         );
-        // Nothing was sent lately, so there is no estimate.
+        // Nothing was sent recently, so there is no estimate.
         assert_eq!(
             plain(1_500, 0, second, Some(2_000)),
             "sent 1,500 of 2,000 events (75 %), 0 events/s"

@@ -4,10 +4,11 @@ mod problem;
 
 use std::{error::Error, time::Duration};
 
-pub use self::problem::Problem;
-use crate::command_line;
 use bytes::Bytes;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
+
+pub use self::problem::Problem;
+use crate::command_line;
 
 /// Maximum time for a whole request whose response is read at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub enum ApiError {
         /// The document.
         problem: Problem,
     },
-    /// The status is that of a transient error, without a problem document, as a proxy sends it.
+    /// The status is that of a transient error, without a problem document, as from a proxy.
     #[error("{endpoint} responded with {status}")]
     Failed {
         /// The request's host, port and path.
@@ -183,8 +184,8 @@ pub fn expect_media_type(answer: &Response, media_type: &str) -> Result<(), ApiE
     Err(ApiError::not_an_aggregator(answer.url(), found))
 }
 
-/// Parses the aggregator's address. The scheme may be left out, and so may this host: `localhost:8080`, `:8080` and `8080`
-/// are accepted.
+/// Parses the aggregator's address. The scheme may be omitted, and so may the host if it is 127.0.0.1: `localhost:8080`,
+/// `:8080` and `8080` are accepted.
 ///
 /// # Errors
 /// A message for the user, with an example.
@@ -199,7 +200,7 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
         format!("http://{text}")
     };
     let url = Url::parse(&whole).map_err(|err| format!("{err}; must be an address, {EXAMPLE}"))?;
-    // What precedes the @ is then a part of the path, and messages would name it.
+    // The text before the @ is then part of the path, and messages would repeat it.
     if text.contains('@') && url.username().is_empty() && url.password().is_none() {
         return Err(format!(
             "/ ? # in a user or password, and @ after the host, must be percent-encoded; must be an address, {EXAMPLE}"
@@ -239,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_needs_neither_a_scheme_nor_this_host() {
+    fn an_address_needs_neither_a_scheme_nor_a_host() {
         for (text, expected) in [
             ("127.0.0.1:8080", "http://127.0.0.1:8080/"),
             ("localhost:8080", "http://localhost:8080/"),

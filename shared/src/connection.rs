@@ -177,8 +177,8 @@ impl Connection {
         self.link.borrow().denials
     }
 
-    /// Waits until the broker reports, after so many other reports, that the user may not publish on a subject. It sends no
-    /// `PubAck` for such a message. Earlier reports do not count, because permissions can change during a connection.
+    /// Waits until the broker reports that the user may not publish on a subject; it sends no `PubAck` for such a message.
+    /// The first `denials` reports do not count, because permissions can change during a connection.
     pub async fn denied(&self, subject: &str, denials: u64) {
         self.wait_for(|link| link.denials > denials && link.denied.as_deref() == Some(subject))
             .await;

@@ -3,6 +3,8 @@
 mod contract;
 mod size;
 
+use std::{error::Error, time::Duration};
+
 use async_nats::jetstream::{
     self, ErrorCode,
     context::{
@@ -12,8 +14,6 @@ use async_nats::jetstream::{
         Config, DiscardPolicy, Info, RawMessageErrorKind, RetentionPolicy, StorageType, Stream,
     },
 };
-use std::{error::Error, time::Duration};
-
 use tracing::info;
 
 pub use self::size::{is_above, is_below, most_held, resize};

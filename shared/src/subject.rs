@@ -10,10 +10,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 
 use crate::event::Topic;
 
-/// The subject of messages whose events may be of any topics. Who may publish on it may publish every topic.
+/// The subject of messages whose events may be of any topics. A client that may publish on it may publish every
+/// topic.
 pub const MIXED: &str = "events";
 
-/// What every other subject of the stream begins with.
+/// The prefix of every other subject of the stream.
 pub const PREFIX: &str = "events.";
 
 /// The topics whose events a message may hold.

@@ -39,8 +39,8 @@ Examples:
   aggregator doctor
   aggregator doctor --url http://127.0.0.1:8080 --nats-url nats://127.0.0.1:4222 --data-dir ./data --json doctor.json
 
-It prints first what needs attention, each with what to do, and what it could not read. Neither the text nor the JSON contains
-passwords, tokens or payloads.";
+It first prints what needs attention, with what to do about it, and what it could not read. Neither the text nor the JSON
+contains passwords, tokens or payloads.";
 
 pub(super) const BACKUP: &str = "\
 Example:
@@ -57,4 +57,5 @@ pub(super) const COMPLETIONS: &str = "\
 Example:
   aggregator completions bash >~/.local/share/bash-completion/completions/aggregator
 
-For zsh, write to a file _aggregator in a directory of $fpath; for fish, to ~/.config/fish/completions/aggregator.fish.";
+For zsh, write the script to _aggregator in a directory of $fpath; for fish, to
+~/.config/fish/completions/aggregator.fish.";

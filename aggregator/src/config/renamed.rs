@@ -2,7 +2,7 @@
 
 use shared::command_line::environment::Renamed;
 
-/// Environment variables, and the names that they had before they had the program's.
+/// Environment variables and their old names, which lacked the name of the program.
 pub(super) const RENAMED: [Renamed; 17] = [
     ("AGGREGATOR_LISTEN", "LISTEN_ADDR"),
     ("AGGREGATOR_ALLOWED_HOSTS", "ALLOWED_HOSTS"),

@@ -21,9 +21,9 @@ const SPAN_BYTES: usize = 1024;
 pub(super) enum Step {
     /// Append it now.
     Append,
-    /// Gather on until this time; without a time, the batch is empty and waits for a message.
+    /// Keep gathering until this time; without a time, the batch is empty and waits for a message.
     WaitUntil(Option<Instant>),
-    /// Decide again after a commit. A batch that is not full gathers on meanwhile.
+    /// Decide again after a commit. A batch that is not full keeps gathering meanwhile.
     WaitForCommit,
 }
 

@@ -176,7 +176,7 @@ enum Ownership {
     TakenOver,
 }
 
-/// Determines the owner. Two stores on one durable would each receive a part of the events.
+/// Determines the owner. Two stores on one durable would each receive only some of the events.
 fn owner(found: &Info, claim: &Claim<'_>) -> Result<Ownership, SessionError> {
     let description = found.config.description.as_deref().unwrap_or("");
     let owner = description.strip_prefix(OWNER);

@@ -124,7 +124,7 @@ impl Consumer {
     }
 
     /// Compares stream and store. The stream may have another message at the sequence of the last one that was applied;
-    /// then the broker lost its tail and reused its sequences, and the applied ones belong to an earlier life of the stream.
+    /// then the broker lost its tail and reused its sequences, and the applied ones belong to an earlier incarnation.
     async fn meet(
         &self,
         stream: &Stream<Info>,

@@ -76,7 +76,7 @@ pub struct Process {
 pub struct Otlp {
     /// The resource attribute that gives the topic of its records.
     pub topic: String,
-    /// Records put on the stream with a digest as their id, since the start.
+    /// Records published with a digest as their id, since the start.
     pub identified_by_digest: AtomicU64,
 }
 

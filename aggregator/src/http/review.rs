@@ -59,14 +59,14 @@ parameters! {
 }
 
 fn since() -> ParameterBuilder {
-    let about = "Only what was counted at or after this time: RFC 3339, or before the time of the request, such as -15m, -2h or -7d.";
+    let about = "Only rows counted at or after this time: RFC 3339, or relative to the time of the request, such as -15m, -2h or -7d.";
     query("since", about).schema(Some(time_or_relative()))
 }
 
 fn until() -> ParameterBuilder {
     query(
         "until",
-        "Only what was counted before this time, which is later than since.",
+        "Only rows counted before this time, which is later than since.",
     )
     .schema(Some(time_or_relative()))
 }

@@ -63,7 +63,7 @@ pub enum Change {
 /// How a period of failing writes ends.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
-    Mend,
+    Repair,
     /// The connection is lost first.
     Cut,
     /// The process is killed first.
@@ -123,19 +123,19 @@ impl Stage {
                 self.deliver(picks).await;
                 self.failed().await;
                 match end {
-                    End::Mend => self.mend_writes(),
+                    End::Repair => self.repair_writes(),
                     End::Cut => {
                         self.broker.with(|server| {
                             server.is_open = false;
                             server.cut();
                         });
-                        self.mend_writes();
+                        self.repair_writes();
                         self.cut().await;
                         self.open();
                     }
                     End::Kill => {
                         self.kill().await;
-                        self.mend_writes();
+                        self.repair_writes();
                         self.open();
                         self.run().await;
                     }
@@ -328,7 +328,7 @@ pub fn losses() -> impl Strategy<Value = Vec<Step>> {
 /// Transactions that fail.
 pub fn failures() -> impl Strategy<Value = Vec<Step>> {
     let failure = prop_oneof![Just(Failure::Middle), Just(Failure::Commit)];
-    let end = prop_oneof![2 => Just(End::Mend), 1 => Just(End::Cut), 1 => Just(End::Kill)];
+    let end = prop_oneof![2 => Just(End::Repair), 1 => Just(End::Cut), 1 => Just(End::Kill)];
     let step = prop_oneof![
         6 => traffic(),
         3 => (failure, picks(), end).prop_map(|(failure, picks, end)| Step::Fail(failure, picks, end)),
@@ -344,7 +344,7 @@ pub fn anything() -> impl Strategy<Value = Vec<Step>> {
         vec(change, 0..4)
     };
     let failure = prop_oneof![Just(Failure::Middle), Just(Failure::Commit)];
-    let end = prop_oneof![Just(End::Mend), Just(End::Cut), Just(End::Kill)];
+    let end = prop_oneof![Just(End::Repair), Just(End::Cut), Just(End::Kill)];
     let step = prop_oneof![
         16 => traffic(),
         1 => changes().prop_map(Step::Cut),

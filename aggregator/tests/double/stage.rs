@@ -231,7 +231,7 @@ impl Stage {
     }
 
     /// Lets writes succeed again.
-    pub fn mend_writes(&self) {
+    pub fn repair_writes(&self) {
         self.change("DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent");
     }
 

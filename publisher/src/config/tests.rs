@@ -1,4 +1,4 @@
-//! The command line of the publisher: what is accepted, and what is answered to the rest.
+//! The command line of the publisher: what is accepted, and the errors for everything else.
 
 use clap::Arg;
 

@@ -25,7 +25,7 @@ pub struct Feed {
     chunks: mpsc::Receiver<Result<Vec<Sample>, InputError>>,
     /// What is left of the last chunk received.
     rest: vec::IntoIter<Sample>,
-    /// Until the end of the inputs was reached.
+    /// The thread; `None` once the end of the inputs was reached.
     reading: Option<JoinHandle<()>>,
 }
 

@@ -92,7 +92,7 @@ impl Inspection {
     }
 }
 
-/// Parses a candidate, or says everything that is wrong with it.
+/// Parses a candidate, or returns everything that is wrong with it.
 pub(super) fn event(json: &Bytes) -> Result<Event, String> {
     Event::parse(json).map_err(|violations| {
         let all: Vec<_> = violations

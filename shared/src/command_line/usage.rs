@@ -27,7 +27,7 @@ pub fn answer(
     arguments: &[OsString],
     other: Program,
 ) -> String {
-    // What is wrong without the environment too: clap would show flags that a variable sets as a part of the usage.
+    // Preferably the error without the environment: clap would show flags that a variable sets as part of the usage.
     let plain = without_variables(command.clone());
     let typed = plain.clone().try_get_matches_from(arguments).err();
     let typed = typed.filter(|typed| typed.kind() == err.kind());

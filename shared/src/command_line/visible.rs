@@ -1,4 +1,4 @@
-//! Text of others on a terminal.
+//! Untrusted text on a terminal.
 
 /// A text on one line that says what it contains: characters that move the cursor, reverse the writing direction or may
 /// be displayed as nothing are written by their number, such as `\u{202e}`. Spaces of any width stay.
@@ -45,7 +45,7 @@ fn is_ignorable(c: char) -> bool {
     )
 }
 
-/// The marks around interlinear annotations, which have no shape of their own.
+/// The marks around interlinear annotations, which are invisible.
 fn is_annotation(c: char) -> bool {
     matches!(c, '\u{fff9}'..='\u{fffb}')
 }

@@ -1,6 +1,6 @@
 //! Why servers cannot be reached, in plain words.
 
-/// What the client library reports without a cause, and puts before every cause.
+/// What the client library reports if it knows no cause, and otherwise puts before the cause.
 const KIND: &str = "IO error";
 
 /// A reason of the client library without the names of its types and the numbers of the operating system.

@@ -7,7 +7,7 @@ use super::terminal_columns;
 /// Maximum width of a cell; longer names are cut.
 const CELL_WIDTH: usize = 40;
 
-/// Rows that are collected at most before they are printed.
+/// Maximum number of rows collected before they are printed.
 const ROWS: usize = 100;
 
 /// The last column is at least this wide, however narrow the terminal is.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::command_line::visible;
 
-/// Bytes of a payload that a row shows at most; a terminal is narrower.
+/// Maximum bytes of a payload in a row; a terminal is narrower.
 const PREVIEW_BYTES: usize = 1_000;
 
 /// Prints events as they arrive.

@@ -45,7 +45,7 @@ impl<W: AsyncWrite + Unpin> Output<W> {
         &mut self.text
     }
 
-    /// Writes the text if there is much of it.
+    /// Writes the text if it has reached [`WRITE_BYTES`].
     pub async fn write(&mut self) -> Result<(), OutputError> {
         if self.text.len() < WRITE_BYTES {
             return Ok(());

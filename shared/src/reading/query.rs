@@ -60,7 +60,7 @@ pub async fn query(
     Ok(())
 }
 
-/// What is said to a person if nothing matches.
+/// The message if nothing matches.
 fn nothing(topics: &[String]) -> &'static str {
     match topics {
         [topic] if topic.contains(',') => {

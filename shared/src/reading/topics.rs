@@ -100,7 +100,7 @@ pub async fn topics(
         if page.partial {
             say("not all topics could be searched in time: others may belong before these");
         }
-        // A cursor that does not advance would loop for ever.
+        // A cursor that does not advance would loop forever.
         match page.next_cursor {
             Some(next) if cursor.as_ref() != Some(&next) => cursor = Some(next),
             _ => break,

@@ -130,7 +130,7 @@ fn rules(config: &Config) -> Rule {
         let wanted = format!("unlimited or at least {LARGEST_MESSAGE}");
         (max_message_size.to_string(), wanted)
     })?;
-    // A message sent again after the window would be stored twice.
+    // A message sent again after the window would be in the stream twice.
     holds(
         "duplicate_window",
         *duplicate_window >= UNCONFIRMED_AFTER,

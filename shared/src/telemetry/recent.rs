@@ -1,4 +1,4 @@
-//! The last log lines, in memory, so that support can be given them wherever the log itself goes.
+//! The last log lines, in memory, so that a support report can contain them wherever the log itself goes.
 
 use std::{
     collections::VecDeque,
@@ -8,7 +8,7 @@ use std::{
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Bytes of lines that are kept; beyond that the oldest go.
+/// Bytes of lines that are kept; beyond that the oldest are dropped.
 const KEPT: usize = 64 * 1024;
 
 /// Bytes of a line that are kept.

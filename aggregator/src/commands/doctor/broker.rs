@@ -45,7 +45,7 @@ pub(super) fn findings(
     };
     if !survey.accepts_all_sizes() {
         add(
-            "the broker accepts messages of less than 1 MB only".to_owned(),
+            "the broker accepts only messages of less than 1 MB".to_owned(),
             "set max_payload of nats-server to 1MB or more",
         );
     }
@@ -80,7 +80,7 @@ pub(super) fn findings(
             format!(
                 "stream {stream} is {percent} % full, and {waiting} of its messages are not applied"
             ),
-            "find out why the aggregator applies too little, or raise --stream-max-bytes; a full stream refuses publishing",
+            "find out why the aggregator falls behind, or raise --stream-max-bytes; a full stream refuses publishing",
         );
     }
     if let Some((store, is_in_use)) = store {
@@ -93,7 +93,7 @@ pub(super) fn findings(
         }
         let acked = number(&durable_found["ack_floor"], "stream_seq").unwrap_or(0);
         let is_of_store = survey.owner() == Some(&store.store_id);
-        // The durable is read after the store, and may be a moment ahead of a running one.
+        // The durable is read after the store, so while an aggregator is running it may be slightly ahead.
         if is_of_store && acked > store.applied_floor && !is_in_use {
             add(
                 format!(
@@ -107,8 +107,8 @@ pub(super) fn findings(
     findings
 }
 
-/// How full a stream is in percent, and how many of its messages are not applied, if both are too much: applied messages are
-/// kept for replay, and trimmed when room is needed.
+/// How full a stream is in percent, and how many of its messages are not applied, if both are too high: applied messages are
+/// kept for replay, and trimmed when space is needed.
 fn nearly_full(stream: &Value, durable: &Value) -> Option<(u64, u64)> {
     let state = &stream["state"];
     let max = number(&stream["config"], "max_bytes").filter(|max| *max > 0)?;

@@ -39,7 +39,7 @@ impl Offset {
 }
 
 impl Clocks {
-    /// The clocks that are wrong, or of which this one is.
+    /// The clocks that differ from the one of this machine, which may itself be wrong.
     pub fn findings(&self) -> Vec<Finding> {
         let clocks = [
             ("the aggregator", self.aggregator),

@@ -7,7 +7,7 @@ use serde::Serialize;
 pub(super) struct Finding {
     /// The part that it is about, as the report names it.
     pub part: &'static str,
-    /// What is the case.
+    /// What is wrong, or will be.
     pub problem: String,
     /// What to do.
     pub remedy: String,

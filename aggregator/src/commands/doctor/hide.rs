@@ -1,4 +1,4 @@
-//! Removes credentials from addresses, wherever in the report they are. Nothing that is read should contain any: this is for
+//! Removes credentials from addresses anywhere in the report. Nothing that is read should contain any: this is for
 //! what other programs write, such as the name of a host in an error.
 
 use serde_json::Value;

@@ -18,7 +18,7 @@ use crate::{consumer::survey::Reading, http::Diagnostics};
 /// How long a response may take. A store that is busy answers within a second.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Memory in use of a limit, in percent, from which on it needs attention.
+/// Share of the memory limit in use, in percent, from which on it needs attention.
 const MEMORY_PERCENT: u64 = 90;
 
 /// A disk that is full sooner than this needs attention, as on the live page: a weekend, with a day to act.
@@ -192,8 +192,8 @@ fn of_stats(stats: &Value, add: &mut impl FnMut(String, &str)) {
         let seen = number(stats, &format!("{kind}_seen")).unwrap_or(0);
         match all.saturating_sub(seen) {
             0 => {}
-            1 => add(format!("1 {one} to look at"), advice),
-            new => add(format!("{new} {one}s to look at"), advice),
+            1 => add(format!("1 {one} to review"), advice),
+            new => add(format!("{new} {one}s to review"), advice),
         }
     }
 }
@@ -234,7 +234,7 @@ fn remedy(part: &str) -> &'static str {
         "stream" => "change the named field of the stream back",
         "store" => "follow the reason; nothing is acked until the store can be written",
         "progress" => "if it persists, check the disk of the store",
-        "trimming" => "follow the reason; the notice goes by itself",
+        "trimming" => "follow the reason; the notice disappears by itself",
         "stream_size" => "start all aggregators of the stream with the same size and replicas",
         _ => "follow the reason; the aggregator keeps trying",
     }
@@ -304,8 +304,8 @@ mod tests {
                 "the counters do not add up",
                 "stalls since the start, when nothing was applied for too long: 1",
                 "the disk of the store is full in 2 days at the rate of the last 24 hours",
-                "1 rejected arrival to look at",
-                "3 conflicts to look at",
+                "1 rejected arrival to review",
+                "3 conflicts to review",
             ]
         );
         let starting = json!({"status": "starting", "checks": {"store": "at 10 %"}});

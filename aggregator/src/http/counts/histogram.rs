@@ -1,4 +1,4 @@
-//! `GET /histogram`: the events of a span of time, counted by when they were processed.
+//! `GET /histogram`: the events of a time range, counted by the time at which they were processed.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::{
     store::query::{Bucket, Histogram, HistogramQuery, NoHistogram, TOPICS_KEPT},
 };
 
-/// The events of a span of time, in buckets of equal length.
+/// The events of a time range, in buckets of equal length.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Histogram)]
 pub struct HistogramView {
@@ -75,7 +75,7 @@ parameters! {
     /// The parameters of `GET /histogram`.
     OfHistogram = [
         filter::topic_parameter(MAX_TOPICS).description(Some("Only events of this topic, which must be one of the first 10,000 of the store; can be repeated for the sum of several.")),
-        parameters::query("since", "The beginning: RFC 3339, or before the time of the request, such as -15m, -2h or -7d; by default an hour before the end. It is rounded down to the beginning of a bucket.")
+        parameters::query("since", "The beginning: RFC 3339, or relative to the time of the request, such as -15m, -2h or -7d; by default an hour before the end. It is rounded down to the beginning of a bucket.")
             .schema(Some(time_or_relative())),
         parameters::query("until", "The end, by default now. It is rounded up to the end of a bucket.")
             .schema(Some(time_or_relative())),
@@ -87,9 +87,9 @@ refusals! {
     HistogramRefusals = problems([unknown_parameter(&PARAMETERS), Problem::store_unreadable()]);
 }
 
-/// Counts the events of a span of time by when they were processed. The length of a bucket, from a minute to 30 days, is the
-/// shortest of which there are at most 120; for times more than 7 days ago it is at least an hour. Of the topics of a store, the
-/// first 10,000 are counted over time.
+/// Counts the events of a time range by the time at which they were processed. The length of a bucket, from a minute to 30
+/// days, is the shortest that needs at most 120 buckets; for times more than 7 days ago it is at least an hour. Only the first
+/// 10,000 topics of a store are counted over time.
 #[utoipa::path(
     get,
     path = "/histogram",

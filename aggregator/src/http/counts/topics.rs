@@ -61,7 +61,7 @@ struct TopicView {
     #[schema(format = DateTime)]
     last_at: String,
     /// Only with `recent=true`: the events received in each of the last 30 minutes, oldest first. The last number is that of
-    /// the present minute so far. Absent for topics after the first 10,000 of the store, which are not counted over time.
+    /// the current minute so far. Absent for topics after the first 10,000 of the store, which are not counted over time.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, min_items = 30, max_items = 30)]
     recent: Option<Vec<u64>>,
@@ -80,7 +80,7 @@ parameters! {
         limit(),
         parameters::query("cursor", "next_cursor of the previous page. Only topics sorted by ascending name have pages.")
             .schema(Some(text())),
-        parameters::query("recent", "Whether each topic has the numbers of events received in the last 30 minutes.")
+        parameters::query("recent", "Whether each topic has the number of events received in each of the last 30 minutes.")
             .schema(Some(ObjectBuilder::new().schema_type(Type::Boolean).default(Some(false.into())))),
     ];
 }
@@ -144,7 +144,7 @@ fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
         name: parameters.topic()?.map(|topic| topic.to_string()),
         contains: parameters.filled("contains")?.unwrap_or_default(),
         sort,
-        // People look for the largest counts.
+        // The largest counts are usually the interesting ones.
         is_descending: parameters.is_descending(sort != TopicSort::Name)?,
         after: parameters.text("cursor").map(str::to_owned),
         recent: parameters

@@ -122,7 +122,7 @@ impl Problem {
     pub fn needs_http_1_1() -> Self {
         Self::new(
             "urn:problem:needs-http-1-1",
-            "HTTP/1.1 needed",
+            "HTTP/1.1 required",
             StatusCode::UPGRADE_REQUIRED,
             "this response has no length, so over HTTP/1.0 a client could not tell whether it is complete: use HTTP/1.1; \
                  in nginx: proxy_http_version 1.1"

@@ -1,4 +1,5 @@
-//! Responses in small frames, each with a deadline for the client to read it; incremental ones are passed on immediately.
+//! Responses in small frames, with a deadline for the client to read each chunk. Proxies are asked to pass on the parts of
+//! incremental responses immediately.
 
 use std::{
     collections::VecDeque,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::store::StoreError;
 
-/// What the connection gets at a time. It asks for more when it has written most of this, so it never buffers much.
+/// Bytes that the connection gets at a time. It asks for more when it has written most of them, so it never buffers much.
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// Text in frames of one size, each in its own allocation, so that memory is freed as frames are sent.
@@ -169,7 +170,7 @@ impl From<Bytes> for Chunk {
 }
 
 /// Chunks in small frames. A client that misses the deadline of a chunk is disconnected, so that it does not hold a permit
-/// for ever; the server handles a client that reads nothing at all.
+/// forever; the server handles a client that reads nothing at all.
 struct Framed {
     chunk: Option<Chunk>,
     /// Bytes left to send, if known.
@@ -266,7 +267,7 @@ pub fn in_frames(first: Option<Chunk>, answer: Response) -> Response {
 
 /// Refuses responses without a length over HTTP/1.0, where closing the connection ends the response: a truncated one would
 /// look complete. Server-sent events are exempt: they have no end to mistake, and a client reconnects and resumes. This
-/// lets nginx proxy them, which uses HTTP/1.0 unless configured otherwise.
+/// lets nginx proxy them, which before version 1.29.7 uses HTTP/1.0 unless configured otherwise.
 pub fn whole_over_http_1_0(version: Version, answer: Response) -> Response {
     let is_endless = answer.headers().get(header::CONTENT_TYPE)
         == Some(&HeaderValue::from_static("text/event-stream"));

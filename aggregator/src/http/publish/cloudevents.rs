@@ -134,7 +134,7 @@ parameters! {
     ];
 }
 
-/// Agrees to the delivery of `CloudEvents` by web hook.
+/// Allows the delivery of `CloudEvents` by webhook.
 ///
 /// A sender asks for permission before its first delivery, with the header WebHook-Request-Origin. Without it the response is
 /// 204, as for OPTIONS on every other path.

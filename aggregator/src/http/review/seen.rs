@@ -1,4 +1,4 @@
-//! `POST /rejected/seen` and `POST /conflicts/seen`: marks rows as seen by an operator, for all who look.
+//! `POST /rejected/seen` and `POST /conflicts/seen`: mark rows as seen by an operator, for every client.
 
 use std::{
     num::{IntErrorKind, ParseIntError},

@@ -39,7 +39,7 @@ async fn a_request_without_cloudevent_headers_is_refused_with_the_types_accepted
     let api = Fixture::new().await;
     assert_snapshot!(api.typed("application/json", cloud("1")).await, @r#"
     415 content-type: application/problem+json
-    {"type":"urn:problem:not-cloudevents-type","title":"No CloudEvents by its headers","status":415,"detail":"send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type","request_id":"test"}
+    {"type":"urn:problem:not-cloudevents-type","title":"Not CloudEvents by its headers","status":415,"detail":"send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type","request_id":"test"}
     "#);
     for kind in [
         "application/cloudevents+avro",

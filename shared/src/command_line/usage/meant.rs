@@ -48,7 +48,7 @@ pub(super) fn instead_of_a_command(argument: &str, program: &Command) -> Option<
     ))
 }
 
-/// What to type instead of an argument that is none of the command's: its flag.
+/// What to type instead of an argument that the command does not take: its flag.
 pub(super) fn without_a_flag(
     argument: &str,
     program: &Command,

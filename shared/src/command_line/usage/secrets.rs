@@ -1,4 +1,4 @@
-//! Errors without the passwords of the addresses that they are about.
+//! Removes the passwords in addresses from errors.
 
 use clap::{Error, error::ContextValue};
 

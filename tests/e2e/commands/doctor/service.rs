@@ -56,8 +56,8 @@ async fn rejected_arrivals_and_conflicts_are_things_to_look_at() {
     system.put("events.orders", "noise-that-is-private").await;
     system.settled().await;
     let examined = doctor(&["--url", system.api().url()]).await;
-    examined.finds("1 rejected arrival to look at");
-    examined.finds("1 conflict to look at");
+    examined.finds("1 rejected arrival to review");
+    examined.finds("1 conflict to review");
     assert_eq!(examined.findings().len(), 2);
     // Once they have been seen, they need no attention.
     for kind in ["rejected", "conflicts"] {

@@ -71,7 +71,7 @@ impl Problem {
         let seconds = limit.as_secs();
         Self::new(
             "urn:problem:body-too-slow",
-            "Body too slow",
+            "Body not received in time",
             StatusCode::REQUEST_TIMEOUT,
             format!("the body did not arrive within {seconds} s; send smaller requests"),
         )
@@ -147,7 +147,7 @@ impl Problem {
     pub fn not_cloudevents_type() -> Self {
         Self::new(
             "urn:problem:not-cloudevents-type",
-            "No CloudEvents by its headers",
+            "Not CloudEvents by its headers",
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "send Content-Type: application/cloudevents+json or application/cloudevents-batch+json, or the header ce-specversion and the data under its own Content-Type".to_owned(),
         )

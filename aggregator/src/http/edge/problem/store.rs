@@ -56,7 +56,7 @@ impl Problem {
             retry_after: Some(Duration::from_secs(5)),
             ..Self::new(
                 "urn:problem:index-away",
-                "Index away",
+                "Index not available",
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the dedup index is being rebuilt; try again in a moment".to_owned(),
             )

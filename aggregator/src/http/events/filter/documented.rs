@@ -86,7 +86,7 @@ impl IntoParams for OfEvents {
             source_parameter(source),
             parameters::query(
                 since,
-                "Only events stored at or after this time: RFC 3339, or before the time of the request, such as -15m, -2h or -7d.",
+                "Only events stored at or after this time: RFC 3339, or relative to the time of the request, such as -15m, -2h or -7d.",
             )
             .schema(Some(time_or_relative())),
             parameters::query(until, "Only events stored before this time, which is later than since.")

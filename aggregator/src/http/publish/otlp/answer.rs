@@ -23,7 +23,7 @@ use crate::http::{
 #[derive(Clone, PartialEq, Message, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exported {
-    /// Missing if everything was accepted without a warning.
+    /// Absent if everything was accepted without a warning.
     #[prost(message, optional, tag = "1")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]

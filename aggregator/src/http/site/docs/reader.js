@@ -1,6 +1,6 @@
 // Shows openapi.json from the same server.
 
-// A stream has no end, so Swagger UI would wait for its response for ever.
+// A stream has no end, so Swagger UI would wait for its response forever.
 const isEndless = (operation) => operation.getIn(["responses", "200", "content", "text/event-stream"]) !== undefined;
 
 SwaggerUIBundle({
