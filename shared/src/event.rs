@@ -7,6 +7,7 @@
 //! is used instead; it is marked as filled in and never compared with another timestamp.
 
 mod bounded_name;
+pub mod cloudevent;
 mod content;
 mod depth;
 mod fields;

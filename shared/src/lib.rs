@@ -6,8 +6,8 @@
 //!
 //! The modules in reading order:
 //!
-//! - [`event`]: the event, parsed into types that cannot be invalid; identity, content and the rules of each field.
-//! - [`cloudevent`]: the mapping of a `CloudEvent` to an event.
+//! - [`event`]: the event, parsed into types that cannot be invalid; identity, content and the rules of each field; and
+//!   [`event::cloudevent`], the mapping of a `CloudEvent` to an event.
 //! - [`subject`]: the reversible mapping between a topic and its NATS subject.
 //! - [`message`]: the body of a message: encoding, and decoding into events and rejections.
 //! - [`connection`]: the connection to NATS, its credentials, and the check of the server's version.
@@ -21,7 +21,6 @@
 //! - [`service`]: tasks that start and stop together; signals.
 
 pub mod api;
-pub mod cloudevent;
 pub mod command_line;
 pub mod connection;
 pub mod event;

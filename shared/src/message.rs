@@ -15,8 +15,7 @@ pub use self::{
     rejection::{MAX_DETAIL_BYTES, Reason, Rejection},
 };
 use crate::{
-    cloudevent,
-    event::{Event, Violation},
+    event::{Event, Violation, cloudevent},
     subject::{self, Carried, MIXED},
 };
 

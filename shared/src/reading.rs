@@ -6,7 +6,6 @@
 mod columns;
 mod event;
 mod events;
-mod filter;
 mod flags;
 mod help;
 mod json;

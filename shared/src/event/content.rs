@@ -1,7 +1,6 @@
 //! Comparison of two events with the same identity.
 
-use super::{Event, Instant};
-use crate::cloudevent;
+use super::{Event, Instant, cloudevent};
 
 /// The stored content of an event, without its identity. In a damaged row it may be any bytes.
 #[derive(Debug, Clone, Copy)]

@@ -1,11 +1,13 @@
 //! The flags of the commands that read from an aggregator.
 
+mod filter;
+
 use std::io::{IsTerminal, stdout};
 
 use clap::{Args, ValueEnum};
 use reqwest::Url;
 
-use super::filter::{Filter, event_id, filled, is_empty, time, topic};
+use self::filter::{Filter, event_id, filled, is_empty, time, topic};
 use crate::{api::parse_address, command_line::number};
 
 /// The flags of every such command.

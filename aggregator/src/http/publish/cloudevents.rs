@@ -14,8 +14,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use shared::{
-    cloudevent,
-    event::Code,
+    event::{Code, cloudevent},
     message::{self, BodyError, Elements},
     publish::Outgoing,
 };

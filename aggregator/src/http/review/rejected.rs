@@ -9,7 +9,7 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use serde::Serialize;
-use shared::cloudevent;
+use shared::event::cloudevent;
 use utoipa::{ToSchema, openapi::schema::OneOfBuilder};
 
 use super::OfRejected;

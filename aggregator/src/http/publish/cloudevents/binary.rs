@@ -7,10 +7,7 @@ use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
-use shared::{
-    cloudevent,
-    event::{Code, MAX_EVENT_BYTES, Violation},
-};
+use shared::event::{Code, MAX_EVENT_BYTES, Violation, cloudevent};
 
 use crate::http::edge::problem::{ItemErrors, Problem};
 

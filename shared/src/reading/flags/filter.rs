@@ -10,7 +10,7 @@ use crate::event::{EventId, Instant, Source, Timestamp, Topic};
 pub struct Filter {
     /// Only events of this topic; repeat for any of several
     #[arg(short, long = "topic", value_name = "TOPIC", value_parser = topic, help_heading = "Filters")]
-    pub(super) topics: Vec<String>,
+    pub topics: Vec<String>,
 
     /// Only events with this id, in all topics or those given
     #[arg(long, value_name = "ID", value_parser = event_id, help_heading = "Filters")]
@@ -35,7 +35,7 @@ pub struct Filter {
 
 impl Filter {
     /// Adds the query parameters, by name.
-    pub(super) fn add_parameters(&self, to: &mut Vec<(String, String)>) {
+    pub fn add_parameters(&self, to: &mut Vec<(String, String)>) {
         for topic in &self.topics {
             to.push(("topic".to_owned(), topic.clone()));
         }
@@ -55,7 +55,7 @@ impl Filter {
     }
 
     /// Whether it tests more than the topic.
-    pub(super) fn has_conditions(&self) -> bool {
+    pub fn has_conditions(&self) -> bool {
         let Self {
             topics: _,
             event_id,
