@@ -76,6 +76,8 @@ pub struct Consumer {
     pub writer: Writer,
     /// When a batch is appended.
     pub limits: BatchLimits,
+    /// Bytes per pull request.
+    pub pull_bytes: usize,
     /// How long messages may wait while nothing is applied, before a new session pulls them again.
     pub patience: Duration,
     /// Receives which parts work and which fail.

@@ -32,12 +32,13 @@ pub use self::{
         live::{keep_learning, keep_sampling},
     },
     edge::{
-        Edge, guard::Hosts, instrument::Instruments, permits::Permits, query, server, starting,
+        Edge, body::Intake, guard::Hosts, instrument::Instruments, permits::Permits, query, server,
+        starting,
     },
 };
 use self::{
     counts::{diagnostics, health, histogram, live, metrics, probes, stats, topics},
-    edge::{body::Intake, problem::Problem},
+    edge::problem::Problem,
     events::{duplicates, event, list, tail},
     openapi::Document,
     publish::{cloudevents, intake::IntakeState, native, otlp},
@@ -52,7 +53,7 @@ pub fn router(api: Arc<Api>) -> Router {
     let edge = api.edge.clone();
     let publish = IntakeState {
         api: Arc::clone(&api),
-        intake: Intake::default(),
+        intake: api.intake.clone(),
     };
     let otlp = otlp::OtlpState::new(publish.clone());
     let (router, document) = OpenApiRouter::default()

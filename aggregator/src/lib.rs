@@ -9,7 +9,8 @@
 //! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite.
 //! 5. [`http`]: the API and the live page. It publishes to the stream and reads from the store, and never writes events to it.
 //! 6. [`health`] and [`metrics`]: what the consumer and the store report, and `/health` and `/metrics` return.
-//! 7. `data_dir`, `clock` and `machine`: the lock on the data directory, the wall clock, and the machine as the system
+//! 7. [`memory`]: the memory that the service keeps to, divided into shares.
+//! 8. `data_dir`, `clock` and `machine`: the lock on the data directory, the wall clock, and the machine as the system
 //!    describes it.
 //!
 //! `consumer` and `http` do not use each other: they share the store, the health and the metrics. ARCHITECTURE.md follows an
@@ -23,5 +24,6 @@ mod data_dir;
 pub mod health;
 pub mod http;
 mod machine;
+pub mod memory;
 pub mod metrics;
 pub mod store;

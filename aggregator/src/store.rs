@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use shared::message::Arrivals;
 
+use crate::memory::{self, OfStore, Shares};
+
 pub use self::{
     opening::Opening,
     position::{ObservedStream, Position, Standing, Witness},
@@ -131,6 +133,25 @@ impl StoreError {
     }
 }
 
+/// What a store keeps to.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of the rows kept for review.
+    pub bounds: Bounds,
+    /// Of memory.
+    pub memory: OfStore,
+}
+
+impl Default for Limits {
+    /// With the memory that a large machine has by default.
+    fn default() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            memory: Shares::of(memory::MOST_BY_DEFAULT).store,
+        }
+    }
+}
+
 /// Opens the store in `directory`, creating it if needed, and starts its writer.
 ///
 /// # Errors
@@ -138,9 +159,9 @@ impl StoreError {
 pub fn open(
     directory: &Path,
     now: i64,
-    bounds: Bounds,
+    limits: Limits,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    open_reporting(directory, now, bounds, Opening::default())
+    open_reporting(directory, now, limits, Opening::default())
 }
 
 /// As [`open`]; reports its progress to `opening`.
@@ -150,8 +171,8 @@ pub fn open(
 pub fn open_reporting(
     directory: &Path,
     now: i64,
-    bounds: Bounds,
+    limits: Limits,
     opening: Opening,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    sqlite::open(directory, now, bounds, opening)
+    sqlite::open(directory, now, limits, opening)
 }

@@ -10,6 +10,7 @@ mod chart;
 mod feed;
 #[path = "../support/intake.rs"]
 mod intake;
+mod limit;
 mod memory;
 mod meter;
 mod report;
@@ -29,6 +30,7 @@ use anyhow::{Context, ensure};
 use clap::Parser;
 
 use self::{
+    limit::Limit,
     report::{Report, Run},
     run::Line,
     settings::{Contender, Settings},
@@ -55,7 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     // In turn, so that other load on the machine affects all of them.
     for _ in 0..settings.runs {
         for contender in &settings.contenders {
-            let run = run_apart(*contender);
+            let run = run_apart(*contender, &settings);
             runs.push(run.with_context(|| format!("running {}", contender.name()))?);
         }
     }
@@ -74,10 +76,16 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Runs a contender in a process of its own, with the same command line.
-fn run_apart(contender: Contender) -> anyhow::Result<Run> {
+/// Runs a contender in a process of its own, with the same command line and the memory that it may have.
+fn run_apart(contender: Contender, settings: &Settings) -> anyhow::Result<Run> {
     println!("{}", report::heading(contender));
-    let mut child = Command::new(env::current_exe()?)
+    let limit = settings.limit.map(|bytes| Limit::new(bytes.as_u64()));
+    let limit = limit.transpose()?;
+    let mut command = match &limit {
+        Some(limit) => limit.command()?,
+        None => Command::new(env::current_exe()?),
+    };
+    let mut child = command
         .args(env::args_os().skip(1))
         .args(["--contender", contender.name()])
         .stdout(Stdio::piped())

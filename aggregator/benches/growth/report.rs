@@ -90,6 +90,7 @@ impl Report {
             "commit p50 ms",
             "p99 ms",
             "longest ms",
+            "start ms",
         ]);
         for Run { contender, end, .. } in &self.runs {
             table.add_row([
@@ -101,6 +102,7 @@ impl Report {
                 format!("{:.1}", end.commits.p50_ms),
                 format!("{:.1}", end.commits.p99_ms),
                 format!("{:.1}", end.commits.longest_ms),
+                end.start_ms.map_or(String::new(), |ms| format!("{ms:.0}")),
             ]);
         }
         for column in table.column_iter_mut().skip(1) {

@@ -39,6 +39,8 @@ pub struct End {
     pub commits: Commits,
     /// The peak memory of the process, if the system reports it.
     pub peak_resident_bytes: Option<u64>,
+    /// How long the store takes to open with all events.
+    pub start_ms: Option<f64>,
 }
 
 /// The counts of a database.
@@ -67,6 +69,7 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
     let mut account = Account {
         meter: Meter::start(directory, events),
         expected: Counts::default(),
+        start_ms: None,
     };
     let counted = match contender {
         Contender::Store => in_store(directory, settings, &mut account).await?,
@@ -97,13 +100,15 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
         expected: account.expected,
         commits: account.meter.commits(),
         peak_resident_bytes: memory::peak(),
+        start_ms: account.start_ms,
     }))
 }
 
-/// The expected counts of what was appended.
+/// The measurements, and the expected counts of what was appended.
 struct Account {
     meter: Meter,
     expected: Counts,
+    start_ms: Option<f64>,
 }
 
 impl Account {
@@ -130,7 +135,7 @@ async fn in_store(
         events,
         settings.batch_events,
     );
-    let (writer, ended, reader) = store::open(directory, now_micros(), store::Bounds::default())?;
+    let (writer, ended, reader) = store::open(directory, now_micros(), settings.limits())?;
     intake::meet(&writer).await?;
     let mut recorded = Ok(());
     intake::append_all(&writer, feed, |batch, took| {
@@ -144,8 +149,9 @@ async fn in_store(
         append_conflicts(&writer, events, settings).await?;
     }
     let stats = reader.stats(0).await?;
-    drop(writer);
+    drop((writer, reader));
     ended.wait().await?;
+    account.start_ms = Some(start_again(directory, settings).await?);
     let file = Connection::open(directory.join(store::FILE))?;
     let rows = file.query_row("SELECT count(*) FROM events", [], |row| row.get(0))?;
     anyhow::ensure!(
@@ -158,6 +164,16 @@ async fn in_store(
         duplicate_dropped: stats.duplicate_dropped - stats.conflicts,
         rows,
     })
+}
+
+/// Opens the store again as an aggregator does after an orderly end, and closes it; returns how long the opening takes.
+async fn start_again(directory: &Path, settings: &Settings) -> anyhow::Result<f64> {
+    let began = Instant::now();
+    let (writer, ended, reader) = store::open(directory, now_micros(), settings.limits())?;
+    let took = began.elapsed();
+    drop((writer, reader));
+    ended.wait().await?;
+    Ok(took.as_secs_f64() * 1e3)
 }
 
 /// Appends only conflicts to a store with all events of the traffic, and prints the rate.

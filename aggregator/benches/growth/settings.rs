@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use aggregator::{
+    memory::{LEAST, Shares},
+    store::Limits,
+};
+use bytesize::ByteSize;
 use clap::{Parser, ValueEnum};
 
 use crate::traffic::Recipe;
@@ -55,6 +60,14 @@ pub struct Settings {
     #[arg(long, default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u8).range(1..))]
     pub runs: u8,
+
+    /// Memory that the store keeps to, such as 384MiB; the default is the aggregator's on a large machine.
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
+    pub memory: Option<ByteSize>,
+
+    /// Hard limit on the memory of each contender, page cache included, which requires root.
+    #[arg(long, value_name = "SIZE")]
+    pub limit: Option<ByteSize>,
 
     /// Directory for the data, which is removed at the end.
     #[arg(long, default_value = env!("CARGO_TARGET_TMPDIR"), hide_default_value = true)]
@@ -111,6 +124,16 @@ impl Settings {
         }
     }
 
+    /// What the store keeps to.
+    pub fn limits(&self) -> Limits {
+        let limits = Limits::default();
+        let given = self.memory.map(|bytes| Shares::of(bytes.as_u64()).store);
+        Limits {
+            memory: given.unwrap_or(limits.memory),
+            ..limits
+        }
+    }
+
     /// The traffic, the same for all.
     pub fn recipe(&self) -> Recipe {
         Recipe {
@@ -123,6 +146,14 @@ impl Settings {
             conflicts_after: None,
         }
     }
+}
+
+fn parse_memory(text: &str) -> Result<ByteSize, String> {
+    let size: ByteSize = text.parse()?;
+    if size.as_u64() < LEAST {
+        return Err(format!("it must be at least {}", ByteSize::b(LEAST)));
+    }
+    Ok(size)
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {

@@ -70,7 +70,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(settings: &Settings, directory: &Path) -> anyhow::Result<Report> {
     let (writer, ended, reader) =
-        store::open(directory, intake::now_micros(), store::Bounds::default())?;
+        store::open(directory, intake::now_micros(), store::Limits::default())?;
     eprintln!("filling the store with {} events", settings.events);
     let expected = fill(&writer, settings).await?;
     let unique_processed = reader.stats(0).await?.unique_processed;

@@ -26,9 +26,10 @@ use crate::{
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{self, Api, Broker, Edge, Hosts, Instruments, Process, starting::Entrance},
+    http::{self, Api, Broker, Edge, Hosts, Instruments, Intake, Process, starting::Entrance},
+    memory::OfStore,
     metrics::Metrics,
-    store::{self, Opening, Reader, StoreError, Writer, WriterEnded},
+    store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
 };
 
 /// Events that share a message when many requests arrive concurrently.
@@ -61,6 +62,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let service = Service::default();
     let token = service.token();
 
+    let shares = settings.shares();
     let opening = Opening::default();
     let edge = Edge {
         hosts: Hosts::new(&settings.allowed_hosts),
@@ -75,7 +77,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         address = format!("http://{address}"),
         "opening the store; until it is open all requests are answered with 503"
     );
-    let opened = open_store(&settings, started_at, opening, &mut signals)
+    let opened = open_store(&settings, shares.store, started_at, opening, &mut signals)
         .await
         .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
     let Some((writer, writer_ended, reader)) = opened else {
@@ -110,7 +112,8 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         recent,
     };
     let store = (reader, writer.clone());
-    let api = Api::new(store, broker, process, edge, settings.otlp_topic.clone());
+    let mut api = Api::new(store, broker, process, edge, settings.otlp_topic.clone());
+    api.intake = Intake::of(in_memory(shares.bodies));
     let api = Arc::new(api);
     let consumer = Consumer {
         connection: connection.clone(),
@@ -121,6 +124,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         location: data_dir.location(),
         writer,
         limits: settings.batch_limits(),
+        pull_bytes: in_memory(shares.pull),
         patience: PATIENCE,
         health: health.clone(),
         metrics,
@@ -171,16 +175,26 @@ fn watch_counts(service: &Service, api: Arc<Api>) {
     });
 }
 
+/// A size of something in memory.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// Opens the store on its own thread. `None` if a signal arrives first; a half-finished opening is restarted at the next
 /// start, as after a kill.
 async fn open_store(
     settings: &Settings,
+    memory: OfStore,
     now: i64,
     opening: Opening,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
-    let (directory, bounds) = (settings.data_dir.clone(), settings.bounds());
-    let opened = spawn_blocking(move || store::open_reporting(&directory, now, bounds, opening));
+    let directory = settings.data_dir.clone();
+    let limits = Limits {
+        bounds: settings.bounds(),
+        memory,
+    };
+    let opened = spawn_blocking(move || store::open_reporting(&directory, now, limits, opening));
     tokio::select! {
         opened = opened => Ok(Some(opened.context("opening was interrupted")??)),
         name = signals.next() => {

@@ -17,7 +17,12 @@ use shared::{
     stream, telemetry,
 };
 
-use crate::{consumer::BatchLimits, store::Bounds};
+use crate::{
+    consumer::BatchLimits,
+    machine::Machine,
+    memory::{self, Shares},
+    store::Bounds,
+};
 
 /// The settings of a service.
 #[derive(Debug, Args)]
@@ -103,6 +108,11 @@ pub struct Settings {
         value_parser = size
     )]
     pub stream_keep_bytes: ByteSize,
+
+    /// Memory that the service keeps to, at least 192MiB; by default half of the machine's or of the limit of its control group, up
+    /// to 2GiB
+    #[arg(long, env = "AGGREGATOR_MEMORY", value_name = "SIZE", value_parser = size)]
+    memory: Option<ByteSize>,
 
     /// Size of the rejected arrivals that are kept; beyond it the oldest are deleted and counted
     #[arg(
@@ -203,6 +213,10 @@ impl Settings {
                 "--stream-keep-bytes ({keep}) must be at least {room} less than --stream-max-bytes ({max}), so that a stream full of applied messages has room for another one"
             ));
         }
+        if let Some(memory) = self.memory.filter(|memory| memory.as_u64() < memory::LEAST) {
+            let least = ByteSize::b(memory::LEAST);
+            return Err(format!("--memory is {memory}; it must be at least {least}"));
+        }
         let bytes = self.batch_bytes;
         if bytes < ByteSize::kib(1) || bytes > ByteSize::mib(10) {
             return Err(format!(
@@ -232,6 +246,13 @@ impl Settings {
         }
     }
 
+    /// The memory to keep to, divided into shares.
+    #[must_use]
+    pub fn shares(&self) -> Shares {
+        let given = self.memory.map(|memory| memory.as_u64());
+        Shares::of(given.unwrap_or_else(|| memory::by_default(&Machine::this())))
+    }
+
     /// How many bytes of rejected arrivals and conflicts are kept.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
@@ -248,7 +269,8 @@ impl Settings {
     pub fn batch_limits(&self) -> BatchLimits {
         BatchLimits {
             events: self.batch_events as usize,
-            bytes: usize::try_from(self.batch_bytes.as_u64()).unwrap_or(usize::MAX),
+            bytes: usize::try_from(self.batch_bytes.as_u64().min(self.shares().batch))
+                .unwrap_or(usize::MAX),
             wait: Duration::from_millis(u64::from(self.batch_wait_ms)),
         }
     }

@@ -203,6 +203,8 @@ fn a_wrong_setting_is_one_line_that_names_it() {
             "--stream-keep-bytes",
         ),
         (&["--stream-replicas", "9"], "--stream-replicas"),
+        (&["--memory", "191MiB"], "--memory"),
+        (&["--memory", "much"], "--memory"),
         (&["--no-such-flag"], "--no-such-flag"),
     ] {
         let line = wrong(arguments);
@@ -226,6 +228,20 @@ fn every_command_that_connects_takes_several_addresses_and_credentials() {
         Ok(Command::Verify(settings)) => assert!(settings.servers.is_none()),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn batches_are_smaller_with_little_memory() {
+    let batch = |memory, bytes| {
+        let flags = ["--memory", memory, "--batch-bytes", bytes];
+        match parsed(&flags) {
+            Ok(Command::Serve(settings)) => settings.batch_limits().bytes,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(batch("2GiB", "10MiB"), 10 << 20);
+    assert_eq!(batch("192MiB", "10MiB"), 2 << 20);
+    assert_eq!(batch("192MiB", "1MiB"), 1 << 20);
 }
 
 #[test]

@@ -34,12 +34,6 @@ use crate::{
 /// Messages per pull request. Small messages need many, or each request would return only a few events.
 const PULL_MESSAGES: usize = 2_000;
 
-/// Bytes per pull request. The client requests again when half of the bytes or of the messages have arrived, each time
-/// the full amount, so up to 16 MiB are in transit in addition to four batches: [`crate::store::BATCHES_IN_FLIGHT`] and the
-/// one that is gathered. Each of these is at most 10 MiB and the message that filled it: 60 MiB in all with messages of
-/// 1 MB. At least one message of the broker's largest size must fit.
-const PULL_BYTES: usize = 8 * 1024 * 1024;
-
 /// The pull is requested again if the broker sends neither a message nor a heartbeat for two of these.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -102,11 +96,17 @@ impl Consumer {
             take_over: self.take_over,
             last: state.last,
         };
+        // The client requests again when half of the bytes or of the messages have arrived, each time the full amount, so up to
+        // twice these bytes are in transit in addition to four batches: `BATCHES_IN_FLIGHT` and the one that is gathered. At least
+        // one message of the broker's largest size must fit.
+        let pull_bytes = self
+            .pull_bytes
+            .max(2 * self.connection.client().max_payload());
         let messages = durable::ensure(&stream, &claim)
             .await?
             .stream()
             .max_messages_per_batch(PULL_MESSAGES)
-            .max_bytes_per_batch(PULL_BYTES.max(2 * self.connection.client().max_payload()))
+            .max_bytes_per_batch(pull_bytes)
             .heartbeat(HEARTBEAT)
             .expires(HEARTBEAT * 6)
             .messages()

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     counts::live::samples::Live,
-    edge::{Edge, permits::Permits, problem::Problem},
+    edge::{Edge, body::Intake, permits::Permits, problem::Problem},
 };
 use crate::{
     health::Health,
@@ -31,6 +31,8 @@ pub struct Api {
     pub edge: Edge,
     /// The permits that responses need.
     pub permits: Permits,
+    /// The limits on request bodies.
+    pub intake: Intake,
     /// The state of the OTLP routes.
     pub otlp: Otlp,
     /// The samples of the live page.
@@ -98,6 +100,7 @@ impl Api {
             process,
             edge,
             permits: Permits::default(),
+            intake: Intake::default(),
             otlp: Otlp {
                 topic: otlp_topic,
                 identified_by_digest: AtomicU64::default(),

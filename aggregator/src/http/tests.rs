@@ -54,7 +54,7 @@ impl Fixture {
     async fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (writer, _, reader) =
-            store::open(directory.path(), 0, store::Bounds::default()).unwrap();
+            store::open(directory.path(), 0, store::Limits::default()).unwrap();
         reader.learn_leaders().await.unwrap();
         let nowhere = Servers::parse(&["nats://127.0.0.1:1"]).unwrap();
         let connection = Connection::open(&nowhere, "test").await.unwrap();

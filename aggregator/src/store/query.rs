@@ -17,7 +17,7 @@ pub use self::{
         TOPICS_KEPT, Window,
     },
     review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
-    stats::{Disk, Figures, Sizes, Stats},
+    stats::{Disk, Figures, FilterSizes, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };
 

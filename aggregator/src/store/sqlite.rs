@@ -33,7 +33,7 @@ use self::{
     reader::Reader,
     writer::{Location, Writer, WriterEnded},
 };
-use super::{Bounds, StoreError, opening::Opening};
+use super::{Limits, StoreError, opening::Opening};
 
 /// The file's name in the data directory.
 pub const FILE: &str = "aggregator.db";
@@ -45,10 +45,12 @@ const BUSY_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 pub fn open(
     directory: &Path,
     now: i64,
-    bounds: Bounds,
+    limits: Limits,
     opening: Opening,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let Limits { bounds, memory } = limits;
     let options = Options {
+        memory,
         bounds,
         opening,
         ..Options::default()

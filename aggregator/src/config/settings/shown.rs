@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use bytesize::ByteSize;
+
 use super::Settings;
 
 impl Settings {
@@ -21,6 +23,7 @@ impl Settings {
             take_over,
             stream_max_bytes,
             stream_keep_bytes,
+            memory: _,
             rejected_keep_bytes,
             conflicts_keep_bytes,
             otlp_topic,
@@ -45,6 +48,7 @@ impl Settings {
             ("--take-over", take_over.to_string()),
             ("--stream-max-bytes", stream_max_bytes.to_string()),
             ("--stream-keep-bytes", stream_keep_bytes.to_string()),
+            ("--memory", ByteSize::b(self.shares().total).to_string()),
             ("--rejected-keep-bytes", rejected_keep_bytes.to_string()),
             ("--conflicts-keep-bytes", conflicts_keep_bytes.to_string()),
             ("--otlp-topic", otlp_topic.clone()),

@@ -29,7 +29,7 @@ use crate::{
         },
     },
     machine,
-    store::query::{Figures, Sizes, Stats},
+    store::query::{Figures, FilterSizes, Sizes, Stats},
 };
 
 /// How long to wait for the broker, and for the store. Prometheus itself gives up after 10 s.
@@ -58,10 +58,14 @@ pub async fn metrics(
         stats,
         seals,
         sizes,
+        filters,
     }) = &figures
     {
         store_counters(&mut exposition, stats, *seals);
         files(&mut exposition, sizes);
+        if let Some(filters) = filters {
+            filter_sizes(&mut exposition, filters);
+        }
         if let Some(broker) = &broker {
             let pending = stats::pending(&broker.stream, stats);
             exposition.gauge(
@@ -209,6 +213,19 @@ fn files(exposition: &mut Exposition, sizes: &Sizes) {
             exposition.gauge(name, help, bytes);
         }
     }
+}
+
+fn filter_sizes(exposition: &mut Exposition, filters: &FilterSizes) {
+    exposition.gauge(
+        "aggregator_index_filter_bytes",
+        "Size of the dedup index's filters",
+        filters.all,
+    );
+    exposition.gauge(
+        "aggregator_index_filter_resident_bytes",
+        "Size of those filters that fit in the memory given; the others are read at each lookup",
+        filters.in_memory,
+    );
 }
 
 fn broker_figures(exposition: &mut Exposition, broker: &Standing) {

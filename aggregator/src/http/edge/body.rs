@@ -28,7 +28,7 @@ use crate::http::openapi::{
 /// Maximum size of a body, both as sent and decompressed.
 pub const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 
-/// Maximum total size of the bodies in flight; requests beyond this are refused with 503.
+/// Maximum total size of the bodies in flight unless memory is scarce; requests beyond this are refused with 503.
 const MAX_BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 
 /// A body that is not complete after this time is refused with 408, and its connection is closed. Decompression, including the
@@ -38,9 +38,9 @@ pub const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 /// Size of the buffer into which a body is decompressed, one chunk at a time.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Maximum number of bodies decompressed concurrently; further ones wait. Each takes a window of up to 8 MiB in addition to its
-/// bytes. Decompression starts only when the body has arrived completely, so a slow sender cannot make others wait.
-const MAX_DECOMPRESSING: usize = 4;
+/// Bytes in flight for each body that may be decompressed concurrently; further bodies wait. Each takes a window of up to 8 MiB in
+/// addition to its bytes. Decompression starts only when the body has arrived completely, so a slow sender cannot make others wait.
+const BYTES_PER_DECOMPRESSION: usize = 16 * 1024 * 1024;
 
 /// Limits on request bodies: the bytes in flight, and how many bodies are decompressed concurrently.
 #[derive(Debug, Clone)]
@@ -89,10 +89,13 @@ impl HeldBytes {
 }
 
 impl Intake {
-    fn of(bytes: usize) -> Self {
+    /// Limits the bodies in flight to this many bytes in all.
+    #[must_use]
+    pub fn of(bytes: usize) -> Self {
+        let decompressing = (bytes / BYTES_PER_DECOMPRESSION).max(1);
         Self {
             bytes: Arc::new(Semaphore::new(bytes)),
-            decompressing: Arc::new(Semaphore::new(MAX_DECOMPRESSING)),
+            decompressing: Arc::new(Semaphore::new(decompressing)),
         }
     }
 

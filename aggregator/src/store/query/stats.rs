@@ -58,6 +58,17 @@ pub struct Figures {
     pub seals: u64,
     /// The sizes of its files.
     pub sizes: Sizes,
+    /// The sizes of the dedup index's filters; `None` while it is being rebuilt.
+    pub filters: Option<FilterSizes>,
+}
+
+/// The sizes of the dedup index's filters in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FilterSizes {
+    /// All of them.
+    pub all: u64,
+    /// Those that are in memory; the others are read in parts, from the page cache or the disk.
+    pub in_memory: u64,
 }
 
 /// The disk with the store's files, in bytes.

@@ -20,4 +20,6 @@ pub(in crate::store) struct Memory {
     pub missing: watch::Receiver<u64>,
     pub files: Files,
     pub gate: Gate,
+    /// The database pages that each connection of a reader may cache, in bytes.
+    pub reader_pages: u64,
 }

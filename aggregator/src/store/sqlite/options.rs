@@ -1,13 +1,15 @@
 //! Sizes that are fixed in the service, and small in tests so that a few events cross every boundary.
 
 use super::dedup::index::{Faults, Setup};
-use crate::store::{Bounds, opening::Opening};
+use crate::{
+    memory::OfStore,
+    store::{Bounds, Limits, opening::Opening},
+};
 
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Options {
-    /// Entries at which a table of the dedup index is sealed. With this many it takes 34 MiB, and a batch of up to 17,500
-    /// further events does not double it.
-    pub table_entries: usize,
+    /// What it keeps to in memory.
+    pub memory: OfStore,
     /// Rows per read when events are read into the index again.
     pub replay_rows: usize,
     /// A batch with more events than this is looked up by two threads: the lookup takes longer than the writing.
@@ -26,13 +28,14 @@ pub(in crate::store) struct Options {
 
 impl Default for Options {
     fn default() -> Self {
+        let Limits { bounds, memory } = Limits::default();
         Self {
-            table_entries: 900_000,
+            memory,
             replay_rows: 10_000,
             split_events: 512,
             topics_bytes: 256 * 1024 * 1024,
             wal_bound: 64 * 1024 * 1024,
-            bounds: Bounds::default(),
+            bounds,
             opening: Opening::default(),
             faults: Faults::default(),
         }
@@ -43,7 +46,7 @@ impl Options {
     /// The options of the dedup index.
     pub fn index(&self) -> Setup<'_> {
         Setup {
-            table_entries: self.table_entries,
+            memory: self.memory.index,
             replay_rows: self.replay_rows,
             opening: &self.opening,
             faults: &self.faults,

@@ -28,7 +28,7 @@ use tokio::{
 pub use self::events::SCAN_ROWS;
 use super::{
     dedup::{fingerprint::Key, index::IndexError},
-    file::connection::{connect, connect_again},
+    file::connection::{connect, connect_again, limit_pages},
     gate::Inside,
     memory::Memory,
 };
@@ -82,6 +82,7 @@ impl Reader {
         let mut key = None;
         let idle = (0..CONNECTIONS).map(|_| {
             let connection = connect(file)?;
+            limit_pages(&connection, memory.reader_pages)?;
             key = connection.query_row("SELECT hash_key FROM store", [], |row| row.get(0))?;
             Ok(connection)
         });
@@ -313,7 +314,8 @@ impl Reader {
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let file = Arc::clone(&self.file);
         let known = self.memory.missing.clone();
-        self.read(move |read, _| figures::read(read, &file, &known))
+        let index = Arc::clone(&self.memory.index);
+        self.read(move |read, _| figures::read(read, &file, &known, &index))
             .await
     }
 
@@ -363,7 +365,10 @@ impl Reader {
             let mut connection = match pooled {
                 Some(connection) => connection,
                 // Replaces one that failed.
-                None => connect_again(&reader.file, &reader.memory.files)?,
+                None => {
+                    let memory = &reader.memory;
+                    connect_again(&reader.file, &memory.files, memory.reader_pages)?
+                }
             };
             let result = loop {
                 let inside = reader.memory.gate.enter();

@@ -196,8 +196,9 @@ pub(in crate::store) fn start(
 ) -> Result<(Writer, WriterEnded, Memory), StoreError> {
     let connection = schema::open_or_make(&location.file, now, &location.options)?;
     let file = location.file.clone();
+    let reader_pages = location.options.memory.reader_pages;
     let mut owner = Owner::new(location, connection, Arc::clone(slot))?;
-    let rows = Rows::of(file, owner.files.clone(), owner.gate.clone());
+    let rows = Rows::of(file, owner.files.clone(), owner.gate.clone(), reader_pages);
     let standing = owner.standing.subscribe();
     let key = owner.key;
     let waits = owner.waits.clone();
@@ -210,6 +211,7 @@ pub(in crate::store) fn start(
         missing: owner.missing.subscribe(),
         files: owner.files.clone(),
         gate: owner.gate.clone(),
+        reader_pages,
     };
     let (commands, mut receiver) = mpsc::channel(CHANNEL);
     let (worker, work) = mpsc::channel(CHANNEL);

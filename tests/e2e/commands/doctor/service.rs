@@ -48,6 +48,23 @@ async fn of_a_healthy_service_everything_is_read_and_nothing_needs_attention() {
 }
 
 #[tokio::test]
+async fn the_memory_given_is_shown_and_kept_to() {
+    let system = System::with(&["--memory", "192MiB"]).await;
+    for topic in ["a", "b", "c"] {
+        system.api().store(&events(topic, 0..1_000)).await;
+    }
+    let examined = doctor(&["--url", system.api().url()]).await;
+    examined.finds_nothing();
+    let diagnostics = &examined.json["aggregator"]["diagnostics"];
+    assert_eq!(diagnostics["settings"]["--memory"], "192.0 MiB");
+    let resident = diagnostics["machine"]["resident_bytes"].as_u64();
+    if cfg!(target_os = "linux") {
+        let resident = resident.expect("Linux has /proc");
+        assert!(resident < 192 << 20, "{resident}");
+    }
+}
+
+#[tokio::test]
 async fn rejected_arrivals_and_conflicts_are_things_to_look_at() {
     let system = System::start().await;
     system.api().store(&[event("orders", "1")]).await;

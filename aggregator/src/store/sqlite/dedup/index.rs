@@ -34,13 +34,13 @@ use self::{
     sealed::Sealed,
     threads::Threads,
 };
-use crate::store::{opening::Opening, sqlite::file::files::Identity};
+use crate::{
+    memory::OfIndex,
+    store::{opening::Opening, query::FilterSizes, sqlite::file::files::Identity},
+};
 
 /// The folder's name in the data directory.
 pub const FOLDER: &str = "index";
-
-/// Full tables that may wait to be added to the tree before the writer waits.
-const MAX_SEALING: usize = 3;
 
 /// Why the index cannot be used. It is derived from the event rows, so it can always be rebuilt from them.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -72,8 +72,8 @@ pub enum IndexError {
 /// The options of an index.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Setup<'a> {
-    /// Entries at which a table is sealed.
-    pub table_entries: usize,
+    /// Its memory.
+    pub memory: OfIndex,
     /// Rows per read when events are read into it again.
     pub replay_rows: usize,
     /// Receives the progress of that.
@@ -95,7 +95,7 @@ pub(in crate::store) struct Index {
     id: uuid::Uuid,
     shared: Arc<Shared>,
     threads: Threads,
-    table_entries: usize,
+    memory: OfIndex,
     folder: (PathBuf, Identity),
 }
 
@@ -131,11 +131,11 @@ impl Seal {
 impl Index {
     /// Opens the tree in `folder`, or creates it, with nothing in memory.
     fn open(folder: &Path, setup: &Setup<'_>) -> Result<(Self, Option<Seal>), IndexError> {
-        let (sealed, seal) = Sealed::open(folder)?;
+        let (sealed, seal) = Sealed::open(folder, setup.memory)?;
         let reach = seal.map_or(0, |seal| seal.reach);
         let shared = Arc::new(Shared {
             sealed,
-            recent: RwLock::new(Recent::new(setup.table_entries, reach)),
+            recent: RwLock::new(Recent::new(setup.memory.table_entries, reach)),
             memory: Mutex::new(Memory::new(reach)),
             changed: Condvar::new(),
             faults: setup.faults.clone(),
@@ -145,7 +145,7 @@ impl Index {
             id: uuid::Uuid::new_v4(),
             shared,
             threads,
-            table_entries: setup.table_entries,
+            memory: setup.memory,
             folder: (folder.to_owned(), Identity::of(folder)?),
         };
         Ok((index, seal))
@@ -165,6 +165,11 @@ impl Index {
     /// Whether its threads have not failed.
     pub fn is_sound(&self) -> bool {
         self.shared.memory().failure.is_none()
+    }
+
+    /// The sizes of the tree's filters.
+    pub fn filter_sizes(&self) -> FilterSizes {
+        self.shared.sealed.filter_sizes()
     }
 
     /// The sequence up to which every event is in the index.
@@ -211,7 +216,7 @@ impl Index {
 
     /// Whether `more` entries fill the table, so that they must be entered with a seal.
     pub fn fills_up(&self, more: usize) -> bool {
-        self.shared.memory().unsealed + more >= self.table_entries
+        self.shared.memory().unsealed + more >= self.memory.table_entries
     }
 
     /// Waits while full tables take all the memory that is allowed for them.
@@ -224,7 +229,7 @@ impl Index {
             if let Some(failure) = &memory.failure {
                 return Err(failure.clone());
             }
-            if memory.sealing.len() < MAX_SEALING {
+            if memory.sealing.len() < self.memory.sealing {
                 return Ok(());
             }
             memory = self.shared.wait(memory);

@@ -7,16 +7,26 @@ use rusqlite::{Connection, OpenFlags};
 use super::files::Files;
 use crate::store::{StoreError, sqlite::BUSY_TIMEOUT};
 
-/// Connects to a store that is already open. Fails if the file at the path is no longer this store.
+/// Connects to a store that is already open, with a cache of this many bytes of pages. Fails if the file at the path is no longer
+/// this store.
 pub(in crate::store) fn connect_again(
     file: &Path,
     files: &Files,
+    pages: u64,
 ) -> Result<Connection, StoreError> {
     files.check()?;
     let connection = connect(file)?;
+    limit_pages(&connection, pages)?;
     connection.query_row("SELECT hash_key FROM store", [], |_| Ok(()))?;
     files.check()?;
     Ok(connection)
+}
+
+/// Limits the pages that a connection caches to this many bytes.
+pub(in crate::store) fn limit_pages(connection: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    // In KiB if it is negative.
+    let cache = i64::try_from(bytes / 1024).unwrap_or(i64::MAX);
+    connection.pragma_update(None, "cache_size", -cache)
 }
 
 pub(in crate::store) fn connect(file: &Path) -> Result<Connection, StoreError> {

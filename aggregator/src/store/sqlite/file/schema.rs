@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig, par
 
 use tracing::{info, warn};
 
-use super::migrate;
+use super::{connection::limit_pages, migrate};
 use crate::store::{
     StoreError,
     opening::Opening,
@@ -19,9 +19,6 @@ pub const VERSION: i64 = 6;
 /// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
 /// copied that the next batches change again; more would only make the WAL longer.
 const CHECKPOINT_PAGES: i64 = 4_000;
-
-/// Page cache of the writer in KiB: it only appends, and reads the rows of topics.
-const CACHE_KIB: i64 = 16 * 1024;
 
 /// Opens the one writable connection, and creates or migrates the schema.
 pub(in crate::store) fn open_or_make(
@@ -69,7 +66,7 @@ fn set_up(connection: Connection, options: &Options) -> Result<Connection, Store
     // The size to which the WAL is truncated when it restarts after it was longer. This is above its usual size, because
     // extending a file with each commit costs more than overwriting it.
     connection.pragma_update(None, "journal_size_limit", options.wal_bound / 2)?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    limit_pages(&connection, options.memory.writer_pages)?;
     // A connection that is abandoned leaves the WAL, whose file identity is recorded, to the next one. An orderly shutdown
     // checkpoints it explicitly.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;

@@ -1,6 +1,6 @@
 //! The store's counters at one commit, with the sizes of its files.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, sync::TryLockError, time::Duration};
 
 use rusqlite::Transaction;
 use tokio::sync::watch;
@@ -12,8 +12,11 @@ use super::{
 use crate::{
     machine,
     store::{
-        query::{Disk, Figures, MICROS_PER_MINUTE, Sizes},
-        sqlite::INDEX_FOLDER,
+        query::{Disk, Figures, FilterSizes, MICROS_PER_MINUTE, Sizes},
+        sqlite::{
+            INDEX_FOLDER,
+            dedup::{index::Index, lookup::Slot},
+        },
     },
 };
 
@@ -22,6 +25,7 @@ pub(super) fn read(
     read: &Transaction<'_>,
     file: &Path,
     missing: &watch::Receiver<u64>,
+    index: &Slot,
 ) -> rusqlite::Result<Figures> {
     let stats = stats(read, 0, missing)?;
     let seals = read
@@ -31,7 +35,18 @@ pub(super) fn read(
         stats,
         seals,
         sizes: sizes(file),
+        filters: filter_sizes(index),
     })
+}
+
+/// `None` while the index is being opened or rebuilt, which is not waited for.
+fn filter_sizes(index: &Slot) -> Option<FilterSizes> {
+    let index = match index.try_read() {
+        Ok(index) => index,
+        Err(TryLockError::Poisoned(index)) => index.into_inner(),
+        Err(TryLockError::WouldBlock) => return None,
+    };
+    index.as_ref().map(Index::filter_sizes)
 }
 
 fn sizes(file: &Path) -> Sizes {

@@ -288,10 +288,7 @@ fn another_identity_with_the_same_fingerprint_is_rejected_and_kept() {
         .query_row("SELECT hash_key FROM store", [], |row| row.get(0));
     let fingerprint = Key(key.unwrap()).fingerprint(&Fields::from(&parse(&second)));
     // Gives the second event the fingerprint of the first, which is stored.
-    let entry = Entry {
-        sequence: 1,
-        content: fingerprint.content ^ 1,
-    };
+    let entry = Entry::new(1, fingerprint.content ^ 1);
     store.with_index(|index| {
         index.enter(
             [(fingerprint.identity, entry)].into_iter().collect(),

@@ -35,7 +35,7 @@ fn store() -> Store {
 fn rows(store: &Store) -> Rows {
     let memory = &store.reader().memory;
     let (files, gate) = (memory.files.clone(), memory.gate.clone());
-    Rows::of(store.path().join(FILE), files, gate)
+    Rows::of(store.path().join(FILE), files, gate, 0)
 }
 
 /// The result of the lookup of a batch as the writer receives it.
@@ -80,7 +80,7 @@ fn read_ahead(store: &Store) -> u64 {
     for (lookup, arrival) in found.iter().zip(&batch[0].arrivals) {
         let entry = lookup
             .found
-            .filter(|entry| entry.content != lookup.fingerprint.content);
+            .filter(|entry| !entry.has_content(lookup.fingerprint.content));
         let expected = entry.and_then(|entry| {
             let event = arrival.as_ref().unwrap();
             Compared::read(&raw_connection, entry.sequence, event).unwrap()
@@ -97,7 +97,7 @@ fn rows_that_cannot_be_read_ahead_are_left_to_the_writer() {
     let store = store();
     let memory = &store.reader().memory;
     let (files, gate) = (memory.files.clone(), memory.gate.clone());
-    let mut rows = Rows::of(Path::new("/no/such/file").to_owned(), files, gate);
+    let mut rows = Rows::of(Path::new("/no/such/file").to_owned(), files, gate, 0);
     let found = look_up(&store, &mut rows, &[delivery(2, &[event(3, 1)])]);
     assert!(found[0].found.is_some());
     assert_eq!(found[0].compared, None);

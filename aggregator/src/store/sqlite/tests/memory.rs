@@ -103,8 +103,5 @@ fn identity(sequence: i64) -> u128 {
 }
 
 fn entry(sequence: i64) -> Entry {
-    Entry {
-        sequence,
-        content: 7,
-    }
+    Entry::new(sequence, 7)
 }

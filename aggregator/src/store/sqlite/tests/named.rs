@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::harness::{Failure, Store, break_writes, delivery, event, repair_writes};
-use crate::store::{Bounds, StoreError, open, sqlite::FILE};
+use crate::store::{Limits, StoreError, open, sqlite::FILE};
 
 #[test]
 fn an_incarnation_begins_when_the_stream_is_recreated() {
@@ -190,7 +190,7 @@ fn a_later_schema_and_a_foreign_file_are_refused() {
             .unwrap()
             .execute_batch(prepare)
             .unwrap();
-        match open(directory.path(), 0, Bounds::default()) {
+        match open(directory.path(), 0, Limits::default()) {
             Ok(_) => panic!("it was opened"),
             Err(err) => err.to_string(),
         }

@@ -9,20 +9,30 @@ use super::{
     harness::{Arrival, Store, delivery, event},
     model::{Model, check},
 };
-use crate::store::{
-    Appended, Delivery, StoreError,
-    sqlite::{FILE, INDEX_FOLDER, dedup::index::FaultPoint, options::Options},
+use crate::{
+    memory::OfStore,
+    store::{
+        Appended, Delivery, Limits, StoreError,
+        sqlite::{FILE, INDEX_FOLDER, dedup::index::FaultPoint, options::Options},
+    },
 };
 
 /// Small sizes, so that a few events fill a table, a few dozen cause a merge, and memory is often discarded.
 pub fn small() -> Options {
     Options {
-        table_entries: 5,
+        memory: with_tables(5),
         replay_rows: 3,
         split_events: 4,
         topics_bytes: 250,
         ..Options::default()
     }
+}
+
+/// Tables of this many entries, of which three may wait to be sealed.
+pub fn with_tables(entries: usize) -> OfStore {
+    let Limits { mut memory, .. } = Limits::default();
+    memory.index.table_entries = entries;
+    memory
 }
 
 pub const THREAD_STEPS: [FaultPoint; 6] = [

@@ -3,6 +3,7 @@
 use shared::stream::StreamState;
 
 use super::harness::{Arrival, Failure, Store, break_writes, delivery, repair_writes};
+use super::trial::with_tables;
 use crate::store::{
     Bounds, Delivery,
     sqlite::{
@@ -38,7 +39,7 @@ pub fn messages() -> Vec<Delivery> {
 /// A store that has applied the messages; the first four events are sealed in the dedup index.
 pub fn store() -> Store {
     let mut store = Store::with(Options {
-        table_entries: 4,
+        memory: with_tables(4),
         ..Options::default()
     });
     store.meet(1, 1, 6);

@@ -260,10 +260,7 @@ impl<'a> Append<'a> {
             event.timestamp.is_filled(),
         ])?;
         topic_chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
-        let entry = Entry {
-            sequence,
-            content: lookup.fingerprint.content,
-        };
+        let entry = Entry::new(sequence, lookup.fingerprint.content);
         self.entries.insert(lookup.fingerprint.identity, entry);
         self.next.last_event = sequence;
         self.done.unique += 1;

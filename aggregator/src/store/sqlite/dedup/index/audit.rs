@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Entry, IndexError, recovery::is_known, sealed::Sealed};
+use crate::memory::OfIndex;
 
 /// The state of the index's folder.
 pub(in crate::store) enum Found {
@@ -33,7 +34,7 @@ impl Audit {
             let why = "there is no index; it is rebuilt at the next start";
             return Ok(Found::Unusable(why.to_owned()));
         }
-        Ok(match Sealed::open(folder) {
+        Ok(match Sealed::open(folder, OfIndex::FOR_SCANS) {
             Ok((sealed, None)) => Found::Usable(Self { sealed, reach: 0 }),
             Ok((sealed, Some(seal))) if is_known(connection, seal, last_event)? => {
                 let reach = seal.reach;

@@ -147,7 +147,7 @@ impl Index {
                 .extend(entries.map(|(identity, entry)| (*identity, *entry)));
             recent.known = batch.last;
             if let Some(seal) = batch.seal {
-                let table = mem::replace(&mut recent.table, table(self.table_entries));
+                let table = mem::replace(&mut recent.table, table(self.memory.table_entries));
                 let sealing = Arc::new(Sealing { table, seal });
                 self.shared.memory().sealing.push_back(sealing);
                 self.shared.changed.notify_all();

@@ -175,10 +175,7 @@ fn read(
     let mut entries = Vec::with_capacity(limit);
     while let Some(row) = rows.next()? {
         let fingerprint = key.fingerprint(&Fields::of_row(row, 1)?);
-        let entry = Entry {
-            sequence: row.get(0)?,
-            content: fingerprint.content,
-        };
+        let entry = Entry::new(row.get(0)?, fingerprint.content);
         entries.push((fingerprint.identity, entry));
     }
     Ok(entries)

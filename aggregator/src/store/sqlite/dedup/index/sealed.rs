@@ -1,5 +1,10 @@
 //! The sealed entries: an LSM tree on disk that only grows, in one step per seal.
 
+mod filters;
+mod lookup;
+#[cfg(test)]
+mod tests;
+
 use std::{
     io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -21,20 +26,22 @@ use lsm_tree::{
         BloomConstructionPolicy, CompressionPolicy, FilterPolicy, FilterPolicyEntry,
         PartitioningPolicy, PinningPolicy,
     },
-    table::filter::standard_bloom::Builder,
 };
 
+use self::filters::Filters;
 use super::{IndexError, table::Entry};
+use crate::{memory::OfIndex, store::query::FilterSizes};
 
-/// Block cache for recently read data blocks. Filters and block indexes are kept in memory outside it, whole: 1.7
-/// bytes per entry.
-const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// Filter bits per entry of the upper levels, and of the last one, which has most entries: of a hundred lookups of absent
+/// identities one and two read a block in vain.
+const FILTER_BITS: (f32, f32) = (10.0, 8.0);
 
-/// Filter bits per entry: three in a thousand lookups of absent identities read a block in vain.
-const FILTER_BITS: f32 = 12.0;
+/// The last level of the tree.
+const LAST_LEVEL: usize = 6;
 
-/// Seals that are searched one by one before they are merged. More make merging cheaper and lookups more expensive.
-const UNMERGED: u8 = 4;
+/// Levels whose block index is in memory whole, 0.2 bytes per entry; that of the further ones, counted from the first that
+/// is not empty, is read in parts.
+const WHOLE_INDEX: usize = 3;
 
 /// All reads use the tree's newest sequence number, so older versions may be dropped.
 const UNREAD: SeqNo = SeqNo::MAX / 2;
@@ -52,6 +59,7 @@ pub(in crate::store) struct Seal {
 /// The tree, shared by lookups, sealing and merging.
 pub(super) struct Sealed {
     tree: AnyTree,
+    filters: Filters,
     strategy: Arc<Leveled>,
     /// The tree's own sequence numbers, which order its entries by age.
     sequences: SequenceNumberCounter,
@@ -60,14 +68,14 @@ pub(super) struct Sealed {
 
 impl Sealed {
     /// Opens the tree in `folder`, creating it if needed, and returns its newest seal.
-    pub fn open(folder: &Path) -> Result<(Self, Option<Seal>), IndexError> {
+    pub fn open(folder: &Path, memory: OfIndex) -> Result<(Self, Option<Seal>), IndexError> {
         if !is_list_sound(folder).map_err(lsm_tree::Error::from)? {
             return Err(lsm_tree::Error::Unrecoverable.into());
         }
         guard(|| {
             let stop = Arc::new(AtomicBool::new(false));
             let sequences = SequenceNumberCounter::default();
-            let tree = config(folder, sequences.clone(), Arc::clone(&stop)).open()?;
+            let tree = config(folder, memory, sequences.clone(), Arc::clone(&stop)).open()?;
             sequences.fetch_max(tree.get_highest_seqno().map_or(0, |last| last + 1));
             let seal = match tree.get(SEAL_KEY, SeqNo::MAX)? {
                 Some(value) => Some(Seal::decode(&value).ok_or(lsm_tree::Error::Unrecoverable)?),
@@ -77,45 +85,16 @@ impl Sealed {
             if !is_whole(&tree, reach) {
                 return Err(lsm_tree::Error::Unrecoverable);
             }
+            let strategy = Leveled::default().with_l0_threshold(memory.unmerged);
             let sealed = Self {
                 tree,
-                strategy: Arc::new(Leveled::default().with_l0_threshold(UNMERGED)),
+                filters: Filters::new(memory.filters),
+                strategy: Arc::new(strategy.with_table_target_size(memory.table_bytes)),
                 sequences,
                 stop,
             };
+            sealed.filters.refresh(&sealed.tree)?;
             Ok((sealed, seal))
-        })
-    }
-
-    /// Looks up the identities that have no entry yet; `entries` are in the order of `identities`.
-    ///
-    /// Searches run by run in the order of the keys, and not with the tree's `get`, which fetches its list of tables for each
-    /// key.
-    pub fn find(
-        &self,
-        identities: &[u128],
-        entries: &mut [Option<Entry>],
-    ) -> Result<(), IndexError> {
-        let mut pending = PendingLookup::all(identities, entries);
-        if pending.is_empty() {
-            return Ok(());
-        }
-        guard(|| {
-            let version = self.tree.current_version();
-            for run in version.iter_levels().flat_map(|level| level.iter()) {
-                let mut absent = 0;
-                for current in 0..pending.len() {
-                    let lookup = &pending[current];
-                    let entry = lookup.find_in(run.get_for_key(&lookup.key))?;
-                    entries[lookup.position] = entry;
-                    if entry.is_none() {
-                        pending.swap(absent, current);
-                        absent += 1;
-                    }
-                }
-                pending.truncate(absent);
-            }
-            Ok(())
         })
     }
 
@@ -144,9 +123,12 @@ impl Sealed {
 
     /// Writes entries, in the order of their fingerprints, and their seal to files that the tree does not include yet.
     ///
-    /// Uses the tree's way of flushing a table, and not its `ingestion`, whose tables' filters would be fetched
-    /// through the block cache at every lookup until they are merged.
-    pub fn write(&self, sorted: &[(u128, Entry)], seal: Seal) -> Result<Vec<Table>, IndexError> {
+    /// Uses the tree's way of flushing a table, and not its `ingestion`, which includes them at once.
+    pub fn write(
+        &self,
+        sorted: impl Iterator<Item = (u128, Entry)>,
+        seal: Seal,
+    ) -> Result<Vec<Table>, IndexError> {
         guard(|| {
             let sequence = self.sequences.next();
             let item = |key: &[u8], value: &[u8]| {
@@ -154,8 +136,7 @@ impl Sealed {
             };
             let seal = item(&SEAL_KEY, &seal.encode());
             let entries = sorted
-                .iter()
-                .map(|(identity, entry)| item(&identity.to_be_bytes(), &entry.encode()));
+                .map(|(identity, entry)| item(&identity.to_be_bytes(), entry.encode(&mut [0; 14])));
             let items = std::iter::once(seal).chain(entries).map(Ok);
             let written = self.tree.flush_to_tables(items)?;
             Ok(written.map(|(tables, _)| tables).unwrap_or_default())
@@ -164,7 +145,16 @@ impl Sealed {
 
     /// Adds the written tables to the tree: all of them or none.
     pub fn register(&self, written: &[Table]) -> Result<(), IndexError> {
-        guard(|| self.tree.register_tables(written, None, None, &[], UNREAD))
+        guard(|| {
+            self.tree
+                .register_tables(written, None, None, &[], UNREAD)?;
+            self.filters.refresh(&self.tree)
+        })
+    }
+
+    /// The sizes of the filters.
+    pub fn filter_sizes(&self) -> FilterSizes {
+        self.filters.sizes(&self.tree)
     }
 
     /// Merges once, if there is something to merge; false if there was nothing, or after [`Self::stop_merging`].
@@ -176,6 +166,7 @@ impl Sealed {
                 return Ok(false);
             }
             merged?;
+            self.filters.refresh(&self.tree)?;
             Ok(self.tree.current_version().id() != before)
         })
     }
@@ -188,46 +179,6 @@ impl Sealed {
     /// The number of tables that are not merged yet.
     pub fn unmerged(&self) -> usize {
         self.tree.l0_run_count()
-    }
-}
-
-/// An identity that is looked up.
-struct PendingLookup {
-    key: [u8; 16],
-    /// The key's hash for the filters.
-    hash: u64,
-    /// The position of its entry in the result.
-    position: usize,
-}
-
-impl PendingLookup {
-    /// Those without an entry, in the order of their keys.
-    fn all(identities: &[u128], entries: &[Option<Entry>]) -> Vec<Self> {
-        let mut positions: Vec<usize> = (0..identities.len())
-            .filter(|position| entries[*position].is_none())
-            .collect();
-        positions.sort_unstable_by_key(|position| identities[*position]);
-        let lookup = |position: usize| {
-            let key = identities[position].to_be_bytes();
-            let hash = Builder::get_hash(&key);
-            Self {
-                key,
-                hash,
-                position,
-            }
-        };
-        positions.into_iter().map(lookup).collect()
-    }
-
-    /// Searches the one table of a run that may have it.
-    fn find_in(&self, table: Option<&Table>) -> lsm_tree::Result<Option<Entry>> {
-        let Some(table) = table else {
-            return Ok(None);
-        };
-        let found = table.get(&self.key, SeqNo::MAX, self.hash)?;
-        found
-            .map(|item| Entry::decode(&item.value).ok_or(lsm_tree::Error::Unrecoverable))
-            .transpose()
     }
 }
 
@@ -257,17 +208,26 @@ fn is_whole(tree: &AnyTree, reach: i64) -> bool {
     (entries..=entries.saturating_add(tree.table_count())).contains(&found)
 }
 
-fn config(folder: &Path, sequences: SequenceNumberCounter, stop: Arc<AtomicBool>) -> Config {
-    let filter = FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(FILTER_BITS));
-    // Fingerprints are random: they cannot be compressed, and no part of an index or a filter is used more
-    // often than another, so each is one block and stays in memory.
+fn config(
+    folder: &Path,
+    memory: OfIndex,
+    sequences: SequenceNumberCounter,
+    stop: Arc<AtomicBool>,
+) -> Config {
+    let bits = |bits| FilterPolicyEntry::Bloom(BloomConstructionPolicy::BitsPerKey(bits));
+    let mut filters = [bits(FILTER_BITS.0); LAST_LEVEL + 1];
+    filters[LAST_LEVEL] = bits(FILTER_BITS.1);
+    let mut is_index_divided = [true; LAST_LEVEL + 1];
+    is_index_divided[..WHOLE_INDEX].fill(false);
+    // Fingerprints are random, so they cannot be compressed. Every filter is written in parts, which can be read one by one;
+    // those in memory are held by `filters`.
     Config::new(folder, sequences, SequenceNumberCounter::default())
-        .use_cache(Arc::new(Cache::with_capacity_bytes(CACHE_BYTES)))
+        .use_cache(Arc::new(Cache::with_capacity_bytes(memory.blocks)))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::None))
-        .filter_policy(FilterPolicy::all(filter))
-        .filter_block_partitioning_policy(PartitioningPolicy::all(false))
-        .index_block_partitioning_policy(PartitioningPolicy::all(false))
-        .filter_block_pinning_policy(PinningPolicy::all(true))
+        .filter_policy(FilterPolicy::new(filters))
+        .filter_block_partitioning_policy(PartitioningPolicy::all(true))
+        .filter_block_pinning_policy(PinningPolicy::all(false))
+        .index_block_partitioning_policy(PartitioningPolicy::new(is_index_divided))
         .index_block_pinning_policy(PinningPolicy::all(true))
         .with_compaction_filter_factory(Some(Arc::new(StopFactory(stop))))
 }
@@ -277,20 +237,6 @@ fn guard<T>(work: impl FnOnce() -> lsm_tree::Result<T>) -> Result<T, IndexError>
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(done) => Ok(done?),
         Err(_) => Err(IndexError::Panicked),
-    }
-}
-
-impl Entry {
-    fn encode(self) -> [u8; 16] {
-        pair(self.sequence.to_be_bytes(), self.content.to_be_bytes())
-    }
-
-    fn decode(bytes: &[u8]) -> Option<Self> {
-        let (sequence, content) = bytes.split_first_chunk::<8>()?;
-        Some(Self {
-            sequence: i64::from_be_bytes(*sequence),
-            content: u64::from_be_bytes(content.try_into().ok()?),
-        })
     }
 }
 
@@ -306,13 +252,6 @@ impl Seal {
             reach: i64::from_be_bytes(reach.try_into().ok()?),
         })
     }
-}
-
-fn pair(first: [u8; 8], second: [u8; 8]) -> [u8; 16] {
-    let mut both = [0; 16];
-    both[..8].copy_from_slice(&first);
-    both[8..].copy_from_slice(&second);
-    both
 }
 
 /// Ends merges: the crate's own signal is sent only when the tree is dropped, and a merge checks it rarely.

@@ -8,7 +8,7 @@ use std::{
 
 use tracing::debug;
 
-use super::{FaultPoint, IndexError, Shared, memory::Sealing, table::Entry};
+use super::{FaultPoint, IndexError, Shared, memory::Sealing, table::sorted};
 
 /// Unmerged tables in the tree beyond which sealing waits for merging: each slows every lookup a little.
 const MAX_UNMERGED: usize = 24;
@@ -71,14 +71,8 @@ fn yield_to_ingest() {
 fn seal(shared: &Shared) -> Result<(), IndexError> {
     while let Some(sealing) = next_full(shared) {
         shared.faults.at(FaultPoint::Sort)?;
-        let mut sorted: Vec<(u128, Entry)> = sealing
-            .table
-            .iter()
-            .map(|(identity, entry)| (*identity, *entry))
-            .collect();
-        sorted.sort_unstable_by_key(|(identity, _)| *identity);
         shared.faults.at(FaultPoint::Ingest)?;
-        let written = shared.sealed.write(&sorted, sealing.seal)?;
+        let written = shared.sealed.write(sorted(&sealing.table), sealing.seal)?;
         shared.faults.at(FaultPoint::Register)?;
         shared.sealed.register(&written)?;
         shared.faults.at(FaultPoint::Ingested)?;
@@ -91,7 +85,7 @@ fn seal(shared: &Shared) -> Result<(), IndexError> {
         }
         shared.changed.notify_all();
         debug!(
-            seal.entries = sorted.len(),
+            seal.entries = sealing.table.len(),
             seal.reach = sealing.seal.reach,
             "sealed"
         );

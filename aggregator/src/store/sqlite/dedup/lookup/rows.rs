@@ -74,6 +74,8 @@ pub(in crate::store) struct Rows {
     file: PathBuf,
     files: Files,
     gate: Gate,
+    /// The database pages that each connection may cache, in bytes.
+    pages: u64,
     /// The number of times that the files had been replaced when the connections were opened.
     replaced: u64,
     connections: Vec<Connection>,
@@ -81,12 +83,13 @@ pub(in crate::store) struct Rows {
 
 impl Rows {
     /// For the store in this file, whose writer has these files open.
-    pub fn of(file: PathBuf, files: Files, gate: Gate) -> Self {
+    pub fn of(file: PathBuf, files: Files, gate: Gate, pages: u64) -> Self {
         Self {
             file,
             replaced: files.replaced(),
             files,
             gate,
+            pages,
             connections: Vec::new(),
         }
     }
@@ -108,7 +111,7 @@ impl Rows {
                         fingerprint, found, ..
                     },
                 )| {
-                    let entry = found.filter(|entry| entry.content != fingerprint.content)?;
+                    let entry = found.filter(|entry| !entry.has_content(fingerprint.content))?;
                     Some((entry.sequence, index))
                 },
             )
@@ -139,7 +142,7 @@ impl Rows {
         let each = wanted.len().div_ceil(CONNECTIONS).max(EACH);
         let parts: Vec<_> = wanted.chunks(each).collect();
         while self.connections.len() < parts.len() {
-            let connection = connect_again(&self.file, &self.files)?;
+            let connection = connect_again(&self.file, &self.files, self.pages)?;
             self.connections.push(connection);
         }
         let gate = &self.gate;

@@ -11,7 +11,7 @@ use crate::store::{
     Delivery, StoreError,
     sqlite::dedup::{
         fingerprint::Fields,
-        index::{Entry, IndexError},
+        index::IndexError,
         lookup::{Compared, LookupEvent},
     },
 };
@@ -106,10 +106,11 @@ impl<'a> Append<'a> {
             }
             (None, None) => self.context.index.find(fingerprint.identity)?,
         };
-        let Some(Entry { sequence, content }) = entry else {
+        let Some(entry) = entry else {
             return Ok(Seen::Never);
         };
-        if content == fingerprint.content {
+        let sequence = entry.sequence;
+        if entry.has_content(fingerprint.content) {
             return Ok(Seen::Same(sequence));
         }
         let compared = match compared.filter(|compared| compared.sequence == sequence) {
