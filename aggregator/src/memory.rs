@@ -55,7 +55,7 @@ pub struct OfStore {
     pub writer_pages: u64,
     /// The database pages that each reading connection caches.
     pub reader_pages: u64,
-    /// The rows of topics that the writer caches.
+    /// The states of topics that the writer caches.
     pub topics: u64,
     /// The dedup index.
     pub index: OfIndex,
@@ -108,7 +108,8 @@ impl Shares {
             store: OfStore {
                 writer_pages: share(48, 4, 16),
                 reader_pages: share(1024, 0, 2).max(MIB / 4),
-                topics: share(32, 6, 20),
+                // Half a million topics for each 100 MiB.
+                topics: (6 * MIB + (total - LEAST) / 8).min(256 * MIB),
                 index: OfIndex {
                     table_entries: slots * 7 / 8 - slots / 64,
                     sealing,

@@ -6,7 +6,7 @@ use aggregator::{
     consumer::{BatchLimits, Consumer},
     health::{Health, WAITING},
     metrics::Metrics,
-    store::{self, Bounds, Reader, WriterEnded},
+    store::{self, Reader, WriterEnded},
 };
 use rusqlite::Connection as Sqlite;
 use shared::{connection::Connection, stream, trace::Tracer};
@@ -87,7 +87,7 @@ impl Stage {
     /// Starts a consumer on the existing store.
     pub async fn run(&mut self) {
         let (writer, writer_ended, reader) =
-            store::open(self.path(), 0, Bounds::default()).expect("the store opens");
+            store::open(self.path(), 0, store::Limits::default()).expect("the store opens");
         let evidence = Evidence::of(self.path());
         self.broker.with(|server| server.evidence = Some(evidence));
         let address = format!("127.0.0.1:{}", self.broker.port).parse();
@@ -112,6 +112,7 @@ impl Stage {
             take_over: false,
             location: "here".to_owned(),
             writer,
+            pull_bytes: 1 << 20,
             limits: BatchLimits {
                 events: batch_events,
                 bytes: 1 << 20,

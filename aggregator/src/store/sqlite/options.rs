@@ -14,8 +14,6 @@ pub(in crate::store) struct Options {
     pub replay_rows: usize,
     /// A batch with more events than this is looked up by two threads: the lookup takes longer than the writing.
     pub split_events: usize,
-    /// Bytes of the writer's cache of topics.
-    pub topics_bytes: usize,
     /// Size of the WAL in bytes at which reads are paused to reset it.
     pub wal_bound: u64,
     /// How many bytes of rows are kept for review.
@@ -33,7 +31,6 @@ impl Default for Options {
             memory,
             replay_rows: 10_000,
             split_events: 512,
-            topics_bytes: 256 * 1024 * 1024,
             wal_bound: 64 * 1024 * 1024,
             bounds,
             opening: Opening::default(),

@@ -20,10 +20,13 @@ use crate::{
 /// Small sizes, so that a few events fill a table, a few dozen cause a merge, and memory is often discarded.
 pub fn small() -> Options {
     Options {
-        memory: with_tables(5),
+        // One topic is cached.
+        memory: OfStore {
+            topics: 250,
+            ..with_tables(5)
+        },
         replay_rows: 3,
         split_events: 4,
-        topics_bytes: 250,
         ..Options::default()
     }
 }

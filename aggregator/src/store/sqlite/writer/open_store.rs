@@ -26,7 +26,7 @@ pub(super) struct OpenStore {
 
 impl OpenStore {
     /// Reads the state from the file. Topics are cached in at most `topics_bytes`.
-    pub fn load(connection: Connection, topics_bytes: usize) -> Result<Self, StoreError> {
+    pub fn load(connection: Connection, topics_bytes: u64) -> Result<Self, StoreError> {
         let state = State::load(&connection)?;
         let topics = Topics::load(&connection, topics_bytes)?;
         Ok(Self {
@@ -39,7 +39,10 @@ impl OpenStore {
     /// Opens the file again, which must be the one of the store with this id.
     pub fn load_again(location: &Location, store_id: &str) -> Result<Self, StoreError> {
         let options = &location.options;
-        let open = Self::load(schema::open(&location.file, options)?, options.topics_bytes)?;
+        let open = Self::load(
+            schema::open(&location.file, options)?,
+            options.memory.topics,
+        )?;
         if open.state.store_id != store_id {
             let found = open.state.store_id;
             return Err(StoreError::Foreign(format!(

@@ -57,7 +57,7 @@ pub(super) struct Owner {
 
 impl Owner {
     pub fn new(location: Location, connection: Connection, slot: Slot) -> Result<Self, StoreError> {
-        let open = OpenStore::load(connection, location.options.topics_bytes)?;
+        let open = OpenStore::load(connection, location.options.memory.topics)?;
         let gate = Gate::default();
         let mut owner = Self {
             files: Files::opened(&location.directory, &location.given)?,

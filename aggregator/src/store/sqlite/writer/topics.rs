@@ -11,7 +11,7 @@ use crate::store::sqlite::{
 
 /// Bytes that a topic takes in the cache besides a long name: its entry of 128 bytes with two links, and its place in the hash
 /// table.
-const ENTRY_BYTES: usize = 192;
+const ENTRY_BYTES: u64 = 192;
 
 /// Names up to this many bytes are within the entry.
 const SHORT_NAME: usize = 24;
@@ -22,8 +22,8 @@ pub(in crate::store) struct Topics {
     cached: LruCache<Topic, TopicState>,
     /// The id of the last topic, which is also their number.
     last: i64,
-    bytes: usize,
-    max_bytes: usize,
+    bytes: u64,
+    max_bytes: u64,
     states: RunWriter,
     names: RunWriter,
 }
@@ -38,7 +38,7 @@ pub(in crate::store) struct ChangedTopic {
 
 impl Topics {
     /// Reads as many topics as fit into a cache of `max_bytes`.
-    pub fn load(connection: &Connection, max_bytes: usize) -> rusqlite::Result<Self> {
+    pub fn load(connection: &Connection, max_bytes: u64) -> rusqlite::Result<Self> {
         let mut topics = Self {
             cached: LruCache::new_unbounded(),
             last: connection.query_row("SELECT topics FROM counters", [], |row| row.get(0))?,
@@ -136,7 +136,7 @@ impl Topics {
     }
 }
 
-fn entry_bytes(name: &Topic) -> usize {
+fn entry_bytes(name: &Topic) -> u64 {
     let long = name.as_str().len();
-    ENTRY_BYTES + if long > SHORT_NAME { long } else { 0 }
+    ENTRY_BYTES + if long > SHORT_NAME { long as u64 } else { 0 }
 }
