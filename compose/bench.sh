@@ -2,35 +2,49 @@
 # The benchmark: nats-server, aggregator and publisher as processes on this machine, every write synced, every count
 # checked.
 #
-#   bench.sh [--events N] [--topics T] [--page] [--json]
+#   bench.sh [--events N] [--topics T] [--sync-ms MS] [--directory DIR] [--peer] [--page] [--json]
 #
-#   --events N   events in the end-to-end phase (1000000); the HTTP phases send 40 % and 6 % of N, but at least 20,000
-#                and 5,000
-#   --topics T   topics that the events are spread over (10)
-#   --page       keep the live page open in a headless Chromium, which must be on PATH; the phases begin once it has
-#                started and uses less than a fifth of a core
-#   --json       print one JSON object instead of the table
+#   --events N       events in each phase over JetStream (1000000); the HTTP phases send 40 % and 6 % of N, but at least
+#                    20,000 and 5,000
+#   --topics T       topics that the events are spread over, up to 1000000 (10)
+#   --sync-ms MS     delay each sync of the broker and of the stores by MS milliseconds, as a slower disk would; needs strace
+#   --directory DIR  keep the data in a new directory in DIR, which chooses the disk (target/)
+#   --peer           also measure compose/peer.py, a consumer in Python, which needs Python 3.10 and PyPI
+#   --page           keep the live page open in a headless Chromium, which must be on PATH; the phases after the broker alone
+#                    begin once it has started and uses less than a fifth of a core
+#   --json           print one JSON object instead of the table
 #
-# Phases, on one store: publisher to JetStream to store at full speed; the time from POST /publish until GET /events
-# returns the event, under a load of 1,000 events/s; POST /publish with batches of 100 over 8 connections; POST /publish
-# with single events over 64 connections. CPU seconds and peak memory are reported for each process and phase. The exit
-# code is 1 if a count differs.
+# Phases: publisher to JetStream with no consumer, the broker alone, on a stream of its own; with --peer, publisher to
+# JetStream to peer.py, in messages of 1,000 events; publisher to JetStream to the aggregator's store at full speed; the time
+# from POST /publish until GET /events returns the event, under a load of 1,000 events/s; POST /publish with batches of 100
+# over 8 connections; POST /publish with single events over 64 connections. CPU seconds and peak memory are reported for each
+# process and phase. The exit code is 1 if a count differs.
 #
-# It works in its own directory under target/, on its own ports, and leaves nothing behind.
+# It works in its own directory, on its own ports, and leaves nothing behind.
 # Environment: AGGREGATOR_PORT, NATS_PORT and NATS_MONITOR_PORT set the ports; by default free ones are chosen.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
 
-events=1000000 topics=10 page='' json=''
+events=1000000 topics=10 delay_ms=0 directory='' peer='' page='' json=''
 while (($#)); do
   case $1 in
-    --events | --topics)
+    --events | --topics | --sync-ms)
       [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a number greater than 0"; exit 2; }
-      if [[ $1 == --events ]]; then events=$2; else topics=$2; fi
+      case $1 in
+        --events) events=$2 ;;
+        --topics) topics=$2 ;;
+        --sync-ms) delay_ms=$2 ;;
+      esac
       shift
       ;;
+    --directory)
+      [[ -d ${2:-} ]] || { say "$1 takes a directory that exists"; exit 2; }
+      directory=$2
+      shift
+      ;;
+    --peer) peer=yes ;;
     --page) page=yes ;;
     --json) json=yes ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
@@ -42,7 +56,7 @@ done
 
 target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/dist
 mkdir -p "$target"
-scratch=$(mktemp -d "$target/bench.XXXXXX")
+scratch=$(mktemp -d "${directory:-$target}/bench.XXXXXX")
 
 # However this script ends, nothing that it started outlives it.
 clean_up() {
@@ -54,7 +68,7 @@ clean_up() {
   elif ((status != 0)); then
     tail -n 20 "$scratch"/*.log >&2
   fi
-  for name in build browser publisher aggregator nats; do stop "$name"; done
+  for name in build browser publisher peer aggregator nats; do stop "$name"; done
   rm -rf "$scratch"
 }
 trap clean_up EXIT
@@ -75,9 +89,6 @@ free_port() {
 
 ticks=$(getconf CLK_TCK)
 declare -A cpu=() peak=()
-# The processes whose usage is reported. The browser is many, which share memory, so it has no peak.
-measured=(nats aggregator publisher)
-if [[ -n $page ]]; then measured+=(browser); fi
 
 # measure NAME: records the CPU time of the process in clock ticks and its peak memory in KiB. If it has ended, the
 # previous values are kept.
@@ -98,30 +109,94 @@ browser_ticks() {
 }
 
 # phase NAME ARGUMENT...: runs the publisher with the arguments; writes its summary to NAME.json and the resource usage
-# to NAME.used.
+# of all running processes to NAME.used.
 phase() {
   local name=$1 status=0 process
+  local -a others=("${!pids[@]}")
   local -A before=([publisher]=0)
   say "${name//_/ }: publisher ${*:2}"
-  for process in nats aggregator; do
+  for process in "${others[@]}"; do
     measure "$process"
     before[$process]=${cpu[$process]}
     # Resets the peak, so that it covers only this phase.
     echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
   done
-  if [[ -n $page ]]; then before[browser]=$(browser_ticks); fi
+  if [[ -v pids[browser] ]]; then before[browser]=$(browser_ticks); fi
   start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
   while kill -0 "${pids[publisher]}" 2>/dev/null; do
     measure publisher
     sleep 0.05
   done
   ended publisher || status=$?
-  for process in nats aggregator; do measure "$process"; done
-  if [[ -n $page ]]; then cpu[browser]=$(browser_ticks); fi
-  for process in "${measured[@]}"; do
-    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]:-}"
-  done | awk -v ticks="$ticks" '{ printf "%s %.2f%s\n", $1, $2 / ticks, (NF > 2 ? sprintf(" %.0f", $3 / 1024) : "") }' >"$scratch/$name.used"
   if ((status != 0)); then fail "${name//_/ } failed"; fi
+  if [[ $name == peer ]]; then await_peer; fi
+  for process in "${others[@]}"; do measure "$process"; done
+  if [[ -v pids[browser] ]]; then cpu[browser]=$(browser_ticks); fi
+  for process in "${others[@]}" publisher; do
+    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
+  done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
+}
+
+# ---- the processes ---------------------------------------------------------------------------------------------------
+
+# slowed COMMAND...: prints nothing and starts the command, with each sync delayed if --sync-ms is given. strace intercepts
+# no other system call, and with -D the command stays the process that is started.
+slowed=()
+slow_down() {
+  local version oldest=5.3
+  command -v strace >/dev/null || install_packages strace ||
+    fail "--sync-ms needs strace $oldest or later on PATH (Debian, Ubuntu: apt-get install strace)"
+  version=$(strace --version | sed -n '1s/.*version //p')
+  [[ $(printf '%s\n' "$oldest" "$version" | sort -V | head -n 1) == "$oldest" ]] || fail "--sync-ms needs strace $oldest or later, not $version"
+  slowed=(strace -D -f -qqq --seccomp-bpf -o /dev/null -e trace=fsync,fdatasync
+    -e "inject=fsync,fdatasync:delay_enter=$((delay_ms * 1000))")
+}
+
+start_aggregator() {
+  start aggregator "${slowed[@]}" "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
+    --stream-max-bytes "$stream_bytes" --data-dir "$scratch/data" >"$scratch/aggregator.log" 2>&1
+  await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+}
+
+# start_broker: starts a broker whose stream is new and empty, and which has no consumer. The aggregator creates the stream.
+start_broker() {
+  local name
+  for name in peer aggregator nats; do stop "$name"; unset "pids[$name]"; done
+  rm -rf "$scratch/nats" "$scratch/data"
+  start nats "${slowed[@]}" nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
+    --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
+  await nats http_get "$monitor_port" /healthz
+  start_aggregator
+  stop aggregator
+  unset 'pids[aggregator]'
+}
+
+# need_peer: makes sure that the packages of peer.py are installed, in a virtual environment of their own.
+need_peer() {
+  python=$(realpath -m "$target")/peer
+  if cmp -s compose/peer.txt "$python/made-of"; then return; fi
+  say "installing the packages of compose/peer.py"
+  rm -rf "$python"
+  python3 -m venv "$python" >/dev/null 2>&1 || { install_packages python3-venv && python3 -m venv "$python" >/dev/null; } ||
+    fail "--peer needs Python 3.10 or later with venv on PATH (Debian, Ubuntu: apt-get install python3-venv)"
+  "$python/bin/pip" install --quiet --disable-pip-version-check --no-deps --requirement compose/peer.txt >&2 ||
+    fail "pip cannot install the packages of compose/peer.py"
+  cp compose/peer.txt "$python/made-of"
+}
+
+start_peer() {
+  start peer "${slowed[@]}" "$python/bin/python" compose/peer.py "$nats_url" "$scratch/peer.db" "$events" \
+    >"$scratch/peer.result" 2>"$scratch/peer.log"
+}
+
+# await_peer: waits until the peer has stored everything, and checks how much that is.
+await_peer() {
+  until [[ -s $scratch/peer.result ]]; do
+    kill -0 "${pids[peer]}" 2>/dev/null || fail "peer.py ended before it had received everything"
+    sleep 0.1
+  done
+  cp "$scratch/peer.result" "$scratch/python.json"
+  [[ $(figure python stored) == "$(figure peer unique)" ]] || fail "peer.py stored $(figure python stored) events, not $(figure peer unique)"
 }
 
 # ---- the live page ---------------------------------------------------------------------------------------------------
@@ -171,20 +246,38 @@ counted() {
   if [[ $doubled == 0 ]]; then echo "every count exact"; else echo "counts exact except for up to $doubled copies that retries may have added"; fi
 }
 
-phases=(end_to_end latency http_batches http_singles)
+phases=(broker_alone ${peer:+peer} end_to_end latency http_batches http_singles)
+
+# share: prints the rate end to end as a share of the broker's alone.
+share() { awk -v all="$(rate end_to_end processed)" -v broker="$(rate broker_alone events)" 'BEGIN { printf "%.2f", all / broker }'; }
+
+# rate PHASE COUNTED: prints a rate without separators.
+rate() { sed -n "s/.*\"$2_per_second\":\([0-9.]*\).*/\1/p" "$scratch/$1.json"; }
+
+# used PHASE PROCESS: prints CPU seconds and peak memory, or a dash. The browser is many processes, which share memory.
+used() {
+  awk -v process="$2" '$1 == process { printf process == "browser" ? "%.2f s" : "%.2f s, %d MiB", $2, $3; found = 1 } END { if (!found) printf "-" }' \
+    "$scratch/$1.used"
+}
 
 show_table() {
-  local row='%-16s %s\n' name used
+  local row='%-16s %s\n' name delay=''
+  if ((delay_ms > 0)); then delay=", and $delay_ms ms more in the benchmark"; fi
   # shellcheck disable=SC2059
   {
-    printf "$row" machine "$cores x $processor; a write of 4 KiB and its sync take $sync_ms ms" \
+    printf "$row" machine "$cores x $processor; a write of 4 KiB and its sync take $sync_ms ms$delay" \
       versions "$broker; $versions" \
-      synced "each write: nats sync_interval $nats_sync, SQLite synchronous=FULL"
+      synced "each write: nats sync_interval $nats_sync, SQLite synchronous=FULL" \
+      events "$events in $topics topics, 30 % duplicates"
     echo
-    printf "$row" 'end to end' "$(figure end_to_end processed_per_second) events/s from first send to last commit" \
-      '' "$events events in $topics topics, 30 % duplicates, $(counted end_to_end)" \
-      '' "PubAck at this speed $(percentiles end_to_end puback_ms)"
-    printf "$row" latency "from POST /publish to GET /events $(percentiles latency visible_ms)" \
+    printf "$row" 'broker alone' "$(figure broker_alone events_per_second) events/s from first send to last PubAck, with no consumer" \
+      '' "PubAck at this speed $(percentiles broker_alone puback_ms)"
+    if [[ -n $peer ]]; then
+      printf "$row" peer "$(figure python events_per_second) events/s from first delivery to last commit: peer.py, in messages of 1,000 events"
+    fi
+    printf "$row" 'end to end' "$(figure end_to_end processed_per_second) events/s from first send to last commit: $(share) of the broker alone" \
+      '' "PubAck at this speed $(percentiles end_to_end puback_ms); $(counted end_to_end)" \
+      latency "from POST /publish to GET /events $(percentiles latency visible_ms)" \
       '' "to the response of POST /publish $(percentiles latency answer_ms)" \
       '' "under a load of $(figure latency background_events_per_second) events/s"
     for name in http_batches http_singles; do
@@ -192,22 +285,21 @@ show_table() {
         '' "responses $(percentiles "$name" answer_ms); $(figure "$name" sent) events, $(counted "$name")"
     done
     echo
-    printf '%-16s' 'CPU s, peak MiB'
-    printf ' %20s' "${measured[@]}"
-    echo
+    printf '%-16s %20s %20s %20s%s\n' 'CPU s, peak MiB' nats "aggregator${peer:+ or peer}" publisher "${page:+       browser}"
   }
   for name in "${phases[@]}"; do
-    mapfile -t used < <(awk '{ printf "%.2f s%s\n", $2, (NF > 2 ? ", " $3 " MiB" : "") }' "$scratch/$name.used")
-    printf '%-16s' "${name//_/ }"
-    printf ' %20s' "${used[@]}"
-    echo
+    printf '%-16s %20s %20s %20s%s\n' "${name//_/ }" "$(used "$name" nats)" \
+      "$(used "$name" "$([[ $name == peer ]] && echo peer || echo aggregator)")" "$(used "$name" publisher)" \
+      "${page:+$(printf '%14s' "$(used "$name" browser)")}"
   done
 }
 
 show_json() {
   local name separator=''
   printf '{"events":%d,"topics":%d,"cores":%d,"processor":"%s","sync_ms":%s,' "$events" "$topics" "$cores" "$processor" "$sync_ms"
-  printf '"versions":"%s; %s","nats_sync_interval":"%s","sqlite_synchronous":"FULL"' "$broker" "$versions" "$nats_sync"
+  printf '"delay_ms":%d,"versions":"%s; %s","nats_sync_interval":"%s",' "$delay_ms" "$broker" "$versions" "$nats_sync"
+  printf '"sqlite_synchronous":"FULL","share_of_broker_alone":%s' "$(share)"
+  if [[ -n $peer ]]; then cp "$scratch/python.json" "$scratch/peer.json"; fi
   for name in "${phases[@]}"; do printf ',"%s":%s' "$name" "$(<"$scratch/$name.json")"; done
   printf ',"used":{'
   for name in "${phases[@]}"; do
@@ -234,23 +326,30 @@ versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version
 nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/nats.conf)
 sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
-[[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$target is in memory, where syncing costs nothing: set CARGO_TARGET_DIR to a directory on a disk"
+[[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$scratch is in memory, where syncing costs nothing: --directory chooses the disk"
+if ((delay_ms > 0)); then slow_down; fi
+if [[ -n $peer ]]; then need_peer; fi
 
 aggregator_port=${AGGREGATOR_PORT:-$(free_port)} nats_port=${NATS_PORT:-$(free_port)} monitor_port=${NATS_MONITOR_PORT:-$(free_port)}
 url=http://127.0.0.1:$aggregator_port nats_url=nats://127.0.0.1:$nats_port
-start nats nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
-  --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
-await nats http_get "$monitor_port" /healthz
-start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
-  --data-dir "$scratch/data" >"$scratch/aggregator.log" 2>&1
-await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
-
-if [[ -n $page ]]; then open_page; fi
-
 # The minimums keep the percentiles meaningful if --events is small. The last phase sends fewer events, because each of
 # them takes a request of its own.
 at_least() { echo $(($1 > $2 ? $1 : $2)); }
-phase end_to_end generate --count "$events" --topics "$topics" --nats-url "$nats_url" --verify "$url"
+# Without a consumer the stream must hold all events, at 230 bytes each.
+stream_bytes=$(at_least $((1 << 30)) $((events * 300)))
+traffic=(generate --count "$events" --topics "$topics" --nats-url "$nats_url")
+
+start_broker
+phase broker_alone "${traffic[@]}"
+if [[ -n $peer ]]; then
+  start_broker
+  start_peer
+  phase peer "${traffic[@]}" --batch 1000
+fi
+start_broker
+start_aggregator
+if [[ -n $page ]]; then open_page; fi
+phase end_to_end "${traffic[@]}" --verify "$url"
 phase latency latency --url "$url" --rate 1000 --samples 300
 phase http_batches http --url "$url" --connections 8 --events-per-request 100 --topics "$topics" --verify \
   --count "$(at_least 20000 $((events * 4 / 10)))"

@@ -16,10 +16,6 @@ use tokio::{
 
 use crate::progress::WaitNotice;
 
-/// How long an event waits in the publishing client for others. Full batches do not wait, so this mainly
-/// affects paced events and the last ones.
-const LINGER: Duration = Duration::from_millis(20);
-
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -64,7 +60,6 @@ impl Broker {
         let options = Options {
             stream: stream.to_owned(),
             max_events: batch,
-            linger: LINGER,
             subjects,
             observer: None,
             tracer,

@@ -17,7 +17,7 @@ use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
     connection::Connection,
     event::Topic,
-    publish::{MAX_UNCONFIRMED_BYTES, Publisher, Subjects},
+    publish::{Publisher, Subjects},
     stream::StreamError,
 };
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::delivery::Refused;
 use self::{
-    batch::{Batch, Batches},
+    batch::{Batch, Limits, split},
     delivery::{Confirmation, Delivery},
     pace::{Pace, Rate},
 };
@@ -92,7 +92,7 @@ pub struct Flow<'a> {
     pub stream: &'a str,
     /// All topics of the events.
     pub topics: &'a [Topic],
-    /// Maximum events in one message.
+    /// Maximum events in one message, at least one.
     pub batch: usize,
     /// Which events may share a message.
     pub subjects: Subjects,
@@ -118,8 +118,10 @@ impl Flow<'_> {
             topics: self.topics,
             waiting_for_space: AtomicUsize::new(0),
         };
+        let limits = Limits::of(self.subjects);
         let mut sent = SendStats::new(self.topics.len());
-        let mut batches = Batches::new(self.topics.len(), self.batch, self.subjects);
+        let mut read = Vec::new();
+        let mut read_bytes = 0;
         let mut deliveries = FuturesUnordered::new();
         let mut pace = Pace::new(self.rate, Instant::now());
         let mut show = interval(SHOW_EVERY);
@@ -134,8 +136,8 @@ impl Flow<'_> {
                 break;
             }
             let now = Instant::now();
-            // The publishing client's own bound, applied here too, to include batches that wait for a retry.
-            let has_room = is_open && unconfirmed_bytes < MAX_UNCONFIRMED_BYTES;
+            // Includes the batches that wait for a retry.
+            let has_room = is_open && unconfirmed_bytes < limits.unconfirmed;
             let allowance = if has_room { pace.allowance(now) } else { 0 };
             let deadline = stopped.map_or(now, |stopped| stopped + STOP_DEADLINE);
             tokio::select! {
@@ -169,31 +171,27 @@ impl Flow<'_> {
                     sent: confirmed,
                     obstacle: self.obstacle(&delivery),
                 }, now),
-                chunk = source.chunk(allowance), if allowance > 0 => {
-                    match chunk {
-                        Ok(Some(chunk)) => {
-                            pace.record(chunk.len());
-                            for sample in chunk {
-                                batches.add(sample);
-                            }
-                        }
-                        Ok(None) => sent.complete = true,
-                        Err(err) => {
-                            ended = ended.and(Err(FlowError::Source(err)));
-                            stopped.get_or_insert(now);
-                        }
+                chunk = source.chunk(allowance), if allowance > 0 => match chunk {
+                    Ok(Some(chunk)) => {
+                        pace.record(chunk.len());
+                        read_bytes += chunk.iter().map(|sample| sample.json.len()).sum::<usize>();
+                        read.extend(chunk);
                     }
-                    // Paced events do not wait here for others; they wait in the publishing client.
-                    if sent.complete || !self.rate.is_unlimited() {
-                        batches.flush();
+                    Ok(None) => sent.complete = true,
+                    Err(err) => {
+                        ended = ended.and(Err(FlowError::Source(err)));
+                        stopped.get_or_insert(now);
                     }
-                }
+                },
                 () = sleep_until(pace.next(now)), if has_room && allowance == 0 => {}
             }
-            if stopped.is_some() {
-                batches.flush();
+            // Paced events do not wait here for others; they wait in the publishing client.
+            let waits = !sent.complete && stopped.is_none() && self.rate.is_unlimited();
+            if waits && read_bytes < limits.read {
+                continue;
             }
-            for batch in batches.take_closed() {
+            read_bytes = 0;
+            for batch in split(std::mem::take(&mut read), self.batch, self.subjects) {
                 sent.record_send(batch.events.len() as u64, now);
                 unconfirmed_bytes += batch.bytes;
                 deliveries.push(delivery.run(batch));

@@ -2,8 +2,8 @@
 //!
 //! The events of a call are split into chunks. Chunks of many callers are combined into one message, so that they share one
 //! sync of the broker. A message whose events are all of one topic is published on the topic's subject, others on the subject
-//! for mixed messages. A chunk waits for a short time, or longer while enough messages are in flight to
-//! keep the broker busy: the wait and the size of messages adapt to the load.
+//! for mixed messages. A chunk waits for a short time, or until the messages in flight are confirmed: the size of messages
+//! follows the time that a `PubAck` takes, and the load.
 
 mod delivery;
 mod gather;
@@ -30,8 +30,9 @@ use crate::{
 /// Most bytes of events that may await their `PubAck` in one process; further callers wait.
 pub const MAX_UNCONFIRMED_BYTES: usize = 32 * 1024 * 1024;
 
-/// Largest message in bytes of events, unless a single event is larger.
-pub const MESSAGE_BYTES: usize = 256 * 1024;
+/// Largest chunk in bytes, unless a single event is larger. Messages consist of whole chunks, so chunks are a fraction of the
+/// largest message.
+pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Capacity, in chunks, of the channel from callers to the driver. Their bytes are bounded by [`MAX_UNCONFIRMED_BYTES`].
 const CHANNEL: usize = 1024;
@@ -74,8 +75,6 @@ pub struct Options {
     pub stream: String,
     /// Most events in one message.
     pub max_events: usize,
-    /// How long a chunk waits for others while the broker is not busy.
-    pub linger: Duration,
     /// Which events may share a message.
     pub subjects: Subjects,
     /// Receives the measurements.
@@ -247,7 +246,7 @@ impl Publisher {
     }
 
     /// Submits events as one chunk, which is sent in one message and so confirmed as a whole or not at all. The caller must
-    /// respect [`Options::max_events`], for more than one event [`MESSAGE_BYTES`], and with [`Subjects::Topic`] must name
+    /// respect [`Options::max_events`], for more than one event [`CHUNK_BYTES`], and with [`Subjects::Topic`] must name
     /// their topic. `topic` is that of all events, or `None` if they have several.
     ///
     /// # Errors
@@ -330,7 +329,7 @@ fn split(
         };
         if let Some((index, bytes)) = open.get_mut(&lane) {
             let (of, chunk) = &mut chunks[*index];
-            if chunk.len() < max_events && *bytes + json.len() <= MESSAGE_BYTES {
+            if chunk.len() < max_events && *bytes + json.len() <= CHUNK_BYTES {
                 *bytes += json.len();
                 positions.push((*index, chunk.len()));
                 chunk.push(json);
@@ -366,11 +365,8 @@ impl Driver {
             observer: self.options.observer.as_deref(),
             tracer: &self.options.tracer,
         };
-        let mut gather = Gather::new(
-            self.options.max_events,
-            self.options.linger,
-            self.options.subjects,
-        );
+        let mut gather = Gather::new(self.options.max_events, self.options.subjects);
+        let mut chunks = Vec::new();
         let mut in_flight = FuturesUnordered::new();
         let send = |message| delivery.run(message);
         loop {
@@ -379,11 +375,16 @@ impl Driver {
             }
             let due = gather.next_due(in_flight.len());
             tokio::select! {
-                chunk = self.chunks.recv() => match chunk {
-                    Some(chunk) => gather.add(chunk, Instant::now()),
-                    None => break,
-                },
-                Some(()) = in_flight.next() => {}
+                arrived = self.chunks.recv_many(&mut chunks, CHANNEL) => {
+                    if arrived == 0 {
+                        break;
+                    }
+                    let (now, max_payload) = (Instant::now(), self.connection.client().max_payload());
+                    for chunk in chunks.drain(..) {
+                        gather.add(chunk, max_payload, now);
+                    }
+                }
+                Some(puback) = in_flight.next() => gather.record(puback),
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
             }
         }
@@ -420,7 +421,7 @@ mod tests {
             outgoing("a", 1),
             outgoing("b", 1),
             outgoing("a", 2),
-            outgoing("a", MESSAGE_BYTES),
+            outgoing("a", CHUNK_BYTES),
             outgoing("a", 3),
             outgoing("a", 4),
         ]
@@ -434,7 +435,7 @@ mod tests {
         let expected = [
             (a(), vec![1, 2]),
             (Some("b".to_owned()), vec![1]),
-            (a(), vec![MESSAGE_BYTES]),
+            (a(), vec![CHUNK_BYTES]),
             (a(), vec![3, 4]),
         ];
         assert_eq!(shape(chunks), expected);
@@ -447,7 +448,7 @@ mod tests {
         let a = || Some("a".to_owned());
         let expected = [
             (None, vec![1, 1, 2]),
-            (a(), vec![MESSAGE_BYTES]),
+            (a(), vec![CHUNK_BYTES]),
             (a(), vec![3, 4]),
         ];
         assert_eq!(shape(chunks), expected);

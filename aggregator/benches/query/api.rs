@@ -39,7 +39,6 @@ impl Api {
         let options = Options {
             stream: "EVENTS".to_owned(),
             max_events: 100,
-            linger: std::time::Duration::ZERO,
             subjects: Subjects::default(),
             observer: None,
             tracer: Tracer::off(),

@@ -7,6 +7,7 @@ use std::{
 use anyhow::{Context, bail};
 use shared::{
     connection::Connection,
+    message,
     publish::{Options, Publisher},
     service::{Service, Signals},
     telemetry::Recent,
@@ -31,13 +32,6 @@ use crate::{
     metrics::Metrics,
     store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
 };
-
-/// Events that share a message when many requests arrive concurrently.
-const MESSAGE_EVENTS: usize = 1_000;
-
-/// How long a request's events wait for those of other requests while the broker is not busy: about as long as its sync takes,
-/// and as short as the runtime's timer can resolve.
-const LINGER: std::time::Duration = std::time::Duration::from_millis(1);
 
 /// Serves until a signal arrives or a task fails.
 ///
@@ -88,8 +82,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let health = Health::starting();
     let options = Options {
         stream: settings.stream.clone(),
-        max_events: MESSAGE_EVENTS,
-        linger: LINGER,
+        max_events: message::MAX_ELEMENTS,
         subjects: settings.subjects,
         observer: Some(Arc::new(metrics.clone())),
         tracer: tracer.clone(),

@@ -153,8 +153,9 @@ pub struct JetStreamFlags {
           value_parser = Rate::parse, allow_negative_numbers = true)]
     pub rate: Rate,
 
-    /// Maximum events in a message, 1 to 10000; a message also has at most 256 KiB, unless a single event is larger
-    #[arg(long, value_name = "N", default_value_t = 250,
+    /// Maximum events in a message, 1 to 10000; a message also has at most 1 MiB. How many it has follows the time that the
+    /// broker takes to confirm one
+    #[arg(long, value_name = "N", default_value_t = 10_000,
           value_parser = number::<u32>(1..=10_000), allow_negative_numbers = true)]
     pub batch: u32,
 
@@ -196,9 +197,9 @@ pub struct Generated {
           value_parser = Share::parse, allow_negative_numbers = true)]
     pub duplicates: Share,
 
-    /// Number of topics, 1 to 100000
+    /// Number of topics, 1 to 1000000
     #[arg(long, value_name = "N", default_value_t = 10,
-          value_parser = number::<u32>(1..=100_000), allow_negative_numbers = true)]
+          value_parser = number::<u32>(1..=1_000_000), allow_negative_numbers = true)]
     pub topics: u32,
 
     /// Random seed; the same seed, run id and other settings produce the same traffic, byte for byte

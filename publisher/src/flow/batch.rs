@@ -1,14 +1,43 @@
-//! Batches: events that are published in one message.
+//! Batches: events that are submitted to the publishing client together, and confirmed as a whole or not at all.
+
+use std::collections::{HashMap, hash_map::Entry};
 
 use bytes::Bytes;
-use shared::publish::{MESSAGE_BYTES, Subjects};
+use shared::{
+    publish::{CHUNK_BYTES, MAX_UNCONFIRMED_BYTES, Subjects},
+    stream::LARGEST_MESSAGE,
+};
 
 use super::Sample;
 
-/// Maximum bytes in open batches. With very many topics, batches of one topic are closed before they are full.
-const MAX_OPEN_BYTES: usize = 4 * 1024 * 1024;
+/// How many bytes are read from the source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// Bytes that are read before they are split into batches.
+    pub read: usize,
+    /// Unconfirmed bytes up to which events are read.
+    pub unconfirmed: usize,
+}
 
-/// Events that are published in one message.
+impl Limits {
+    pub fn of(subjects: Subjects) -> Self {
+        match subjects {
+            // Enough for the messages that keep the broker busy, and as many that are filled meanwhile. More would only
+            // wait longer.
+            Subjects::Mixed => Self {
+                read: 1,
+                unconfirmed: 8 * LARGEST_MESSAGE,
+            },
+            // With many topics, the more events there are, the more of them share a batch and a message.
+            Subjects::Topic => Self {
+                read: 4 * LARGEST_MESSAGE,
+                unconfirmed: MAX_UNCONFIRMED_BYTES,
+            },
+        }
+    }
+}
+
+/// Events that share a message, which may hold other batches too.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// The JSON of each.
@@ -25,87 +54,42 @@ impl Batch {
         let is_one = self.kinds.iter().all(|(topic, _)| *topic == first);
         is_one.then_some(first)
     }
-}
 
-/// The open batches: one for each topic, or one for all.
-#[derive(Debug)]
-pub(super) struct Batches {
-    max_events: usize,
-    subjects: Subjects,
-    open: Vec<Batch>,
-    /// The open batches that got their first event since the last flush. Some may have been closed since.
-    started: Vec<usize>,
-    bytes: usize,
-    closed: Vec<Batch>,
-}
-
-impl Batches {
-    pub fn new(topics: usize, max_events: usize, subjects: Subjects) -> Self {
-        let open = match subjects {
-            Subjects::Mixed => 1,
-            Subjects::Topic => topics,
-        };
-        Self {
-            max_events,
-            subjects,
-            open: (0..open).map(|_| Batch::default()).collect(),
-            started: Vec::new(),
-            bytes: 0,
-            closed: Vec::new(),
-        }
-    }
-
-    pub fn add(&mut self, sample: Sample) {
+    fn add(&mut self, sample: Sample) {
         let Sample {
             topic,
             json,
             is_new,
         } = sample;
-        let bytes = json.len();
-        let index = match self.subjects {
-            Subjects::Mixed => 0,
-            Subjects::Topic => topic,
+        self.bytes += json.len();
+        self.events.push(json);
+        self.kinds.push((topic, is_new));
+    }
+}
+
+/// Splits events into batches of at most `max_events` and [`CHUNK_BYTES`], unless a single event is larger.
+pub(super) fn split(samples: Vec<Sample>, max_events: usize, subjects: Subjects) -> Vec<Batch> {
+    let mut batches: Vec<Batch> = Vec::new();
+    // The last batch of each topic, or with `None` of all.
+    let mut open: HashMap<Option<usize>, usize> = HashMap::new();
+    for sample in samples {
+        let lane = match subjects {
+            Subjects::Mixed => None,
+            Subjects::Topic => Some(sample.topic),
         };
-        let open = &self.open[index];
-        if !open.events.is_empty() && open.bytes + bytes > MESSAGE_BYTES {
-            self.close(index);
-        }
-        let open = &mut self.open[index];
-        if open.events.is_empty() {
-            self.started.push(index);
-            open.events.reserve_exact(self.max_events.min(128));
-        }
-        open.events.push(json);
-        open.kinds.push((topic, is_new));
-        open.bytes += bytes;
-        self.bytes += bytes;
-        if open.events.len() >= self.max_events {
-            self.close(index);
-        }
-        if self.bytes > MAX_OPEN_BYTES {
-            self.flush();
-        }
+        let has_room = |batch: &Batch| {
+            batch.events.len() < max_events && batch.bytes + sample.json.len() <= CHUNK_BYTES
+        };
+        let index = match open.entry(lane) {
+            Entry::Occupied(entry) if has_room(&batches[*entry.get()]) => *entry.get(),
+            entry => {
+                batches.push(Batch::default());
+                *entry.insert_entry(batches.len() - 1).get()
+            }
+        };
+        batches[index].add(sample);
     }
-
-    /// Closes all batches, full or not.
-    pub fn flush(&mut self) {
-        for index in std::mem::take(&mut self.started) {
-            self.close(index);
-        }
-    }
-
-    /// Removes and returns the closed batches.
-    pub fn take_closed(&mut self) -> impl Iterator<Item = Batch> + '_ {
-        self.closed.drain(..)
-    }
-
-    fn close(&mut self, index: usize) {
-        let batch = std::mem::take(&mut self.open[index]);
-        if !batch.events.is_empty() {
-            self.bytes -= batch.bytes;
-            self.closed.push(batch);
-        }
-    }
+    batches
 }
 
 #[cfg(test)]
@@ -120,73 +104,39 @@ mod tests {
         }
     }
 
-    /// The topic, the number of events, their bytes, and how many are new.
-    fn shapes(batches: &mut Batches) -> Vec<(Option<usize>, usize, usize, usize)> {
+    /// Of each batch the topic, the number of events, their bytes, and how many are new.
+    fn shapes(batches: Vec<Batch>) -> Vec<(Option<usize>, usize, usize, usize)> {
         let shape = |b: Batch| {
             let new = b.kinds.iter().filter(|(_, is_new)| *is_new).count();
             (b.topic(), b.events.len(), b.bytes, new)
         };
-        batches.take_closed().map(shape).collect()
+        batches.into_iter().map(shape).collect()
     }
 
     #[test]
-    fn a_batch_is_closed_when_it_is_full_or_flushed() {
-        let mut batches = Batches::new(2, 2, Subjects::Topic);
-        for topic in [0, 1, 0, 0] {
-            batches.add(sample(topic, 3));
-        }
-        assert_eq!(shapes(&mut batches), [(Some(0), 2, 6, 2)]);
-        batches.flush();
-        let mut rest = shapes(&mut batches);
-        rest.sort_unstable();
-        assert_eq!(rest, [(Some(0), 1, 3, 1), (Some(1), 1, 3, 0)]);
-        batches.flush();
-        assert_eq!(shapes(&mut batches), []);
-    }
-
-    #[test]
-    fn events_of_all_topics_share_a_batch() {
-        let mut batches = Batches::new(3, 3, Subjects::Mixed);
-        for topic in [2, 0, 1, 1] {
-            batches.add(sample(topic, 3));
-        }
-        assert_eq!(shapes(&mut batches), [(None, 3, 9, 1)]);
-        batches.flush();
-        assert_eq!(shapes(&mut batches), [(Some(1), 1, 3, 0)]);
-    }
-
-    #[test]
-    fn a_batch_fits_a_message_unless_it_is_a_single_event() {
-        let mut batches = Batches::new(1, 100, Subjects::Topic);
-        for bytes in [MESSAGE_BYTES, 1, MESSAGE_BYTES - 1, 2 * MESSAGE_BYTES] {
-            batches.add(sample(0, bytes));
-        }
-        batches.flush();
-        let sizes: Vec<_> = shapes(&mut batches)
-            .into_iter()
-            .map(|s| (s.1, s.2))
-            .collect();
+    fn events_of_all_topics_share_a_batch_unless_each_topic_has_its_own() {
+        let samples = || [0, 1, 0, 0, 1].map(|topic| sample(topic, 3)).into();
         assert_eq!(
-            sizes,
-            [
-                (1, MESSAGE_BYTES),
-                (2, MESSAGE_BYTES),
-                (1, 2 * MESSAGE_BYTES)
-            ]
+            shapes(split(samples(), 3, Subjects::Mixed)),
+            [(None, 3, 9, 2), (None, 2, 6, 1)]
+        );
+        assert_eq!(
+            shapes(split(samples(), 2, Subjects::Topic)),
+            [(Some(0), 2, 6, 2), (Some(1), 2, 6, 0), (Some(0), 1, 3, 1)]
         );
     }
 
     #[test]
-    fn with_very_many_topics_open_batches_stay_bounded() {
-        let mut batches = Batches::new(100, 1_000, Subjects::Topic);
-        let mut closed = 0;
-        for i in 0..1_000 {
-            batches.add(sample(i % 100, 10_000));
-            assert!(batches.bytes <= MAX_OPEN_BYTES);
-            closed += batches.take_closed().map(|b| b.events.len()).sum::<usize>();
+    fn a_batch_is_limited_in_bytes_unless_it_is_a_single_event() {
+        for subjects in [Subjects::Mixed, Subjects::Topic] {
+            let sizes = [CHUNK_BYTES, 1, CHUNK_BYTES - 1, 2 * CHUNK_BYTES];
+            let samples = sizes.map(|bytes| sample(0, bytes));
+            let batches = split(samples.into(), 100, subjects);
+            let sizes: Vec<_> = batches.iter().map(|b| (b.events.len(), b.bytes)).collect();
+            assert_eq!(
+                sizes,
+                [(1, CHUNK_BYTES), (2, CHUNK_BYTES), (1, 2 * CHUNK_BYTES)]
+            );
         }
-        batches.flush();
-        closed += batches.take_closed().map(|b| b.events.len()).sum::<usize>();
-        assert_eq!(closed, 1_000);
     }
 }

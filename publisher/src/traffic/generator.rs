@@ -8,7 +8,10 @@ use super::{Position, Traffic};
 use crate::flow::{Sample, Source};
 
 /// Maximum events per chunk.
-const CHUNK_EVENTS: u64 = 256;
+const CHUNK_EVENTS: usize = 256;
+
+/// Maximum bytes per chunk, unless a single event is larger.
+const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Memory is allocated in blocks of at least this many bytes; a block is freed once every event in it has been dropped.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -41,10 +44,15 @@ impl<'a> Generator<'a> {
 
     /// Generates the next events, at most `limit` and at most 256; none after the last one.
     pub fn take(&mut self, limit: usize) -> Vec<Sample> {
-        let left = (self.end - self.position)
-            .min(CHUNK_EVENTS)
-            .min(limit as u64);
+        let fitting = (CHUNK_BYTES / self.event_space()).max(1);
+        let most = limit.min(CHUNK_EVENTS).min(fitting);
+        let left = (self.end - self.position).min(most as u64);
         (0..left).map(|_| self.next()).collect()
+    }
+
+    /// Upper bound on the bytes of an event.
+    fn event_space(&self) -> usize {
+        self.traffic.payload_bytes() + ENVELOPE_BYTES
     }
 
     fn next(&mut self) -> Sample {
@@ -53,7 +61,7 @@ impl<'a> Generator<'a> {
             Position::Duplicate(index) => (index, false),
         };
         self.position += 1;
-        let space = self.traffic.payload_bytes() + ENVELOPE_BYTES;
+        let space = self.event_space();
         if self.buffer.capacity() < space {
             self.buffer = BytesMut::with_capacity(BLOCK_BYTES.max(space));
         }
@@ -81,6 +89,24 @@ mod tests {
         super::{Recipe, Share},
         *,
     };
+
+    #[test]
+    fn a_chunk_of_large_events_is_small() {
+        let traffic = |payload_bytes| {
+            Traffic::new(&Recipe {
+                seed: 1,
+                run_id: "r".to_owned(),
+                topics: 3,
+                share: Share::NONE,
+                payload_bytes,
+            })
+        };
+        for (payload_bytes, events) in [(100, 256), (50_000, 5), (523_264, 1)] {
+            let traffic = traffic(payload_bytes);
+            let chunk = Generator::new(&traffic, None).take(1_000);
+            assert_eq!(chunk.len(), events, "{payload_bytes}");
+        }
+    }
 
     #[tokio::test]
     async fn it_generates_exactly_the_requested_events() {

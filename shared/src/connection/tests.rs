@@ -188,7 +188,6 @@ async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
     let options = Options {
         stream: "EVENTS".to_owned(),
         max_events: 1,
-        linger: Duration::ZERO,
         subjects: Subjects::default(),
         observer: None,
         tracer: Tracer::off(),

@@ -50,8 +50,9 @@ pub(super) struct Delivery<'a> {
 }
 
 impl Delivery<'_> {
-    /// Sends a message until it is confirmed, rejected or given up, and notifies its callers.
-    pub async fn run(&self, mut message: Message) {
+    /// Sends a message until it is confirmed, rejected or given up, and notifies its callers. Returns how long the `PubAck`
+    /// took, if it was confirmed.
+    pub async fn run(&self, mut message: Message) -> Option<Duration> {
         let id = nuid::next();
         let mut span = span(self.tracer, self.stream, &message, &id);
         // The message carries the context of its span, or else that of its first request.
@@ -76,6 +77,7 @@ impl Delivery<'_> {
             let _ = chunk.done.send(outcome.clone().map(|ack| (ack, first)));
             first += chunk.events.len();
         }
+        outcome.ok().map(|ack| ack.latency)
     }
 
     async fn confirm(

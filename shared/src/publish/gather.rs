@@ -1,4 +1,7 @@
-//! Combines chunks into messages, by size, by age and by how busy the broker is.
+//! Combines chunks into messages, by size and by how busy the broker is.
+//!
+//! The broker syncs one message after the other, and a sync takes about as long for many events as for one. So while a
+//! message is in flight, the next one is filled instead of sent: the longer a `PubAck` takes, the more events share a sync.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,19 +10,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Chunk, MESSAGE_BYTES, Subjects};
-use crate::{event::Topic, subject};
+use super::{Chunk, Subjects};
+use crate::{event::Topic, stream::LARGEST_MESSAGE, subject};
 
-/// Messages in flight that keep the broker's disk busy. The broker syncs them one after the other, so more messages would
-/// wait there, where nothing can be added to them; here they keep filling. Measured with 64 callers sending single events
-/// of 10 topics: 12,000 to 16,000 events/s, compared with 9,000 to 11,000 with 16 in flight.
+/// Messages in flight that keep the broker's disk busy: while it syncs one, others arrive, and callers react to the `PubAck`
+/// of another.
 const BUSY: usize = 4;
-
-/// Longest extra wait while the broker is busy. Beyond it, the latency is due to the network rather than the broker's disk.
-const MAX_EXTRA_WAIT: Duration = Duration::from_millis(25);
 
 /// Most messages in flight, regardless of waiting time.
 const MAX_IN_FLIGHT: usize = 64;
+
+/// Bytes of a message that are reserved for its headers.
+const HEADER_BYTES: usize = 4 * 1024;
 
 /// Chunks that are sent together.
 #[derive(Debug)]
@@ -27,9 +29,11 @@ pub(super) struct Message {
     /// The topic of all its events; `None` if they have several.
     pub topic: Option<Topic>,
     pub chunks: Vec<Chunk>,
-    bytes: usize,
+    /// Bytes of the array of its events.
+    body: usize,
     pub events: usize,
-    due: Instant,
+    /// When its first chunk was added.
+    since: Instant,
 }
 
 /// Which chunks may share a message: those of a topic, or with `None` all.
@@ -39,11 +43,12 @@ type Lane = Option<Topic>;
 #[derive(Debug)]
 pub(super) struct Gather {
     max_events: usize,
-    linger: Duration,
     subjects: Subjects,
+    /// How long the latest `PubAck` took.
+    puback: Duration,
     open: HashMap<Lane, Message>,
-    /// Due times of the open messages, in order. A message that becomes full earlier leaves a stale entry, which matches no
-    /// open message.
+    /// The open messages in the order of their age. A message that becomes full leaves a stale entry, which matches no open
+    /// message.
     order: VecDeque<(Instant, Lane)>,
     full: VecDeque<Message>,
 }
@@ -57,21 +62,32 @@ impl Message {
 }
 
 impl Gather {
-    pub fn new(max_events: usize, linger: Duration, subjects: Subjects) -> Self {
+    pub fn new(max_events: usize, subjects: Subjects) -> Self {
         Self {
             max_events,
-            linger,
             subjects,
+            puback: Duration::ZERO,
             open: HashMap::new(),
             order: VecDeque::new(),
             full: VecDeque::new(),
         }
     }
 
-    pub fn add(&mut self, chunk: Chunk, now: Instant) {
+    /// Records how long a `PubAck` took, if it arrived.
+    pub fn record(&mut self, puback: Option<Duration>) {
+        self.puback = puback.unwrap_or(self.puback);
+    }
+
+    /// Adds a chunk. The broker accepts messages of at most `max_payload` bytes.
+    pub fn add(&mut self, chunk: Chunk, max_payload: usize, now: Instant) {
+        let max_body = max_payload
+            .min(LARGEST_MESSAGE)
+            .saturating_sub(HEADER_BYTES);
+        // Each event is followed by a comma or the closing bracket.
+        let bytes = chunk.bytes + chunk.events.len();
         let fits = |message: &Message| {
             message.events + chunk.events.len() <= self.max_events
-                && message.bytes + chunk.bytes <= MESSAGE_BYTES
+                && message.body + bytes <= max_body
         };
         let lane = match self.subjects {
             Subjects::Mixed => None,
@@ -80,39 +96,35 @@ impl Gather {
         if self.open.get(&lane).is_some_and(|open| !fits(open)) {
             self.full.extend(self.open.remove(&lane));
         }
-        let due = now + self.linger;
         let message = self.open.entry(lane.clone()).or_insert_with(|| {
-            self.order.push_back((due, lane.clone()));
+            self.order.push_back((now, lane.clone()));
             Message {
                 topic: chunk.topic.clone(),
                 chunks: Vec::new(),
-                bytes: 0,
+                body: 1,
                 events: 0,
-                due,
+                since: now,
             }
         });
-        message.bytes += chunk.bytes;
+        message.body += bytes;
         message.events += chunk.events.len();
         if message.topic != chunk.topic {
             message.topic = None;
         }
-        let is_full = message.events >= self.max_events || message.bytes >= MESSAGE_BYTES;
+        let is_full = message.events >= self.max_events || message.body >= max_body;
         message.chunks.push(chunk);
         if is_full {
             self.full.extend(self.open.remove(&lane));
         }
     }
 
-    /// The next message that is full or due and may be sent with `in_flight` messages in flight.
+    /// The next message that may be sent with `in_flight` messages in flight.
     pub fn pop(&mut self, in_flight: usize, now: Instant) -> Option<Message> {
-        let extra_wait = extra_wait(in_flight)?;
-        let is_due = |due: &Instant| *due + extra_wait <= now;
         self.remove_stale();
-        let full = self.full.front().map(|message| message.due);
-        let full = full.filter(|due| extra_wait.is_zero() || is_due(due));
-        let open = self.order.front().map(|(due, _)| *due).filter(is_due);
+        let full = self.full_due(in_flight).filter(|due| *due <= now);
+        let open = self.open_due(in_flight).filter(|due| *due <= now);
         match (full, open) {
-            // The older one first; otherwise a busy topic would starve a quiet one.
+            // The one that was due first; otherwise a busy topic would starve a quiet one.
             (Some(full), open) if open.is_none_or(|open| full <= open) => self.full.pop_front(),
             (_, Some(_)) => {
                 let (_, lane) = self.order.pop_front()?;
@@ -122,38 +134,58 @@ impl Gather {
         }
     }
 
-    /// Removes stale entries from the front of `order`.
-    fn remove_stale(&mut self) {
-        while let Some((due, lane)) = self.order.front() {
-            let open = self.open.get(lane);
-            if open.is_some_and(|open| open.due == *due) {
-                return;
-            }
-            self.order.pop_front();
-        }
-    }
-
     /// When to call [`Self::pop`] again, if nothing is added and the number in flight does not change.
     pub fn next_due(&self, in_flight: usize) -> Option<Instant> {
-        let extra_wait = extra_wait(in_flight)?;
-        let full = self.full.front().map(|message| message.due);
-        let open = self.order.front().map(|(due, _)| *due);
-        let first = full.into_iter().chain(open).min()?;
-        Some(first + extra_wait)
+        let (full, open) = (self.full_due(in_flight), self.open_due(in_flight));
+        full.into_iter().chain(open).min()
     }
 
     /// All remaining messages, full or not.
     pub fn into_messages(self) -> impl Iterator<Item = Message> {
         self.full.into_iter().chain(self.open.into_values())
     }
+
+    /// When the first full message may be sent. It cannot grow, so it waits only for what the broker has to do before it.
+    fn full_due(&self, in_flight: usize) -> Option<Instant> {
+        let message = self.full.front()?;
+        Some(message.since + extra_wait(in_flight, BUSY, self.puback)?)
+    }
+
+    /// When the oldest open message may be sent. One of any topics waits for every message in flight: it grows with every
+    /// event meanwhile. Those of one topic each are too many for that.
+    fn open_due(&self, in_flight: usize) -> Option<Instant> {
+        let (since, _) = self.order.front()?;
+        let busy = match self.subjects {
+            Subjects::Mixed => 1,
+            Subjects::Topic => BUSY,
+        };
+        Some(*since + extra_wait(in_flight, busy, self.puback)?)
+    }
+
+    /// Removes stale entries from the front of `order`.
+    fn remove_stale(&mut self) {
+        while let Some((since, lane)) = self.order.front() {
+            let open = self.open.get(lane);
+            if open.is_some_and(|open| open.since == *since) {
+                return;
+            }
+            self.order.pop_front();
+        }
+    }
 }
 
-/// How long a message waits beyond its due time with `in_flight` messages in flight; `None` if nothing may be sent.
-fn extra_wait(in_flight: usize) -> Option<Duration> {
-    match in_flight {
-        0..BUSY => Some(Duration::ZERO),
-        BUSY..MAX_IN_FLIGHT => Some(MAX_EXTRA_WAIT),
-        _ => None,
+/// How long a message waits for those in flight, if `busy` of them keep the broker busy; `None` if it may not be sent.
+///
+/// It waits no longer than the latest `PubAck` took. A broker that is limited by its disk confirms one of the messages in
+/// flight before that, whether its sync takes 0.1 or 100 ms. If none was confirmed, the time passes in the network, or a
+/// `PubAck` was lost: then more messages in flight help.
+fn extra_wait(in_flight: usize, busy: usize, puback: Duration) -> Option<Duration> {
+    if in_flight < busy {
+        Some(Duration::ZERO)
+    } else if in_flight < MAX_IN_FLIGHT {
+        Some(puback)
+    } else {
+        None
     }
 }
 
@@ -166,7 +198,7 @@ mod tests {
 
     use super::{super::Origin, *};
 
-    const LINGER: Duration = Duration::from_millis(2);
+    const PUBACK: Duration = Duration::from_millis(10);
 
     fn chunk(topic: &str, events: usize, bytes: usize) -> Chunk {
         let permit = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
@@ -180,33 +212,30 @@ mod tests {
         }
     }
 
-    fn shape(message: Option<Message>) -> Option<(String, usize)> {
-        message.map(|message| (message.subject(), message.events))
+    fn gather(max_events: usize, subjects: Subjects) -> Gather {
+        let mut gather = Gather::new(max_events, subjects);
+        gather.record(Some(PUBACK));
+        gather
+    }
+
+    impl Gather {
+        fn adds(&mut self, topic: &str, events: usize, now: Instant) {
+            self.add(chunk(topic, events, 1), LARGEST_MESSAGE, now);
+        }
+
+        /// The subject and the events of the message that is sent.
+        fn sends(&mut self, in_flight: usize, now: Instant) -> Option<(String, usize)> {
+            let message = self.pop(in_flight, now)?;
+            Some((message.subject(), message.events))
+        }
+    }
+
+    fn on(subject: &str, events: usize) -> Option<(String, usize)> {
+        Some((subject.to_owned(), events))
     }
 
     #[test]
-    fn chunks_of_a_topic_are_sent_together_once_they_are_due() {
-        let start = Instant::now();
-        let mut gather = Gather::new(100, LINGER, Subjects::Topic);
-        gather.add(chunk("a", 1, 1), start);
-        gather.add(chunk("b", 1, 1), start);
-        gather.add(chunk("a", 2, 1), start + LINGER / 2);
-        assert_eq!(shape(gather.pop(0, start)), None);
-        assert_eq!(gather.next_due(0), Some(start + LINGER));
-        assert_eq!(
-            shape(gather.pop(0, start + LINGER)),
-            Some(("events.a".to_owned(), 3))
-        );
-        assert_eq!(
-            shape(gather.pop(0, start + LINGER)),
-            Some(("events.b".to_owned(), 1))
-        );
-        assert_eq!(shape(gather.pop(0, start + LINGER)), None);
-        assert_eq!(gather.next_due(0), None);
-    }
-
-    #[test]
-    fn chunks_of_all_topics_share_a_message_unless_each_topic_has_its_own() {
+    fn chunks_that_arrive_together_are_sent_together_at_once() {
         let start = Instant::now();
         for (subjects, expected) in [
             (Subjects::Mixed, vec![("events", 3), ("events.b", 1)]),
@@ -215,91 +244,104 @@ mod tests {
                 vec![("events.a", 2), ("events.b", 1), ("events.b", 1)],
             ),
         ] {
-            let mut gather = Gather::new(3, LINGER, subjects);
-            gather.add(chunk("a", 1, 1), start);
-            gather.add(chunk("b", 1, 1), start);
-            gather.add(chunk("a", 1, 1), start);
-            let due = start + LINGER;
+            let mut gather = gather(3, subjects);
+            for topic in ["a", "b", "a"] {
+                gather.adds(topic, 1, start);
+            }
             let mut sent = Vec::new();
-            sent.extend(std::iter::from_fn(|| shape(gather.pop(0, due))));
-            gather.add(chunk("b", 1, 1), due);
-            sent.extend(shape(gather.pop(0, due + LINGER)));
+            sent.extend(std::iter::from_fn(|| gather.sends(0, start)));
+            gather.adds("b", 1, start);
+            sent.extend(std::iter::from_fn(|| gather.sends(0, start)));
             let sent: Vec<_> = sent
                 .iter()
                 .map(|(on, events)| (on.as_str(), *events))
                 .collect();
             assert_eq!(sent, expected);
+            assert_eq!(gather.next_due(0), None);
         }
     }
 
     #[test]
-    fn a_full_message_does_not_wait_and_the_next_one_has_its_own_due_time() {
+    fn a_message_grows_while_another_is_in_flight() {
         let start = Instant::now();
-        let mut gather = Gather::new(3, LINGER, Subjects::Topic);
-        gather.add(chunk("a", 2, 1), start);
-        gather.add(chunk("a", 2, 1), start + LINGER / 2);
-        assert_eq!(
-            shape(gather.pop(0, start)),
-            Some(("events.a".to_owned(), 2))
-        );
-        assert_eq!(shape(gather.pop(0, start + LINGER)), None);
-        let later = start + LINGER / 2 + LINGER;
-        assert_eq!(
-            shape(gather.pop(0, later)),
-            Some(("events.a".to_owned(), 2))
-        );
+        let mut gather = gather(100, Subjects::Mixed);
+        let ms = |ms| start + Duration::from_millis(ms);
+        for i in 0..10 {
+            gather.adds("a", 1, ms(i));
+            assert_eq!(gather.sends(1, ms(i)), None);
+        }
+        assert_eq!(gather.next_due(1), Some(start + PUBACK));
+        assert_eq!(gather.sends(0, ms(9)), on("events.a", 10));
     }
 
     #[test]
-    fn messages_wait_and_fill_while_the_broker_is_busy() {
+    fn a_message_waits_no_longer_than_the_latest_puback_took() {
         let start = Instant::now();
-        let mut gather = Gather::new(3, LINGER, Subjects::Topic);
-        gather.add(chunk("a", 1, 1), start);
-        gather.add(chunk("b", 3, 1), start);
-        let due = start + LINGER;
-        assert_eq!(shape(gather.pop(BUSY, due)), None);
-        assert_eq!(gather.next_due(BUSY), Some(due + MAX_EXTRA_WAIT));
-        gather.add(chunk("a", 1, 1), due);
-        assert_eq!(shape(gather.pop(MAX_IN_FLIGHT, due + MAX_EXTRA_WAIT)), None);
+        let mut gather = gather(100, Subjects::Mixed);
+        // Given up: there was no PubAck.
+        gather.record(None);
+        gather.adds("a", 1, start);
+        let late = start + PUBACK;
+        assert_eq!(gather.sends(MAX_IN_FLIGHT, late), None);
         assert_eq!(gather.next_due(MAX_IN_FLIGHT), None);
-        let late = due + MAX_EXTRA_WAIT;
-        assert_eq!(
-            shape(gather.pop(BUSY, late)),
-            Some(("events.b".to_owned(), 3))
-        );
-        assert_eq!(
-            shape(gather.pop(BUSY - 1, due)),
-            Some(("events.a".to_owned(), 2))
-        );
+        assert_eq!(gather.sends(MAX_IN_FLIGHT - 1, late), on("events.a", 1));
+    }
+
+    #[test]
+    fn full_messages_are_sent_until_the_broker_is_busy() {
+        let start = Instant::now();
+        let mut gather = gather(3, Subjects::Mixed);
+        for _ in 0..3 {
+            gather.adds("a", 3, start);
+        }
+        gather.adds("b", 1, start);
+        assert_eq!(gather.sends(BUSY - 1, start), on("events.a", 3));
+        assert_eq!(gather.sends(BUSY, start), None);
+        assert_eq!(gather.sends(BUSY, start + PUBACK), on("events.a", 3));
+        assert_eq!(gather.sends(1, start), on("events.a", 3));
+        assert_eq!(gather.sends(1, start), None);
+        assert_eq!(gather.sends(0, start), on("events.b", 1));
+    }
+
+    #[test]
+    fn messages_of_one_topic_each_are_sent_until_the_broker_is_busy() {
+        let start = Instant::now();
+        let mut gather = gather(3, Subjects::Topic);
+        gather.adds("a", 1, start);
+        gather.adds("b", 1, start);
+        assert_eq!(gather.sends(BUSY - 1, start), on("events.a", 1));
+        assert_eq!(gather.sends(BUSY, start), None);
+        assert_eq!(gather.next_due(BUSY), Some(start + PUBACK));
     }
 
     #[test]
     fn a_busy_topic_does_not_starve_a_quiet_one() {
         let start = Instant::now();
-        let mut gather = Gather::new(2, LINGER, Subjects::Topic);
-        gather.add(chunk("quiet", 1, 1), start);
-        let later = start + LINGER;
+        let mut gather = gather(2, Subjects::Topic);
+        gather.adds("quiet", 1, start);
+        let later = start + PUBACK;
         for _ in 0..3 {
-            gather.add(chunk("busy", 2, 1), later);
+            gather.adds("busy", 2, later);
         }
-        assert_eq!(
-            shape(gather.pop(0, later)),
-            Some(("events.quiet".to_owned(), 1))
-        );
-        assert_eq!(
-            shape(gather.pop(0, later)),
-            Some(("events.busy".to_owned(), 2))
-        );
+        assert_eq!(gather.sends(0, later), on("events.quiet", 1));
+        assert_eq!(gather.sends(0, later), on("events.busy", 2));
     }
 
     #[test]
     fn a_message_is_also_limited_in_bytes() {
         let start = Instant::now();
-        let mut gather = Gather::new(100, LINGER, Subjects::Topic);
-        gather.add(chunk("a", 1, MESSAGE_BYTES - 1), start);
-        gather.add(chunk("a", 1, 2), start);
-        gather.add(chunk("a", 1, 2 * MESSAGE_BYTES), start);
-        let left: Vec<_> = gather.into_messages().map(|m| m.bytes).collect();
-        assert_eq!(left, [MESSAGE_BYTES - 1, 2, 2 * MESSAGE_BYTES]);
+        for (max_payload, largest) in [
+            (8 * LARGEST_MESSAGE, LARGEST_MESSAGE - HEADER_BYTES),
+            (LARGEST_MESSAGE / 2, LARGEST_MESSAGE / 2 - HEADER_BYTES),
+        ] {
+            let mut gather = gather(usize::MAX, Subjects::Mixed);
+            // With the array around them, the first two fill a message exactly; no other fits the last one.
+            for bytes in [largest - 102, 1, 1, 2 * largest] {
+                let events = if bytes == 1 { 1 } else { 99 };
+                gather.add(chunk("a", events, bytes), max_payload, start);
+            }
+            let left: Vec<_> = gather.into_messages().map(|m| m.body).collect();
+            assert_eq!(left, [largest, 3, 2 * largest + 100], "{max_payload}");
+        }
     }
 }

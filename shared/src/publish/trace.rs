@@ -45,10 +45,7 @@ pub(super) fn number(number: u64) -> i64 {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{
-        sync::{Arc, Mutex},
-        time::Duration,
-    };
+    use std::sync::{Arc, Mutex};
 
     use bytes::Bytes;
     use opentelemetry::trace::TracerProvider;
@@ -65,7 +62,7 @@ pub(super) mod tests {
         super::{Chunk, Origin, Subjects, gather::Gather},
         *,
     };
-    use crate::event::Topic;
+    use crate::{event::Topic, stream::LARGEST_MESSAGE};
 
     /// Collects the spans that have ended.
     #[derive(Debug, Clone, Default)]
@@ -80,7 +77,7 @@ pub(super) mod tests {
 
     /// A message with one event of each request, given by its trace and its log span.
     pub fn message_of(requests: impl IntoIterator<Item = (Option<u8>, tracing::Span)>) -> Message {
-        let mut gather = Gather::new(100, Duration::ZERO, Subjects::default());
+        let mut gather = Gather::new(100, Subjects::default());
         let now = Instant::now();
         for (trace, log) in requests {
             let parent = trace.map(|trace| format!("00-{trace:032x}-{trace:016x}-01"));
@@ -94,7 +91,7 @@ pub(super) mod tests {
                 done: oneshot::channel().0,
                 _permit: permit,
             };
-            gather.add(chunk, now);
+            gather.add(chunk, LARGEST_MESSAGE, now);
         }
         gather.pop(0, now).unwrap()
     }
