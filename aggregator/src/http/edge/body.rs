@@ -100,6 +100,7 @@ impl Intake {
     }
 
     /// Starts a count at zero, for the bytes of a body or of data derived from one.
+    #[must_use]
     pub fn hold(&self) -> HeldBytes {
         HeldBytes {
             intake: Arc::clone(&self.bytes),

@@ -362,13 +362,12 @@ impl Reader {
             let _permit = permit;
             let idle = || reader.idle.lock().unwrap_or_else(PoisonError::into_inner);
             let pooled = idle().pop();
-            let mut connection = match pooled {
-                Some(connection) => connection,
+            let mut connection = if let Some(connection) = pooled {
+                connection
+            } else {
                 // Replaces one that failed.
-                None => {
-                    let memory = &reader.memory;
-                    connect_again(&reader.file, &memory.files, memory.reader_pages)?
-                }
+                let memory = &reader.memory;
+                connect_again(&reader.file, &memory.files, memory.reader_pages)?
             };
             let result = loop {
                 let inside = reader.memory.gate.enter();

@@ -2,7 +2,7 @@
 //! them. Those of the other tables are read in parts, at each lookup, through the tree's block cache.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     fs::File,
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
@@ -76,8 +76,8 @@ impl Filters {
         self.exchange(&resident);
         drop(old);
         for table in fitting {
-            if !resident.contains_key(&table.id()) {
-                resident.insert(table.id(), Arc::new(Filter::read(table)?));
+            if let Entry::Vacant(entry) = resident.entry(table.id()) {
+                entry.insert(Arc::new(Filter::read(table)?));
             }
         }
         self.exchange(&resident);
