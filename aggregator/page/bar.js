@@ -118,7 +118,7 @@ export function start() {
   $("own-range").addEventListener("submit", applyOwn);
   $("time-zone").addEventListener("change", () => go({ isUtc: $("time-zone").value === "utc" }));
   const zone = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts().find(({ type }) => type === "timeZoneName");
-  $("time-zone").options[0].textContent = `local time (${zone.value})`;
+  $("time-zone").options[0].textContent = `local (${zone.value})`;
   $("copies").append(copyButton("Copy link", link), copyButton("Copy as curl", command));
   whenChanged(follow);
   follow();

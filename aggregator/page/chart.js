@@ -81,9 +81,9 @@ export class Chart {
     this.grid.setAttribute("d", [...this.scale.ticks.map((tick) => `M0 ${tick.height}H${this.range.seconds}`), ...upright].join(""));
     const labels = this.scale.ticks.map(({ text, height }) => label(text, "top", height));
     if (this.ticks.textContent !== labels.map((label) => label.textContent).join("")) this.ticks.replaceChildren(...labels);
-    const named = times.map((at) => [minute(at), (100 * this.x({ at })) / this.range.seconds]);
-    const within = named.filter(([, place]) => place >= MARGIN && place <= 100 - MARGIN);
-    this.axis.replaceChildren(...within.map(([text, place]) => label(text, "left", place)));
+    const named = times.map((at) => ({ at, place: (100 * this.x({ at })) / this.range.seconds }));
+    const within = named.filter(({ place }) => place >= MARGIN && place <= 100 - MARGIN);
+    this.axis.replaceChildren(...within.map(({ at, place }) => this.timeLabel(at, place)));
     this.read(this.at);
     const latest = this.lines.map((line) => `${line.name} ${this.show(isCurrent ? line.values.at(-1) : null)}`).join(", ");
     const most = this.show(Math.max(0, ...values));
@@ -125,6 +125,13 @@ export class Chart {
     const found = [];
     for (let at = this.now - ((this.now - offset) % step); this.x({ at }) >= 0; at -= step) found.unshift(at);
     return found;
+  }
+
+  // Every other one is left out where there is little room.
+  timeLabel(at, place) {
+    const made = label(minute(at), "left", place);
+    made.classList.toggle("odd", Math.round(at / (this.range.every * 1000)) % 2 === 1);
+    return made;
   }
 
   // The index of the sample that is closest to a moment.
@@ -177,16 +184,14 @@ function label(text, side, place) {
 
 // The path of a line, with a gap where there is no value.
 function path(points, height) {
-  let isOn = false;
+  const isValue = (point) => typeof point?.y === "number";
   let drawn = "";
-  for (const { x, y } of points) {
-    if (y === null || y === undefined) {
-      isOn = false;
-      continue;
-    }
-    // A single value is drawn as a dot.
-    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height(y).toFixed(1)}${isOn ? "" : "h2"}`;
-    isOn = true;
-  }
+  points.forEach(({ x, y }, index) => {
+    if (!isValue(points[index])) return;
+    const isOn = isValue(points[index - 1]);
+    // A single value is a point.
+    const isAlone = !isOn && !isValue(points[index + 1]);
+    drawn += `${isOn ? "L" : "M"}${x.toFixed(1)} ${height(y).toFixed(1)}${isAlone ? "h4" : ""}`;
+  });
   return drawn;
 }
