@@ -29,8 +29,9 @@ pub use self::{
     timestamp::{Instant, Timestamp},
     violation::{Code, Violation},
 };
-pub(crate) use self::{depth::is_deeper, fields::Text};
+pub(crate) use self::fields::Text;
 use self::{
+    depth::is_deeper,
     fields::{Plain, RawFields},
     rules::Rules,
 };
