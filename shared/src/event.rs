@@ -22,6 +22,7 @@ use compact_str::CompactString;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub(crate) use self::fields::Text;
 pub use self::{
     bounded_name::bounded_name,
     content::Content,
@@ -29,7 +30,6 @@ pub use self::{
     timestamp::{Instant, Timestamp},
     violation::{Code, Violation},
 };
-pub(crate) use self::fields::Text;
 use self::{
     depth::is_deeper,
     fields::{Plain, RawFields},
