@@ -32,8 +32,7 @@ const EARLIER_SUBJECTS: [&str; 1] = ["events.>"];
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
 /// The size up to which the stream must accept messages, in bytes: the default of the broker's limit, `max_payload`.
-/// The largest message that the services send is one event of 512 KiB with its headers; other NATS clients may send
-/// larger ones.
+/// The services send no larger ones; other NATS clients may.
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;
 
 /// The configurable settings of the stream.
