@@ -100,7 +100,12 @@ async fn labels_are_next_to_the_lines_and_long_durations_are_in_seconds() {
         scaleOf([2000], milliseconds, 'linear').ticks.map(({ text }) => text))";
     let ticks = page.browser.run(ticks, Vec::new()).await;
     assert_eq!(ticks, serde_json::json!(["2 s", "1 s"]));
-    for display in [Display::WIDE, Display::NARROW] {
+    for display in [
+        Display::WIDE,
+        Display::LAPTOP,
+        Display::TABLET,
+        Display::NARROW,
+    ] {
         page.browser.set_display(display).await;
         for chart in ["chart-events", "chart-topic"] {
             let is_apart = format!(
@@ -111,6 +116,12 @@ async fn labels_are_next_to_the_lines_and_long_durations_are_in_seconds() {
                  (document.getElementById('{chart}'))"
             );
             page.browser.until(&is_apart).await;
+            // The times on the axis do not run into each other.
+            let are_apart = format!(
+                "(times => times.length > 1 && times.every((time, index) => index === 0 || time.left > times[index - 1].right))\
+                 ([...document.querySelectorAll('#{chart} .axis span')].map(time => time.getBoundingClientRect()).filter(({{ width }}) => width > 0))"
+            );
+            page.browser.until(&are_apart).await;
         }
     }
     page.ends_well().await;
