@@ -9,7 +9,7 @@
 //! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite.
 //! 5. [`http`]: the API and the live page. It publishes to the stream and reads from the store, and never writes events to it.
 //! 6. [`health`] and [`metrics`]: what the consumer and the store report, and `/health` and `/metrics` return.
-//! 7. [`memory`]: the memory that the service keeps to, divided into shares.
+//! 7. [`memory`]: the memory limit, divided into shares.
 //! 8. `data_dir`, `clock` and `machine`: the lock on the data directory, the wall clock, and the machine as the system
 //!    describes it.
 //!

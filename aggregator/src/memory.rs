@@ -1,7 +1,7 @@
-//! The memory that the service keeps to, and its division into shares.
+//! The memory limit of the service, and its division into shares.
 //!
-//! What requests and batches need for a moment has a bound of its own and is set aside. The dedup index takes the rest: with less
-//! of it, filters are read from the page cache or the disk instead, which is slower.
+//! What requests and batches need temporarily is bounded and set aside. The dedup index gets the rest: with less of it, filters
+//! are read from the page cache or the disk instead, which is slower.
 
 use shared::publish::MAX_UNCONFIRMED_BYTES;
 
@@ -12,7 +12,7 @@ const MIB: u64 = 1024 * 1024;
 /// The least that can be divided.
 pub const LEAST: u64 = 192 * MIB;
 
-/// The most that is taken by default.
+/// The highest default.
 pub const MOST_BY_DEFAULT: u64 = 2048 * MIB;
 
 /// What every process has: the program, its threads and connections, and what the allocator keeps.
@@ -79,7 +79,7 @@ pub struct OfIndex {
     pub filters: u64,
 }
 
-/// The memory to keep to by default: half of what the machine has or of what the process is limited to, within bounds.
+/// The limit by default: half of the machine's memory or of the limit of the process, within bounds.
 #[must_use]
 pub fn by_default(machine: &Machine) -> u64 {
     let limits = [machine.memory_bytes, machine.memory_limit_bytes];

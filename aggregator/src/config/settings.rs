@@ -109,8 +109,8 @@ pub struct Settings {
     )]
     pub stream_keep_bytes: ByteSize,
 
-    /// Memory that the service keeps to, at least 192MiB; by default half of the machine's or of the limit of its control group, up
-    /// to 2GiB
+    /// Memory limit of the service, at least 192MiB; by default half of the machine's memory or of the limit of the control
+    /// group, up to 2GiB
     #[arg(long, env = "AGGREGATOR_MEMORY", value_name = "SIZE", value_parser = size)]
     memory: Option<ByteSize>,
 
@@ -246,7 +246,7 @@ impl Settings {
         }
     }
 
-    /// The memory to keep to, divided into shares.
+    /// The memory limit, divided into shares.
     #[must_use]
     pub fn shares(&self) -> Shares {
         let given = self.memory.map(|memory| memory.as_u64());

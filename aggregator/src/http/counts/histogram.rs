@@ -68,7 +68,7 @@ struct BucketView {
 
 const PARAMETERS: [&str; 3] = ["topic", "since", "until"];
 
-/// Maximum number of topics in one query: each takes a look-up for each bucket.
+/// Maximum number of topics in one query: each takes a lookup for each bucket.
 const MAX_TOPICS: usize = 10;
 
 parameters! {
