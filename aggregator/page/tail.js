@@ -117,6 +117,8 @@ export function resume() {
 export function stop() {
   source?.close();
   source = null;
+  // It would replace what a search says.
+  clearTimeout(hiding);
   isLoaded = false;
   turn += 1;
 }
