@@ -44,10 +44,10 @@ await() {
 stop() {
   local pid=${pids[$1]:-} deadline=$((SECONDS + 15))
   if [[ -z $pid ]]; then return; fi
-  kill -TERM -- "-$pid" 2>/dev/null
+  kill -TERM -- "-$pid" 2>/dev/null || true
   while kill -0 "$pid" 2>/dev/null && ((SECONDS < deadline)); do sleep 0.1; done
-  kill -KILL -- "-$pid" 2>/dev/null
-  wait "$pid" 2>/dev/null
+  kill -KILL -- "-$pid" 2>/dev/null || true
+  wait "$pid" 2>/dev/null || true
 }
 
 # http_get PORT PATH: prints the body of the response; fails if its status is not 200. Uses bash's /dev/tcp, because not
