@@ -84,6 +84,9 @@ async fn hostile_events_are_shown_only_as_text() {
     page.browser
         .until("document.querySelectorAll('#conflict-rows li').length === 7")
         .await;
+    page.browser
+        .until("document.querySelectorAll('#topic-rows tr').length === 8")
+        .await;
     // All of it expands.
     page.browser
         .run(
