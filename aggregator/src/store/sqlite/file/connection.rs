@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::files::Files;
 use crate::store::{StoreError, sqlite::BUSY_TIMEOUT};
@@ -29,9 +29,18 @@ pub(in crate::store) fn limit_pages(connection: &Connection, bytes: u64) -> rusq
     connection.pragma_update(None, "cache_size", -cache)
 }
 
+/// Makes the plan of a statement independent of the values of its parameters. Otherwise SQLite would prepare a statement with a
+/// parameter as its LIMIT again for each execution.
+pub(in crate::store) fn fix_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
+        .map(drop)
+}
+
 pub(in crate::store) fn connect(file: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(file, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    fix_plans(&connection)?;
     Ok(connection)
 }

@@ -6,7 +6,10 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig, par
 
 use tracing::{info, warn};
 
-use super::{connection::limit_pages, migrate};
+use super::{
+    connection::{fix_plans, limit_pages},
+    migrate,
+};
 use crate::store::{
     StoreError,
     opening::Opening,
@@ -16,9 +19,13 @@ use crate::store::{
 /// The schema version that this program reads and writes.
 pub const VERSION: i64 = 6;
 
-/// Pages in the WAL (4 KiB each) before a commit checkpoints them into the database: 16 MiB. With fewer, pages would be
-/// copied that the next batches change again; more would only make the WAL longer.
-const CHECKPOINT_PAGES: i64 = 4_000;
+/// Bytes of a page of a new store; an existing one keeps its own. Larger pages need fewer system calls, but a commit of a few events
+/// writes some eight pages.
+const PAGE_BYTES: i64 = 8 * 1024;
+
+/// Bytes in the WAL before a commit checkpoints them into the database. With fewer, pages would be copied that the next batches
+/// change again; more would only make the WAL longer.
+const CHECKPOINT_BYTES: i64 = 16 * 1024 * 1024;
 
 /// Opens the one writable connection, and creates or migrates the schema.
 pub(in crate::store) fn open_or_make(
@@ -52,6 +59,9 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 fn set_up(connection: Connection, options: &Options) -> Result<Connection, StoreError> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    fix_plans(&connection)?;
+    // Has an effect only before the first table is made.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     let mode: String = connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))?;
     if mode != "wal" {
         return Err(StoreError::Foreign(format!(
@@ -62,7 +72,8 @@ fn set_up(connection: Connection, options: &Options) -> Result<Connection, Store
     connection.pragma_update(None, "synchronous", "FULL")?;
     // No table has foreign keys, but those of tables that an operator adds are enforced.
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    let page_bytes: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_BYTES / page_bytes)?;
     // The size to which the WAL is truncated when it restarts after it was longer. This is above its usual size, because
     // extending a file with each commit costs more than overwriting it.
     connection.pragma_update(None, "journal_size_limit", options.wal_bound / 2)?;

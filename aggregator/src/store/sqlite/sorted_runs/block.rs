@@ -8,20 +8,24 @@ use rusqlite::types::{FromSqlError, FromSqlResult};
 
 use super::entries::Entry;
 
-/// Bytes at which a block is full. Larger rows would not fit into a page of the tree, but need a page of their own.
-const FULL: usize = 900;
+/// Bytes at which a block is full, in a database with pages of so many bytes. A row of more than a quarter of a page would not fit into
+/// a page of the tree, but need one of its own.
+pub(super) fn full(page_bytes: usize) -> usize {
+    page_bytes / 4 - 124
+}
 
 /// A row's bytes are not a block.
 #[derive(Debug, thiserror::Error)]
 #[error("a block of topics is damaged")]
 struct Damaged;
 
-/// Encodes entries that are in the order of their keys. Calls `write` with the first key and the bytes of each block.
+/// Encodes entries that are in the order of their keys, in blocks of `full` bytes and one entry at most. Calls `write` with the first key and the bytes of each block.
 pub(super) fn encode<'a, E>(
     entries: impl Iterator<Item = Entry<'a>>,
+    full: usize,
     mut write: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut block = Vec::with_capacity(2 * FULL);
+    let mut block = Vec::with_capacity(2 * full);
     let mut first: &[u8] = &[];
     let mut before: &[u8] = &[];
     for (key, value) in entries {
@@ -41,7 +45,7 @@ pub(super) fn encode<'a, E>(
         encode_varint(value.len() as u64, &mut block);
         block.extend_from_slice(value);
         before = key;
-        if block.len() >= FULL {
+        if block.len() >= full {
             write(first, &block)?;
             block.clear();
         }
@@ -110,7 +114,7 @@ mod tests {
 
     fn blocks(entries: &Entries) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut blocks = Vec::new();
-        let written: Result<(), ()> = encode(entries.iter(), |first, block| {
+        let written: Result<(), ()> = encode(entries.iter(), full(4096), |first, block| {
             blocks.push((first.to_vec(), block.to_vec()));
             Ok(())
         });

@@ -30,6 +30,8 @@ pub(in crate::store) struct RunWriter {
     /// From the oldest to the newest.
     runs: Vec<Run>,
     merge: Option<Merge>,
+    /// Bytes at which a block is full.
+    full_block: usize,
 }
 
 /// A merge of the oldest runs into the oldest one, in progress.
@@ -48,6 +50,9 @@ impl RunWriter {
             tree,
             runs: tree.runs(connection)?,
             merge: None,
+            full_block: connection
+                .pragma_query_value(None, "page_size", |row| row.get(0))
+                .map(block::full)?,
         })
     }
 
@@ -64,7 +69,8 @@ impl RunWriter {
         transaction
             .prepare_cached("INSERT INTO runs (tree, run, entries) VALUES (?1, ?2, ?3)")?
             .execute(params![self.tree.0, run.number, run.entries])?;
-        self.tree.insert(transaction, run, entries)?;
+        self.tree
+            .insert(transaction, run, entries, self.full_block)?;
         self.runs.push(run);
         self.merge_small(transaction)?;
         self.merge_large(transaction, appended)
@@ -137,7 +143,7 @@ impl RunWriter {
         runs: Range<usize>,
         start: &[u8],
     ) -> rusqlite::Result<Option<Vec<u8>>> {
-        let tree = self.tree;
+        let (tree, full) = (self.tree, self.full_block);
         let runs = &mut self.runs[runs];
         let Slice { blocks, end } = tree.slice(transaction, runs, start, BLOCKS)?;
         let end = end.as_deref();
@@ -164,11 +170,11 @@ impl RunWriter {
                 delete.execute(params![run.number, first])?;
             }
             run.entries -= (slice.len() - before) as u64;
-            tree.insert(transaction, *run, &rest)?;
+            tree.insert(transaction, *run, &rest, full)?;
         }
         slice.sort();
         runs[0].entries += slice.len() as u64;
-        tree.insert(transaction, runs[0], &slice)?;
+        tree.insert(transaction, runs[0], &slice, full)?;
         let mut save = transaction
             .prepare_cached("UPDATE runs SET entries = ?3 WHERE tree = ?1 AND run = ?2")?;
         for run in runs.iter() {
@@ -194,13 +200,19 @@ impl RunWriter {
 
 impl Tree {
     /// Adds blocks to a run.
-    fn insert(self, transaction: &Connection, run: Run, entries: &Entries) -> rusqlite::Result<()> {
+    fn insert(
+        self,
+        transaction: &Connection,
+        run: Run,
+        entries: &Entries,
+        full_block: usize,
+    ) -> rusqlite::Result<()> {
         let sql = format!(
             "INSERT INTO {} (run, first, entries) VALUES (?1, ?2, ?3)",
             self.0
         );
         let mut insert = transaction.prepare_cached(&sql)?;
-        block::encode(entries.iter(), |first, block| {
+        block::encode(entries.iter(), full_block, |first, block| {
             insert.execute(params![run.number, first, block])?;
             Ok(())
         })

@@ -130,15 +130,16 @@ fn a_damaged_file_is_reported_as_a_difference() {
     let mut store = store();
     store.close();
     let file = store.path().join(crate::store::sqlite::FILE);
-    let root: usize = {
-        let sql = "SELECT rootpage FROM sqlite_schema WHERE name = 'events'";
+    let (root, page): (usize, usize) = {
+        let sql =
+            "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'events'";
         store
             .raw_connection()
-            .query_row(sql, [], |row| row.get(0))
+            .query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
             .unwrap()
     };
     let mut bytes = std::fs::read(&file).unwrap();
-    bytes[(root - 1) * 4096..][..4096].fill(0x55);
+    bytes[(root - 1) * page..][..page].fill(0x55);
     std::fs::write(&file, bytes).unwrap();
     // Reading the record includes the last event, so the verification may fail without a report.
     let Ok(verification) = Verification::begin(store.path(), Access::Alone, None) else {

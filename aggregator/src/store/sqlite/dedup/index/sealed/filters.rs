@@ -15,6 +15,7 @@ use lsm_tree::{
     },
 };
 
+use super::lookup::Pending;
 use crate::store::query::FilterSizes;
 
 /// Filters by table.
@@ -149,14 +150,26 @@ impl Filter {
         Ok(())
     }
 
-    /// Whether the table may have a key.
-    pub fn may_have(&self, key: u128, hash: u64) -> lsm_tree::Result<bool> {
-        let part = self.ends.partition_point(|end| *end < key);
-        let Some([start, end]) = self.starts.get(part..).and_then(<[usize]>::first_chunk) else {
-            return Ok(false);
-        };
-        let part = StandardBloomFilterReader::new(&self.bytes[*start..*end])?;
-        Ok(part.contains_hash(hash))
+    /// Calls `each` with those that the table may have; `pending` is in the order of the identities.
+    pub fn each_possible<'a>(
+        &self,
+        mut pending: &'a [Pending],
+        mut each: impl FnMut(&'a Pending),
+    ) -> lsm_tree::Result<()> {
+        while let Some(first) = pending.first() {
+            let part = self.ends.partition_point(|end| *end < first.identity);
+            let Some(end) = self.ends.get(part) else {
+                break;
+            };
+            let in_part = pending.iter().take_while(|one| one.identity <= *end);
+            let (in_part, others) = pending.split_at(in_part.count());
+            let bytes = &self.bytes[self.starts[part]..self.starts[part + 1]];
+            let filter = StandardBloomFilterReader::new(bytes)?;
+            let possible = in_part.iter().filter(|one| filter.contains_hash(one.hash));
+            possible.for_each(&mut each);
+            pending = others;
+        }
+        Ok(())
     }
 }
 

@@ -46,10 +46,10 @@ impl Sealed {
 }
 
 /// An identity that is looked up.
-struct Pending {
-    identity: u128,
+pub(super) struct Pending {
+    pub identity: u128,
     /// The hash for the filters.
-    hash: u64,
+    pub hash: u64,
     /// The position of its entry in the result.
     position: usize,
 }
@@ -91,19 +91,15 @@ fn add_reads<'a>(
     let pending = &pending[first..];
     let last = pending.partition_point(|one| one.identity.to_be_bytes()[..] <= **range.max());
     let pending = &pending[..last];
-    let filter = filters.get(&table.id());
-    for one in pending {
-        if let Some(filter) = filter
-            && !filter.may_have(one.identity, one.hash)?
-        {
-            continue;
-        }
-        reads.push(Read {
-            table,
-            pending: one,
-            is_filtered: filter.is_some(),
-        });
+    let read = |pending, is_filtered| Read {
+        table,
+        pending,
+        is_filtered,
+    };
+    if let Some(filter) = filters.get(&table.id()) {
+        return filter.each_possible(pending, |pending| reads.push(read(pending, true)));
     }
+    reads.extend(pending.iter().map(|pending| read(pending, false)));
     Ok(())
 }
 
@@ -151,8 +147,9 @@ impl Read<'_> {
         let key = self.pending.identity.to_be_bytes();
         // `get` reads a part of the filter first. In tables of earlier versions it would read the whole filter.
         let found = if self.is_filtered || self.table.regions.filter_tli.is_none() {
-            let key = UserKey::from(key);
-            self.table.range(key.clone()..=key).next().transpose()?
+            // Without an upper end, which would be searched for as well.
+            let next = self.table.range(UserKey::from(key)..).next().transpose()?;
+            next.filter(|item| *item.key.user_key == key)
         } else {
             self.table.get(&key, SeqNo::MAX, self.pending.hash)?
         };
