@@ -108,7 +108,7 @@ impl Shares {
             store: OfStore {
                 writer_pages: share(48, 4, 16),
                 reader_pages: share(1024, 0, 2).max(MIB / 4),
-                // Half a million topics take about 100 MiB.
+                // Half a million topics take about 80 MiB.
                 topics: (6 * MIB + (total - LEAST) / 8).min(256 * MIB),
                 index: OfIndex {
                     table_entries: slots * 7 / 8 - slots / 64,

@@ -38,6 +38,8 @@ pub(in crate::store) struct LookupEvent {
     pub found: Option<Entry>,
     /// The comparison with the row of that entry, if their contents differ and the row could be read.
     pub compared: Option<Compared>,
+    /// The place of its topic in the writer's cache; only the writer sets it.
+    pub topic_place: Option<usize>,
 }
 
 /// Why a batch could not be looked up.
@@ -117,6 +119,7 @@ fn look_up_events(
             fingerprint,
             found,
             compared: None,
+            topic_place: None,
         })
         .collect())
 }

@@ -10,8 +10,6 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use shared::event::Topic;
-
 use crate::store::sqlite::topics::TopicState;
 
 /// Leaders of each kind: as many as a page shows, and some more, because a page is read as of its own commit.
@@ -93,10 +91,16 @@ impl Default for Leaders {
 
 impl Leaders {
     /// Offers the topics of a batch that has committed.
-    pub fn enter(&self, topics: &[(Topic, TopicState)]) {
+    pub fn enter<'a>(&self, topics: impl Iterator<Item = (&'a str, &'a TopicState)>) {
+        let topics: Vec<_> = topics.collect();
         let mut known = self.known();
-        for (name, state) in topics {
-            known.offer(name.as_str(), state);
+        for (board, lead) in known.boards.iter_mut().zip(LEADS) {
+            let offers = topics.iter().map(|(name, topic)| Offer {
+                value: value(topic, lead),
+                name: Reverse(name),
+                id: topic.id,
+            });
+            board.enter(offers);
         }
     }
 
@@ -151,13 +155,25 @@ impl Leaders {
 impl KnownLeaders {
     fn offer(&mut self, name: &str, topic: &TopicState) {
         for (board, lead) in self.boards.iter_mut().zip(LEADS) {
-            board.offer(topic.id, name, value(topic, lead));
+            board.offer(Offer {
+                value: value(topic, lead),
+                name: Reverse(name),
+                id: topic.id,
+            });
         }
     }
 }
 
 /// The value, the name, of which the smaller is nearer the top, and the id.
 type Rank = (i64, Reverse<Arc<str>>, i64);
+
+/// A topic that may be among the leaders, in the order of [`Rank`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Offer<'a> {
+    value: i64,
+    name: Reverse<&'a str>,
+    id: i64,
+}
 
 /// The topics with the largest values.
 #[derive(Debug)]
@@ -177,13 +193,44 @@ impl Board {
         }
     }
 
-    fn offer(&mut self, id: i64, name: &str, value: i64) {
-        if let Some((worst, Reverse(last), _)) = self.ranks.first()
-            && self.ranks.len() >= self.most
-            && (value, Reverse(name)) < (*worst, Reverse(&**last))
-        {
+    /// Offers the topics of a batch: of more than there is room for, only the best.
+    fn enter<'a>(&mut self, offers: impl Iterator<Item = Offer<'a>>) {
+        let worst = self.worst();
+        let mut offers: Vec<_> = offers.filter(|offer| worst <= Some(*offer)).collect();
+        if offers.len() >= self.most {
+            offers.select_nth_unstable_by(self.most - 1, |one, other| other.cmp(one));
+            offers.truncate(self.most);
+            let best = self.ranks.last().map(|(value, ..)| *value);
+            // As by the time of the latest event: each batch has a later one.
+            if offers.iter().all(|offer| Some(offer.value) > best) {
+                self.ranks.clear();
+                self.values.clear();
+            }
+        }
+        for offer in offers {
+            self.offer(offer);
+        }
+    }
+
+    /// The last one, if there is no more room.
+    fn worst(&self) -> Option<Offer<'_>> {
+        let (value, Reverse(name), id) = self.ranks.first()?;
+        (self.ranks.len() >= self.most).then_some(Offer {
+            value: *value,
+            name: Reverse(name),
+            id: *id,
+        })
+    }
+
+    fn offer(&mut self, offer: Offer<'_>) {
+        if Some(offer) < self.worst() {
             return;
         }
+        let Offer {
+            value,
+            name: Reverse(name),
+            id,
+        } = offer;
         let name = match self.values.get(&id) {
             Some((known, _)) if *known >= value => return,
             Some((known, name)) => {
@@ -212,23 +259,33 @@ mod tests {
     proptest! {
         #[test]
         fn the_leaders_do_not_depend_on_the_order_in_which_topics_are_offered(
-            steps in prop::collection::vec((0..30_i64, 0..3_i64, any::<bool>()), 0..200),
+            batches in prop::collection::vec(
+                prop::collection::btree_map(0..30_i64, (0..3_i64, any::<bool>()), 0..20),
+                0..30,
+            ),
             most in 1..12_usize,
         ) {
+            let names: Vec<_> = (0..30).map(|id| format!("{:02}", 29 - id)).collect();
             let mut board = Board::new(most);
             let mut values = HashMap::new();
             let mut earlier = Vec::new();
-            for (id, more, is_late) in steps {
-                let value = values.entry(id).or_insert(0);
-                *value += more;
-                // What was read before a change may be offered after it.
-                if is_late {
-                    earlier.push((id, *value));
+            for batch in batches {
+                let mut offers = Vec::new();
+                for (id, (more, is_late)) in batch {
+                    let value = values.entry(id).or_insert(0);
+                    *value += more;
+                    let name = Reverse(&*names[usize::try_from(id).unwrap()]);
+                    let offer = Offer { value: *value, name, id };
+                    // What was read before a change may be offered after it.
+                    if is_late {
+                        earlier.push(offer);
+                    }
+                    offers.push(offer);
                 }
-                board.offer(id, &format!("{:02}", 29 - id), *value);
+                board.enter(offers.into_iter());
             }
-            for (id, value) in earlier {
-                board.offer(id, &format!("{:02}", 29 - id), value);
+            for offer in earlier {
+                board.offer(offer);
             }
             let mut all: Vec<_> = values.into_iter().collect();
             // The names descend with the ids.

@@ -307,10 +307,7 @@ mod tests {
 
     use super::*;
     use crate::store::sqlite::{
-        file::schema,
-        gate::Gate,
-        options::Options,
-        writer::topics::{ChangedTopic, Topics},
+        file::schema, gate::Gate, options::Options, writer::topics::Topics,
     };
 
     #[test]
@@ -323,17 +320,12 @@ mod tests {
         let names: Vec<_> = (1..30)
             .map(|id| Topic::new(&format!("t{id}")).unwrap())
             .collect();
-        let new = names.iter().zip(1..).map(|(name, id)| {
-            let state = TopicState::new(id, 0);
-            (
-                name,
-                ChangedTopic {
-                    is_new: true,
-                    state,
-                },
-            )
-        });
-        Topics::load(&read, 0).unwrap().save(&read, new).unwrap();
+        let mut topics = Topics::load(&read, 0).unwrap();
+        for (name, id) in names.iter().zip(1..) {
+            let place = topics.add(name, TopicState::new(id, 0));
+            topics.change(place);
+        }
+        topics.save(&read).unwrap();
         let ask = |query: &TopicQuery, is_gone: bool| {
             let leaders = Leaders::default();
             let gate = Gate::default();

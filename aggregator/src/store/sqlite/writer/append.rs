@@ -3,13 +3,10 @@
 
 mod seen;
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::{
-    CachedStatement, Transaction, params,
+    CachedStatement, Transaction,
     types::{ToSqlOutput, ValueRef},
 };
 use shared::{
@@ -23,7 +20,7 @@ use super::{
     incarnation::{Incarnation, was_applied},
     kept::{self, Origin},
     state::State,
-    topics::{ChangedTopic, Topics},
+    topics::Topics,
 };
 use crate::store::{
     Appended, Bounds, Delivery, StoreError,
@@ -55,19 +52,19 @@ pub(super) struct CommittedChanges {
     pub last: i64,
     /// Registered, if these entries fill the index's table.
     pub seal: Option<Seal>,
-    pub topics: Vec<(Topic, TopicState)>,
     pub duplicates: Vec<RecentDuplicate>,
     /// The outcomes of events that are waited for.
     pub notices: Vec<OutcomeNotice>,
 }
 
-/// Appends a batch. Changes `next`, which the caller saves and commits, and `topics`.
+/// Appends a batch. Changes `next`, which the caller saves, and `topics`; the caller commits.
 pub(super) fn append(
     context: &AppendContext<'_>,
-    (next, stored_topics): (&mut State, &mut Topics),
-    batch: &LookupBatch,
+    (next, topics): (&mut State, &mut Topics),
+    batch: &mut LookupBatch,
     now: i64,
 ) -> Result<(Appended, CommittedChanges), StoreError> {
+    topics.find_places(batch);
     // Never earlier than stored times, so that times are in the order of sequences.
     let processed_at = now.max(next.counters.processed_at);
     let identities = batch
@@ -82,8 +79,7 @@ pub(super) fn append(
             .version
             .and_then(|version| context.index.entered_after(version)),
         entries: Table::default(),
-        stored_topics,
-        topics: HashMap::new(),
+        topics,
         ended: Vec::new(),
         duplicates: Vec::new(),
         wanted: context.waits.wanted_of(identities),
@@ -98,9 +94,11 @@ pub(super) fn append(
     append.finish()
 }
 
-const INSERT: &str = "INSERT INTO events (sequence, topic_id, previous, event_id, timestamp, \
-     source, payload, processed_at, incarnation, stream_sequence, position, timestamp_filled) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+/// SQLite assigns the sequence, one more than that of the last event: it need not search for a given one first. The last three
+/// parameters keep their values while they are the same.
+const INSERT: &str = "INSERT INTO events (topic_id, previous, event_id, timestamp, source, payload, \
+     position, timestamp_filled, stream_sequence, incarnation, processed_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
 
 struct Append<'a> {
     context: &'a AppendContext<'a>,
@@ -110,9 +108,7 @@ struct Append<'a> {
     later: Option<Vec<Arc<Table>>>,
     /// The entries of this batch; the index receives them only after COMMIT.
     entries: Table,
-    stored_topics: &'a mut Topics,
-    /// The topics that this batch changes.
-    topics: HashMap<&'a Topic, ChangedTopic>,
+    topics: &'a mut Topics,
     /// The counts of topics before this batch that have to be recorded, and when they last changed.
     ended: Vec<(Counts, i64)>,
     duplicates: Vec<RecentDuplicate>,
@@ -145,6 +141,9 @@ impl<'a> Append<'a> {
                 current = self.current()?;
             }
             let incarnation = current.id;
+            self.insert.raw_bind_parameter(9, delivery.sequence)?;
+            self.insert.raw_bind_parameter(10, incarnation)?;
+            self.insert.raw_bind_parameter(11, now)?;
             let mut lookups = own_lookups.iter();
             for (position, arrival) in delivery.arrivals.iter().enumerate() {
                 let origin = Origin {
@@ -174,7 +173,7 @@ impl<'a> Append<'a> {
 
     fn event(
         &mut self,
-        event: &'a Event,
+        event: &Event,
         lookup: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
@@ -184,11 +183,11 @@ impl<'a> Append<'a> {
                 Outcome::Stored(self.next.last_event)
             }
             Seen::Same(stored) => {
-                self.duplicate(event, stored, origin, false)?;
+                self.duplicate((event, lookup), stored, origin, false)?;
                 Outcome::Duplicate(stored)
             }
             Seen::Other(stored) => {
-                self.duplicate(event, stored, origin, true)?;
+                self.duplicate((event, lookup), stored, origin, true)?;
                 self.done.conflicts += 1;
                 let kept = &mut self.next.counters.conflicts_kept;
                 kept::conflict(self.context.transaction, kept, event, stored, origin)?;
@@ -211,12 +210,12 @@ impl<'a> Append<'a> {
 
     fn duplicate(
         &mut self,
-        event: &'a Event,
+        (event, lookup): (&Event, LookupEvent),
         stored: i64,
         origin: Origin<'_>,
         is_conflict: bool,
     ) -> Result<(), StoreError> {
-        let topic = self.topic(&event.topic)?;
+        let topic = self.topic(&event.topic, lookup.topic_place)?;
         topic.duplicates += 1;
         let topic_id = topic.id;
         self.done.duplicates += 1;
@@ -234,31 +233,32 @@ impl<'a> Append<'a> {
 
     fn insert(
         &mut self,
-        event: &'a Event,
+        event: &Event,
         lookup: LookupEvent,
         origin: Origin<'_>,
     ) -> Result<(), StoreError> {
-        let (processed_at, key) = (self.processed_at, self.next.key);
+        let key = self.next.key;
         let sequence = self.next.last_event + 1;
-        let topic = self.topic(&event.topic)?;
+        let topic = self.topic(&event.topic, lookup.topic_place)?;
         let (topic_id, previous, ordinal) = (topic.id, topic.last_sequence, topic.unique + 1);
         topic.unique += 1;
         topic.last_sequence = sequence;
         topic.digest.add(&key, lookup.fingerprint);
-        self.insert.execute(params![
-            sequence,
-            topic_id,
-            previous,
-            event.event_id.as_str(),
-            event.timestamp.as_str(),
-            event.source.as_str(),
-            ToSqlOutput::Borrowed(ValueRef::Text(event.payload.as_bytes())),
-            processed_at,
-            origin.incarnation,
-            origin.delivery.sequence,
-            origin.position,
-            event.timestamp.is_filled(),
-        ])?;
+        let insert = &mut self.insert;
+        insert.raw_bind_parameter(1, topic_id)?;
+        insert.raw_bind_parameter(2, previous)?;
+        insert.raw_bind_parameter(3, event.event_id.as_str())?;
+        insert.raw_bind_parameter(4, event.timestamp.as_str())?;
+        insert.raw_bind_parameter(5, event.source.as_str())?;
+        let payload = ValueRef::Text(event.payload.as_bytes());
+        insert.raw_bind_parameter(6, ToSqlOutput::Borrowed(payload))?;
+        insert.raw_bind_parameter(7, origin.position)?;
+        insert.raw_bind_parameter(8, event.timestamp.is_filled())?;
+        insert.raw_execute()?;
+        if self.context.transaction.last_insert_rowid() != sequence {
+            let what = "another program has inserted events".to_owned();
+            return Err(StoreError::Foreign(what));
+        }
         topic_chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
         let entry = Entry::new(sequence, lookup.fingerprint.content);
         self.entries.insert(lookup.fingerprint.identity, entry);
@@ -275,33 +275,31 @@ impl<'a> Append<'a> {
     }
 
     /// The state of the topic to change; it is written once, at the end of the batch.
-    fn topic(&mut self, topic: &'a Topic) -> Result<&mut TopicState, StoreError> {
-        use std::collections::hash_map::Entry;
-        let entry = match self.topics.entry(topic) {
-            Entry::Occupied(entry) => return Ok(&mut entry.into_mut().state),
-            Entry::Vacant(entry) => entry,
-        };
+    fn topic(
+        &mut self,
+        topic: &Topic,
+        place: Option<usize>,
+    ) -> Result<&mut TopicState, StoreError> {
         let now = self.processed_at;
-        let stored = self.stored_topics.get(self.context.transaction, topic)?;
-        let changed = if let Some(mut state) = stored {
-            if state.id <= TOPICS_KEPT && history::has_ended(state.last_at, now) {
-                self.ended.push((Counts::of(&state), state.last_at));
-            }
-            state.last_at = now;
-            ChangedTopic {
-                is_new: false,
-                state,
-            }
-        } else {
+        let found = match place {
+            Some(place) => Some(place),
+            None => self.topics.place(self.context.transaction, topic)?,
+        };
+        let place = found.unwrap_or_else(|| {
             // Topics are never deleted, so their ids are consecutive.
             let last = &mut self.next.counters.topics;
             *last += 1;
-            ChangedTopic {
-                is_new: true,
-                state: TopicState::new(*last, now),
+            self.topics.add(topic, TopicState::new(*last, now))
+        });
+        let (state, is_first) = self.topics.change(place);
+        if is_first {
+            // A new topic's last minute has not ended.
+            if state.id <= TOPICS_KEPT && history::has_ended(state.last_at, now) {
+                self.ended.push((Counts::of(state), state.last_at));
             }
-        };
-        Ok(&mut entry.insert(changed).state)
+            state.last_at = now;
+        }
+        Ok(state)
     }
 
     fn finish(self) -> Result<(Appended, CommittedChanges), StoreError> {
@@ -311,7 +309,7 @@ impl<'a> Append<'a> {
             bounds,
             ..
         } = self.context;
-        let topics = self.stored_topics.save(transaction, self.topics)?;
+        self.topics.save(transaction)?;
         let mut ended = self.ended;
         ended.sort_unstable_by_key(|(counts, _)| counts.topic_id);
         for (counts, last_at) in &ended {
@@ -334,7 +332,6 @@ impl<'a> Append<'a> {
             entries: self.entries,
             last,
             seal,
-            topics,
             duplicates: self.duplicates,
             notices: self.notices,
         };

@@ -133,7 +133,7 @@ impl Owner {
         lookup: Result<LookupBatch, LookupError>,
         now: i64,
     ) -> Result<Appended, StoreError> {
-        let batch = match lookup {
+        let mut batch = match lookup {
             Ok(batch) => batch,
             Err(LookupError { error, version }) if self.is_in_use(version) => {
                 // If the index is gone with the whole directory, that is the error to report.
@@ -146,8 +146,9 @@ impl Owner {
         if let Err(err) = self.location.options.faults.at(FaultPoint::LookedUp) {
             return self.fail(err.into());
         }
-        let (done, mut changes) = self
-            .write(|context, next, topics| append::append(context, (next, topics), &batch, now))?;
+        let (done, mut changes) = self.write(|context, next, topics| {
+            append::append(context, (next, topics), &mut batch, now)
+        })?;
         let committed = self.location.options.faults.at(FaultPoint::Committed);
         if let Err(err) = committed {
             return self.fail(err.into());
@@ -261,8 +262,8 @@ impl Owner {
         let slot = self.slot.read().unwrap_or_else(PoisonError::into_inner);
         if let (Some(open), Some(index)) = (&mut self.open, slot.as_ref()) {
             index.enter(changes.entries, changes.last, changes.seal);
-            self.leaders.enter(&changes.topics);
-            open.topics.enter(changes.topics);
+            self.leaders.enter(open.topics.changed());
+            open.topics.committed();
         }
     }
 

@@ -27,11 +27,11 @@ pub(super) enum Seen {
     Collision(i64),
 }
 
-impl<'a> Append<'a> {
+impl Append<'_> {
     /// Whether all elements of a message are already in the store.
     pub(super) fn is_stored(
         &mut self,
-        delivery: &'a Delivery,
+        delivery: &Delivery,
         lookups: &[LookupEvent],
     ) -> Result<bool, StoreError> {
         let mut rejections = delivery.arrivals.len() - lookups.len();
@@ -81,6 +81,7 @@ impl<'a> Append<'a> {
             fingerprint,
             found,
             compared: None,
+            topic_place: None,
         };
         let seen = self.see(&event, lookup)?;
         Ok(matches!(seen, Seen::Same(_) | Seen::Other(_)))
@@ -93,6 +94,7 @@ impl<'a> Append<'a> {
             fingerprint,
             found,
             compared,
+            topic_place: _,
         } = lookup;
         let entry = match (self.entries.get(&fingerprint.identity), &self.later) {
             (Some(entry), _) => Some(*entry),
@@ -133,10 +135,7 @@ impl<'a> Append<'a> {
 
     /// The topic's id, if it has events.
     fn topic_id(&self, topic: &Topic) -> Result<Option<i64>, StoreError> {
-        if let Some(changed) = self.topics.get(topic) {
-            return Ok(Some(changed.state.id));
-        }
-        let stored = self.stored_topics.peek(self.context.transaction, topic)?;
+        let stored = self.topics.peek(self.context.transaction, topic)?;
         Ok(stored.map(|state| state.id))
     }
 }
