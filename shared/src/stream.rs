@@ -31,6 +31,11 @@ const EARLIER_SUBJECTS: [&str; 1] = ["events.>"];
 /// How long the broker remembers a `Nats-Msg-Id`.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_mins(2);
 
+/// How long the publishing client retries a message after an attempt with an unknown outcome. The broker remembers the message's
+/// id for [`DUPLICATE_WINDOW`] after storing it, and the last attempt must end well before. A stream whose window is shorter than
+/// this is refused.
+pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
+
 /// The size up to which the stream must accept messages, in bytes: the default of the broker's limit, `max_payload`.
 /// The services send no larger ones; other NATS clients may.
 pub const LARGEST_MESSAGE: usize = 1024 * 1024;

@@ -15,7 +15,8 @@ use tokio::{
 use tracing::debug;
 
 use super::{
-    Observer, PubAck, PublishError,
+    Observer,
+    chunk::{PubAck, PublishError},
     gather::Message,
     trace::{contexts, number, span},
 };
@@ -23,14 +24,10 @@ use crate::{
     connection::Connection,
     event::Topic,
     message,
+    stream::UNCONFIRMED_AFTER,
     subject::MIXED,
     trace::{TraceContext, Tracer},
 };
-
-/// How long a message is retried after an attempt with an unknown outcome. The broker remembers the message's id for
-/// [`crate::stream::DUPLICATE_WINDOW`] (120 s) after storing it, and the last attempt must end well before. A stream whose
-/// window is shorter than this is refused.
-pub const UNCONFIRMED_AFTER: Duration = Duration::from_secs(90);
 
 /// How long a `PubAck` may still arrive after the broker has reported that its subject is not permitted.
 const LAST_WAIT: Duration = Duration::from_secs(1);

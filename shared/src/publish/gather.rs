@@ -10,7 +10,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Chunk, Subjects};
+use super::chunk::{Chunk, Subjects};
 use crate::{event::Topic, stream::LARGEST_MESSAGE, subject};
 
 /// Messages in flight that keep the broker's disk busy: while it syncs one, others arrive, and callers react to the `PubAck`
@@ -196,7 +196,7 @@ mod tests {
     use bytes::Bytes;
     use tokio::sync::{Semaphore, oneshot};
 
-    use super::{super::Origin, *};
+    use super::{super::chunk::Origin, *};
 
     const PUBACK: Duration = Duration::from_millis(10);
 

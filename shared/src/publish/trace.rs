@@ -59,7 +59,10 @@ pub(super) mod tests {
     };
 
     use super::{
-        super::{Chunk, Origin, Subjects, gather::Gather},
+        super::{
+            chunk::{Chunk, Origin, Subjects},
+            gather::Gather,
+        },
         *,
     };
     use crate::{event::Topic, stream::LARGEST_MESSAGE};

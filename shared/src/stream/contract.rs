@@ -9,8 +9,7 @@ use async_nats::jetstream::stream::{
     Config, ConsumerLimits, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
 
-use super::{EARLIER_SUBJECTS, LARGEST_MESSAGE, SUBJECTS, StreamError};
-use crate::publish::UNCONFIRMED_AFTER;
+use super::{EARLIER_SUBJECTS, LARGEST_MESSAGE, SUBJECTS, StreamError, UNCONFIRMED_AFTER};
 
 /// A field that breaks its rule.
 struct Mismatch {
