@@ -4,7 +4,6 @@
 //! already stored. A [`reader`] answers queries from read-only connections.
 
 pub mod dedup;
-pub mod digest;
 pub mod error_class;
 pub mod file;
 pub mod gate;
@@ -15,7 +14,6 @@ pub mod reader;
 pub mod sorted_runs;
 #[cfg(test)]
 mod tests;
-pub mod topic_chain;
 pub mod topics;
 pub mod verify;
 pub mod writer;

@@ -3,6 +3,9 @@
 //! Names are rows in the order of their ids, which are consecutive from 1. The ids by name, and the states by id, change with every
 //! batch in many places, so they are in sorted runs.
 
+pub mod chain;
+pub mod digest;
+
 use prost::encoding::{decode_varint, encode_varint};
 use rusqlite::{
     Connection, OptionalExtension,
@@ -10,10 +13,8 @@ use rusqlite::{
     types::{FromSqlError, FromSqlResult},
 };
 
-use super::{
-    digest::Digest,
-    sorted_runs::{Entries, SortedRuns, Tree},
-};
+use self::digest::Digest;
+use super::sorted_runs::{Entries, SortedRuns, Tree};
 
 /// The states by id.
 pub(in crate::store) const STATES: Tree = Tree("topic_states");

@@ -17,10 +17,8 @@ use crate::store::{
     query::{MICROS_PER_MINUTE, TOPICS_KEPT},
     sqlite::{
         dedup::fingerprint::{Fields, Key},
-        digest::Digest,
         sorted_runs::{Entries, writer::RunWriter},
-        topic_chain,
-        topics::{NAMES, STATES, TopicState, push_name},
+        topics::{NAMES, STATES, TopicState, chain, digest::Digest, push_name},
         writer::{
             history,
             kept::{CONFLICT_BYTES, REJECTED_BYTES},
@@ -213,7 +211,7 @@ pub(in crate::store) fn from_version_3(
         }
         let ordinal = ordinals.entry(topic_id).or_default();
         *ordinal += 1;
-        topic_chain::mark(transaction, topic_id, sequence, *ordinal)?;
+        chain::mark(transaction, topic_id, sequence, *ordinal)?;
     }
     Ok(())
 }

@@ -23,8 +23,10 @@ use crate::store::{
     query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     sqlite::{
         gate::Inside,
-        topic_chain::{Back, Chain},
-        topics::StoredTopics,
+        topics::{
+            StoredTopics,
+            chain::{Back, Chain},
+        },
     },
 };
 

@@ -17,11 +17,10 @@ use crate::store::{
     sqlite::{
         FILE,
         dedup::index::Index,
-        digest::Digest,
         open_with,
         options::Options,
         sorted_runs::{Entries, writer::RunWriter},
-        topics::{STATES, StoredTopics, TopicState},
+        topics::{STATES, StoredTopics, TopicState, digest::Digest},
     },
 };
 

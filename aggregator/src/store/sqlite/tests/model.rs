@@ -10,8 +10,7 @@ use crate::store::{
     query::TopicQuery,
     sqlite::{
         dedup::fingerprint::{Fields, Key},
-        digest::Digest,
-        topics::StoredTopics,
+        topics::{StoredTopics, digest::Digest},
     },
 };
 

@@ -14,7 +14,7 @@ use crate::store::{
     ranges::Ranges,
     sqlite::{
         dedup::fingerprint::{Fields, Fingerprint},
-        topic_chain,
+        topics::chain,
     },
 };
 
@@ -135,7 +135,7 @@ impl<'a> EventScan<'a> {
         counted.digest.add(&self.snapshot.key, scanned.fingerprint);
         let ordinal = counted.unique;
         let last = std::mem::replace(&mut counted.last_sequence, sequence);
-        if topic_chain::is_marked(ordinal) {
+        if chain::is_marked(ordinal) {
             let marked = mark.query_row(params![topic_id, sequence], |row| row.get(0));
             let marked: Option<u64> = marked.optional()?;
             self.marks += u64::from(marked.is_some());

@@ -10,7 +10,7 @@ use std::collections::{HashMap, hash_map::Entry};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::temporary::{TemporaryDirectory, TemporaryError};
-use crate::store::sqlite::{digest::Digest, topics::TopicState};
+use crate::store::sqlite::topics::{TopicState, digest::Digest};
 
 /// The maximum number of topics in the cache. A name has at most 255 bytes, so they take at most 35 MiB, including the
 /// write-back.

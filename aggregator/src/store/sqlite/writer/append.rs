@@ -31,8 +31,7 @@ use crate::store::{
             lookup::{LookupBatch, LookupEvent},
         },
         memory::duplicates::RecentDuplicate,
-        topic_chain,
-        topics::TopicState,
+        topics::{TopicState, chain},
     },
     waits::{Outcome, OutcomeNotice, Waits},
 };
@@ -259,7 +258,7 @@ impl<'a> Append<'a> {
             let what = "another program has inserted events".to_owned();
             return Err(StoreError::Foreign(what));
         }
-        topic_chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
+        chain::mark(self.context.transaction, topic_id, sequence, ordinal)?;
         let entry = Entry::new(sequence, lookup.fingerprint.content);
         self.entries.insert(lookup.fingerprint.identity, entry);
         self.next.last_event = sequence;

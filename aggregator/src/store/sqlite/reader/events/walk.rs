@@ -9,7 +9,7 @@ use crate::store::{
     query::Order,
     sqlite::{
         gate::Inside,
-        topic_chain::{Back, Chain},
+        topics::chain::{Back, Chain},
     },
 };
 

@@ -6,7 +6,8 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{gate::Inside, topics::StoredTopics};
+use super::StoredTopics;
+use crate::store::sqlite::gate::Inside;
 
 /// Events of a topic from one mark to the next.
 const EVERY: u64 = if cfg!(test) { 4 } else { 128 };
