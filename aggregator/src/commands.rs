@@ -1,5 +1,4 @@
-//! The commands, one file each, except that those which read over HTTP are in [`shared::reading`]; and [`run`], which
-//! runs the one that was typed.
+//! The commands, one file each; those that read over HTTP are in [`shared::reading`]. [`run`] runs the requested one.
 
 pub mod acknowledge_missing;
 pub mod backup;

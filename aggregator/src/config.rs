@@ -98,7 +98,7 @@ struct Backup {
 pub enum Command {
     /// Serve the HTTP API and run the consumer.
     Serve(Settings),
-    /// Print what a running aggregator has.
+    /// Read from a running aggregator.
     Read(Reading),
     /// Check whether the aggregator at this address is healthy.
     Healthcheck(SocketAddr),
@@ -178,7 +178,7 @@ fn program() -> clap::Command {
     Cli::command().mut_args(|arg| arg.hide(true))
 }
 
-/// Parses the command line and the environment. Also returns what the user should know about the environment, in sentences.
+/// Parses the command line and the environment. Also returns warnings about the environment, each a sentence.
 ///
 /// # Errors
 /// [`Exit`] if there is no command to run.

@@ -99,7 +99,7 @@ impl Health {
     /// Reports that a part works.
     pub fn works(&self, part: Part) {
         if self.failing_parts().remove(&part).is_some() {
-            info!(part = part.name(), "works");
+            info!(part = part.name(), "a part of the service works again");
         }
     }
 
@@ -107,7 +107,7 @@ impl Health {
     pub fn fails(&self, part: Part, reason: String) {
         let mut parts = self.failing_parts();
         if parts.get(&part) != Some(&reason) {
-            warn!(part = part.name(), reason, "does not work; retrying");
+            warn!(part = part.name(), reason, "a part of the service does not work; retrying");
             parts.insert(part, reason);
         }
     }
@@ -133,7 +133,7 @@ impl Health {
             Some(_) => {}
             None => {
                 if notices.remove(&notice).is_some() {
-                    info!(notice = notice.name(), "no longer the case");
+                    info!(notice = notice.name(), "a notice no longer applies");
                 }
             }
         }

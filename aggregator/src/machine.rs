@@ -71,13 +71,13 @@ fn memory_limit() -> Option<u64> {
             }
             _ => return None,
         };
-        // In a container the path may be that outside of it, where only the root exists.
+        // In a container this may be the path on the host. Inside the container only the root of the hierarchy exists then.
         let groups = Path::new(path.trim_start_matches('/')).ancestors();
         Some(groups.map(move |group| Path::new(root).join(group).join(file)))
     });
     let limits = files.flatten().filter_map(|file| {
         let limit: u64 = fs::read_to_string(file).ok()?.trim().parse().ok()?;
-        // The first version writes a huge number for no limit.
+        // Version 1 of control groups reports a huge number if there is no limit.
         (limit < 1 << 60).then_some(limit)
     });
     limits.min()

@@ -36,7 +36,7 @@ const SLOT: u64 = 33;
 /// The shares, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shares {
-    /// All of it.
+    /// The whole limit.
     pub total: u64,
     /// Request bodies in flight.
     pub bodies: u64,

@@ -175,7 +175,7 @@ impl Metrics {
         self.0.batch_messages.observe(messages as f64);
     }
 
-    /// The appends since the last reading. A histogram does not have the slowest one.
+    /// The appends since the last reading, with the slowest one, which a histogram does not record.
     pub(crate) fn commits(&self) -> &Commits {
         &self.0.commits
     }

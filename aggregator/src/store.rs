@@ -100,7 +100,7 @@ pub enum StoreError {
         /// The latest supported version.
         known: i64,
     },
-    /// The file's content is not what it must be.
+    /// The file's content is not valid.
     #[error("the database cannot be used: {0}")]
     Foreign(String),
     /// A file of the store was deleted, moved or replaced while it was open. The last commits may be in no file that
@@ -133,7 +133,7 @@ impl StoreError {
     }
 }
 
-/// What a store keeps to.
+/// The limits of a store.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Of the rows kept for review.

@@ -59,7 +59,7 @@ pub struct Settings {
     pub json: bool,
     /// The log filter.
     pub log_level: String,
-    /// What the user should know about the environment, in sentences.
+    /// Warnings about the environment, each a sentence.
     pub warnings: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ pub enum Task {
     Http(Http),
     /// Measure the time until an event is visible.
     Latency(Latency),
-    /// Print what the aggregator has, with a command that has moved there.
+    /// Read from the aggregator, with a command that has moved to its program.
     Read(Reading),
 }
 

@@ -17,7 +17,7 @@
 //! - [`telemetry`]: logs, and the export of spans.
 //! - [`command_line`]: numbers on the command line, environment variables, output, and errors on one line.
 //! - [`api`]: client of the aggregator's HTTP API.
-//! - [`reading`]: the commands that print what an aggregator has: query, tail, stats, topics and event.
+//! - [`reading`]: the commands that read from an aggregator: query, tail, stats, topics and event.
 //! - [`service`]: tasks that start and stop together; signals.
 
 pub mod api;

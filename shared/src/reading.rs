@@ -118,7 +118,7 @@ pub async fn run(reading: &Reading) -> anyhow::Result<ExitCode> {
         ended = printing => ended,
         () = reader_closed() => return Ok(ExitCode::SUCCESS),
         _ = signals.next() => match reading {
-            // A tail has no other end.
+            // Otherwise a tail would never end.
             Reading::Tail(_) => return Ok(ExitCode::SUCCESS),
             _ => bail!("stopped early: the output is incomplete"),
         },
@@ -150,7 +150,7 @@ async fn next<S: Stream + Unpin>(
     Ok(parts.next().await)
 }
 
-/// The columns of the terminal that standard output is; `None` if it is not a terminal.
+/// The width in columns of the terminal that standard output is connected to; `None` if it is not a terminal.
 fn terminal_columns() -> Option<usize> {
     let (_, columns) = console::Term::stdout().size_checked()?;
     Some(usize::from(columns))

@@ -61,7 +61,7 @@ pub struct Settings {
           value_parser = clap::value_parser!(u8).range(1..))]
     pub runs: u8,
 
-    /// Memory that the store keeps to, such as 384MiB; the default is the aggregator's on a large machine.
+    /// Memory limit of the store, such as 384MiB; the default is the aggregator's on a large machine.
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub memory: Option<ByteSize>,
 
@@ -124,7 +124,7 @@ impl Settings {
         }
     }
 
-    /// What the store keeps to.
+    /// The memory limit of the store.
     pub fn limits(&self) -> Limits {
         let limits = Limits::default();
         let given = self.memory.map(|bytes| Shares::of(bytes.as_u64()).store);

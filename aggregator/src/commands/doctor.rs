@@ -124,8 +124,8 @@ async fn examine(settings: Settings) -> Report {
     let stream = stream.unwrap_or_else(|| known("--stream", stream::DEFAULT_NAME));
     let durable = durable.unwrap_or_else(|| known("--durable", "aggregator"));
 
-    // A service that is running may use a directory of another machine or of its container, and is a better witness of its
-    // broker, which may not be reachable from here or require a login.
+    // A running service may use a directory of another machine or of its container. It also knows more about its broker, which
+    // may not be reachable from here or may require a login.
     let named_by = service.as_ref().filter(|_| data_dir.is_none());
     let is_expected = named_by.is_none();
     let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());

@@ -207,7 +207,7 @@ const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 /// How often the store's files are checked while nothing is written.
 const CHECK: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Reports in the health when the store's files are deleted or replaced, and when they are back, even while nothing is written.
+/// Reports in `/health` when the store's files are deleted or replaced, and when they are back, even while nothing is written.
 async fn keep_checking_files(
     writer: Writer,
     health: Health,

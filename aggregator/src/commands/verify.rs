@@ -62,7 +62,7 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
     let messages = match &settings.servers {
         Some(servers) => {
             let _shown = Bar::new("connecting to the broker");
-            Some(Messages::meet(servers, &settings.stream, &settings.durable).await?)
+            Some(Messages::connect(servers, &settings.stream, &settings.durable).await?)
         }
         None => None,
     };

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::{BatchLimits, trace};
 use crate::store::{BATCHES_IN_FLIGHT, Delivery};
 
-/// What a message's span takes in memory in addition to the message's headers.
+/// The memory of a message's span in addition to the message's headers.
 const SPAN_BYTES: usize = 1024;
 
 /// What to do with the batch that is gathered.
@@ -98,7 +98,7 @@ impl Batch {
     }
 }
 
-/// What a message takes in memory until it is acked: its own bytes, and its decoded elements.
+/// The memory of a message until it is acked: its own bytes, and its decoded elements.
 fn bytes_in_memory(message: &async_nats::Message, arrivals: &Arrivals) -> usize {
     let delivery = size_of::<Delivery>() + message.subject.len();
     let decoded = message::decoded_bytes(arrivals, &message.payload);

@@ -66,7 +66,7 @@ impl Messages {
     ///
     /// # Errors
     /// [`RetainedError`].
-    pub async fn meet(
+    pub async fn connect(
         servers: &Servers,
         stream: &str,
         durable: &str,

@@ -88,7 +88,7 @@ impl Consumer {
             return Err(StreamError::Broker(err).into());
         }
         let state = StreamState::of(stream.cached_info());
-        let position = self.meet(&stream, state.clone()).await?;
+        let position = self.compare(&stream, state.clone()).await?;
         let claim = Claim {
             name: &self.durable,
             position: &position,
@@ -125,7 +125,7 @@ impl Consumer {
 
     /// Compares stream and store. The stream may have another message at the sequence of the last one that was applied;
     /// then the broker lost its tail and reused its sequences, and the applied ones belong to an earlier incarnation.
-    async fn meet(
+    async fn compare(
         &self,
         stream: &Stream<Info>,
         state: StreamState,
@@ -134,13 +134,13 @@ impl Consumer {
         for sequence in stream::deleted(stream).await? {
             deleted.insert(sequence, sequence);
         }
-        let mut met = ObservedStream {
+        let mut observed = ObservedStream {
             stream: state,
             deleted,
             is_other: false,
             begins: stream.cached_info().config.first_sequence.unwrap_or(1),
         };
-        let position = self.writer.meet(met.clone(), clock::now_micros()).await;
+        let position = self.writer.meet(observed.clone(), clock::now_micros()).await;
         match &position {
             Ok(_) => self.health.works(Part::Store),
             Err(err) => self.health.fails(Part::Store, err.to_string()),
@@ -153,8 +153,8 @@ impl Consumer {
         if time.is_none_or(|time| time == witness.time) {
             return Ok(position);
         }
-        met.is_other = true;
-        Ok(self.writer.meet(met, clock::now_micros()).await?)
+        observed.is_other = true;
+        Ok(self.writer.meet(observed, clock::now_micros()).await?)
     }
 
     /// Pulls until the session ends, then appends its batches. While batches are looked up and commit, the next

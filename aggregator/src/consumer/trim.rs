@@ -31,19 +31,19 @@ const ROUNDS: u32 = 24;
 /// kilobytes for the longest topic, and the record's overhead of 30 to 34 bytes.
 const MESSAGE_OVERHEAD: usize = 4 * 1024;
 
-/// Trims the stream until the session ends. `met` is the state of the stream when the session started, and `connects` the number
-/// of its connection to the broker.
+/// Trims the stream until the session ends. `observed` is the state of the stream when the session started, and `connects` the
+/// number of its connection to the broker.
 pub(super) async fn run(
     consumer: &Consumer,
     stream: &Stream<Info>,
-    met: &StreamState,
+    observed: &StreamState,
     connects: u64,
     stores: &mut Stores,
 ) -> Infallible {
     let pass = Pass {
         consumer,
         stream,
-        met,
+        observed,
         connects,
     };
     let mut ticks = interval(PERIOD);
@@ -73,7 +73,7 @@ pub(super) async fn run(
 struct Pass<'a> {
     consumer: &'a Consumer,
     stream: &'a Stream<Info>,
-    met: &'a StreamState,
+    observed: &'a StreamState,
     connects: u64,
 }
 
@@ -96,7 +96,7 @@ impl Pass<'_> {
             let info = self.stream.get_info().await?;
             let now = StreamState::of(&info);
             // A different stream with the same name; the next session compares it with the store.
-            if now.created != self.met.created {
+            if now.created != self.observed.created {
                 return Err("the stream was replaced by another one of the same name".into());
             }
             if let Err(err) = stream::check(&info) {
@@ -105,7 +105,7 @@ impl Pass<'_> {
             }
             consumer.health.works(Part::Stream);
             // The stream lost its tail, so the floor does not apply to it.
-            if now.last < self.met.last.max(floor) {
+            if now.last < self.observed.last.max(floor) {
                 return Err("the broker lost its latest messages".into());
             }
             if round == 0
@@ -180,7 +180,7 @@ impl Pass<'_> {
             return Err("the broker did not purge the messages".into());
         }
         debug!(
-            stream.name = self.met.name,
+            stream.name = self.observed.name,
             messages = purged.purged,
             "trimmed the stream"
         );

@@ -61,7 +61,7 @@ pub struct Process {
     pub health: Health,
     /// Its metrics.
     pub metrics: Metrics,
-    /// Cancelled when the service stops: ends responses that have no end of their own.
+    /// Cancelled when the service stops: ends responses that would otherwise never end.
     pub stopping: CancellationToken,
     /// When the process started, on the monotonic clock.
     pub started: Instant,

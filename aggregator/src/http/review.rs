@@ -38,7 +38,7 @@ pub const MAY_BE_EMPTY: [&str; 4] = [
 parameters! {
     /// The parameters of `GET /rejected`.
     OfRejected = [
-        query("topic", "Only arrivals on the subject of this topic, or on the subject of all topics with this topic in the body.").schema(Some(name())),
+        query("topic", "Only arrivals on the subject of this topic, or on the subject events with this topic in the body.").schema(Some(name())),
         query("reason", "Only arrivals that were rejected for this reason.")
             .schema(Some(text().enum_values(Some(Reason::ALL.map(Reason::as_str))))),
         since(),

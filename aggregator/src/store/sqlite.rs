@@ -1,4 +1,4 @@
-//! The store in SQLite, in WAL mode with `synchronous=FULL`: one writer, short readers.
+//! The store in SQLite, in WAL mode with `synchronous=FULL`: one writer and short reads.
 //!
 //! The [`writer`] hands batches to the thread that owns the only writable connection; [`dedup`] finds which identities are
 //! already stored. A [`reader`] answers queries from read-only connections.

@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 const MOST: usize = 100_000;
 
 /// Outcomes kept for one wait in addition to ten per event that it waits for: arrivals from other senders.
-const STRANGERS: usize = 1_000;
+const FROM_OTHERS: usize = 1_000;
 
 /// An event's place in the stream: the sequence of its message, and its position in the message, from 0.
 pub type StreamPlace = (u64, usize);
@@ -56,7 +56,7 @@ pub(super) struct Waits {
 struct Inbox {
     outcomes: Mutex<HashMap<StreamPlace, Outcome>>,
     most: usize,
-    bell: Notify,
+    changed: Notify,
 }
 
 /// A wait for the outcomes of events.
@@ -80,8 +80,8 @@ impl Waits {
         counted.ok()?;
         let inbox = Arc::new(Inbox {
             outcomes: Mutex::default(),
-            most: 10 * events + STRANGERS,
-            bell: Notify::new(),
+            most: 10 * events + FROM_OTHERS,
+            changed: Notify::new(),
         });
         let mut wanted = self.wanted();
         for identity in &identities {
@@ -133,7 +133,7 @@ impl Waits {
         drop(wanted);
         // Once each: a waiter that wakes checks all its places.
         for inbox in touched.values() {
-            inbox.bell.notify_one();
+            inbox.changed.notify_one();
         }
     }
 
@@ -157,7 +157,7 @@ impl Wait {
     /// then.
     pub async fn all(&self, places: &[StreamPlace]) {
         while self.known(places).contains(&None) {
-            self.inbox.bell.notified().await;
+            self.inbox.changed.notified().await;
         }
     }
 
@@ -240,6 +240,6 @@ mod tests {
         for sequence in 0..5_000 {
             waits.notify(&[notice(1, (sequence, 0), Outcome::Duplicate(1))]);
         }
-        assert_eq!(wait.inbox.outcomes.lock().unwrap().len(), 10 + STRANGERS);
+        assert_eq!(wait.inbox.outcomes.lock().unwrap().len(), 10 + FROM_OTHERS);
     }
 }

@@ -159,14 +159,14 @@ fn differences(sent: Tally, counted: Counts, rule: Rule) -> Vec<String> {
                 "received {more} more than sent: the run id was used before; use another one, or omit it"
             ),
             Rule::Fresh { was_used_before: false } if sent.sent == 0 => format!(
-                "received {more}, though this run sent none: foreign traffic, another publisher uses the run's topic prefix"
+                "received {more}, though this run sent none: another publisher uses the run's topic prefix"
             ),
             Rule::Fresh { was_used_before: false } => format!(
                 "received {more} more than sent, though the topic belongs to this run: another publisher uses it, or \
                  events were counted twice"
             ),
             Rule::Known { .. } => format!(
-                "received {more} more than sent: foreign traffic, another publisher used this topic meanwhile"
+                "received {more} more than sent: another publisher used this topic meanwhile"
             ),
         });
     }
@@ -257,7 +257,7 @@ mod tests {
             );
         }
         assert!(problems(tally(10, 7, 0), counts(10, 8, 2), KNOWN).contains("distinct"));
-        assert!(problems(tally(10, 7, 0), counts(12, 7, 5), KNOWN).contains("foreign traffic"));
+        assert!(problems(tally(10, 7, 0), counts(12, 7, 5), KNOWN).contains("another publisher used this topic"));
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod tests {
             problems.contains(r#"topic "p.2": received 4"#),
             "{problems}"
         );
-        assert!(problems.contains("foreign traffic"), "{problems}");
+        assert!(problems.contains("another publisher uses the run's topic prefix"), "{problems}");
         assert!(
             !problems.contains("p.1") && !problems.contains("p.3"),
             "{problems}"

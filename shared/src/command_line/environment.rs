@@ -11,7 +11,7 @@ use clap::{Arg, ArgMatches, Command, builder::Resettable, error::ErrorKind, pars
 /// A variable's name, and the name that it had before.
 pub type Renamed = (&'static str, &'static str);
 
-/// A command line with the environment, and what the user should know about the latter.
+/// A command line with the environment, and warnings about the latter.
 #[derive(Debug)]
 pub struct Parsed {
     /// The values of the flags.

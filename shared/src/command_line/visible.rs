@@ -15,7 +15,7 @@ pub fn visible(text: &str) -> String {
     shown
 }
 
-/// The separators of lines and paragraphs, which are no control characters.
+/// The separators of lines and paragraphs, which are not control characters.
 fn is_line_break(c: char) -> bool {
     matches!(c, '\u{2028}' | '\u{2029}')
 }

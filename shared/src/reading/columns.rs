@@ -26,7 +26,7 @@ pub enum Align {
     Right,
 }
 
-/// A table of `N` columns. Its head is printed with its first rows.
+/// A table of `N` columns. Its header is printed with its first rows.
 #[derive(Debug)]
 pub struct Columns<const N: usize> {
     aligned: [Align; N],

@@ -32,7 +32,7 @@ async fn ended(url: &str, arguments: &[&str]) -> Ended {
     reading(url, arguments).ended(DEADLINE).await
 }
 
-/// What a command prints that succeeds and has nothing to say besides.
+/// The standard output of a command that must succeed and print nothing to standard error.
 async fn printed(url: &str, arguments: &[&str]) -> String {
     let ended = ended(url, arguments).await;
     assert_eq!(

@@ -138,7 +138,7 @@ async fn an_unreachable_endpoint_costs_only_a_log_line() {
             .filter(|line| line.contains("spans cannot be exported"))
             .count()
     };
-    eventually("it is said", async || {
+    eventually("it is logged", async || {
         holds(is_said(&service.log()) > 0, ())
     })
     .await;

@@ -291,7 +291,7 @@ pub fn wrong_limit() -> Problem {
 
 /// The parameter `limit`.
 pub fn limit() -> ParameterBuilder {
-    parameters::query("limit", "Most rows to return.").schema(Some(number(
+    parameters::query("limit", "Maximum number of rows to return.").schema(Some(number(
         1,
         whole(MAX_LIMIT),
         Some(whole(DEFAULT_LIMIT)),

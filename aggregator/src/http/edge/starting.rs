@@ -33,7 +33,7 @@ pub struct Entrance {
 }
 
 impl Entrance {
-    /// The entrance of a service whose store is being opened.
+    /// The dispatcher of a service whose store is being opened.
     #[must_use]
     pub fn new(opening: Opening, edge: Edge) -> Self {
         let starting = Router::new()

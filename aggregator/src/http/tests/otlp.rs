@@ -51,7 +51,7 @@ async fn without_a_broker_a_sender_is_asked_to_retry() {
     let api = Fixture::new().await;
     assert_snapshot!(logs(&api, JSON, RECORD).await, @r#"
     503 content-type: application/json retry-after: 5
-    {"code":14,"message":"the broker cannot be reached; nothing was published, send all of it again later"}
+    {"code":14,"message":"the broker cannot be reached, so nothing was published; send everything again later"}
     "#);
     // A ResourceLogs that contains a ScopeLogs that contains an empty record.
     let record = &b"\x0a\x04\x12\x02\x12\0"[..];

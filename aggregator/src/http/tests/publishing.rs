@@ -75,7 +75,7 @@ async fn without_a_broker_publishing_is_refused_immediately_and_health_says_so()
     let api = Fixture::new().await;
     assert_snapshot!(api.publish(event("1")).await, @r#"
     503 content-type: application/problem+json retry-after: 5
-    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached; nothing was published, send all of it again later","request_id":"test"}
+    {"type":"urn:problem:broker-unavailable","title":"Broker unavailable","status":503,"detail":"the broker cannot be reached, so nothing was published; send everything again later","request_id":"test"}
     "#);
     let health = api.get("/health").await;
     assert!(

@@ -3,7 +3,7 @@
 /// Microseconds per minute.
 pub const MICROS_PER_MINUTE: i64 = 60 * 1_000_000;
 
-/// How long the counts of each minute are kept, in minutes: 7 days. Those of each hour are kept for ever.
+/// How long the counts of each minute are kept, in minutes: 7 days. Those of each hour are kept forever.
 pub const MINUTES_KEPT: i64 = 7 * 24 * 60;
 
 /// The topics with ids up to this one are counted over time: each may add a row for each minute.

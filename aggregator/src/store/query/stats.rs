@@ -82,7 +82,7 @@ pub struct Disk {
     pub used: u64,
     /// Events stored.
     pub stored: u64,
-    /// Those of them that were stored within the last `lately`.
+    /// Of these, the events stored within the last `lately`.
     pub stored_lately: u64,
     /// The last 24 hours, or the time since the store began to count if that is less.
     pub lately: Duration,

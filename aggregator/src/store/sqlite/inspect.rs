@@ -70,8 +70,8 @@ pub struct Record {
 
 /// Reads the store in `directory`; a missing store is an error. Also returns the file that this created and left behind, if any.
 ///
-/// To read a WAL, SQLite creates the file of the memory that connections share if it is missing. It is removed again if no other
-/// process can open the store meanwhile.
+/// To read a WAL, SQLite creates the shared-memory file (`-shm`) if it is missing. It is removed again if no other process can
+/// open the store meanwhile.
 pub fn inspect(
     directory: &Path,
     access: Access,
@@ -140,8 +140,8 @@ fn read(file: &Path, access: Access, has_memory: bool) -> Result<Inspection, Sto
     })
 }
 
-/// Opens a connection that does not change the store. If no process writes and there is no WAL to read, SQLite needs no memory
-/// that connections share; what a process that was killed left of it is not changed either.
+/// Opens a connection that does not change the store. If no process writes and there is no WAL to read, SQLite needs no shared
+/// memory; a shared-memory file that a killed process left behind is not changed either.
 fn open(file: &Path, access: Access, has_memory: bool) -> Result<Connection, StoreError> {
     let wal = file.with_extension("db-wal").metadata();
     let has_wal = wal.is_ok_and(|wal| wal.len() > 0);

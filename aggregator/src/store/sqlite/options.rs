@@ -8,7 +8,7 @@ use crate::{
 
 #[derive(Debug, Clone)]
 pub(in crate::store) struct Options {
-    /// What it keeps to in memory.
+    /// Its limits on memory.
     pub memory: OfStore,
     /// Rows per read when events are read into the index again.
     pub replay_rows: usize,

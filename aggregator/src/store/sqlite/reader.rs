@@ -192,7 +192,8 @@ impl Reader {
             event: found.event,
             stream_sequence: found.stream_sequence,
             position: found.position,
-            // Not more than its topic has, unless that was read before the latest of them was committed.
+            // No identity has more duplicates than its topic. The topic may have been read before the latest duplicate was
+            // committed.
             again: (at_least, at_most.min(found.topic_duplicates).max(at_least)),
         }))
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{NO_BROKER, NOWHERE, doctor};
 
-/// The files of a directory with their sizes and contents' times.
+/// The files of a directory with their sizes and modification times.
 fn state(directory: &Path) -> BTreeMap<String, (u64, std::time::SystemTime)> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap());
     let entry = |entry: fs::DirEntry| {

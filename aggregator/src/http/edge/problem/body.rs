@@ -95,7 +95,7 @@ impl Problem {
         let mebibytes = limit / (1024 * 1024);
         Self {
             detail: format!(
-                "the events of a request may have at most {mebibytes} MiB, each including its resource and scope; nothing was published, send smaller batches"
+                "the events of a request may have at most {mebibytes} MiB, each including its resource and scope; nothing was published. Send smaller batches"
             ),
             ..Self::body_too_large(limit)
         }

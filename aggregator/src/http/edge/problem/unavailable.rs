@@ -32,31 +32,31 @@ impl Problem {
             Unavailable::BrokerUnreachable => (
                 "urn:problem:broker-unavailable",
                 "Broker unavailable",
-                "the broker cannot be reached; nothing was published, send all of it again later",
+                "the broker cannot be reached, so nothing was published; send everything again later",
                 5,
             ),
             Unavailable::StreamFull => (
                 "urn:problem:stream-full",
                 "Stream full",
-                "the stream is full; part of the request may be in it, send all of it again later, which adds only duplicates",
+                "the stream is full, and part of the request may be in it; send everything again later, which adds only duplicates",
                 5,
             ),
             Unavailable::Unconfirmed => (
                 "urn:problem:unconfirmed",
                 "Unconfirmed",
-                "the broker did not confirm in time; part of the request may be in the stream, send all of it again, which adds only duplicates",
+                "the broker did not confirm in time, and part of the request may be in the stream; send everything again, which adds only duplicates",
                 5,
             ),
             Unavailable::BrokerRefuses => (
                 "urn:problem:broker-refuses",
                 "Broker refuses",
-                "the broker's configuration does not allow these events; its operator must correct it, the service's log has the reason",
+                "the broker's configuration does not allow these events; its operator must correct it. The service's log has the reason",
                 60,
             ),
             Unavailable::TooManyWaits => (
                 "urn:problem:too-many-waits",
                 "Too many waits",
-                "too many events are awaited already; nothing was published, send it again, or without wait=stored",
+                "too many events are already awaited, so nothing was published; send the request again, or without wait=stored",
                 1,
             ),
             Unavailable::TooManyTails => (
@@ -68,7 +68,7 @@ impl Problem {
             Unavailable::TooManyBytes => (
                 "urn:problem:busy",
                 "Busy",
-                "too many request bodies are in flight; nothing was published, send it again",
+                "too many request bodies are in flight, so nothing was published; send the request again",
                 1,
             ),
         };

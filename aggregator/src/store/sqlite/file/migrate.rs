@@ -110,7 +110,7 @@ CREATE TABLE history (
 ) WITHOUT ROWID;
 PRAGMA user_version = 5;";
 
-/// Changes of version 6: the states of topics are in sorted runs. The history is kept of fewer topics.
+/// Changes of version 6: the states of topics are in sorted runs. The history is kept for fewer topics.
 const VERSION_6: &str = "
 CREATE TABLE topic_states (
     run     INTEGER NOT NULL,

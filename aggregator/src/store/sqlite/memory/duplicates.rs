@@ -13,8 +13,7 @@ use shared::event::Source;
 /// The number of latest duplicates that are kept.
 const RECENT: usize = 10_000;
 
-/// The least number of identities that are counted. Between this many and twice as many are counted; then the smaller half
-/// is forgotten.
+/// The minimum number of identities that are counted. When twice as many are, the half with the smaller counts is dropped.
 const COUNTED: usize = 2_000;
 
 /// The duplicates in memory. Cheap to clone; clones share one state.

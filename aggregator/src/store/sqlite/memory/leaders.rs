@@ -61,9 +61,9 @@ pub(in crate::store) struct Leaders(Arc<Mutex<KnownLeaders>>);
 #[derive(Debug)]
 struct KnownLeaders {
     boards: [Board; LEADS.len()],
-    /// How often everything was forgotten.
-    life: u64,
-    /// The id up to which the store's topics were offered in this life.
+    /// Increases whenever everything is forgotten.
+    generation: u64,
+    /// The id up to which the store's topics were offered in this generation.
     upto: i64,
     is_whole: bool,
 }
@@ -71,7 +71,7 @@ struct KnownLeaders {
 /// How far the stored topics were offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Progress {
-    life: u64,
+    generation: u64,
     /// The id up to which topics were offered.
     pub upto: i64,
     /// Whether all were.
@@ -82,7 +82,7 @@ impl Default for Leaders {
     fn default() -> Self {
         Self(Arc::new(Mutex::new(KnownLeaders {
             boards: LEADS.map(|_| Board::new(MOST)),
-            life: 0,
+            generation: 0,
             upto: 0,
             is_whole: false,
         })))
@@ -108,7 +108,7 @@ impl Leaders {
     pub fn forget(&self) {
         let mut known = self.known();
         known.boards = LEADS.map(|_| Board::new(MOST));
-        known.life += 1;
+        known.generation += 1;
         known.upto = 0;
         known.is_whole = false;
     }
@@ -117,7 +117,7 @@ impl Leaders {
     pub fn progress(&self) -> Progress {
         let known = self.known();
         Progress {
-            life: known.life,
+            generation: known.generation,
             upto: known.upto,
             is_whole: known.is_whole,
         }
@@ -128,11 +128,12 @@ impl Leaders {
         self.known().offer(name, topic);
     }
 
-    /// Records that all topics after `start` and up to `upto` were offered. Has no effect if `start` is of an earlier life.
+    /// Records that all topics after `start` and up to `upto` were offered. Has no effect if `start` is of an earlier
+    /// generation.
     pub fn offered(&self, start: Progress, upto: i64, is_whole: bool) {
         let mut known = self.known();
         // Another query may have advanced further, or started later.
-        if known.life == start.life && start.upto <= known.upto {
+        if known.generation == start.generation && start.upto <= known.upto {
             known.upto = known.upto.max(upto);
             known.is_whole |= is_whole;
         }
@@ -298,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn topics_offered_in_an_earlier_life_have_no_effect() {
+    fn topics_offered_in_an_earlier_generation_have_no_effect() {
         let leaders = Leaders::default();
         let start = leaders.progress();
         leaders.forget();

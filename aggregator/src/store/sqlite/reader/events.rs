@@ -54,9 +54,9 @@ pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     })
 }
 
-/// A page of events in the course of being read. It ends early if the sink has no room for an event, if reading takes too
-/// long, if the gate closes, or if the caller has gone. If no row has been read by then, reading continues in another
-/// transaction: committed events never change, and the page has the events of the commit at which it began.
+/// A page of events that is being read. It ends early if the sink has no room for an event, if reading takes too long, if the
+/// gate closes, or if the caller no longer waits. If no row has been read by then, reading continues in another transaction:
+/// committed events never change, and the page has the events of the commit at which it began.
 pub(super) struct Paging<S> {
     query: Arc<EventQuery>,
     bounds: PageBounds,

@@ -214,11 +214,11 @@ fn a_change_to_the_counts_over_time_is_found() {
     are_found(&[
         (
             "INSERT INTO history VALUES (0, 1, 1, 4, 0, 0)",
-            "all topics, the minute until 1970-01-01T00:01:00.000000Z: 4 events were not all that were stored by then",
+            "all topics, the minute until 1970-01-01T00:01:00.000000Z: 4 unique events are recorded, but another number was stored by then",
         ),
         (
             "INSERT INTO history VALUES (0, 60, 0, 5, 3, 2)",
-            "all topics, the hour until 1970-01-01T00:00:00.000000Z: 5 events were not all",
+            "all topics, the hour until 1970-01-01T00:00:00.000000Z: 5 unique events are recorded, but another number",
         ),
         (
             "INSERT INTO history VALUES (0, 1, 1, 5, 3, 3)",

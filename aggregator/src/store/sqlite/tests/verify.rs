@@ -230,7 +230,7 @@ fn a_trimmed_stream_is_compared_with_the_messages_it_still_has() {
 #[test]
 fn a_reused_sequence_is_compared_with_its_own_epoch() {
     let mut store = store();
-    // The broker lost messages 5 and 6, and gives 5 out again.
+    // The broker lost messages 5 and 6, and assigns 5 again.
     let again = Delivery {
         time: 50,
         ..delivery(5, &[event(0, 5, 0)])

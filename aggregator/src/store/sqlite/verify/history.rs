@@ -95,7 +95,7 @@ fn compare(
     } else if row.topic_id == ALL && !is_exact(read, row)? {
         check.differs(|| {
             format!(
-                "{}: {unique} events were not all that were stored by then",
+                "{}: {unique} unique events are recorded, but another number was stored by then",
                 place(row)
             )
         });

@@ -97,7 +97,7 @@ fn read<'a, T: Deserialize<'a>>(
         }
     };
     serde_ignored::deserialize(&mut json, unknown)
-        .map_err(|err| Unusable::undecodable(name, &format_args!("{err} of it")))
+        .map_err(|err| Unusable::undecodable(name, &format_args!("{err} of the {name}")))
 }
 
 /// Reads a message that contains records. If it cannot be decoded, the request cannot be walked.
@@ -158,7 +158,7 @@ fn each<'a>(
     let walked = elements.deserialize(&mut serde_json::Deserializer::from_str(array.get()));
     // The error that stopped the walk, rather than the placeholder that serde returns for it.
     outcome?;
-    walked.map_err(|err| Problem::undecodable(format!("not {name} in JSON: {err} of it")))
+    walked.map_err(|err| Problem::undecodable(format!("not {name} in JSON: {err} of this array")))
 }
 
 /// Calls a function for each element until it returns false.

@@ -1,8 +1,8 @@
 //! The rows of conflicts, read by the lookup stage: each is at a random place in the file, which takes long
 //! if the store is larger than memory.
 //!
-//! What is read here never becomes wrong: a committed row never changes, and the index has an event only after
-//! its commit. Rows that cannot be read here are read by the writer.
+//! What is read here stays valid: a committed row never changes, and the index has an event only after its commit. Rows that
+//! cannot be read here are read by the writer.
 
 use std::{path::PathBuf, thread};
 
