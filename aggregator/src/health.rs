@@ -99,7 +99,7 @@ impl Health {
     /// Reports that a part works.
     pub fn works(&self, part: Part) {
         if self.failing_parts().remove(&part).is_some() {
-            info!(part = part.name(), "a part of the service works again");
+            info!(part = part.name(), "a part of the service works");
         }
     }
 

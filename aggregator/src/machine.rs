@@ -1,7 +1,12 @@
 //! The machine that the process runs on, as Linux describes it in `/proc` and `/sys`. What cannot be read is left out.
 
 use std::{
-    env::consts, fs, num::NonZero, os::unix::fs::MetadataExt as _, path::Path,
+    env::consts,
+    fs::{self, DirEntry},
+    io,
+    num::NonZero,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
     thread::available_parallelism,
 };
 
@@ -162,12 +167,36 @@ fn unescaped(path: &str) -> String {
 ///
 /// # Errors
 /// Those of the system.
-pub fn space(path: &Path) -> std::io::Result<(u64, u64)> {
+pub fn space(path: &Path) -> io::Result<(u64, u64)> {
     let found = rustix::fs::statvfs(path)?;
     Ok((
         found.f_bavail * found.f_frsize,
         found.f_blocks * found.f_frsize,
     ))
+}
+
+/// Bytes of all files in a folder and in those below it. A file that is deleted meanwhile, as by a merge of the dedup index, is
+/// not counted.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn folder_bytes(path: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in fs::read_dir(path)? {
+        bytes += entry_bytes(&entry?).unwrap_or(0);
+    }
+    Ok(bytes)
+}
+
+/// Bytes of a file, or of all files in a folder; `None` if it was deleted meanwhile.
+#[must_use]
+pub fn entry_bytes(entry: &DirEntry) -> Option<u64> {
+    let found = entry.metadata().ok()?;
+    Some(if found.is_dir() {
+        folder_bytes(&entry.path()).unwrap_or(0)
+    } else {
+        found.len()
+    })
 }
 
 #[cfg(test)]

@@ -85,7 +85,7 @@ impl Event {
     fn parse_with(json: &Bytes, arrival: Option<i64>) -> Result<Self, Vec<Violation>> {
         if json.len() > MAX_EVENT_BYTES {
             let message = format!(
-                "the event has {} bytes, at most {MAX_EVENT_BYTES} are accepted",
+                "the event has {} bytes; at most {MAX_EVENT_BYTES} are accepted",
                 json.len()
             );
             return Err(vec![Violation::new(None, Code::TooLarge, message)]);
@@ -178,7 +178,7 @@ macro_rules! name {
                     1..=MAX_NAME_BYTES => Ok(Self(text.into())),
                     bytes => Err((
                         Code::TooLong,
-                        format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are accepted"),
+                        format!("has {bytes} bytes; at most {MAX_NAME_BYTES} are accepted"),
                     )),
                 }
             }

@@ -60,7 +60,7 @@ pub fn decode(subject: &str, body: &Bytes, time: i64) -> Arrivals {
         }
         Ok(Elements { total, .. }) if total > MAX_ELEMENTS => {
             let detail =
-                format!("the array has {total} elements, at most {MAX_ELEMENTS} are accepted");
+                format!("the array has {total} elements; at most {MAX_ELEMENTS} are accepted");
             return whole(Reason::TooMany, detail.into());
         }
         Ok(elements) => elements.kept,

@@ -43,7 +43,7 @@ use crate::{
 /// If the data directory, the store or the address cannot be used.
 pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
-    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let mut signals = Signals::new().context("cannot listen for signals")?;
     let data_dir = hold(&settings.data_dir).await?;
     let listener = listen(settings.listen).await?;
     let address = listener

@@ -100,7 +100,7 @@ pub fn data_member(media_type: Option<&str>, body: &[u8]) -> Option<(&'static st
 #[must_use]
 pub fn too_large(bytes: usize) -> Violation {
     let message =
-        format!("the event has {bytes} bytes as JSON, at most {MAX_EVENT_BYTES} are accepted");
+        format!("the event has {bytes} bytes as JSON; at most {MAX_EVENT_BYTES} are accepted");
     Violation::new(None, Code::TooLarge, message)
 }
 

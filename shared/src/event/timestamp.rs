@@ -89,7 +89,7 @@ impl<'a> Instant<'a> {
     fn with_rules(text: &'a str, rules: Rules) -> Result<Self, (Code, String)> {
         if text.len() > MAX_NAME_BYTES {
             let bytes = text.len();
-            let message = format!("has {bytes} bytes, at most {MAX_NAME_BYTES} are accepted");
+            let message = format!("has {bytes} bytes; at most {MAX_NAME_BYTES} are accepted");
             return Err((Code::TooLong, message));
         }
         match read(text.as_bytes()) {

@@ -47,7 +47,8 @@ impl<const N: usize> Columns<N> {
         columns
     }
 
-    /// Adds a row, whose cells are already [`visible`](crate::command_line::visible); returns whether enough rows are collected to be printed.
+    /// Adds a row, whose cells are already [`visible`](crate::command_line::visible); returns whether enough rows are collected to
+    /// be printed.
     pub fn add(&mut self, mut row: [String; N]) -> bool {
         let others = row.len() - 1;
         for (cell, width) in row.iter_mut().zip(&mut self.widths).take(others) {

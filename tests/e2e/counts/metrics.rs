@@ -231,7 +231,7 @@ async fn a_request_is_found_in_the_log_by_the_id_of_its_response() {
                 .iter()
                 .filter_map(|line| serde_json::from_str(line).ok());
             let mut lines = lines.filter(|line: &Value| line["span"]["request.id"] == id);
-            let line = lines.find(|line| line["message"] == "answered");
+            let line = lines.find(|line| line["message"] == "answered a request");
             let line = line.ok_or_else(|| log.join("\n"))?;
             assert_eq!(line["http.status"], status);
             assert_eq!(line["span"]["http.route"], "/publish");

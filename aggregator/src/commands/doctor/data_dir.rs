@@ -208,22 +208,9 @@ fn sizes(folder: &Path) -> io::Result<BTreeMap<String, u64>> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        // A file that is deleted meanwhile, as by a merge of the index, is not counted.
-        let Ok(found) = entry.metadata() else {
-            continue;
-        };
-        let bytes = if found.is_dir() {
-            sizes_of_all(&entry.path())
-        } else {
-            found.len()
-        };
-        sizes.insert(name, bytes);
+        sizes.extend(machine::entry_bytes(&entry).map(|bytes| (name, bytes)));
     }
     Ok(sizes)
-}
-
-fn sizes_of_all(folder: &Path) -> u64 {
-    sizes(folder).map_or(0, |sizes| sizes.values().sum())
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ pub async fn instrument<F: Future<Output = Response>>(
         parent: &log,
         http.status = status.as_u16(),
         duration_ms,
-        "answered"
+        "answered a request"
     );
     if span.is_recording() {
         span.set("http.response.status_code", i64::from(status.as_u16()));

@@ -89,7 +89,7 @@ pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, P
 
 /// 422: the request has more than [`MAX_EVENTS`].
 pub fn too_many(total: usize) -> Problem {
-    let message = format!("the request has {total} events, at most {MAX_EVENTS} are accepted");
+    let message = format!("the request has {total} events; at most {MAX_EVENTS} are accepted");
     refused(Code::TooMany, message)
 }
 

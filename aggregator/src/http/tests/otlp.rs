@@ -106,7 +106,7 @@ async fn records_that_are_too_large_are_reported() {
     );
     assert_snapshot!(logs(&api, JSON, record).await, @r#"
     200 content-type: application/json
-    {"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"record 0: too large for an event: 524315 bytes, at most 524288 are accepted"}}
+    {"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"record 0: too large for an event: 524315 bytes; at most 524288 are accepted"}}
     "#);
 }
 

@@ -24,7 +24,7 @@ pub type Part<T> = Result<T, Unusable>;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
     /// It is larger than an event may be.
-    #[error("too large for an event: {0} bytes, at most {MAX_EVENT_BYTES} are accepted")]
+    #[error("too large for an event: {0} bytes; at most {MAX_EVENT_BYTES} are accepted")]
     TooLarge(usize),
     /// Its values are nested too deep.
     #[error("too deep: arrays and maps may be nested {MAX_LEVELS} levels deep")]

@@ -1,6 +1,6 @@
 //! The store's counters at one commit, with the sizes of its files.
 
-use std::{fs, io, path::Path, sync::TryLockError, time::Duration};
+use std::{fs, path::Path, sync::TryLockError, time::Duration};
 
 use rusqlite::Transaction;
 use tokio::sync::watch;
@@ -55,7 +55,7 @@ fn sizes(file: &Path) -> Sizes {
         database: size(file),
         wal: size(&file.with_extension("db-wal")),
         // The folder does not exist while the index is being rebuilt.
-        index: folder(&index).ok(),
+        index: machine::folder_bytes(&index).ok(),
     }
 }
 
@@ -100,21 +100,4 @@ const MINUTES_PER_DAY: i64 = 24 * 60;
 
 fn size(file: &Path) -> Option<u64> {
     fs::metadata(file).ok().map(|found| found.len())
-}
-
-/// The bytes of all files in a folder. A file that is deleted meanwhile, as by a merge of the index, is not counted.
-fn folder(path: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        let Ok(found) = entry.metadata() else {
-            continue;
-        };
-        bytes += if found.is_dir() {
-            folder(&entry.path()).unwrap_or(0)
-        } else {
-            found.len()
-        };
-    }
-    Ok(bytes)
 }
