@@ -82,6 +82,14 @@ struct Backup {
     #[arg(value_parser = path())]
     file: PathBuf,
 
+    #[command(flatten)]
+    store: StoreFlag,
+}
+
+/// The store that a command reads without its aggregator.
+#[derive(Debug, Args)]
+#[group(skip)]
+struct StoreFlag {
     /// Directory of the store
     #[arg(
         long,
@@ -132,15 +140,8 @@ struct Running {
 
 #[derive(Debug, Args)]
 struct Verify {
-    /// Directory of the store
-    #[arg(
-        long,
-        env = "AGGREGATOR_DATA_DIR",
-        default_value = "./data",
-        value_name = "DIR",
-        value_parser = path()
-    )]
-    data_dir: PathBuf,
+    #[command(flatten)]
+    store: StoreFlag,
 
     /// Also compare the messages that this NATS server retains; addresses as for serve. Without this flag no server is contacted, whatever the environment says
     #[arg(long, value_name = "URL")]
@@ -219,14 +220,15 @@ fn command(cli: Cli) -> Result<Command, Exit> {
         Some(Subcommands::AcknowledgeMissing(running)) => {
             return Ok(Command::AcknowledgeMissing(running.listen));
         }
-        Some(Subcommands::Backup(Backup { file, data_dir })) => {
+        Some(Subcommands::Backup(Backup { file, store })) => {
+            let data_dir = store.data_dir;
             return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
             let urls = Some(verify.nats_url).filter(|urls| !urls.is_empty());
             let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
             return Ok(Command::Verify(verify::Settings {
-                data_dir: verify.data_dir,
+                data_dir: verify.store.data_dir,
                 servers: servers
                     .map_err(|wrong| Exit::Wrong(format!("error: --nats-url: {wrong}")))?,
                 stream: verify.stream,

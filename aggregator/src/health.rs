@@ -107,7 +107,10 @@ impl Health {
     pub fn fails(&self, part: Part, reason: String) {
         let mut parts = self.failing_parts();
         if parts.get(&part) != Some(&reason) {
-            warn!(part = part.name(), reason, "a part of the service does not work; retrying");
+            warn!(
+                part = part.name(),
+                reason, "a part of the service does not work; retrying"
+            );
             parts.insert(part, reason);
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     flow::{Flow, pace::Rate},
     input::{Feed, inspect},
     progress::Progress,
+    send_stats::SendStats,
     summary::Summary,
     traffic::{Generator, Recipe, Traffic},
     verify::{Rule, TopicSelection, Verifier},
@@ -90,19 +91,30 @@ impl Run {
         sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::new(&sent);
         summary.error = error_text(ended);
-        (summary.run_id, summary.seed) = (Some(recipe.run_id.clone()), Some(recipe.seed));
-        if let Some(comparison) = comparison {
-            let stop = self.verification_stop(count);
-            comparison
-                .run(traffic.topics(), &sent, &mut summary, &stop)
-                .await;
-        }
-        self.report(&summary)?;
+        let run = (&recipe, traffic.topics(), count);
+        self.conclude(run, comparison, &sent, &mut summary).await?;
         if summary.is_success() && !settings.then_rate.is_unlimited() {
             self.trickle(&broker, recipe, jetstream, settings.then_rate)
                 .await?;
         }
         Ok(close(broker, &summary).await)
+    }
+
+    /// Completes the summary of a run of generated events: their recipe, their topics and their number. Verifies the run if
+    /// requested, and prints the summary.
+    async fn conclude(
+        &self,
+        (recipe, topics, count): (&Recipe, &[Topic], Option<u64>),
+        comparison: Option<Comparison>,
+        sent: &SendStats,
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        (summary.run_id, summary.seed) = (Some(recipe.run_id.clone()), Some(recipe.seed));
+        if let Some(comparison) = comparison {
+            let stop = self.verification_stop(count);
+            comparison.run(topics, sent, summary, &stop).await;
+        }
+        self.report(summary)
     }
 
     /// Continues at a slow rate on separate topics until stopped.

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use shared::command_line::print;
 
-use super::healthcheck::{reachable, unanswered};
+use super::healthcheck::{client, reachable, unanswered};
 
 /// The store may be busy with a batch, or with rebuilding its index.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,12 +36,7 @@ struct Acknowledged {
 /// If it does not respond, or cannot write to its store.
 pub async fn acknowledge(listen: SocketAddr) -> anyhow::Result<()> {
     let base = format!("http://{}/missing", reachable(listen));
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        // The request goes to this host; a proxy from the environment cannot reach it.
-        .no_proxy()
-        .build()
-        .context("cannot make an HTTP client")?;
+    let client = client(TIMEOUT)?;
     let response = client.get(&base).send().await;
     let response = response.map_err(|err| unanswered(&base, &err))?;
     let Missing { missing } = response.json().await.context("unexpected response")?;

@@ -16,12 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 /// If it does not respond, or if it is not healthy; then the error is the response body, which has the reasons.
 pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
     let url = format!("http://{}/health", reachable(listen));
-    let client = reqwest::Client::builder()
-        .timeout(TIMEOUT)
-        // The request goes to this host; a proxy from the environment cannot reach it.
-        .no_proxy()
-        .build()
-        .context("cannot make an HTTP client")?;
+    let client = client(TIMEOUT)?;
     let response = client.get(&url).send().await;
     let response = response.map_err(|err| unanswered(&url, &err))?;
     let status = response.status();
@@ -30,6 +25,19 @@ pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
         bail!("{body}");
     }
     Ok(())
+}
+
+/// A client for requests to this host, each of which must be answered within this time.
+///
+/// # Errors
+/// If it cannot be created on this system.
+pub(crate) fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .timeout(timeout)
+        // A proxy from the environment cannot reach this host.
+        .no_proxy()
+        .build()
+        .context("cannot create an HTTP client")
 }
 
 /// The error for a request without a response. Of its causes the innermost says the most, such as "Connection refused".

@@ -140,7 +140,10 @@ impl Consumer {
             is_other: false,
             begins: stream.cached_info().config.first_sequence.unwrap_or(1),
         };
-        let position = self.writer.meet(observed.clone(), clock::now_micros()).await;
+        let position = self
+            .writer
+            .meet(observed.clone(), clock::now_micros())
+            .await;
         match &position {
             Ok(_) => self.health.works(Part::Store),
             Err(err) => self.health.fails(Part::Store, err.to_string()),

@@ -45,14 +45,8 @@ impl Run {
         sent.complete |= count.is_none() && ended.is_ok();
         let mut summary = Summary::of_requests(&sent, settings.connections);
         summary.error = error_text(ended);
-        (summary.run_id, summary.seed) = (Some(recipe.run_id), Some(recipe.seed));
-        if let Some(comparison) = comparison {
-            let stop = self.verification_stop(count);
-            comparison
-                .run(traffic.topics(), &sent, &mut summary, &stop)
-                .await;
-        }
-        self.report(&summary)?;
+        let run = (&recipe, traffic.topics(), count);
+        self.conclude(run, comparison, &sent, &mut summary).await?;
         Ok(exit_code(&summary))
     }
 

@@ -257,7 +257,10 @@ mod tests {
             );
         }
         assert!(problems(tally(10, 7, 0), counts(10, 8, 2), KNOWN).contains("distinct"));
-        assert!(problems(tally(10, 7, 0), counts(12, 7, 5), KNOWN).contains("another publisher used this topic"));
+        assert!(
+            problems(tally(10, 7, 0), counts(12, 7, 5), KNOWN)
+                .contains("another publisher used this topic")
+        );
     }
 
     #[test]
@@ -299,7 +302,10 @@ mod tests {
             problems.contains(r#"topic "p.2": received 4"#),
             "{problems}"
         );
-        assert!(problems.contains("another publisher uses the run's topic prefix"), "{problems}");
+        assert!(
+            problems.contains("another publisher uses the run's topic prefix"),
+            "{problems}"
+        );
         assert!(
             !problems.contains("p.1") && !problems.contains("p.3"),
             "{problems}"
