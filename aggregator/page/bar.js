@@ -1,10 +1,9 @@
-// The bar over the events: search, time range, time zone, export and copies. The address has all of its values.
+// The bar over the events: search, time range and time zone. The address has all of its values.
 
 import { $, say, useZone } from "./dom.js";
 import { addressOf, go, parameters, whenChanged } from "./address.js";
-import { absolute, completed, EMPTY_RANGE, fieldOf, fixed } from "./moments.js";
-import { asked, eventsQuery, QueryError, withTimes } from "./query.js";
-import { copyButton, curl } from "./copy.js";
+import { absolute, completed, EMPTY_RANGE, fieldOf } from "./moments.js";
+import { asked, QueryError } from "./query.js";
 
 const OWN = "own";
 
@@ -63,43 +62,7 @@ function follow() {
   $("own-range").hidden = isListed;
   $("own-since").value = fieldOf(since, isUtc);
   $("own-until").value = fieldOf(until, isUtc);
-  showExport();
 }
-
-// The export has all pages.
-function showExport() {
-  const query = safely(() => eventsQuery({ ...parameters(), cursor: "" }));
-  $("export").hidden = query === null;
-  if (query === null) return;
-  query.set("format", "ndjson");
-  $("export").href = `events?${query}`;
-}
-
-function safely(work) {
-  try {
-    return work();
-  } catch (error) {
-    if (error instanceof QueryError) return null;
-    throw error;
-  }
-}
-
-// What is shown, with times that mean the same tomorrow. The cursor of a page with relative times is valid only with these.
-function lasting() {
-  const state = parameters();
-  if (state.cursor !== "") return state;
-  const q = safely(() => withTimes(state.q, fixed)) ?? state.q;
-  return { ...state, q, since: fixed(state.since), until: fixed(state.until) };
-}
-
-function command() {
-  const query = safely(() => eventsQuery(lasting()));
-  query?.set("limit", 50);
-  return curl(`events?${query ?? ""}`);
-}
-
-// The address of what is shown.
-const link = () => new URL(addressOf(lasting()), location).href;
 
 export function start() {
   $("search").addEventListener("submit", submit);
@@ -119,7 +82,6 @@ export function start() {
   $("time-zone").addEventListener("change", () => go({ isUtc: $("time-zone").value === "utc" }));
   const zone = new Intl.DateTimeFormat("en-GB", { timeZoneName: "short" }).formatToParts().find(({ type }) => type === "timeZoneName");
   $("time-zone").options[0].textContent = `local (${zone.value})`;
-  $("copies").append(copyButton("Copy link", link), copyButton("Copy as curl", command));
   whenChanged(follow);
   follow();
 }

@@ -47,5 +47,6 @@ function isCopiedFromField(text) {
   return isCopied;
 }
 
-// The command that requests a path of the API. A quote in a query is percent-encoded, so the shell takes the address as it is.
-export const curl = (path) => `curl -sS '${new URL(path, location).href.replaceAll("'", "%27")}'`;
+// The command that requests paths of the API. A quote in a query is percent-encoded, so the shell takes the address as it is.
+export const curl = (...paths) =>
+  ["curl -sS", ...paths.map((path) => `'${new URL(path, location).href.replaceAll("'", "%27")}'`)].join(" ");

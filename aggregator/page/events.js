@@ -9,6 +9,7 @@ import * as keys from "./keys.js";
 import { landOn } from "./landing.js";
 import * as newer from "./newer.js";
 import * as results from "./results.js";
+import * as share from "./share.js";
 import * as tail from "./tail.js";
 
 let shown = null;
@@ -124,6 +125,7 @@ export function start() {
     if (!selection.isCollapsed && list.contains(selection.anchorNode) && isLive(parameters())) tail.pause();
   });
   bar.start();
+  share.start();
   whenChanged(follow);
   follow();
   histogram.start();

@@ -129,7 +129,7 @@ const MAX_SPLITS = 3;
 export const mayBeId = (filters) => filters.length > 0 && filters.every(([name]) => name.startsWith("payload."));
 
 // Queries for events that a text names: by its id, or by topic,id as in the address of an event.
-export function namedBy(state) {
+function namedBy(state) {
   const { text, filters } = parsed(state.q);
   if (state.cursor || filters.some(([name]) => name === "event_id")) return [];
   const isName = (name) => name !== "" && new TextEncoder().encode(name).length <= MAX_NAME_BYTES;
@@ -149,3 +149,13 @@ export function namedBy(state) {
   }
   return found;
 }
+
+// Maximum number of events in a page of a search, and of events that a text names, which are listed in addition.
+const SHOWN = 50;
+const SHOWN_NAMED = 20;
+
+// The queries of what the address selects, each with the number of events that a page shows of it. The first has the pages.
+export const queriesOf = (state) => [
+  { query: eventsQuery(state), most: SHOWN },
+  ...namedBy(state).map((query) => ({ query, most: SHOWN_NAMED })),
+];

@@ -5,17 +5,13 @@ import { go, parameters } from "./address.js";
 import { problem } from "./bar.js";
 import { EMPTY_RANGE, isEmptyRange } from "./moments.js";
 import * as nothing from "./nothing.js";
-import { eventsQuery, namedBy, parsed, QueryError } from "./query.js";
+import { parsed, queriesOf, QueryError } from "./query.js";
 import { elements, members, value } from "./json.js";
 import { row } from "./rows.js";
 
-const SHOWN = 50;
-
-// Maximum number of events that a text names, which are listed in addition.
-const SHOWN_NAMED = 20;
-
-// The searches of this page: [{ query, most, found, next, searchedTo }], of which the first gives the next page.
+// The searches of this page: [{ query, most, found, next, searchedTo, isAnswered }], of which the first gives the next page.
 let searches = [];
+const listeners = [];
 let isSearching = false;
 // Responses to requests of an earlier turn are dropped.
 let turn = 0;
@@ -44,9 +40,8 @@ export function load() {
     say($("events-note"), "No event matches.");
     return;
   }
-  const search = (query, most) => ({ query, most, found: 0, next: undefined, searchedTo: null });
   try {
-    searches = [search(eventsQuery(state), SHOWN), ...namedBy(state).map((query) => search(query, SHOWN_NAMED))];
+    searches = queriesOf(state).map((one) => ({ ...one, found: 0, next: undefined, searchedTo: null, isAnswered: false }));
   } catch (error) {
     if (!(error instanceof QueryError)) throw error;
     searches = [];
@@ -115,6 +110,7 @@ function take(search, page) {
   search.found += rows.length;
   search.next = value(page.next_cursor);
   search.searchedTo = value(page.searched_to) ?? null;
+  search.isAnswered = true;
   if (search === searches[0]) {
     list.append(...others);
     return;
@@ -132,8 +128,24 @@ function fragment(items) {
   return made;
 }
 
+export function whenSearched(listener) {
+  listeners.push(listener);
+}
+
+// The queries that find the events of the list, in its order. `state` is what the address selects, or the same with other times
+// or without a page. Queries that found nothing are left out, unless all did.
+export function needed(state) {
+  // On a later page, only the first query was made.
+  const made = parameters().cursor === "" ? searches : [];
+  const isVain = (search) => search?.isAnswered && search.found === 0 && search.searchedTo === null;
+  const [main, ...named] = queriesOf(state).map((one, index) => ({ ...one, isVain: isVain(made[index]) }));
+  const found = [...named, main].filter((one) => !one.isVain);
+  return found.length > 0 ? found : [main];
+}
+
 function showNote() {
   const [main] = searches;
+  listeners.forEach((listener) => listener());
   const unfinished = searches.filter(isUnfinished);
   const isPartial = unfinished.length > 0;
   say($("go-on"), isSearching ? "Stop" : "Go on");

@@ -400,6 +400,76 @@ async fn a_search_is_exported_and_copied_as_a_link_and_as_a_command() {
 }
 
 #[tokio::test]
+async fn events_that_are_found_by_their_id_are_exported_and_copied_as_a_command() {
+    let system = with_events().await;
+    // Its payload contains its id, so that two queries find it.
+    let both = event("refunds", "17").with_payload(r#"{"of":"17"}"#);
+    system.api().store(&[both]).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    // The file is kept for the test in place of a download.
+    let keep = "URL.createObjectURL = (file) => { file.text().then(text => { window.exported = text; }); return '#exported'; }";
+    browser.run(keep, Vec::new()).await;
+    for (typed, found) in [
+        (
+            "17",
+            vec!["refunds 17", "payments 17", "orders 17", "orders 18"],
+        ),
+        // Nothing is found by text, so one request exports all.
+        ("orders,17", vec!["orders 17"]),
+        ("QUJDRA==", vec![]),
+    ] {
+        page.searches(typed).await;
+        let note = if found.is_empty() {
+            "No event matches."
+        } else {
+            "with this id"
+        };
+        browser.shows("#events-note", note).await;
+        let listed = "[...document.querySelectorAll('#event-rows summary')].map(row => [...row.querySelectorAll('bdi')].slice(0, 2).map(name => name.textContent).join(' '))";
+        assert_eq!(browser.value(listed).await, serde_json::json!(found));
+        let export = "window.exported = null;
+            const link = document.getElementById('export');
+            const follow = (event) => {
+                if (event.target !== link || event.defaultPrevented) return;
+                event.preventDefault();
+                fetch(link.href).then(answer => answer.text()).then(text => { window.exported = text; });
+            };
+            document.addEventListener('click', follow, { once: true });
+            link.click();";
+        browser.run(export, Vec::new()).await;
+        browser.until("typeof window.exported === 'string'").await;
+        let exported = browser.value("window.exported").await;
+        let exported: Vec<_> = exported.as_str().unwrap().lines().map(named).collect();
+        assert_eq!(exported, found, "{typed}");
+
+        let command = page.copied("#copies", "Copy as curl").await;
+        let mut got = Vec::new();
+        for url in command.split('\'').skip(1).step_by(2) {
+            let path = url.strip_prefix(system.api().url()).unwrap();
+            let answer = system.api().get(path).await.unwrap().json();
+            let events = answer["events"].as_array().unwrap();
+            for one in events.iter().map(|one| named(&one.to_string())) {
+                if !got.contains(&one) {
+                    got.push(one);
+                }
+            }
+        }
+        assert_eq!(got, found, "{command}");
+    }
+    page.ends_well().await;
+}
+
+/// The topic and the id of an event as JSON.
+fn named(event: &str) -> String {
+    let event: serde_json::Value = serde_json::from_str(event).expect("an event is JSON");
+    let text = |name: &str| event[name].as_str().expect("a text").to_owned();
+    format!("{} {}", text("topic"), text("event_id"))
+}
+
+#[tokio::test]
 async fn copying_works_where_the_browser_has_no_clipboard_for_the_page() {
     let system = with_events().await;
     let Some(page) = Page::open(system.api(), "").await else {

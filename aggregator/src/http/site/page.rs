@@ -53,6 +53,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("rows.js", JS),
     file!("scale-switch.js", JS),
     file!("scale.js", JS),
+    file!("share.js", JS),
     file!("sparkline.js", JS),
     file!("storage.js", JS),
     file!("tail.js", JS),
