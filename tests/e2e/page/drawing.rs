@@ -5,6 +5,18 @@ use e2e::{System, event::events};
 
 use super::Page;
 
+/// Selects the topic orders, whose tail is then `window.tail`: its events are those that a test dispatches.
+pub(super) const PRETENDED_TAIL: &str = "window.Real = EventSource;
+    window.EventSource = function (url) {
+      if (!url.startsWith('events/tail')) return new Real(url);
+      window.tail = new EventTarget();
+      window.tail.close = () => {};
+      return window.tail;
+    };
+    history.replaceState(null, '', '?topic=orders');
+    dispatchEvent(new PopStateEvent('popstate'));
+    window.tail.dispatchEvent(new MessageEvent('start', { data: '{}' }))";
+
 #[tokio::test]
 async fn events_are_listed_once_a_frame_or_while_some_are_skipped_once_a_sample() {
     let system = System::start().await;
@@ -14,18 +26,8 @@ async fn events_are_listed_once_a_frame_or_while_some_are_skipped_once_a_sample(
     };
     let browser = &page.browser;
     browser.shows("#event-rows li:first-child", "id-0").await;
-    // The tail begins again, with a stream whose events are those of this test.
-    let pretend = "window.Real = EventSource;
-        window.EventSource = function (url) {
-          if (!url.startsWith('events/tail')) return new Real(url);
-          window.tail = new EventTarget();
-          window.tail.close = () => {};
-          return window.tail;
-        };
-        history.replaceState(null, '', '?topic=orders');
-        dispatchEvent(new PopStateEvent('popstate'));
-        window.tail.dispatchEvent(new MessageEvent('start', { data: '{}' }))";
-    browser.run(pretend, Vec::new()).await;
+    // The tail begins again.
+    browser.run(PRETENDED_TAIL, Vec::new()).await;
     browser.shows("#event-rows li:first-child", "id-0").await;
     let script = "return import('/page/tail.js').then((tail) => {
         const frames = [];

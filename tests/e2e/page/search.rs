@@ -7,7 +7,7 @@ use e2e::{
 };
 use fantoccini::key::Key;
 
-use super::Page;
+use super::{Page, drawing::PRETENDED_TAIL};
 
 const IDS: &str = "#event-rows bdi:nth-of-type(2)";
 
@@ -629,6 +629,34 @@ async fn the_case_of_a_text_is_matched_on_request() {
     let other = event("orders", "19").with_payload(r#"{"n":"BLACK TEA"}"#);
     system.api().store(&[other]).await;
     browser.shows("#refresh", "Show 1 new event").await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn the_result_of_a_search_that_follows_skipped_events_stays() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.run(PRETENDED_TAIL, Vec::new()).await;
+    page.lists(IDS, &["18", "17"]).await;
+    // Times end when the test says so, unless they were cleared.
+    let skip = "const [set, clear] = [window.setTimeout, window.clearTimeout];
+        window.held = new Map();
+        window.setTimeout = (work) => { window.held.set(-window.held.size - 1, work); return -window.held.size; };
+        window.clearTimeout = (timer) => window.held.delete(timer) || clear(timer);
+        window.tail.dispatchEvent(new MessageEvent('missed', { data: '{\"missed\":9}' }));
+        window.setTimeout = set;
+        return window.held.size";
+    assert_eq!(browser.run(skip, Vec::new()).await, 1);
+    browser.shows("#events-note", "9 skipped").await;
+    page.searches("amount=2.00").await;
+    browser.shows("#events-note", "1 event, not live.").await;
+    browser
+        .run("window.held.forEach(work => work())", Vec::new())
+        .await;
+    browser.shows("#events-note", "1 event, not live.").await;
     page.ends_well().await;
 }
 
