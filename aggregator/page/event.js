@@ -6,6 +6,7 @@ import { elements, members, value } from "./json.js";
 import { copyButton, curl } from "./copy.js";
 import { conflictRow } from "./conflicts.js";
 import { payloadView } from "./payload.js";
+import { KEPT_BY_EVENT } from "./repeated.js";
 import { pair, pairs } from "./rows.js";
 import { typed } from "./query.js";
 
@@ -113,10 +114,12 @@ function duration(ms) {
   return `${seconds < 10 ? seconds.toFixed(3) : Math.round(seconds)} s`;
 }
 
+// A restart forgets which event was repeated, and memory has room for some of the duplicates since then.
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
-  const count = least === most ? number(least) : `at least ${number(least)}, at most ${number(most)} (estimated)`;
-  return ["since the aggregator started at ", time(value(counts.since)), `: ${count}; earlier ones are not counted by event`];
+  const exact = most === 0 ? "none" : number(most);
+  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${KEPT_BY_EVENT}`];
+  return [`${count} since the aggregator started, `, time(value(counts.since)), `${why}; earlier ones are counted by topic only`];
 }
 
 function payload(found) {

@@ -1,12 +1,11 @@
 // The view of a topic, shown when exactly one is selected: its counts, its rate, its last hour, and the identities with the
 // most duplicates.
 
-import { $, ago, ask, clockTime, element, foreign, number, paced, say, time } from "./dom.js";
-import { addressOf, following, parameters, whenChanged } from "./address.js";
+import { $, ago, ask, clockTime, foreign, number, paced, say, time } from "./dom.js";
+import { parameters, whenChanged } from "./address.js";
 import { Chart } from "./chart.js";
 import { needed, rateOf } from "./rate.js";
-
-const REPEATED = 5;
+import * as repeated from "./repeated.js";
 
 const HOUR = {
   span: "the last hour",
@@ -37,14 +36,14 @@ async function load() {
       ask(`topics?${query}&recent=true`),
       // Not every topic has one.
       ask(`histogram?${query}&since=-1h`).catch(() => '{"buckets":[]}'),
-      ask(`duplicates?${query}&limit=${REPEATED}`),
+      ask(`duplicates?${query}&limit=${repeated.SHOWN}`),
     ]);
     if (name !== shown) return;
     const [{ topics }, history, duplicates] = answers.map((answer) => JSON.parse(answer));
     say($("topic-note"), "");
     showCounts(topics[0] ?? null);
     showHistory(history);
-    showRepeated(duplicates);
+    repeated.show(name, duplicates);
   } catch (error) {
     if (name === shown) say($("topic-note"), `Cannot load the topic: ${error.message}`);
   }
@@ -83,25 +82,6 @@ function showHistory(history) {
   chart.draw(buckets, now, true);
 }
 
-// What is shown stays unless it changes, so that it can be selected.
-let repeated = "";
-
-function showRepeated(duplicates) {
-  const text = JSON.stringify(duplicates);
-  if (text === repeated) return;
-  repeated = text;
-  const { often, since } = duplicates;
-  const rows = often.map(({ event_id, at_least, at_most }) => {
-    const times = at_least === at_most ? number(at_least) : `${number(at_least)} to ${number(at_most)}`;
-    const event = { event: [shown, event_id] };
-    const link = element("a", { href: addressOf(event), click: following(event) }, foreign(event_id));
-    return element("li", {}, link, " ", element("span", { class: "number" }, times));
-  });
-  $("topic-repeated").replaceChildren(...rows);
-  const counted = element("span", {}, "Counted since the aggregator started, ", time(since), ".");
-  $("topic-repeated-note").replaceChildren(often.length === 0 ? "None. " : "", counted);
-}
-
 function showAges() {
   if (counts === null) return;
   say($("topic-first-age"), ago(counts.first_at, now));
@@ -138,10 +118,9 @@ function follow() {
   $("topic").hidden = selected === null;
   if (selected === shown) return;
   shown = selected;
-  [readings, counts, buckets, repeated] = [[], null, [], ""];
+  [readings, counts, buckets] = [[], null, []];
   $("topic-facts").hidden = true;
-  $("topic-repeated").replaceChildren();
-  $("topic-repeated-note").replaceChildren();
+  repeated.hide();
   if (selected === null) return;
   $("topic-name").replaceChildren(foreign(selected));
   say($("topic-note"), "Loading …");

@@ -139,6 +139,55 @@ async fn a_rate_is_that_of_ten_seconds_or_until_then_of_the_last_full_minute() {
 }
 
 #[tokio::test]
+async fn the_duplicates_of_an_event_are_exact_and_it_is_said_why_earlier_ones_are_not_known() {
+    let mut system = System::start().await;
+    let api = system.api().clone();
+    let often = event("orders", "often");
+    api.store(&[often.clone(), event("orders", "once")]).await;
+    api.store(std::slice::from_ref(&often)).await;
+    // More than the events whose duplicates are counted one by one.
+    let others = events("other", 0..4_100);
+    for _ in 0..2 {
+        api.store(&others).await;
+    }
+    let Some(page) = Page::open(&api, "?topic=orders").await else {
+        return;
+    };
+    let browser = &page.browser;
+    let note = "#topic-repeated-note";
+    page.lists("#topic-repeated li", &["often 1"]).await;
+    browser
+        .shows(note, "Earlier ones are counted by topic only.")
+        .await;
+    for (id, count) in [("often", "1"), ("once", "none")] {
+        browser
+            .open(&format!("{}/?event=orders,{id}", api.url()))
+            .await;
+        let count = format!("{count} since the aggregator started, ");
+        browser.shows("#event-body", &count).await;
+    }
+    // After a restart, the topic's number is known and the event is not.
+    system.aggregator.stop().await;
+    system.aggregator.start_again().await;
+    system.aggregator.healthy().await;
+    browser.open(&format!("{}/?topic=orders", api.url())).await;
+    browser
+        .shows(
+            note,
+            "The event of the 1 duplicate is not known: duplicates are counted by event since the aggregator started, ",
+        )
+        .await;
+    browser.shows("#topic-duplicates", "1").await;
+    page.lists("#topic-repeated li", &[]).await;
+    browser.screenshot_of_page("topic-restarted").await;
+    // A topic without duplicates has none.
+    api.store(&[event("new", "1")]).await;
+    browser.open(&format!("{}/?topic=new", api.url())).await;
+    page.lists(note, &["None."]).await;
+    page.ends_well_but(&["net::ERR_", "status of 503"]).await;
+}
+
+#[tokio::test]
 async fn a_topic_of_any_name_has_a_view() {
     let system = System::start().await;
     let api = system.api();

@@ -36,7 +36,8 @@ pub struct Duplicates {
     since: String,
     /// The latest duplicates, newest first.
     recent: Vec<RecentDuplicate>,
-    /// The most repeated identities, most repeats first.
+    /// The most repeated identities, most repeats first. Their counts are exact if both bounds are equal, as with up to 10,000
+    /// duplicates of all topics since then.
     often: Vec<RepeatedIdentity>,
     #[schema(required)]
     filtered_by_topic: Option<String>,

@@ -45,8 +45,8 @@ pub struct EventDetails {
     duplicates: DuplicateCounts,
 }
 
-/// The number of duplicates since the start. The identities that are repeated most often are tracked in memory; for others
-/// only an upper bound is known.
+/// The number of duplicates since the start: exact if both are equal, as with up to 10,000 duplicates of all topics. Of more, the
+/// latest 10,000 and the most repeated identities are known, and there are bounds.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateCounts {
     at_least: u64,

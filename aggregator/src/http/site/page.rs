@@ -48,6 +48,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("query.js", JS),
     file!("rate.js", JS),
     file!("rejected.js", JS),
+    file!("repeated.js", JS),
     file!("results.js", JS),
     file!("review.js", JS),
     file!("rows.js", JS),

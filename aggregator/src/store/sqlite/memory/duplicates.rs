@@ -1,7 +1,8 @@
 //! Duplicates since the start: the latest ones, and the most repeated identities.
 //!
-//! Both are bounded and in memory, so that a duplicate writes no page; a restart resets them. The counts of each
-//! topic are exact and persistent, in its row.
+//! Both are bounded and in memory, so that a duplicate writes no page; a restart resets them. While all duplicates are among the
+//! latest ones, each identity's count is exact; then there are bounds. The counts of each topic are exact and persistent, in its
+//! row.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,7 @@ use std::{
 
 use shared::event::Source;
 
-/// The number of latest duplicates that are kept.
+/// The number of latest duplicates that are kept. The page and the API's documents name it.
 const RECENT: usize = 10_000;
 
 /// The minimum number of identities that are counted. When twice as many are, the half with the smaller counts is dropped.
@@ -47,6 +48,8 @@ pub(in crate::store) struct RepeatCount {
 #[derive(Debug, Default)]
 struct KnownDuplicates {
     recent: VecDeque<RecentDuplicate>,
+    /// The number of duplicates that `recent` has no room for.
+    earlier: u64,
     /// By the event that has the identity: its topic, and its repeats beyond `forgotten`.
     counts: HashMap<i64, (i64, u64)>,
     /// Upper bound on the repeats of an identity while it was not counted.
@@ -71,6 +74,7 @@ impl Duplicates {
         known.recent.extend(duplicates.into_iter().skip(stale));
         let over = known.recent.len().saturating_sub(RECENT);
         known.recent.drain(..over);
+        known.earlier += (stale + over) as u64;
     }
 
     /// The latest duplicates of a topic, or of all topics, the latest first.
@@ -84,17 +88,30 @@ impl Duplicates {
     /// The most repeated identities of a topic, or of all topics, in descending order.
     pub fn most_repeated(&self, topic_id: Option<i64>, limit: usize) -> Vec<RepeatCount> {
         let known = self.known();
-        let mut counts: Vec<_> = known
-            .counts
-            .iter()
-            .filter(|(_, (topic, _))| topic_id.is_none_or(|id| *topic == id))
-            .map(|(stored, (topic_id, count))| RepeatCount {
-                stored: *stored,
-                topic_id: *topic_id,
-                least: *count,
-                most: count + known.forgotten,
-            })
-            .collect();
+        let is_of = |topic: i64| topic_id.is_none_or(|id| topic == id);
+        // By the event that has the identity: its topic, its repeats as counted, and those among the latest.
+        let mut found = HashMap::<i64, (i64, u64, u64)>::new();
+        for (stored, (topic, count)) in &known.counts {
+            if is_of(*topic) {
+                found.insert(*stored, (*topic, *count, 0));
+            }
+        }
+        for duplicate in &known.recent {
+            if is_of(duplicate.topic_id) {
+                let one = found.entry(duplicate.stored);
+                one.or_insert((duplicate.topic_id, 0, 0)).2 += 1;
+            }
+        }
+        let count = |(stored, (topic_id, count, recent))| {
+            let (least, most) = known.bounds(count, recent);
+            RepeatCount {
+                stored,
+                topic_id,
+                least,
+                most,
+            }
+        };
+        let mut counts: Vec<_> = found.into_iter().map(count).collect();
         counts.sort_unstable_by_key(|count| (std::cmp::Reverse(count.least), count.stored));
         counts.truncate(limit);
         counts
@@ -103,8 +120,9 @@ impl Duplicates {
     /// How often an event's identity was repeated: at least, and at most.
     pub fn of(&self, stored: i64) -> (u64, u64) {
         let known = self.known();
-        let least = known.counts.get(&stored).map_or(0, |(_, count)| *count);
-        (least, least + known.forgotten)
+        let count = known.counts.get(&stored).map_or(0, |(_, count)| *count);
+        let recent = known.recent.iter().filter(|one| one.stored == stored);
+        known.bounds(count, recent.count() as u64)
     }
 
     fn known(&self) -> MutexGuard<'_, KnownDuplicates> {
@@ -113,6 +131,15 @@ impl Duplicates {
 }
 
 impl KnownDuplicates {
+    /// At least and at most how often an identity was repeated that was counted `count` times, and is among the latest
+    /// duplicates `recent` times. Exact while all duplicates are among the latest, or nothing is forgotten.
+    fn bounds(&self, count: u64, recent: u64) -> (u64, u64) {
+        (
+            count.max(recent),
+            (count + self.forgotten).min(recent + self.earlier),
+        )
+    }
+
     /// Subtracts the [`COUNTED`]-th largest count from every count, and drops those that reach zero. So no count is
     /// ever too large, and none is too small by more than the sum of all subtractions.
     fn forget(&mut self) {
@@ -160,6 +187,30 @@ mod tests {
         assert_eq!(even, [20_998, 20_996]);
     }
 
+    #[test]
+    fn counts_are_exact_while_all_duplicates_are_among_the_latest() {
+        let duplicates = Duplicates::default();
+        // More identities than are counted.
+        let number = 2 * COUNTED + 100;
+        let once = i64::try_from(number).unwrap();
+        duplicates.enter((0..once).map(duplicate).collect());
+        duplicates.enter(vec![duplicate(7), duplicate(7)]);
+        for (stored, count) in [(7, 3), (8, 1), (once - 1, 1), (once, 0)] {
+            assert_eq!(duplicates.of(stored), (count, count), "{stored}");
+        }
+        let all = duplicates.most_repeated(None, usize::MAX);
+        assert_eq!(all.len(), number);
+        assert!(all.iter().all(|one| one.least == one.most));
+        assert_eq!((all[0].stored, all[0].least), (7, 3));
+        let odd = duplicates.most_repeated(Some(1), usize::MAX);
+        assert_eq!(odd.len(), all.len() / 2);
+        // From then on there are bounds.
+        let others = i64::try_from(RECENT).unwrap();
+        duplicates.enter((once..once + others).map(duplicate).collect());
+        let (least, most) = duplicates.of(7);
+        assert!(least <= 3 && 3 <= most && least < most, "{least} to {most}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(16))]
         /// Few identities are repeated often, and very many once.
@@ -177,9 +228,13 @@ mod tests {
                     *exact.entry(*stored).or_default() += 1;
                 }
                 duplicates.enter(batch.into_iter().map(duplicate).collect());
-                prop_assert!(duplicates.most_repeated(None, usize::MAX).len() <= 2 * COUNTED);
+                prop_assert!(duplicates.known().counts.len() <= 2 * COUNTED);
+                for RepeatCount { stored, least, most, .. } in duplicates.most_repeated(None, 50) {
+                    prop_assert_eq!((least, most), duplicates.of(stored));
+                }
             }
-            for (stored, count) in exact {
+            // Each is looked for among the latest, so not all are.
+            for (stored, count) in exact.into_iter().filter(|(stored, _)| *stored < 20 || stored % 97 == 0) {
                 let (least, most) = duplicates.of(stored);
                 prop_assert!((least..=most).contains(&count), "{} to {}, not {}", least, most, count);
             }

@@ -85,7 +85,8 @@ impl Reading {
                     event_id,
                     stored: often.stored,
                     least: often.least,
-                    most: often.most,
+                    // Not more than there are, unless these were read before the latest of them were committed.
+                    most: often.most.min(partial.result.total).max(often.least),
                 });
             }
         }

@@ -1,0 +1,44 @@
+// The events of a topic with the most duplicates, and what is known of others.
+
+import { $, element, foreign, number, time } from "./dom.js";
+import { addressOf, following } from "./address.js";
+
+// Maximum number of events.
+export const SHOWN = 5;
+
+// Of which duplicates the aggregator knows the event.
+export const KEPT_BY_EVENT = "of more than 10,000 duplicates, the latest and the most repeated are counted by event";
+
+// What is shown stays unless it changes, so that it can be selected.
+let shown = "";
+
+export function hide() {
+  shown = "";
+  $("topic-repeated").replaceChildren();
+  $("topic-repeated-note").replaceChildren();
+}
+
+// duplicates: as in the API.
+export function show(topic, duplicates) {
+  const text = JSON.stringify([topic, duplicates]);
+  if (text === shown) return;
+  shown = text;
+  const { often } = duplicates;
+  const rows = often.map(({ event_id, at_least, at_most }) => {
+    const times = at_least === at_most ? number(at_least) : `${number(at_least)} to ${number(at_most)}`;
+    const event = { event: [topic, event_id] };
+    const link = element("a", { href: addressOf(event), click: following(event) }, foreign(event_id));
+    return element("li", {}, link, " ", element("span", { class: "number" }, times));
+  });
+  $("topic-repeated").replaceChildren(...rows);
+  $("topic-repeated-note").replaceChildren(...note(duplicates));
+}
+
+function note({ often, since, total }) {
+  if (total === 0) return ["None."];
+  const start = ["since the aggregator started, ", time(since)];
+  const isExact = often.every(({ at_least, at_most }) => at_least === at_most);
+  if (often.length > 0) return ["Counted ", ...start, isExact ? ". Earlier ones are counted by topic only." : `; ${KEPT_BY_EVENT}. Earlier ones are counted by topic only.`];
+  const which = total === 1 ? "The event of the 1 duplicate is not known" : `The events of the ${number(total)} duplicates are not known`;
+  return [`${which}: duplicates are counted by event `, ...start, `; ${KEPT_BY_EVENT}.`];
+}
