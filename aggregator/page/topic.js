@@ -71,7 +71,7 @@ function showCounts(topic) {
 
 function read(received) {
   readings = needed([...readings, { at: now, received }], now);
-  const { text, note } = rateOf(readings, counts.recent ?? []);
+  const { text, note } = rateOf(readings, counts);
   say($("topic-rate"), text);
   say($("topic-rate-note"), note);
 }

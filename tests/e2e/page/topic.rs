@@ -117,21 +117,30 @@ async fn a_rate_is_that_of_ten_seconds_or_until_then_of_the_last_full_minute() {
     let Some(page) = Page::open(system.api(), "").await else {
         return;
     };
-    // Seconds since the topic was opened, events received meanwhile, and in the last full minute.
-    for (seconds, received, minute, text) in [
-        (0, 0, 0, "–"),
-        (2, 0, 0, "–"),
-        (2, 0, 96, "1.6/s"),
-        (9, 9, 0, "–"),
-        (10, 0, 96, "0/s"),
-        (10, 16, 0, "1.6/s"),
-        (60, 1, 0, "below 0.1/s"),
-        (10, 12_345, 0, "1,235/s"),
+    // Seconds since the topic was opened, events received meanwhile, and in the last full minute, and seconds since the last.
+    for (seconds, received, minute, age, text) in [
+        (0, 0, 0, 9, "–"),
+        (2, 0, 0, 1, "–"),
+        (2, 0, 96, 1, "1.6/s"),
+        (9, 9, 0, 1, "–"),
+        (10, 0, 96, 10, "0/s"),
+        (10, 16, 0, 1, "1.6/s"),
+        (60, 1, 0, 9, "below 0.1/s"),
+        (10, 12_345, 0, 0, "1,235/s"),
+        // A quiet topic need not be measured.
+        (0, 0, 0, 10, "0/s"),
+        (2, 0, 96, 86_400, "0/s"),
     ] {
-        let script = "const [milliseconds, received, minute] = arguments;\
+        let script = "const [milliseconds, received, minute, age] = arguments;\
+            const topic = { recent: [0, minute, 6], last_at: new Date(milliseconds - age).toISOString() };\
             return import('/page/rate.js').then(({ rateOf }) =>\
-            rateOf([{ at: 0, received: 7 }, { at: milliseconds, received: 7 + received }], [0, minute, 6]).text)";
-        let arguments = vec![(1000 * seconds).into(), received.into(), minute.into()];
+            rateOf([{ at: 0, received: 7 }, { at: milliseconds, received: 7 + received }], topic).text)";
+        let arguments = vec![
+            (1000 * seconds).into(),
+            received.into(),
+            minute.into(),
+            (1000 * age).into(),
+        ];
         let found = page.browser.run(script, arguments).await;
         assert_eq!(found, text, "{received} in {seconds} s, {minute} before");
     }
