@@ -60,10 +60,9 @@ export async function goOn() {
     showNote();
     return;
   }
-  const before = shown();
   do {
     if (!(await advance(isUnfinished))) return;
-  } while (searches.some(isUnfinished) && shown() === before && !document.hidden);
+  } while (searches.some(isUnfinished) && !document.hidden);
 }
 
 const shown = () => $("event-rows").children.length;
@@ -156,7 +155,7 @@ function showNote() {
   $("all-times").hidden = true;
   if (main === undefined) return;
   const parts = [];
-  if (isSearching) parts.push("Searching …");
+  if (isSearching) parts.push(shown() === 0 ? "Searching …" : `Searching … ${events(shown())} so far.`);
   else parts.push(summary());
   // The search that is furthest behind.
   const to = unfinished.map((search) => search.searchedTo).sort().at(-1);
