@@ -3,7 +3,7 @@
 import { $, element, foreign } from "./dom.js";
 import { addressOf, following, parameters } from "./address.js";
 import { isEmptyRange } from "./moments.js";
-import { mayBeId, parsed, typed } from "./query.js";
+import { mayBeId, parsed, quoted, typed } from "./query.js";
 
 export function hide() {
   $("nothing").hidden = true;
@@ -29,22 +29,24 @@ export function explain() {
 // The bar says that a range is empty.
 const isRange = ({ since, until }) => (since !== "" || until !== "") && !isEmptyRange(since, until);
 
-const quoted = (text) => element("code", {}, foreign(text));
+const code = (text) => element("code", {}, foreign(text));
 
 // How the text of the search bar is understood.
 function understood(text, filters) {
   const parts = filters.map(([name, value]) => {
     const field = name.replace(/^payload\./, "");
-    return field === name ? [name, " ", quoted(value)] : ["the field ", quoted(field), " with the value ", quoted(value)];
+    return field === name ? [name, " ", code(value)] : ["the field ", code(field), " with the value ", code(value)];
   });
-  if (text !== "") parts.push(["the text ", quoted(text), " in the payload, or as an id"]);
+  if (text !== "") parts.push(["the text ", code(text), " in the payload, or as an id"]);
   if (mayBeId(filters)) parts.push(["or all of it as an id"]);
   return parts.flatMap((part, index) => (index === 0 ? part : [part[0].startsWith("or ") ? ", " : " and ", ...part]));
 }
 
 function offered(state, text, filters) {
-  const link = (change, label) => element("a", { href: addressOf(change), click: following(change, () => $("events").focus()) }, label);
+  const link = (change, ...label) => element("a", { href: addressOf(change), click: following(change, () => $("events").focus()) }, ...label);
   const offers = [];
+  const together = quoted(state.q);
+  if (together !== null) offers.push(link({ q: together }, "A value with spaces is in quotes: search for ", code(together)));
   if (text !== "" && state.matchesCase) offers.push(link({ matchesCase: false }, "Search the text in upper and lower case"));
   if (state.topics.length > 0) offers.push(link({ topics: [] }, "Search all topics"));
   const isByTimestamp = filters.some(([name]) => name === "time_since" || name === "time_until");

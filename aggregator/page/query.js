@@ -16,45 +16,64 @@ const MAX_NAME_BYTES = 255;
 // The message of an error is shown next to the bar.
 export class QueryError extends Error {}
 
-// Splits a text into { text, filters: [[name, value]] }. Names are those of the API. The words that are no filters are one text.
-export function parsed(q) {
-  const filters = [];
-  const texts = [];
+// The parts of a text, in order: { name, value, isQuoted } of a filter, with the name of the API, or { words } between filters.
+function partsOf(q) {
+  const found = [];
   let at = 0;
   const match = (pattern) => {
     pattern.lastIndex = at;
-    const found = pattern.exec(q);
-    if (found) at = pattern.lastIndex;
-    return found;
+    const matched = pattern.exec(q);
+    if (matched) at = pattern.lastIndex;
+    return matched;
   };
-  let isInText = false;
   for (;;) {
     match(/\s*/y);
-    if (at >= q.length) break;
+    if (at >= q.length) return found;
     const name = match(NAME)?.[0];
-    if (name === undefined) {
-      const [word] = match(BARE);
-      if (isInText) texts.push(`${texts.pop()} ${word}`);
-      else texts.push(word);
-      isInText = true;
+    if (name !== undefined) {
+      at += 1;
+      const isQuoted = q[at] === '"';
+      found.push({ name: parameter(name), value: valueOf(name, isQuoted), isQuoted });
       continue;
     }
-    isInText = false;
-    at += 1;
-    filters.push([parameter(name), valueOf(name)]);
+    const [word] = match(BARE);
+    if (found.at(-1)?.words === undefined) found.push({ words: word });
+    else found.at(-1).words += ` ${word}`;
   }
-  const contained = [...texts, ...filters.filter(([name]) => name === "contains").map(([, value]) => value)];
-  if (contained.length > 1) {
-    throw new QueryError(`Only one text can be searched for. Write the words next to each other, without a filter between them: ${contained.join(" ")}`);
-  }
-  return { text: contained[0] ?? "", filters: filters.filter(([name]) => name !== "contains") };
 
-  function valueOf(name) {
-    if (q[at] !== '"') return match(BARE)[0];
-    const quoted = match(QUOTED);
-    if (!quoted) throw new QueryError(`The value of ${name} begins with a quote: end it with a quote, followed by a space. Write \\" for a quote in it.`);
-    return quoted[1].replace(/\\(.)/gs, "$1");
+  function valueOf(name, isQuoted) {
+    if (!isQuoted) return match(BARE)[0];
+    const inQuotes = match(QUOTED);
+    if (!inQuotes) throw new QueryError(`The value of ${name} begins with a quote: end it with a quote, followed by a space. Write \\" for a quote in it.`);
+    return inQuotes[1].replace(/\\(.)/gs, "$1");
   }
+}
+
+const isContained = ({ words, name }) => words !== undefined || name === "contains";
+
+// Splits a text into { text, filters: [[name, value]] }. Names are those of the API. The words that are no filters are one text.
+export function parsed(q) {
+  const parts = partsOf(q);
+  const texts = parts.filter(isContained).map(({ words, value }) => words ?? value);
+  if (texts.length > 1) {
+    const together = quoted(q);
+    const other = together === null ? "" : `. Or put a value with spaces in quotes: ${together}`;
+    throw new QueryError(`Only one text can be searched for. Write the words next to each other, without a filter between them: ${texts.join(" ")}${other}`);
+  }
+  return { text: texts[0] ?? "", filters: parts.filter((part) => !isContained(part)).map(({ name, value }) => [name, value]) };
+}
+
+// The same search with the words that follow a value as a part of it, in quotes; null if there are none.
+export function quoted(q) {
+  const joined = [];
+  for (const part of partsOf(q)) {
+    const before = joined.at(-1);
+    const isPartOf = part.words !== undefined && before?.name !== undefined && !before.isQuoted && before.value !== "";
+    if (isPartOf) joined.splice(-1, 1, { ...before, value: `${before.value} ${part.words}`, isQuoted: true });
+    else joined.push(part);
+  }
+  if (joined.length === partsOf(q).length) return null;
+  return joined.map(({ words, name, value, isQuoted }) => words ?? `${shortened(name)}=${typed(value, isQuoted)}`).join(" ");
 }
 
 function parameter(name) {

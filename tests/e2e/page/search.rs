@@ -158,6 +158,10 @@ async fn what_cannot_be_searched_for_is_said_in_words_next_to_the_bar() {
     };
     for (typed, problem) in [
         ("tea amount=1 milk", "Only one text can be searched for."),
+        (
+            "note=black tea city=Bad Ems",
+            "put a value with spaces in quotes: note=\"black tea\" city=\"Bad Ems\"",
+        ),
         ("note=\"tea", "end it with a quote"),
         ("event_id=1 event_id=2", "event_id is given more than once"),
         ("time_since=yesterday", "must be an RFC 3339 time"),
@@ -603,6 +607,21 @@ async fn a_search_that_finds_nothing_says_how_it_was_understood_and_offers_other
     browser
         .until("document.getElementById('nothing').hidden")
         .await;
+    // A value with spaces that is not in quotes.
+    page.searches("items.0.name=black tea").await;
+    browser
+        .shows(
+            nothing,
+            "the field items.0.name with the value black and the text tea in the payload",
+        )
+        .await;
+    browser
+        .shows(nothing, "search for items.0.name=\"black tea\"")
+        .await;
+    browser.screenshot_of_page("nothing-found-quotes").await;
+    browser.click("#nothing a").await;
+    page.is_at("?q=items.0.name%3D%22black+tea%22").await;
+    page.lists(IDS, &["17"]).await;
     // A text that looks like a field.
     page.searches("a=b").await;
     browser.click("#nothing a").await;
