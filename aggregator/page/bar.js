@@ -2,10 +2,13 @@
 
 import { $, say, useZone } from "./dom.js";
 import { addressOf, go, parameters, whenChanged } from "./address.js";
+import { shownSince } from "./histogram.js";
 import { absolute, completed, EMPTY_RANGE, fieldOf } from "./moments.js";
 import { asked, QueryError } from "./query.js";
 
 const OWN = "own";
+
+const SECOND_MS = 1000;
 
 // What is wrong with the query. The service's messages begin with a small letter and speak of the API. An empty text removes it.
 export function problem(text) {
@@ -39,8 +42,21 @@ function reveal() {
 function chooseRange() {
   const { value } = $("range");
   $("own-range").hidden = value !== OWN;
-  if (value === OWN) $("own-since").focus();
-  else go({ since: value, until: "" });
+  if (value !== OWN) {
+    go({ since: value, until: "" });
+    return;
+  }
+  // It begins as the range that is shown, to its last second.
+  const { since, until } = parameters();
+  const end = new Date(Date.now() + SECOND_MS - 1).toISOString();
+  fillOwn(since || (shownSince() ?? ""), until || end);
+  $("own-since").focus();
+}
+
+function fillOwn(since, until) {
+  const { isUtc } = parameters();
+  $("own-since").value = fieldOf(since, isUtc);
+  $("own-until").value = fieldOf(until, isUtc);
 }
 
 function applyOwn(event) {
@@ -60,8 +76,7 @@ function follow() {
   const isListed = until === "" && [...$("range").options].some((option) => option.value === since);
   $("range").value = isListed ? since : OWN;
   $("own-range").hidden = isListed;
-  $("own-since").value = fieldOf(since, isUtc);
-  $("own-until").value = fieldOf(until, isUtc);
+  fillOwn(since, until);
 }
 
 export function start() {

@@ -97,6 +97,9 @@ function show(found, text) {
   draw();
 }
 
+// Where the time that is shown begins; null if that is not known.
+export const shownSince = () => data && iso(data.from);
+
 const x = (time) => ((time - data.from) / (data.to - data.from)) * WIDTH;
 
 function draw() {
@@ -142,7 +145,8 @@ function inAll() {
   const [first, last] = [data.buckets[0], data.buckets.at(-1)];
   const end = last && Math.min(last.at + data.step, Math.max(data.to, last.at));
   const range = first && (since || until) ? ` from ${timeText(iso(first.at))} to ${timeText(iso(end))}` : "";
-  return `Totals${q ? " of all events, not only those found," : ""}${range}; each bar is ${span(data.step)}`;
+  const all = q ? " of all events, not only those found" : "";
+  return `Totals${all}${all && range && ","}${range}; each bar is ${span(data.step)}`;
 }
 
 // Shows the counts of a bucket, or of all.

@@ -267,5 +267,12 @@ async fn the_sums_of_a_range_say_from_when_to_when_they_count() {
     page.browser
         .until("/^Totals from .*\\d\\d:\\d\\d:00 .* to .*; each bar is 1 min$/.test(document.querySelector('#histogram figcaption .note').textContent)")
         .await;
+    // Of a search without a range, there is nothing to say between the commas.
+    page.browser
+        .open(&format!("{}/?q=amount%3D1", system.api().url()))
+        .await;
+    page.browser
+        .until("/^Totals of all events, not only those found; each bar is .+$/.test(document.querySelector('#histogram figcaption .note').textContent)")
+        .await;
     page.ends_well().await;
 }

@@ -235,6 +235,46 @@ async fn a_time_range_is_in_the_address_and_back_undoes_it() {
 }
 
 #[tokio::test]
+async fn an_own_range_begins_as_the_range_that_is_shown() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "?since=-1h").await else {
+        return;
+    };
+    let browser = &page.browser;
+    // What the fields have, and the time around their filling, in milliseconds since 1970.
+    let choose = "const [range, since, until] = ['range', 'own-since', 'own-until'].map(id => document.getElementById(id));
+        range.value = 'own';
+        const before = Date.now();
+        range.dispatchEvent(new Event('change'));
+        const now = Date.now();
+        const [from, to] = [since, until].map(({ value }) => new Date(value).getTime());
+        return [from, to, before, now]";
+    let filled = async || {
+        let filled = browser.run(choose, Vec::new()).await;
+        serde_json::from_value::<[u64; 4]>(filled).expect("the fields have times")
+    };
+    let [from, to, before, now] = filled().await;
+    let hour = 3_600_000;
+    assert!((before - hour - 999..=now - hour).contains(&from), "{from}");
+    assert!((before..=now + 999).contains(&to), "{to}");
+    browser.screenshot("own-range-filled").await;
+    browser.click("#own-range button").await;
+    browser.until("location.search.includes('until=')").await;
+    page.lists(IDS, &["c,d", "17", "18", "17"]).await;
+    // All time begins with the first event, or half an hour ago.
+    browser.open(&format!("{}/", system.api().url())).await;
+    browser.shows("#histogram li b", "4").await;
+    let [from, to, before, now] = filled().await;
+    let half = hour / 2;
+    assert!(
+        (before - half - 60_000..=now - half).contains(&from),
+        "{from}"
+    );
+    assert!((before..=now + 999).contains(&to), "{to}");
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn older_events_are_pages_with_addresses_of_their_own() {
     let system = System::start().await;
     system.api().store(&events("orders", 0..120)).await;
