@@ -2,8 +2,8 @@
 
 const TOP = 5;
 const ZERO = 97;
-// The smallest power of ten of a logarithmic scale. Zero has its place below.
-const LOWEST = 90;
+// The smallest power of ten of a logarithmic scale, with room for a label of zero, which has its place below.
+const LOWEST = 80;
 
 // A logarithmic scale is used if the largest value is more than this many times the median.
 const MAX_RATIO = 20;
@@ -21,7 +21,7 @@ export function scaleOf(values, show, chosen) {
   const most = positive.at(-1);
   const median = positive[Math.floor(positive.length / 2)];
   const isLogarithmic = chosen === "logarithmic" || (chosen !== "linear" && most > MAX_RATIO * median);
-  return isLogarithmic ? logarithmic(positive[0], most, show) : linear(most, show);
+  return isLogarithmic ? logarithmic(positive[0], most, values.includes(0), show) : linear(most, show);
 }
 
 function linear(most, show) {
@@ -33,7 +33,8 @@ function linear(most, show) {
   return { isLogarithmic: false, height, ticks: ticks.map((value) => ({ text: show(value), height: height(value) })) };
 }
 
-function logarithmic(least, most, show) {
+// Zero has a label of its own: by the others alone, it would look like a part of the smallest power of ten.
+function logarithmic(least, most, hasZero, show) {
   const high = Math.ceil(Math.log10(most));
   const low = Math.min(Math.floor(Math.log10(least)), high - 1);
   const height = (value) =>
@@ -41,5 +42,6 @@ function logarithmic(least, most, show) {
   const step = Math.ceil((high - low) / 4);
   const ticks = [];
   for (let power = high; power >= low; power -= step) ticks.push({ text: show(10 ** power), height: height(10 ** power) });
+  if (hasZero) ticks.push({ text: show(0), height: ZERO });
   return { isLogarithmic: true, height, ticks };
 }

@@ -25,10 +25,10 @@ async fn the_scale_is_chosen_for_all_charts_and_kept_for_the_session() {
     browser.click("#scale [value=logarithmic]").await;
     page.lists(PRESSED, &["Logarithmic"]).await;
     page.lists(SCALE, &["logarithmic scale"]).await;
-    // Each label is a power of ten.
+    // Each label is a power of ten, or zero.
     eventually("the labels are powers of ten", async || {
         let ticks = page.texts("#chart-topic .ticks span").await;
-        holds(ticks == ["100", "10"], &ticks)
+        holds(ticks == ["100", "10", "0"], &ticks)
     })
     .await;
     browser.screenshot_of_page("logarithmic").await;
@@ -124,6 +124,34 @@ async fn labels_are_next_to_the_lines_and_long_durations_are_in_seconds() {
             page.browser.until(&are_apart).await;
         }
     }
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn a_logarithmic_scale_has_a_label_at_zero_below_the_others() {
+    let system = System::start().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let script = "const [values] = arguments;
+        return import('/page/scale.js').then(({ scaleOf }) => {
+          const { height, ticks } = scaleOf(values, String, 'logarithmic');
+          return [height(0), ticks.map(({ text, height }) => [text, height])];
+        })";
+    let ticks = async |values: &[f64]| {
+        let found = page.browser.run(script, vec![values.into()]).await;
+        serde_json::from_value::<(f64, Vec<(String, f64)>)>(found).expect("ticks")
+    };
+    let (zero, labels) = ticks(&[0.0, 3.0, 900.0]).await;
+    let texts: Vec<_> = labels.iter().map(|(text, _)| text.as_str()).collect();
+    assert_eq!(texts, ["1000", "100", "10", "1", "0"]);
+    let heights: Vec<_> = labels.iter().map(|(_, height)| *height).collect();
+    assert!((heights[4] - zero).abs() < f64::EPSILON, "{heights:?}");
+    // It is no closer to the next than a line of text is high, in per cent of the chart.
+    assert!(heights[4] - heights[3] > 13.0, "{heights:?}");
+    // There is none if no value is zero.
+    let (_, labels) = ticks(&[3.0, 900.0]).await;
+    assert_eq!(labels.last().expect("a label").0, "1");
     page.ends_well().await;
 }
 
