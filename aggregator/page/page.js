@@ -8,6 +8,7 @@ import { showDisk } from "./disk.js";
 import * as events from "./events.js";
 import { showState } from "./headline.js";
 import { landOn } from "./landing.js";
+import { showRecovery } from "./recovery.js";
 import { rejected } from "./rejected.js";
 import * as review from "./review.js";
 import * as scaleSwitch from "./scale-switch.js";
@@ -96,6 +97,7 @@ function showProblems(found) {
   warnings.showWarnings(found, now());
   const isBehind = samples.length > 4 && samples.slice(-5).every((one) => one.pending >= BACKLOG);
   showState(found, { isBehind, isToReview: review.isToReview() });
+  showRecovery(found, samples.at(-1));
 }
 
 function lost(reason) {

@@ -61,6 +61,10 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
         return;
     };
     page.is_well(SOON).await;
+    page.browser.shows("#recovery", "No problem since ").await;
+    page.browser
+        .shows("#recovery", "when the aggregator started.")
+        .await;
     assert_eq!(page.icon().await, "page/icon.svg");
     let before = page.browser.value("Date.now()").await;
     system.broker.stop().await;
@@ -93,9 +97,25 @@ async fn a_lost_broker_is_shown_within_seconds_until_it_is_back() {
     // Stored events remain visible.
     page.counts("unique", 3).await;
     page.browser.shows("#count-pending", "–").await;
+    let hidden = "document.getElementById('recovery').hidden";
+    assert_eq!(page.browser.value(hidden).await, true);
     system.broker.start_again().await;
     system.aggregator.healthy().await;
     page.is_well(SOON).await;
+    // What was is said, also to those who open the page later.
+    let ended = "Date.parse(document.querySelector('#recovery time').dateTime)";
+    page.browser
+        .shows("#recovery", "; before, the broker was lost for ")
+        .await;
+    let until = page.browser.value(ended).await;
+    let is_so = format!("{until} > {began} && {until} <= Date.now()");
+    assert_eq!(page.browser.value(&is_so).await, true, "{began} {until}");
+    page.browser.screenshot("broker-back").await;
+    page.browser.reload().await;
+    page.browser
+        .shows("#recovery", "; before, the broker was lost for ")
+        .await;
+    assert_eq!(page.browser.value(ended).await, until);
     assert_eq!(page.icon().await, "page/icon.svg");
     assert_eq!(
         page.browser.value("document.title").await,
@@ -147,6 +167,9 @@ async fn an_aggregator_that_does_not_respond_is_shown_until_it_returns() {
     system.api().publish(&events("orders", 3..4)).await;
     page.counts("unique", 4).await;
     page.browser.until(&format!("{value} !== {quiet}")).await;
+    page.browser
+        .shows("#recovery", "; before, the aggregator did not respond for ")
+        .await;
     page.browser
         .shows("#event-rows li:first-child", "id-3")
         .await;
@@ -293,6 +316,9 @@ async fn missing_messages_are_shown_until_they_are_acknowledged() {
     page.browser.screenshot("missing").await;
     page.browser.click("#warnings button").await;
     page.is_well(SOON).await;
+    page.browser
+        .shows("#recovery", "; before, messages were missing for ")
+        .await;
     let health = system.api().get("/health").await.unwrap().json();
     assert_eq!(health["missing"], serde_json::Value::Null, "{health}");
     page.ends_well().await;

@@ -47,6 +47,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("payload.js", JS),
     file!("query.js", JS),
     file!("rate.js", JS),
+    file!("recovery.js", JS),
     file!("rejected.js", JS),
     file!("repeated.js", JS),
     file!("results.js", JS),

@@ -1,6 +1,9 @@
 //! The state of the service, sampled once a second.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::Serialize;
 use shared::stream::{self, StreamState};
@@ -24,6 +27,9 @@ const BROKER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// How long to wait for the store. After that the sample reports slow reading.
 const STORE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Within this time after the start, it is no problem that there is no connection to the broker yet.
+const CONNECTING: Duration = Duration::from_secs(5);
 
 /// Number of consecutive samples without a response from the broker after which the sample reports it.
 const MAX_SILENT: u32 = 3;
@@ -50,12 +56,26 @@ pub struct Sample {
     checks: BTreeMap<&'static str, String>,
     /// Since when each of them has been failing, in milliseconds since 1970.
     failing_since: BTreeMap<&'static str, i64>,
+    /// The latest time with problems that is over; null if there was none since the start.
+    recovered: Option<Trouble>,
     /// Absent if the store could not be read in time.
     disk: Option<Disk>,
     /// The notice while the clock is more than a second behind the latest event.
     clock: Option<String>,
     stalls: u64,
     uptime_seconds: u64,
+    /// When the process started, in milliseconds since 1970.
+    started: i64,
+}
+
+/// A time in which there was at least one problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Trouble {
+    /// Its problems: failing parts, and what else the page warns of and a sample shows.
+    problems: BTreeSet<&'static str>,
+    /// Its beginning and its end, in milliseconds since 1970.
+    since: i64,
+    until: i64,
 }
 
 #[derive(Debug, Serialize)]
@@ -78,6 +98,8 @@ pub struct Sampler {
     /// Number of consecutive samples in which the broker was connected but did not respond.
     silent: u32,
     failing_since: BTreeMap<&'static str, i64>,
+    trouble: Option<Trouble>,
+    recovered: Option<Trouble>,
 }
 
 impl Sampler {
@@ -107,6 +129,31 @@ impl Sampler {
         for name in checks.keys() {
             self.failing_since.entry(name).or_insert(now / 1_000);
         }
+        let clock = stats
+            .as_ref()
+            .and_then(|stats| health::clock_notice(now, stats.processed_at));
+        let mut problems: BTreeSet<_> = checks.keys().copied().collect();
+        let is_full = |stream: &StreamState| {
+            u128::from(stream.bytes) * 100 >= u128::from(api.broker.stream_max_bytes) * 99
+        };
+        for (problem, is_so) in [
+            ("full", stream.as_ref().is_some_and(is_full)),
+            (
+                "missing",
+                stats.as_ref().is_some_and(|stats| stats.missing > 0),
+            ),
+            (
+                "sum",
+                stats.as_ref().is_some_and(|stats| !stats.is_consistent()),
+            ),
+            ("clock", clock.is_some()),
+        ] {
+            problems.extend(is_so.then_some(problem));
+        }
+        if api.process.started.elapsed() < CONNECTING {
+            problems.retain(|problem| !["broker", "consumer", "stream"].contains(problem));
+        }
+        self.follow(&problems, now / 1_000);
         let commits = api.process.metrics.commits().take();
         let milliseconds = |of: fn(&CommitTimes) -> Duration| {
             commits.map(|times| of(&times).as_secs_f64() * 1_000.0)
@@ -125,14 +172,33 @@ impl Sampler {
             commit_slowest_ms: milliseconds(|taken| taken.slowest),
             checks,
             failing_since: self.failing_since.clone(),
+            recovered: self.recovered.clone(),
             disk: disk.map(Disk::of),
-            clock: stats
-                .as_ref()
-                .and_then(|stats| health::clock_notice(now, stats.processed_at)),
+            clock,
             counts: stats.as_ref().map(counts),
             stalls: api.process.health.stalled(),
             uptime_seconds: api.process.started.elapsed().as_secs(),
+            started: api.process.started_at / 1_000,
         }
+    }
+
+    /// Keeps the time in which there are problems, from the first to the last of them.
+    fn follow(&mut self, problems: &BTreeSet<&'static str>, now: i64) {
+        if problems.is_empty() {
+            if let Some(trouble) = self.trouble.take() {
+                self.recovered = Some(Trouble {
+                    until: now,
+                    ..trouble
+                });
+            }
+            return;
+        }
+        let trouble = self.trouble.get_or_insert_with(|| Trouble {
+            problems: BTreeSet::new(),
+            since: now,
+            until: now,
+        });
+        trouble.problems.extend(problems);
     }
 
     /// The state of the stream, or `None` if it cannot be read; the reason is then added to `checks`. A broker that does not
@@ -177,5 +243,40 @@ fn counts(stats: &query::Stats) -> Counts {
         redelivered: stats.redelivered,
         missing: stats.missing,
         topics_total: stats.topics_total,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_trouble_is_kept_when_it_is_over() {
+        let mut sampler = Sampler::default();
+        let found = |names: &[&'static str]| names.iter().copied().collect::<BTreeSet<_>>();
+        for (now, problems) in [
+            (1, &["store"][..]),
+            (2, &[]),
+            (3, &["broker"]),
+            (4, &["broker", "consumer"]),
+            (5, &["consumer"]),
+        ] {
+            sampler.follow(&found(problems), now);
+        }
+        let store = Trouble {
+            problems: BTreeSet::from(["store"]),
+            since: 1,
+            until: 2,
+        };
+        assert_eq!(sampler.recovered, Some(store));
+        for now in [6, 7] {
+            sampler.follow(&found(&[]), now);
+        }
+        let latest = Trouble {
+            problems: BTreeSet::from(["broker", "consumer"]),
+            since: 3,
+            until: 6,
+        };
+        assert_eq!(sampler.recovered, Some(latest));
     }
 }
