@@ -12,6 +12,10 @@ const COMPARED = 1000;
 // Number of equal lines shown before the first and after the last differing line.
 const AROUND = 3;
 
+// Of a line that differs, in characters: what is shown before the difference, and the most that is shown in all.
+const EQUAL = 10;
+const LONGEST = 80;
+
 // Of longer payloads, a row does not show the first difference.
 const MAX_PREVIEWED = 20_000;
 
@@ -32,10 +36,14 @@ export function conflictRow(one, isLinked = true) {
     element(
       "summary",
       {},
-      time(value(one.processed_at)),
-      foreign(value(stored.topic), { class: "topic" }),
-      foreign(value(stored.event_id)),
-      element("span", { class: "reason" }, `differs: ${differing(stored, one).join(", ")}`),
+      element(
+        "span",
+        { class: "line" },
+        time(value(one.processed_at)),
+        foreign(value(stored.topic), { class: "topic" }),
+        foreign(value(stored.event_id)),
+        element("span", { class: "reason" }, `differs: ${differing(stored, one).join(", ")}`),
+      ),
       ...difference(stored, one),
     ),
     element("div", {}, ...(isLinked ? [element("p", { class: "note" }, link)] : []), sides),
@@ -50,8 +58,22 @@ function difference(stored, later) {
   if (Math.max(stored.payload.length, later.payload.length) > MAX_PREVIEWED) return [];
   const [left, right] = [lines(stored), lines(later)];
   const at = left.findIndex((line, index) => line !== right[index]);
-  const text = (line) => (line ?? "nothing").trim().replace(/,$/, "");
-  return at < 0 ? [] : [element("bdi", { class: "detail" }, foreign(text(left[at])), " → ", foreign(text(right[at])))];
+  if (at < 0) return [];
+  const [before, after] = around(...[left, right].map((lines) => (lines[at] ?? "nothing").trim().replace(/,$/, "")));
+  return [element("bdi", { class: "detail" }, foreign(before), " → ", foreign(after))];
+}
+
+// Both texts from their names to a little after where they begin to differ.
+function around(...texts) {
+  const [one, other] = texts.map((text) => [...text]);
+  const first = one.findIndex((letter, index) => letter !== other[index]);
+  const name = /^[^:]*: /.exec(texts[0])?.[0] ?? "";
+  const from = (first < 0 ? one.length : first) - EQUAL;
+  return [one, other].map((letters) => {
+    const shown = from <= [...name].length + EQUAL ? letters.join("") : `${name}… ${letters.slice(from).join("")}`;
+    const all = [...shown];
+    return all.length > LONGEST ? `${all.slice(0, LONGEST).join("")} …` : shown;
+  });
 }
 
 function compare(sides, stored, later) {

@@ -60,9 +60,9 @@ export class List {
 
   make(one) {
     const made = { ...this.row(one), id: value(one.id), seen: element("span", { class: "quiet" }) };
-    const summary = made.item.querySelector("summary");
-    summary.querySelectorAll("time").forEach(withoutZone);
-    summary.append(made.seen);
+    const line = made.item.querySelector("summary .line");
+    line.querySelectorAll("time").forEach(withoutZone);
+    line.append(made.seen);
     return made;
   }
 

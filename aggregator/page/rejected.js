@@ -75,11 +75,15 @@ function row(one) {
     element(
       "summary",
       {},
-      time(value(one.processed_at)),
-      element("span", { class: "reason", title: reason }, `${words}:`),
+      element(
+        "span",
+        { class: "line" },
+        time(value(one.processed_at)),
+        element("span", { class: "reason", title: reason }, `${words}:`),
+        foreign(value(one.subject), { class: "quiet" }),
+        marked,
+      ),
       foreign(shortened(value(one.detail)), { class: "detail" }),
-      foreign(value(one.subject), { class: "quiet" }),
-      marked,
     ),
     element(
       "div",

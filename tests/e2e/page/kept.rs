@@ -2,6 +2,7 @@
 
 use e2e::{
     System,
+    browser::Display,
     event::{array, event},
 };
 
@@ -144,5 +145,33 @@ async fn both_versions_of_a_conflict_are_side_by_side_with_differences_marked() 
             "\"amount\": 1.50 → \"amount\": 1.51",
         )
         .await;
+
+    // Of a long line, where the difference is; and that is not cut off.
+    let long = "x".repeat(300);
+    let fourth =
+        |end: &str| event("orders", "2").with_payload(&format!(r#"{{"note":"{long}{end}"}}"#));
+    system.api().store(&[fourth("left")]).await;
+    system.api().store(&[fourth("right")]).await;
+    page.browser
+        .shows(
+            "#conflict-rows li:first-child .detail",
+            "\"note\": … xxxxxxxxxxleft\" → \"note\": … xxxxxxxxxxright\"",
+        )
+        .await;
+    let rejected =
+        r#"{"topic":"orders","event_id":"","timestamp":"yesterday","source":"","payload":{}}"#;
+    system.put("events.orders", rejected).await;
+    page.browser
+        .shows("#rejected-rows .detail", "timestamp")
+        .await;
+    let is_whole = "[...document.querySelectorAll('#conflict-rows .detail, #rejected-rows .detail')].every(one => \
+        one.offsetWidth > 0 && one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight + 1)";
+    for display in [Display::WIDE, Display::LAPTOP, Display::TABLET] {
+        page.browser.set_display(display).await;
+        page.browser
+            .screenshot_of_page(&format!("kept-rows-{}", display.width))
+            .await;
+        page.browser.until(is_whole).await;
+    }
     page.ends_well().await;
 }
