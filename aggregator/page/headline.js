@@ -1,4 +1,4 @@
-// The headline says whether all is well, and what there is to look at. Trouble is also in the title and the icon of the tab.
+// The headline says whether all is well, and what there is to review. Trouble is also in the title and the icon of the tab.
 
 import { $, say } from "./dom.js";
 

@@ -15,6 +15,8 @@ export class List {
     // The latest id among the rows, and the latest id marked as seen.
     this.latest = 0;
     this.seen = 0;
+    // How many later ones were sent again.
+    this.requeued = 0;
   }
 
   async load() {
@@ -55,7 +57,7 @@ export class List {
       at += 1;
     }
     this.known = shown;
-    this.mark(this.seen);
+    this.mark(this.seen, this.requeued);
   }
 
   make(one) {
@@ -66,15 +68,15 @@ export class List {
     return made;
   }
 
-  // Marks the rows up to an id as seen, and offers to mark the others.
-  mark(seen) {
-    this.seen = seen;
+  // Marks the rows up to an id as seen, and offers to mark the others, unless all of them were sent again.
+  mark(seen, requeued) {
+    Object.assign(this, { seen, requeued });
     for (const { id, item, seen: mark } of this.known.values()) {
       const isSeen = id <= seen;
       item.classList.toggle("seen", isSeen);
       say(mark, isSeen ? "seen" : "");
     }
-    const count = Math.max(0, this.latest - seen);
+    const count = Math.max(0, this.latest - seen - requeued);
     const button = $(`${this.name}-seen`);
     button.hidden = count === 0;
     say(button, `Mark ${count === 1 ? "it" : `all ${number(count)}`} as seen for everyone`);

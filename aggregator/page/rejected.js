@@ -99,12 +99,14 @@ function row(one) {
       place,
     ),
   );
+  const item = element("li", {}, details);
   const requeued = (at) => {
     if (!at || marked.firstChild) return;
+    item.classList.add("sent");
     marked.append("sent again");
     sent.append("Sent again at ", time(at), ".");
   };
-  return { item: element("li", {}, details), requeued };
+  return { item, requeued };
 }
 
 // Where the event of a body that was sent is shown, if the body is one event.

@@ -1,5 +1,5 @@
-// What needs no immediate action but a look: rejected arrivals and conflicts that are not marked as seen. The store keeps the
-// marks, so that everyone sees them.
+// What needs no immediate action but a review: rejected arrivals and conflicts that are not marked as seen, except those that
+// were sent again. The store keeps the marks, so that everyone sees them.
 
 import { $, ask, number, say } from "./dom.js";
 import { conflicts } from "./conflicts.js";
@@ -20,17 +20,19 @@ export function showReview(sample) {
     const { name, list, noun } = kind;
     if (sample[`${name}_seen`] >= kind.marked) kind.marked = 0;
     const seen = Math.max(sample[`${name}_seen`], kind.marked);
+    // Of those that are marked meanwhile, some may be among the requeued ones.
+    const requeued = kind.marked > 0 ? 0 : (sample[`${name}_requeued`] ?? 0);
     // Ids are consecutive from 1, so the number of all is the latest id.
-    const count = Math.max(0, sample[name] - seen);
+    const count = Math.max(0, sample[name] - seen - requeued);
     $(`review-${name}`).hidden = count === 0;
     say($(`review-${name}`), `${number(count)} ${noun(count)}`);
-    list.mark(seen);
+    list.mark(seen, requeued);
   }
   $("review").hidden = KINDS.every(({ name }) => $(`review-${name}`).hidden);
   $("review-comma").hidden = KINDS.some(({ name }) => $(`review-${name}`).hidden);
 }
 
-// Marks the rows shown and all before them. What arrived since then remains to be looked at.
+// Marks the rows shown and all before them. What arrived since then remains to be reviewed.
 async function see(kind) {
   const { name, list } = kind;
   const button = $(`${name}-seen`);
@@ -44,7 +46,7 @@ async function see(kind) {
     // The button disappears, and the focus would be lost with it.
     if (document.activeElement === button) $(name).focus({ preventScroll: true });
     kind.marked = JSON.parse(answer).seen;
-    list.mark(kind.marked);
+    list.mark(kind.marked, 0);
     say($(`${name}-status`), "Marked as seen for everyone.");
   } catch (error) {
     say($(`${name}-status`), `Not marked: ${error.message}`);

@@ -201,7 +201,7 @@ async fn the_accessibility_check_finds_nothing_and_nothing_is_too_wide() {
                 browser
                     .until("document.querySelectorAll('#rejected-rows .seen').length === 2")
                     .await;
-                browser.shows("#review", "1 conflict to look at").await;
+                browser.shows("#review", "1 conflict to review").await;
             }
             "unfolded" => {
                 browser

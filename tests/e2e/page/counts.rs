@@ -44,7 +44,7 @@ async fn counters_increase_while_events_arrive_and_their_sum_always_holds() {
     assert!(page.count("duplicates").await > 0);
     page.browser.shows("#sum", "The sum is exact").await;
     page.browser.shows("#state", "Healthy").await;
-    page.browser.shows("#review", "1 rejected to look at").await;
+    page.browser.shows("#review", "1 rejected to review").await;
 
     // The chart over several seconds, and its description in words.
     let drawn = "[...document.querySelectorAll('#chart-events path')]\

@@ -64,6 +64,10 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
         .await;
     page.browser.click(&format!("{broken} button")).await;
     page.browser.shows(&broken, "Sent with your changes.").await;
+    page.browser.shows("#review", "1 rejected to review").await;
+    page.browser
+        .shows("#rejected-seen", "Mark it as seen for everyone")
+        .await;
     page.browser
         .shows(&format!("{broken} label"), "Body, edited")
         .await;
@@ -76,6 +80,11 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
             .shows(&format!("{row} summary"), "sent again")
             .await;
     }
+    // What was sent again is not to review.
+    page.browser.shows("#state", "All is well.").await;
+    page.browser
+        .until("document.getElementById('review').hidden && document.getElementById('rejected-seen').hidden")
+        .await;
     page.browser.screenshot_of_page("sent-again").await;
 
     let books = system.settled().await;

@@ -1,11 +1,11 @@
-//! What there is to look at: the headline, and the marks of what was seen.
+//! What there is to review: the headline, and the marks of what was seen.
 
 use e2e::{System, event::event};
 
 use super::Page;
 
 #[tokio::test]
-async fn the_headline_says_what_to_look_at_and_leads_there() {
+async fn the_headline_says_what_to_review_and_leads_there() {
     let system = System::start().await;
     let Some(page) = Page::open(system.api(), "").await else {
         return;
@@ -16,7 +16,7 @@ async fn the_headline_says_what_to_look_at_and_leads_there() {
     let other = event("orders", "1").with_source("other");
     system.api().store(&[event("orders", "1"), other]).await;
     page.browser
-        .shows("#review", "2 rejected, 1 conflict to look at")
+        .shows("#review", "2 rejected, 1 conflict to review")
         .await;
     let state = page.browser.text("#state").await;
     assert_eq!(state, "Healthy");
@@ -31,7 +31,7 @@ async fn the_headline_says_what_to_look_at_and_leads_there() {
         );
         page.browser.until(&is_in_sight).await;
     }
-    page.browser.screenshot("to-look-at").await;
+    page.browser.screenshot("to-review").await;
     page.ends_well().await;
 }
 
@@ -51,7 +51,7 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
     };
     for one in [&page, &colleague] {
         one.browser
-            .shows("#review", "2 rejected, 1 conflict to look at")
+            .shows("#review", "2 rejected, 1 conflict to review")
             .await;
         assert_eq!(one.texts("#rejected-rows .seen").await.len(), 0);
     }
@@ -64,7 +64,7 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
         .await;
     let marked = "document.querySelectorAll('#rejected-rows .seen').length === 2";
     for one in [&page, &colleague] {
-        one.browser.shows("#review", "1 conflict to look at").await;
+        one.browser.shows("#review", "1 conflict to review").await;
         one.browser
             .until("document.getElementById('review-rejected').hidden")
             .await;
@@ -95,10 +95,10 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
     colleague.browser.reload().await;
     colleague.browser.shows("#state", "All is well.").await;
 
-    // Something new has to be looked at, and only that.
+    // Something new has to be reviewed, and only that.
     system.put("events.orders", "new").await;
     for one in [&page, &colleague] {
-        one.browser.shows("#review", "1 rejected to look at").await;
+        one.browser.shows("#review", "1 rejected to review").await;
         one.browser.shows("#rejected-seen", "Mark it as seen").await;
         one.browser
             .until(

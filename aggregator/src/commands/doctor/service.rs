@@ -190,7 +190,8 @@ fn of_stats(stats: &Value, add: &mut impl FnMut(String, &str)) {
     ] {
         let all = number(stats, kind).unwrap_or(0);
         let seen = number(stats, &format!("{kind}_seen")).unwrap_or(0);
-        match all.saturating_sub(seen) {
+        let requeued = number(stats, &format!("{kind}_requeued")).unwrap_or(0);
+        match all.saturating_sub(seen).saturating_sub(requeued) {
             0 => {}
             1 => add(format!("1 {one} to review"), advice),
             new => add(format!("{new} {one}s to review"), advice),
@@ -285,7 +286,7 @@ mod tests {
         let healthy = json!({"status": "healthy", "timestamp": "2026-01-31T12:00:00Z"});
         let stats = json!({"consistent": true, "stalls": 0, "rejected": 2, "rejected_seen": 2, "conflicts": 0, "disk": {"seconds_left": 259_200}});
         assert!(problems(healthy.clone(), Some(stats)).is_empty());
-        let stats = json!({"consistent": false, "stalls": 1, "rejected": 2, "rejected_seen": 1, "conflicts": 3, "disk": {"seconds_left": 172_800}});
+        let stats = json!({"consistent": false, "stalls": 1, "rejected": 4, "rejected_seen": 1, "rejected_requeued": 2, "conflicts": 3, "disk": {"seconds_left": 172_800}});
         let unhealthy = json!({
             "status": "unhealthy",
             "checks": {"store": "disk full", "progress": "stalled"},

@@ -47,6 +47,8 @@ pub struct Stats {
     rejected_evicted: u64,
     /// Rejected arrivals with ids up to this one are marked as seen. Ids are consecutive and start at 1.
     rejected_seen: u64,
+    /// Rejected arrivals with later ids that were sent again. Of the others, none was dealt with.
+    rejected_requeued: u64,
     conflicts: u64,
     conflicts_evicted: u64,
     /// Conflicts with ids up to this one are marked as seen.
@@ -145,6 +147,7 @@ pub async fn stats(
             consistent: stats.is_consistent(),
             rejected_evicted: stats.rejected_evicted,
             rejected_seen: stats.rejected_seen,
+            rejected_requeued: stats.rejected_requeued,
             conflicts: stats.conflicts,
             conflicts_evicted: stats.conflicts_evicted,
             conflicts_seen: stats.conflicts_seen,

@@ -184,6 +184,7 @@ async fn rows_are_marked_as_seen_up_to_an_id_that_exists() {
     let stats = api.json("/stats").await;
     assert_eq!(stats["rejected_seen"], 2, "a mark is never lowered");
     assert_eq!(stats["conflicts_seen"], 1);
+    assert_eq!(stats["rejected_requeued"], 0);
     // As an HTML form of another site would send it.
     let request = Request::post("/rejected/seen?up_to=1").body(Body::empty());
     assert!(api.ask(request.unwrap()).await.starts_with("415 "));

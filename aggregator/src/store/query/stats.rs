@@ -19,6 +19,8 @@ pub struct Stats {
     pub rejected_evicted: u64,
     /// Rejected arrivals up to this id have been seen by an operator.
     pub rejected_seen: u64,
+    /// Rejected arrivals with later ids that were requeued.
+    pub rejected_requeued: u64,
     /// Duplicates that differ from the stored event.
     pub conflicts: u64,
     /// Conflicts that have been evicted.

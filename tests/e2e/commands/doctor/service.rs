@@ -65,7 +65,7 @@ async fn the_memory_given_is_shown_and_kept_to() {
 }
 
 #[tokio::test]
-async fn rejected_arrivals_and_conflicts_are_things_to_look_at() {
+async fn rejected_arrivals_and_conflicts_are_things_to_review() {
     let system = System::start().await;
     system.api().store(&[event("orders", "1")]).await;
     let other = event("orders", "1").with_payload(r#"{"n":2}"#);

@@ -16,6 +16,7 @@ use crate::{
         sqlite::{
             INDEX_FOLDER,
             dedup::{index::Index, lookup::Slot},
+            writer::state::Remembered,
         },
     },
 };
@@ -24,10 +25,10 @@ use crate::{
 pub(super) fn read(
     read: &Transaction<'_>,
     file: &Path,
-    missing: &watch::Receiver<u64>,
+    remembered: &watch::Receiver<Remembered>,
     index: &Slot,
 ) -> rusqlite::Result<Figures> {
-    let stats = stats(read, 0, missing)?;
+    let stats = stats(read, 0, remembered)?;
     let seals = read
         .prepare_cached("SELECT count(*) FROM seals")?
         .query_row([], |row| row.get(0))?;

@@ -5,13 +5,16 @@ use tokio::sync::watch;
 
 use crate::store::{
     query::Stats,
-    sqlite::{topics::StoredTopics, writer::incarnation::load_applied},
+    sqlite::{
+        topics::StoredTopics,
+        writer::{incarnation::load_applied, state::Remembered},
+    },
 };
 
 pub(super) fn stats(
     read: &Transaction<'_>,
     names: usize,
-    missing: &watch::Receiver<u64>,
+    remembered: &watch::Receiver<Remembered>,
 ) -> rusqlite::Result<Stats> {
     let (mut stats, incarnation) = read
         .prepare_cached(
@@ -38,7 +41,8 @@ pub(super) fn stats(
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
-    stats.missing = *missing.borrow();
+    let Remembered { missing, requeued } = *remembered.borrow();
+    (stats.missing, stats.rejected_requeued) = (missing, requeued);
     if names > 0 {
         StoredTopics::open(read)?.names_after("", |name, _| {
             stats.topics.push(name.to_owned());

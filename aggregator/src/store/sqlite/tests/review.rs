@@ -1,7 +1,11 @@
 //! Rejected arrivals and conflicts kept for review: bounded, counted when evicted, and no longer evidence afterwards.
 
 use super::harness::{Arrival, Store, delivery};
-use crate::store::{Appended, Bounds, query::ReviewQuery, sqlite::options::Options};
+use crate::store::{
+    Appended, Bounds,
+    query::{Review, ReviewQuery},
+    sqlite::options::Options,
+};
 
 fn noise(count: usize) -> Vec<Arrival> {
     vec![Arrival::Noise; count]
@@ -53,6 +57,28 @@ fn the_oldest_rows_are_evicted_and_counted() {
         let counted = format!("SELECT {table}_bytes FROM counters");
         assert_eq!(number(&store, &rows), number(&store, &counted), "{table}");
     }
+}
+
+#[test]
+fn requeued_arrivals_are_counted_until_they_are_seen_also_after_a_restart() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    store.append(&[delivery(1, &noise(4))]).unwrap();
+    let requeue = |store: &Store, id| {
+        let done = store.runtime.block_on(store.writer().requeued(id, 1));
+        done.unwrap()
+    };
+    assert!(requeue(&store, 2) && requeue(&store, 4) && requeue(&store, 4));
+    assert!(!requeue(&store, 5));
+    assert_eq!(store.stats().rejected_requeued, 2);
+    let seen = store.writer().seen(Review::Rejected, 3);
+    assert_eq!(store.runtime.block_on(seen).unwrap(), Some(3));
+    assert_eq!(store.stats().rejected_requeued, 1);
+    // It was seen already.
+    assert!(requeue(&store, 1));
+    assert_eq!(store.stats().rejected_requeued, 1);
+    store.reopen();
+    assert_eq!(store.stats().rejected_requeued, 1);
 }
 
 #[test]

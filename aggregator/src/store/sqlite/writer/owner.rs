@@ -11,7 +11,7 @@ use super::{
     append::{self, AppendContext, CommittedChanges},
     incarnation, kept,
     open_store::OpenStore,
-    state::State,
+    state::{Remembered, State},
     topics::Topics,
     wal::Wal,
 };
@@ -39,8 +39,7 @@ pub(super) struct Owner {
     open: Option<OpenStore>,
     slot: Slot,
     pub standing: watch::Sender<Standing>,
-    /// The number of sequences that are missing and not acknowledged.
-    pub missing: watch::Sender<u64>,
+    pub remembered: watch::Sender<Remembered>,
     /// The sequence of the last event.
     pub last_event: watch::Sender<i64>,
     pub duplicates: Duplicates,
@@ -69,7 +68,7 @@ impl Owner {
             store_id: open.state.store_id.clone(),
             key: open.state.key,
             standing: watch::Sender::new(open.state.standing()),
-            missing: watch::Sender::new(open.state.missing),
+            remembered: watch::Sender::new(open.state.remembered()),
             last_event: watch::Sender::new(open.state.last_event),
             duplicates: Duplicates::default(),
             leaders: Leaders::default(),
@@ -109,12 +108,16 @@ impl Owner {
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
-                    let _ = reply.send(self.write(|context, _, _| {
-                        Ok(kept::mark_requeued(context.transaction, id, now)?)
+                    let _ = reply.send(self.write(|context, next, _| {
+                        let is_kept = kept::mark_requeued(context.transaction, id, now)?;
+                        if is_kept {
+                            next.requeue(id);
+                        }
+                        Ok(is_kept)
                     }));
                 }
                 Work::Other(Task::Seen(rows, upto, reply)) => {
-                    let _ = reply.send(self.write(|_, next, _| Ok(next.counters.see(rows, upto))));
+                    let _ = reply.send(self.write(|_, next, _| Ok(next.see(rows, upto))));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
                     let _ = reply.send(self.check_between_writes());
@@ -187,12 +190,12 @@ impl Owner {
         };
         match self.transact(open, change) {
             Ok((open, done)) => {
-                let (standing, missing) = (open.state.standing(), open.state.missing);
+                let (standing, remembered) = (open.state.standing(), open.state.remembered());
                 self.open = Some(open);
                 self.check_files()?;
                 self.is_replaced = false;
                 self.standing.send_replace(standing);
-                self.missing.send_replace(missing);
+                self.remembered.send_replace(remembered);
                 Ok(done)
             }
             Err(err) => self.fail(err),
@@ -312,7 +315,7 @@ impl Owner {
     /// Publishes a state that was read from the file. A COMMIT that was reported as failed may have advanced it.
     fn publish(&self, state: &State) {
         self.standing.send_replace(state.standing());
-        self.missing.send_replace(state.missing);
+        self.remembered.send_replace(state.remembered());
         self.publish_last(state.last_event);
     }
 
