@@ -92,13 +92,15 @@ impl Default for Leaders {
 impl Leaders {
     /// Offers the topics of a batch that has committed.
     pub fn enter<'a>(&self, topics: impl Iterator<Item = (&'a str, &'a TopicState)>) {
-        let topics: Vec<_> = topics.collect();
+        let topics: Vec<_> = topics
+            .map(|(name, topic)| (name, topic.id, LEADS.map(|lead| value(topic, lead))))
+            .collect();
         let mut known = self.known();
-        for (board, lead) in known.boards.iter_mut().zip(LEADS) {
-            let offers = topics.iter().map(|(name, topic)| Offer {
-                value: value(topic, lead),
+        for (index, board) in known.boards.iter_mut().enumerate() {
+            let offers = topics.iter().map(|(name, id, values)| Offer {
+                value: values[index],
                 name: Reverse(name),
-                id: topic.id,
+                id: *id,
             });
             board.enter(offers);
         }
@@ -204,13 +206,19 @@ impl Board {
             let best = self.ranks.last().map(|(value, ..)| *value);
             // As by the time of the latest event: each batch has a later one.
             if offers.iter().all(|offer| Some(offer.value) > best) {
-                self.ranks.clear();
-                self.values.clear();
+                return self.replace(offers);
             }
         }
         for offer in offers {
             self.offer(offer);
         }
+    }
+
+    fn replace(&mut self, offers: Vec<Offer<'_>>) {
+        let rank = |offer: Offer<'_>| (offer.value, Reverse(offer.name.0.into()), offer.id);
+        self.ranks = offers.into_iter().map(rank).collect();
+        let value = |(value, Reverse(name), id): &Rank| (*id, (*value, Arc::clone(name)));
+        self.values = self.ranks.iter().map(value).collect();
     }
 
     /// The last one, if there is no more room.

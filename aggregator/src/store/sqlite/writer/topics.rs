@@ -16,14 +16,19 @@ const ENTRY_BYTES: u64 = 160;
 /// Names up to this many bytes are within the entry.
 const SHORT_NAME: usize = 24;
 
-/// Room for the topics of a batch, in addition to those that fit: nothing is dropped before its end. If there are more, the cache is
-/// copied once to grow.
+/// Room for the topics of a batch, in addition to those that fit: nothing is dropped before its end.
 const BATCH: usize = 16 * 1024;
+
+/// How often the room in the cache is doubled until all topics have room that fit.
+const DOUBLINGS: u32 = 7;
 
 /// The topics as of the current transaction. If that fails, they are dropped and loaded again.
 #[derive(Debug)]
 pub(in crate::store) struct Topics {
     cached: IndexMap<Topic, Cached>,
+    /// Topics for which `cached` has room. It is doubled when it is full: while it is copied, both together take less than all topics
+    /// that fit, and with few topics the hash table stays small.
+    room: usize,
     /// The places in `cached` of the topics that the current batch changes.
     changed: Vec<usize>,
     /// The place in `cached` that is considered next when one has to be dropped.
@@ -51,9 +56,10 @@ impl Topics {
     /// Reads as many topics as fit into a cache of `max_bytes`.
     pub fn load(connection: &Connection, max_bytes: u64) -> rusqlite::Result<Self> {
         let most = usize::try_from(max_bytes / ENTRY_BYTES).unwrap_or(usize::MAX);
+        let room = most.saturating_add(BATCH) >> DOUBLINGS;
         let mut topics = Self {
-            // Memory that is not used yet is only reserved. To grow would copy all of it.
-            cached: IndexMap::with_capacity(most.saturating_add(BATCH)),
+            cached: IndexMap::with_capacity(room),
+            room,
             changed: Vec::new(),
             hand: 0,
             last: connection.query_row("SELECT topics FROM counters", [], |row| row.get(0))?,
@@ -182,6 +188,10 @@ impl Topics {
     }
 
     fn insert(&mut self, name: Topic, state: TopicState, is_new: bool) -> usize {
+        if self.cached.len() >= self.room {
+            self.cached.reserve_exact(self.room);
+            self.room *= 2;
+        }
         self.bytes += entry_bytes(&name);
         let cached = Cached {
             state,
