@@ -242,7 +242,12 @@ async fn a_stream_configured_to_lose_messages_is_refused_by_field_name() {
             ..Config::default()
         };
         change(&mut config);
-        let stream = jetstream.create_stream(config).await.unwrap();
+        // The broker may still be removing the files of the one before it.
+        let stream = eventually("the stream is created", async || {
+            let created = jetstream.create_stream(config.clone()).await;
+            created.map_err(|err| err.to_string())
+        })
+        .await;
         let created = &stream.cached_info().config;
         let mut changed = created.clone();
         change(&mut changed);

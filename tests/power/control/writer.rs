@@ -22,7 +22,7 @@ const BATCH: u64 = 100;
 const PACE: Duration = Duration::from_millis(2);
 const FILE: &str = "store.db";
 const MOMENT: std::ops::Range<u64> = 500..3_000;
-/// The aggregator's setting.
+/// About as many bytes as the aggregator checkpoints, in pages of 4 KiB.
 const CHECKPOINT_PAGES: u32 = 4000;
 
 /// Writes batch after batch, and prints the last sequence of each after its COMMIT.

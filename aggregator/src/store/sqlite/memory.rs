@@ -6,7 +6,7 @@ pub mod leaders;
 use tokio::sync::watch;
 
 use self::{duplicates::Duplicates, leaders::Leaders};
-use super::{dedup::lookup::Slot, file::files::Files, gate::Gate, writer::state::Remembered};
+use super::{dedup::lookup::Slot, file::files::Files, gate::Gate};
 
 /// The parts of the writer's state that readers use.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub(in crate::store) struct Memory {
     pub leaders: Leaders,
     /// The sequence of the last event, as of the last commit.
     pub last_event: watch::Receiver<i64>,
-    /// As of the last commit.
-    pub remembered: watch::Receiver<Remembered>,
+    /// Stream sequences that are missing and not acknowledged, as of the last commit.
+    pub missing: watch::Receiver<u64>,
     pub files: Files,
     pub gate: Gate,
     /// The database pages that each connection of a reader may cache, in bytes.

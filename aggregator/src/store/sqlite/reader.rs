@@ -303,7 +303,7 @@ impl Reader {
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
-        let known = self.memory.remembered.clone();
+        let known = self.memory.missing.clone();
         self.read(move |read, _| stats::stats(read, names, &known))
             .await
     }
@@ -314,7 +314,7 @@ impl Reader {
     /// [`StoreError::Sqlite`].
     pub async fn figures(&self) -> Result<Figures, StoreError> {
         let file = Arc::clone(&self.file);
-        let known = self.memory.remembered.clone();
+        let known = self.memory.missing.clone();
         let index = Arc::clone(&self.memory.index);
         self.read(move |read, _| figures::read(read, &file, &known, &index))
             .await

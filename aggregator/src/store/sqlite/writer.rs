@@ -208,7 +208,7 @@ pub(in crate::store) fn start(
         duplicates: owner.duplicates.clone(),
         leaders: owner.leaders.clone(),
         last_event: owner.last_event.subscribe(),
-        remembered: owner.remembered.subscribe(),
+        missing: owner.missing.subscribe(),
         files: owner.files.clone(),
         gate: owner.gate.clone(),
         reader_pages,

@@ -135,7 +135,8 @@ CREATE TABLE topics (
     id   INTEGER PRIMARY KEY,
     name TEXT NOT NULL
 );
-INSERT INTO topics SELECT id, name FROM old_topics ORDER BY id;";
+INSERT INTO topics SELECT id, name FROM old_topics ORDER BY id;
+CREATE INDEX rejected_requeued ON rejected (id) WHERE requeued_at IS NOT NULL;";
 
 /// Migrates a store of version 5 to version 6, in the caller's transaction.
 pub(in crate::store) fn from_version_5(transaction: &Transaction<'_>) -> rusqlite::Result<()> {

@@ -164,3 +164,5 @@ CREATE TABLE rejected (
     requeued_at     INTEGER              -- when it was last requeued
 );
 CREATE INDEX rejected_by_message ON rejected (incarnation, stream_sequence);
+-- So that those that were requeued can be counted; a new row is not in it.
+CREATE INDEX rejected_requeued ON rejected (id) WHERE requeued_at IS NOT NULL;

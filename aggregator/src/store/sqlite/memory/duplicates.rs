@@ -77,6 +77,13 @@ impl Duplicates {
         known.earlier += (stale + over) as u64;
     }
 
+    /// Notes that further duplicates were counted, of which nothing is known: their COMMIT was reported as failed.
+    pub fn miss(&self, duplicates: u64) {
+        let mut known = self.known();
+        known.earlier += duplicates;
+        known.forgotten += duplicates;
+    }
+
     /// The latest duplicates of a topic, or of all topics, the latest first.
     pub fn recent(&self, topic_id: Option<i64>, limit: usize) -> Vec<RecentDuplicate> {
         let known = self.known();

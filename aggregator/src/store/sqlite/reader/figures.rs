@@ -16,7 +16,6 @@ use crate::{
         sqlite::{
             INDEX_FOLDER,
             dedup::{index::Index, lookup::Slot},
-            writer::state::Remembered,
         },
     },
 };
@@ -25,10 +24,10 @@ use crate::{
 pub(super) fn read(
     read: &Transaction<'_>,
     file: &Path,
-    remembered: &watch::Receiver<Remembered>,
+    missing: &watch::Receiver<u64>,
     index: &Slot,
 ) -> rusqlite::Result<Figures> {
-    let stats = stats(read, 0, remembered)?;
+    let stats = stats(read, 0, missing)?;
     let seals = read
         .prepare_cached("SELECT count(*) FROM seals")?
         .query_row([], |row| row.get(0))?;

@@ -5,22 +5,20 @@ use tokio::sync::watch;
 
 use crate::store::{
     query::Stats,
-    sqlite::{
-        topics::StoredTopics,
-        writer::{incarnation::load_applied, state::Remembered},
-    },
+    sqlite::{topics::StoredTopics, writer::incarnation::load_applied},
 };
 
 pub(super) fn stats(
     read: &Transaction<'_>,
     names: usize,
-    remembered: &watch::Receiver<Remembered>,
+    missing: &watch::Receiver<u64>,
 ) -> rusqlite::Result<Stats> {
     let (mut stats, incarnation) = read
         .prepare_cached(
             "SELECT received, unique_processed, duplicate_dropped, rejected, conflicts, \
                     redelivered, topics, incarnation, processed_at, rejected_evicted, \
-                    conflicts_evicted, rejected_seen, conflicts_seen \
+                    conflicts_evicted, rejected_seen, conflicts_seen, \
+                    (SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL AND id > rejected_seen) \
              FROM counters",
         )?
         .query_row([], |row| {
@@ -37,12 +35,12 @@ pub(super) fn stats(
                 conflicts_evicted: row.get(10)?,
                 rejected_seen: row.get(11)?,
                 conflicts_seen: row.get(12)?,
+                rejected_requeued: row.get(13)?,
                 ..Stats::default()
             };
             Ok((stats, row.get::<_, Option<i64>>(7)?))
         })?;
-    let Remembered { missing, requeued } = *remembered.borrow();
-    (stats.missing, stats.rejected_requeued) = (missing, requeued);
+    stats.missing = *missing.borrow();
     if names > 0 {
         StoredTopics::open(read)?.names_after("", |name, _| {
             stats.topics.push(name.to_owned());

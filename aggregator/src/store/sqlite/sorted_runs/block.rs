@@ -8,8 +8,8 @@ use rusqlite::types::{FromSqlError, FromSqlResult};
 
 use super::entries::Entry;
 
-/// Bytes at which a block is full, in a database with pages of so many bytes. A row of more than a quarter of a page would not fit into
-/// a page of the tree, but need one of its own.
+/// Bytes at which a block is full, in a database with pages of so many bytes. A row of more than a quarter of a page needs a page of
+/// its own, which blocks of this size seldom do.
 pub(super) fn full(page_bytes: usize) -> usize {
     page_bytes / 4 - 124
 }
@@ -19,7 +19,8 @@ pub(super) fn full(page_bytes: usize) -> usize {
 #[error("a block of topics is damaged")]
 struct Damaged;
 
-/// Encodes entries that are in the order of their keys, in blocks of `full` bytes and one entry at most. Calls `write` with the first key and the bytes of each block.
+/// Encodes entries that are in the order of their keys, in blocks of at most `full` bytes and one entry more. Calls `write` with the
+/// first key and the bytes of each block.
 pub(super) fn encode<'a, E>(
     entries: impl Iterator<Item = Entry<'a>>,
     full: usize,

@@ -95,6 +95,30 @@ fn a_committed_batch_is_known_even_if_memory_was_not_updated() {
 }
 
 #[test]
+fn duplicates_whose_commit_was_reported_as_failed_are_within_the_bounds() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    let one = [Arrival::Event {
+        topic: 1,
+        id: 1,
+        content: 0,
+    }];
+    let again = |store: &Store| {
+        let found = store.reader().event("t1".to_owned(), "1".to_owned());
+        store.runtime.block_on(found).unwrap().unwrap().again
+    };
+    store.append(&[delivery(1, &one)]).unwrap();
+    store.append(&[delivery(2, &one)]).unwrap();
+    assert_eq!(again(&store), (1, 1));
+    store.options.faults.fail(FaultPoint::Committed);
+    assert!(store.append(&[delivery(3, &one)]).is_err());
+    store.options.faults.clear_all();
+    assert_eq!(store.append(&[delivery(3, &one)]).unwrap().redelivered, 1);
+    assert_eq!(store.stats().duplicate_dropped, 2);
+    assert_eq!(again(&store), (1, 2));
+}
+
+#[test]
 fn a_kill_during_an_index_rebuild_costs_only_time() {
     let mut trial = Trial::new();
     trial.fill(0..40);

@@ -121,6 +121,25 @@ fn a_store_of_version_1_is_migrated_to_the_current_version() {
     store.append(&[delivery(31, &again)]).unwrap();
     model.append(31, &again);
     check(&store, &model);
+    // It keeps its pages, which are smaller than those of a new store. Enough batches for runs of topics to be merged:
+    let pages = store
+        .raw_connection()
+        .pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0));
+    assert_eq!(pages.unwrap(), 4096);
+    for sequence in 32..80 {
+        let event = |topic| Arrival::Event {
+            topic,
+            id: 10 + sequence / 2,
+            content: 0,
+        };
+        let arrivals: Vec<_> = (0..30).map(event).collect();
+        let message = delivery(sequence.into(), &arrivals);
+        store.append(&[message]).unwrap();
+        model.append(sequence.into(), &arrivals);
+    }
+    check(&store, &model);
+    store.reopen();
+    check(&store, &model);
 }
 
 #[test]

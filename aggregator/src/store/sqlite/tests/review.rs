@@ -79,6 +79,13 @@ fn requeued_arrivals_are_counted_until_they_are_seen_also_after_a_restart() {
     assert_eq!(store.stats().rejected_requeued, 1);
     store.reopen();
     assert_eq!(store.stats().rejected_requeued, 1);
+    let plan = "EXPLAIN QUERY PLAN \
+                SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL AND id > 7";
+    let plan: String = store
+        .raw_connection()
+        .query_row(plan, [], |row| row.get(3))
+        .unwrap();
+    assert!(plan.contains("INDEX rejected_requeued"), "{plan}");
 }
 
 #[test]

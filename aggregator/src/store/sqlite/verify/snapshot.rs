@@ -94,8 +94,6 @@ impl Snapshot {
             last_event,
             // The rows of `missing` are read below.
             missing: _,
-            // Only a number for the page.
-            requeued: _,
         } = State::load(&transaction)?;
         let incarnations = incarnations(&transaction)?;
         add_topics(&transaction, to)?;

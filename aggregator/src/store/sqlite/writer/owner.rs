@@ -11,7 +11,7 @@ use super::{
     append::{self, AppendContext, CommittedChanges},
     incarnation, kept,
     open_store::OpenStore,
-    state::{Remembered, State},
+    state::State,
     topics::Topics,
     wal::Wal,
 };
@@ -39,10 +39,13 @@ pub(super) struct Owner {
     open: Option<OpenStore>,
     slot: Slot,
     pub standing: watch::Sender<Standing>,
-    pub remembered: watch::Sender<Remembered>,
+    /// The number of sequences that are missing and not acknowledged.
+    pub missing: watch::Sender<u64>,
     /// The sequence of the last event.
     pub last_event: watch::Sender<i64>,
     pub duplicates: Duplicates,
+    /// The store's number of duplicates that `duplicates` takes into account.
+    duplicates_known: u64,
     pub leaders: Leaders,
     pub waits: Waits,
     pub files: Files,
@@ -68,9 +71,10 @@ impl Owner {
             store_id: open.state.store_id.clone(),
             key: open.state.key,
             standing: watch::Sender::new(open.state.standing()),
-            remembered: watch::Sender::new(open.state.remembered()),
+            missing: watch::Sender::new(open.state.missing),
             last_event: watch::Sender::new(open.state.last_event),
             duplicates: Duplicates::default(),
+            duplicates_known: open.state.counters.duplicate_dropped,
             leaders: Leaders::default(),
             waits: Waits::default(),
             open: None,
@@ -108,16 +112,12 @@ impl Owner {
                     }));
                 }
                 Work::Other(Task::Requeued(id, now, reply)) => {
-                    let _ = reply.send(self.write(|context, next, _| {
-                        let is_kept = kept::mark_requeued(context.transaction, id, now)?;
-                        if is_kept {
-                            next.requeue(id);
-                        }
-                        Ok(is_kept)
+                    let _ = reply.send(self.write(|context, _, _| {
+                        Ok(kept::mark_requeued(context.transaction, id, now)?)
                     }));
                 }
                 Work::Other(Task::Seen(rows, upto, reply)) => {
-                    let _ = reply.send(self.write(|_, next, _| Ok(next.see(rows, upto))));
+                    let _ = reply.send(self.write(|_, next, _| Ok(next.counters.see(rows, upto))));
                 }
                 Work::Other(Task::CheckFiles(reply)) => {
                     let _ = reply.send(self.check_between_writes());
@@ -157,6 +157,7 @@ impl Owner {
             return self.fail(err.into());
         }
         let duplicates = std::mem::take(&mut changes.duplicates);
+        self.duplicates_known += duplicates.len() as u64;
         self.duplicates.enter(duplicates);
         let notices = std::mem::take(&mut changes.notices);
         let last = changes.last;
@@ -190,12 +191,12 @@ impl Owner {
         };
         match self.transact(open, change) {
             Ok((open, done)) => {
-                let (standing, remembered) = (open.state.standing(), open.state.remembered());
+                let (standing, missing) = (open.state.standing(), open.state.missing);
                 self.open = Some(open);
                 self.check_files()?;
                 self.is_replaced = false;
                 self.standing.send_replace(standing);
-                self.remembered.send_replace(remembered);
+                self.missing.send_replace(missing);
                 Ok(done)
             }
             Err(err) => self.fail(err),
@@ -294,6 +295,10 @@ impl Owner {
         // The file that was just opened, too, must be the original.
         self.files.check()?;
         self.recover_index(&open)?;
+        let duplicates = open.state.counters.duplicate_dropped;
+        self.duplicates
+            .miss(duplicates.saturating_sub(self.duplicates_known));
+        self.duplicates_known = duplicates;
         self.publish(&open.state);
         Ok(open)
     }
@@ -315,7 +320,7 @@ impl Owner {
     /// Publishes a state that was read from the file. A COMMIT that was reported as failed may have advanced it.
     fn publish(&self, state: &State) {
         self.standing.send_replace(state.standing());
-        self.remembered.send_replace(state.remembered());
+        self.missing.send_replace(state.missing);
         self.publish_last(state.last_event);
     }
 

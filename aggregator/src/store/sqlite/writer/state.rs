@@ -1,7 +1,5 @@
 //! The writer's state between transactions, as last committed.
 
-use std::collections::BTreeSet;
-
 use rusqlite::{Connection, Transaction, params};
 
 use super::{
@@ -25,17 +23,6 @@ pub(in crate::store) struct State {
     pub last_event: i64,
     /// The number of stream sequences lost before they were applied, and not acknowledged.
     pub missing: u64,
-    /// The rejected arrivals that were requeued and are not marked as seen.
-    pub requeued: BTreeSet<i64>,
-}
-
-/// Numbers that are kept in memory, because counting them reads many rows.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::store) struct Remembered {
-    /// Stream sequences that are missing and not acknowledged.
-    pub missing: u64,
-    /// Rejected arrivals that were requeued and are not marked as seen.
-    pub requeued: u64,
 }
 
 /// The counters row.
@@ -76,7 +63,8 @@ impl Counters {
         }
     }
 
-    fn see(&mut self, rows: Review, upto: u64) -> Option<u64> {
+    /// Marks rows up to an id as seen; `None` if no row has had this id.
+    pub fn see(&mut self, rows: Review, upto: u64) -> Option<u64> {
         let (latest, kept) = match rows {
             Review::Rejected => (self.rejected, &mut self.rejected_kept),
             Review::Conflicts => (self.conflicts, &mut self.conflicts_kept),
@@ -101,30 +89,6 @@ impl Counters {
 }
 
 impl State {
-    /// The numbers for readers.
-    pub fn remembered(&self) -> Remembered {
-        Remembered {
-            missing: self.missing,
-            requeued: self.requeued.len() as u64,
-        }
-    }
-
-    /// Marks rows up to an id as seen; `None` if no row has had this id.
-    pub fn see(&mut self, rows: Review, upto: u64) -> Option<u64> {
-        let seen = self.counters.see(rows, upto)?;
-        if rows == Review::Rejected {
-            self.requeued.retain(|id| id.unsigned_abs() > seen);
-        }
-        Some(seen)
-    }
-
-    /// Remembers that a rejected arrival was requeued.
-    pub fn requeue(&mut self, id: i64) {
-        if id.unsigned_abs() > self.counters.rejected_kept.seen {
-            self.requeued.insert(id);
-        }
-    }
-
     /// How far the current life is applied; the default before a stream was compared.
     pub fn standing(&self) -> Standing {
         let Some(life) = self.lives.last() else {
@@ -179,7 +143,6 @@ impl State {
             Some(id) => load_lives(connection, "id = ?1", params![id])?,
             None => Vec::new(),
         };
-        let requeued = load_requeued(connection, counters.rejected_kept.seen)?;
         Ok(Self {
             store_id,
             key,
@@ -187,7 +150,6 @@ impl State {
             lives,
             last_event,
             missing: count_missing(connection)?,
-            requeued,
         })
     }
 
@@ -236,17 +198,4 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// The latest rejected arrivals that are looked through for those that were requeued. More could be as large as the store.
-const MAX_REQUEUED: u64 = 1_000;
-
-/// The rejected arrivals after the id `seen` that were requeued.
-fn load_requeued(connection: &Connection, seen: u64) -> rusqlite::Result<BTreeSet<i64>> {
-    let sql = "SELECT id FROM (SELECT id, requeued_at FROM rejected WHERE id > ?1 ORDER BY id DESC LIMIT ?2) \
-               WHERE requeued_at IS NOT NULL";
-    let mut found = connection.prepare(sql)?;
-    found
-        .query_map([seen, MAX_REQUEUED], |row| row.get(0))?
-        .collect()
 }

@@ -16,7 +16,8 @@ const ENTRY_BYTES: u64 = 160;
 /// Names up to this many bytes are within the entry.
 const SHORT_NAME: usize = 24;
 
-/// Room for the topics of a batch, in addition to those that fit: nothing is dropped before its end.
+/// Room for new topics of a batch, in addition to those that fit: nothing is dropped before its end. A batch with more makes the cache
+/// larger until it has committed.
 const BATCH: usize = 16 * 1024;
 
 /// How often the room in the cache is doubled until all topics have room that fit.
@@ -26,9 +27,11 @@ const DOUBLINGS: u32 = 7;
 #[derive(Debug)]
 pub(in crate::store) struct Topics {
     cached: IndexMap<Topic, Cached>,
-    /// Topics for which `cached` has room. It is doubled when it is full: while it is copied, both together take less than all topics
-    /// that fit, and with few topics the hash table stays small.
+    /// Topics for which `cached` has room, doubled when it is full. With few topics the hash table stays small; and when it is doubled
+    /// for the last time, the old and the new entries together are no more than those that fit.
     room: usize,
+    /// The most topics for which it has room between batches.
+    most: usize,
     /// The places in `cached` of the topics that the current batch changes.
     changed: Vec<usize>,
     /// The place in `cached` that is considered next when one has to be dropped.
@@ -55,11 +58,12 @@ struct Cached {
 impl Topics {
     /// Reads as many topics as fit into a cache of `max_bytes`.
     pub fn load(connection: &Connection, max_bytes: u64) -> rusqlite::Result<Self> {
-        let most = usize::try_from(max_bytes / ENTRY_BYTES).unwrap_or(usize::MAX);
-        let room = most.saturating_add(BATCH) >> DOUBLINGS;
+        let fitting = usize::try_from(max_bytes / ENTRY_BYTES).unwrap_or(usize::MAX);
+        let room = (fitting.saturating_add(BATCH) >> DOUBLINGS) + 1;
         let mut topics = Self {
             cached: IndexMap::with_capacity(room),
             room,
+            most: room << DOUBLINGS,
             changed: Vec::new(),
             hand: 0,
             last: connection.query_row("SELECT topics FROM counters", [], |row| row.get(0))?,
@@ -185,6 +189,10 @@ impl Topics {
             (cached.is_changed, cached.is_new) = (false, false);
         }
         self.keep_bounded();
+        if self.room > self.most {
+            self.cached.shrink_to(self.most);
+            self.room = self.most;
+        }
     }
 
     fn insert(&mut self, name: Topic, state: TopicState, is_new: bool) -> usize {
@@ -276,5 +284,28 @@ mod tests {
             assert_eq!(stored.state(id).unwrap(), Some(state));
         }
         assert_eq!(topics.peek(&transaction, &name(31)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_batch_with_very_many_topics_leaves_the_cache_as_small_as_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut connection =
+            schema::open_or_make(&directory.path().join("store.db"), 0, &Options::default())
+                .unwrap();
+        let transaction = connection.transaction().unwrap();
+        let mut topics = Topics::load(&transaction, 10 * ENTRY_BYTES).unwrap();
+        for id in 1..=40_000 {
+            let place = topics.add(
+                &Topic::new(&format!("t{id}")).unwrap(),
+                TopicState::new(id, 0),
+            );
+            topics.change(place);
+        }
+        assert!(topics.cached.capacity() >= 40_000);
+        topics.save(&transaction).unwrap();
+        topics.committed();
+        let capacity = topics.cached.capacity();
+        assert!(capacity < 20_000, "{capacity}");
+        assert_eq!(topics.cached.len(), 10);
     }
 }
