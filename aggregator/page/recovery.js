@@ -20,6 +20,9 @@ const WAS = {
   sum: "the counters did not add up",
 };
 
+// Those of them that only the page knows.
+const OWN = ["aggregator", "held", "disk"];
+
 // What follows from another problem, and need not be said with it.
 const EFFECTS = {
   aggregator: ["held", "broker", "progress", "consumer", "stream", "reading"],
@@ -44,12 +47,14 @@ export function showRecovery(found, sample) {
   if (!$("recovery").hidden) say(latest(sample.recovered), sample.started);
 }
 
-// The later of the two. One that both know is known better together.
+// The later of the two. One that both know is known better together, if the page has to add to it. Otherwise the aggregator is
+// right: the page may have been hidden when the problem ended.
 function latest(recovered) {
   const known = recovered && { keys: new Set(recovered.problems), since: recovered.since, until: recovered.until };
   if (!known || !ended) return known ?? ended;
   const isSame = known.since <= ended.until && ended.since <= known.until;
   if (!isSame) return known.until > ended.until ? known : ended;
+  if (!OWN.some((key) => ended.keys.has(key))) return known;
   return { keys: new Set([...known.keys, ...ended.keys]), since: Math.min(known.since, ended.since), until: Math.max(known.until, ended.until) };
 }
 

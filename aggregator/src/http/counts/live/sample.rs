@@ -134,11 +134,11 @@ impl Sampler {
             .as_ref()
             .and_then(|stats| health::clock_notice(now, stats.processed_at));
         let mut problems: BTreeSet<_> = checks.keys().copied().collect();
-        let is_full = |stream: &StreamState| {
-            u128::from(stream.bytes) * 100 >= u128::from(api.broker.stream_max_bytes) * 99
-        };
         for (problem, is_so) in [
-            ("full", stream.as_ref().is_some_and(is_full)),
+            (
+                "full",
+                self.is_full(stream.as_ref(), api.broker.stream_max_bytes),
+            ),
             (
                 "missing",
                 stats.as_ref().is_some_and(|stats| stats.missing > 0),
@@ -181,6 +181,18 @@ impl Sampler {
             uptime_seconds: api.process.started.elapsed().as_secs(),
             started: api.process.started_at / 1_000,
         }
+    }
+
+    /// Whether the stream is full; while it cannot be read, whether it was in the present trouble. A slow broker does not mean that
+    /// it has room again.
+    fn is_full(&self, stream: Option<&StreamState>, max_bytes: u64) -> bool {
+        let was_full = || {
+            let trouble = self.trouble.as_ref();
+            trouble.is_some_and(|trouble| trouble.problems.contains("full"))
+        };
+        stream.map_or_else(was_full, |stream| {
+            u128::from(stream.bytes) * 100 >= u128::from(max_bytes) * 99
+        })
     }
 
     /// Keeps the time in which there are problems, from the first to the last of them.
@@ -280,5 +292,38 @@ mod tests {
             until: 6,
         };
         assert_eq!(sampler.recovered, Some(latest));
+    }
+
+    #[test]
+    fn a_full_stream_stays_full_while_it_cannot_be_read() {
+        let mut sampler = Sampler::default();
+        let of = |bytes| StreamState {
+            name: "EVENTS".to_owned(),
+            created: 0,
+            first: 1,
+            last: 1,
+            messages: 1,
+            bytes,
+        };
+        for (now, stream, is_full) in [
+            (1, None, false),
+            (2, Some(of(98)), false),
+            (3, Some(of(99)), true),
+            (4, None, true),
+            (5, None, true),
+            (6, Some(of(100)), true),
+            (7, Some(of(98)), false),
+            (8, None, false),
+        ] {
+            assert_eq!(sampler.is_full(stream.as_ref(), 100), is_full, "{now}");
+            let problems = is_full.then_some("full").into_iter().collect();
+            sampler.follow(&problems, now);
+        }
+        let trouble = Trouble {
+            problems: BTreeSet::from(["full"]),
+            since: 3,
+            until: 7,
+        };
+        assert_eq!(sampler.recovered, Some(trouble));
     }
 }
