@@ -152,8 +152,10 @@ function show(isHistory) {
   showProblems(warnings.warnings(samples));
   topics.changed(sample, isHistory);
   topic.changed(sample, isHistory);
-  if (isHistory || seen?.rejected !== sample.rejected) rejected.changed();
-  if (isHistory || seen?.conflicts !== sample.conflicts) conflicts.changed();
+  const isOther = (...names) => isHistory || names.some((name) => seen?.[name] !== sample[name]);
+  // Rejected arrivals can be sent again elsewhere.
+  if (isOther("rejected", "rejected_requeued")) rejected.changed();
+  if (isOther("conflicts")) conflicts.changed();
   if (sample.received !== undefined) seen = sample;
   // A new process may have another store, so the events are loaded again even if paused.
   const since = sample.at - sample.uptime_seconds * 1000;

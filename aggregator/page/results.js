@@ -48,7 +48,7 @@ export function load() {
     problem(error.message);
     say($("events-note"), "");
   }
-  return advance((some) => some.next === undefined);
+  return advance((search) => !search.isAnswered);
 }
 
 const isUnfinished = (search) => search.searchedTo !== null && search.found < search.most;
@@ -57,39 +57,55 @@ const isUnfinished = (search) => search.searchedTo !== null && search.found < se
 export async function goOn() {
   if (isSearching) {
     stop();
+    $("events-note").ariaLive = "polite";
     showNote();
     return;
   }
-  do {
-    if (!(await advance(isUnfinished))) return;
-  } while (searches.some(isUnfinished) && !document.hidden);
+  await advance(isUnfinished);
 }
 
 const shown = () => $("event-rows").children.length;
 
-// Makes one request for each of these searches; whether it came to an end.
+// Makes requests for these searches until there are none.
 async function advance(which) {
   const mine = (turn += 1);
   isSearching = true;
   showNote();
+  let failure = null;
   try {
+    await request(which, () => mine === turn);
+  } catch (error) {
+    failure = error;
+  }
+  if (mine !== turn) return;
+  $("event-rows").style.minHeight = "";
+  isSearching = false;
+  $("events-note").ariaLive = "polite";
+  if (failure) searches = [];
+  showNote();
+  if (failure?.status === 422) problem(failure.message);
+  if (failure) say($("events-note"), failure.status === 422 ? "" : `Cannot load events: ${failure.message}`);
+}
+
+async function request(which, isWanted) {
+  for (;;) {
     const asked = searches.filter(which);
     const pages = await Promise.all(asked.map(page));
-    if (mine !== turn) return false;
+    if (!isWanted()) return;
     asked.forEach((search, index) => take(search, pages[index]));
-    return true;
-  } catch (error) {
-    if (mine !== turn) return false;
-    searches = [];
-    if (error.status === 422) problem(error.message);
-    say($("events-note"), error.status === 422 ? "" : `Cannot load events: ${error.message}`);
-    return false;
-  } finally {
-    if (mine === turn) {
-      $("event-rows").style.minHeight = "";
-      isSearching = false;
-      showNote();
-    }
+    if (!searches.some(which)) return;
+    // Screen readers announce the beginning and the end, but not each step.
+    $("events-note").ariaLive = "off";
+    showNote();
+    await visible();
+    if (!isWanted()) return;
+  }
+}
+
+// Waits while the page is hidden.
+async function visible() {
+  while (document.hidden) {
+    await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
   }
 }
 

@@ -1,6 +1,6 @@
 // What is shown, for others: as a file of all its pages, as a link and as a command.
 
-import { $ } from "./dom.js";
+import { $, say } from "./dom.js";
 import { addressOf, parameters, whenChanged } from "./address.js";
 import { problem } from "./bar.js";
 import { copyButton, curl } from "./copy.js";
@@ -11,6 +11,9 @@ import { needed, whenSearched } from "./results.js";
 
 // The address of a file in memory is valid this long after its download began.
 const KEPT_MS = 60_000;
+
+// Stops the running export if something else is selected; null if none is running.
+let stopIfOther = null;
 
 function safely(work) {
   try {
@@ -30,29 +33,46 @@ const exports = () => safely(() => needed({ ...parameters(), cursor: "" }))?.map
 function showExport() {
   const paths = exports() ?? [];
   $("export").hidden = paths.length === 0;
-  if (paths.length > 0) $("export").href = paths[0];
+  // Of several, the last exports most.
+  if (paths.length > 0) $("export").href = paths.at(-1);
 }
 
-// A single request is a download of its own. The responses to several become one file, with each event once.
+// What selects the exported events, whichever page of them is shown.
+function selection() {
+  const { topics, q, matchesCase, since, until } = parameters();
+  return JSON.stringify([topics, q, matchesCase, since, until]);
+}
+
+// A single request is a download of its own. The responses to several become one file, with each event once. It takes a while, and
+// ends early if something else is selected.
 async function download(event) {
   const paths = exports() ?? [];
   if (paths.length < 2) return;
   event.preventDefault();
+  if (stopIfOther) return;
+  const anchor = $("export");
+  const [label, selected] = [anchor.textContent, selection()];
+  const stop = new AbortController();
+  stopIfOther = () => selection() !== selected && stop.abort();
+  say(anchor, "Exporting …");
   try {
-    const file = URL.createObjectURL(await combined(paths));
-    Object.assign(document.createElement("a"), { href: file, download: $("export").download }).click();
+    const file = URL.createObjectURL(await combined(paths, stop.signal));
+    Object.assign(document.createElement("a"), { href: file, download: anchor.download }).click();
     setTimeout(() => URL.revokeObjectURL(file), KEPT_MS);
   } catch (error) {
-    problem(`Cannot export: ${error.message}`);
+    if (!stop.signal.aborted) problem(`Cannot export: ${error.message}`);
+  } finally {
+    stopIfOther = null;
+    say(anchor, label);
   }
 }
 
 // The events that a text names come first. There is one of each topic at most, so their names fit into memory.
-async function combined(paths) {
+async function combined(paths, signal) {
   const known = new Set();
   const parts = [];
   for (const [index, path] of paths.entries()) {
-    const answer = await fetch(path);
+    const answer = await fetch(path, { signal });
     if (!answer.ok) throw new Error(`the response has the status ${answer.status}`);
     const others = lines((line) => {
       const { topic, event_id } = members(line);
@@ -103,6 +123,7 @@ export function start() {
   $("copies").append(copyButton("Copy link", link), copyButton("Copy as curl", command));
   $("export").addEventListener("click", download);
   whenChanged(showExport);
+  whenChanged(() => stopIfOther?.());
   whenSearched(showExport);
   showExport();
 }
