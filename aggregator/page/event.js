@@ -6,7 +6,7 @@ import { elements, members, value } from "./json.js";
 import { copyButton, curl } from "./copy.js";
 import { conflictRow } from "./conflicts.js";
 import { payloadView } from "./payload.js";
-import { KEPT_BY_EVENT } from "./repeated.js";
+import { TOO_MANY } from "./repeated.js";
 import { pair, pairs } from "./rows.js";
 import { typed } from "./query.js";
 
@@ -118,7 +118,7 @@ function duration(ms) {
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
   const exact = most === 0 ? "none" : number(most);
-  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${KEPT_BY_EVENT}`];
+  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${TOO_MANY} this is an estimate`];
   return [`${count} since the aggregator started, `, time(value(counts.since)), `${why}; earlier ones are counted by topic only`];
 }
 

@@ -46,7 +46,7 @@ function offered(state, text, filters) {
   const link = (change, ...label) => element("a", { href: addressOf(change), click: following(change, () => $("events").focus()) }, ...label);
   const offers = [];
   const together = quoted(state.q);
-  if (together !== null) offers.push(link({ q: together }, "A value with spaces is in quotes: search for ", code(together)));
+  if (together !== null) offers.push(link({ q: together }, "Values with spaces need quotes: search for ", code(together)));
   if (text !== "" && state.matchesCase) offers.push(link({ matchesCase: false }, "Search the text in upper and lower case"));
   if (state.topics.length > 0) offers.push(link({ topics: [] }, "Search all topics"));
   const isByTimestamp = filters.some(([name]) => name === "time_since" || name === "time_until");

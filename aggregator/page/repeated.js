@@ -6,8 +6,8 @@ import { addressOf, following } from "./address.js";
 // Maximum number of events.
 export const SHOWN = 5;
 
-// Of which duplicates the aggregator knows the event.
-export const KEPT_BY_EVENT = "of more than 10,000 duplicates, the latest and the most repeated are counted by event";
+// Why the number of an event's duplicates is not exact.
+export const TOO_MANY = "there are more than 10,000 duplicates, so";
 
 // What is shown stays unless it changes, so that it can be selected.
 let shown = "";
@@ -38,7 +38,7 @@ function note({ often, since, total }) {
   if (total === 0) return ["None."];
   const start = ["since the aggregator started, ", time(since)];
   const isExact = often.every(({ at_least, at_most }) => at_least === at_most);
-  if (often.length > 0) return ["Counted ", ...start, isExact ? ". Earlier ones are counted by topic only." : `; ${KEPT_BY_EVENT}. Earlier ones are counted by topic only.`];
-  const which = total === 1 ? "The event of the 1 duplicate is not known" : `The events of the ${number(total)} duplicates are not known`;
-  return [`${which}: duplicates are counted by event `, ...start, `; ${KEPT_BY_EVENT}.`];
+  if (often.length > 0) return ["Counted ", ...start, isExact ? ". Earlier ones are counted by topic only." : `; ${TOO_MANY} these are estimates. Earlier ones are counted by topic only.`];
+  const which = total === 1 ? "The event of the 1 duplicate is not known: it was" : `The events of the ${number(total)} duplicates are not known: these were`;
+  return [`${which} received before the aggregator started, `, time(since), ", or there were too many since then."];
 }

@@ -183,7 +183,7 @@ async fn the_duplicates_of_an_event_are_exact_and_it_is_said_why_earlier_ones_ar
     browser
         .shows(
             note,
-            "The event of the 1 duplicate is not known: duplicates are counted by event since the aggregator started, ",
+            "The event of the 1 duplicate is not known: it was received before the aggregator started, ",
         )
         .await;
     browser.shows("#topic-duplicates", "1").await;

@@ -47,7 +47,7 @@ pub struct Stats {
     rejected_evicted: u64,
     /// Rejected arrivals with ids up to this one are marked as seen. Ids are consecutive and start at 1.
     rejected_seen: u64,
-    /// Rejected arrivals with later ids that were sent again. Of the others, none was dealt with.
+    /// Rejected arrivals with larger ids that were sent again and therefore need no review.
     rejected_requeued: u64,
     conflicts: u64,
     conflicts_evicted: u64,

@@ -45,8 +45,9 @@ pub struct EventDetails {
     duplicates: DuplicateCounts,
 }
 
-/// The number of duplicates since the start: exact if both are equal, as with up to 10,000 duplicates of all topics. Of more, the
-/// latest 10,000 and the most repeated identities are known, and there are bounds.
+/// The number of duplicates since the start: exact if both are equal, as with up to 10,000 duplicates of all topics. Beyond
+/// that, only the latest 10,000 duplicates and the most repeated identities are kept, and the number lies between `at_least` and
+/// `at_most`.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateCounts {
     at_least: u64,
