@@ -20,7 +20,7 @@ use crate::store::{
 pub const VERSION: i64 = 6;
 
 /// Bytes of a page of a new store; an existing one keeps its own. Larger pages need fewer system calls, but a commit of a few events
-/// writes some eight pages.
+/// writes several whole pages.
 const PAGE_BYTES: i64 = 8 * 1024;
 
 /// Bytes in the WAL before a commit checkpoints them into the database. With fewer, pages would be copied that the next batches

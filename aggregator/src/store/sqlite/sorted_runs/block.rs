@@ -8,8 +8,8 @@ use rusqlite::types::{FromSqlError, FromSqlResult};
 
 use super::entries::Entry;
 
-/// Bytes at which a block is full, in a database with pages of so many bytes. A row of more than a quarter of a page needs a page of
-/// its own, which blocks of this size seldom do.
+/// The size in bytes at which a block is full, by the size of the database's pages. A row of more than a quarter of a page needs a
+/// page of its own, but blocks of this size seldom do.
 pub(super) fn full(page_bytes: usize) -> usize {
     page_bytes / 4 - 124
 }

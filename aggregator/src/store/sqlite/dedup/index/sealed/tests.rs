@@ -1,3 +1,5 @@
+//! Sealed entries are found with all filters in memory, with some and with none, and in trees of earlier versions.
+
 use lsm_tree::UserKey;
 
 use super::*;
