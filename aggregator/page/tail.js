@@ -16,8 +16,8 @@ let waiting = [];
 let isLoaded = false;
 let isDrawing = false;
 let skipped = 0;
-// Whether events were skipped since the latest sample. Then they are listed with the next one: nobody reads more, and the page
-// is drawn once.
+// Whether events were skipped since the latest sample. Then this is said, and the others are listed, with the next one: nobody
+// reads more, and the page is drawn once.
 let isSkipping = false;
 // Whether the tail is open but silent, as behind a proxy that buffers it.
 let isHeld = false;
@@ -46,6 +46,7 @@ function showWaiting() {
 
 // Called once a second.
 export function tick() {
+  if (isSkipping) showNote();
   isSkipping = false;
   showWaiting();
 }
@@ -145,7 +146,8 @@ const RETRY_MS = 5000;
 
 // After this time without the tail's first event, the stored events are loaded without it.
 const START_MS = 4000;
-const SKIPPED_NOTE_MS = 2000;
+// While events are skipped, it is said again every two seconds.
+const SKIPPED_NOTE_MS = 4000;
 
 // Opens the tail before it loads the stored events, so that no event is missed in between.
 export function begin() {
@@ -222,7 +224,6 @@ export function begin() {
     const { missed } = JSON.parse(data);
     isSkipping = true;
     skipped = isPaused ? skipped + missed : missed;
-    showNote();
     clearTimeout(hiding);
     hiding = setTimeout(() => {
       if (isPaused) return;

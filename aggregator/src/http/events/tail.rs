@@ -67,7 +67,7 @@ const READ_INTERVAL: Duration = Duration::from_millis(50);
 const LATEST_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The same after events were skipped: too many arrive to read them.
-const SKIPPING_INTERVAL: Duration = Duration::from_secs(1);
+const SKIPPING_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A comment is sent after this time without an event, so that a dead connection is detected.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);

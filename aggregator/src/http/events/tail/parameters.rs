@@ -44,7 +44,7 @@ parameters! {
         filter::contains_parameter(CONTAINS),
         filter::ignore_case_parameter(IGNORE_CASE),
         filter::value_parameters(PAYLOAD),
-        parameters::query(LATEST, "Send at most this number of the latest events, twice a second, or once a second while events are skipped; only without conditions other than topic. The event missed gives the number of events skipped.")
+        parameters::query(LATEST, "Send at most this number of the latest events, twice a second, or every two seconds while events are skipped; only without conditions other than topic. The event missed gives the number of events skipped.")
             .schema(Some(number(1, whole(MAX_LATEST), None))),
         parameters::header("Last-Event-ID", "The id of the last event that the client received; events after it are sent. If the id is unknown, the tail sends events stored from now on.")
             .schema(Some(text())),

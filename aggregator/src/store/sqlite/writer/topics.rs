@@ -32,8 +32,8 @@ pub(in crate::store) struct Topics {
     room: usize,
     /// The most topics for which it has room between batches.
     most: usize,
-    /// The places in `cached` of the topics that the current batch changes.
-    changed: Vec<usize>,
+    /// The topics that the current batch changes: their ids, and their places in `cached`.
+    changed: Vec<(i64, usize)>,
     /// The place in `cached` that is considered next when one has to be dropped.
     hand: usize,
     /// The id of the last topic, which is also their number.
@@ -119,7 +119,7 @@ impl Topics {
         let cached = &mut self.cached[place];
         let is_first = !std::mem::replace(&mut cached.is_changed, true);
         if is_first {
-            self.changed.push(place);
+            self.changed.push((cached.state.id, place));
             cached.is_recent = true;
         }
         (&mut cached.state, is_first)
@@ -152,9 +152,7 @@ impl Topics {
 
     /// Writes the changed topics, in the transaction that changes their events.
     pub fn save(&mut self, transaction: &Connection) -> rusqlite::Result<()> {
-        let cached = &self.cached;
-        self.changed
-            .sort_unstable_by_key(|place| cached[*place].state.id);
+        self.changed.sort_unstable();
         let mut states = Entries::default();
         let mut names = Entries::default();
         let mut insert =
@@ -178,13 +176,13 @@ impl Topics {
     }
 
     fn entries(&self) -> impl Iterator<Item = (&Topic, &Cached)> {
-        let entry = |place: &usize| self.cached.get_index(*place);
+        let entry = |(_, place): &(i64, usize)| self.cached.get_index(*place);
         self.changed.iter().filter_map(entry)
     }
 
     /// Ends the batch, which has committed.
     pub fn committed(&mut self) {
-        for place in self.changed.drain(..) {
+        for (_, place) in self.changed.drain(..) {
             let cached = &mut self.cached[place];
             (cached.is_changed, cached.is_new) = (false, false);
         }
