@@ -6,7 +6,7 @@ import { elements, members, value } from "./json.js";
 import { copyButton, curl } from "./copy.js";
 import { conflictRow } from "./conflicts.js";
 import { payloadView } from "./payload.js";
-import { TOO_MANY } from "./repeated.js";
+import { INCOMPLETE } from "./repeated.js";
 import { pair, pairs } from "./rows.js";
 import { typed } from "./query.js";
 
@@ -114,11 +114,11 @@ function duration(ms) {
   return `${seconds < 10 ? seconds.toFixed(3) : Math.round(seconds)} s`;
 }
 
-// A restart forgets which event was repeated, and memory has room for some of the duplicates since then.
+// A restart forgets which event was repeated, and memory may have only some of the duplicates since then.
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
   const exact = most === 0 ? "none" : number(most);
-  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${TOO_MANY} this is an estimate`];
+  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${INCOMPLETE} this is an estimate`];
   return [`${count} since the aggregator started, `, time(value(counts.since)), `${why}; earlier ones are counted by topic only`];
 }
 

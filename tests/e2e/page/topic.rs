@@ -197,6 +197,58 @@ async fn the_duplicates_of_an_event_are_exact_and_it_is_said_why_earlier_ones_ar
 }
 
 #[tokio::test]
+async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_of_too_many() {
+    let system = System::start().await;
+    system.api().store(&[event("orders", "17")]).await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    // As after a COMMIT that was reported as failed, when there are few.
+    let pretended = "const real = window.fetch;
+        const bounds = { at_least: 1, at_most: 2 };
+        window.often = [{ topic: 'orders', event_id: '17', stored_sequence: 1, ...bounds }];
+        window.fetch = async (path, options) => {
+            const response = await real(path, options);
+            if (!/^(event|duplicates)\\?/.test(path)) return response;
+            const found = await response.json();
+            if (path.startsWith('event?')) Object.assign(found.duplicates, bounds);
+            else Object.assign(found, { total: 2, often: window.often });
+            return new Response(JSON.stringify(found));
+        };";
+    let browser = &page.browser;
+    browser.run(pretended, Vec::new()).await;
+    let select =
+        "history.pushState(null, '', arguments[0]); dispatchEvent(new PopStateEvent('popstate'))";
+    browser
+        .run(select, vec!["?topic=orders&event=orders,17".into()])
+        .await;
+    let why = "not all duplicates since then are in memory, so";
+    browser
+        .shows("#event-body", "1 to 2 since the aggregator started, ")
+        .await;
+    let estimate = format!(": {why} this is an estimate; earlier ones are counted by topic only");
+    browser.shows("#event-body", &estimate).await;
+    page.lists("#topic-repeated li", &["17 1 to 2"]).await;
+    let estimates = format!("; {why} these are estimates. Earlier ones are counted by topic only.");
+    browser.shows("#topic-repeated-note", &estimates).await;
+    browser.screenshot_of_page("topic-estimated").await;
+    // Or none of them is known.
+    browser.run("window.often = []", Vec::new()).await;
+    browser.run(select, vec!["?topic=".into()]).await;
+    browser.run(select, vec!["?topic=orders".into()]).await;
+    browser
+        .shows(
+            "#topic-repeated-note",
+            "The events of the 2 duplicates are not known: these were received before the aggregator started, ",
+        )
+        .await;
+    browser
+        .shows("#topic-repeated-note", ", or are not in memory.")
+        .await;
+    page.ends_well().await;
+}
+
+#[tokio::test]
 async fn a_topic_of_any_name_has_a_view() {
     let system = System::start().await;
     let api = system.api();

@@ -37,7 +37,7 @@ pub struct Duplicates {
     /// The latest duplicates, newest first.
     recent: Vec<RecentDuplicate>,
     /// The most repeated identities, most repeats first. Their counts are exact if both bounds are equal, as with up to 10,000
-    /// duplicates of all topics since then.
+    /// duplicates of all topics since then, unless a commit that was reported as failed took effect.
     often: Vec<RepeatedIdentity>,
     #[schema(required)]
     filtered_by_topic: Option<String>,

@@ -47,7 +47,7 @@ pub struct EventDetails {
 
 /// The number of duplicates since the start: exact if both are equal, as with up to 10,000 duplicates of all topics. Beyond
 /// that, only the latest 10,000 duplicates and the most repeated identities are kept, and the number lies between `at_least` and
-/// `at_most`.
+/// `at_most`. The same applies after a commit that was reported as failed but took effect.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateCounts {
     at_least: u64,
