@@ -14,6 +14,7 @@ mod hostile;
 mod kept;
 mod keys;
 mod proxied;
+mod recovery;
 mod review;
 mod search;
 mod topic;
@@ -76,6 +77,12 @@ impl Page {
         self.browser.until(&expression).await;
     }
 
+    /// Hides the tab, or shows it again.
+    async fn hides(&self, is_hidden: bool) {
+        let script = format!("{HIDE} hide(arguments[0])");
+        self.browser.run(&script, vec![is_hidden.into()]).await;
+    }
+
     /// Checked at the end of each test: no console errors, no requests to other hosts.
     async fn ends_well(&self) {
         self.ends_well_but(&[]).await;
@@ -92,6 +99,12 @@ impl Page {
         assert_eq!(self.browser.hosts().await, own);
     }
 }
+
+/// Defines `hide(true)` and `hide(false)` in a script: the tab is hidden, or shown again, as far as the page can tell.
+const HIDE: &str = "const hide = (is_hidden) => {
+        Object.defineProperty(document, 'hidden', { configurable: true, value: is_hidden });
+        document.dispatchEvent(new Event('visibilitychange'));
+    };";
 
 /// The JavaScript expression of a number on the page.
 fn counted(name: &str) -> String {

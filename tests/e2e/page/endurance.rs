@@ -65,15 +65,12 @@ async fn a_hidden_tab_holds_no_connection_and_catches_up() {
     page.browser.shows("#event-rows", "seen").await;
     let watched = "window.open_streams = 2;
         const close = EventSource.prototype.close;
-        EventSource.prototype.close = function () { window.open_streams -= 1; close.call(this); };
-        Object.defineProperty(document, 'hidden', { get: () => window.is_hidden });";
+        EventSource.prototype.close = function () { window.open_streams -= 1; close.call(this); };";
     page.browser.run(watched, Vec::new()).await;
-    let hide =
-        "window.is_hidden = arguments[0]; document.dispatchEvent(new Event('visibilitychange'))";
-    page.browser.run(hide, vec![true.into()]).await;
+    page.hides(true).await;
     page.browser.until("window.open_streams === 0").await;
     system.api().store(&[event("orders", "meanwhile")]).await;
-    page.browser.run(hide, vec![false.into()]).await;
+    page.hides(false).await;
     page.browser.shows("#event-rows", "meanwhile").await;
     page.counts("unique", 2).await;
     page.ends_well().await;

@@ -1,6 +1,9 @@
 //! What there is to review: the headline, and the marks of what was seen.
 
-use e2e::{System, event::event};
+use e2e::{
+    System,
+    event::{array, event},
+};
 
 use super::Page;
 
@@ -110,5 +113,64 @@ async fn what_is_marked_as_seen_is_so_for_everyone_until_something_new_arrives()
     // The browser logs what failed while the aggregator was restarted.
     for one in [&page, &colleague] {
         one.ends_well_but(&["net::ERR_", "status of 503"]).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_sent_again_in_one_tab_is_no_longer_to_review_in_others() {
+    let system = System::start().await;
+    // The topics do not match the subject; the events themselves are valid.
+    for id in ["1", "2"] {
+        let astray = array(&[event("orders", id)]);
+        system.put("events.payments", &astray).await;
+    }
+    system.settled().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let Some(colleague) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let sent = "JSON.stringify([...document.querySelectorAll('#rejected-rows li')]\
+        .map(row => row.classList.contains('sent')))";
+    for one in [&page, &colleague] {
+        one.browser.shows("#review", "2 rejected to review").await;
+        one.browser
+            .shows("#rejected-seen", "Mark all 2 as seen for everyone")
+            .await;
+        one.browser
+            .until(&format!("{sent} === '[false,false]'"))
+            .await;
+    }
+    page.browser
+        .click("#rejected-rows li:last-child summary")
+        .await;
+    page.browser
+        .click("#rejected-rows li:last-child button")
+        .await;
+    for one in [&page, &colleague] {
+        one.browser.shows("#review", "1 rejected to review").await;
+        one.browser
+            .shows("#rejected-seen", "Mark it as seen for everyone")
+            .await;
+        one.browser
+            .until(&format!("{sent} === '[false,true]'"))
+            .await;
+    }
+    page.browser
+        .click("#rejected-rows li:first-child summary")
+        .await;
+    page.browser
+        .click("#rejected-rows li:first-child button")
+        .await;
+    for one in [&page, &colleague] {
+        one.browser.shows("#state", "All is well.").await;
+        one.browser
+            .until("document.getElementById('review').hidden && document.getElementById('rejected-seen').hidden")
+            .await;
+        one.browser
+            .until(&format!("{sent} === '[true,true]'"))
+            .await;
+        one.ends_well().await;
     }
 }

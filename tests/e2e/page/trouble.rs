@@ -35,7 +35,7 @@ impl Page {
     }
 
     /// Waits until there is no warning.
-    async fn is_well(&self, deadline: Duration) {
+    pub(super) async fn is_well(&self, deadline: Duration) {
         self.browser
             .until_within(
                 deadline,

@@ -1,6 +1,7 @@
 //! What is found, for others: export, link and command.
 
 use e2e::event::event;
+use serde_json::json;
 
 use super::{COPY, IDS, with_events};
 use crate::page::Page;
@@ -176,5 +177,114 @@ async fn the_message_of_a_copy_moves_nothing_and_is_gone_soon_or_with_a_new_sear
     browser
         .until("document.getElementById('copied').textContent === ''")
         .await;
+    page.ends_well().await;
+}
+
+/// Each request of an export waits for `window.open_gate`, and what would be downloaded is kept.
+const GATED: &str = "
+    const real = window.fetch;
+    Object.assign(window, { asked: [], stopped: 0, files: [] });
+    window.fetch = async (path, options) => {
+        if (!`${path}`.includes('format=ndjson')) return real(path, options);
+        window.asked.push(path);
+        await new Promise((open, stop) => {
+            window.open_gate = open;
+            options?.signal?.addEventListener('abort', () => {
+                window.stopped += 1;
+                stop(options.signal.reason);
+            });
+        });
+        return real(path, options);
+    };
+    URL.createObjectURL = (file) => {
+        file.text().then((text) => window.files.push(text));
+        return '#exported';
+    };";
+
+const HREF: &str = "document.getElementById('export').getAttribute('href')";
+
+/// Two queries export these events, the first those with this id.
+const BY_ID: &str = "events?event_id=17&format=ndjson";
+const BY_TEXT: &str = "events?contains=17&ignore_case=true&format=ndjson";
+
+#[tokio::test]
+async fn an_export_of_several_queries_says_that_it_is_running_and_runs_once() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.run(GATED, Vec::new()).await;
+    page.searches("17").await;
+    page.lists(IDS, &["17", "17", "18"]).await;
+    // The address of the link is that of the query which exports most.
+    assert_eq!(browser.value(HREF).await, BY_TEXT);
+    let label = browser.text("#export").await;
+    browser.click("#export").await;
+    browser.shows("#export", "Exporting …").await;
+    browser.screenshot("exporting").await;
+    assert_eq!(browser.value("window.asked").await, json!([BY_ID]));
+    // Neither another click nor another time zone changes it.
+    let click = "document.getElementById('export').click()";
+    browser.run(click, Vec::new()).await;
+    let zone = "const zone = document.getElementById('time-zone'); zone.value = 'utc';
+        zone.dispatchEvent(new Event('change'))";
+    browser.run(zone, Vec::new()).await;
+    page.is_at("?q=17&zone=utc").await;
+    assert_eq!(browser.text("#export").await, "Exporting …");
+    assert_eq!(browser.value("window.asked").await, json!([BY_ID]));
+    browser.run("window.open_gate()", Vec::new()).await;
+    browser.until("window.asked.length === 2").await;
+    assert_eq!(browser.value("window.asked").await, json!([BY_ID, BY_TEXT]));
+    browser.run("window.open_gate()", Vec::new()).await;
+    browser.shows("#export", &label).await;
+    browser.until("window.files.length === 1").await;
+    assert_eq!(browser.value("window.stopped").await, 0);
+    let file = browser.value("window.files[0]").await;
+    let exported: Vec<_> = file.as_str().unwrap().lines().map(named).collect();
+    assert_eq!(exported, ["payments 17", "orders 17", "orders 18"]);
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_export_ends_when_something_else_is_selected_and_the_link_is_that_of_the_new_search() {
+    let system = with_events().await;
+    let Some(page) = Page::open(system.api(), "").await else {
+        return;
+    };
+    let browser = &page.browser;
+    browser.run(GATED, Vec::new()).await;
+    page.searches("17").await;
+    page.lists(IDS, &["17", "17", "18"]).await;
+    let label = browser.text("#export").await;
+    browser.click("#export").await;
+    browser.shows("#export", "Exporting …").await;
+    page.searches("orders,17").await;
+    page.lists(IDS, &["17"]).await;
+    browser.until("window.stopped === 1").await;
+    browser.shows("#export", &label).await;
+    // It is not a mistake of the reader.
+    assert_eq!(browser.text("#search-problem").await, "");
+    assert_eq!(
+        browser.value(HREF).await,
+        "events?topic=orders&event_id=17&format=ndjson"
+    );
+    // The next one runs, and is the only one that is saved.
+    page.searches("17").await;
+    page.lists(IDS, &["17", "17", "18"]).await;
+    browser.click("#export").await;
+    for requests in [2, 3] {
+        browser
+            .until(&format!("window.asked.length === {requests}"))
+            .await;
+        browser.run("window.open_gate()", Vec::new()).await;
+    }
+    browser.until("window.files.length > 0").await;
+    browser.shows("#export", &label).await;
+    assert_eq!(
+        browser.value("window.asked").await,
+        json!([BY_ID, BY_ID, BY_TEXT])
+    );
+    assert_eq!(browser.value("window.files.length").await, 1);
     page.ends_well().await;
 }
