@@ -7,11 +7,12 @@ use lsm_tree::{AbstractTree, SeqNo, Table, UserKey, table::filter::standard_bloo
 use super::{Sealed, filters::Resident, guard};
 use crate::store::sqlite::dedup::index::{Entry, IndexError};
 
-/// Threads that read tables concurrently for a lookup. They wait for the disk, not for a processor.
-const READERS: usize = 4;
+/// Threads that read tables concurrently for a lookup. They wait for the disk, not for a processor: a virtual disk made 20,000 reads
+/// a second for four threads, 31,500 for sixteen, and hardly more for 32.
+const READERS: usize = 16;
 
 /// Reads for which another thread is worthwhile.
-const EACH: usize = 128;
+const EACH: usize = 64;
 
 impl Sealed {
     /// Looks up the identities that have no entry yet; `entries` are in the order of `identities`.
