@@ -24,10 +24,17 @@ const MAX_SILENCE_MS = 4000;
 // At least this many pending messages in five consecutive samples are a backlog, not just messages in transit.
 const BACKLOG = 100;
 
+// Between two loads of the lists, with a token for some topics.
+const REFRESH_MS = 5000;
+
+// The aggregator says which kind of token it is.
+const isNarrow = document.body.dataset.scope === "some";
+
 let samples = [];
 let seen = null;
 let source = null;
 let watching = null;
+let refreshing = null;
 let isLost = false;
 // When the latest sample was received, by this computer's clock.
 let receivedAt = 0;
@@ -128,12 +135,15 @@ const HELD =
 const PROBE_MS = 3000;
 
 // Whether the aggregator responds: a proxy in front of a dead one responds too, but not with JSON.
-async function answers() {
+const answers = async () => (await probe()) !== null;
+
+// What the aggregator says about its health; null if it does not respond.
+async function probe() {
   try {
     const answer = await fetch("health", { signal: AbortSignal.timeout(PROBE_MS) });
-    return answer.headers.get("Content-Type")?.includes("json") ?? false;
+    return await answer.json();
   } catch {
-    return false;
+    return null;
   }
 }
 
@@ -171,6 +181,10 @@ function watch() {
 
 function open() {
   close();
+  if (isNarrow) {
+    refresh();
+    return;
+  }
   source = new EventSource("live");
   source.addEventListener("history", ({ data }) => {
     samples = JSON.parse(data);
@@ -186,12 +200,36 @@ function open() {
   source.addEventListener("error", async () => {
     if (mine.readyState !== EventSource.CLOSED) return;
     const reason = await refusal("live");
+    // The token ended, or the person signed out in another tab.
+    if (reason?.status === 401) location.reload();
     if (mine === source && reason) lost(reason.message);
   });
   watch();
 }
 
+// With a token for some topics there are no counters, which are about all of them. The lists are loaded again from time to time.
+async function refresh() {
+  clearTimeout(refreshing);
+  refreshing = setTimeout(refresh, REFRESH_MS);
+  const health = await probe();
+  if (health === null) {
+    lost();
+    return;
+  }
+  // The session is over: without one there is only a status.
+  if (health.access === undefined) location.reload();
+  isLost = false;
+  delete document.body.dataset.stale;
+  showAges();
+  const failing = Object.entries(health.checks ?? {});
+  showProblems(failing.map(([key, text]) => ({ key, title: `The ${key} does not work.`, text: warnings.sentence(text) })));
+  topics.changed(undefined, true);
+  topic.changed(undefined, true);
+  for (const list of [rejected, conflicts]) list.changed();
+}
+
 function close() {
+  clearTimeout(refreshing);
   source?.close();
   source = null;
   clearTimeout(watching);

@@ -5,6 +5,7 @@ pub mod backup;
 pub mod doctor;
 pub mod healthcheck;
 pub mod serve;
+pub mod token;
 pub mod verify;
 
 use std::process::ExitCode;
@@ -81,6 +82,10 @@ pub fn run() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
         Command::Doctor(settings) => runtime.block_on(doctor::doctor(settings)),
+        Command::Token(settings) => token::run(&settings).and_then(|text| {
+            command_line::print(&text)?;
+            Ok(ExitCode::SUCCESS)
+        }),
     };
     // A blocking read that is still running must not delay the exit.
     runtime.shutdown_background();

@@ -6,6 +6,7 @@ mod renamed;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod token;
 
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
@@ -23,8 +24,9 @@ use self::{
     doctor::Doctor,
     renamed::RENAMED,
     settings::{address, jetstream_name},
+    token::Token,
 };
-use crate::commands::{doctor as doctor_command, verify};
+use crate::commands::{doctor as doctor_command, token as token_command, verify};
 
 /// Commands that are not this program's.
 const PUBLISHER: usage::Program = ("publisher", &["generate", "send", "http", "latency"]);
@@ -68,6 +70,9 @@ enum Subcommands {
     /// Acknowledge stream sequences lost before they were applied, so /health stops reporting them
     #[command(after_help = help::ACKNOWLEDGE_MISSING)]
     AcknowledgeMissing(Running),
+    /// Create, list and revoke the tokens that give access to the HTTP API
+    #[command(after_help = help::TOKEN)]
+    Token(Token),
     /// Print a completion script for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -123,6 +128,8 @@ pub enum Command {
     Verify(verify::Settings),
     /// Examine a service, its broker and its store.
     Doctor(doctor_command::Settings),
+    /// Create, list or revoke tokens.
+    Token(token_command::Settings),
 }
 
 #[derive(Debug, Args)]
@@ -242,6 +249,7 @@ fn command(cli: Cli) -> Result<Command, Exit> {
                 .map(Command::Doctor)
                 .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
         }
+        Some(Subcommands::Token(token)) => return Ok(Command::Token(token.settings())),
         Some(Subcommands::Read(reading)) => {
             let checked = reading.check().map(|()| Command::Read(reading));
             return checked.map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));

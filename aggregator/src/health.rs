@@ -44,6 +44,8 @@ pub enum Notice {
     StreamSize,
     /// Trimming is held back by another store, or fails.
     Trimming,
+    /// The tokens file cannot be read, so that the tokens read before stay valid.
+    Tokens,
 }
 
 impl Notice {
@@ -51,6 +53,7 @@ impl Notice {
         match self {
             Self::StreamSize => "stream_size",
             Self::Trimming => "trimming",
+            Self::Tokens => "tokens",
         }
     }
 }

@@ -18,7 +18,7 @@ use axum::{
     http::{Method, StatusCode, Uri, header},
     middleware,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use utoipa_axum::{
     router::{OpenApiRouter, UtoipaMethodRouterExt},
@@ -32,8 +32,8 @@ pub use self::{
         live::{keep_learning, keep_sampling},
     },
     edge::{
-        Edge, body::Intake, guard::Hosts, instrument::Instruments, permits::Permits, query, server,
-        starting,
+        Edge, access::Door, body::Intake, guard::Hosts, instrument::Instruments, permits::Permits,
+        query, server, starting,
     },
 };
 use self::{
@@ -43,7 +43,7 @@ use self::{
     openapi::Document,
     publish::{cloudevents, intake::IntakeState, native, otlp},
     review::{conflicts, missing, rejected, seen},
-    site::{docs, page},
+    site::{docs, page, sign_in},
 };
 
 /// The API's routes, each with its operation in `GET /openapi.json`; then the pages and their files, which are for browsers
@@ -51,6 +51,7 @@ use self::{
 /// documents too.
 pub fn router(api: Arc<Api>) -> Router {
     let edge = api.edge.clone();
+    let door = edge.door.clone();
     let publish = IntakeState {
         api: Arc::clone(&api),
         intake: api.intake.clone(),
@@ -84,6 +85,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::metrics))
         .route("/", get(page::index))
+        .route("/sign-in", post(sign_in::sign_in).with_state(door.clone()))
+        .route("/sign-out", post(sign_in::sign_out).with_state(door))
         .route("/page/{file}", get(page::file))
         .route("/favicon.ico", get(page::icon))
         .route("/docs", get(docs::page))

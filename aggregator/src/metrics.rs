@@ -48,6 +48,7 @@ struct Measured {
     requests: IntCounterVec,
     request_seconds: HistogramVec,
     otlp_members_ignored: IntCounter,
+    authentication_failures: IntCounter,
     trimming_held: IntGaugeVec,
 }
 
@@ -139,6 +140,11 @@ impl Metrics {
                 "aggregator_otlp_requests_with_unknown_members_total",
                 "OTLP/JSON requests with members that OTLP does not define, which were ignored, since the start",
             ),
+            authentication_failures: counter(
+                &registry,
+                "aggregator_http_authentication_failures_total",
+                "HTTP requests with a token that is not valid, since the start; the log has their addresses",
+            ),
             trimming_held: registered(
                 &registry,
                 IntGaugeVec::new(
@@ -212,6 +218,11 @@ impl Metrics {
     /// Counts an OTLP request with members that OTLP does not define.
     pub fn otlp_members_ignored(&self) {
         self.0.otlp_members_ignored.inc();
+    }
+
+    /// Counts a request with a token that is not valid.
+    pub fn authentication_failed(&self) {
+        self.0.authentication_failures.inc();
     }
 
     /// The current values of all metrics.

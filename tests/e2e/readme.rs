@@ -41,6 +41,10 @@ const SKIPPED: &[(&str, &str)] = &[
     ("./compose/offline-images.sh", "needs Docker; CI runs it"),
     ("systemctl", "needs a system that systemd has booted"),
     ("# /etc/systemd/system", "systemd-analyze checks it"),
+    (
+        "[[token]]",
+        "the tests of the tokens file read such entries",
+    ),
     ("# prometheus.yml", "configures another program"),
     ("logs.example", "the tests of proxies start Caddy with it"),
     ("server {", "the tests of proxies start nginx with it"),

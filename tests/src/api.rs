@@ -24,6 +24,7 @@ const JSON: &str = "application/json";
 pub struct Api {
     base: String,
     client: Client,
+    token: Option<String>,
 }
 
 /// A complete response.
@@ -68,7 +69,28 @@ impl Api {
         Self {
             base: base.to_owned(),
             client: client.expect("an HTTP client can be created"),
+            token: None,
         }
+    }
+
+    /// The same API, with this token in every request.
+    pub fn with_token(&self, token: &str) -> Self {
+        let value = format!("Bearer {token}")
+            .parse()
+            .expect("a token is a header");
+        let headers = HeaderMap::from_iter([(reqwest::header::AUTHORIZATION, value)]);
+        let client = Client::builder().no_proxy().timeout(TIMEOUT);
+        let client = client.default_headers(headers).build();
+        Self {
+            base: self.base.clone(),
+            client: client.expect("an HTTP client can be created"),
+            token: Some(token.to_owned()),
+        }
+    }
+
+    /// The token that its requests have.
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
     }
 
     /// Its URL.

@@ -186,7 +186,11 @@ async fn until(connection: &mut TcpStream, mark: &[u8]) -> Result<String, String
 fn request(api: &Api, path: &str) -> RequestBuilder {
     let client = Client::builder().no_proxy().build();
     let client = client.expect("an HTTP client can be created");
-    client.get(format!("{}{path}", api.url()))
+    let request = client.get(format!("{}{path}", api.url()));
+    match api.token() {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    }
 }
 
 /// The head of the response.

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use aggregator::{
+    access::Access,
     health::Health,
-    http::{self, Broker, Edge, Hosts, Instruments, Process},
+    http::{self, Broker, Door, Edge, Hosts, Instruments, Process},
     metrics::Metrics,
     store::{Reader, Writer},
 };
@@ -62,6 +63,7 @@ impl Api {
         };
         let edge = Edge {
             hosts: Hosts::default(),
+            door: Door::new(Access::anonymous(), process.metrics.clone()),
             instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),

@@ -19,15 +19,18 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
+    access::{self, Access, Tokens},
     clock,
     config::Settings,
     consumer::{Consumer, PATIENCE},
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
-    http::{self, Api, Broker, Edge, Hosts, Instruments, Intake, Process, starting::Entrance},
+    http::{
+        self, Api, Broker, Door, Edge, Hosts, Instruments, Intake, Process, starting::Entrance,
+    },
     memory::OfStore,
     metrics::Metrics,
     store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
@@ -52,14 +55,28 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
+    let access = access_of(&settings)?;
     let metrics = Metrics::new();
     let service = Service::default();
     let token = service.token();
+
+    let health = Health::starting();
+    if let Some(file) = settings.tokens.clone() {
+        let reading = access::keep_reading(file, access.clone(), health.clone(), token.clone());
+        service.spawn("tokens", reading);
+    }
+    let door = Door::new(access, metrics.clone());
+    let reporting = door.failures.clone().keep_reporting(token.clone());
+    service.spawn("failures", async {
+        reporting.await;
+        Ok(())
+    });
 
     let shares = settings.shares();
     let opening = Opening::default();
     let edge = Edge {
         hosts: Hosts::new(&settings.allowed_hosts),
+        door,
         instruments: Instruments {
             metrics: metrics.clone(),
             tracer: tracer.clone(),
@@ -79,7 +96,6 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         return Ok(service.run_until(signals).await);
     };
 
-    let health = Health::starting();
     let options = Options {
         stream: settings.stream.clone(),
         max_events: message::MAX_ELEMENTS,
@@ -143,6 +159,20 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     // The client buffers acks until it has written them.
     let _ = tokio::time::timeout(FLUSH, connection.client().flush()).await;
     Ok(code)
+}
+
+/// Who may use the service: those with one of the tokens in a file, or everybody if there is none.
+fn access_of(settings: &Settings) -> anyhow::Result<Access> {
+    if let Some(file) = &settings.tokens {
+        return Ok(Access::with(Tokens::read(file)?));
+    }
+    let everybody = "everybody who reaches the HTTP API may publish, read and operate everything; --tokens changes that";
+    if settings.allow_anonymous {
+        warn!("access is anonymous: {everybody}");
+    } else {
+        info!("access is anonymous, and only this machine has it: {everybody}");
+    }
+    Ok(Access::anonymous())
 }
 
 /// Serves HTTP from now on, before the store is open, which takes minutes if its index is rebuilt.

@@ -21,7 +21,7 @@ Exit codes: 0 done, or stopped by a signal; 1 failure; 2 invalid setting; 3 doct
 pub(super) const SERVE: &str = "\
 Examples:
   aggregator serve --data-dir ./data
-  aggregator serve --listen 0.0.0.0:8080 --nats-url nats://broker:4222 --log-format json
+  aggregator serve --listen 0.0.0.0:8080 --tokens tokens.toml --nats-url nats://broker:4222 --log-format json
 
 SIGTERM and Ctrl-C stop it gracefully: batches in memory are committed. A second signal stops it immediately.";
 
@@ -52,6 +52,16 @@ aggregator.db, and start it again.";
 pub(super) const ACKNOWLEDGE_MISSING: &str = "\
 Example:
   curl -s http://127.0.0.1:8080/missing && aggregator acknowledge-missing";
+
+pub(super) const TOKEN: &str = "\
+Examples:
+  aggregator token create orders-service --publish 'orders.*' --expires 90d
+  aggregator token create dashboard --read '*'
+  aggregator token list
+  aggregator token revoke orders-service
+
+The token is printed to standard output. Send it as the header Authorization: Bearer TOKEN, or as the password of Basic
+with any user name. Start the service with --tokens and the same file.";
 
 pub(super) const COMPLETIONS: &str = "\
 Example:

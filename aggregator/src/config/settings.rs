@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
-use clap::{Args, ValueEnum};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 use shared::{
     command_line::{number, path},
     connection::Servers,
@@ -45,6 +45,20 @@ pub struct Settings {
         value_name = "NAME"
     )]
     pub allowed_hosts: Vec<String>,
+
+    /// File with the tokens that give access, which only its owner may read; `aggregator token create` makes it
+    #[arg(
+        long,
+        env = "AGGREGATOR_TOKENS",
+        value_name = "FILE",
+        value_parser = path()
+    )]
+    pub tokens: Option<PathBuf>,
+
+    /// Without tokens, also listen on addresses that other machines reach: everybody who does may publish, read and operate
+    /// everything
+    #[arg(long, env = "AGGREGATOR_ALLOW_ANONYMOUS", value_parser = BoolishValueParser::new())]
+    pub allow_anonymous: bool,
 
     /// Addresses of the NATS servers, comma-separated or repeated: nats:// or tls://, with USER:PASSWORD@ or
     /// TOKEN@ before the host if the server requires it (special characters percent-encoded)
@@ -201,6 +215,7 @@ impl Settings {
         Servers::parse(&self.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
+        self.check_access()?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!(
@@ -224,6 +239,23 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+
+    /// Whether those who reach the service need a token must have been decided, unless only this machine reaches it.
+    fn check_access(&self) -> Result<(), String> {
+        if self.tokens.is_some() && self.allow_anonymous {
+            return Err(
+                "--tokens and --allow-anonymous exclude each other: with tokens, nobody has access without one".to_owned(),
+            );
+        }
+        let is_decided = self.tokens.is_some() || self.allow_anonymous;
+        if is_decided || self.listen.ip().to_canonical().is_loopback() {
+            return Ok(());
+        }
+        Err(format!(
+            "--listen is {}, which other machines may reach: give --tokens FILE, so that they need a token (aggregator token create makes the file), or --allow-anonymous, so that everybody who reaches it may publish and read everything",
+            self.listen
+        ))
     }
 
     /// The NATS servers.

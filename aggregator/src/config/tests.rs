@@ -36,7 +36,7 @@ fn an_address_to_listen_on_needs_only_a_port() {
         ("0.0.0.0:80", "0.0.0.0:80"),
         ("[::1]:8080", "[::1]:8080"),
     ] {
-        match parsed(&["--listen", text]) {
+        match parsed(&["--allow-anonymous", "--listen", text]) {
             Ok(Command::Serve(settings)) => {
                 assert_eq!(settings.listen.to_string(), expected, "{text}");
             }
@@ -377,4 +377,63 @@ fn variables_are_named_after_the_program_and_the_flag() {
 #[test]
 fn the_command_line_is_consistent() {
     Cli::command().debug_assert();
+}
+
+#[test]
+fn other_machines_have_access_only_if_that_was_decided() {
+    for listen in [
+        "127.0.0.1:80",
+        "127.9.9.9:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+        ":80",
+    ] {
+        assert!(parsed(&["--listen", listen]).is_ok(), "{listen}");
+    }
+    for listen in [
+        "0.0.0.0:80",
+        "[::]:80",
+        "192.168.1.7:80",
+        "[2001:db8::1]:80",
+    ] {
+        let line = wrong(&["--listen", listen]);
+        for part in ["--tokens FILE", "--allow-anonymous", "token create", listen] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(parsed(&["--listen", listen, "--allow-anonymous"]).is_ok());
+        assert!(parsed(&["--listen", listen, "--tokens", "f"]).is_ok());
+    }
+    let line = wrong(&["--tokens", "f", "--allow-anonymous"]);
+    assert!(line.contains("exclude each other"), "{line}");
+}
+
+#[test]
+fn a_token_is_created_with_patterns_a_time_and_a_rate_that_are_valid() {
+    let create = |arguments: &[&str]| {
+        let all = [&["token", "create", "a"], arguments].concat();
+        parsed(&all)
+    };
+    for valid in [
+        &["--publish", "orders.*,a.>", "--read", "*"][..],
+        &["--read", "\"a b\"", "--read", "c", "--admin"],
+        &["--expires", "90d", "--rate", "5000/s", "--tokens", "f"],
+        &["--expires", "9999-01-01T00:00:00Z"],
+    ] {
+        assert!(matches!(create(valid), Ok(Command::Token(_))), "{valid:?}");
+    }
+    for (invalid, expected) in [
+        (&["--publish", "a..b"][..], "is not a pattern"),
+        (&["--expires", "90"], "such as 12h or 90d"),
+        (&["--expires", "0d"], "such as 12h or 90d"),
+        (&["--expires", "99999999d"], "such as 12h or 90d"),
+        (&["--expires", "ä"], "such as 12h or 90d"),
+        (&["--expires", "2020-01-01T00:00:00Z"], "in the future"),
+        (&["--rate", "5000"], "such as 5000/s"),
+    ] {
+        match create(invalid) {
+            Err(Exit::Wrong(line)) => assert!(line.contains(expected), "{line}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(wrong(&["token", "create", "a b"]).contains("letters, digits"));
 }

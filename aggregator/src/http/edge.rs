@@ -1,6 +1,7 @@
 //! What wraps every request, in a single layer: each further layer would cost every request a clone of the routes.
 
 pub mod accept;
+pub mod access;
 pub mod body;
 pub mod guard;
 pub mod instrument;
@@ -18,13 +19,15 @@ use axum::{
     response::Response,
 };
 
-use self::{guard::Hosts, instrument::Instruments};
+use self::{access::Door, guard::Hosts, instrument::Instruments};
 
 /// The state of the layer around every request.
 #[derive(Debug, Clone)]
 pub struct Edge {
     /// The allowed host names.
     pub hosts: Hosts,
+    /// Who may use the service.
+    pub door: Door,
     /// Metrics and traces.
     pub instruments: Instruments,
 }
@@ -33,7 +36,13 @@ pub struct Edge {
 pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let answer = |request: Request| async {
         let version = request.version();
-        let answer = guard::guard(&edge.hosts, request, next).await;
+        let admitted = |request| async {
+            match edge.door.admit(request) {
+                Ok(request) => next.run(request).await,
+                Err(refusal) => *refusal,
+            }
+        };
+        let answer = guard::guard(&edge.hosts, request, admitted).await;
         streaming::whole_over_http_1_0(version, answer)
     };
     instrument::instrument(&edge.instruments, request, answer).await

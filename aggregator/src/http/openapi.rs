@@ -8,6 +8,7 @@
 pub mod parameters;
 pub mod refusals;
 pub mod schemas;
+mod security;
 
 use std::collections::BTreeMap;
 
@@ -65,7 +66,8 @@ duplicate or as rejected.\n\nErrors are problem documents (RFC 9457). In additio
 unknown path is answered with 404, an unsupported method with 405 and the header Allow, HEAD like GET without the body, \
 and OPTIONS with 204 and Allow. An HTTP/1.1 request without exactly one valid Host is refused with 400, and a \
 Transfer-Encoding other than chunked with 501. A request head of more than 32 KiB or 100 header fields is refused with \
-431. Repeated slashes in a path and a trailing slash are ignored. While the service opens its store, GET /livez is \
+431. If the service has a tokens file, \
+a request needs a token with the scope that its operation names; otherwise everybody may do everything. Repeated slashes in a path and a trailing slash are ignored. While the service opens its store, GET /livez is \
 answered with 200, and every other operation with 503 and Retry-After: /health with the status starting and the \
 progress, /readyz with the progress as text, and all others with a problem document of the type \
 urn:problem:starting.\n\nEvery response has the headers X-Request-Id and, for browsers, \
@@ -117,6 +119,7 @@ impl Document {
         };
         api.tags = Some(TAGS.map(tag).into());
         let components = api.components.get_or_insert_default();
+        security::add_schemes(components);
         components.schemas.extend(schemas::<Problem>());
         components.schemas.extend(schemas::<Status>());
         let mut everywhere = BTreeMap::from([
@@ -239,6 +242,8 @@ fn finish(method: &str, path: &str, operation: &mut Operation, examples: &Value)
     let responses = &mut operation.responses.responses;
     responses.extend(HostRefusals::responses());
     responses.extend(OriginRefusals::responses());
+    security::secure(method, path, operation);
+    let responses = &mut operation.responses.responses;
     for (status, response) in responses {
         let RefOr::T(response) = response else {
             continue;

@@ -6,13 +6,14 @@ pub mod rejected;
 pub mod seen;
 
 use shared::{
-    event::{Code, EventId},
+    event::{Code, EventId, Topic},
     message::Reason,
 };
 use utoipa::openapi::path::ParameterBuilder;
 
 use super::{
     edge::{
+        access::Caller,
         paging::{self, limit},
         problem::Problem,
         query::{Query, time::check_range},
@@ -79,14 +80,16 @@ fn cursor() -> ParameterBuilder {
 /// The rows that the parameters of a query string select. Relative times refer to the time of the request.
 ///
 /// # Errors
-/// 422 if a parameter is not valid.
-fn selected(parameters: &Query) -> Result<ReviewQuery, Problem> {
+/// 422 if a parameter is not valid, and 403 if the topic may not be read.
+fn selected(caller: &Caller, parameters: &Query) -> Result<ReviewQuery, Problem> {
     let now = clock::now_micros();
     let since = parameters.time("since", now)?;
     let until = parameters.time("until", now)?;
     check_range(("since", since), ("until", until))?;
+    let topic = parameters.topic()?;
     Ok(ReviewQuery {
-        topic: parameters.topic()?,
+        visible: caller.visible(topic.as_ref().map(Topic::as_str))?,
+        topic,
         event_id: parameters.text("event_id").map(event_id).transpose()?,
         reason: parameters.text("reason").map(reason).transpose()?,
         since,

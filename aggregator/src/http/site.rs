@@ -2,3 +2,4 @@
 
 pub mod docs;
 pub mod page;
+pub mod sign_in;

@@ -1,5 +1,6 @@
 //! The API on its router, without a broker: refusals, and responses read from the store.
 
+mod access;
 mod cloudevents;
 mod counts;
 mod events;
@@ -35,8 +36,9 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Broker, Edge, Hosts, Instruments, Permits, Process, api::Api, router};
+use super::{Broker, Door, Edge, Hosts, Instruments, Permits, Process, api::Api, router};
 use crate::{
+    access::Access,
     health::Health,
     metrics::Metrics,
     store::{self, Delivery, Writer},
@@ -52,6 +54,10 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
+        Self::with(Access::anonymous()).await
+    }
+
+    async fn with(access: Access) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (writer, _, reader) =
             store::open(directory.path(), 0, store::Limits::default()).unwrap();
@@ -84,6 +90,7 @@ impl Fixture {
         };
         let edge = Edge {
             hosts: Hosts::default(),
+            door: Door::new(access, process.metrics.clone()),
             instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),

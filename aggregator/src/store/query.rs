@@ -6,6 +6,7 @@ mod history;
 mod review;
 mod stats;
 mod topics;
+mod visible;
 
 pub use self::{
     duplicates::{Duplicate, Duplicates, RepeatedIdentity},
@@ -19,6 +20,7 @@ pub use self::{
     review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
     stats::{Disk, Figures, FilterSizes, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
+    visible::Visible,
 };
 
 /// Receives the rows of a page one at a time, as they are read.

@@ -15,6 +15,8 @@ impl Settings {
         let Self {
             listen,
             allowed_hosts,
+            tokens,
+            allow_anonymous,
             nats_url: _,
             data_dir,
             stream,
@@ -40,6 +42,14 @@ impl Settings {
         let shown = [
             ("--listen", listen.to_string()),
             ("--allowed-hosts", allowed_hosts.join(",")),
+            (
+                "--tokens",
+                tokens
+                    .as_ref()
+                    .map(|file| file.display().to_string())
+                    .unwrap_or_default(),
+            ),
+            ("--allow-anonymous", allow_anonymous.to_string()),
             ("--nats-url", servers),
             ("--data-dir", data_dir.display().to_string()),
             ("--stream", stream.clone()),

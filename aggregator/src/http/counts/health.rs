@@ -16,6 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::MaybeCaller,
             problem::{Problem, STARTING_PAUSE},
             query::{ParameterRefusals, Query},
         },
@@ -36,13 +37,33 @@ pub struct Health {
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
     /// Notices that do not make the service unhealthy: `stream_size` if the stream keeps a larger size or more replicas than
-    /// configured, and `trimming` if another store holds trimming back or the stream is not trimmed for another reason.
+    /// configured, `trimming` if another store holds trimming back or the stream is not trimmed for another reason, and `tokens`
+    /// if the tokens file cannot be read, so that the tokens read before stay valid.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
     /// Set while the clock is behind the latest event.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     clock: Option<String>,
+    /// `anonymous` if everybody who reaches the service may do everything, and `tokens` if a token is needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    access: Option<&'static str>,
+}
+
+impl Health {
+    /// What is said to a client without a token.
+    fn of_nobody(status: &'static str, now: i64) -> Self {
+        Self {
+            status,
+            timestamp: clock::rfc3339(now),
+            checks: BTreeMap::new(),
+            missing: 0,
+            notices: BTreeMap::new(),
+            clock: None,
+            access: None,
+        }
+    }
 }
 
 #[expect(
@@ -54,6 +75,8 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// Responds with 200 if all parts work, otherwise with 503 and the failing parts. Writes nothing.
+///
+/// Without a token only `status` and `timestamp` are given.
 #[utoipa::path(
     get,
     path = "/health",
@@ -66,6 +89,7 @@ fn is_zero(count: &u64) -> bool {
 )]
 pub async fn health(
     State(api): State<Arc<Api>>,
+    caller: MaybeCaller,
     RawQuery(query): RawQuery,
 ) -> Result<(StatusCode, Json<Health>), Problem> {
     Query::parse(query.as_deref(), &[])?;
@@ -79,9 +103,18 @@ pub async fn health(
     } else {
         ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
     };
+    if caller.0.is_none() {
+        return Ok((code, Json(Health::of_nobody(status, now))));
+    }
+    let everybody = api.edge.door.access.of_everybody();
     let health = Health {
         status,
         timestamp: clock::rfc3339(now),
+        access: Some(if everybody.is_some() {
+            "anonymous"
+        } else {
+            "tokens"
+        }),
         checks,
         missing,
         notices: api.process.health.noticed(),
@@ -91,18 +124,18 @@ pub async fn health(
 }
 
 /// `GET /health` while the store is opening.
-pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery) -> Response {
+pub async fn starting(
+    State(opening): State<Opening>,
+    caller: MaybeCaller,
+    RawQuery(query): RawQuery,
+) -> Response {
     if let Err(problem) = Query::parse(query.as_deref(), &[]) {
         return problem.into_response();
     }
-    let health = Health {
-        status: "starting",
-        timestamp: clock::rfc3339(clock::now_micros()),
-        checks: BTreeMap::from([("store", opening.step())]),
-        missing: 0,
-        clock: None,
-        notices: BTreeMap::new(),
-    };
+    let mut health = Health::of_nobody("starting", clock::now_micros());
+    if caller.0.is_some() {
+        health.checks.insert("store", opening.step());
+    }
     let pause = [(header::RETRY_AFTER, STARTING_PAUSE.as_secs().to_string())];
     (StatusCode::SERVICE_UNAVAILABLE, pause, Json(health)).into_response()
 }

@@ -15,6 +15,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, Whole},
             problem::Problem,
             query::{Query, unknown_parameter},
@@ -99,10 +100,11 @@ refusals! {
 )]
 pub async fn histogram(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse_many(query.as_deref(), &PARAMETERS, |name| name == "topic")?;
-    let query = selected(&query, clock::now_micros())?;
+    let query = selected(&caller, &query, clock::now_micros())?;
     paging::answer(&api.permits, async |room| {
         let histogram = api.reader.histogram(query.clone()).await;
         let histogram = histogram.map_err(|err| Problem::internal(&err))?;
@@ -114,8 +116,9 @@ pub async fn histogram(
             Ok(histogram) if histogram.window.since() >= clock::EARLIEST => histogram,
             Ok(_) | Err(NoHistogram::WrongSpan) => return Err(wrong_span()),
             Err(NoHistogram::NotCounted) => return Err(not_counted()),
+            Err(NoHistogram::TooManyTopics) => return Err(too_many_topics()),
         };
-        let has_rejected = query.topics.is_empty();
+        let has_rejected = query.topics.is_empty() && query.visible.is_every();
         let bucket = |bucket: Bucket| BucketView {
             at: clock::rfc3339(bucket.at),
             stored: bucket.unique,
@@ -137,11 +140,13 @@ pub async fn histogram(
 
 const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
 
-fn selected(parameters: &Query, now: i64) -> Result<HistogramQuery, Problem> {
+fn selected(caller: &Caller, parameters: &Query, now: i64) -> Result<HistogramQuery, Problem> {
     let until = parameters.time("until", now)?.unwrap_or(now);
     let since = parameters.time("since", now)?;
+    let topics = filter::topics(parameters, MAX_TOPICS)?;
     Ok(HistogramQuery {
-        topics: filter::topics(parameters, MAX_TOPICS)?,
+        visible: caller.visible(&topics)?,
+        topics,
         since: since.unwrap_or(until.min(now) - MICROS_PER_HOUR),
         until,
         now,
@@ -152,6 +157,12 @@ fn not_counted() -> Problem {
     let message =
         format!("is not counted over time: only the first {TOPICS_KEPT} topics of the store are");
     Problem::invalid_query("topic", Code::OutOfRange, message)
+}
+
+fn too_many_topics() -> Problem {
+    let message =
+        "is required, because the token may read too many topics to add them up".to_owned();
+    Problem::invalid_query("topic", Code::Missing, message)
 }
 
 fn wrong_span() -> Problem {

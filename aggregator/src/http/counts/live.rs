@@ -13,7 +13,7 @@ use axum::{
     },
 };
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::MissedTickBehavior,
@@ -25,6 +25,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use crate::http::{
     api::Api,
     edge::{
+        access::Caller,
         problem::{Problem, Unavailable},
         query::Query,
         streaming::{self, Chunk},
@@ -105,6 +106,7 @@ schemas! {
 )]
 pub async fn follow(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
@@ -117,7 +119,7 @@ pub async fn follow(
         api,
         _permit: permit,
     };
-    let events = stream::unfold(follower, Follower::next);
+    let events = stream::unfold(follower, Follower::next).take_until(Box::pin(caller.ended()));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
     Ok(streaming::events(Some(history), answer))

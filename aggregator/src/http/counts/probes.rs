@@ -13,6 +13,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::MaybeCaller,
             problem::{Problem, STARTING_PAUSE},
             query::{ParameterRefusals, Query},
         },
@@ -33,7 +34,7 @@ pub async fn live(RawQuery(query): RawQuery) -> Result<&'static str, Problem> {
 }
 
 /// Responds with 200 if the store is open and all parts work, as defined by `GET /health`, otherwise with 503 and the failing
-/// parts, one per line.
+/// parts, one per line. Without a token it does not name them.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -46,6 +47,7 @@ pub async fn live(RawQuery(query): RawQuery) -> Result<&'static str, Problem> {
 )]
 pub async fn ready(
     State(api): State<Arc<Api>>,
+    caller: MaybeCaller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::parse(query.as_deref(), &[])?;
@@ -53,17 +55,34 @@ pub async fn ready(
     if checks.is_empty() {
         return Ok("ok\n".into_response());
     }
-    Ok((StatusCode::SERVICE_UNAVAILABLE, lines(&checks)).into_response())
+    Ok((StatusCode::SERVICE_UNAVAILABLE, reasons(&caller, &checks)).into_response())
 }
 
 /// `GET /readyz` while the store is opening.
-pub async fn starting(State(opening): State<Opening>, RawQuery(query): RawQuery) -> Response {
+pub async fn starting(
+    State(opening): State<Opening>,
+    caller: MaybeCaller,
+    RawQuery(query): RawQuery,
+) -> Response {
     if let Err(problem) = Query::parse(query.as_deref(), &[]) {
         return problem.into_response();
     }
     let checks = BTreeMap::from([("store", opening.step())]);
     let pause = [(header::RETRY_AFTER, STARTING_PAUSE.as_secs().to_string())];
-    (StatusCode::SERVICE_UNAVAILABLE, pause, lines(&checks)).into_response()
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        pause,
+        reasons(&caller, &checks),
+    )
+        .into_response()
+}
+
+/// The failing parts, or without a token only that some are.
+fn reasons(caller: &MaybeCaller, checks: &BTreeMap<&'static str, String>) -> String {
+    match caller.0 {
+        Some(_) => lines(checks),
+        None => "not ready\n".to_owned(),
+    }
 }
 
 fn lines(checks: &BTreeMap<&'static str, String>) -> String {

@@ -18,6 +18,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, PagedRefusals, Whole, limit},
             problem::Problem,
             query::Query,
@@ -38,7 +39,7 @@ const RECENT_MINUTES: i64 = 30;
 #[schema(as = TopicPage)]
 pub struct TopicsPage {
     topics: Vec<TopicView>,
-    /// Number of all topics, regardless of the parameters.
+    /// Number of all topics that the token may read, regardless of the parameters.
     total: u64,
     /// Set if topics are sorted by ascending name and there are more: the last name on this page. The next page has the names
     /// after it.
@@ -95,6 +96,7 @@ parameters! {
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let known = [
@@ -102,7 +104,7 @@ pub async fn list(
     ];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let topics = topic_query(&query)?;
+    let topics = topic_query(&caller, &query)?;
     paging::answer(&api.permits, async |room| {
         let page = api.reader.topics(topics.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
@@ -128,7 +130,7 @@ pub const SORTS: [(&str, TopicSort); 7] = [
     ("last_at", TopicSort::Last),
 ];
 
-fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
+fn topic_query(caller: &Caller, parameters: &Query) -> Result<TopicQuery, Problem> {
     let sort = match parameters.text("sort") {
         None => TopicSort::Name,
         Some(text) => {
@@ -140,8 +142,10 @@ fn topic_query(parameters: &Query) -> Result<TopicQuery, Problem> {
             })?
         }
     };
+    let name = parameters.topic()?.map(|topic| topic.to_string());
     let query = TopicQuery {
-        name: parameters.topic()?.map(|topic| topic.to_string()),
+        visible: caller.visible(&name)?,
+        name,
         contains: parameters.filled("contains")?.unwrap_or_default(),
         sort,
         // The largest counts are usually the interesting ones.

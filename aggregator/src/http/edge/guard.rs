@@ -10,7 +10,6 @@ use axum::{
         header::{self, HeaderMap},
         uri::Uri,
     },
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 
@@ -43,13 +42,19 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
 
 /// Refuses requests that another site's page may have sent and ambiguous ones, and adds the security headers to every
 /// response. A response that already has a policy keeps it.
-pub async fn guard(hosts: &Hosts, request: Request, next: Next) -> Response {
+pub async fn guard<F: Future<Output = Response>>(
+    hosts: &Hosts,
+    request: Request,
+    next: impl FnOnce(Request) -> F,
+) -> Response {
     let mut response = match check(hosts, &request) {
-        Ok(()) => next.run(request).await,
+        Ok(()) => next(request).await,
         Err(problem) => problem.into_response(),
     };
     let headers = response.headers_mut();
-    headers.extend(HEADERS);
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(value);
+    }
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(POLICY);

@@ -50,6 +50,7 @@ pub async fn instrument<F: Future<Output = Response>>(
         http.method = method,
         http.route = route,
         trace.id = field::Empty,
+        token.name = field::Empty,
     );
     let caller = caller(request.headers());
     let mut span = instruments.tracer.start(

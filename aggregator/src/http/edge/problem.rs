@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use self::items::ItemError;
 pub use self::{items::ItemErrors, store::STARTING_PAUSE, unavailable::Unavailable};
+use super::access::CHALLENGE;
 
 /// A problem document.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -178,6 +179,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let (retry_after, accept_encoding) = (self.retry_after, self.accept_encoding);
+        let status = self.status;
         let needs_upgrade = self.status == StatusCode::UPGRADE_REQUIRED;
         let mut response = (self.status, axum::Json(&self)).into_response();
         // The layer around the request renders the document again, with the request's id.
@@ -187,6 +189,9 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, CHALLENGE);
+        }
         if let Some(pause) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(pause.as_secs()));
         }

@@ -7,8 +7,9 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use axum::http;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::{
     rt::TokioIo,
@@ -30,6 +31,7 @@ use self::{
     progress::{IDLE_TIMEOUT, Progress, Timer},
     stream::Stream,
 };
+use super::access::Peer;
 
 /// Concurrent connections; further ones wait to be accepted.
 const MAX_CONNECTIONS: usize = 2_048;
@@ -51,7 +53,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub async fn serve(listener: TcpListener, routes: impl Routes, token: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let mut http = protocol();
+    let mut protocol = protocol();
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
@@ -60,9 +62,9 @@ pub async fn serve(listener: TcpListener, routes: impl Routes, token: Cancellati
         };
         tokio::select! {
             (accepted, permit) = accepted => match accepted {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     undelayed(&stream);
-                    let connection = connection(&mut http, routes.clone(), stream);
+                    let connection = connection(&mut protocol, routes.clone(), stream, Some(peer.ip()));
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
                         let _permit = permit;
@@ -91,18 +93,23 @@ pub async fn serve(listener: TcpListener, routes: impl Routes, token: Cancellati
 
 /// The future of a connection over this byte stream.
 fn connection(
-    http: &mut http1::Builder,
+    protocol: &mut http1::Builder,
     routes: impl Routes,
     bytes: impl AsyncRead + AsyncWrite + Send + 'static,
+    peer: Option<IpAddr>,
 ) -> impl GracefulConnection<Error = hyper::Error> + Send + 'static {
     let progress = Progress::default();
     let mut bytes = TimeoutStream::new(bytes);
     bytes.set_write_timeout(Some(WRITE_TIMEOUT));
     let stream = Stream::new(Box::pin(bytes), progress.clone());
-    http.timer(Timer(progress.clone()));
-    let service =
-        service_fn(move |request| exchange::answer(routes.clone(), progress.clone(), request));
-    http.serve_connection(TokioIo::new(stream), service)
+    protocol.timer(Timer(progress.clone()));
+    let service = service_fn(move |mut request: http::Request<_>| {
+        if let Some(peer) = peer {
+            request.extensions_mut().insert(Peer(peer));
+        }
+        exchange::answer(routes.clone(), progress.clone(), request)
+    });
+    protocol.serve_connection(TokioIo::new(stream), service)
 }
 
 fn protocol() -> http1::Builder {

@@ -14,6 +14,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, SinglePageRefusals, Whole, limit},
             problem::Problem,
             query::Query,
@@ -29,8 +30,10 @@ use crate::{
 /// Duplicates of a topic, or of all topics.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Duplicates {
-    /// The number of all duplicates ever received, of the topic or of all topics.
-    total: u64,
+    /// The number of all duplicates ever received, of the topic or of all topics; null if they would have to be counted, because
+    /// the token is for too many topics.
+    #[schema(required)]
+    total: Option<u64>,
     /// The lists below cover the duplicates since this time.
     #[schema(format = DateTime)]
     since: String,
@@ -88,13 +91,18 @@ parameters! {
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "limit"])?;
     let topic = query.topic()?.map(|topic| topic.to_string());
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
+    let visible = caller.visible(&topic)?;
     paging::answer(&api.permits, async |room| {
-        let known = api.reader.duplicates(topic.clone(), limit).await;
+        let known = api
+            .reader
+            .duplicates(topic.clone(), visible.clone(), limit)
+            .await;
         let known = known.map_err(|err| Problem::internal(&err))?;
         let share = room.bytes() / 2;
         let (recent, recent_cut) = within(share, known.recent.into_iter().map(recent));

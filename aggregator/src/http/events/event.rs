@@ -16,6 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, Whole},
             problem::Problem,
             query::{Query, unknown_parameter},
@@ -84,6 +85,7 @@ refusals! {
 )]
 pub async fn find(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse(query.as_deref(), &["topic", "event_id"])?;
@@ -93,6 +95,7 @@ pub async fn find(
     let event_id = query.text("event_id").ok_or_else(|| required("event_id"))?;
     let event_id = EventId::new(event_id)
         .map_err(|(code, message)| Problem::invalid_query("event_id", code, message))?;
+    caller.visible([topic.as_str()])?;
     paging::answer(&api.permits, async |room| {
         let found = api.reader.event(topic.to_string(), event_id.to_string());
         let found = match found.await {

@@ -21,7 +21,7 @@ use crate::{
         problem::Problem,
         query::{self, Query, time::check_range},
     },
-    store::query::{EventQuery, Filter, Order, PayloadValue},
+    store::query::{EventQuery, Filter, Order, PayloadValue, Visible},
 };
 
 /// Maximum number of topics in one query.
@@ -102,6 +102,7 @@ impl EventsRequest {
                 time_until: parameters.event_time("time_until", now)?,
                 ..conditions(&parameters)?
             },
+            visible: Visible::default(),
         };
         check_range(("since", query.since), ("until", query.until))?;
         let Filter {

@@ -20,6 +20,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, Rows, wrong_cursor, wrong_limit},
             problem::Problem,
             query::unknown_parameter,
@@ -35,7 +36,7 @@ use crate::{
 #[schema(as = EventPage)]
 pub struct EventsPage {
     events: Vec<EventView>,
-    /// The number of events in these topics; null if filters would require counting them.
+    /// The number of events in these topics; null if filters, or a token for too many topics, would require counting them.
     #[schema(required)]
     total: Option<u64>,
     #[schema(required)]
@@ -70,16 +71,18 @@ refusals! {
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let EventsRequest {
-        query,
+        mut query,
         from,
         base,
         limit,
         format,
     } = EventsRequest::parse(query.as_deref(), &headers, clock::now_micros())?;
+    query.visible = caller.visible(&query.topics)?;
     let query = Arc::new(query);
     // Caches must keep the two formats apart.
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];

@@ -17,7 +17,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures::stream;
+use futures::{StreamExt, stream};
 use tokio::{
     sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep_until},
@@ -31,6 +31,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::SMALL_BYTES,
             problem::{Problem, Unavailable},
             query::unknown_parameter,
@@ -130,16 +131,19 @@ schemas! {
 )]
 pub async fn tail(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (query, latest) = parse(query.as_deref())?;
+    let (mut query, latest) = parse(query.as_deref())?;
+    query.visible = caller.visible(&query.topics)?;
     let permit = Arc::clone(&api.permits.tails).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
     let (position, is_known) = position(&headers, newest);
     let start = if is_known { "{}" } else { UNKNOWN_ID };
+    let ended = caller.ended();
     let tail = Tail {
         api,
         query: Arc::new(query),
@@ -155,6 +159,8 @@ pub async fn tail(
     // Later failures are logged in the span of this request, too.
     let span = Span::current();
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(span.clone()));
+    // The client asks again, and is told what it may read now.
+    let events = events.take_until(Box::pin(ended));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();
     Ok(streaming::events(None, answer))

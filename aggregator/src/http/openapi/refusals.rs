@@ -89,6 +89,8 @@ impl Refusals {
                 retry_after()
             } else if *name == header::ACCEPT_ENCODING {
                 accept_encoding()
+            } else if *name == header::WWW_AUTHENTICATE {
+                challenge()
             } else if *name == header::UPGRADE {
                 upgrade()
             } else {
@@ -134,6 +136,13 @@ fn accept_encoding() -> Header {
         .build()
 }
 
+fn challenge() -> Header {
+    HeaderBuilder::new()
+        .schema(Object::with_type(Type::String))
+        .description(Some("How a token can be sent."))
+        .build()
+}
+
 fn upgrade() -> Header {
     HeaderBuilder::new()
         .schema(Object::with_type(Type::String))
@@ -143,6 +152,9 @@ fn upgrade() -> Header {
 
 /// A header's name in its usual case.
 fn canonical(name: &str) -> String {
+    if name == header::WWW_AUTHENTICATE {
+        return "WWW-Authenticate".to_owned();
+    }
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at(1);
         first.to_ascii_uppercase() + rest

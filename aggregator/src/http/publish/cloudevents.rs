@@ -29,6 +29,7 @@ use super::{
 };
 use crate::http::{
     edge::{
+        access::Caller,
         body::ContentEncoding,
         problem::{ItemErrors, Problem},
     },
@@ -111,13 +112,14 @@ refusals! {
 )]
 pub async fn publish(
     State(state): State<IntakeState>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let waiting = waiting::parse(head.uri.query())?;
     let mode = Mode::of(&head.headers).ok_or_else(Problem::not_cloudevents_type)?;
     let body = state.intake.take(&head.headers, body).await?;
-    send(&state, mode, &body.bytes, waiting).await
+    send(&state, &caller, mode, &body.bytes, waiting).await
 }
 
 /// The sender's name, by `HTTP 1.1 Web Hooks for Event Delivery`, section 4.
@@ -168,6 +170,7 @@ pub async fn handshake(headers: HeaderMap) -> Response {
 /// Publishes the events of a complete body.
 pub async fn send(
     state: &IntakeState,
+    caller: &Caller,
     mode: Mode,
     body: &Bytes,
     waiting: Option<Duration>,
@@ -179,7 +182,7 @@ pub async fn send(
     // The JSON of the events is not a slice of the body, and can be several times its size.
     let mut held = state.intake.hold();
     held.add(events.iter().map(|event| event.json.len()).sum())?;
-    waiting::deliver(&state.api, events, waiting).await
+    waiting::deliver(&state.api, caller, events, waiting).await
 }
 
 fn parse(mode: &Mode, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {

@@ -15,6 +15,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             body::Intake,
             problem::{ItemErrors, Problem, Unavailable},
         },
@@ -57,8 +58,13 @@ pub async fn parse_body(
     parsed.unwrap_or_else(|err| std::panic::resume_unwind(err.into_panic()))
 }
 
-/// Puts valid events on the stream. Returns the position of each in it.
-pub async fn put(api: &Api, events: Vec<Outgoing>) -> Result<Vec<StreamPlace>, Problem> {
+/// Puts valid events on the stream, all or none of which the caller may publish. Returns the position of each in it.
+pub async fn put(
+    api: &Api,
+    caller: &Caller,
+    events: Vec<Outgoing>,
+) -> Result<Vec<StreamPlace>, Problem> {
+    caller.check_publish(&events)?;
     let received = events.len();
     // The NATS client would buffer what is published now and send it at some later time.
     if !api.broker.connection.is_connected() {

@@ -29,6 +29,7 @@ use super::{
 use crate::http::{
     api::Api,
     edge::{
+        access::Caller,
         body::{ContentEncoding, media_type},
         problem::{ItemErrors, Problem},
     },
@@ -75,6 +76,7 @@ refusals! {
 )]
 pub async fn publish(
     State(state): State<IntakeState>,
+    caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
@@ -82,18 +84,19 @@ pub async fn publish(
     let layout = media_type(&head.headers).and_then(Layout::of);
     let layout = layout.ok_or_else(Problem::not_events_type)?;
     let body = state.intake.take(&head.headers, body).await?;
-    send(&state.api, layout, &body.bytes, waiting).await
+    send(&state.api, &caller, layout, &body.bytes, waiting).await
 }
 
 /// Publishes the events of a complete body.
 pub async fn send(
     api: &Api,
+    caller: &Caller,
     layout: Layout,
     body: &Bytes,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
     let events = parse_body(api, body, move |body| parse(layout, body)).await?;
-    deliver(api, events, waiting).await
+    deliver(api, caller, events, waiting).await
 }
 
 fn parse(layout: Layout, body: &Bytes) -> Result<Vec<Outgoing>, Problem> {

@@ -35,6 +35,7 @@ use super::{
 };
 use crate::http::{
     edge::{
+        access::Caller,
         body::{ContentEncoding, HeldBytes, ReceivedBody, body_problems, media_type, not_json},
         problem::Problem,
     },
@@ -86,11 +87,11 @@ refusals! {
         LogsRefusals
     )
 )]
-pub async fn logs(State(state): State<OtlpState>, request: Request) -> Response {
+pub async fn logs(State(state): State<OtlpState>, caller: Caller, request: Request) -> Response {
     let Some(encoding) = Encoding::of(request.headers()) else {
         return Problem::not_otlp_type().into_response();
     };
-    match export(&state, encoding, request).await {
+    match export(&state, &caller, encoding, request).await {
         Ok(exported) => answer(encoding, &exported),
         Err(problem) => refusal(encoding, problem),
     }
@@ -124,7 +125,11 @@ pub async fn metrics(uri: Uri, headers: HeaderMap) -> Response {
 }
 
 fn unsupported(uri: &Uri, headers: &HeaderMap) -> Response {
-    let problem = not_logs(uri.path());
+    refused(headers, not_logs(uri.path()))
+}
+
+/// A problem in the encoding of a request, if it has one of OTLP.
+pub fn refused(headers: &HeaderMap, problem: Problem) -> Response {
     match Encoding::of(headers) {
         Some(encoding) => refusal(encoding, problem),
         None => problem.into_response(),
@@ -140,6 +145,7 @@ pub fn not_logs(path: &str) -> Problem {
 
 async fn export(
     state: &OtlpState,
+    caller: &Caller,
     encoding: Encoding,
     request: Request,
 ) -> Result<Exported, Problem> {
@@ -162,7 +168,7 @@ async fn export(
     }
     let events = std::mem::take(&mut collected.events);
     if !events.is_empty() {
-        intake::put(api, events).await?;
+        intake::put(api, caller, events).await?;
         let total = &api.otlp.identified_by_digest;
         total.fetch_add(collected.by_digest, Ordering::Relaxed);
     }

@@ -18,6 +18,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{Room, Whole},
             problem::{Problem, Unavailable},
             query::Query,
@@ -85,30 +86,32 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
 /// most that long, for their outcomes.
 ///
 /// # Errors
-/// 503 if the events cannot be published or are not confirmed. With `waiting`, also 503 if too many events are already
+/// 403 if the caller may not publish them, and 429 if not so many now; 503 if the events cannot be published or are not confirmed. With `waiting`, also 503 if too many events are already
 /// waited for, and 422 if there is only one event and it is a conflict or was rejected.
 pub async fn deliver(
     api: &Api,
+    caller: &Caller,
     events: Vec<Outgoing>,
     waiting: Option<Duration>,
 ) -> Result<Response, Problem> {
     if let Some(time) = waiting {
-        return deliver_and_wait(api, events, time).await;
+        return deliver_and_wait(api, caller, events, time).await;
     }
     let received = events.len();
-    put(api, events).await?;
+    put(api, caller, events).await?;
     Ok(Accepted::answer(received))
 }
 
 /// Publishes events and responds once their outcomes are known, or after `time`, but never before the `PubAck`s.
 async fn deliver_and_wait(
     api: &Api,
+    caller: &Caller,
     events: Vec<Outgoing>,
     time: Duration,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + time;
     let wait = begin(api, &events)?;
-    let places = put(api, events).await?;
+    let places = put(api, caller, events).await?;
     let known = async {
         tokio::select! {
             () = wait.all(&places) => {}

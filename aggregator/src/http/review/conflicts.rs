@@ -16,6 +16,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, PagedRefusals, Rows},
             problem::Problem,
             query::Query,
@@ -30,10 +31,12 @@ use crate::{
 #[schema(as = ConflictPage)]
 struct ConflictsPage {
     conflicts: Vec<ConflictView>,
-    /// Number of all conflicts ever detected.
-    total: u64,
-    /// Number of conflicts that are no longer kept.
-    evicted: u64,
+    /// Number of all conflicts ever detected; null with a token that may not read every topic.
+    #[schema(required)]
+    total: Option<u64>,
+    /// Number of conflicts that are no longer kept; null likewise.
+    #[schema(required)]
+    evicted: Option<u64>,
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -70,12 +73,13 @@ struct ConflictView {
 )]
 pub async fn list(
     State(api): State<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let parameters = ["topic", "event_id", "since", "until", "limit", "cursor"];
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let query = super::selected(&parameters)?;
+    let query = super::selected(&caller, &parameters)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &view(row)?).expect("strings and JSON values are JSON");

@@ -18,6 +18,7 @@ use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             body::{ContentEncoding, body_problems, is_json, not_json},
             paging::{self, PagedRefusals, Rows},
             problem::Problem,
@@ -45,10 +46,12 @@ use crate::{
 #[derive(Debug, Serialize, ToSchema)]
 struct RejectedPage {
     rejected: Vec<RejectedView>,
-    /// Number of all rejected arrivals ever received.
-    total: u64,
-    /// Number of rejected arrivals whose body is no longer kept.
-    evicted: u64,
+    /// Number of all rejected arrivals ever received; null with a token that may not read every topic.
+    #[schema(required)]
+    total: Option<u64>,
+    /// Number of rejected arrivals whose body is no longer kept; null likewise.
+    #[schema(required)]
+    evicted: Option<u64>,
     #[schema(required)]
     next_cursor: Option<String>,
 }
@@ -87,12 +90,13 @@ struct RejectedView {
 )]
 pub async fn list(
     Extract(api): Extract<Arc<Api>>,
+    caller: Caller,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let parameters = ["topic", "reason", "since", "until", "limit", "cursor"];
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let query = super::selected(&parameters)?;
+    let query = super::selected(&caller, &parameters)?;
     paging::answer(&api.permits, async |room| {
         let rows = Rows::items(room, |row, to| {
             serde_json::to_writer(to, &view(row)).expect("strings and numbers are JSON");
@@ -166,6 +170,7 @@ schemas! {
 )]
 pub async fn requeue(
     Extract(state): Extract<IntakeState>,
+    caller: Caller,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, Problem> {
@@ -191,9 +196,9 @@ pub async fn requeue(
     let is_changed = !sent.bytes.trim_ascii().is_empty();
     let body = if is_changed { &sent.bytes } else { &stored };
     let accepted = if cloudevent::has_specversion(body) {
-        cloudevents::send(&state, Mode::Structured, body, None).await?
+        cloudevents::send(&state, &caller, Mode::Structured, body, None).await?
     } else {
-        native::send(&state.api, Layout::Json, body, None).await?
+        native::send(&state.api, &caller, Layout::Json, body, None).await?
     };
     let marked = state.api.writer.requeued(id, clock::now_micros()).await;
     // Its events are in the stream. The request succeeds even if the row was evicted meanwhile or cannot be marked.

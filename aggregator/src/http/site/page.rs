@@ -1,12 +1,22 @@
 //! The live page at `/` and its files, which are compiled into the program.
 
 use axum::{
-    extract::Path,
-    http::{Uri, header},
+    extract::{Path, RawQuery},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{Html, IntoResponse, Response},
 };
 
-use crate::http::{api::unknown_path, edge::problem::Problem};
+use super::sign_in::{self, escaped};
+use crate::{
+    access::{Grant, Patterns},
+    http::{
+        api::unknown_path,
+        edge::{
+            access::{MaybeCaller, scopes},
+            problem::Problem,
+        },
+    },
+};
 
 /// A file of the page: its name, its type and its text.
 macro_rules! file {
@@ -56,6 +66,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("scale-switch.js", JS),
     file!("scale.js", JS),
     file!("share.js", JS),
+    file!("sign-in.js", JS),
     file!("sparkline.js", JS),
     file!("storage.js", JS),
     file!("tail.js", JS),
@@ -68,10 +79,61 @@ const SVG: &str = "image/svg+xml";
 const CSS: &str = "text/css; charset=utf-8";
 const JS: &str = "text/javascript; charset=utf-8";
 
-/// Returns the live page.
-pub async fn index() -> Html<&'static str> {
-    Html(include_str!("../../../page/index.html"))
+const PAGE: &str = include_str!("../../../page/index.html");
+
+/// Returns the live page, or without a valid token the one that asks for it.
+pub async fn index(MaybeCaller(caller): MaybeCaller, RawQuery(query): RawQuery) -> Response {
+    let Some(caller) = caller else {
+        return sign_in::page(StatusCode::OK, "", query.as_deref().unwrap_or_default());
+    };
+    let grant = &caller.grant;
+    let mut page = PAGE.replace("<!-- access -->", &access(grant));
+    if scopes::Needs::ReadAll.check(grant).is_err() {
+        page = page.replace("<body>", "<body data-scope=\"some\">");
+    }
+    with_forms(Html(page).into_response())
 }
+
+/// Who is signed in, and what they may do.
+fn access(grant: &Grant) -> String {
+    let Some(name) = &grant.name else {
+        return "<p id=\"access\" class=\"note\" title=\"Everybody who reaches this page may publish, read and operate everything.\">Anonymous access</p>".to_owned();
+    };
+    let topics = |patterns: &Patterns| match patterns {
+        every if every.is_every() => "every topic".to_owned(),
+        none if none.is_empty() => "no topic".to_owned(),
+        some => some.to_string(),
+    };
+    let scopes = format!(
+        "reads {}; publishes {}{}",
+        topics(&grant.read),
+        topics(&grant.publish),
+        if grant.admin { "; admin" } else { "" }
+    );
+    format!(
+        "<form id=\"access\" class=\"note\" method=\"post\" action=\"sign-out\">Signed in as <b>{}</b>: {}. <button>Sign out</button></form>",
+        escaped(name),
+        escaped(&scopes)
+    )
+}
+
+/// A page with forms, which differs from client to client. With the guard's referrer policy a browser would not say from which
+/// site it sends a form.
+pub fn with_forms(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The policy of the guard, and in addition forms.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+);
 
 /// Returns the icon. Browsers ask for it under this path for a document that names no icon, such as a JSON response.
 pub async fn icon(uri: Uri) -> Result<Response, Problem> {

@@ -124,6 +124,9 @@ const FILES: [&str; 6] = [
     "/page/{file}",
 ];
 
+/// The forms of the page.
+const FORMS: [&str; 2] = ["/sign-in", "/sign-out"];
+
 /// A path with its parameters filled in.
 fn filled(path: &str) -> String {
     path.replace("{id}", "1")
@@ -148,6 +151,9 @@ async fn every_route_but_those_of_files_is_documented_and_takes_the_documented_m
         let is_documented = documented.insert(file, methods).is_some();
         assert!(!is_documented, "{file} is for browsers");
     }
+    for form in FORMS {
+        documented.insert(form, ["POST".to_owned()].into());
+    }
     for (path, methods) in &documented {
         let (status, headers) = brewed(&api, &filled(path)).await;
         assert_eq!(status, 405, "{path}");
@@ -161,7 +167,7 @@ async fn every_route_but_those_of_files_is_documented_and_takes_the_documented_m
 }
 
 /// The paths of a router, which exposes them only in its `Debug` output.
-fn routes(router: &Router) -> BTreeSet<String> {
+pub fn routes(router: &Router) -> BTreeSet<String> {
     let debug = format!("{router:?}");
     let (_, paths) = debug.split_once("paths: {").unwrap();
     let (paths, _) = paths.split_once("fallback_router").unwrap();
@@ -172,7 +178,7 @@ fn routes(router: &Router) -> BTreeSet<String> {
 }
 
 /// The response to a method that no route takes.
-async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
+pub async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
     let request = Request::builder().method("BREW").uri(path);
     let request = request.body(Body::empty()).unwrap();
     let answer = api.router.clone().oneshot(request).await.unwrap();

@@ -3,8 +3,9 @@
 /// The duplicates counted since the start of the process, and their total since the store was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
-    /// All duplicates ever received, for one topic or for all topics. This count is exact and persistent.
-    pub total: u64,
+    /// All duplicates ever received, for one topic or for all that are visible. This count is exact and persistent. `None`
+    /// if too many topics are visible.
+    pub total: Option<u64>,
     /// The latest duplicates, newest first.
     pub recent: Vec<Duplicate>,
     /// The identities with the most repeats, in descending order.

@@ -2,6 +2,8 @@
 
 use shared::event::Timestamp;
 
+use super::Visible;
+
 /// An event as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -49,6 +51,8 @@ pub struct EventQuery {
     pub order: Order,
     /// Filters with no index: each candidate row is read and tested.
     pub filter: Filter,
+    /// If no topics are given, only those of these topics. All topics that are given must be among them.
+    pub visible: Visible,
 }
 
 /// The order of events by sequence.
@@ -106,7 +110,7 @@ pub struct PageBounds {
 pub struct EventPage<S = Vec<StoredEvent>> {
     /// The sink that received the events.
     pub events: S,
-    /// The number of events of the selected topics, or of all topics; `None` if they would have to be counted.
+    /// The number of events of the selected topics, or of all that are visible; `None` if they would have to be counted.
     pub total: Option<u64>,
     /// Where the next page continues: the last sequence that was read; `None` if there are no more events.
     pub next: Option<i64>,

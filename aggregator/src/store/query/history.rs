@@ -1,5 +1,7 @@
 //! The counts over time.
 
+use super::Visible;
+
 /// Microseconds per minute.
 pub const MICROS_PER_MINUTE: i64 = 60 * 1_000_000;
 
@@ -112,6 +114,8 @@ impl Window {
 pub struct HistogramQuery {
     /// The topics, without repetition; empty for all topics.
     pub topics: Vec<String>,
+    /// If no topics are given, only the events of these.
+    pub visible: Visible,
     /// The beginning, in microseconds since 1970.
     pub since: i64,
     /// The end, in microseconds since 1970.
@@ -139,6 +143,8 @@ pub enum NoHistogram {
     WrongSpan,
     /// The topic is not one of the first [`TOPICS_KEPT`], which are counted over time.
     NotCounted,
+    /// No topics are given, and more are visible than can be added up.
+    TooManyTopics,
 }
 
 /// The number of events in a span of time.

@@ -5,7 +5,7 @@ use shared::{
     message::Reason,
 };
 
-use super::StoredEvent;
+use super::{StoredEvent, Visible};
 
 /// The rows kept for review that an operator marks as seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct ReviewQuery {
     /// The topic of the stored event, or that of a rejected arrival: by its subject, or by its
     /// body if it was published on the subject of all topics.
     pub topic: Option<Topic>,
+    /// Only those of these topics, as for `topic`.
+    pub visible: Visible,
     /// The `event_id` of the stored event; rejected arrivals have none and ignore it.
     pub event_id: Option<EventId>,
     /// The reason; conflicts have none and ignore it.
@@ -87,10 +89,10 @@ pub struct Conflict {
 pub struct ReviewPage<S> {
     /// The sink that received the rows.
     pub rows: S,
-    /// How many were ever recorded.
-    pub total: u64,
-    /// How many of them have been evicted.
-    pub evicted: u64,
+    /// How many were ever recorded; `None` if not all topics are visible, since they are not counted by topic.
+    pub total: Option<u64>,
+    /// How many of them have been evicted; `None` likewise.
+    pub evicted: Option<u64>,
     /// The id of the last row on this page if more rows precede it; the next page continues before it.
     pub next: Option<i64>,
 }

@@ -1,6 +1,6 @@
 //! Queries for topics, and pages of their counts.
 
-use super::Window;
+use super::{Visible, Window};
 
 /// A topic and its counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct TopicCounts {
 pub struct TopicPage {
     /// The topics.
     pub topics: Vec<TopicCounts>,
-    /// The number of topics in the store, regardless of the query.
+    /// The number of visible topics in the store, regardless of the rest of the query.
     pub total: u64,
     /// In order of name, if there may be more topics: the next page continues after this name.
     pub next: Option<String>,
@@ -41,6 +41,8 @@ pub struct TopicQuery {
     pub name: Option<String>,
     /// A substring of the name, compared without regard to ASCII case; empty for all topics.
     pub contains: String,
+    /// Only these topics.
+    pub visible: Visible,
     /// The sort key.
     pub sort: TopicSort,
     /// Whether the order is descending.

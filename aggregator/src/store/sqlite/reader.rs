@@ -37,7 +37,7 @@ use crate::store::{
     query::{
         Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Histogram,
         HistogramQuery, Missing, NoHistogram, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink,
-        Stats, StoredEvent, TopicPage, TopicQuery,
+        Stats, StoredEvent, TopicPage, TopicQuery, Visible,
     },
 };
 
@@ -101,7 +101,7 @@ impl Reader {
     /// Waits for a permit to scan many rows, so that scans leave connections to other queries. The caller may already hold a
     /// response permit while it waits, but no connection.
     pub async fn scan(&self, query: &EventQuery) -> Scan {
-        if query.filter == Filter::default() {
+        if query.filter == Filter::default() && query.visible.is_every() {
             return Scan { _permit: None };
         }
         let permit = Arc::clone(&self.scans).acquire_owned().await;
@@ -140,7 +140,7 @@ impl Reader {
         .await
     }
 
-    /// The number of events of the query's topics, or of all topics if it names none, with sequences greater than `after`
+    /// The number of events of the query's topics, or of all that are visible if it names none, with sequences greater than `after`
     /// and at most `upto`.
     ///
     /// # Errors
@@ -198,18 +198,19 @@ impl Reader {
         }))
     }
 
-    /// Duplicates since the start of the process, of one topic or of all: the latest ones, and the identities with the most
-    /// repeats, at most `limit` of each.
+    /// Duplicates since the start of the process, of one topic or of all that are visible: the latest ones, and the identities
+    /// with the most repeats, at most `limit` of each.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
     pub async fn duplicates(
         &self,
         topic: Option<String>,
+        visible: Visible,
         limit: usize,
     ) -> Result<Duplicates, StoreError> {
         let known = self.memory.duplicates.clone();
-        let mut reading = duplicates::Reading::new(known, topic, limit);
+        let mut reading = duplicates::Reading::new(known, topic, visible, limit);
         self.read_on(move |read, inside| reading.go(read, inside))
             .await
     }

@@ -24,4 +24,5 @@ mod random;
 mod review;
 mod trial;
 mod verify;
+mod visible;
 mod wal;

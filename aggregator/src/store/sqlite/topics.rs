@@ -5,6 +5,7 @@
 
 pub mod chain;
 pub mod digest;
+pub mod visible;
 
 use prost::encoding::{decode_varint, encode_varint};
 use rusqlite::{
@@ -184,13 +185,21 @@ impl<'a> StoredTopics<'a> {
     pub fn names_after(
         &self,
         name: &str,
-        mut each: impl FnMut(&str, i64) -> rusqlite::Result<bool>,
+        each: impl FnMut(&str, i64) -> rusqlite::Result<bool>,
     ) -> rusqlite::Result<()> {
         let mut from = name.as_bytes().to_vec();
         // The next larger one.
         from.push(0);
+        self.names_from(&from, each)
+    }
+
+    fn names_from(
+        &self,
+        from: &[u8],
+        mut each: impl FnMut(&str, i64) -> rusqlite::Result<bool>,
+    ) -> rusqlite::Result<()> {
         self.names
-            .ascending(&from, |name, id| each(decode_name(name)?, decode_id(id)?))
+            .ascending(from, |name, id| each(decode_name(name)?, decode_id(id)?))
     }
 
     /// The same for all names, in reverse order.

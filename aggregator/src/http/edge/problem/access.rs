@@ -1,4 +1,6 @@
-//! Problems of access: the host name of a request, and the site whose page sent it.
+//! Problems of access: the host name of a request, the site whose page sent it, and what its token allows.
+
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use shared::event::MAX_NAME_BYTES;
@@ -10,7 +12,95 @@ fn shortened(name: &str) -> &str {
     &name[..name.floor_char_boundary(MAX_NAME_BYTES)]
 }
 
+/// Rounded up, since a client that comes earlier is refused again.
+fn whole_seconds(pause: Duration) -> Duration {
+    Duration::from_secs(pause.as_secs() + u64::from(pause.subsec_nanos() > 0))
+}
+
 impl Problem {
+    /// 401: there is no token.
+    pub fn no_token() -> Self {
+        Self::unauthorized(
+            "this request needs a token: send the header Authorization: Bearer TOKEN, or Basic with the token as the password",
+        )
+    }
+
+    /// 401: the header cannot be read.
+    pub fn wrong_credentials() -> Self {
+        Self::unauthorized(
+            "the header Authorization must be given once, as Bearer TOKEN, or as Basic with the token as the password",
+        )
+    }
+
+    /// 401: there is no such token, or no longer.
+    pub fn wrong_token() -> Self {
+        Self::unauthorized("the token is not valid: it is mistyped, or has been revoked")
+    }
+
+    /// 401: the token has ended.
+    pub fn expired_token() -> Self {
+        Self::unauthorized("the token has expired")
+    }
+
+    fn unauthorized(detail: &str) -> Self {
+        let kind = "urn:problem:unauthorized";
+        let status = StatusCode::UNAUTHORIZED;
+        Self::new(kind, "No valid token", status, detail.to_owned())
+    }
+
+    /// 429: too many attempts of this address failed.
+    pub fn too_many_failures(pause: Duration) -> Self {
+        let detail = "too many requests of this address had a token that is not valid; requests with a valid one are answered";
+        Self {
+            retry_after: Some(whole_seconds(pause)),
+            ..Self::new(
+                "urn:problem:too-many-failures",
+                "Too many attempts",
+                StatusCode::TOO_MANY_REQUESTS,
+                detail.to_owned(),
+            )
+        }
+    }
+
+    /// 403: the token lacks this scope.
+    pub fn lacks(scope: &str) -> Self {
+        Self::forbidden(format!(
+            "the token lacks the scope that this request needs: {scope}"
+        ))
+    }
+
+    /// 403: the token lacks a scope for this topic, which the request names.
+    pub fn lacks_topic(scope: &str, topic: &str) -> Self {
+        let done = if scope == "publish" {
+            "; nothing was published"
+        } else {
+            ""
+        };
+        Self::forbidden(format!(
+            "the token lacks the scope {scope} for the topic {topic:?}{done}"
+        ))
+    }
+
+    fn forbidden(detail: String) -> Self {
+        let kind = "urn:problem:forbidden";
+        Self::new(kind, "Not allowed", StatusCode::FORBIDDEN, detail)
+    }
+
+    /// 429: the token's rate does not allow the events now.
+    pub fn rate_exceeded(per_second: u32, pause: Duration) -> Self {
+        Self {
+            retry_after: Some(whole_seconds(pause)),
+            ..Self::new(
+                "urn:problem:rate-exceeded",
+                "Rate exceeded",
+                StatusCode::TOO_MANY_REQUESTS,
+                format!(
+                    "the token allows {per_second} events per second; nothing was published. Send the request again later"
+                ),
+            )
+        }
+    }
+
     /// 400: the host that a request names is missing or ambiguous.
     pub fn invalid_host(wrong: &str) -> Self {
         Self::new(

@@ -48,7 +48,7 @@ async fn served() -> SocketAddr {
 /// The client's end of a connection that buffers this many bytes in each direction.
 fn connected(router: Router, bytes: usize) -> DuplexStream {
     let (client, server) = duplex(bytes);
-    tokio::spawn(connection(&mut protocol(), router, server));
+    tokio::spawn(connection(&mut protocol(), router, server, None));
     client
 }
 

@@ -72,6 +72,8 @@ fn hash(query: &EventQuery) -> u32 {
         until,
         order,
         filter,
+        // A cursor is a place among all events; which of them are visible is decided by each request's token.
+        visible: _,
     } = query;
     let Filter {
         event_id,

@@ -30,6 +30,8 @@ pub fn names() -> [&'static str; 14] {
         until: _,
         order: _,
         filter,
+        // Set by the token.
+        visible: _,
     } = EventQuery::default();
     let Filter {
         event_id: _,

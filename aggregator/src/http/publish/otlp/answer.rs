@@ -71,6 +71,9 @@ pub fn answer(encoding: Encoding, message: &(impl Message + Serialize)) -> Respo
 /// The OTLP status of a problem.
 pub fn status(problem: &Problem) -> Status {
     let code = match problem.status() {
+        StatusCode::UNAUTHORIZED => 16,          // UNAUTHENTICATED
+        StatusCode::FORBIDDEN => 7,              // PERMISSION_DENIED
+        StatusCode::TOO_MANY_REQUESTS => 8,      // RESOURCE_EXHAUSTED
         StatusCode::NOT_FOUND => 12,             // UNIMPLEMENTED
         StatusCode::REQUEST_TIMEOUT => 4,        // DEADLINE_EXCEEDED
         StatusCode::SERVICE_UNAVAILABLE => 14,   // UNAVAILABLE
@@ -87,9 +90,12 @@ pub fn refusal(encoding: Encoding, problem: Problem) -> Response {
     let (head, _) = problem.into_response().into_parts();
     *response.status_mut() = head.status;
     for (name, value) in head.headers {
-        if let Some(name) =
-            name.filter(|name| [header::RETRY_AFTER, header::ACCEPT_ENCODING].contains(name))
-        {
+        let kept = [
+            header::RETRY_AFTER,
+            header::ACCEPT_ENCODING,
+            header::WWW_AUTHENTICATE,
+        ];
+        if let Some(name) = name.filter(|name| kept.contains(name)) {
             response.headers_mut().insert(name, value);
         }
     }

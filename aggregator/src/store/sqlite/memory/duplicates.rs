@@ -5,7 +5,7 @@
 //! row.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -84,18 +84,25 @@ impl Duplicates {
         known.forgotten += duplicates;
     }
 
-    /// The latest duplicates of a topic, or of all topics, the latest first.
-    pub fn recent(&self, topic_id: Option<i64>, limit: usize) -> Vec<RecentDuplicate> {
+    /// The topics that have any.
+    pub fn topics(&self) -> HashSet<i64> {
         let known = self.known();
-        let of = |duplicate: &&RecentDuplicate| topic_id.is_none_or(|id| duplicate.topic_id == id);
+        let recent = known.recent.iter().map(|duplicate| duplicate.topic_id);
+        let counted = known.counts.values().map(|(topic_id, _)| *topic_id);
+        recent.chain(counted).collect()
+    }
+
+    /// The latest duplicates of those topics for which `is_of` returns true, the latest first.
+    pub fn recent(&self, is_of: impl Fn(i64) -> bool, limit: usize) -> Vec<RecentDuplicate> {
+        let known = self.known();
+        let of = |duplicate: &&RecentDuplicate| is_of(duplicate.topic_id);
         let latest = known.recent.iter().rev().filter(of);
         latest.take(limit).cloned().collect()
     }
 
-    /// The most repeated identities of a topic, or of all topics, in descending order.
-    pub fn most_repeated(&self, topic_id: Option<i64>, limit: usize) -> Vec<RepeatCount> {
+    /// The most repeated identities of those topics, in descending order.
+    pub fn most_repeated(&self, is_of: impl Fn(i64) -> bool, limit: usize) -> Vec<RepeatCount> {
         let known = self.known();
-        let is_of = |topic: i64| topic_id.is_none_or(|id| topic == id);
         // By the event that has the identity: its topic, its repeats as counted, and those among the latest.
         let mut found = HashMap::<i64, (i64, u64, u64)>::new();
         for (stored, (topic, count)) in &known.counts {
@@ -186,10 +193,10 @@ mod tests {
             let first = batch * 7_000;
             duplicates.enter((first..first + 7_000).map(duplicate).collect());
         }
-        let recent = duplicates.recent(None, usize::MAX);
+        let recent = duplicates.recent(|_| true, usize::MAX);
         assert_eq!(recent.len(), RECENT);
         assert_eq!(recent[0].stored, 20_999);
-        let even = duplicates.recent(Some(0), 2);
+        let even = duplicates.recent(|topic| topic == 0, 2);
         let even: Vec<_> = even.iter().map(|duplicate| duplicate.stored).collect();
         assert_eq!(even, [20_998, 20_996]);
     }
@@ -205,11 +212,11 @@ mod tests {
         for (stored, count) in [(7, 3), (8, 1), (once - 1, 1), (once, 0)] {
             assert_eq!(duplicates.of(stored), (count, count), "{stored}");
         }
-        let all = duplicates.most_repeated(None, usize::MAX);
+        let all = duplicates.most_repeated(|_| true, usize::MAX);
         assert_eq!(all.len(), number);
         assert!(all.iter().all(|one| one.least == one.most));
         assert_eq!((all[0].stored, all[0].least), (7, 3));
-        let odd = duplicates.most_repeated(Some(1), usize::MAX);
+        let odd = duplicates.most_repeated(|topic| topic == 1, usize::MAX);
         assert_eq!(odd.len(), all.len() / 2);
         // From then on there are bounds.
         let others = i64::try_from(RECENT).unwrap();
@@ -236,7 +243,7 @@ mod tests {
                 }
                 duplicates.enter(batch.into_iter().map(duplicate).collect());
                 prop_assert!(duplicates.known().counts.len() <= 2 * COUNTED);
-                for RepeatCount { stored, least, most, .. } in duplicates.most_repeated(None, 50) {
+                for RepeatCount { stored, least, most, .. } in duplicates.most_repeated(|_| true, 50) {
                     prop_assert_eq!((least, most), duplicates.of(stored));
                 }
             }

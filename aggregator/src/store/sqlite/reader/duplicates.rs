@@ -1,12 +1,19 @@
 //! The duplicates kept in memory, with topic and `event_id` read from the event rows.
 
-use std::vec;
+use std::{collections::HashSet, vec};
 
 use rusqlite::{OptionalExtension, Transaction};
 
 use crate::store::{
-    query::{Duplicate, Duplicates, RepeatedIdentity},
-    sqlite::{gate::Inside, memory::duplicates, topics::StoredTopics},
+    query::{Duplicate, Duplicates, RepeatedIdentity, Visible},
+    sqlite::{
+        gate::Inside,
+        memory::duplicates,
+        topics::{
+            StoredTopics,
+            visible::{self, TOPICS},
+        },
+    },
 };
 
 /// A query in progress, which reads one identity at a time. Memory may have duplicates of events that were committed after
@@ -14,6 +21,7 @@ use crate::store::{
 pub(super) struct Reading {
     known: duplicates::Duplicates,
     topic: Option<String>,
+    visible: Visible,
     limit: usize,
     partial: Option<Partial>,
 }
@@ -26,11 +34,17 @@ struct Partial {
 }
 
 impl Reading {
-    /// A query for one topic or all topics, with at most `limit` of each kind.
-    pub fn new(known: duplicates::Duplicates, topic: Option<String>, limit: usize) -> Self {
+    /// A query for one topic or all that are visible, with at most `limit` of each kind.
+    pub fn new(
+        known: duplicates::Duplicates,
+        topic: Option<String>,
+        visible: Visible,
+        limit: usize,
+    ) -> Self {
         Self {
             known,
             topic,
+            visible,
             limit,
             partial: None,
         }
@@ -45,12 +59,12 @@ impl Reading {
         let partial = match &mut self.partial {
             Some(partial) => partial,
             none => {
-                let Some((topic, total)) = total(read, self.topic.as_deref())? else {
-                    return Ok(Some(Duplicates::default()));
-                };
+                let known = &self.known;
+                let (topics, total) = topics(read, known, self.topic.as_deref(), &self.visible)?;
+                let is_of = |topic| topics.includes(topic);
                 none.insert(Partial {
-                    recent: self.known.recent(topic, self.limit).into_iter(),
-                    often: self.known.most_repeated(topic, self.limit).into_iter(),
+                    recent: known.recent(is_of, self.limit).into_iter(),
+                    often: known.most_repeated(is_of, self.limit).into_iter(),
                     result: Duplicates {
                         total,
                         ..Duplicates::default()
@@ -86,7 +100,10 @@ impl Reading {
                     stored: often.stored,
                     least: often.least,
                     // Not more than there are, unless these were read before the latest of them were committed.
-                    most: often.most.min(partial.result.total).max(often.least),
+                    most: often
+                        .most
+                        .min(partial.result.total.unwrap_or(u64::MAX))
+                        .max(often.least),
                 });
             }
         }
@@ -95,18 +112,50 @@ impl Reading {
     }
 }
 
-/// The id of the topic, if one is given, and the number of duplicates ever counted; `None` if the topic does not exist.
-fn total(
+/// The topics of a query.
+enum Topics {
+    All,
+    One(i64),
+    /// Of those that have duplicates in memory.
+    Some(HashSet<i64>),
+}
+
+impl Topics {
+    fn includes(&self, topic: i64) -> bool {
+        match self {
+            Self::All => true,
+            Self::One(one) => *one == topic,
+            Self::Some(some) => some.contains(&topic),
+        }
+    }
+}
+
+/// The topics of a query, and the number of their duplicates ever counted, unless there are too many topics to add it up.
+fn topics(
     read: &Transaction<'_>,
+    known: &duplicates::Duplicates,
     topic: Option<&str>,
-) -> rusqlite::Result<Option<(Option<i64>, u64)>> {
-    match topic {
-        None => read
-            .prepare_cached("SELECT duplicate_dropped FROM counters")?
-            .query_row([], |row| Ok(Some((None, row.get(0)?)))),
-        Some(topic) => {
+    visible: &Visible,
+) -> rusqlite::Result<(Topics, Option<u64>)> {
+    match (topic, visible.patterns()) {
+        (Some(topic), _) => {
             let topic = StoredTopics::open(read)?.named(topic)?;
-            Ok(topic.map(|topic| (Some(topic.id), topic.duplicates)))
+            Ok(match topic {
+                Some(topic) => (Topics::One(topic.id), Some(topic.duplicates)),
+                None => (Topics::Some(HashSet::new()), Some(0)),
+            })
+        }
+        (None, Some(patterns)) => {
+            let states = StoredTopics::open(read)?.visible(patterns, TOPICS)?;
+            let total = states.map(|states| states.iter().map(|topic| topic.duplicates).sum());
+            let some = visible::among(read, patterns, known.topics())?;
+            Ok((Topics::Some(some), total))
+        }
+        (None, None) => {
+            let total = read
+                .prepare_cached("SELECT duplicate_dropped FROM counters")?
+                .query_row([], |row| row.get(0))?;
+            Ok((Topics::All, Some(total)))
         }
     }
 }

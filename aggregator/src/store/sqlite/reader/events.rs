@@ -26,6 +26,7 @@ use crate::store::{
         topics::{
             StoredTopics,
             chain::{Back, Chain},
+            visible::TOPICS,
         },
     },
 };
@@ -63,6 +64,8 @@ pub(super) struct Paging<S> {
     is_gone: Arc<AtomicBool>,
     identities: Identities,
     walk: Option<Walk>,
+    /// Whether the walk passes events of topics that are not visible.
+    is_tested: bool,
     scanned: u64,
     page: EventPage<S>,
 }
@@ -81,6 +84,7 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             is_gone,
             identities,
             walk: None,
+            is_tested: false,
             scanned: 0,
             page: EventPage {
                 events: sink,
@@ -99,27 +103,30 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                 let range = range(read, &self.query, &self.bounds)?;
                 let over = match self.identities.sequences(read, &self.query, &range)? {
                     Some(sequences) => Over::Sequences(sequences),
-                    None => match chains(read, &self.query.topics)? {
-                        Some(chains) => Over::Chains(chains),
-                        None => Over::All,
-                    },
+                    None => {
+                        let needs_total = self.query.is_counted() && self.bounds.last == i64::MAX;
+                        over(read, &self.query, &range, needs_total)?
+                    }
                 };
                 self.page.total = match &over {
                     _ if !self.query.is_counted() => None,
                     Over::Chains(chains) => Some(chains.iter().map(|chain| chain.length).sum()),
+                    Over::All | Over::Sequences(_) if !self.query.visible.is_every() => None,
                     Over::All | Over::Sequences(_) => Some(count_all(read)?),
                 };
+                self.is_tested = !matches!(over, Over::Chains(_)) && !self.query.visible.is_every();
                 none.insert(Walk::new(over, self.query.order, range))
             }
         };
         let matcher = self.query.filter.matcher();
+        let visible = self.is_tested.then_some(&self.query.visible);
         let (page, scanned) = (&mut self.page, &mut self.scanned);
         // The sequence of the last row, and when it was stored.
         let mut last: Option<(i64, i64)> = None;
         let (mut found, mut is_late) = (0, false);
         let walked = walk.go(read, inside, |row| {
             let is_full = found >= self.bounds.limit || self.is_gone.load(Ordering::Relaxed);
-            let is_spent = matcher.is_some() && *scanned >= SCAN_ROWS;
+            let is_spent = (matcher.is_some() || visible.is_some()) && *scanned >= SCAN_ROWS;
             if is_full || is_spent || !inside.has_time() {
                 page.next = last.map(|(sequence, _)| sequence);
                 if !is_full {
@@ -129,15 +136,20 @@ impl<S: Sink<StoredEvent>> Paging<S> {
                 return Ok(Next::End);
             }
             *scanned += 1;
-            let is_match = match &matcher {
-                Some(matcher) => matcher.is_match(Candidate {
-                    event_id: row.get_ref(2)?.as_str()?,
-                    timestamp: row.get_ref(3)?.as_str()?,
-                    source: row.get_ref(4)?.as_str()?,
-                    payload: row.get_ref(5)?.as_str()?,
-                }),
+            let is_visible = match visible {
+                Some(visible) => visible.includes(row.get_ref(1)?.as_str()?),
                 None => true,
             };
+            let is_match = is_visible
+                && match &matcher {
+                    Some(matcher) => matcher.is_match(Candidate {
+                        event_id: row.get_ref(2)?.as_str()?,
+                        timestamp: row.get_ref(3)?.as_str()?,
+                        source: row.get_ref(4)?.as_str()?,
+                        payload: row.get_ref(5)?.as_str()?,
+                    }),
+                    None => true,
+                };
             if is_match {
                 if !page.events.take(stored(row)?) {
                     page.next = last.map(|(sequence, _)| sequence);
@@ -162,6 +174,32 @@ impl<S: Sink<StoredEvent>> Paging<S> {
     pub fn into_page(self) -> EventPage<S> {
         self.page
     }
+}
+
+/// Events that are read and tested rather than found by the chains of the visible topics.
+const FEW: i64 = if cfg!(test) { 3 } else { 10_000 };
+
+/// The events to walk over. They may be of topics that are not visible, unless they are chains.
+fn over(
+    read: &Transaction<'_>,
+    query: &EventQuery,
+    range: &RangeInclusive<i64>,
+    needs_total: bool,
+) -> rusqlite::Result<Over> {
+    if let Some(chains) = chains(read, &query.topics)? {
+        return Ok(Over::Chains(chains));
+    }
+    let Some(patterns) = query.visible.patterns() else {
+        return Ok(Over::All);
+    };
+    // A tail reads only the few events that are new.
+    if !needs_total && range.end() - range.start() < FEW {
+        return Ok(Over::All);
+    }
+    let topics = StoredTopics::open(read)?.visible(patterns, TOPICS)?;
+    Ok(topics.map_or(Over::All, |topics| {
+        Over::Chains(topics.iter().map(Chain::of_state).collect())
+    }))
 }
 
 /// The chains of those topics that have events; `None` if the query selects all topics.
@@ -219,7 +257,7 @@ fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i6
     Ok(low)
 }
 
-/// Counts the events of the query's topics, or of all topics, after one sequence and up to another.
+/// Counts the events of the query's topics, or of all that are visible, after one sequence and up to another.
 #[derive(Debug)]
 pub(super) struct Between {
     query: Arc<EventQuery>,
@@ -227,6 +265,8 @@ pub(super) struct Between {
     upto: i64,
     /// For each topic, the walks back to `after` and to `upto`.
     walks: Option<Vec<[Back; 2]>>,
+    /// Events counted one by one, up to `after`.
+    counted: u64,
 }
 
 impl Between {
@@ -236,18 +276,22 @@ impl Between {
             after,
             upto,
             walks: None,
+            counted: 0,
         }
     }
 
     /// Continues counting, which may take several transactions; returns the number when it is complete.
     pub fn go(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<Option<u64>> {
-        if self.query.topics.is_empty() {
+        if self.query.topics.is_empty() && self.query.visible.is_every() {
             return Ok(Some(u64::try_from(self.upto - self.after).unwrap_or(0)));
         }
         let walks = match &mut self.walks {
             Some(walks) => walks,
             none => {
-                let chains = chains(read, &self.query.topics)?.unwrap_or_default();
+                let range = self.after + 1..=self.upto;
+                let Over::Chains(chains) = over(read, &self.query, &range, false)? else {
+                    return self.each(read, inside);
+                };
                 let both = [self.after, self.upto];
                 let walks = chains.iter().map(|chain| both.map(|to| chain.back_to(to)));
                 none.insert(walks.collect())
@@ -262,6 +306,23 @@ impl Between {
             .iter()
             .map(|[after, upto]| upto.count().saturating_sub(after.count()));
         Ok(Some(counts.sum()))
+    }
+
+    /// Continues counting the visible ones by reading all.
+    fn each(&mut self, read: &Transaction<'_>, inside: &Inside) -> rusqlite::Result<Option<u64>> {
+        let sql = "SELECT e.sequence, t.name FROM events e JOIN topics t ON t.id = e.topic_id \
+                   WHERE e.sequence > ?1 AND e.sequence <= ?2 ORDER BY e.sequence";
+        let mut statement = read.prepare_cached(sql)?;
+        let mut rows = statement.query([self.after, self.upto])?;
+        while let Some(row) = rows.next()? {
+            if !inside.has_time() {
+                return Ok(None);
+            }
+            let is_visible = self.query.visible.includes(row.get_ref(1)?.as_str()?);
+            self.counted += u64::from(is_visible);
+            self.after = row.get(0)?;
+        }
+        Ok(Some(self.counted))
     }
 }
 
@@ -311,6 +372,7 @@ impl EventQuery {
             until,
             order: _,
             filter,
+            visible: _,
         } = self;
         since.is_none() && until.is_none() && *filter == Filter::default()
     }

@@ -45,14 +45,16 @@ pub(super) fn rejected<S: Sink<Rejected>>(
     let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(6)?));
     let row = |row: &Row<'_>| {
         let is_match = is(query.reason.map(Reason::as_str), row, 1)?
-            && match &query.topic {
-                Some(topic) => is_of(
-                    topic,
-                    row.get_ref(3)?.as_str()?,
-                    row.get_ref(8)?.as_bytes()?,
-                ),
-                None => true,
-            };
+            && (query.topic.is_none() && query.visible.is_every()
+                || topic_of(row.get_ref(3)?.as_str()?, row.get_ref(8)?.as_bytes()?).is_some_and(
+                    |of| {
+                        let is_wanted = query
+                            .topic
+                            .as_ref()
+                            .is_none_or(|topic| of == topic.as_str());
+                        is_wanted && query.visible.includes(&of)
+                    },
+                ));
         is_match.then(|| rejected_row(row)).transpose()
     };
     page(
@@ -88,7 +90,8 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     );
     let place = |row: &Row<'_>| Ok((row.get(9)?, row.get(16)?));
     let row = |row: &Row<'_>| {
-        let is_match = is(query.topic.as_ref().map(Topic::as_str), row, 1)?
+        let is_match = query.visible.includes(row.get_ref(1)?.as_str()?)
+            && is(query.topic.as_ref().map(Topic::as_str), row, 1)?
             && is(query.event_id.as_ref().map(EventId::as_str), row, 2)?;
         if !is_match {
             return Ok(None);
@@ -116,19 +119,17 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     )
 }
 
-/// Whether a rejected arrival is of a topic: by its subject, or by its body if the subject is that of all topics.
-fn is_of(topic: &Topic, subject: &str, body: &[u8]) -> bool {
+/// The topic of a rejected arrival: by its subject, or by its body if the subject is that of all topics.
+fn topic_of<'a>(subject: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
     #[derive(Deserialize)]
     struct Body<'a> {
         #[serde(borrow)]
         topic: Cow<'a, str>,
     }
     match Carried::on(subject) {
-        Carried::Only(only) => only == *topic,
-        Carried::Any => {
-            serde_json::from_slice::<Body<'_>>(body).is_ok_and(|body| body.topic == topic.as_str())
-        }
-        Carried::None => false,
+        Carried::Only(only) => Some(only.to_string().into()),
+        Carried::Any => Some(serde_json::from_slice::<Body<'_>>(body).ok()?.topic),
+        Carried::None => None,
     }
 }
 
@@ -158,8 +159,8 @@ fn page<T, S: Sink<T>>(
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut page = ReviewPage {
         rows: sink,
-        total,
-        evicted,
+        total: query.visible.is_every().then_some(total),
+        evicted: query.visible.is_every().then_some(evicted),
         next: None,
     };
     let mut statement = read.prepare_cached(sql)?;

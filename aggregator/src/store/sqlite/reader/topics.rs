@@ -26,7 +26,7 @@ impl TopicQuery {
     /// Whether the query reads topics that it does not return.
     pub(super) fn is_scan(&self) -> bool {
         let is_ordered = self.sort == TopicSort::Name || self.lead().is_some();
-        self.name.is_none() && !(self.contains.is_empty() && is_ordered)
+        self.name.is_none() && !(self.contains.is_empty() && is_ordered && self.visible.is_every())
     }
 
     /// The ranking in memory that has the first topics of this order, if there is one.
@@ -99,14 +99,20 @@ pub(super) fn page(
     leaders: &Leaders,
     (inside, is_gone): (&Inside, &AtomicBool),
 ) -> rusqlite::Result<TopicPage> {
-    let total = read
-        .prepare_cached("SELECT topics FROM counters")?
-        .query_row([], |row| row.get(0))?;
     let topics = StoredTopics::open(read)?;
+    let total = match query.visible.patterns() {
+        Some(patterns) => topics.count(patterns, inside)?,
+        None => read
+            .prepare_cached("SELECT topics FROM counters")?
+            .query_row([], |row| row.get(0))?,
+    };
     let mut budget = Budget::new(inside, is_gone);
     let mut page = match query.lead() {
         _ if query.name.is_some() => named(&topics, query)?,
-        _ if query.sort == TopicSort::Name || !query.contains.is_empty() => {
+        _ if query.sort == TopicSort::Name
+            || !query.contains.is_empty()
+            || !query.visible.is_every() =>
+        {
             by_name(&topics, query, limit, &mut budget)?
         }
         Some(lead) => led(&topics, query, limit, (lead, leaders), inside)?,
@@ -182,15 +188,20 @@ fn by_name(
 ) -> rusqlite::Result<TopicPage> {
     let text = query.contains.to_ascii_lowercase();
     let text = Finder::new(&text);
-    let is_by_name = query.sort == TopicSort::Name;
-    let is_scan = !query.contains.is_empty();
+    let visible = query.visible.patterns();
+    // The names come in the order of the query, so that the page is full with the first ones.
+    let is_by_name = query.sort == TopicSort::Name && (visible.is_none() || !query.is_descending);
+    let is_scan = !query.contains.is_empty() || visible.is_some();
     let mut best = Best::new(query, limit);
     let (mut folded, mut last, mut ended) = (Vec::new(), None, None);
-    let each = |name: &str, id: i64| {
+    let mut each = |name: &str, id: i64, is_visible: bool| {
         let is_full = is_by_name && best.topics.len() == limit;
         if is_full || is_scan && !budget.spend() || !is_scan && !budget.inside.has_time() {
             ended = Some(is_full);
             return Ok(false);
+        }
+        if !is_visible {
+            return Ok(true);
         }
         folded.clear();
         folded.extend_from_slice(name.as_bytes());
@@ -205,10 +216,15 @@ fn by_name(
         }
         Ok(true)
     };
-    if is_by_name && query.is_descending {
-        topics.names_descending(each)?;
+    let after = query.after.as_deref().unwrap_or("");
+    if let Some(patterns) = visible {
+        topics.spanned(patterns, after, |named| {
+            each(named.name, named.id, named.is_visible)
+        })?;
+    } else if is_by_name && query.is_descending {
+        topics.names_descending(|name, id| each(name, id, true))?;
     } else {
-        topics.names_after(query.after.as_deref().unwrap_or(""), each)?;
+        topics.names_after(after, |name, id| each(name, id, true))?;
     }
     let Some(is_full) = ended else {
         return Ok(best.page(false));

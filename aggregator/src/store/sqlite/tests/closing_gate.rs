@@ -6,7 +6,7 @@ use shared::event::Topic;
 
 use super::harness::{Arrival, Store, delivery};
 use crate::store::{
-    query::{EventQuery, Filter, Order, ReviewQuery, TopicPage, TopicQuery, TopicSort},
+    query::{EventQuery, Filter, Order, ReviewQuery, TopicPage, TopicQuery, TopicSort, Visible},
     sqlite::gate::Gate,
 };
 
@@ -49,6 +49,7 @@ fn queries() -> Vec<EventQuery> {
                         until,
                         order,
                         filter: filter.clone(),
+                        visible: Visible::default(),
                     });
                 }
             }
@@ -187,7 +188,10 @@ fn identities_of_duplicates_are_read_in_many_short_reads_while_the_gate_closes()
     let store = filled();
     let gate = gate(&store);
     let ask = |topic: Option<&str>| {
-        let duplicates = store.reader().duplicates(topic.map(str::to_owned), 100);
+        let duplicates =
+            store
+                .reader()
+                .duplicates(topic.map(str::to_owned), Visible::default(), 100);
         store.runtime.block_on(duplicates).unwrap()
     };
     let whole = [None, Some("t1"), Some("absent")].map(ask);

@@ -12,7 +12,8 @@ use super::{
     verify::{differences, verify},
 };
 use crate::store::query::{
-    Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Review, TOPICS_KEPT, TopicQuery, Window,
+    Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, Review, TOPICS_KEPT, TopicQuery, Visible,
+    Window,
 };
 
 const SECOND: i64 = 1_000_000;
@@ -124,6 +125,7 @@ impl Log {
 fn histogram(store: &Store, topics: &[&str], since: i64, until: i64) -> Option<Histogram> {
     let query = HistogramQuery {
         topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        visible: Visible::default(),
         since,
         until,
         now: store.now,

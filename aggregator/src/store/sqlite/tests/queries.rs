@@ -10,7 +10,7 @@ use shared::{
 use super::harness::Store;
 use crate::store::{
     Delivery,
-    query::{EventQuery, Filter, Order, PayloadValue},
+    query::{EventQuery, Filter, Order, PayloadValue, Visible},
     sqlite::reader::SCAN_ROWS,
 };
 
@@ -97,6 +97,7 @@ fn query() -> impl Strategy<Value = EventQuery> {
             until,
             order,
             filter,
+            visible: Visible::default(),
         }
     })
 }
@@ -113,6 +114,7 @@ fn expected(known: &[ModelEvent], query: &EventQuery) -> Vec<i64> {
         until,
         order,
         filter,
+        visible: _,
     } = query;
     let is_match = |event: &&(i64, &ModelEvent)| {
         let (_, event) = event;

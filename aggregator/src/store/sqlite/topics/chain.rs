@@ -6,7 +6,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::StoredTopics;
+use super::{StoredTopics, TopicState};
 use crate::store::sqlite::gate::Inside;
 
 /// Events of a topic from one mark to the next.
@@ -46,11 +46,16 @@ impl Chain {
     /// The chain of a topic, if it has events.
     pub fn of(read: &Transaction<'_>, topic: &str) -> rusqlite::Result<Option<Self>> {
         let topic = StoredTopics::open(read)?.named(topic)?;
-        Ok(topic.map(|topic| Self {
+        Ok(topic.as_ref().map(Self::of_state))
+    }
+
+    /// The chain of a topic in this state.
+    pub fn of_state(topic: &TopicState) -> Self {
+        Self {
             topic_id: topic.id,
             length: topic.unique,
             last: topic.last_sequence,
-        }))
+        }
     }
 
     /// The event of the chain before the one at this sequence; `None` if that event is not in the chain.

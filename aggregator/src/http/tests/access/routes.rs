@@ -1,0 +1,366 @@
+//! The matrix: every route and method with every kind of token, and without one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::http::{HeaderMap, HeaderValue};
+
+use super::*;
+use crate::http::{
+    edge::access::scopes::{Needs, ROUTES},
+    tests::openapi::{brewed, routes},
+};
+
+/// The kinds of tokens, and none at all.
+const KINDS: [&str; 11] = [
+    "none", "wrong", "expired", "revoked", "nothing", "publish", "one", "pattern", "reader",
+    "admin", "operator",
+];
+
+/// What a route answers to a kind of token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Pass,
+    Unauthorized,
+    Forbidden(&'static str),
+}
+
+fn expected(needs: Needs, kind: &str) -> Expected {
+    let has = |kinds: &[&str], scope| {
+        if kinds.contains(&kind) {
+            Expected::Pass
+        } else {
+            Expected::Forbidden(scope)
+        }
+    };
+    match (needs, kind) {
+        (Needs::Nothing, _) | (Needs::Little, "none") => Expected::Pass,
+        (_, "none" | "wrong" | "expired" | "revoked") => Expected::Unauthorized,
+        (Needs::Little, _) => Expected::Pass,
+        (Needs::Publish, _) => has(&["publish", "operator"], "publish"),
+        (Needs::Read, _) => has(&["one", "pattern", "reader", "operator"], "read"),
+        (Needs::ReadAll, _) => has(&["reader", "admin", "operator"], "read for every topic"),
+        (Needs::Admin, _) => has(&["admin", "operator"], "admin"),
+    }
+}
+
+/// A path with its parameters filled in.
+fn filled(path: &str) -> String {
+    path.replace("{id}", "1")
+        .replace("/docs/{file}", "/docs/reader.js")
+        .replace("{file}", "page.js")
+}
+
+/// How a token is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Bearer,
+    Basic,
+    Cookie,
+}
+
+#[tokio::test]
+async fn every_route_and_method_answers_each_kind_of_token_as_its_scope_says() {
+    let (api, keys) = guarded().await;
+    let mut asked = 0;
+    for (method, path, needs) in ROUTES {
+        let methods = if method == "GET" {
+            &["GET", "HEAD"][..]
+        } else {
+            &[method][..]
+        };
+        for method in methods {
+            for kind in KINDS {
+                for way in [Way::Bearer, Way::Basic, Way::Cookie] {
+                    ask(&api, &keys, (method, path, needs), kind, way).await;
+                    asked += 1;
+                }
+            }
+        }
+    }
+    assert!(asked > 1_500, "{asked}");
+}
+
+async fn ask(
+    api: &Fixture,
+    keys: &Keys,
+    (method, path, needs): (&str, &str, Needs),
+    kind: &str,
+    way: Way,
+) {
+    let mut request = Request::builder().method(method).uri(filled(path));
+    request = match way {
+        _ if kind == "none" => request,
+        Way::Bearer => request.header(header::AUTHORIZATION, keys.header(kind, false)),
+        Way::Basic => request.header(header::AUTHORIZATION, keys.header(kind, true)),
+        Way::Cookie => {
+            let token = Secret::parse(&keys.text(kind)).unwrap().sha256();
+            let id = api.api.edge.door.sessions.begin(token, Instant::now());
+            request.header(header::COOKIE, format!("aggregator_session={id}"))
+        }
+    };
+    let request = from_somewhere(request.body(Body::empty()).unwrap());
+    let answer = api.router.clone().oneshot(request).await.unwrap();
+    let status = answer.status();
+    let challenge = answer.headers().get(header::WWW_AUTHENTICATE).cloned();
+    let what = format!("{method} {path} with {kind} as {way:?}: {status}");
+    let expected = match expected(needs, kind) {
+        // A browser whose session is over is not signed in.
+        Expected::Unauthorized if way == Way::Cookie => expected(needs, "none"),
+        expected => expected,
+    };
+    if expected == Expected::Pass {
+        // The form without a token is refused by itself.
+        let is_form = path == "/sign-in";
+        assert!(
+            is_form || ![401, 403, 429].contains(&status.as_u16()),
+            "{what}"
+        );
+        return;
+    }
+    let wanted = if expected == Expected::Unauthorized {
+        401
+    } else {
+        403
+    };
+    assert_eq!(status, wanted, "{what}");
+    assert_eq!(challenge.is_some(), wanted == 401, "{what}");
+    let kind = &answer.headers()[header::CONTENT_TYPE];
+    assert_eq!(kind, "application/problem+json", "{what}");
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body = std::str::from_utf8(&body).unwrap();
+    if let Expected::Forbidden(scope) = expected {
+        assert!(method == "HEAD" || body.contains(scope), "{what}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn every_route_and_method_is_in_the_table_of_scopes() {
+    let api = Fixture::new().await;
+    let mut table: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (method, path, _) in ROUTES {
+        let methods = table.entry(path).or_default();
+        assert!(methods.insert(method.to_owned()), "{method} {path} twice");
+        if method == "GET" {
+            methods.insert("HEAD".to_owned());
+        }
+    }
+    let paths: BTreeSet<_> = table.keys().map(|path| (*path).to_owned()).collect();
+    assert_eq!(routes(&api.router), paths);
+    for (path, methods) in table {
+        let (_, headers) = brewed(&api, &filled(path)).await;
+        let allowed = headers[header::ALLOW].to_str().unwrap().split(',');
+        // The only method of a route that needs no scope.
+        let allowed = allowed.filter(|method| *method != "OPTIONS");
+        let allowed: BTreeSet<_> = allowed.map(str::to_owned).collect();
+        assert_eq!(allowed, methods, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn methods_and_paths_that_do_not_exist_give_nothing_away() {
+    let (api, keys) = guarded().await;
+    let send = async |method: &str, path: &str, token: Option<&str>| {
+        let mut request = Request::builder().method(method).uri(path);
+        if let Some(name) = token {
+            request = request.header(header::AUTHORIZATION, keys.header(name, false));
+        }
+        let request = from_somewhere(request.body(Body::empty()).unwrap());
+        api.router.clone().oneshot(request).await.unwrap()
+    };
+    assert_eq!(send("GET", "/nothing", None).await.status(), 404);
+    assert_eq!(send("GET", "/publish", None).await.status(), 401);
+    assert_eq!(send("DELETE", "/events", None).await.status(), 401);
+    let other = send("DELETE", "/events", Some("publish")).await;
+    assert_eq!(other.status(), 405);
+    assert_eq!(other.headers()[header::ALLOW], "GET,HEAD");
+    assert_eq!(send("OPTIONS", "/events", None).await.status(), 204);
+}
+
+#[tokio::test]
+async fn health_without_a_token_is_only_a_status() {
+    let (api, keys) = guarded().await;
+    let alone = Request::get("/health").body(Body::empty()).unwrap();
+    let (status, body) = api.send(alone).await;
+    assert_eq!(status, 503);
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let members: Vec<_> = body.as_object().unwrap().keys().collect();
+    assert_eq!(members, ["status", "timestamp"]);
+    let (_, full) = api.get_as(&keys, "publish", "/health").await;
+    assert!(
+        full.contains("\"consumer\"") && full.contains("\"access\":\"tokens\""),
+        "{full}"
+    );
+    let alone = Request::get("/readyz").body(Body::empty()).unwrap();
+    assert_eq!(api.send(alone).await.1, "not ready\n");
+    let (_, full) = api.get_as(&keys, "publish", "/readyz").await;
+    assert!(full.contains("consumer: "), "{full}");
+    let anonymous = Fixture::new().await;
+    let health = anonymous.get("/health").await;
+    assert!(health.contains("\"access\":\"anonymous\""), "{health}");
+}
+
+#[tokio::test]
+async fn failed_attempts_of_an_address_are_limited_counted_and_never_stop_a_valid_token() {
+    let (api, keys) = guarded().await;
+    let from = async |name: &str| {
+        let request = Request::get("/topics")
+            .header(header::AUTHORIZATION, keys.header(name, false))
+            .extension(Peer(Ipv4Addr::LOCALHOST.into()));
+        let request = request.body(Body::empty()).unwrap();
+        api.router.clone().oneshot(request).await.unwrap()
+    };
+    let mut limited = None;
+    for _ in 0..10 {
+        let answer = from("wrong").await;
+        if answer.status() == 429 {
+            limited = Some(answer);
+        } else {
+            assert!(limited.is_none() && answer.status() == 401);
+        }
+    }
+    assert!(limited.unwrap().headers().contains_key(header::RETRY_AFTER));
+    assert_eq!(from("reader").await.status(), 200);
+    let (_, metrics) = api.get_as(&keys, "reader", "/metrics").await;
+    let counted = "aggregator_http_authentication_failures_total 10";
+    assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_script_of_a_page_is_not_asked_for_a_password_by_the_browser() {
+    let (api, _) = guarded().await;
+    for (mode, expected) in [("cors", false), ("same-origin", false), ("navigate", true)] {
+        let request = Request::get("/stats").header("sec-fetch-mode", mode);
+        let answer = api
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap());
+        let answer = answer.await.unwrap();
+        let challenge = answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert_eq!(challenge.contains("Basic"), expected, "{mode}");
+        assert!(challenge.contains("Bearer"), "{mode}");
+    }
+}
+
+/// The status, the headers and the text of the response to a form.
+async fn form(
+    api: &Fixture,
+    path: &str,
+    body: String,
+    cookie: &str,
+) -> (StatusCode, HeaderMap, String) {
+    let request = Request::post(path)
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .header(header::ORIGIN, "http://localhost")
+        .header(header::COOKIE, cookie)
+        .body(Body::from(body));
+    let answer = api.router.clone().oneshot(from_somewhere(request.unwrap()));
+    let (head, body) = answer.await.unwrap().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (
+        head.status,
+        head.headers,
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_sees_who_it_is_and_signs_out() {
+    let (api, keys) = guarded().await;
+    let open = async |cookie: &str| {
+        let request = Request::get("/?event=a,1%22").header(header::COOKIE, cookie);
+        api.send(request.body(Body::empty()).unwrap()).await
+    };
+    let (status, page) = open("").await;
+    assert_eq!(status, 200);
+    assert!(
+        page.contains("action=\"sign-in\"") && page.contains("value=\"event=a,1%22\""),
+        "{page}"
+    );
+    let (status, headers, page) = form(
+        &api,
+        "/sign-in",
+        format!("token={}", keys.text("wrong")),
+        "",
+    )
+    .await;
+    assert_eq!(
+        (status, headers.get(header::SET_COOKIE)),
+        (StatusCode::FORBIDDEN, None)
+    );
+    assert!(
+        page.contains("not valid") && page.contains("action=\"sign-in\""),
+        "{page}"
+    );
+    let (_, _, page) = form(
+        &api,
+        "/sign-in",
+        format!("token={}", keys.text("expired")),
+        "",
+    )
+    .await;
+    assert!(page.contains("expired"), "{page}");
+
+    let body = format!(
+        "user=token&query=event%3Da,1%2522&token={}",
+        keys.text("operator")
+    );
+    let (status, headers, _) = form(&api, "/sign-in", body, "").await;
+    assert_eq!(status, 303);
+    assert_eq!(headers[header::LOCATION], "./?event=a,1%22");
+    let cookie = headers[header::SET_COOKIE].to_str().unwrap();
+    let (cookie, attributes) = cookie.split_once(';').unwrap();
+    assert!(
+        attributes.contains("HttpOnly") && attributes.contains("SameSite=Strict"),
+        "{attributes}"
+    );
+    assert!(!cookie.contains(&keys.text("operator")));
+    let (_, page) = open(cookie).await;
+    assert!(
+        page.contains("Signed in as <b>operator</b>: reads orders.*; publishes orders.*; admin."),
+        "{page}"
+    );
+
+    let (status, headers, _) = form(&api, "/sign-out", String::new(), cookie).await;
+    assert_eq!(
+        (status, &headers[header::LOCATION]),
+        (StatusCode::SEE_OTHER, &HeaderValue::from_static("./"))
+    );
+    assert!(
+        headers[header::SET_COOKIE]
+            .to_str()
+            .unwrap()
+            .contains("Max-Age=0")
+    );
+    let (_, page) = open(cookie).await;
+    assert!(page.contains("action=\"sign-in\""), "{page}");
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_token_and_the_page_of_everybody_says_so() {
+    let (api, keys) = guarded().await;
+    let token = Secret::parse(&keys.text("reader")).unwrap().sha256();
+    let id = api.api.edge.door.sessions.begin(token, Instant::now());
+    let ask = async || {
+        let request =
+            Request::get("/stats").header(header::COOKIE, format!("aggregator_session={id}"));
+        api.send(request.body(Body::empty()).unwrap()).await.0
+    };
+    assert_eq!(ask().await, 200);
+    api.api.edge.door.access.replace(Tokens::default());
+    assert_eq!(ask().await, 401);
+    let everybody = Fixture::new().await;
+    assert!(everybody.get("/").await.contains("Anonymous access"));
+}
+
+#[tokio::test]
+async fn a_form_of_another_site_signs_nobody_in() {
+    let (api, keys) = guarded().await;
+    for origin in ["null", "http://evil.example"] {
+        let request = Request::post("/sign-in")
+            .header(header::ORIGIN, origin)
+            .body(Body::from(format!("token={}", keys.text("reader"))));
+        let (status, body) = api.send(request.unwrap()).await;
+        assert_eq!(status, 403, "{body}");
+        assert!(body.contains("foreign-origin"), "{body}");
+    }
+}

@@ -1,0 +1,254 @@
+//! What of the store a token gets to see, and which events it may publish.
+
+use super::*;
+
+const JSON: (&str, &str) = ("/publish", "application/json");
+
+fn event_of(topic: &str, id: &str, content: u8) -> String {
+    format!(
+        r#"{{"topic":"{topic}","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{"content":{content}}}}}"#
+    )
+}
+
+/// Events, duplicates, conflicts and rejected arrivals of topics that the tokens `one` and `pattern` may read, and of `secret`.
+async fn filled() -> (Fixture, Keys) {
+    let (api, keys) = guarded().await;
+    let mut messages = Vec::new();
+    for topic in ["orders.eu", "orders.us", "secret", "secret.more"] {
+        for body in [
+            event_of(topic, "1", 0),
+            event_of(topic, "2", 0),
+            event_of(topic, "1", 0),
+            event_of(topic, "2", 1),
+            format!("\"no event, of {topic}\""),
+        ] {
+            messages.push((format!("events.{topic}"), body));
+        }
+    }
+    messages.push(("events".to_owned(), event_of("secret", "", 0)));
+    messages.push(("elsewhere".to_owned(), event_of("secret", "3", 0)));
+    api.append_on(messages).await;
+    (api, keys)
+}
+
+/// What a token may read; with the number of topics that it sees.
+const READERS: [(&str, &[&str]); 3] = [
+    ("one", &["orders.eu"]),
+    ("pattern", &["orders.eu", "orders.us"]),
+    ("operator", &["orders.eu", "orders.us"]),
+];
+
+#[tokio::test]
+async fn nothing_of_other_topics_is_in_any_response() {
+    let (api, keys) = filled().await;
+    for (name, topics) in READERS {
+        for path in [
+            "/events",
+            "/events?order=asc",
+            "/events?event_id=1",
+            "/events?contains=content",
+            "/events?format=ndjson",
+            "/events?limit=1",
+            "/duplicates",
+            "/topics",
+            "/topics?sort=received",
+            "/topics?contains=e&limit=1",
+            "/topics?recent=true&order=desc",
+            "/rejected",
+            "/conflicts",
+            "/histogram?since=1970-01-01T00:00:00Z&until=1970-01-01T01:00:00Z",
+        ] {
+            let (status, body) = api.get_as(&keys, name, path).await;
+            assert_eq!(status, 200, "{name} {path}: {body}");
+            assert!(!body.contains("secret"), "{name} {path}: {body}");
+            let (_, all) = api.get_as(&keys, "reader", path).await;
+            assert!(
+                path.contains("histogram") || path.contains("limit=1") || all.contains("secret"),
+                "{all}"
+            );
+        }
+        let count = topics.len() as u64;
+        let json = async |path: &str| -> serde_json::Value {
+            serde_json::from_str(&api.get_as(&keys, name, path).await.1).unwrap()
+        };
+        assert_eq!(json("/events").await["total"], 2 * count);
+        assert_eq!(json("/topics").await["total"], count);
+        assert_eq!(json("/topics?limit=1").await["total"], count);
+        let duplicates = json("/duplicates").await;
+        assert_eq!(duplicates["total"], 2 * count);
+        assert_eq!(
+            duplicates["recent"].as_array().unwrap().len() as u64,
+            2 * count
+        );
+        for (path, rows) in [("/rejected", "rejected"), ("/conflicts", "conflicts")] {
+            let page = json(path).await;
+            assert_eq!(page[rows].as_array().unwrap().len() as u64, count, "{path}");
+            assert_eq!(
+                (&page["total"], &page["evicted"]),
+                (&serde_json::Value::Null, &serde_json::Value::Null)
+            );
+        }
+        let histogram =
+            json("/histogram?since=1970-01-01T00:00:00Z&until=1970-01-01T01:00:00Z").await;
+        let stored = histogram["buckets"].as_array().unwrap().iter();
+        let stored: u64 = stored
+            .map(|bucket| bucket["stored"].as_u64().unwrap())
+            .sum();
+        assert_eq!(stored, 2 * count);
+    }
+}
+
+#[tokio::test]
+async fn a_topic_that_may_not_be_read_is_refused_whether_it_exists_or_not() {
+    let (api, keys) = filled().await;
+    for path in [
+        "/events?",
+        "/events?format=ndjson&",
+        "/events/tail?",
+        "/event?event_id=1&",
+        "/duplicates?",
+        "/topics?",
+        "/rejected?",
+        "/conflicts?",
+        "/histogram?",
+    ] {
+        let mut answers = Vec::new();
+        for topic in ["secret", "absent"] {
+            let path = format!("{path}topic={topic}");
+            let (status, body) = api.get_as(&keys, "pattern", &path).await;
+            assert_eq!(status, 403, "{path}: {body}");
+            let (body, _) = body.split_once("request_id").unwrap();
+            answers.push(body.replace(topic, "TOPIC"));
+        }
+        assert_eq!(answers[0], answers[1]);
+        let (status, body) = match path {
+            "/events/tail?" => continue,
+            path => {
+                api.get_as(&keys, "pattern", &format!("{path}topic=orders.eu"))
+                    .await
+            }
+        };
+        assert_eq!(status, 200, "{path}: {body}");
+    }
+    let (status, _) = api
+        .get_as(&keys, "pattern", "/events?topic=orders.eu&topic=secret")
+        .await;
+    assert_eq!(status, 403);
+}
+
+#[tokio::test]
+async fn a_tail_has_only_events_that_may_be_read() {
+    let (api, keys) = filled().await;
+    let request = Request::get("/events/tail")
+        .header(header::AUTHORIZATION, keys.header("pattern", false))
+        .header("last-event-id", "0");
+    let answer = api
+        .router
+        .clone()
+        .oneshot(request.body(Body::empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 200);
+    let mut body = answer.into_body();
+    let mut text = String::new();
+    // The last event of those topics.
+    while !text.contains("orders.us\",\"event_id\":\"2\"") {
+        let frame = body.frame().await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(frame.data_ref().unwrap()).unwrap());
+    }
+    assert_eq!(text.matches("\"topic\":\"orders.").count(), 4, "{text}");
+    assert!(!text.contains("secret"), "{text}");
+}
+
+#[tokio::test]
+async fn a_request_is_refused_as_a_whole_if_one_event_may_not_be_published() {
+    let (api, keys) = filled().await;
+    let (mine, other) = (event_of("orders.eu", "9", 0), event_of("secret", "9", 0));
+    let cloud = |topic: &str| {
+        format!(
+            r#"{{"specversion":"1.0","type":"{topic}","source":"s","id":"9","time":"2026-01-31T12:00:00Z"}}"#
+        )
+    };
+    let otlp = |topic: &str| {
+        format!(
+            r#"{{"resourceLogs":[{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"{topic}"}}}}]}},"scopeLogs":[{{"logRecords":[{{"body":{{"stringValue":"x"}}}}]}}]}}]}}"#
+        )
+    };
+    let cloudevents = ("/cloudevents", "application/cloudevents+json");
+    let batch = ("/cloudevents", "application/cloudevents-batch+json");
+    for (to, body, status) in [
+        (JSON, mine.clone(), 503),
+        (JSON, other.clone(), 403),
+        (JSON, format!("[{mine},{other}]"), 403),
+        (JSON, format!("{{\"events\":[{mine},{other}]}}"), 403),
+        (("/publish?wait=stored", JSON.1), other.clone(), 403),
+        (
+            ("/publish", "application/x-ndjson"),
+            format!("{mine}\n{other}\n"),
+            403,
+        ),
+        (
+            ("/publish", "application/x-ndjson"),
+            format!("{mine}\n{mine}\n"),
+            503,
+        ),
+        (cloudevents, cloud("orders.eu"), 503),
+        (cloudevents, cloud("secret"), 403),
+        (
+            batch,
+            format!("[{},{}]", cloud("orders.eu"), cloud("secret")),
+            403,
+        ),
+        (("/v1/logs", JSON.1), otlp("orders.eu"), 503),
+        (("/v1/logs", JSON.1), otlp("secret"), 403),
+    ] {
+        // The broker is not reachable, so whatever may be published is answered with 503.
+        let (given, answer) = api.post_as(&keys, "publish", to, &body).await;
+        assert_eq!(given, status, "{to:?} {body}: {answer}");
+        assert_eq!(answer.contains("secret"), status == 403, "{answer}");
+    }
+    let (_, status) = api
+        .post_as(&keys, "publish", ("/v1/logs", JSON.1), &otlp("secret"))
+        .await;
+    assert!(
+        status.starts_with("{\"code\":7,"),
+        "PERMISSION_DENIED: {status}"
+    );
+}
+
+#[tokio::test]
+async fn a_requeue_needs_admin_and_publish_for_each_event() {
+    let (api, keys) = filled().await;
+    let mine = event_of("orders.eu", "9", 0);
+    for (name, body, status) in [
+        ("publish", &mine, 403),
+        ("admin", &mine, 403),
+        ("operator", &mine, 503),
+        ("operator", &event_of("secret", "9", 0), 403),
+    ] {
+        let (given, answer) = api
+            .post_as(&keys, name, ("/rejected/1/requeue", JSON.1), body)
+            .await;
+        assert_eq!(given, status, "{name} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn events_beyond_the_rate_of_a_token_are_refused_with_the_time_to_wait() {
+    let (api, keys) = guarded().await;
+    let body = format!("[{}]", vec![event_of("a", "1", 0); 100].join(","));
+    let request = || {
+        let request = Request::post("/publish")
+            .header(header::AUTHORIZATION, keys.header("slow", false))
+            .header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from(body.clone())).unwrap()
+    };
+    assert_eq!(api.send(request()).await.0, 503);
+    let answer = api.router.clone().oneshot(request()).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let pause = answer.headers()[header::RETRY_AFTER].to_str().unwrap();
+    assert!(
+        (1..=100).contains(&pause.parse::<u64>().unwrap()),
+        "{pause}"
+    );
+}

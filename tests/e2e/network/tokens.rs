@@ -1,0 +1,136 @@
+//! Tokens of a running service: created, revoked, and reread from a file that breaks meanwhile.
+
+use std::{
+    fs::{Permissions, read_to_string, set_permissions, write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use e2e::{
+    System,
+    aggregator::Aggregator,
+    event::event,
+    service::{Service, Signal},
+    tail::Tail,
+    wait::{DEADLINE, eventually, holds},
+    workspace,
+};
+
+/// Runs `aggregator token` on a file, and returns what it prints.
+async fn token(file: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(workspace::binary("aggregator"));
+    command
+        .arg("token")
+        .args(arguments)
+        .arg("--tokens")
+        .arg(file);
+    let ended = Service::start("aggregator token", &mut command)
+        .ended(DEADLINE)
+        .await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    ended.stdout.trim().to_owned()
+}
+
+/// A system with the tokens `writer` and `reader`, which may publish and read `orders.*`.
+async fn guarded(directory: &Path) -> (System, PathBuf, [String; 2]) {
+    let file = directory.join("tokens.toml");
+    let writer = token(&file, &["create", "writer", "--publish", "orders.*"]).await;
+    let reader = token(&file, &["create", "reader", "--read", "orders.*"]).await;
+    let system = System::with(&["--tokens", file.to_str().unwrap()]).await;
+    (system, file, [writer, reader])
+}
+
+#[tokio::test]
+async fn each_token_publishes_and_reads_what_it_may_and_revoking_it_ends_that() {
+    let directory = tempfile::tempdir().unwrap();
+    let (system, file, [writer, reader]) = guarded(directory.path()).await;
+    let nobody = system.api();
+    let (writer, reader) = (nobody.with_token(&writer), nobody.with_token(&reader));
+    for path in ["/events", "/stats", "/metrics", "/diagnostics", "/live"] {
+        assert_eq!(nobody.get(path).await.unwrap().status, 401, "{path}");
+    }
+    let send = async |topic: &str| {
+        let sent = writer.store(&[event(topic, "1")]).await;
+        sent.status
+    };
+    assert_eq!(send("orders.eu").await, 200);
+    assert_eq!(send("invoices").await, 403);
+    assert_eq!(writer.get("/events").await.unwrap().status, 403);
+    let everything = token(
+        &file,
+        &["create", "operator", "--publish", "*", "--read", "*"],
+    )
+    .await;
+    let operator = nobody.with_token(&everything);
+    eventually("the new token is accepted", async || {
+        let stats = operator.get("/stats").await?;
+        holds(stats.status == 200, stats.text())
+    })
+    .await;
+    let sent = operator.store(&[event("invoices", "1")]).await;
+    assert_eq!(sent.status, 200);
+    let seen = reader.get("/events").await.unwrap();
+    assert!(
+        seen.text().contains("orders.eu") && !seen.text().contains("invoices"),
+        "{}",
+        seen.text()
+    );
+    assert_eq!(seen.json()["total"], 1);
+
+    let mut tail = Tail::open(&reader, &[], None).await;
+    token(&file, &["revoke", "reader"]).await;
+    // A stream that is open ends too.
+    assert!(tail.next().await.unwrap().is_none());
+    let refused = reader.get("/events").await.unwrap();
+    assert_eq!(refused.status, 401);
+    let list = token(&file, &["list"]).await;
+    assert!(
+        list.contains("writer") && !list.contains("reader"),
+        "{list}"
+    );
+}
+
+#[tokio::test]
+async fn a_broken_file_keeps_the_tokens_and_is_reported_until_it_is_repaired() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut system, file, [_, reader]) = guarded(directory.path()).await;
+    let reader = system.api().with_token(&reader);
+    let good = read_to_string(&file).unwrap();
+    let reported = async |expected: &str| {
+        eventually("the file is reported", async || {
+            let health = reader.get("/health").await?;
+            let notice = health.json()["notices"]["tokens"].to_string();
+            holds(
+                health.status == 200 && notice.contains(expected),
+                health.text(),
+            )
+        })
+        .await;
+        assert_eq!(reader.get("/events").await.unwrap().status, 200);
+    };
+    write(&file, "[[token]]\nname = \"reader").unwrap();
+    reported("line 2").await;
+    write(&file, &good).unwrap();
+    set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+    reported("chmod 600").await;
+    set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+    system.aggregator.service().signal(Signal::HUP);
+    reported("null").await;
+    assert!(system.aggregator.service().is_running());
+    let log = system.aggregator.service().log().join("\n");
+    assert!(log.contains("SIGHUP") && log.contains("chmod 600"), "{log}");
+}
+
+#[tokio::test]
+async fn a_file_that_others_can_read_stops_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    token(&file, &["create", "a", "--read", "*"]).await;
+    set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let flags = ["--tokens", file.to_str().unwrap()];
+    let ended = Aggregator::refused("nats://127.0.0.1:1", data.path(), &flags).await;
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+}
