@@ -11,7 +11,7 @@ mod waits;
 
 use std::path::{Path, PathBuf};
 
-use shared::message::Arrivals;
+use shared::{message::Arrivals, publish::Senders};
 
 use crate::memory::{self, OfStore, Shares};
 
@@ -38,6 +38,8 @@ pub struct Delivery {
     pub time: i64,
     /// Its elements: events and rejections.
     pub arrivals: Arrivals,
+    /// The senders of its elements, as far as they are known.
+    pub senders: Senders,
 }
 
 /// What one append did. Counts are of events, except `redelivered`, which counts messages.

@@ -8,6 +8,7 @@
 mod chunk;
 mod delivery;
 mod gather;
+mod senders;
 mod trace;
 
 use std::{sync::Arc, time::Duration};
@@ -19,7 +20,10 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-pub use self::chunk::{CHUNK_BYTES, Outgoing, PublishError, Subjects};
+pub use self::{
+    chunk::{CHUNK_BYTES, Outgoing, PublishError, Subjects},
+    senders::{HEADER as SENDERS, Senders},
+};
 use self::{
     chunk::{Chunk, Origin, Outcome, split},
     delivery::Delivery,
@@ -135,13 +139,20 @@ impl Publisher {
     }
 
     /// Submits events, waiting while too many bytes are unconfirmed. Events keep their order within a message; the order of
-    /// messages is not guaranteed.
+    /// messages is not guaranteed. The message names their sender, if it is given.
     ///
     /// # Errors
     /// [`PublishError::Stopped`] if the driver has ended.
-    pub async fn submit(&self, events: Vec<Outgoing>) -> Result<Receipt, PublishError> {
+    pub async fn submit(
+        &self,
+        sender: Option<Arc<str>>,
+        events: Vec<Outgoing>,
+    ) -> Result<Receipt, PublishError> {
         let (split, positions) = split(events, self.max_events, self.subjects);
-        let origin = Origin::current();
+        let origin = Origin {
+            sender,
+            ..Origin::current()
+        };
         let mut chunks = Vec::with_capacity(split.len());
         for (topic, events) in split {
             chunks.push(self.enqueue(topic, events, origin.clone()).await?);

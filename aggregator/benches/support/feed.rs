@@ -78,6 +78,7 @@ impl Batch {
             events += message.repeats.len() as u64;
             repeats.push(message.repeats);
             deliveries.push(Delivery {
+                senders: shared::publish::Senders::default(),
                 subject: message.subject,
                 sequence: message.sequence,
                 // The stream's clock ticks once per message.

@@ -1,11 +1,15 @@
 //! A batch: decoded deliveries with the means to ack them, and the decision when it is appended.
 
-use async_nats::jetstream::{
-    self,
-    message::{AckKind, Acker},
+use async_nats::{
+    HeaderMap,
+    jetstream::{
+        self,
+        message::{AckKind, Acker},
+    },
 };
 use shared::{
     message::{self, Arrivals},
+    publish::{SENDERS, Senders},
     trace::{Span, Tracer},
 };
 use tokio::time::Instant;
@@ -69,6 +73,7 @@ impl Batch {
             sequence,
             time,
             arrivals,
+            senders: senders(message.headers.as_ref()),
         });
         self.ackers.0.push(acker);
         Ok(())
@@ -96,6 +101,12 @@ impl Batch {
     pub fn events(&self) -> usize {
         self.events
     }
+}
+
+/// The senders of a message's elements.
+pub(super) fn senders(headers: Option<&HeaderMap>) -> Senders {
+    let header = headers.and_then(|headers| headers.get(SENDERS));
+    header.map_or_else(Senders::default, |header| Senders::parse(header.as_str()))
 }
 
 /// The memory of a message until it is acked: its own bytes, and its decoded elements.

@@ -16,7 +16,10 @@ use shared::{
 };
 use tokio::{sync::mpsc::Sender, time::timeout};
 
-use super::durable::{self, OWNER};
+use super::{
+    batch,
+    durable::{self, OWNER},
+};
 use crate::store::Delivery;
 
 /// How long the broker may take to respond.
@@ -169,6 +172,7 @@ fn decode(message: &jetstream::Message) -> Result<(Delivery, u64), async_nats::E
         subject,
         sequence: info.stream_sequence,
         time,
+        senders: batch::senders(message.headers.as_ref()),
     };
     Ok((delivery, info.pending))
 }

@@ -128,6 +128,7 @@ impl Fixture {
         let batch = (1..)
             .zip(messages)
             .map(|(sequence, (subject, body))| Delivery {
+                senders: shared::publish::Senders::default(),
                 sequence,
                 time: 0,
                 arrivals: message::decode(&subject, &body.into(), 0),

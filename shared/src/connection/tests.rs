@@ -199,7 +199,7 @@ async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
         event_id: EventId::new("id").unwrap(),
         json: "{}".into(),
     };
-    let receipt = publisher.submit(vec![event]).await.unwrap();
+    let receipt = publisher.submit(None, vec![event]).await.unwrap();
     let confirmed = timeout(DEADLINE, receipt.confirmed()).await.unwrap();
     assert_eq!(confirmed.unwrap().positions, [(7, 0)]);
     let messages = received.lock().unwrap().clone();

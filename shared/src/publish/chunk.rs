@@ -1,6 +1,6 @@
 //! Chunks: the events of a call, split into parts that each fit in a message and are confirmed as a whole.
 
-use std::{collections::HashMap, str::FromStr, time::Duration};
+use std::{collections::HashMap, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -85,6 +85,8 @@ pub(super) struct Origin {
     pub context: Option<TraceContext>,
     /// The log span of the request.
     pub log: Span,
+    /// The name of the sender, if it is known.
+    pub sender: Option<Arc<str>>,
 }
 
 impl Origin {
@@ -92,6 +94,7 @@ impl Origin {
         Self {
             context: TraceContext::current(),
             log: Span::current(),
+            sender: None,
         }
     }
 }

@@ -18,6 +18,7 @@ use super::{
     Observer,
     chunk::{PubAck, PublishError},
     gather::Message,
+    senders,
     trace::{contexts, number, span},
 };
 use crate::{
@@ -87,7 +88,7 @@ impl Delivery<'_> {
             connection, stream, ..
         } = self;
         let subject = message.subject();
-        let mut body: Option<Bytes> = None;
+        let mut body: Option<(Bytes, Option<String>)> = None;
         let mut started: Option<Instant> = None;
         // Start of the first attempt with an unknown outcome.
         let mut unsure_since: Option<Instant> = None;
@@ -112,10 +113,12 @@ impl Delivery<'_> {
                     "all callers stopped waiting".to_owned(),
                 ));
             }
-            let body = body.get_or_insert_with(|| encode(message)).clone();
+            let (body, senders) = body
+                .get_or_insert_with(|| (encode(message), message.senders().to_header()))
+                .clone();
             let attempt = Instant::now();
             let started = *started.get_or_insert(attempt);
-            match publish(connection, stream, &subject, id, context, body).await {
+            match publish(connection, stream, &subject, (id, senders), context, body).await {
                 // Another server, not checked yet, may have received the message from the client's queue.
                 Attempt::Confirmed { .. } if !connection.is_still(connects) => {
                     "the connection changed before the PubAck arrived".clone_into(&mut last_error);
@@ -187,11 +190,14 @@ async fn publish(
     connection: &Connection,
     stream: &str,
     subject: &str,
-    id: &str,
+    (id, senders): (&str, Option<String>),
     context: Option<&TraceContext>,
     body: Bytes,
 ) -> Attempt {
     let mut publish = PublishMessage::build().message_id(id).payload(body);
+    if let Some(senders) = senders {
+        publish = publish.header(senders::HEADER, senders);
+    }
     for (name, value) in context.map(TraceContext::headers).unwrap_or_default() {
         publish = publish.header(name, value);
     }

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::chunk::{Chunk, Subjects};
+use super::{
+    chunk::{Chunk, Subjects},
+    senders::Senders,
+};
 use crate::{event::Topic, stream::LARGEST_MESSAGE, subject};
 
 /// Messages in flight that keep the broker's disk busy: while it syncs one, others arrive, and callers react to the `PubAck`
@@ -29,6 +32,8 @@ pub(super) struct Message {
     /// The topic of all its events; `None` if they have several.
     pub topic: Option<Topic>,
     pub chunks: Vec<Chunk>,
+    /// The senders of its events.
+    senders: Senders,
     /// Bytes of the array of its events.
     body: usize,
     pub events: usize,
@@ -59,6 +64,15 @@ impl Message {
         let topic = self.topic.as_ref();
         topic.map_or_else(|| subject::MIXED.to_owned(), subject::of)
     }
+
+    /// The senders of its events. Not those that were gathered: chunks may have been given up since.
+    pub fn senders(&self) -> Senders {
+        let mut senders = Senders::default();
+        for chunk in &self.chunks {
+            senders.add(chunk.origin.sender.as_ref(), chunk.events.len());
+        }
+        senders
+    }
 }
 
 impl Gather {
@@ -88,6 +102,7 @@ impl Gather {
         let fits = |message: &Message| {
             message.events + chunk.events.len() <= self.max_events
                 && message.body + bytes <= max_body
+                && message.senders.has_room(chunk.origin.sender.as_ref())
         };
         let lane = match self.subjects {
             Subjects::Mixed => None,
@@ -101,6 +116,7 @@ impl Gather {
             Message {
                 topic: chunk.topic.clone(),
                 chunks: Vec::new(),
+                senders: Senders::default(),
                 body: 1,
                 events: 0,
                 since: now,
@@ -108,6 +124,8 @@ impl Gather {
         });
         message.body += bytes;
         message.events += chunk.events.len();
+        let sender = chunk.origin.sender.as_ref();
+        message.senders.add(sender, chunk.events.len());
         if message.topic != chunk.topic {
             message.topic = None;
         }

@@ -90,7 +90,11 @@ pub(super) mod tests {
                 topic: Some(Topic::new("a").unwrap()),
                 events: vec![Bytes::from_static(b"{}")],
                 bytes: 2,
-                origin: Origin { context, log },
+                origin: Origin {
+                    context,
+                    log,
+                    sender: None,
+                },
                 done: oneshot::channel().0,
                 _permit: permit,
             };

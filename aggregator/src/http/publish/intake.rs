@@ -74,7 +74,11 @@ pub async fn put(
     if api.process.health.is_failing(Part::Stream) {
         return Err(Problem::unavailable(Unavailable::BrokerRefuses));
     }
-    let confirmed = async { api.broker.publisher.submit(events).await?.confirmed().await };
+    let sender = caller.grant.name.clone();
+    let confirmed = async {
+        let receipt = api.broker.publisher.submit(sender, events).await?;
+        receipt.confirmed().await
+    };
     match timeout(CONFIRM_TIMEOUT, confirmed).await {
         Ok(Ok(confirmed)) => Ok(confirmed.positions),
         Ok(Err(PublishError::StreamFull(_))) => Err(Problem::unavailable(Unavailable::StreamFull)),

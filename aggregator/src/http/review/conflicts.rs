@@ -17,7 +17,7 @@ use crate::{
         api::Api,
         edge::{
             access::Caller,
-            paging::{self, PagedRefusals, Rows},
+            paging::{self, PagedRefusals, Row, Rows},
             problem::Problem,
             query::Query,
         },
@@ -61,6 +61,10 @@ struct ConflictView {
     position: u64,
     #[schema(format = DateTime)]
     processed_at: String,
+    /// The name of the token that it was sent with. Only for `admin`, and not of events that were published over NATS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sent_by: Option<String>,
 }
 
 /// Lists the kept conflicts, latest first.
@@ -80,11 +84,13 @@ pub async fn list(
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let query = super::selected(&caller, &parameters)?;
+    let render = if caller.grant.admin {
+        render::<true>
+    } else {
+        render::<false>
+    };
     paging::answer(&api.permits, async |room| {
-        let rows = Rows::items(room, |row, to| {
-            serde_json::to_writer(to, &view(row)?).expect("strings and JSON values are JSON");
-            Ok(())
-        });
+        let rows = Rows::items(room, render);
         let rows = api.reader.conflicts(query.clone(), limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
         rows.rows.page(&ConflictsPage {
@@ -97,7 +103,12 @@ pub async fn list(
     .await
 }
 
-fn view(row: Conflict) -> Result<ConflictView, StoreError> {
+fn render<const IS_ADMIN: bool>(row: Conflict, to: &mut Row) -> Result<(), StoreError> {
+    serde_json::to_writer(to, &view(row, IS_ADMIN)?).expect("strings and JSON values are JSON");
+    Ok(())
+}
+
+fn view(row: Conflict, is_admin: bool) -> Result<ConflictView, StoreError> {
     Ok(ConflictView {
         id: row.id,
         stored: view::view(row.stored)?,
@@ -109,5 +120,6 @@ fn view(row: Conflict) -> Result<ConflictView, StoreError> {
         stream_sequence: row.stream_sequence,
         position: row.position,
         processed_at: clock::rfc3339(row.processed_at),
+        sent_by: row.sent_by.filter(|_| is_admin),
     })
 }

@@ -20,7 +20,7 @@ use crate::{
         edge::{
             access::Caller,
             body::{ContentEncoding, body_problems, is_json, not_json},
-            paging::{self, PagedRefusals, Rows},
+            paging::{self, PagedRefusals, Row, Rows},
             problem::Problem,
             query::Query,
         },
@@ -39,7 +39,7 @@ use crate::{
             refusals::{invalid_events, stream_problems},
         },
     },
-    store::query::Rejected,
+    store::{StoreError, query::Rejected},
 };
 
 /// A page of rejected arrivals.
@@ -70,6 +70,10 @@ struct RejectedView {
     #[schema(required)]
     #[schema(format = DateTime)]
     requeued_at: Option<String>,
+    /// The name of the token that it was sent with. Only for `admin`, and not of arrivals that were published over NATS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sent_by: Option<String>,
     /// The body as received, if it is UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -97,11 +101,13 @@ pub async fn list(
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
     let query = super::selected(&caller, &parameters)?;
+    let render = if caller.grant.admin {
+        render::<true>
+    } else {
+        render::<false>
+    };
     paging::answer(&api.permits, async |room| {
-        let rows = Rows::items(room, |row, to| {
-            serde_json::to_writer(to, &view(row)).expect("strings and numbers are JSON");
-            Ok(())
-        });
+        let rows = Rows::items(room, render);
         let rows = api.reader.rejected(query.clone(), limit, rows).await;
         let rows = rows.map_err(|err| Problem::internal(&err))?;
         rows.rows.page(&RejectedPage {
@@ -114,7 +120,12 @@ pub async fn list(
     .await
 }
 
-fn view(row: Rejected) -> RejectedView {
+fn render<const IS_ADMIN: bool>(row: Rejected, to: &mut Row) -> Result<(), StoreError> {
+    serde_json::to_writer(to, &view(row, IS_ADMIN)).expect("strings and numbers are JSON");
+    Ok(())
+}
+
+fn view(row: Rejected, is_admin: bool) -> RejectedView {
     let (body, body_base64) = match String::from_utf8(row.body) {
         Ok(text) => (Some(text), None),
         Err(err) => (None, Some(BASE64.encode(err.as_bytes()))),
@@ -128,6 +139,7 @@ fn view(row: Rejected) -> RejectedView {
         position: row.position,
         processed_at: clock::rfc3339(row.processed_at),
         requeued_at: row.requeued_at.map(clock::rfc3339),
+        sent_by: row.sent_by.filter(|_| is_admin),
         body,
         body_base64,
     }

@@ -118,6 +118,7 @@ async fn topics_have_the_events_of_the_last_minutes_on_request() {
     api.writer.meet(stream.into(), now).await.unwrap();
     let batch = [event("1"), event("2")];
     let batch = (2..).zip(batch).map(|(sequence, json)| Delivery {
+        senders: shared::publish::Senders::default(),
         subject: "events.a".to_owned(),
         sequence,
         time: 1,

@@ -133,6 +133,7 @@ async fn topics_are_sorted_by_any_count_and_found_by_part_of_their_names() {
     ];
     for (sequence, (subject, arrivals)) in (1..).zip(messages) {
         let delivery = Delivery {
+            senders: shared::publish::Senders::default(),
             subject,
             sequence,
             time: 0,

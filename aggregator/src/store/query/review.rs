@@ -57,6 +57,8 @@ pub struct Rejected {
     pub requeued_at: Option<i64>,
     /// Its bytes as received.
     pub body: Vec<u8>,
+    /// The name of its sender's token, if its message says it.
+    pub sent_by: Option<String>,
 }
 
 /// A duplicate whose content differs from the stored event, together with that event.
@@ -82,6 +84,8 @@ pub struct Conflict {
     pub position: u64,
     /// When it was counted, in microseconds since 1970.
     pub processed_at: i64,
+    /// The name of its sender's token, if its message says it.
+    pub sent_by: Option<String>,
 }
 
 /// A page of rejected arrivals or conflicts, newest first.

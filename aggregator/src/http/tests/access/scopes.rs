@@ -234,6 +234,42 @@ async fn a_requeue_needs_admin_and_publish_for_each_event() {
 }
 
 #[tokio::test]
+async fn only_an_admin_sees_who_sent_what_was_kept() {
+    let (api, keys) = guarded().await;
+    api.append(&[&event("0")]).await;
+    let mut senders = shared::publish::Senders::default();
+    senders.add(None, 1);
+    senders.add(Some(&"till-7".into()), 2);
+    // A conflict with the event, which is the first of topic `orders.eu`, and a rejected arrival, both of one sender.
+    let bodies = [
+        event_of("orders.eu", "1", 0),
+        event_of("orders.eu", "1", 1),
+        event_of("orders.eu", "", 1),
+    ];
+    let body = Bytes::from(format!("[{}]", bodies.join(",")));
+    let delivery = Delivery {
+        senders,
+        sequence: 2,
+        time: 0,
+        arrivals: message::decode("events", &body, 0),
+        subject: "events".to_owned(),
+    };
+    api.writer
+        .append(Arc::new(vec![delivery]), 2_000_000)
+        .await
+        .unwrap();
+    for path in ["/rejected", "/conflicts"] {
+        let (_, seen) = api.get_as(&keys, "operator", path).await;
+        assert!(seen.contains("\"sent_by\":\"till-7\""), "{seen}");
+        let (_, seen) = api.get_as(&keys, "pattern", path).await;
+        assert!(
+            seen.contains("orders.eu") && !seen.contains("till-7"),
+            "{seen}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn events_beyond_the_rate_of_a_token_are_refused_with_the_time_to_wait() {
     let (api, keys) = guarded().await;
     let body = format!("[{}]", vec![event_of("a", "1", 0); 100].join(","));

@@ -29,6 +29,7 @@ async fn world() -> Fixture {
     let now = 1_769_860_801_000_000;
     api.writer.meet(stream.into(), now).await.unwrap();
     let batch = (4..).zip(messages).map(|(sequence, json)| Delivery {
+        senders: shared::publish::Senders::default(),
         subject: "events.readme".to_owned(),
         sequence,
         time: 0,

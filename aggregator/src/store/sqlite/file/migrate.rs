@@ -138,6 +138,12 @@ CREATE TABLE topics (
 INSERT INTO topics SELECT id, name FROM old_topics ORDER BY id;
 CREATE INDEX rejected_requeued ON rejected (id) WHERE requeued_at IS NOT NULL;";
 
+/// Changes of version 7: the senders of rejected arrivals and conflicts.
+pub(in crate::store) const VERSION_7: &str = "
+ALTER TABLE conflicts ADD COLUMN sent_by TEXT;
+ALTER TABLE rejected ADD COLUMN sent_by TEXT;
+PRAGMA user_version = 7;";
+
 /// Migrates a store of version 5 to version 6, in the caller's transaction.
 pub(in crate::store) fn from_version_5(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(VERSION_6)?;

@@ -148,7 +148,8 @@ CREATE TABLE conflicts (
     stream_sequence INTEGER NOT NULL,
     position        INTEGER NOT NULL,
     subject         TEXT NOT NULL,
-    timestamp_filled INTEGER NOT NULL DEFAULT 0
+    timestamp_filled INTEGER NOT NULL DEFAULT 0,
+    sent_by         TEXT                 -- the name of its sender's token, as its message says
 );
 
 CREATE TABLE rejected (
@@ -161,7 +162,8 @@ CREATE TABLE rejected (
     position        INTEGER NOT NULL,
     processed_at    INTEGER NOT NULL,
     body            BLOB NOT NULL,
-    requeued_at     INTEGER              -- when it was last requeued
+    requeued_at     INTEGER,             -- when it was last requeued
+    sent_by         TEXT                 -- as in conflicts
 );
 CREATE INDEX rejected_by_message ON rejected (incarnation, stream_sequence);
 -- So that those that were requeued can be counted; a new row is not in it.

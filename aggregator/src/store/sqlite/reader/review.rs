@@ -17,7 +17,7 @@ use crate::store::{
 };
 
 const REJECTED: &str = "SELECT id, reason, detail, subject, stream_sequence, position, processed_at, requeued_at, \
-     body FROM rejected";
+     body, sent_by FROM rejected";
 
 fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
     Ok(Rejected {
@@ -30,6 +30,7 @@ fn rejected_row(row: &Row<'_>) -> rusqlite::Result<Rejected> {
         processed_at: row.get(6)?,
         requeued_at: row.get(7)?,
         body: row.get(8)?,
+        sent_by: row.get(9)?,
     })
 }
 
@@ -84,7 +85,7 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
     let counts = "SELECT conflicts, conflicts_evicted FROM counters";
     let sql = format!(
         "SELECT {}, c.id, c.timestamp, c.source, c.payload, c.subject, c.stream_sequence, c.position, \
-         c.processed_at, c.timestamp_filled FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
+         c.processed_at, c.timestamp_filled, c.sent_by FROM conflicts c JOIN events e ON e.sequence = c.stored_sequence \
          JOIN topics t ON t.id = e.topic_id WHERE c.id < ?1 ORDER BY c.id DESC",
         events::COLUMNS
     );
@@ -107,6 +108,7 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
             position: row.get(15)?,
             processed_at: row.get(16)?,
             timestamp_filled: row.get(17)?,
+            sent_by: row.get(18)?,
         };
         Ok(Some(conflict))
     };

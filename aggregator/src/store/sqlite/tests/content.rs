@@ -19,6 +19,7 @@ fn delivery(sequence: u64, events: &[String]) -> Delivery {
     let bodies: Vec<_> = events.iter().cloned().map(Bytes::from).collect();
     let (subject, time) = ("events.t0".to_owned(), i64::try_from(sequence).unwrap());
     Delivery {
+        senders: shared::publish::Senders::default(),
         arrivals: message::decode(&subject, &message::encode(&bodies, 0), time),
         subject,
         sequence,

@@ -62,6 +62,7 @@ fn delivery_on(subject: String, sequence: u64, arrivals: &[Arrival]) -> Delivery
     let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
     let time = i64::try_from(sequence).unwrap();
     Delivery {
+        senders: shared::publish::Senders::default(),
         arrivals: message::decode(&subject, &message::encode(&bodies, 0), time),
         subject,
         sequence,
@@ -219,7 +220,8 @@ pub fn topics(file: &Connection) -> Vec<(TopicState, String)> {
 pub fn to_version_5(file: &Connection) {
     let topics = topics(file);
     file.execute_batch(
-        "DROP INDEX rejected_requeued; DROP TABLE topics; DROP TABLE topic_states; DROP TABLE topic_names; DROP TABLE runs; \
+        "ALTER TABLE conflicts DROP COLUMN sent_by; ALTER TABLE rejected DROP COLUMN sent_by; \
+         DROP INDEX rejected_requeued; DROP TABLE topics; DROP TABLE topic_states; DROP TABLE topic_names; DROP TABLE runs; \
          CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, \
          received INTEGER NOT NULL, unique_processed INTEGER NOT NULL, \
          duplicate_dropped INTEGER NOT NULL, digest BLOB NOT NULL, first_at INTEGER NOT NULL, \

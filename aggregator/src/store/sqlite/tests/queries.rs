@@ -208,6 +208,7 @@ impl QueryTrial {
             );
             let subject = subject::of(&Topic::new(&format!("t{topic}")).unwrap());
             batch.push(Delivery {
+                senders: shared::publish::Senders::default(),
                 arrivals: message::decode(&subject, &Bytes::from(json), 0),
                 subject,
                 sequence: self.messages,

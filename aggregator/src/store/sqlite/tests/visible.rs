@@ -58,6 +58,7 @@ fn delivery(sequence: u64, (topic, id, content): (usize, u8, u8)) -> Delivery {
     ];
     let count = if content == 0 { 2 } else { 1 };
     Delivery {
+        senders: shared::publish::Senders::default(),
         arrivals: message::decode("events", &message::encode(&bodies[..count], 0), 0),
         subject: "events".to_owned(),
         sequence,

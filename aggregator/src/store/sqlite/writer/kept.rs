@@ -41,8 +41,8 @@ pub(super) fn conflict(
     transaction
         .prepare_cached(
             "INSERT INTO conflicts (stored_sequence, timestamp, source, payload, processed_at, \
-             incarnation, stream_sequence, position, subject, timestamp_filled) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             incarnation, stream_sequence, position, subject, timestamp_filled, sent_by) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             stored,
@@ -55,6 +55,7 @@ pub(super) fn conflict(
             origin.position,
             subject,
             event.timestamp.is_filled(),
+            origin.delivery.senders.of(origin.position),
         ])?;
     kept.bytes += row_bytes(&[timestamp.len(), source.len(), payload.len(), subject.len()]);
     Ok(())
@@ -76,7 +77,7 @@ pub(super) fn rejection(
     transaction
         .prepare_cached(
             "INSERT INTO rejected (reason, detail, subject, incarnation, stream_sequence, \
-             position, processed_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             position, processed_at, body, sent_by) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             reason.as_str(),
@@ -87,6 +88,7 @@ pub(super) fn rejection(
             origin.position,
             origin.processed_at,
             body.as_ref(),
+            origin.delivery.senders.of(origin.position),
         ])?;
     kept.bytes += row_bytes(&[detail.len(), subject.len(), body.len()]);
     Ok(())
