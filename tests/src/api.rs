@@ -74,6 +74,7 @@ impl Api {
     }
 
     /// The same API, with this token in every request.
+    #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         let value = format!("Bearer {token}")
             .parse()

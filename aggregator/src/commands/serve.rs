@@ -1,7 +1,12 @@
 //! `aggregator serve`: puts the service together and decides in which order its tasks end.
 
 use std::{
-    io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+    time::Instant,
 };
 
 use anyhow::{Context, bail};
@@ -61,16 +66,8 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let token = service.token();
 
     let health = Health::starting();
-    if let Some(file) = settings.tokens.clone() {
-        let reading = access::keep_reading(file, access.clone(), health.clone(), token.clone());
-        service.spawn("tokens", reading);
-    }
     let door = Door::new(access, metrics.clone());
-    let reporting = door.failures.clone().keep_reporting(token.clone());
-    service.spawn("failures", async {
-        reporting.await;
-        Ok(())
-    });
+    watch_access(&service, &door, settings.tokens.clone(), health.clone());
 
     let shares = settings.shares();
     let opening = Opening::default();
@@ -173,6 +170,20 @@ fn access_of(settings: &Settings) -> anyhow::Result<Access> {
         info!("access is anonymous, and only this machine has it: {everybody}");
     }
     Ok(Access::anonymous())
+}
+
+/// Follows the changes of the tokens file, and reports failed attempts to authenticate.
+fn watch_access(service: &Service, door: &Door, file: Option<PathBuf>, health: Health) {
+    let token = service.token();
+    if let Some(file) = file {
+        let reading = access::keep_reading(file, door.access.clone(), health, token.clone());
+        service.spawn("tokens", reading);
+    }
+    let reporting = door.failures.clone().keep_reporting(token);
+    service.spawn("failures", async {
+        reporting.await;
+        Ok(())
+    });
 }
 
 /// Serves HTTP from now on, before the store is open, which takes minutes if its index is rebuilt.

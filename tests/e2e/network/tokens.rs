@@ -50,12 +50,10 @@ async fn each_token_publishes_and_reads_what_it_may_and_revoking_it_ends_that() 
     for path in ["/events", "/stats", "/metrics", "/diagnostics", "/live"] {
         assert_eq!(nobody.get(path).await.unwrap().status, 401, "{path}");
     }
-    let send = async |topic: &str| {
-        let sent = writer.store(&[event(topic, "1")]).await;
-        sent.status
-    };
-    assert_eq!(send("orders.eu").await, 200);
-    assert_eq!(send("invoices").await, 403);
+    for (topic, expected) in [("orders.eu", 200), ("invoices", 403)] {
+        let answer = writer.store(&[event(topic, "1")]).await;
+        assert_eq!(answer.status, expected, "{topic}");
+    }
     assert_eq!(writer.get("/events").await.unwrap().status, 403);
     let everything = token(
         &file,
@@ -133,4 +131,22 @@ async fn a_file_that_others_can_read_stops_the_start() {
     let ended = Aggregator::refused("nats://127.0.0.1:1", data.path(), &flags).await;
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("chmod 600"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn commands_send_the_token_that_is_the_password_in_the_address() {
+    let directory = tempfile::tempdir().unwrap();
+    let (system, _, [_, reader]) = guarded(directory.path()).await;
+    let address = system.api().url().to_owned();
+    let with_token = address.replace("://", &format!("://:{reader}@"));
+    for (address, code, expected) in [(with_token, 0, ""), (address, 1, "token")] {
+        let mut command = Command::new(workspace::binary("aggregator"));
+        command.arg("topics").env("AGGREGATOR_URL", address);
+        let ended = Service::start("aggregator topics", &mut command)
+            .ended(DEADLINE)
+            .await;
+        assert_eq!(ended.code, Some(code), "{}", ended.stderr);
+        assert!(ended.stderr.contains(expected), "{}", ended.stderr);
+        assert!(!ended.stderr.contains(&reader), "{}", ended.stderr);
+    }
 }

@@ -71,12 +71,12 @@ impl Door {
                 Ok(request)
             }
             Ok(None) => Ok(request),
-            Err(refusal) => Err(Box::new(refused(refusal, &request))),
+            Err(refusal) => Err(Box::new(refused(*refusal, &request))),
         }
     }
 
     /// What the sender of a request may do; `None` if the route needs no token and there is none.
-    fn caller(&self, request: &Request) -> Result<Option<Arc<Grant>>, Refusal> {
+    fn caller(&self, request: &Request) -> Result<Option<Arc<Grant>>, Box<Refusal>> {
         if let Some(everybody) = self.access.of_everybody() {
             return Ok(Some(Arc::clone(everybody)));
         }
@@ -97,15 +97,15 @@ impl Door {
                 needs.check(&grant)?;
                 Ok(Some(grant))
             }
-            (Route::OtherMethod(allowed), Some(_)) => Err(Refusal {
-                allowed: Some(allowed),
-                ..Problem::method_not_allowed(format!(
-                    "{} does not support {}",
-                    request.uri().path(),
-                    request.method()
-                ))
-                .into()
-            }),
+            (Route::OtherMethod(allowed), Some(_)) => {
+                let (path, method) = (request.uri().path(), request.method());
+                Err(Box::new(Refusal {
+                    problem: Problem::method_not_allowed(format!(
+                        "{path} does not support {method}"
+                    )),
+                    allowed: Some(allowed),
+                }))
+            }
             // A route that is not in the table: nobody has its scope.
             (Route::Unknown, Some(_)) => Err(Problem::lacks("a scope that no token has").into()),
         }
@@ -147,12 +147,12 @@ struct Refusal {
     allowed: Option<String>,
 }
 
-impl From<Problem> for Refusal {
+impl From<Problem> for Box<Refusal> {
     fn from(problem: Problem) -> Self {
-        Self {
+        Self::new(Refusal {
             problem,
             allowed: None,
-        }
+        })
     }
 }
 

@@ -120,6 +120,10 @@ pub async fn list(
     .await
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the rows of other lists can be damaged"
+)]
 fn render<const IS_ADMIN: bool>(row: Rejected, to: &mut Row) -> Result<(), StoreError> {
     serde_json::to_writer(to, &view(row, IS_ADMIN)).expect("strings and numbers are JSON");
     Ok(())
