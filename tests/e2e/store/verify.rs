@@ -41,7 +41,7 @@ const TWICE: &str = "INSERT INTO events SELECT (SELECT max(sequence) + 1 FROM ev
      position, timestamp_filled FROM events WHERE sequence = 70";
 
 /// A row that no message accounts for.
-const REJECTED: &str = "INSERT INTO rejected SELECT 1, 'invalid', '', '', incarnation, 5, 0, 0, x'20', NULL FROM counters; \
+const REJECTED: &str = "INSERT INTO rejected SELECT 1, 'invalid', '', '', incarnation, 5, 0, 0, x'20', NULL, NULL FROM counters; \
      UPDATE counters SET rejected = 1, received = received + 1, rejected_bytes = 201";
 
 const GAP: &str = "INSERT INTO applied SELECT incarnation, 6, last FROM applied WHERE first = 1; \
