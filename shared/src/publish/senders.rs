@@ -26,7 +26,8 @@ impl Senders {
         if let Some((count, last)) = self.runs.last_mut()
             && last.as_ref() == sender
         {
-            *count += events;
+            // Of a header that is parsed, they can be any number.
+            *count = count.saturating_add(events);
             return;
         }
         self.bytes += Self::bytes(sender);
@@ -127,6 +128,13 @@ mod tests {
             None,
         ];
         assert_eq!(of, expected);
+    }
+
+    #[test]
+    fn the_numbers_of_a_header_may_be_as_large_as_they_like() {
+        let most = usize::MAX;
+        let senders = Senders::parse(&format!("a*{most},a*{most},b*1"));
+        assert_eq!(senders.of(most - 1), Some("a"));
     }
 
     #[test]
