@@ -26,7 +26,7 @@ export function showDisk(disk) {
 }
 
 const left = ({ seconds_left }) =>
-  seconds_left === null ? "the store does not fill it at today’s rate" : `the store fills it in ${duration(seconds_left)} at today’s rate`;
+  seconds_left === null ? "not filled by the store at today’s rate" : `the store fills it in ${duration(seconds_left)} at today’s rate`;
 
 // { title, text } if there is too little; nothing is known of a disk that cannot be read.
 export function problem(disk) {
