@@ -70,7 +70,7 @@ function showNote() {
   else if (isPaused) parts.push(newEvents(waiting.length + skipped));
   else if (isHeld) parts.push("New events do not arrive: the event stream is silent. These are the events stored when it was opened.");
   else if (isEmpty) parts.push(whyEmpty(parameters()));
-  else if (skipped > 0) parts.push(`Too many to show: ${number(skipped)} skipped. They are stored.`);
+  else if (skipped > 0) parts.push(`Too many to show: ${count(skipped)} skipped. They are stored.`);
   say($("events-note"), parts.join(" "));
   const isInRange = isEmpty && !isPaused && parameters().since !== "";
   if (isInRange && $("nothing").hidden) nothing.explain();
@@ -84,7 +84,9 @@ function whyEmpty({ topics, since }) {
     : "No event of these topics is stored. If the names are right, their events appear here when they arrive.";
 }
 
-const newEvents = (n) => (n === 0 ? "Paused." : n === 1 ? "Paused; 1 new event" : `Paused; ${number(n)} new events`);
+const count = (n) => (n === Infinity ? "some" : number(n));
+
+const newEvents = (n) => (n === 0 ? "Paused." : n === 1 ? "Paused; 1 new event" : `Paused; ${count(n)} new events`);
 
 function showPause() {
   say($("pause"), isPaused ? "Resume" : "Pause");
@@ -221,7 +223,8 @@ export function begin() {
     if (mine === turn && source.readyState === EventSource.CLOSED) failed(await refusal(`events/tail?${tail}`));
   });
   source.addEventListener("missed", ({ data }) => {
-    const { missed } = JSON.parse(data);
+    // The number is null if the token may read too many topics to count the events.
+    const missed = JSON.parse(data).missed ?? Infinity;
     isSkipping = true;
     skipped = isPaused ? skipped + missed : missed;
     clearTimeout(hiding);

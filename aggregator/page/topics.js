@@ -51,6 +51,7 @@ function showPage(page) {
 
 function note({ topics, total, partial, next_cursor }, find) {
   if (total === 0) return "No topics yet.";
+  if (total === null) return "Not all topics could be counted in time; there may be others.";
   if (partial) return `Not all ${number(total)} topics could be scanned in time; there may be others.`;
   if (topics.length === SHOWN && next_cursor === null && total > SHOWN) {
     return `The first ${SHOWN} of ${number(total)} topics. To see the others, sort by topic, or find them by name.`;

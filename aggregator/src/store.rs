@@ -20,7 +20,7 @@ pub use self::{
     position::{ObservedStream, Position, Standing, Witness},
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect,
-        reader::{Reader, Scan},
+        reader::{Reader, Resolved, Scan},
         verify,
         writer::{BATCHES_IN_FLIGHT, Writer, WriterEnded},
     },

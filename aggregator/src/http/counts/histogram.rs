@@ -48,6 +48,10 @@ pub struct HistogramView {
     counted_since: Option<String>,
     #[schema(required)]
     filtered_by_topic: Option<Topics>,
+    /// Present only if true: without `topic`, and with a token that may not read every topic, the events of some that it may read are
+    /// left out, because they are not among the first 10,000 of the store, or there was no time to add up all.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    partial: bool,
     /// In order of time, without gaps; at most 120.
     buckets: Vec<BucketView>,
 }
@@ -111,12 +115,12 @@ pub async fn histogram(
         let Histogram {
             window,
             counted_since,
+            is_partial,
             buckets,
         } = match histogram {
             Ok(histogram) if histogram.window.since() >= clock::EARLIEST => histogram,
             Ok(_) | Err(NoHistogram::WrongSpan) => return Err(wrong_span()),
             Err(NoHistogram::NotCounted) => return Err(not_counted()),
-            Err(NoHistogram::TooManyTopics) => return Err(too_many_topics()),
         };
         let has_rejected = query.topics.is_empty() && query.visible.is_every();
         let bucket = |bucket: Bucket| BucketView {
@@ -131,6 +135,7 @@ pub async fn histogram(
             step_seconds: window.step_seconds(),
             counted_since: counted_since.map(clock::rfc3339),
             filtered_by_topic: Topics::of(&query.topics),
+            partial: is_partial,
             buckets: buckets.into_iter().map(bucket).collect(),
         };
         Ok(Whole::of(&view, room))
@@ -157,12 +162,6 @@ fn not_counted() -> Problem {
     let message =
         format!("is not counted over time: only the first {TOPICS_KEPT} topics of the store are");
     Problem::invalid_query("topic", Code::OutOfRange, message)
-}
-
-fn too_many_topics() -> Problem {
-    let message =
-        "is required, because the token may read too many topics to add them up".to_owned();
-    Problem::invalid_query("topic", Code::Missing, message)
 }
 
 fn wrong_span() -> Problem {

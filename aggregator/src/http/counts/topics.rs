@@ -39,8 +39,10 @@ const RECENT_MINUTES: i64 = 30;
 #[schema(as = TopicPage)]
 pub struct TopicsPage {
     topics: Vec<TopicView>,
-    /// Number of all topics that the token may read, regardless of the parameters.
-    total: u64,
+    /// Number of all topics that the token may read, regardless of the parameters; null if it may not read every topic and they could
+    /// not all be counted in time, or `topic` is given.
+    #[schema(required)]
+    total: Option<u64>,
     /// Set if topics are sorted by ascending name and there are more: the last name on this page. The next page has the names
     /// after it.
     #[schema(required)]

@@ -24,7 +24,7 @@ use crate::{
         },
     },
     store::{
-        StoreError,
+        Resolved, StoreError,
         query::{EventPage, EventQuery, PageBounds, StoredEvent},
     },
 };
@@ -37,6 +37,8 @@ struct Export {
     api: Arc<Api>,
     query: Arc<EventQuery>,
     bounds: PageBounds,
+    /// The visible topics, found with the first page.
+    resolved: Resolved,
     /// The number of events still to be sent.
     left: usize,
     is_at_end: bool,
@@ -51,9 +53,11 @@ pub fn answer(api: Arc<Api>, query: Arc<EventQuery>, from: Option<i64>, limit: u
         query,
         bounds: PageBounds {
             from,
+            after: 0,
             last,
             limit: 0,
         },
+        resolved: Resolved::default(),
         left: limit,
         is_at_end: false,
     };
@@ -77,10 +81,11 @@ impl Export {
                 return Ok(Some((Bytes::from_static(b"\n").into(), self)));
             }
             let permits = self.api.permits.chunk().await;
-            let scan = self.api.reader.scan(&self.query).await;
             self.bounds.limit = self.left.min(paging::MAX_LIMIT);
             let rows = Rows::lines(Room::Chunk, line);
             let reader = &self.api.reader;
+            let resolved = self.resolved.clone();
+            let scan = reader.scan_on(&self.query, &self.bounds, resolved).await;
             let page = reader.events(Arc::clone(&self.query), self.bounds, scan, rows);
             let lines = page.await.and_then(|page| self.lines(page));
             let lines = lines.inspect_err(|err| error!(error = %err, "an export failed"))?;

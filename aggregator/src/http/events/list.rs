@@ -44,8 +44,8 @@ pub struct EventsPage {
     /// Whether the page has as many events as fit, or all that are left. Otherwise the search stopped early, after 500,000
     /// events, after 150 ms, or because the WAL has to be reset.
     complete: bool,
-    /// Present only if the page is not complete: when the last event that was searched was stored. Pass `next_cursor` to
-    /// continue from there.
+    /// Present only if the page is not complete, and the token may read every topic: when the last event that was searched was
+    /// stored. Pass `next_cursor` to continue from there.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = DateTime, nullable = false)]
     searched_to: Option<String>,
@@ -92,12 +92,13 @@ pub async fn list(
     }
     let bounds = PageBounds {
         from,
+        after: 0,
         last: i64::MAX,
         limit,
     };
     let answer = paging::answer(&api.permits, async |room| {
         // Acquired after the permit of the response: a query that waits for a slow client must not hold up other scans.
-        let scan = api.reader.scan(&query).await;
+        let scan = api.reader.scan(&query, &bounds).await;
         let rows = Rows::items(room, render);
         let page = api.reader.events(Arc::clone(&query), bounds, scan, rows);
         let page = page.await.map_err(|err| Problem::internal(&err))?;
@@ -106,7 +107,11 @@ pub async fn list(
             total: page.total,
             filtered_by_topic: Topics::of(&query.topics),
             complete: page.searched_to.is_none(),
-            searched_to: page.searched_to.map(clock::rfc3339),
+            // It may be of an event that the token may not read.
+            searched_to: page
+                .searched_to
+                .filter(|_| query.visible.is_every())
+                .map(clock::rfc3339),
             next_cursor: page
                 .next
                 .map(|last| Cursor::new(&query, last, base).to_text()),

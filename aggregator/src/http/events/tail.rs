@@ -51,8 +51,11 @@ use crate::{
 /// A client that is further behind, in events, skips them and receives their number.
 const MAX_BEHIND: u64 = 10_000;
 
-/// The same for a client whose events must match conditions: that many are searched in one read.
-const MAX_BEHIND_SEARCHING: u64 = 500_000;
+/// The same for a client whose events must match conditions: so many are searched in one read.
+const MAX_BEHIND_SEARCHING: u64 = SEARCHED.cast_unsigned();
+
+/// Events that are searched at most, in one read or for one position.
+const SEARCHED: i64 = 500_000;
 
 /// After this number of events without a match the client receives its position, so that after a lost connection they are not
 /// searched again.
@@ -82,6 +85,8 @@ struct Tail {
     query: Arc<EventQuery>,
     /// Maximum number of events at a time, if the client asks for only the latest.
     latest: Option<usize>,
+    /// The data of the event `start`, until it is sent.
+    start: Option<&'static str>,
     /// All events up to this sequence have been sent or skipped.
     position: i64,
     /// The position that the client knows.
@@ -106,13 +111,13 @@ schemas! {
     /// What a tail sends.
     TailEvent() = ObjectBuilder::new()
         .description(Some("One server-sent event."))
-        .property("id", text().description(Some("The sequence of the event, for Last-Event-ID.")))
+        .property("id", text().description(Some("The sequence of the event, for Last-Event-ID; if it is not a stored event, that of the last one before it that the token may read, or 0.")))
         .required("id")
         .property("event", text().enum_values(Some(["start", "missed", "searched", "message"])).description(Some(
-            "start is sent first; missed is sent if the client was too far behind; searched, if many events did not match. A stored event has none, which means message.",
+            "start is sent first; missed is sent if the client was too far behind; searched, if many events did not match and the token may read every topic. A stored event has none, which means message.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed; with conditions other than topic, of the events not searched.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed; with conditions other than topic, of the events not searched; null if the token may read too many topics to count them.",
         )))
         .required("data")
         .build();
@@ -148,10 +153,11 @@ pub async fn tail(
         api,
         query: Arc::new(query),
         latest,
+        start: Some(start),
         position,
         known: position,
         last,
-        ready: VecDeque::from([control("start", position, start.to_owned())]),
+        ready: VecDeque::new(),
         permits: Vec::new(),
         next_read: Instant::now(),
         _permit: permit,
@@ -172,8 +178,19 @@ fn control(name: &str, position: i64, data: String) -> Event {
     Event::default().event(name).id(id).data(data)
 }
 
+/// The event `missed`, with the number of events if it is known.
+fn skipped(position: i64, missed: Option<u64>) -> Event {
+    let missed = missed.map_or_else(|| "null".to_owned(), |missed| missed.to_string());
+    control("missed", position, format!("{{\"missed\":{missed}}}"))
+}
+
 impl Tail {
     async fn next(mut self) -> Result<Option<(Event, Self)>, StoreError> {
+        if let Some(start) = self.start.take() {
+            let id = self.visible_to(self.position).await;
+            let id = id.inspect_err(|err| error!(error = %err, "a tail failed"))?;
+            return Ok(Some((control("start", id, start.to_owned()), self)));
+        }
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some((event, self)));
@@ -212,20 +229,22 @@ impl Tail {
         });
         let bounds = PageBounds {
             from: None,
+            after: self.position,
             last,
             limit: most,
         };
         let (page, permits) = self.page(query, bounds).await?;
-        let mut lines = page.events.found;
-        lines.retain(|(sequence, _)| *sequence > self.position);
+        let lines = page.events.found;
         let query = Arc::clone(&self.query);
         let stored = reader.events_between(query, self.position, last).await?;
-        let missed = stored.saturating_sub(lines.len() as u64);
-        if missed > 0 {
+        let missed = stored.map(|stored| stored.saturating_sub(lines.len() as u64));
+        if missed != Some(0) {
             self.next_read = Instant::now() + SKIPPING_INTERVAL;
-            let position = lines.last().map_or(last, |(sequence, _)| sequence - 1);
-            let data = format!("{{\"missed\":{missed}}}");
-            self.ready.push_back(control("missed", position, data));
+            let position = match lines.last() {
+                Some((sequence, _)) => sequence - 1,
+                None => self.visible_to(last).await?,
+            };
+            self.ready.push_back(skipped(position, missed));
         }
         self.position = last;
         self.permits = permits;
@@ -245,15 +264,21 @@ impl Tail {
         if u64::try_from(last - self.position).is_ok_and(|behind| behind > max_behind) {
             let query = Arc::clone(&self.query);
             let missed = reader.events_between(query, self.position, last).await?;
-            if missed > max_behind {
+            let is_too_far = match missed {
+                Some(missed) => missed > max_behind,
+                // They are searched for those that are visible.
+                None => last - self.position > SEARCHED,
+            };
+            if is_too_far {
+                let id = self.visible_to(last).await?;
                 self.position = last;
-                let data = format!("{{\"missed\":{missed}}}");
-                self.ready.push_back(control("missed", last, data));
+                self.ready.push_back(skipped(id, missed));
                 return Ok(());
             }
         }
         let bounds = PageBounds {
             from: Some(self.position),
+            after: 0,
             last,
             limit: READ_EVENTS,
         };
@@ -266,7 +291,7 @@ impl Tail {
         self.permits = permits;
         if let Some((sequence, _)) = page.events.found.last() {
             self.known = *sequence;
-        } else if self.position - self.known > KNOWN_AFTER {
+        } else if self.position - self.known > KNOWN_AFTER && self.query.visible.is_every() {
             self.known = self.position;
             let searched = control("searched", self.position, "{}".to_owned());
             self.ready.push_back(searched);
@@ -287,7 +312,7 @@ impl Tail {
                 is_large: !permits.is_empty(),
                 ..EventLines::default()
             };
-            let scan = self.api.reader.scan(&query).await;
+            let scan = self.api.reader.scan(&query, &bounds).await;
             let reader = &self.api.reader;
             let page = reader.events(Arc::clone(&query), bounds, scan, lines);
             let mut page = page.await?;
@@ -303,11 +328,53 @@ impl Tail {
         }
     }
 
+    /// The position that the client gets to know for one among all events: the last event up to there that it may read, from which
+    /// it continues with the same events. 0 if none is found: then the client, if it comes back, learns that it missed some.
+    async fn visible_to(&self, position: i64) -> Result<i64, StoreError> {
+        if self.query.visible.is_every() {
+            return Ok(position);
+        }
+        let query = Arc::new(EventQuery {
+            order: Order::NewestFirst,
+            filter: Filter::default(),
+            ..EventQuery::clone(&self.query)
+        });
+        let mut bounds = PageBounds {
+            from: None,
+            after: 0,
+            last: position,
+            limit: 1,
+        };
+        loop {
+            let reader = &self.api.reader;
+            let scan = reader.scan(&query, &bounds).await;
+            let page = reader.events(Arc::clone(&query), bounds, scan, Place(None));
+            let page = page.await?;
+            if let Place(Some(sequence)) = page.events {
+                return Ok(sequence);
+            }
+            match page.next {
+                Some(next) if position - next < SEARCHED => bounds.from = Some(next),
+                _ => return Ok(0),
+            }
+        }
+    }
+
     fn send(&mut self, lines: impl IntoIterator<Item = (i64, String)>) {
         for (sequence, line) in lines {
             let event = Event::default().id(sequence.to_string()).data(line);
             self.ready.push_back(event);
         }
+    }
+}
+
+/// The sequence of the only event.
+struct Place(Option<i64>);
+
+impl Sink<StoredEvent> for Place {
+    fn take(&mut self, event: StoredEvent) -> bool {
+        self.0 = Some(event.sequence);
+        true
     }
 }
 

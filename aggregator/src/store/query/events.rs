@@ -99,6 +99,8 @@ pub struct PayloadValue {
 pub struct PageBounds {
     /// The sequence at which the previous page ended.
     pub from: Option<i64>,
+    /// Events up to this sequence are excluded.
+    pub after: i64,
     /// Events after this sequence are excluded.
     pub last: i64,
     /// The maximum number of events.

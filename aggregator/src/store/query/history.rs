@@ -132,6 +132,9 @@ pub struct Histogram {
     /// When the store began to count over time, in microseconds since 1970; `None` if it always has. Buckets that begin
     /// earlier are left out.
     pub counted_since: Option<i64>,
+    /// Whether events are left out: of visible topics that are not counted over time, or that there was no time to add up.
+    /// Never if topics are given, or all are visible.
+    pub is_partial: bool,
     /// In order of time, without gaps.
     pub buckets: Vec<Bucket>,
 }
@@ -141,10 +144,8 @@ pub struct Histogram {
 pub enum NoHistogram {
     /// The span of time is empty or too long.
     WrongSpan,
-    /// The topic is not one of the first [`TOPICS_KEPT`], which are counted over time.
+    /// A given topic is not one of the first [`TOPICS_KEPT`], which are counted over time.
     NotCounted,
-    /// No topics are given, and more are visible than can be added up.
-    TooManyTopics,
 }
 
 /// The number of events in a span of time.

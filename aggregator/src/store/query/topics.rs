@@ -26,8 +26,9 @@ pub struct TopicCounts {
 pub struct TopicPage {
     /// The topics.
     pub topics: Vec<TopicCounts>,
-    /// The number of visible topics in the store, regardless of the rest of the query.
-    pub total: u64,
+    /// The number of visible topics in the store, regardless of the rest of the query; `None` if they would have to be counted
+    /// for a single topic, or could not all be counted in time.
+    pub total: Option<u64>,
     /// In order of name, if there may be more topics: the next page continues after this name.
     pub next: Option<String>,
     /// Whether the query ended before it had considered all topics.
@@ -47,7 +48,7 @@ pub struct TopicQuery {
     pub sort: TopicSort,
     /// Whether the order is descending.
     pub is_descending: bool,
-    /// In ascending order of name only: topics after this name.
+    /// Topics after this name. A client gives it in ascending order of name only.
     pub after: Option<String>,
     /// The minutes in which the events of each topic are counted.
     pub recent: Option<Window>,

@@ -25,7 +25,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-pub use self::events::SCAN_ROWS;
+pub use self::events::{Resolved, SCAN_ROWS};
 use super::{
     dedup::{fingerprint::Key, index::IndexError},
     file::connection::{connect, connect_again, limit_pages},
@@ -35,7 +35,7 @@ use super::{
 use crate::store::{
     StoreError,
     query::{
-        Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, Filter, FoundEvent, Histogram,
+        Conflict, Disk, Duplicates, EventPage, EventQuery, Figures, FoundEvent, Histogram,
         HistogramQuery, Missing, NoHistogram, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink,
         Stats, StoredEvent, TopicPage, TopicQuery, Visible,
     },
@@ -63,6 +63,7 @@ pub struct Reader {
 #[derive(Debug)]
 pub struct Scan {
     _permit: Option<OwnedSemaphorePermit>,
+    resolved: Resolved,
 }
 
 /// Cancels a query when the caller drops its future.
@@ -100,13 +101,27 @@ impl Reader {
 
     /// Waits for a permit to scan many rows, so that scans leave connections to other queries. The caller may already hold a
     /// response permit while it waits, but no connection.
-    pub async fn scan(&self, query: &EventQuery) -> Scan {
-        if query.filter == Filter::default() && query.visible.is_every() {
-            return Scan { _permit: None };
-        }
-        let permit = Arc::clone(&self.scans).acquire_owned().await;
+    pub async fn scan(&self, query: &EventQuery, bounds: &PageBounds) -> Scan {
+        self.scan_on(query, bounds, Resolved::default()).await
+    }
+
+    /// The same for one page of several, with what the earlier ones have found out. All must have the same bound `last`, which the
+    /// store had reached before the first.
+    pub async fn scan_on(
+        &self,
+        query: &EventQuery,
+        bounds: &PageBounds,
+        resolved: Resolved,
+    ) -> Scan {
+        let newest = *self.memory.last_event.borrow();
+        let permit = if events::is_scan(query, bounds, newest, &resolved) {
+            Arc::clone(&self.scans).acquire_owned().await.ok()
+        } else {
+            None
+        };
         Scan {
-            _permit: permit.ok(),
+            _permit: permit,
+            resolved,
         }
     }
 
@@ -127,7 +142,9 @@ impl Reader {
             index: Arc::clone(&self.memory.index),
             key: self.key,
         };
-        let mut paging = Some(events::Paging::new(query, bounds, sink, gone, identities));
+        let resolved = scan.resolved.clone();
+        let paging = events::Paging::new(query, bounds, sink, gone, identities, resolved);
+        let mut paging = Some(paging);
         self.read_on(move |read, inside| {
             let _scan = &scan;
             let is_whole = match &mut paging {
@@ -141,7 +158,8 @@ impl Reader {
     }
 
     /// The number of events of the query's topics, or of all that are visible if it names none, with sequences greater than `after`
-    /// and at most `upto`.
+    /// and at most `upto`; `None` if too many would have to be read to count those that are visible. If the caller drops the future,
+    /// counting ends.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
@@ -150,10 +168,23 @@ impl Reader {
         query: Arc<EventQuery>,
         after: i64,
         upto: i64,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Option<u64>, StoreError> {
+        let scan = if events::is_many(&query, upto - after) {
+            Arc::clone(&self.scans).acquire_owned().await.ok()
+        } else {
+            None
+        };
+        let gone = Arc::new(AtomicBool::new(false));
+        let _gone = OnDrop(Arc::clone(&gone));
         let mut between = events::Between::new(query, after, upto);
-        self.read_on(move |read, inside| between.go(read, inside))
-            .await
+        self.read_on(move |read, inside| {
+            let _scan = &scan;
+            if gone.load(Ordering::Relaxed) {
+                return Ok(Some(None));
+            }
+            between.go(read, inside)
+        })
+        .await
     }
 
     /// The sequence of the last event as of the last commit, updated at every commit.
@@ -219,7 +250,11 @@ impl Reader {
     ///
     /// # Errors
     /// [`StoreError::Sqlite`].
-    pub async fn topics(&self, query: TopicQuery, limit: usize) -> Result<TopicPage, StoreError> {
+    pub async fn topics(
+        &self,
+        mut query: TopicQuery,
+        limit: usize,
+    ) -> Result<TopicPage, StoreError> {
         let leaders = self.memory.leaders.clone();
         let scan = if query.is_scan() {
             Arc::clone(&self.scans).acquire_owned().await.ok()
@@ -228,9 +263,15 @@ impl Reader {
         };
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
-        self.read(move |read, inside| {
-            let _scan = scan;
-            topics::page(read, &query, limit, &leaders, (inside, &gone))
+        self.read_on(move |read, inside| {
+            let _scan = &scan;
+            match topics::page(read, &query, limit, &leaders, (inside, &gone))? {
+                topics::Step::Page(page) => Ok(Some(page)),
+                topics::Step::On(name) => {
+                    query.after = Some(name);
+                    Ok(None)
+                }
+            }
         })
         .await
     }
@@ -329,8 +370,16 @@ impl Reader {
         &self,
         query: HistogramQuery,
     ) -> Result<Result<Histogram, NoHistogram>, StoreError> {
-        self.read(move |read, _| history::histogram(read, &query))
-            .await
+        let scan = if query.topics.is_empty() && !query.visible.is_every() {
+            Arc::clone(&self.scans).acquire_owned().await.ok()
+        } else {
+            None
+        };
+        self.read(move |read, inside| {
+            let _scan = scan;
+            history::histogram(read, &query, inside)
+        })
+        .await
     }
 
     /// The disk with the store's files, at the time `now` in microseconds since 1970.

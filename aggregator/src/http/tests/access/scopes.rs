@@ -4,7 +4,7 @@ use super::*;
 
 const JSON: (&str, &str) = ("/publish", "application/json");
 
-fn event_of(topic: &str, id: &str, content: u8) -> String {
+pub(super) fn event_of(topic: &str, id: &str, content: u8) -> String {
     format!(
         r#"{{"topic":"{topic}","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{"content":{content}}}}}"#
     )

@@ -9,10 +9,7 @@ use crate::store::{
     sqlite::{
         gate::Inside,
         memory::duplicates,
-        topics::{
-            StoredTopics,
-            visible::{self, TOPICS},
-        },
+        topics::{StoredTopics, visible::Among},
     },
 };
 
@@ -23,6 +20,8 @@ pub(super) struct Reading {
     topic: Option<String>,
     visible: Visible,
     limit: usize,
+    /// The topics that have duplicates, of which the visible ones are wanted.
+    among: Option<Among>,
     partial: Option<Partial>,
 }
 
@@ -46,6 +45,7 @@ impl Reading {
             topic,
             visible,
             limit,
+            among: None,
             partial: None,
         }
     }
@@ -56,21 +56,11 @@ impl Reading {
         read: &Transaction<'_>,
         inside: &Inside,
     ) -> rusqlite::Result<Option<Duplicates>> {
-        let partial = match &mut self.partial {
-            Some(partial) => partial,
-            none => {
-                let known = &self.known;
-                let (topics, total) = topics(read, known, self.topic.as_deref(), &self.visible)?;
-                let is_of = |topic| topics.includes(topic);
-                none.insert(Partial {
-                    recent: known.recent(is_of, self.limit).into_iter(),
-                    often: known.most_repeated(is_of, self.limit).into_iter(),
-                    result: Duplicates {
-                        total,
-                        ..Duplicates::default()
-                    },
-                })
-            }
+        if self.partial.is_none() {
+            self.partial = self.begin(read, inside)?;
+        }
+        let Some(partial) = &mut self.partial else {
+            return Ok(None);
         };
         while !partial.recent.as_slice().is_empty() && inside.has_time() {
             let Some(again) = partial.recent.next() else {
@@ -110,6 +100,56 @@ impl Reading {
         let is_whole = partial.recent.as_slice().is_empty() && partial.often.as_slice().is_empty();
         Ok(is_whole.then(|| std::mem::take(&mut partial.result)))
     }
+
+    /// The duplicates of the query's topics; `None` while there was no time to find these.
+    fn begin(
+        &mut self,
+        read: &Transaction<'_>,
+        inside: &Inside,
+    ) -> rusqlite::Result<Option<Partial>> {
+        let Some((topics, total)) = self.topics(read, inside)? else {
+            return Ok(None);
+        };
+        let is_of = |topic| topics.includes(topic);
+        Ok(Some(Partial {
+            recent: self.known.recent(is_of, self.limit).into_iter(),
+            often: self.known.most_repeated(is_of, self.limit).into_iter(),
+            result: Duplicates {
+                total,
+                ..Duplicates::default()
+            },
+        }))
+    }
+
+    /// The topics of the query, and the number of their duplicates ever counted, unless there are too many topics to add it up.
+    /// `None` while there was no time to find them.
+    fn topics(
+        &mut self,
+        read: &Transaction<'_>,
+        inside: &Inside,
+    ) -> rusqlite::Result<Option<(Topics, Option<u64>)>> {
+        if let Some(topic) = &self.topic {
+            let topic = StoredTopics::open(read)?.named(topic)?;
+            return Ok(Some(match topic {
+                Some(topic) => (Topics::One(topic.id), Some(topic.duplicates)),
+                None => (Topics::Some(HashSet::new()), Some(0)),
+            }));
+        }
+        let Some(patterns) = self.visible.patterns() else {
+            let total = read
+                .prepare_cached("SELECT duplicate_dropped FROM counters")?
+                .query_row([], |row| row.get(0))?;
+            return Ok(Some((Topics::All, Some(total))));
+        };
+        let known = &self.known;
+        let among = self.among.get_or_insert_with(|| Among::new(known.topics()));
+        let Some(some) = among.go(read, patterns, inside)? else {
+            return Ok(None);
+        };
+        let states = StoredTopics::open(read)?.visible(patterns, inside)?;
+        let total = states.map(|states| states.iter().map(|topic| topic.duplicates).sum());
+        Ok(Some((Topics::Some(some), total)))
+    }
 }
 
 /// The topics of a query.
@@ -126,36 +166,6 @@ impl Topics {
             Self::All => true,
             Self::One(one) => *one == topic,
             Self::Some(some) => some.contains(&topic),
-        }
-    }
-}
-
-/// The topics of a query, and the number of their duplicates ever counted, unless there are too many topics to add it up.
-fn topics(
-    read: &Transaction<'_>,
-    known: &duplicates::Duplicates,
-    topic: Option<&str>,
-    visible: &Visible,
-) -> rusqlite::Result<(Topics, Option<u64>)> {
-    match (topic, visible.patterns()) {
-        (Some(topic), _) => {
-            let topic = StoredTopics::open(read)?.named(topic)?;
-            Ok(match topic {
-                Some(topic) => (Topics::One(topic.id), Some(topic.duplicates)),
-                None => (Topics::Some(HashSet::new()), Some(0)),
-            })
-        }
-        (None, Some(patterns)) => {
-            let states = StoredTopics::open(read)?.visible(patterns, TOPICS)?;
-            let total = states.map(|states| states.iter().map(|topic| topic.duplicates).sum());
-            let some = visible::among(read, patterns, known.topics())?;
-            Ok((Topics::Some(some), total))
-        }
-        (None, None) => {
-            let total = read
-                .prepare_cached("SELECT duplicate_dropped FROM counters")?
-                .query_row([], |row| row.get(0))?;
-            Ok((Topics::All, Some(total)))
         }
     }
 }

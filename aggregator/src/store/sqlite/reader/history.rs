@@ -7,13 +7,11 @@ use crate::store::{
         Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, NoHistogram, TOPICS_KEPT, Window,
     },
     sqlite::{
+        gate::Inside,
         topics::{StoredTopics, TopicState},
         writer::history::{ALL, HOUR, MINUTE},
     },
 };
-
-/// Topics of patterns that are added up: each takes a lookup for each bucket.
-const TOPICS: usize = if cfg!(test) { 2 } else { 200 };
 
 /// Counts at one time.
 #[derive(Debug, Clone, Copy, Default)]
@@ -159,6 +157,7 @@ pub(super) fn since(read: &Transaction<'_>) -> rusqlite::Result<Option<i64>> {
 pub(super) fn histogram(
     read: &Transaction<'_>,
     query: &HistogramQuery,
+    inside: &Inside,
 ) -> rusqlite::Result<Result<Histogram, NoHistogram>> {
     let all = History::of_all(read)?;
     // Rows are deleted by the time of the latest event, which is later than now if the clock was set back.
@@ -167,35 +166,47 @@ pub(super) fn histogram(
         return Ok(Err(NoHistogram::WrongSpan));
     };
     let mut buckets = empty(window);
-    let histories = match query.visible.patterns() {
+    let mut is_partial = false;
+    match query.visible.patterns() {
         _ if !query.topics.is_empty() => {
-            let topics = query.topics.iter();
-            let histories = topics.map(|topic| History::of_topic(read, topic));
-            let histories: Vec<_> = histories.collect::<Result<_, _>>()?;
-            histories.into_iter().flatten().collect()
+            for topic in &query.topics {
+                let Some(history) = History::of_topic(read, topic)? else {
+                    continue;
+                };
+                if !history.is_counted() {
+                    return Ok(Err(NoHistogram::NotCounted));
+                }
+                history.add_to(&mut buckets, window)?;
+            }
         }
-        None => vec![all],
+        None => all.add_to(&mut buckets, window)?,
         Some(patterns) => {
-            let Some(topics) = StoredTopics::open(read)?.visible(patterns, TOPICS)? else {
-                return Ok(Err(NoHistogram::TooManyTopics));
-            };
-            topics
-                .iter()
-                .map(|topic| History::of_state(read, topic))
-                .collect()
+            let topics = StoredTopics::open(read)?;
+            topics.spanned(patterns, "", |named| {
+                if !inside.has_time() {
+                    is_partial = true;
+                    return Ok(false);
+                }
+                if named.is_visible
+                    && let Some(topic) = topics.state(named.id)?
+                {
+                    let history = History::of_state(read, &topic);
+                    if history.is_counted() {
+                        history.add_to(&mut buckets, window)?;
+                    } else {
+                        is_partial = true;
+                    }
+                }
+                Ok(true)
+            })?;
         }
-    };
-    for history in histories {
-        if !history.is_counted() {
-            return Ok(Err(NoHistogram::NotCounted));
-        }
-        history.add_to(&mut buckets, window)?;
     }
     let counted_since = since(read)?;
     buckets.retain(|bucket| counted_since.is_none_or(|since| since <= bucket.at));
     Ok(Ok(Histogram {
         window,
         counted_since,
+        is_partial,
         buckets,
     }))
 }

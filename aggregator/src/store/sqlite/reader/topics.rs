@@ -9,12 +9,15 @@ use memchr::memmem::Finder;
 use rusqlite::Transaction;
 
 use super::{SCAN_ROWS, history};
-use crate::store::{
-    query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
-    sqlite::{
-        gate::Inside,
-        memory::leaders::{Lead, Leaders},
-        topics::{StoredTopics, TopicState},
+use crate::{
+    access::Patterns,
+    store::{
+        query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
+        sqlite::{
+            gate::Inside,
+            memory::leaders::{Lead, Leaders},
+            topics::{StoredTopics, TopicState},
+        },
     },
 };
 
@@ -84,10 +87,21 @@ impl<'a> Budget<'a> {
 
     /// Counts a row and returns whether it may be read. Only time prevents the first one, so that there is progress.
     fn spend(&mut self) -> bool {
-        let is_spent = self.rows >= SCAN_ROWS || self.is_gone.load(atomic::Ordering::Relaxed);
+        let is_spent = self.rows >= SCAN_ROWS || self.is_gone();
         self.rows += 1;
         self.inside.has_time() && (self.rows == 1 || !is_spent)
     }
+
+    fn is_gone(&self) -> bool {
+        self.is_gone.load(atomic::Ordering::Relaxed)
+    }
+}
+
+/// What a read of topics came to.
+pub(super) enum Step {
+    Page(TopicPage),
+    /// No visible topic was found up to this name. The search continues after it, because a client must not see the name.
+    On(String),
 }
 
 /// A page of topics. In order of name, and in the orders whose leaders are in memory, it reads about as many rows as it
@@ -98,14 +112,8 @@ pub(super) fn page(
     limit: usize,
     leaders: &Leaders,
     (inside, is_gone): (&Inside, &AtomicBool),
-) -> rusqlite::Result<TopicPage> {
+) -> rusqlite::Result<Step> {
     let topics = StoredTopics::open(read)?;
-    let total = match query.visible.patterns() {
-        Some(patterns) => topics.count(patterns, inside)?,
-        None => read
-            .prepare_cached("SELECT topics FROM counters")?
-            .query_row([], |row| row.get(0))?,
-    };
     let mut budget = Budget::new(inside, is_gone);
     let mut page = match query.lead() {
         _ if query.name.is_some() => named(&topics, query)?,
@@ -113,18 +121,42 @@ pub(super) fn page(
             || !query.contains.is_empty()
             || !query.visible.is_every() =>
         {
-            by_name(&topics, query, limit, &mut budget)?
+            match by_name(&topics, query, limit, &mut budget)? {
+                Step::Page(page) => page,
+                on @ Step::On(_) => return Ok(on),
+            }
         }
         Some(lead) => led(&topics, query, limit, (lead, leaders), inside)?,
         None => scanned(&topics, query, limit, &mut budget)?,
     };
-    page.total = total;
     if let Some(window) = query.recent {
         for topic in &mut page.topics {
             topic.recent = history::received(read, &topic.name, window)?;
         }
     }
-    Ok(page)
+    page.total = match query.visible.patterns() {
+        None => read
+            .prepare_cached("SELECT topics FROM counters")?
+            .query_row([], |row| row.get(0))?,
+        Some(_) if query.name.is_some() => None,
+        Some(patterns) => count(&topics, patterns, &mut budget)?,
+    };
+    Ok(Step::Page(page))
+}
+
+/// The number of topics of patterns; `None` if the budget does not suffice to read all names.
+fn count(
+    topics: &StoredTopics<'_>,
+    patterns: &Patterns,
+    budget: &mut Budget<'_>,
+) -> rusqlite::Result<Option<u64>> {
+    let (mut count, mut is_whole) = (0, true);
+    topics.spanned(patterns, "", |named| {
+        is_whole = budget.spend();
+        count += u64::from(named.is_visible);
+        Ok(is_whole)
+    })?;
+    Ok(is_whole.then_some(count))
 }
 
 /// The topics that come first in the query's order, among those scanned.
@@ -161,7 +193,7 @@ impl<'a> Best<'a> {
         self.sort();
         TopicPage {
             topics: self.topics,
-            total: 0,
+            total: None,
             next: None,
             is_partial,
         }
@@ -185,7 +217,7 @@ fn by_name(
     query: &TopicQuery,
     limit: usize,
     budget: &mut Budget<'_>,
-) -> rusqlite::Result<TopicPage> {
+) -> rusqlite::Result<Step> {
     let text = query.contains.to_ascii_lowercase();
     let text = Finder::new(&text);
     let visible = query.visible.patterns();
@@ -194,6 +226,8 @@ fn by_name(
     let is_scan = !query.contains.is_empty() || visible.is_some();
     let mut best = Best::new(query, limit);
     let (mut folded, mut last, mut ended) = (Vec::new(), None, None);
+    // The last name read, while none is visible.
+    let mut passed = String::new();
     let mut each = |name: &str, id: i64, is_visible: bool| {
         let is_full = is_by_name && best.topics.len() == limit;
         if is_full || is_scan && !budget.spend() || !is_scan && !budget.inside.has_time() {
@@ -201,6 +235,10 @@ fn by_name(
             return Ok(false);
         }
         if !is_visible {
+            if best.topics.is_empty() && last.is_none() {
+                passed.clear();
+                passed.push_str(name);
+            }
             return Ok(true);
         }
         folded.clear();
@@ -227,13 +265,16 @@ fn by_name(
         topics.names_after(after, |name, id| each(name, id, true))?;
     }
     let Some(is_full) = ended else {
-        return Ok(best.page(false));
+        return Ok(Step::Page(best.page(false)));
     };
+    if best.topics.is_empty() && last.is_none() && !passed.is_empty() && !budget.is_gone() {
+        return Ok(Step::On(passed));
+    }
     let is_partial = !is_full && last.is_none();
-    Ok(TopicPage {
+    Ok(Step::Page(TopicPage {
         next: last,
         ..best.page(is_partial)
-    })
+    }))
 }
 
 /// The leaders in memory, with their counts at this commit.
@@ -347,7 +388,10 @@ mod tests {
             let gate = Gate::default();
             assert!(learn(&read, &leaders, &gate.enter()).unwrap());
             let gone = AtomicBool::new(is_gone);
-            page(&read, query, 100, &leaders, (&gate.enter(), &gone)).unwrap()
+            match page(&read, query, 100, &leaders, (&gate.enter(), &gone)).unwrap() {
+                Step::Page(page) => page,
+                Step::On(_) => panic!("every topic is visible"),
+            }
         };
         for (contains, sort) in [
             ("t", TopicSort::Name),

@@ -188,11 +188,12 @@ impl Store {
     pub fn ask(&self, query: EventQuery, from: Option<i64>, limit: usize) -> EventPage {
         let bounds = PageBounds {
             from,
+            after: 0,
             last: i64::MAX,
             limit,
         };
         self.runtime.block_on(async {
-            let scan = self.reader().scan(&query).await;
+            let scan = self.reader().scan(&query, &bounds).await;
             let page = self
                 .reader()
                 .events(Arc::new(query), bounds, scan, Vec::new());

@@ -63,11 +63,12 @@ fn overlapping_reads_keep_the_wal_below_twice_its_bound_and_none_fails() {
             });
             let bounds = PageBounds {
                 from: None,
+                after: 0,
                 last: i64::MAX,
                 limit: 10,
             };
             while !stop.load(Ordering::Relaxed) {
-                let scan = reader.scan(&query).await;
+                let scan = reader.scan(&query, &bounds).await;
                 reader
                     .events(Arc::clone(&query), bounds, scan, Vec::new())
                     .await

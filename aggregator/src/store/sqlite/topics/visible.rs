@@ -77,54 +77,69 @@ impl StoredTopics<'_> {
         Ok(())
     }
 
-    /// The topics of patterns; `None` if there are more than `most`, or too many names to find them.
+    /// The topics of patterns; `None` if there are more than [`TOPICS`], too many names to find them, or no time for all of them.
     pub fn visible(
         &self,
         patterns: &Patterns,
-        most: usize,
+        inside: &Inside,
     ) -> rusqlite::Result<Option<Vec<TopicState>>> {
-        let (mut ids, mut names) = (Vec::new(), 0);
+        let (mut ids, mut names, mut is_whole) = (Vec::new(), 0, true);
         self.spanned(patterns, "", |named| {
             names += 1;
             if named.is_visible {
                 ids.push(named.id);
             }
-            Ok(names <= NAMES && ids.len() <= most)
+            is_whole = names <= NAMES && ids.len() <= TOPICS && inside.has_time();
+            Ok(is_whole)
         })?;
-        if names > NAMES || ids.len() > most {
+        if !is_whole {
             return Ok(None);
         }
-        let states = ids.into_iter().map(|id| self.state(id));
-        let states: Vec<_> = states.collect::<Result<_, _>>()?;
-        Ok(Some(states.into_iter().flatten().collect()))
-    }
-
-    /// The number of topics of patterns: at least that many, if there is no time to read all names.
-    pub fn count(&self, patterns: &Patterns, inside: &Inside) -> rusqlite::Result<u64> {
-        let mut count = 0;
-        self.spanned(patterns, "", |named| {
-            count += u64::from(named.is_visible);
-            Ok(inside.has_time())
-        })?;
-        Ok(count)
+        let mut states = Vec::with_capacity(ids.len());
+        for id in ids {
+            if !inside.has_time() {
+                return Ok(None);
+            }
+            states.extend(self.state(id)?);
+        }
+        Ok(Some(states))
     }
 }
 
-/// Those of some topics, by their ids, that are among those of patterns.
-pub(in crate::store) fn among(
-    read: &Connection,
-    patterns: &Patterns,
-    ids: HashSet<i64>,
-) -> rusqlite::Result<HashSet<i64>> {
-    let topics = StoredTopics::open(read)?;
-    let mut visible = HashSet::new();
-    for id in ids {
-        if topics
-            .name(id)?
-            .is_some_and(|name| patterns.includes(&name))
-        {
-            visible.insert(id);
+/// Some topics, by their ids, of which those of patterns are kept.
+#[derive(Debug)]
+pub(in crate::store) struct Among {
+    left: Vec<i64>,
+    kept: HashSet<i64>,
+}
+
+impl Among {
+    pub fn new(ids: HashSet<i64>) -> Self {
+        Self {
+            left: ids.into_iter().collect(),
+            kept: HashSet::new(),
         }
     }
-    Ok(visible)
+
+    /// Continues, which may take several transactions, because a topic keeps its name; returns those kept when all have been
+    /// looked up.
+    pub fn go(
+        &mut self,
+        read: &Connection,
+        patterns: &Patterns,
+        inside: &Inside,
+    ) -> rusqlite::Result<Option<HashSet<i64>>> {
+        let topics = StoredTopics::open(read)?;
+        while let Some(id) = self.left.last().copied() {
+            if !inside.has_time() {
+                return Ok(None);
+            }
+            let name = topics.name(id)?;
+            if name.is_some_and(|name| patterns.includes(&name)) {
+                self.kept.insert(id);
+            }
+            self.left.pop();
+        }
+        Ok(Some(std::mem::take(&mut self.kept)))
+    }
 }
