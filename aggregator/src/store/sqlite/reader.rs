@@ -177,14 +177,17 @@ impl Reader {
         let gone = Arc::new(AtomicBool::new(false));
         let _gone = OnDrop(Arc::clone(&gone));
         let mut between = events::Between::new(query, after, upto);
-        self.read_on(move |read, inside| {
+        let count = self.read_on(move |read, inside| {
             let _scan = &scan;
             if gone.load(Ordering::Relaxed) {
-                return Ok(Some(None));
+                return Ok(Some(events::Count::Unknown));
             }
             between.go(read, inside)
+        });
+        Ok(match count.await? {
+            events::Count::Of(count) => Some(count),
+            events::Count::Unknown => None,
         })
-        .await
     }
 
     /// The sequence of the last event as of the last commit, updated at every commit.

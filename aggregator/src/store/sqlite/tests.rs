@@ -25,4 +25,5 @@ mod review;
 mod trial;
 mod verify;
 mod visible;
+mod visible_bounds;
 mod wal;

@@ -1,36 +1,34 @@
 //! Pages of events, and one event.
 
+mod between;
 mod filter;
 mod identities;
+mod topics;
 mod walk;
 
 use std::{
     ops::RangeInclusive,
     sync::{
-        Arc, OnceLock,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
-pub(super) use self::identities::Identities;
+pub use self::topics::Resolved;
+pub(super) use self::{
+    between::{Between, Count},
+    identities::Identities,
+    topics::{is_many, is_scan},
+};
 use self::{
     filter::Candidate,
     walk::{Next, Over, Walk, Walked},
 };
-use crate::{
-    access::{Patterns, Span},
-    store::{
-        query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
-        sqlite::{
-            gate::Inside,
-            topics::{
-                StoredTopics,
-                chain::{Back, Chain},
-            },
-        },
-    },
+use crate::store::{
+    query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
+    sqlite::{gate::Inside, topics::StoredTopics},
 };
 
 /// Rows that a page scans if its events must match a filter; then it ends with what it has found.
@@ -106,18 +104,14 @@ impl<S: Sink<StoredEvent>> Paging<S> {
             Some(walk) => walk,
             none => {
                 let range = range(read, &self.query, &self.bounds)?;
-                let (over, total) = match self.identities.sequences(read, &self.query, &range)? {
-                    Some(sequences) => (Over::Sequences(sequences), None),
-                    None => {
-                        let needs_total = self.query.is_counted() && self.bounds.last == i64::MAX;
-                        over(
-                            (read, inside),
-                            &self.query,
-                            &range,
-                            needs_total,
-                            &self.resolved,
-                        )?
-                    }
+                let query = &self.query;
+                let sequences = self.identities.sequences(read, query, &range)?;
+                let (over, total) = if let Some(sequences) = sequences {
+                    (Over::Sequences(sequences), None)
+                } else {
+                    let needs_total = query.is_counted() && self.bounds.last == i64::MAX;
+                    self.resolved
+                        .over((read, inside), query, &range, needs_total)?
                 };
                 self.page.total = total.filter(|_| self.query.is_counted());
                 self.is_tested = !matches!(over, Over::Chains(_)) && !self.query.visible.is_every();
@@ -182,116 +176,6 @@ impl<S: Sink<StoredEvent>> Paging<S> {
     }
 }
 
-/// Events that are read and tested rather than found by the chains of the visible topics.
-const FEW: i64 = if cfg!(test) { 3 } else { 10_000 };
-
-/// Topics whose chains are merged however many events they hold. To find the place of the first event in each of more chains costs
-/// more than to read the events between, if those are not many.
-const FEW_TOPICS: usize = if cfg!(test) { 2 } else { 100 };
-
-/// If the chains of more topics hold one event in so many or more, the events are read and tested.
-const DENSE: u64 = 10;
-
-/// The chains of the visible topics, if there are not too many, once they are known. The pages of an export share them: up to a
-/// sequence that the store has reached, chains do not change.
-#[derive(Debug, Clone, Default)]
-pub struct Resolved(Arc<OnceLock<Option<Vec<Chain>>>>);
-
-/// Whether a page may read many events that are not in it: those that a filter excludes, and those of topics that are not visible.
-pub(super) fn is_scan(
-    query: &EventQuery,
-    bounds: &PageBounds,
-    newest: i64,
-    resolved: &Resolved,
-) -> bool {
-    let (mut first, mut last) = (bounds.after, newest.min(bounds.last));
-    match (query.order, bounds.from) {
-        (Order::NewestFirst, Some(from)) => last = last.min(from - 1),
-        (Order::OldestFirst, Some(from)) => first = first.max(from),
-        (_, None) => {}
-    }
-    let are_chains = matches!(resolved.0.get(), Some(Some(chains)) if chains.len() <= FEW_TOPICS);
-    query.filter != Filter::default() || !are_chains && is_many(query, last.saturating_sub(first))
-}
-
-/// Whether a query by visible topics reads many events or chains, in a range of this many sequences.
-pub(super) fn is_many(query: &EventQuery, sequences: i64) -> bool {
-    query.topics.is_empty()
-        && sequences > FEW
-        && query
-            .visible
-            .patterns()
-            .is_some_and(|patterns| !is_named(patterns))
-}
-
-/// Whether patterns are the names of few topics.
-fn is_named(patterns: &Patterns) -> bool {
-    let spans = patterns.spans();
-    spans.len() <= FEW_TOPICS && spans.iter().all(|span| matches!(span, Span::One(_)))
-}
-
-/// The events to walk over, and the number of all that are visible, if it is known. They may be of topics that are not visible,
-/// unless they are chains.
-fn over(
-    (read, inside): (&Transaction<'_>, &Inside),
-    query: &EventQuery,
-    range: &RangeInclusive<i64>,
-    needs_total: bool,
-    resolved: &Resolved,
-) -> rusqlite::Result<(Over, Option<u64>)> {
-    if let Some(chains) = chains(read, &query.topics)? {
-        let total = held(&chains);
-        return Ok((Over::Chains(chains), Some(total)));
-    }
-    let Some(patterns) = query.visible.patterns() else {
-        return Ok((Over::All, Some(count_all(read)?)));
-    };
-    // A tail reads only the few events that are new.
-    if !needs_total && range.end() - range.start() < FEW {
-        return Ok((Over::All, None));
-    }
-    let Some(chains) = resolve((read, inside), patterns, resolved)? else {
-        return Ok((Over::All, None));
-    };
-    let total = held(&chains);
-    let is_dense = chains.len() > FEW_TOPICS && total.saturating_mul(DENSE) >= count_all(read)?;
-    let over = if is_dense {
-        Over::All
-    } else {
-        Over::Chains(chains)
-    };
-    Ok((over, Some(total)))
-}
-
-/// The number of events in chains.
-fn held(chains: &[Chain]) -> u64 {
-    chains.iter().map(|chain| chain.length).sum()
-}
-
-/// The chains of the topics of patterns; `None` if these cannot be found in time.
-fn resolve(
-    (read, inside): (&Transaction<'_>, &Inside),
-    patterns: &Patterns,
-    resolved: &Resolved,
-) -> rusqlite::Result<Option<Vec<Chain>>> {
-    if let Some(known) = resolved.0.get() {
-        return Ok(known.clone());
-    }
-    let topics = StoredTopics::open(read)?.visible(patterns, inside)?;
-    let chains = topics.map(|topics| topics.iter().map(Chain::of_state).collect());
-    Ok(resolved.0.get_or_init(|| chains).clone())
-}
-
-/// The chains of those topics that have events; `None` if the query selects all topics.
-fn chains(read: &Transaction<'_>, topics: &[String]) -> rusqlite::Result<Option<Vec<Chain>>> {
-    if topics.is_empty() {
-        return Ok(None);
-    }
-    let chains = topics.iter().map(|topic| Chain::of(read, topic));
-    let chains: Vec<_> = chains.collect::<Result<_, _>>()?;
-    Ok(Some(chains.into_iter().flatten().collect()))
-}
-
 fn count_all(read: &Transaction<'_>) -> rusqlite::Result<u64> {
     read.prepare_cached("SELECT unique_processed FROM counters")?
         .query_row([], |row| row.get(0))
@@ -335,90 +219,6 @@ fn first_at(read: &Transaction<'_>, time: i64, last: i64) -> rusqlite::Result<i6
         }
     }
     Ok(low)
-}
-
-/// Counts the events of the query's topics, or of all that are visible, after one sequence and up to another.
-#[derive(Debug)]
-pub(super) struct Between {
-    query: Arc<EventQuery>,
-    after: i64,
-    upto: i64,
-    /// For each topic, the walks back to `after` and to `upto`.
-    walks: Option<Vec<[Back; 2]>>,
-    /// Events counted one by one, up to `after`.
-    counted: u64,
-}
-
-impl Between {
-    pub fn new(query: Arc<EventQuery>, after: i64, upto: i64) -> Self {
-        Self {
-            query,
-            after,
-            upto,
-            walks: None,
-            counted: 0,
-        }
-    }
-
-    /// Continues counting, which may take several transactions; returns the number when it is complete, or that it is not known
-    /// because too many events would have to be read.
-    pub fn go(
-        &mut self,
-        read: &Transaction<'_>,
-        inside: &Inside,
-    ) -> rusqlite::Result<Option<Option<u64>>> {
-        let walks = match &mut self.walks {
-            Some(walks) => walks,
-            none => {
-                let length = self.upto - self.after;
-                let of_topics = chains(read, &self.query.topics)?;
-                let chains = match (of_topics, self.query.visible.patterns()) {
-                    (Some(chains), _) => Some(chains),
-                    (None, None) => return Ok(Some(Some(u64::try_from(length).unwrap_or(0)))),
-                    (None, Some(_)) if length <= FEW => return self.each(read, inside),
-                    (None, Some(patterns)) => {
-                        resolve((read, inside), patterns, &Resolved::default())?
-                    }
-                };
-                let Some(chains) = chains else {
-                    return Ok(Some(None));
-                };
-                let both = [self.after, self.upto];
-                let walks = chains.iter().map(|chain| both.map(|to| chain.back_to(to)));
-                none.insert(walks.collect())
-            }
-        };
-        for walk in walks.iter_mut().flatten() {
-            if !walk.go(read, inside)? {
-                return Ok(None);
-            }
-        }
-        let counts = walks
-            .iter()
-            .map(|[after, upto]| upto.count().saturating_sub(after.count()));
-        Ok(Some(Some(counts.sum())))
-    }
-
-    /// Continues counting the visible ones by reading all, which are few.
-    fn each(
-        &mut self,
-        read: &Transaction<'_>,
-        inside: &Inside,
-    ) -> rusqlite::Result<Option<Option<u64>>> {
-        let sql = "SELECT e.sequence, t.name FROM events e JOIN topics t ON t.id = e.topic_id \
-                   WHERE e.sequence > ?1 AND e.sequence <= ?2 ORDER BY e.sequence";
-        let mut statement = read.prepare_cached(sql)?;
-        let mut rows = statement.query([self.after, self.upto])?;
-        while let Some(row) = rows.next()? {
-            if !inside.has_time() {
-                return Ok(None);
-            }
-            let is_visible = self.query.visible.includes(row.get_ref(1)?.as_str()?);
-            self.counted += u64::from(is_visible);
-            self.after = row.get(0)?;
-        }
-        Ok(Some(Some(self.counted)))
-    }
 }
 
 /// An event with its place in the stream.
