@@ -28,6 +28,7 @@ fn of_topics(names: impl IntoIterator<Item = String>) -> Store {
             subject: "events".to_owned(),
             sequence,
             time: 0,
+            senders: shared::publish::Senders::default(),
         }
     });
     store.append(&deliveries.collect::<Vec<_>>()).unwrap();
