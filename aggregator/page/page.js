@@ -212,8 +212,9 @@ async function refresh() {
   clearTimeout(refreshing);
   refreshing = setTimeout(refresh, REFRESH_MS);
   const health = await probe();
-  if (health === null) {
-    lost();
+  // While it starts, nobody is told more than that.
+  if (health === null || health.status === "starting") {
+    lost(health === null ? undefined : "It is starting.");
     return;
   }
   // The session is over: without one there is only a status.

@@ -12,7 +12,7 @@ mod watch;
 
 pub use self::{
     file::{FileError, New, Tokens, add, check_name, parse_rate, remove},
-    grant::Grant,
+    grant::{Grant, Rate},
     pattern::{Pattern, Patterns, Span, WrongPattern},
     secret::Secret,
     tokens::{Access, Refused},

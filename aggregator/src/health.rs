@@ -49,7 +49,9 @@ pub enum Notice {
 }
 
 impl Notice {
-    fn name(self) -> &'static str {
+    /// Its name in `/health`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::StreamSize => "stream_size",
             Self::Trimming => "trimming",

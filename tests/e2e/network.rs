@@ -4,4 +4,4 @@ mod behind_nginx;
 mod clients;
 mod proxies;
 mod slow_clients;
-mod tokens;
+pub mod tokens;

@@ -77,12 +77,12 @@ impl Grant {
 
 /// A limit on the events that are published with a token, as the generic cell rate algorithm keeps it: a second's worth may come
 /// at once. A larger request is accepted when nothing is owed, since it could never be sent otherwise, and what it exceeds the
-/// limit by is owed afterwards.
-#[derive(Debug)]
+/// limit by is owed afterwards. Clones share what is owed.
+#[derive(Debug, Clone)]
 pub struct Rate {
     per_second: NonZeroU32,
     /// When all events so far would have been sent at exactly this rate.
-    paid: Mutex<Option<Instant>>,
+    paid: Arc<Mutex<Option<Instant>>>,
 }
 
 /// What may come at once.
@@ -94,7 +94,7 @@ impl Rate {
     pub fn new(per_second: NonZeroU32) -> Self {
         Self {
             per_second,
-            paid: Mutex::default(),
+            paid: Arc::default(),
         }
     }
 

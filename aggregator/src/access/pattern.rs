@@ -1,6 +1,6 @@
 //! Patterns of topics: those of NATS subjects, on the dots of the topic, and exact names in quotes.
 
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 use shared::event::Topic;
 
@@ -139,7 +139,9 @@ impl fmt::Display for Pattern {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Every => to.write_str("*"),
-            Kind::Exact(name) if parse(name) == Ok(self.0.clone()) => to.write_str(name),
+            Kind::Exact(name) if !name.contains(',') && parse(name) == Ok(self.0.clone()) => {
+                to.write_str(name)
+            }
             Kind::Exact(name) => write!(to, "\"{name}\""),
             Kind::Parts { parts, has_rest } => {
                 for (index, part) in parts.iter().enumerate() {
@@ -158,42 +160,70 @@ impl fmt::Display for Pattern {
 
 /// The topics of any of several patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Patterns(Vec<Pattern>);
+pub struct Patterns {
+    all: Vec<Pattern>,
+    /// The exact names among them, which can be thousands.
+    names: HashSet<String>,
+    /// The others.
+    wild: Vec<Pattern>,
+}
 
 impl Patterns {
     /// Every topic.
     #[must_use]
     pub fn every() -> Self {
-        Self(vec![Pattern(Kind::Every)])
+        Self::from_iter([Pattern(Kind::Every)])
+    }
+
+    /// Parses patterns that are separated by commas. A comma within a quoted name separates nothing.
+    ///
+    /// # Errors
+    /// [`WrongPattern`].
+    pub fn parse(text: &str) -> Result<Self, WrongPattern> {
+        let mut found = Vec::new();
+        let mut rest = Some(text);
+        while let Some(text) = rest {
+            let comma = match text.strip_prefix('"') {
+                // The quote before a comma ends the name.
+                Some(name) => name.find("\",").map(|at| at + 2),
+                None => text.find(','),
+            };
+            let (pattern, after) = comma.map_or((text, None), |comma| {
+                (&text[..comma], Some(&text[comma + 1..]))
+            });
+            found.push(Pattern::parse(pattern)?);
+            rest = after;
+        }
+        Ok(Self::from_iter(found))
     }
 
     /// Whether there is no topic in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Whether every topic is in the set.
     #[must_use]
     pub fn is_every(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.0 == Kind::Every)
+        self.wild.iter().any(|pattern| pattern.0 == Kind::Every)
     }
 
     /// Whether a topic is in the set.
     #[must_use]
     pub fn includes(&self, topic: &str) -> bool {
-        self.0.iter().any(|pattern| pattern.includes(topic))
+        self.names.contains(topic) || self.wild.iter().any(|pattern| pattern.includes(topic))
     }
 
     /// The patterns, each as it is parsed.
     pub fn texts(&self) -> impl Iterator<Item = String> {
-        self.0.iter().map(Pattern::to_string)
+        self.all.iter().map(Pattern::to_string)
     }
 
     /// Where its topics are found among all: spans in the order of names that have no topic in common.
     #[must_use]
     pub fn spans(&self) -> Vec<Span> {
-        let mut spans: Vec<_> = self.0.iter().map(Pattern::span).collect();
+        let mut spans: Vec<_> = self.all.iter().map(Pattern::span).collect();
         // A beginning sorts before all names with it, unless one of them is a name alone.
         spans.sort_unstable_by(|one, other| {
             (one.text(), one.is_one()).cmp(&(other.text(), other.is_one()))
@@ -218,16 +248,35 @@ impl Span {
     }
 }
 
+impl IntoIterator for Patterns {
+    type Item = Pattern;
+    type IntoIter = std::vec::IntoIter<Pattern>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.into_iter()
+    }
+}
+
 impl FromIterator<Pattern> for Patterns {
     fn from_iter<T: IntoIterator<Item = Pattern>>(patterns: T) -> Self {
-        Self(patterns.into_iter().collect())
+        let mut collected = Self::default();
+        for pattern in patterns {
+            match &pattern.0 {
+                Kind::Exact(name) => {
+                    collected.names.insert(name.clone());
+                }
+                Kind::Every | Kind::Parts { .. } => collected.wild.push(pattern.clone()),
+            }
+            collected.all.push(pattern);
+        }
+        collected
     }
 }
 
 /// Separated by commas.
 impl fmt::Display for Patterns {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, pattern) in self.0.iter().enumerate() {
+        for (index, pattern) in self.all.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
             write!(to, "{comma}{pattern}")?;
         }
@@ -284,6 +333,25 @@ mod tests {
             "a\"", "\"\"", ".>", &long,
         ] {
             assert!(Pattern::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn commas_separate_patterns_but_not_within_quotes() {
+        for (text, expected) in [
+            ("a", &["a"][..]),
+            ("a.*,b,c.>", &["a.*", "b", "c.>"]),
+            ("\"a,b\"", &["\"a,b\""]),
+            ("\"a,b c\",d,\",\"", &["\"a,b c\"", "d", "\",\""]),
+        ] {
+            let patterns = Patterns::parse(text).unwrap();
+            // A name with a comma needs no quotes by itself.
+            let parse = |text: &&str| Pattern::parse(text).unwrap();
+            let expected: Patterns = expected.iter().map(parse).collect();
+            assert_eq!(patterns, expected, "{text}");
+        }
+        for wrong in ["", "a,", ",a", "a,,b", "\"a,b", "\"a\"b,c"] {
+            assert!(Patterns::parse(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -6,7 +6,8 @@ use std::fmt;
 use rand::{Rng, TryRngCore, distr::Alphanumeric, rngs::OsRng};
 use sha2::{Digest, Sha256};
 
-const PREFIX: &str = "agg_";
+/// What the text of a token begins with.
+pub(super) const PREFIX: &str = "agg_";
 
 /// Letters and digits, of which there are 62: 43 of them have 256 bits.
 const RANDOM: usize = 43;

@@ -2,7 +2,6 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use subtle::ConstantTimeEq;
 use tokio::{sync::watch, time::sleep};
 
 use super::{file::Tokens, grant::Grant, secret::Secret};
@@ -70,14 +69,8 @@ impl Access {
         let grant = match &*self.0 {
             Mode::Anonymous(grant) => Arc::clone(grant),
             Mode::Tokens(tokens) => {
-                let tokens = Arc::clone(&tokens.borrow());
-                // All of them are compared, so that the time tells nothing about any.
-                let entries = tokens.entries().iter();
-                let same = entries.filter(|entry| {
-                    let known = entry.sha256.as_ref();
-                    known.is_some_and(|known| known.ct_eq(sha256).into())
-                });
-                same.last().cloned().ok_or(Refused::Unknown)?
+                let tokens = tokens.borrow();
+                tokens.find(sha256).cloned().ok_or(Refused::Unknown)?
             }
         };
         if grant.is_expired(now) {
@@ -86,9 +79,10 @@ impl Access {
         Ok(grant)
     }
 
-    /// Replaces the tokens.
-    pub fn replace(&self, tokens: Tokens) {
+    /// Replaces the tokens. Those that stay owe what they owed.
+    pub fn replace(&self, mut tokens: Tokens) {
         if let Mode::Tokens(current) = &*self.0 {
+            tokens.owe_as(&current.borrow());
             current.send_replace(Arc::new(tokens));
         }
     }
@@ -111,7 +105,7 @@ impl Access {
                 Duration::from_micros(micros).min(LONGEST_WAIT)
             });
             tokio::select! {
-                changed = changes.changed() => if changed.is_err() { return },
+                result = changes.changed() => if result.is_err() { return },
                 () = sleep(left) => {}
             }
         }
@@ -162,6 +156,22 @@ mod tests {
         let everybody = Access::anonymous();
         let grant = Arc::clone(everybody.of_everybody().unwrap());
         assert!(futures::poll!(Box::pin(everybody.ended(grant))).is_pending());
+    }
+
+    #[test]
+    fn a_token_owes_after_a_reload_what_it_owed_unless_its_rate_is_another() {
+        let secret = Secret::new();
+        let access = Access::with(tokens(&secret, "rate = \"1/s\""));
+        let now = std::time::Instant::now();
+        let spend = || {
+            let grant = access.grant(secret.reveal(), 0).unwrap();
+            grant.rate.as_ref().unwrap().spend(1, now)
+        };
+        assert!(spend().is_ok() && spend().is_err());
+        access.replace(tokens(&secret, "rate = \"1/s\"\nadmin = true"));
+        assert!(spend().is_err());
+        access.replace(tokens(&secret, "rate = \"2/s\""));
+        assert!(spend().is_ok());
     }
 
     #[test]

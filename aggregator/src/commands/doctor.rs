@@ -26,6 +26,8 @@ use crate::{clock, consumer::survey::Survey, machine::Machine, store::SCHEMA_VER
 pub struct Settings {
     /// The address of the running aggregator.
     pub url: String,
+    /// A token of the running aggregator.
+    pub token: Option<Token>,
     /// The broker; by default that of the running aggregator, or the one on this machine.
     pub servers: Option<Servers>,
     /// The store's directory; by default that of the running aggregator, or `./data`.
@@ -36,6 +38,17 @@ pub struct Settings {
     pub durable: Option<String>,
     /// The file to which everything is written as JSON.
     pub json: Option<PathBuf>,
+}
+
+/// The text of a token, which is sent and never written.
+#[derive(Clone)]
+pub struct Token(pub String);
+
+/// Without the text.
+impl std::fmt::Debug for Token {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.write_str("Token(…)")
+    }
 }
 
 /// The broker if nothing else is known.
@@ -91,6 +104,7 @@ pub async fn doctor(settings: Settings) -> anyhow::Result<ExitCode> {
 async fn examine(settings: Settings) -> Report {
     let Settings {
         url,
+        token,
         servers,
         data_dir,
         stream,
@@ -101,7 +115,7 @@ async fn examine(settings: Settings) -> Report {
     let mut not_read = BTreeMap::new();
     let mut clocks = Clocks::default();
 
-    let service = match Service::ask(&url).await {
+    let service = match Service::ask(&url, token.as_ref()).await {
         Ok((service, reading)) => {
             clocks.aggregator = reading.map(Into::into);
             findings.extend(service.findings());

@@ -161,7 +161,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
 /// Who may use the service: those with one of the tokens in a file, or everybody if there is none.
 fn access_of(settings: &Settings) -> anyhow::Result<Access> {
     if let Some(file) = &settings.tokens {
-        return Ok(Access::with(Tokens::read(file)?));
+        return Ok(Access::with(Tokens::read_own(file)?));
     }
     let everybody = "everybody who reaches the HTTP API may publish, read and operate everything; --tokens changes that";
     if settings.allow_anonymous {

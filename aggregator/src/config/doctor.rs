@@ -6,7 +6,7 @@ use clap::Args;
 use shared::{api::parse_address, connection::Servers};
 
 use super::settings::jetstream_name;
-use crate::commands::doctor::Settings;
+use crate::commands::doctor::{Settings, Token};
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -58,6 +58,7 @@ impl Doctor {
         let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
         Ok(Settings {
             url: self.url,
+            token: token(),
             servers: servers.map_err(|err| format!("--nats-url: {err}"))?,
             data_dir: self.data_dir,
             stream: self.stream,
@@ -65,6 +66,14 @@ impl Doctor {
             json: self.json,
         })
     }
+}
+
+/// The token in the environment. There is no flag for it: other users of the machine see the flags of a process.
+fn token() -> Option<Token> {
+    let token = std::env::var("AGGREGATOR_TOKEN").ok()?;
+    Some(token.trim())
+        .filter(|token| !token.is_empty())
+        .map(|token| Token(token.to_owned()))
 }
 
 /// Parses the address of an aggregator, and writes it without a trailing slash.

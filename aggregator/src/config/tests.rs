@@ -416,6 +416,7 @@ fn a_token_is_created_with_patterns_a_time_and_a_rate_that_are_valid() {
     for valid in [
         &["--publish", "orders.*,a.>", "--read", "*"][..],
         &["--read", "\"a b\"", "--read", "c", "--admin"],
+        &["--read", "\"a, b\",c.*", "--publish", "\",\""],
         &["--expires", "90d", "--rate", "5000/s", "--tokens", "f"],
         &["--expires", "9999-01-01T00:00:00Z"],
     ] {
@@ -436,4 +437,5 @@ fn a_token_is_created_with_patterns_a_time_and_a_rate_that_are_valid() {
         }
     }
     assert!(wrong(&["token", "create", "a b"]).contains("letters, digits"));
+    assert!(wrong(&["token", "create", "agg_a"]).contains("does not begin with agg_"));
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use shared::{command_line::path, event::Instant};
 
 use crate::{
-    access::{Pattern, Patterns, check_name, parse_rate},
+    access::{Patterns, check_name, parse_rate},
     clock,
     commands::token::{Action, Settings},
 };
@@ -40,12 +40,12 @@ struct Create {
     name: String,
 
     /// Topics that it may publish: patterns such as `orders.*` and `orders.>`, comma-separated or repeated; `*` for every topic
-    #[arg(long, value_name = "PATTERN", value_delimiter = ',', value_parser = pattern)]
-    publish: Vec<Pattern>,
+    #[arg(long, value_name = "PATTERN", value_parser = Patterns::parse)]
+    publish: Vec<Patterns>,
 
     /// Topics that it may read, in the same way
-    #[arg(long, value_name = "PATTERN", value_delimiter = ',', value_parser = pattern)]
-    read: Vec<Pattern>,
+    #[arg(long, value_name = "PATTERN", value_parser = Patterns::parse)]
+    read: Vec<Patterns>,
 
     /// It may operate the service: requeue, acknowledge, and read diagnostics
     #[arg(long)]
@@ -92,7 +92,8 @@ impl Token {
                     rate,
                     file,
                 } = create;
-                let [publish, read] = [publish, read].map(Patterns::from_iter);
+                let [publish, read] =
+                    [publish, read].map(|given| given.into_iter().flatten().collect());
                 let action = Action::Create {
                     name,
                     publish,
@@ -111,10 +112,6 @@ impl Token {
             action,
         }
     }
-}
-
-fn pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::parse(text).map_err(|wrong| wrong.to_string())
 }
 
 /// A time in microseconds since 1970.

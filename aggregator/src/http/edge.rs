@@ -15,11 +15,16 @@ pub mod streaming;
 
 use axum::{
     extract::{Request, State},
+    http::{HeaderValue, header},
     middleware::Next,
     response::Response,
 };
 
-use self::{access::Door, guard::Hosts, instrument::Instruments};
+use self::{
+    access::{Caller, Door},
+    guard::Hosts,
+    instrument::Instruments,
+};
 
 /// The state of the layer around every request.
 #[derive(Debug, Clone)]
@@ -38,7 +43,17 @@ pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Res
         let version = request.version();
         let admitted = |request| async {
             match edge.door.admit(request) {
-                Ok(request) => next.run(request).await,
+                Ok(request) => {
+                    let caller = request.extensions().get::<Caller>();
+                    let is_for_one = caller.is_some_and(|caller| caller.grant.name.is_some());
+                    let mut answer = next.run(request).await;
+                    if is_for_one {
+                        // Another client, or the same one after signing out, must not get it from a cache.
+                        let control = answer.headers_mut().entry(header::CACHE_CONTROL);
+                        control.or_insert(HeaderValue::from_static("no-store"));
+                    }
+                    answer
+                }
                 Err(refusal) => *refusal,
             }
         };

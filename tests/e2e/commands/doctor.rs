@@ -63,7 +63,7 @@ impl Examined {
     }
 }
 
-async fn run(arguments: &[&str], file: &Path) -> Ended {
+async fn run(arguments: &[&str], token: Option<&str>, file: &Path) -> Ended {
     let directory = tempfile::tempdir().unwrap();
     let mut command = std::process::Command::new(workspace::binary("aggregator"));
     command
@@ -72,13 +72,21 @@ async fn run(arguments: &[&str], file: &Path) -> Ended {
         .arg("--json")
         .arg(file)
         .current_dir(directory.path());
+    if let Some(token) = token {
+        command.env("AGGREGATOR_TOKEN", token);
+    }
     Service::start("doctor", &mut command).ended(DEADLINE).await
 }
 
 async fn doctor(arguments: &[&str]) -> Examined {
+    doctor_with(arguments, None).await
+}
+
+/// The same with a token in the environment.
+async fn doctor_with(arguments: &[&str], token: Option<&str>) -> Examined {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("doctor.json");
-    let ended = run(arguments, &file).await;
+    let ended = run(arguments, token, &file).await;
     let written = fs::read_to_string(&file).unwrap_or_else(|err| panic!("{err}: {}", ended.stderr));
     Examined {
         json: serde_json::from_str(&written).expect("it is JSON"),
@@ -145,7 +153,7 @@ async fn a_missing_stream_and_a_directory_without_a_store_are_found() {
 #[tokio::test]
 async fn a_file_that_cannot_be_written_does_not_cost_the_report() {
     let here = ["--url", NOWHERE, "--nats-url", NO_BROKER];
-    let ended = run(&here, Path::new("/nowhere/doctor.json")).await;
+    let ended = run(&here, None, Path::new("/nowhere/doctor.json")).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stdout);
     let found = "no aggregator answers at http://127.0.0.1:9";
     assert!(ended.stdout.contains(found), "{}", ended.stdout);

@@ -9,6 +9,7 @@ use toml_edit::Datetime;
 use crate::access::{
     grant::{Grant, Rate},
     pattern::{Pattern, Patterns},
+    secret::PREFIX,
 };
 
 /// Longest name, which travels with each message.
@@ -61,6 +62,9 @@ impl RawEntry {
 pub(in crate::access) fn parse_name(name: &str) -> Result<&str, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     if (1..=MAX_NAME).contains(&name.len()) && name.bytes().all(is_plain) {
+        if name.starts_with(PREFIX) {
+            return Err(format!("a name does not begin with {PREFIX}, as tokens do"));
+        }
         return Ok(name);
     }
     Err(format!(

@@ -47,6 +47,13 @@ fn what_is_wrong_is_named_without_the_text_of_the_file() {
         (entry("pubish = []"), "pubish"),
         (entry(&format!("admin = {secret}")), "line 4"),
         (entry("").replace("\"a\"", "\"a b\""), "letters, digits"),
+        (
+            entry("").replace("\"a\"", &format!("\"{secret}\"")),
+            "token 1: a name does not begin",
+        ),
+        (entry(&format!("expires = \"{secret}\"")), "line 4: it is"),
+        (entry(&format!("admin = \"{secret}\"")), "line 4: it is"),
+        (entry(&format!("{secret} = 1")), "line 4: it is"),
         (entry("").replace(DIGEST, secret), "64 hexadecimal digits"),
         (
             entry("").replace(DIGEST, &"ä".repeat(32)),
@@ -80,7 +87,11 @@ fn a_file_that_others_can_read_is_refused() {
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         assert_eq!(Tokens::read(&path).unwrap().entries().len(), 1, "{mode:o}");
     }
-    assert!(Tokens::read(directory.path()).is_err());
+    assert!(Tokens::read_own(&path).is_ok());
+    let refused = Tokens::read(directory.path()).unwrap_err();
+    assert!(matches!(refused, FileError::NotRegular { .. }));
+    let of_another = check(&path, &path.metadata().unwrap(), |_| false);
+    assert!(matches!(of_another, Err(FileError::OfAnother { .. })));
     assert!(Tokens::read(&directory.path().join("none")).is_err());
 }
 
@@ -132,4 +143,31 @@ fn a_token_is_created_and_revoked_and_the_rest_of_the_file_stays() {
     let access = Access::with(Tokens::read(&path).unwrap());
     assert!(access.grant(first.reveal(), 0).is_err());
     assert!(access.grant(second.reveal(), 0).is_ok());
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_kept_and_a_link_stays_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, link] = ["tokens.toml", "link.toml"].map(|name| directory.path().join(name));
+    let none = Patterns::default();
+    let create = |path: &Path, name: &str| {
+        let new = New {
+            name,
+            publish: &none,
+            read: &none,
+            admin: false,
+            expires: None,
+            rate: None,
+        };
+        add(path, &new).unwrap();
+    };
+    create(&path, "first");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    std::thread::scope(|threads| {
+        for (number, path) in (0..16).zip([&path, &link].into_iter().cycle()) {
+            threads.spawn(move || create(path, &number.to_string()));
+        }
+    });
+    assert_eq!(Tokens::read(&path).unwrap().entries().len(), 17);
+    assert!(link.symlink_metadata().unwrap().is_symlink());
 }

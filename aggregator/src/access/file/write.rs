@@ -4,7 +4,7 @@ use std::{
     fs::File,
     io::{self, ErrorKind, Write},
     os::unix::fs::{MetadataExt, chown},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
@@ -38,6 +38,8 @@ pub struct New<'a> {
 /// [`FileError`].
 pub fn add(path: &Path, new: &New<'_>) -> Result<Secret, FileError> {
     let secret = Secret::new();
+    let target = Target::lock(path)?;
+    let path = &target.path;
     let mut document = open(path, true)?;
     let tokens = document
         .entry("token")
@@ -49,7 +51,7 @@ pub fn add(path: &Path, new: &New<'_>) -> Result<Secret, FileError> {
         return Err(FileError::Exists { name });
     }
     tokens.push(table(&secret, new));
-    save(path, &document)?;
+    save(&target, &document)?;
     Ok(secret)
 }
 
@@ -58,6 +60,8 @@ pub fn add(path: &Path, new: &New<'_>) -> Result<Secret, FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn remove(path: &Path, name: &str) -> Result<(), FileError> {
+    let target = Target::lock(path)?;
+    let path = &target.path;
     let mut document = open(path, false)?;
     let tokens = document.get_mut("token").map(|tokens| {
         let tokens = tokens.as_array_of_tables_mut();
@@ -70,7 +74,38 @@ pub fn remove(path: &Path, name: &str) -> Result<(), FileError> {
         return Err(FileError::Unknown { name });
     };
     tokens.remove(index);
-    save(path, &document)
+    save(&target, &document)
+}
+
+/// A file that is to be changed, whose directory is locked meanwhile, so that no change of another process is lost. The lock is not
+/// on the file, which is replaced.
+struct Target {
+    /// The file itself, where a symbolic link to it was given.
+    path: PathBuf,
+    directory: File,
+}
+
+impl Target {
+    fn lock(path: &Path) -> Result<Self, FileError> {
+        let unwritable = |source| FileError::Unwritable {
+            path: path.to_owned(),
+            source,
+        };
+        let path = match path.canonicalize() {
+            Err(err) if err.kind() == ErrorKind::NotFound => path.to_owned(),
+            found => found.map_err(unwritable)?,
+        };
+        let directory = File::open(directory_of(&path)).map_err(unwritable)?;
+        directory.lock().map_err(unwritable)?;
+        Ok(Self { path, directory })
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
 }
 
 fn open(path: &Path, is_new_allowed: bool) -> Result<DocumentMut, FileError> {
@@ -112,7 +147,7 @@ fn table(secret: &Secret, new: &New<'_>) -> Table {
     table["sha256"] = value(secret.sha256().map(|byte| format!("{byte:02x}")).concat());
     for (key, patterns) in [("publish", publish), ("read", read)] {
         if !patterns.is_empty() {
-            table[key] = value(Array::from_iter(patterns.texts()));
+            table[key] = value(patterns.texts().collect::<Array>());
         }
     }
     if *admin {
@@ -130,16 +165,13 @@ fn table(secret: &Secret, new: &New<'_>) -> Table {
 
 /// Replaces a file as a whole, so that a service that reads it meanwhile sees the old or the new one. It keeps its owner, since
 /// the service can read it only then.
-fn save(path: &Path, document: &DocumentMut) -> Result<(), FileError> {
+fn save(target: &Target, document: &DocumentMut) -> Result<(), FileError> {
+    let Target { path, directory } = target;
     let text = document.to_string();
     Tokens::read_from(path, &text)?;
-    let directory = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
     let write = || -> io::Result<()> {
         // Its mode is 600.
-        let mut file = tempfile::NamedTempFile::new_in(directory)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory_of(path))?;
         file.write_all(text.as_bytes())?;
         if let Ok(old) = path.metadata() {
             let new = file.as_file().metadata()?;
@@ -149,7 +181,7 @@ fn save(path: &Path, document: &DocumentMut) -> Result<(), FileError> {
         }
         file.as_file().sync_all()?;
         file.persist(path)?;
-        File::open(directory)?.sync_all()
+        directory.sync_all()
     };
     write().map_err(|source| FileError::Unwritable {
         path: path.to_owned(),

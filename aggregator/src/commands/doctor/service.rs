@@ -7,12 +7,12 @@ use std::{
 
 use bytesize::ByteSize;
 use indicatif::HumanDuration;
-use reqwest::Client;
+use reqwest::{Client, StatusCode};
 use serde::Serialize;
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{finding::Finding, number};
+use super::{Token, finding::Finding, number};
 use crate::{consumer::survey::Reading, http::Diagnostics};
 
 /// How long a response may take. A store that is busy answers within a second.
@@ -34,19 +34,39 @@ pub(super) struct Service {
     pub stats: Option<Value>,
     /// The response of `/diagnostics`; `None` while the store is opening, or in earlier versions.
     pub diagnostics: Option<Diagnostics>,
+    /// Why the service does not say more, if it asks for a token.
+    #[serde(skip)]
+    pub refused: Option<&'static str>,
 }
+
+/// Why the service does not say everything.
+const NO_TOKEN: &str =
+    "the service asks for a token, and there is none, so little of it was examined";
+const WRONG_TOKEN: &str =
+    "the service refuses the token in AGGREGATOR_TOKEN, so little of it was examined";
+const LACKS_ADMIN: &str =
+    "the token in AGGREGATOR_TOKEN lacks the scope admin, so not all of the service was examined";
 
 impl Service {
     /// Asks the aggregator at an address, and reads its clock.
     ///
     /// # Errors
     /// Why there is no aggregator.
-    pub async fn ask(url: &str) -> Result<(Self, Option<Reading>), String> {
+    pub async fn ask(url: &str, token: Option<&Token>) -> Result<(Self, Option<Reading>), String> {
         let client = Client::builder().timeout(TIMEOUT).no_proxy().build();
         let client = client.map_err(|err| innermost(&err))?;
-        let asked = Instant::now();
-        let health = get(&client, url, "/health").await?;
-        let Some(health) = health.filter(|health| health["status"].is_string()) else {
+        let mut asked = Instant::now();
+        let (mut code, mut health) = get(&client, url, token, "/health").await?;
+        let mut refused = None;
+        let mut token = token;
+        if code == StatusCode::UNAUTHORIZED && token.is_some() {
+            (token, refused) = (None, Some(WRONG_TOKEN));
+            asked = Instant::now();
+            (code, health) = get(&client, url, token, "/health").await?;
+        }
+        let is_health = code == StatusCode::OK || code == StatusCode::SERVICE_UNAVAILABLE;
+        let health = health.filter(|health| is_health && health["status"].is_string());
+        let Some(health) = health else {
             return Err("another program answers there".to_owned());
         };
         let time = health["timestamp"].as_str();
@@ -54,15 +74,22 @@ impl Service {
         let time = time.and_then(|time| i64::try_from(time.unix_timestamp_nanos() / 1_000).ok());
         let reading = time.map(|theirs| Reading::now(theirs, asked));
         // Topic names may be confidential.
-        let stats = get(&client, url, "/stats?topics=false").await;
-        let stats = stats.ok().flatten();
-        let diagnostics = get(&client, url, "/diagnostics").await.ok().flatten();
+        let stats = get(&client, url, token, "/stats?topics=false").await;
+        let stats = stats.ok().and_then(|(_, stats)| stats);
+        let diagnostics = get(&client, url, token, "/diagnostics").await.ok();
+        refused = refused.or(match diagnostics {
+            Some((StatusCode::UNAUTHORIZED, _)) => Some(NO_TOKEN),
+            Some((StatusCode::FORBIDDEN, _)) => Some(LACKS_ADMIN),
+            _ => None,
+        });
+        let diagnostics = diagnostics.and_then(|(_, found)| found);
         let diagnostics = diagnostics.and_then(|found| serde_json::from_value(found).ok());
         let service = Self {
             url: url.to_owned(),
             health,
             stats: stats.filter(|stats| stats["received"].is_u64()),
             diagnostics,
+            refused,
         };
         Ok((service, reading))
     }
@@ -85,6 +112,7 @@ impl Service {
             health: Value::Null,
             stats: None,
             diagnostics,
+            refused: None,
         }
     }
 
@@ -101,7 +129,8 @@ impl Service {
 
     /// Whether it is connected to a broker.
     pub fn has_broker(&self) -> bool {
-        self.health["status"] != "starting" && self.health["checks"]["broker"].is_null()
+        let says_all = matches!(self.refused, None | Some(LACKS_ADMIN));
+        says_all && self.health["status"] != "starting" && self.health["checks"]["broker"].is_null()
     }
 
     /// What needs attention.
@@ -110,6 +139,12 @@ impl Service {
         let mut add = |problem: String, remedy: &str| {
             findings.push(Finding::new("aggregator", problem, remedy));
         };
+        if let Some(refused) = self.refused {
+            add(
+                refused.to_owned(),
+                "set AGGREGATOR_TOKEN to a token with admin, which aggregator token create makes",
+            );
+        }
         of_health(&self.health, &mut add);
         if let Some(stats) = &self.stats {
             of_stats(stats, &mut add);
@@ -248,12 +283,21 @@ fn texts(object: &Value) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// A JSON response; `None` if it is not JSON.
-async fn get(client: &Client, url: &str, path: &str) -> Result<Option<Value>, String> {
-    let response = client.get(format!("{url}{path}")).send().await;
-    let response = response.map_err(|err| innermost(&err))?;
+/// The status and the JSON of a response; `None` if it is not JSON.
+async fn get(
+    client: &Client,
+    url: &str,
+    token: Option<&Token>,
+    path: &str,
+) -> Result<(StatusCode, Option<Value>), String> {
+    let mut request = client.get(format!("{url}{path}"));
+    if let Some(Token(token)) = token {
+        request = request.bearer_auth(token);
+    }
+    let response = request.send().await.map_err(|err| innermost(&err))?;
+    let status = response.status();
     let body = response.bytes().await.map_err(|err| innermost(&err))?;
-    Ok(serde_json::from_slice(&body).ok())
+    Ok((status, serde_json::from_slice(&body).ok()))
 }
 
 /// The cause that says the most, such as "Connection refused".

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     clock,
+    health::Notice,
     http::{
         api::Api,
         edge::{
@@ -38,7 +39,7 @@ pub struct Health {
     missing: u64,
     /// Notices that do not make the service unhealthy: `stream_size` if the stream keeps a larger size or more replicas than
     /// configured, `trimming` if another store holds trimming back or the stream is not trimmed for another reason, and `tokens`
-    /// if the tokens file cannot be read, so that the tokens read before stay valid.
+    /// if the tokens file cannot be read, so that the tokens read before stay valid. The reason is given only with `admin`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
     /// Set while the clock is behind the latest event.
@@ -103,9 +104,9 @@ pub async fn health(
     } else {
         ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
     };
-    if caller.0.is_none() {
+    let Some(caller) = caller.0 else {
         return Ok((code, Json(Health::of_nobody(status, now))));
-    }
+    };
     let everybody = api.edge.door.access.of_everybody();
     let health = Health {
         status,
@@ -117,10 +118,21 @@ pub async fn health(
         }),
         checks,
         missing,
-        notices: api.process.health.noticed(),
+        notices: notices(&api, caller.grant.admin),
         clock,
     };
     Ok((code, Json(health)))
+}
+
+/// The notices. What is wrong with the tokens file names tokens and topics, which only those who manage them may know.
+fn notices(api: &Api, is_admin: bool) -> BTreeMap<&'static str, String> {
+    let mut notices = api.process.health.noticed();
+    let name = Notice::Tokens.name();
+    if !is_admin && notices.contains_key(name) {
+        let text = "the tokens file is not valid, so the tokens that were read before stay valid; the log says why";
+        notices.insert(name, text.to_owned());
+    }
+    notices
 }
 
 /// `GET /health` while the store is opening.

@@ -20,7 +20,7 @@ use self::{
     credentials::{Credentials, credentials},
     failures::Failures,
     scopes::{Needs, Route},
-    sessions::Sessions,
+    sessions::{Session, Sessions},
 };
 use super::problem::Problem;
 use crate::{
@@ -62,11 +62,10 @@ impl Door {
     /// The response to any other request.
     pub fn admit(&self, mut request: Request) -> Result<Request, Box<Response>> {
         match self.caller(&request) {
-            Ok(Some(grant)) => {
-                if let Some(name) = &grant.name {
+            Ok(Some(caller)) => {
+                if let Some(name) = &caller.grant.name {
                     Span::current().record("token.name", tracing::field::display(name));
                 }
-                let caller = Caller::new(grant, self.access.clone());
                 request.extensions_mut().insert(caller);
                 Ok(request)
             }
@@ -76,9 +75,9 @@ impl Door {
     }
 
     /// What the sender of a request may do; `None` if the route needs no token and there is none.
-    fn caller(&self, request: &Request) -> Result<Option<Arc<Grant>>, Box<Refusal>> {
+    fn caller(&self, request: &Request) -> Result<Option<Caller>, Box<Refusal>> {
         if let Some(everybody) = self.access.of_everybody() {
-            return Ok(Some(Arc::clone(everybody)));
+            return Ok(Some(self.of(Arc::clone(everybody), None)));
         }
         let path = request.extensions().get::<MatchedPath>();
         // Nothing is there, so there is nothing to protect.
@@ -89,13 +88,13 @@ impl Door {
         if matches!(route, Route::Needs(Needs::Nothing)) {
             return Ok(None);
         }
-        let grant = self.known(request)?;
-        match (route, grant) {
-            (Route::Needs(Needs::Nothing | Needs::Little), grant) => Ok(grant),
+        let caller = self.known(request)?;
+        match (route, caller) {
+            (Route::Needs(Needs::Nothing | Needs::Little), caller) => Ok(caller),
             (_, None) => Err(Problem::no_token().into()),
-            (Route::Needs(needs), Some(grant)) => {
-                needs.check(&grant)?;
-                Ok(Some(grant))
+            (Route::Needs(needs), Some(caller)) => {
+                needs.check(&caller.grant)?;
+                Ok(Some(caller))
             }
             (Route::OtherMethod(allowed), Some(_)) => {
                 let (path, method) = (request.uri().path(), request.method());
@@ -111,24 +110,29 @@ impl Door {
         }
     }
 
-    fn known(&self, request: &Request) -> Result<Option<Arc<Grant>>, Problem> {
+    fn of(&self, grant: Arc<Grant>, session: Option<Session>) -> Caller {
+        Caller::new(grant, self.access.clone(), session)
+    }
+
+    fn known(&self, request: &Request) -> Result<Option<Caller>, Problem> {
         let token = match credentials(request.headers()) {
             Credentials::None => return Ok(self.signed_in(request)),
             Credentials::Token(token) => token,
             Credentials::Invalid => return Err(self.failed(request, Problem::wrong_credentials())),
         };
         match self.access.grant(&token, clock::now_micros()) {
-            Ok(grant) => Ok(Some(grant)),
+            Ok(grant) => Ok(Some(self.of(grant, None))),
             Err(Refused::Unknown) => Err(self.failed(request, Problem::wrong_token())),
             Err(Refused::Expired) => Err(self.failed(request, Problem::expired_token())),
         }
     }
 
     /// What the browser's session allows; a session whose token has ended is over.
-    fn signed_in(&self, request: &Request) -> Option<Arc<Grant>> {
+    fn signed_in(&self, request: &Request) -> Option<Caller> {
         let id = sessions::id(request.headers())?;
-        let token = self.sessions.token(id, Instant::now())?;
-        self.access.grant_of(&token, clock::now_micros()).ok()
+        let session = self.sessions.find(id, Instant::now())?;
+        let grant = self.access.grant_of(&session.token, clock::now_micros());
+        Some(self.of(grant.ok()?, Some(session)))
     }
 
     fn failed(&self, request: &Request, problem: Problem) -> Problem {

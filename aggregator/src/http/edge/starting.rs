@@ -16,7 +16,7 @@ use axum::{
 };
 use tower::Service;
 
-use super::{Edge, problem::Problem};
+use super::{Edge, access::MaybeCaller, problem::Problem};
 use crate::{
     http::{
         counts::{health, probes},
@@ -73,6 +73,11 @@ impl Service<Request> for Entrance {
     }
 }
 
-async fn refuse(State(opening): State<Opening>) -> Problem {
-    Problem::starting(&opening.step())
+/// Without a token there is no progress in the response. That is so on every route if tokens are needed, since none but those of
+/// `GET /health` and `GET /readyz` is known yet.
+async fn refuse(State(opening): State<Opening>, MaybeCaller(caller): MaybeCaller) -> Problem {
+    match caller {
+        Some(_) => Problem::starting(&opening.step()),
+        None => Problem::starting("the service is starting"),
+    }
 }

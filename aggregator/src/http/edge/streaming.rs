@@ -23,7 +23,6 @@ use super::{
     problem::Problem,
     server::deadline::{self, Deadline},
 };
-use crate::store::StoreError;
 
 /// Bytes that the connection gets at a time. It asks for more when it has written most of them, so it never buffers much.
 const FRAME_BYTES: usize = 16 * 1024;
@@ -246,8 +245,7 @@ pub fn whole(chunk: Chunk) -> Response {
 }
 
 /// A response of chunks, whose length is not known in advance.
-pub fn stream(chunks: impl Stream<Item = Result<Chunk, StoreError>> + Send + 'static) -> Response {
-    let chunks = chunks.map(|chunk| chunk.map_err(Into::into));
+pub fn stream(chunks: impl Stream<Item = Result<Chunk, BoxError>> + Send + 'static) -> Response {
     Framed::new(chunks.boxed()).answer(None)
 }
 

@@ -7,18 +7,20 @@ use std::{
 };
 
 use axum::{
+    BoxError,
     http::{HeaderValue, header},
     response::Response,
 };
 use bytes::Bytes;
 use futures::stream;
-use tracing::{Instrument, Span, error};
+use tracing::{Instrument, Span, error, info};
 
 use super::view::render_flat;
 use crate::{
     http::{
         api::Api,
         edge::{
+            access::Caller,
             paging::{self, Room, Row, Rows},
             streaming::{self, Chunk, Text, unbuffered},
         },
@@ -31,6 +33,9 @@ use crate::{
 
 /// After this time without a match an empty line is sent, so that the client knows that the scan continues.
 const MAX_SILENCE: Duration = Duration::from_secs(10);
+
+/// Why the connection of an export is closed.
+const ENDED: &str = "the token or the session ended";
 
 /// An export in progress.
 struct Export {
@@ -45,8 +50,15 @@ struct Export {
 }
 
 /// Sends at most `limit` events after `from`. Events that are stored after the request are not included. If the store fails
-/// during the export, the connection is closed, so that the client can detect that the export is incomplete.
-pub fn answer(api: Arc<Api>, query: Arc<EventQuery>, from: Option<i64>, limit: usize) -> Response {
+/// during the export, or the caller may no longer read the events, the connection is closed, so that the client can detect that
+/// the export is incomplete.
+pub fn answer(
+    api: Arc<Api>,
+    caller: Caller,
+    query: Arc<EventQuery>,
+    from: Option<i64>,
+    limit: usize,
+) -> Response {
     let last = *api.reader.last_event().borrow();
     let export = Export {
         api,
@@ -63,7 +75,20 @@ pub fn answer(api: Arc<Api>, query: Arc<EventQuery>, from: Option<i64>, limit: u
     };
     // Later failures are logged in the span of this request, too.
     let span = Span::current();
-    let pieces = stream::try_unfold(export, move |export| export.next().instrument(span.clone()));
+    let ended = Box::pin(caller.ended());
+    let pieces = stream::try_unfold((export, ended), move |(export, mut ended)| {
+        let next = async move {
+            tokio::select! {
+                biased;
+                () = &mut ended => {
+                    info!("an export was cut off because its token or session ended");
+                    Err(BoxError::from(ENDED))
+                }
+                next = export.next() => Ok(next?.map(|(chunk, export)| (chunk, (export, ended)))),
+            }
+        };
+        next.instrument(span.clone())
+    });
     let mut answer = streaming::stream(pieces);
     answer.headers_mut().insert(
         header::CONTENT_TYPE,

@@ -87,7 +87,7 @@ pub async fn list(
     // Caches must keep the two formats apart.
     let vary = [(header::VARY, HeaderValue::from_static("accept"))];
     if format == Format::Lines {
-        let answer = export::answer(api, query, from, limit);
+        let answer = export::answer(api, caller, query, from, limit);
         return Ok((vary, answer).into_response());
     }
     let bounds = PageBounds {

@@ -126,7 +126,7 @@ schemas! {
 /// Streams the events that match: from now on, or after the event that `Last-Event-ID` names.
 ///
 /// If that id is unknown, as after the store was restored from a backup, only events stored from now on are sent, and the
-/// event `start` says so. The stream ends only when the service stops.
+/// event `start` says so. The stream ends when the service stops, and when the token or the session with which it was opened ends.
 #[utoipa::path(
     get,
     path = "/events/tail",

@@ -65,6 +65,15 @@ pub async fn put(
     events: Vec<Outgoing>,
 ) -> Result<Vec<StreamPlace>, Problem> {
     caller.check_publish(&events)?;
+    put_allowed(api, caller, events).await
+}
+
+/// The same for events that were checked already.
+pub async fn put_allowed(
+    api: &Api,
+    caller: &Caller,
+    events: Vec<Outgoing>,
+) -> Result<Vec<StreamPlace>, Problem> {
     let received = events.len();
     // The NATS client would buffer what is published now and send it at some later time.
     if !api.broker.connection.is_connected() {
@@ -74,6 +83,8 @@ pub async fn put(
     if api.process.health.is_failing(Part::Stream) {
         return Err(Problem::unavailable(Unavailable::BrokerRefuses));
     }
+    // Last, so that a request that cannot be published now costs nothing.
+    caller.spend(received)?;
     let sender = caller.grant.name.clone();
     let confirmed = async {
         let receipt = api.broker.publisher.submit(sender, events).await?;

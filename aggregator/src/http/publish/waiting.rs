@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{
     accepted::{Accepted, EventOutcome, OutcomeKind},
-    intake::put,
+    intake::{put, put_allowed},
 };
 use crate::{
     http::{
@@ -110,8 +110,10 @@ async fn deliver_and_wait(
     time: Duration,
 ) -> Result<Response, Problem> {
     let deadline = Instant::now() + time;
+    // Before the wait: a request that is refused takes no place among those that wait.
+    caller.check_publish(&events)?;
     let wait = begin(api, &events)?;
-    let places = put(api, caller, events).await?;
+    let places = put_allowed(api, caller, events).await?;
     let known = async {
         tokio::select! {
             () = wait.all(&places) => {}

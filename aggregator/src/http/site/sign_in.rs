@@ -1,6 +1,6 @@
 //! `POST /sign-in` and `POST /sign-out`: the forms of the page, which begin and end a session. They work without scripts.
 
-use std::time::Instant;
+use std::{error::Error, time::Instant};
 
 use axum::{
     body::to_bytes,
@@ -8,6 +8,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
+use http_body_util::LengthLimitError;
+use tokio::time::timeout;
 use tracing::info;
 
 use super::page::with_forms;
@@ -19,6 +21,7 @@ use crate::{
             Door, Peer,
             sessions::{cookie, id},
         },
+        body::{BODY_TIMEOUT, media_type},
         problem::Problem,
         query::Query,
     },
@@ -26,6 +29,9 @@ use crate::{
 
 /// The page that asks for a token.
 const PAGE: &str = include_str!("../../../page/sign-in.html");
+
+/// The type of a form.
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Largest form.
 const MAX_BYTES: usize = 16 * 1024;
@@ -48,8 +54,22 @@ pub fn page(status: StatusCode, wrong: &str, query: &str) -> Response {
 /// Begins a session with the token of the form.
 pub async fn sign_in(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, MAX_BYTES).await;
-    let body = body.map_err(|_| Problem::body_too_large(MAX_BYTES))?;
+    if !media_type(&head.headers).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM)) {
+        return Err(Problem::not_a_form());
+    }
+    // Nobody needs a token to get here, so nobody may hold a connection for long.
+    let body = match timeout(BODY_TIMEOUT, to_bytes(body, MAX_BYTES)).await {
+        Ok(Ok(body)) => body,
+        Ok(Err(err))
+            if err
+                .source()
+                .is_some_and(<dyn Error>::is::<LengthLimitError>) =>
+        {
+            return Err(Problem::form_too_large(MAX_BYTES));
+        }
+        Ok(Err(_)) => return Err(Problem::body_incomplete()),
+        Err(_) => return Err(Problem::body_too_slow(BODY_TIMEOUT)),
+    };
     let form = Query::parse(std::str::from_utf8(&body).ok(), &["token", "user", "query"])?;
     let query = form.text("query").unwrap_or_default();
     if door.access.of_everybody().is_some() {
@@ -60,6 +80,9 @@ pub async fn sign_in(State(door): State<Door>, request: Request) -> Result<Respo
         Ok(grant) => {
             let sha256 = grant.sha256.ok_or_else(Problem::wrong_token)?;
             info!(token.name = grant.name.as_deref(), "signed in");
+            if let Some(earlier) = id(&head.headers) {
+                door.sessions.end(earlier);
+            }
             let id = door.sessions.begin(sha256, Instant::now());
             return Ok(back(
                 query,
@@ -84,11 +107,13 @@ pub async fn sign_out(State(door): State<Door>, headers: HeaderMap) -> Response 
     back("", Some(cookie(None, is_encrypted(&headers))))
 }
 
-/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not. What a client
-/// without a proxy says here about itself is of no consequence to others.
+/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not: the page is of
+/// https, or the proxy says so. What a client without a proxy says here about itself is of no consequence to others.
 fn is_encrypted(headers: &HeaderMap) -> bool {
     let scheme = headers.get("x-forwarded-proto");
-    scheme.is_some_and(|scheme| scheme == "https")
+    let origin = headers.get(header::ORIGIN);
+    scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+        || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 /// Leads to the page, below whatever path a proxy strips.
@@ -116,4 +141,51 @@ pub fn escaped(text: &str) -> String {
         }
     }
     escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::Request};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        access::{Access, Tokens},
+        metrics::Metrics,
+    };
+
+    fn door() -> State<Door> {
+        let access = Access::with(Tokens::default());
+        State(Door::new(access, Metrics::new()))
+    }
+
+    async fn refused(kind: &str, body: Body) -> StatusCode {
+        let request = Request::post("/sign-in").header(header::CONTENT_TYPE, kind);
+        let answer = sign_in(door(), request.body(body).unwrap()).await;
+        answer.unwrap_err().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_form_must_arrive_in_time_be_small_and_be_a_form() {
+        let silent = futures::stream::pending::<Result<Bytes, std::convert::Infallible>>();
+        let silent = Body::from_stream(silent);
+        assert_eq!(refused(FORM, silent).await, StatusCode::REQUEST_TIMEOUT);
+        let large = Body::from(vec![b'a'; MAX_BYTES + 1]);
+        assert_eq!(refused(FORM, large).await, StatusCode::PAYLOAD_TOO_LARGE);
+        let other = refused("text/plain", Body::from("token=a")).await;
+        assert_eq!(other, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
+
+    #[test]
+    fn a_cookie_is_secure_if_the_page_or_the_proxy_is_of_https() {
+        let of = |name, value| {
+            let value = HeaderValue::from_static(value);
+            is_encrypted(&HeaderMap::from_iter([(name, value)]))
+        };
+        let forwarded = header::HeaderName::from_static("x-forwarded-proto");
+        assert!(of(header::ORIGIN, "https://logs.example"));
+        assert!(of(forwarded.clone(), "https"));
+        assert!(!of(header::ORIGIN, "http://logs.example"));
+        assert!(!of(forwarded, "http"));
+    }
 }

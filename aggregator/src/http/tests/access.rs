@@ -2,6 +2,7 @@
 
 mod routes;
 mod scopes;
+mod sessions;
 mod tail;
 
 use std::net::{IpAddr, Ipv4Addr};

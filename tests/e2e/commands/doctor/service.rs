@@ -6,7 +6,8 @@ use e2e::{
 };
 use serde_json::Value;
 
-use super::doctor;
+use super::{doctor, doctor_with};
+use crate::network::tokens::token;
 
 #[tokio::test]
 async fn of_a_healthy_service_everything_is_read_and_nothing_needs_attention() {
@@ -108,4 +109,24 @@ async fn the_last_log_lines_are_about_state_changes_and_leave_out_single_request
     assert!(!has("\"answered\"") && !has("DEBUG"), "{kept:?}");
     let last = kept.last().unwrap().as_str().unwrap();
     assert!(examined.ended.stdout.ends_with(last));
+}
+
+#[tokio::test]
+async fn a_service_with_tokens_is_examined_with_one_and_otherwise_that_is_a_finding() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("tokens.toml");
+    let admin = token(&file, &["create", "admin", "--admin"]).await;
+    let reader = token(&file, &["create", "reader", "--read", "*"]).await;
+    let system = System::with(&["--tokens", file.to_str().unwrap()]).await;
+    let arguments = ["--url", system.api().url()];
+    for (token, found) in [
+        (None, "the service asks for a token"),
+        (Some("agg_wrong"), "the service refuses the token"),
+        (Some(&*reader), "lacks the scope admin"),
+    ] {
+        doctor_with(&arguments, token).await.finds(found);
+    }
+    let examined = doctor_with(&arguments, Some(&admin)).await;
+    examined.finds_nothing();
+    assert!(!examined.written.contains(&admin));
 }

@@ -1,10 +1,11 @@
 //! Who sent a request, for its handler.
 
-use std::{convert::Infallible, sync::Arc, time::Instant};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Instant};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use shared::publish::Outgoing;
 
+use super::sessions::Session;
 use crate::{
     access::{Access, Grant},
     http::edge::problem::Problem,
@@ -17,6 +18,8 @@ pub struct Caller {
     /// What they may do.
     pub grant: Arc<Grant>,
     access: Access,
+    /// The browser's session, if they did not send a token.
+    session: Option<Session>,
 }
 
 /// The same, for routes that need no token.
@@ -24,13 +27,26 @@ pub struct Caller {
 pub struct MaybeCaller(pub Option<Caller>);
 
 impl Caller {
-    pub(super) fn new(grant: Arc<Grant>, access: Access) -> Self {
-        Self { grant, access }
+    pub(super) fn new(grant: Arc<Grant>, access: Access, session: Option<Session>) -> Self {
+        Self {
+            grant,
+            access,
+            session,
+        }
     }
 
-    /// Waits until they may no longer do that, for responses without an end.
+    /// Waits until they may no longer do that, for responses without an end: until the token or the session ends.
     pub async fn ended(self) {
-        self.access.ended(self.grant).await;
+        let session = async {
+            match self.session {
+                Some(session) => session.ended().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.access.ended(self.grant) => {}
+            () = session => {}
+        }
     }
 
     /// The topics that may be in the response to a request that names `topics`.
@@ -50,10 +66,10 @@ impl Caller {
         Ok(Visible::of(Arc::clone(&self.grant.read)))
     }
 
-    /// Checks events that are to be published, all of them before any is, and counts them.
+    /// Checks events that are to be published, all of them before any is.
     ///
     /// # Errors
-    /// 403 if one is of a topic that may not be published; 429 if the token's rate does not allow them now.
+    /// 403 if one is of a topic that may not be published.
     pub fn check_publish(&self, events: &[Outgoing]) -> Result<(), Problem> {
         let topics = events.iter().map(|event| event.topic.as_str());
         if let Some(topic) = topics
@@ -62,10 +78,18 @@ impl Caller {
         {
             return Err(Problem::lacks_topic("publish", topic));
         }
+        Ok(())
+    }
+
+    /// Counts events that are about to be published.
+    ///
+    /// # Errors
+    /// 429 if the token's rate does not allow them now.
+    pub fn spend(&self, events: usize) -> Result<(), Problem> {
         let Some(rate) = &self.grant.rate else {
             return Ok(());
         };
-        rate.spend(events.len(), Instant::now())
+        rate.spend(events, Instant::now())
             .map_err(|pause| Problem::rate_exceeded(rate.per_second().get(), pause))
     }
 }
@@ -88,5 +112,32 @@ impl<S: Sync> FromRequestParts<S> for MaybeCaller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(Self(parts.extensions.get().cloned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use axum::{http::header, response::IntoResponse};
+
+    use super::*;
+    use crate::access::Rate;
+
+    #[test]
+    fn events_beyond_the_rate_of_a_token_are_refused_with_the_time_to_wait() {
+        let grant = Grant {
+            rate: Some(Rate::new(NonZeroU32::MIN)),
+            ..Grant::anonymous()
+        };
+        let caller = Caller::new(Arc::new(grant), Access::anonymous(), None);
+        assert!(caller.spend(100).is_ok());
+        let answer = caller.spend(100).unwrap_err().into_response();
+        assert_eq!(answer.status(), 429);
+        let pause = answer.headers()[header::RETRY_AFTER].to_str().unwrap();
+        assert!(
+            (1..=100).contains(&pause.parse::<u64>().unwrap()),
+            "{pause}"
+        );
     }
 }

@@ -9,25 +9,35 @@ use std::{
 use axum::http::{HeaderMap, HeaderValue, header};
 use rand::{TryRngCore, rngs::OsRng};
 use sha2::{Digest, Sha256};
+use tokio::time::sleep_until;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How long a session lasts.
 const LENGTH: Duration = Duration::from_secs(12 * 3_600);
 
 /// Sessions at a time; beyond it the oldest ends.
-const MOST: usize = if cfg!(test) { 3 } else { 10_000 };
+const MOST: usize = if cfg!(test) { 5 } else { 10_000 };
+
+/// Of these with one token, so that one that signs in again and again does not end the sessions of others.
+const MOST_OF_A_TOKEN: usize = if cfg!(test) { 3 } else { 20 };
 
 /// The name of the cookie.
 const COOKIE: &str = "aggregator_session";
 
 /// The sessions since the start; a restart ends them. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
-pub struct Sessions(Arc<Mutex<HashMap<[u8; 32], Session>>>);
+pub struct Sessions(Arc<Mutex<Known>>);
 
-#[derive(Debug)]
-struct Session {
+/// The sessions by the hashes of their ids. Removing one ends the responses that it opened.
+type Known = HashMap<[u8; 32], (Session, DropGuard)>;
+
+/// A session.
+#[derive(Debug, Clone)]
+pub struct Session {
     /// The SHA-256 of the token.
-    token: [u8; 32],
+    pub token: [u8; 32],
     began: Instant,
+    ended: CancellationToken,
 }
 
 impl Sessions {
@@ -39,22 +49,27 @@ impl Sessions {
             .expect("the system has random numbers");
         let id = random.map(|byte| format!("{byte:02x}")).concat();
         let mut known = self.known();
-        known.retain(|_, session| !session.is_over(now));
-        if known.len() >= MOST
-            && let Some((oldest, _)) = known.iter().min_by_key(|(_, session)| session.began)
-        {
-            let oldest = *oldest;
-            known.remove(&oldest);
-        }
-        known.insert(key(&id), Session { token, began: now });
+        known.retain(|_, (session, _)| !session.is_over(now));
+        keep_fewer(&mut known, MOST_OF_A_TOKEN, |session| {
+            session.token == token
+        });
+        keep_fewer(&mut known, MOST, |_| true);
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let session = Session {
+            token,
+            began: now,
+            ended,
+        };
+        known.insert(key(&id), (session, guard));
         id
     }
 
-    /// The SHA-256 of the token with which a session began, if it is not over.
-    pub fn token(&self, id: &str, now: Instant) -> Option<[u8; 32]> {
+    /// The session with this id, if it is not over.
+    pub fn find(&self, id: &str, now: Instant) -> Option<Session> {
         let known = self.known();
-        let session = known.get(&key(id))?;
-        (!session.is_over(now)).then_some(session.token)
+        let (session, _) = known.get(&key(id))?;
+        (!session.is_over(now)).then(|| session.clone())
     }
 
     /// Ends a session.
@@ -62,7 +77,7 @@ impl Sessions {
         self.known().remove(&key(id));
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -70,6 +85,27 @@ impl Sessions {
 impl Session {
     fn is_over(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.began) >= LENGTH
+    }
+
+    /// Waits until it is over.
+    pub async fn ended(self) {
+        let end = self.began + LENGTH;
+        tokio::select! {
+            () = self.ended.cancelled() => {}
+            () = sleep_until(end.into()) => {}
+        }
+    }
+}
+
+/// Ends the oldest of some sessions if there are `most` of them.
+fn keep_fewer(known: &mut Known, most: usize, is_counted: impl Fn(&Session) -> bool) {
+    let counted = known.iter().filter(|(_, (session, _))| is_counted(session));
+    if counted.clone().count() < most {
+        return;
+    }
+    let oldest = counted.min_by_key(|(_, (session, _))| session.began);
+    if let Some(oldest) = oldest.map(|(key, _)| *key) {
+        known.remove(&oldest);
     }
 }
 
@@ -108,23 +144,46 @@ mod tests {
         let (sessions, now) = (Sessions::default(), Instant::now());
         let (one, other) = (sessions.begin([1; 32], now), sessions.begin([2; 32], now));
         assert_ne!(one, other);
-        assert_eq!(sessions.token(&one, now), Some([1; 32]));
-        assert_eq!(sessions.token(&other, now), Some([2; 32]));
-        assert_eq!(sessions.token("", now), None);
-        assert_eq!(sessions.token(&other, now + LENGTH), None);
+        let token = |id: &str, now| sessions.find(id, now).map(|session| session.token);
+        assert_eq!(token(&one, now), Some([1; 32]));
+        assert_eq!(token(&other, now), Some([2; 32]));
+        assert_eq!(token("", now), None);
+        assert_eq!(token(&other, now + LENGTH), None);
         sessions.end(&one);
-        assert_eq!(sessions.token(&one, now), None);
+        assert_eq!(token(&one, now), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_session_opened_ends_with_it() {
+        let (sessions, start) = (Sessions::default(), Instant::now());
+        let ended = |id: &str| Box::pin(sessions.find(id, start).unwrap().ended());
+        let (one, other) = (
+            sessions.begin([1; 32], start),
+            sessions.begin([1; 32], start),
+        );
+        let (mut of_one, mut of_other) = (ended(&one), ended(&other));
+        sessions.end(&one);
+        assert!(futures::poll!(&mut of_one).is_ready());
+        assert!(futures::poll!(&mut of_other).is_pending());
+        tokio::time::advance(LENGTH + Duration::from_secs(1)).await;
+        assert!(futures::poll!(&mut of_other).is_ready());
     }
 
     #[test]
-    fn the_oldest_session_gives_way() {
-        let (sessions, start) = (Sessions::default(), Instant::now());
-        let ids: Vec<_> = (0..5)
-            .map(|second| sessions.begin([1; 32], start + Duration::from_secs(second)))
-            .collect();
-        let is_known = |id: &String| sessions.token(id, start).is_some();
-        let known: Vec<_> = ids.iter().map(is_known).collect();
-        assert_eq!(known, [false, false, true, true, true]);
+    fn the_oldest_session_gives_way_first_of_the_same_token_then_of_all() {
+        let start = Instant::now();
+        for (tokens, expected) in [
+            ([2, 1, 1, 1, 1, 1], [true, false, false, true, true, true]),
+            ([1, 2, 3, 4, 5, 6], [false, true, true, true, true, true]),
+        ] {
+            let sessions = Sessions::default();
+            let begin =
+                |(second, token)| sessions.begin([token; 32], start + Duration::from_secs(second));
+            let ids: Vec<_> = (0..).zip(tokens).map(begin).collect();
+            let is_known = |id: &String| sessions.find(id, start).is_some();
+            let known: Vec<_> = ids.iter().map(is_known).collect();
+            assert_eq!(known, expected);
+        }
     }
 
     #[test]

@@ -124,6 +124,24 @@ impl Problem {
         )
     }
 
+    /// 413: the form that signs in is too large to have a token.
+    pub fn form_too_large(limit: usize) -> Self {
+        Self {
+            detail: format!("the form may have at most {limit} bytes"),
+            ..Self::body_too_large(limit)
+        }
+    }
+
+    /// 415, of `POST /sign-in`.
+    pub fn not_a_form() -> Self {
+        Self::new(
+            "urn:problem:not-a-form",
+            "Not a form by its Content-Type",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send the header Content-Type: application/x-www-form-urlencoded".to_owned(),
+        )
+    }
+
     /// 415: only JSON is supported.
     pub fn not_json_type() -> Self {
         Self::new(

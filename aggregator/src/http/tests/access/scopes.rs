@@ -270,21 +270,28 @@ async fn only_an_admin_sees_who_sent_what_was_kept() {
 }
 
 #[tokio::test]
-async fn events_beyond_the_rate_of_a_token_are_refused_with_the_time_to_wait() {
+async fn a_request_that_cannot_be_published_now_costs_nothing_of_the_rate() {
     let (api, keys) = guarded().await;
     let body = format!("[{}]", vec![event_of("a", "1", 0); 100].join(","));
-    let request = || {
-        let request = Request::post("/publish")
-            .header(header::AUTHORIZATION, keys.header("slow", false))
-            .header(header::CONTENT_TYPE, "application/json");
-        request.body(Body::from(body.clone())).unwrap()
+    for _ in 0..2 {
+        let (status, answer) = api.post_as(&keys, "slow", JSON, &body).await;
+        assert_eq!(status, 503, "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn an_export_fails_once_its_token_has_ended() {
+    let (api, keys) = filled().await;
+    let open = async || {
+        let request = Request::get("/events?format=ndjson")
+            .header(header::AUTHORIZATION, keys.header("reader", false));
+        let request = request.body(Body::empty()).unwrap();
+        api.router.clone().oneshot(request).await.unwrap()
     };
-    assert_eq!(api.send(request()).await.0, 503);
-    let answer = api.router.clone().oneshot(request()).await.unwrap();
-    assert_eq!(answer.status(), 429);
-    let pause = answer.headers()[header::RETRY_AFTER].to_str().unwrap();
-    assert!(
-        (1..=100).contains(&pause.parse::<u64>().unwrap()),
-        "{pause}"
-    );
+    let whole = open().await.into_body().collect().await;
+    assert!(whole.is_ok());
+    let cut_off = open().await;
+    assert_eq!(cut_off.status(), 200);
+    api.api.edge.door.access.replace(Tokens::default());
+    assert!(cut_off.into_body().collect().await.is_err());
 }
