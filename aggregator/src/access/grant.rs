@@ -173,8 +173,9 @@ mod tests {
                         accepted += events;
                     }
                 }
-                let allowed = (now - start).as_secs_f64() * 10.0 + 10.0 + 30.0;
-                prop_assert!(accepted as f64 <= allowed + 1e-6);
+                // One more for the part of an event that the division drops.
+                let allowed = (now - start).as_millis() / 100 + 10 + 30 + 1;
+                prop_assert!(accepted as u128 <= allowed);
             }
         }
     }

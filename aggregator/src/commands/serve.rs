@@ -93,13 +93,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         return Ok(service.run_until(signals).await);
     };
 
-    let options = Options {
-        stream: settings.stream.clone(),
-        max_events: message::MAX_ELEMENTS,
-        subjects: settings.subjects,
-        observer: Some(Arc::new(metrics.clone())),
-        tracer: tracer.clone(),
-    };
+    let options = of_publisher(&settings, &metrics, &tracer);
     let (publisher, driver) = Publisher::new(connection.clone(), options);
     let broker = Broker {
         connection: connection.clone(),
@@ -170,6 +164,17 @@ fn access_of(settings: &Settings) -> anyhow::Result<Access> {
         info!("access is anonymous, and only this machine has it: {everybody}");
     }
     Ok(Access::anonymous())
+}
+
+/// How the HTTP API publishes.
+fn of_publisher(settings: &Settings, metrics: &Metrics, tracer: &Tracer) -> Options {
+    Options {
+        stream: settings.stream.clone(),
+        max_events: message::MAX_ELEMENTS,
+        subjects: settings.subjects,
+        observer: Some(Arc::new(metrics.clone())),
+        tracer: tracer.clone(),
+    }
 }
 
 /// Follows the changes of the tokens file, and reports failed attempts to authenticate.
