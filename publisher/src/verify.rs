@@ -46,9 +46,9 @@ pub enum VerifyError {
         /// The aggregator's last known state, in human-readable form.
         state: String,
     },
-    /// The answers are not from an aggregator.
+    /// The answers are refusals, or not from an aggregator.
     #[error(transparent)]
-    NotAnAggregator(#[from] QueryError),
+    Refused(#[from] QueryError),
     /// The HTTP client cannot be set up.
     #[error("cannot set up the HTTP client")]
     Http(#[from] reqwest::Error),
@@ -142,7 +142,7 @@ impl Verifier {
                 Ok(stats) if stats.pending == Some(0) => return Ok((stats, now)),
                 Ok(stats) => (Some(stats), describe(stats)),
                 Err(QueryError::Unavailable(reason)) => (None, format!("no answer: {reason}")),
-                Err(err @ QueryError::NotAnAggregator { .. }) => return Err(err.into()),
+                Err(err @ QueryError::Final(_)) => return Err(err.into()),
             };
             notice.say(format_args!("the aggregator: {state}"), now);
             if detector.has_stalled(seen, now) {
@@ -163,7 +163,7 @@ impl Verifier {
             let state = match self.aggregator.topics(selection).await {
                 Ok(counts) => return Ok(counts),
                 Err(QueryError::Unavailable(reason)) => format!("no answer: {reason}"),
-                Err(err @ QueryError::NotAnAggregator { .. }) => return Err(err.into()),
+                Err(err @ QueryError::Final(_)) => return Err(err.into()),
             };
             let now = Instant::now();
             notice.say(format_args!("the aggregator: {state}"), now);

@@ -17,14 +17,9 @@ pub enum QueryError {
     /// A later request may succeed.
     #[error("{0}")]
     Unavailable(String),
-    /// The answer is not from an aggregator.
-    #[error("{url} responded with {found}: is this the aggregator's address?")]
-    NotAnAggregator {
-        /// The request's host, port and path.
-        url: String,
-        /// What the answer was.
-        found: String,
-    },
+    /// A later request would fail too: the request is refused, as without a token, or the answer is not from an aggregator.
+    #[error(transparent)]
+    Final(ApiError),
 }
 
 impl From<ApiError> for QueryError {
@@ -35,17 +30,7 @@ impl From<ApiError> for QueryError {
             ApiError::Refused { status, .. } | ApiError::Failed { status, .. } if is_transient => {
                 Self::Unavailable(format!("it responded with {status}"))
             }
-            ApiError::Refused {
-                endpoint, status, ..
-            }
-            | ApiError::Failed { endpoint, status } => Self::NotAnAggregator {
-                url: endpoint,
-                found: status.to_string(),
-            },
-            ApiError::NotAnAggregator { endpoint, found } => Self::NotAnAggregator {
-                url: endpoint,
-                found,
-            },
+            err => Self::Final(err),
         }
     }
 }
@@ -309,11 +294,11 @@ mod tests {
         ));
         assert!(matches!(
             aggregator.stats().await,
-            Err(QueryError::NotAnAggregator { .. })
+            Err(QueryError::Final(_))
         ));
         assert!(matches!(
             aggregator.stats().await,
-            Err(QueryError::NotAnAggregator { .. })
+            Err(QueryError::Final(_))
         ));
         assert_eq!(aggregator.stats().await.unwrap().pending, None);
         server.await.unwrap();

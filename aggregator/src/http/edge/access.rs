@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// Who may use the service, and who tried in vain.
+/// Who may use the service, and who failed to authenticate.
 #[derive(Debug, Clone)]
 pub struct Door {
     /// The tokens.
