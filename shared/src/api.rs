@@ -4,8 +4,13 @@ mod problem;
 
 use std::{error::Error, time::Duration};
 
+use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
+use reqwest::{
+    Client, RequestBuilder, Response, StatusCode, Url,
+    header::{CONTENT_TYPE, HeaderValue},
+};
 
 pub use self::problem::Problem;
 use crate::command_line;
@@ -213,6 +218,25 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
         )),
         _ => Err(format!("must be an http:// address, {EXAMPLE}")),
     }
+}
+
+/// The value of `Authorization` for the user and the password in an address, such as a token; `None` if it has neither.
+///
+/// # Panics
+/// Never: Base64 is a valid value.
+#[must_use]
+pub fn authorization(address: &Url) -> Option<HeaderValue> {
+    let (user, password) = (address.username(), address.password());
+    if user.is_empty() && password.is_none() {
+        return None;
+    }
+    let mut pair: Vec<u8> = percent_decode_str(user).collect();
+    pair.push(b':');
+    pair.extend(percent_decode_str(password.unwrap_or_default()));
+    let value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(pair)));
+    let mut value = value.expect("Base64 is a valid value");
+    value.set_sensitive(true);
+    Some(value)
 }
 
 /// The innermost cause, which is the most specific, such as "Connection refused".

@@ -9,11 +9,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, StatusCode,
     client::conn::http1::{self, SendRequest},
-    header,
+    header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
 use reqwest::Url;
-use shared::command_line;
+use shared::{api::authorization, command_line};
 use tokio::{net::TcpStream, time::timeout};
 
 /// Maximum time to connect.
@@ -45,6 +45,8 @@ pub struct Client {
     port: u16,
     /// The value of the `Host` header.
     authority: String,
+    /// The value of the `Authorization` header, if the address has a user or a password.
+    authorization: Option<HeaderValue>,
     /// The path of the address, without a trailing slash.
     base: String,
     open: Option<OpenConnection>,
@@ -61,15 +63,16 @@ impl Client {
     /// A client of the aggregator at this address, which need not be running yet.
     #[must_use]
     pub fn new(url: &Url) -> Self {
+        let host = url.host_str().unwrap_or_default();
         Self {
             // An IPv6 address has brackets in a URL, but not when connecting to it.
-            host: url
-                .host_str()
-                .unwrap_or_default()
-                .trim_matches(['[', ']'])
-                .to_owned(),
+            host: host.trim_matches(['[', ']']).to_owned(),
             port: url.port_or_known_default().unwrap_or(80),
-            authority: url.authority().to_owned(),
+            authority: match url.port() {
+                Some(port) => format!("{host}:{port}"),
+                None => host.to_owned(),
+            },
+            authorization: authorization(url),
             base: url.path().trim_end_matches('/').to_owned(),
             open: None,
         }
@@ -97,11 +100,15 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::HOST, &self.authority)
-            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(authorization) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request
             .body(Full::new(body))
             .map_err(|err| ClientError::Unsent(err.to_string()))?;
         let open = self.connected().await?;
@@ -221,6 +228,27 @@ mod tests {
     async fn post(client: &mut Client) -> Result<(u16, Bytes), ClientError> {
         let answered = client.post("/publish", Bytes::from("{}")).await;
         answered.map(|answer| (answer.status.as_u16(), answer.body))
+    }
+
+    #[tokio::test]
+    async fn the_user_and_the_password_of_the_address_are_sent_as_authorization_only() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let url = Url::parse(&format!("http://me:a%3Ab@{address}/")).unwrap();
+        let head = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n{}") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        post(&mut Client::new(&url)).await.unwrap();
+        let head = head.await.unwrap();
+        assert!(head.contains(&format!("host: {address}\r\n")), "{head}");
+        // That of me:a:b.
+        assert!(head.contains("authorization: Basic bWU6YTpi\r\n"), "{head}");
     }
 
     #[tokio::test]
