@@ -212,7 +212,7 @@ async function refresh() {
   clearTimeout(refreshing);
   refreshing = setTimeout(refresh, REFRESH_MS);
   const health = await probe();
-  // While it starts, nobody is told more than that.
+  // While it starts, it says no more than that.
   if (health === null || health.status === "starting") {
     lost(health === null ? undefined : "It is starting.");
     return;

@@ -32,8 +32,8 @@ pub use self::{
         live::{keep_learning, keep_sampling},
     },
     edge::{
-        Edge, access::Door, body::Intake, guard::Hosts, instrument::Instruments, permits::Permits,
-        query, server, starting,
+        Edge, access::Authenticator, body::Intake, guard::Hosts, instrument::Instruments,
+        permits::Permits, query, server, starting,
     },
 };
 use self::{
@@ -51,7 +51,7 @@ use self::{
 /// documents too.
 pub fn router(api: Arc<Api>) -> Router {
     let edge = api.edge.clone();
-    let door = edge.door.clone();
+    let authenticator = edge.authenticator.clone();
     let publish = IntakeState {
         api: Arc::clone(&api),
         intake: api.intake.clone(),
@@ -85,8 +85,14 @@ pub fn router(api: Arc<Api>) -> Router {
         .routes(routes!(otlp::traces))
         .routes(routes!(otlp::metrics))
         .route("/", get(page::index))
-        .route("/sign-in", post(sign_in::sign_in).with_state(door.clone()))
-        .route("/sign-out", post(sign_in::sign_out).with_state(door))
+        .route(
+            "/sign-in",
+            post(sign_in::sign_in).with_state(authenticator.clone()),
+        )
+        .route(
+            "/sign-out",
+            post(sign_in::sign_out).with_state(authenticator),
+        )
         .route("/page/{file}", get(page::file))
         .route("/favicon.ico", get(page::icon))
         .route("/docs", get(docs::page))

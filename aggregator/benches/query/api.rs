@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Instant};
 use aggregator::{
     access::Access,
     health::Health,
-    http::{self, Broker, Door, Edge, Hosts, Instruments, Process},
+    http::{self, Authenticator, Broker, Edge, Hosts, Instruments, Process},
     metrics::Metrics,
     store::{Reader, Writer},
 };
@@ -63,7 +63,7 @@ impl Api {
         };
         let edge = Edge {
             hosts: Hosts::default(),
-            door: Door::new(Access::anonymous(), process.metrics.clone()),
+            authenticator: Authenticator::new(Access::anonymous(), process.metrics.clone()),
             instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),

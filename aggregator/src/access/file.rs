@@ -180,8 +180,8 @@ impl Tokens {
         &self.entries
     }
 
-    /// What the token with this hash allows. It is found by a hash map and then compared in constant time, so that the time tells
-    /// nothing about the hashes that are in the file.
+    /// What the token with this hash allows. It is found by a hash map and then compared in constant time, so the time reveals
+    /// nothing about the hashes in the file.
     #[must_use]
     pub fn find(&self, sha256: &[u8; 32]) -> Option<&Arc<Grant>> {
         let found = &self.entries[*self.places.get(sha256)?];

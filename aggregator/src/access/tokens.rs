@@ -45,7 +45,7 @@ impl Access {
 
     /// What everybody may do without a token; `None` if a token is needed.
     #[must_use]
-    pub fn of_everybody(&self) -> Option<&Arc<Grant>> {
+    pub fn without_token(&self) -> Option<&Arc<Grant>> {
         match &*self.0 {
             Mode::Anonymous(grant) => Some(grant),
             Mode::Tokens(_) => None,
@@ -154,7 +154,7 @@ mod tests {
         access.replace(tokens(&Secret::new(), ""));
         access.clone().ended(grant).await;
         let everybody = Access::anonymous();
-        let grant = Arc::clone(everybody.of_everybody().unwrap());
+        let grant = Arc::clone(everybody.without_token().unwrap());
         assert!(futures::poll!(Box::pin(everybody.ended(grant))).is_pending());
     }
 
@@ -177,8 +177,8 @@ mod tests {
     #[test]
     fn without_tokens_everybody_may_do_everything() {
         let access = Access::anonymous();
-        let grant = access.of_everybody().unwrap();
+        let grant = access.without_token().unwrap();
         assert!(grant.admin && grant.reads_everything() && grant.publish.includes("a.b"));
-        assert!(Access::with(Tokens::default()).of_everybody().is_none());
+        assert!(Access::with(Tokens::default()).without_token().is_none());
     }
 }

@@ -1,12 +1,7 @@
 //! `aggregator serve`: puts the service together and decides in which order its tasks end.
 
 use std::{
-    io::ErrorKind,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Instant,
+    io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
 };
 
 use anyhow::{Context, bail};
@@ -34,7 +29,8 @@ use crate::{
     data_dir::{DataDir, DataDirError},
     health::{Health, Part},
     http::{
-        self, Api, Broker, Door, Edge, Hosts, Instruments, Intake, Process, starting::Entrance,
+        self, Api, Authenticator, Broker, Edge, Hosts, Instruments, Intake, Process,
+        starting::Entrance,
     },
     memory::OfStore,
     metrics::Metrics,
@@ -66,14 +62,14 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let token = service.token();
 
     let health = Health::starting();
-    let door = Door::new(access, metrics.clone());
-    watch_access(&service, &door, settings.tokens.clone(), health.clone());
+    let authenticator = Authenticator::new(access, metrics.clone());
+    watch_access(&service, &authenticator, &settings, &health);
 
     let shares = settings.shares();
     let opening = Opening::default();
     let edge = Edge {
         hosts: Hosts::new(&settings.allowed_hosts),
-        door,
+        authenticator,
         instruments: Instruments {
             metrics: metrics.clone(),
             tracer: tracer.clone(),
@@ -178,13 +174,19 @@ fn of_publisher(settings: &Settings, metrics: &Metrics, tracer: &Tracer) -> Opti
 }
 
 /// Follows the changes of the tokens file, and reports failed attempts to authenticate.
-fn watch_access(service: &Service, door: &Door, file: Option<PathBuf>, health: Health) {
+fn watch_access(
+    service: &Service,
+    authenticator: &Authenticator,
+    settings: &Settings,
+    health: &Health,
+) {
     let token = service.token();
-    if let Some(file) = file {
-        let reading = access::keep_reading(file, door.access.clone(), health, token.clone());
+    if let Some(file) = settings.tokens.clone() {
+        let access = authenticator.access.clone();
+        let reading = access::keep_reading(file, access, health.clone(), token.clone());
         service.spawn("tokens", reading);
     }
-    let reporting = door.failures.clone().keep_reporting(token);
+    let reporting = authenticator.failures.clone().keep_reporting(token);
     service.spawn("failures", async {
         reporting.await;
         Ok(())

@@ -21,7 +21,7 @@ use axum::{
 };
 
 use self::{
-    access::{Caller, Door},
+    access::{Authenticator, Caller},
     guard::Hosts,
     instrument::Instruments,
 };
@@ -32,7 +32,7 @@ pub struct Edge {
     /// The allowed host names.
     pub hosts: Hosts,
     /// Who may use the service.
-    pub door: Door,
+    pub authenticator: Authenticator,
     /// Metrics and traces.
     pub instruments: Instruments,
 }
@@ -42,7 +42,7 @@ pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Res
     let answer = |request: Request| async {
         let version = request.version();
         let admitted = |request| async {
-            match edge.door.admit(request) {
+            match edge.authenticator.admit(request) {
                 Ok(request) => {
                     let caller = request.extensions().get::<Caller>();
                     let is_for_one = caller.is_some_and(|caller| caller.grant.name.is_some());

@@ -36,7 +36,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{Broker, Door, Edge, Hosts, Instruments, Permits, Process, api::Api, router};
+use super::{Authenticator, Broker, Edge, Hosts, Instruments, Permits, Process, api::Api, router};
 use crate::{
     access::Access,
     health::Health,
@@ -90,7 +90,7 @@ impl Fixture {
         };
         let edge = Edge {
             hosts: Hosts::default(),
-            door: Door::new(access, process.metrics.clone()),
+            authenticator: Authenticator::new(access, process.metrics.clone()),
             instruments: Instruments {
                 metrics: process.metrics.clone(),
                 tracer: Tracer::off(),

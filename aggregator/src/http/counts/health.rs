@@ -107,7 +107,7 @@ pub async fn health(
     let Some(caller) = caller.0 else {
         return Ok((code, Json(Health::of_nobody(status, now))));
     };
-    let everybody = api.edge.door.access.of_everybody();
+    let everybody = api.edge.authenticator.access.without_token();
     let health = Health {
         status,
         timestamp: clock::rfc3339(now),

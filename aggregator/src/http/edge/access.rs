@@ -36,7 +36,7 @@ pub struct Peer(pub IpAddr);
 
 /// Who may use the service, and who failed to authenticate.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct Authenticator {
     /// The tokens.
     pub access: Access,
     /// Attempts with a token that is not valid.
@@ -45,8 +45,8 @@ pub struct Door {
     pub sessions: Sessions,
 }
 
-impl Door {
-    /// A door for these tokens.
+impl Authenticator {
+    /// An authenticator for these tokens.
     #[must_use]
     pub fn new(access: Access, metrics: Metrics) -> Self {
         Self {
@@ -76,7 +76,7 @@ impl Door {
 
     /// What the sender of a request may do; `None` if the route needs no token and there is none.
     fn caller(&self, request: &Request) -> Result<Option<Caller>, Box<Refusal>> {
-        if let Some(everybody) = self.access.of_everybody() {
+        if let Some(everybody) = self.access.without_token() {
             return Ok(Some(self.of(Arc::clone(everybody), None)));
         }
         let path = request.extensions().get::<MatchedPath>();
@@ -90,7 +90,7 @@ impl Door {
         }
         let caller = self.known(request)?;
         match (route, caller) {
-            (Route::Needs(Needs::Nothing | Needs::Little), caller) => Ok(caller),
+            (Route::Needs(Needs::Nothing | Needs::Optional), caller) => Ok(caller),
             (_, None) => Err(Problem::no_token().into()),
             (Route::Needs(needs), Some(caller)) => {
                 needs.check(&caller.grant)?;

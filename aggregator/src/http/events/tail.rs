@@ -51,7 +51,7 @@ use crate::{
 /// A client that is further behind, in events, skips them and receives their number.
 const MAX_BEHIND: u64 = 10_000;
 
-/// The same for a client whose events must match conditions: so many are searched in one read.
+/// The same for a client whose events must match conditions: that many are searched in one read.
 const MAX_BEHIND_SEARCHING: u64 = SEARCHED.cast_unsigned();
 
 /// Events that are searched at most, in one read or for one position.
@@ -165,7 +165,7 @@ pub async fn tail(
     // Later failures are logged in the span of this request, too.
     let span = Span::current();
     let events = stream::try_unfold(tail, move |tail| tail.next().instrument(span.clone()));
-    // The client asks again, and is told what it may read now.
+    // The client connects again, and is then answered by what it may read now.
     let events = events.take_until(Box::pin(ended));
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE);
     let answer = Sse::new(events).keep_alive(keep_alive).into_response();

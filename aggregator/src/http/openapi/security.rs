@@ -46,7 +46,7 @@ pub fn secure(method: &str, path: &str, operation: &mut Operation) {
     }
     let either = SCHEMES.map(|name| SecurityRequirement::new(name, Vec::<String>::new()));
     // An empty requirement is met by any request.
-    let none = (needs == Needs::Little).then(SecurityRequirement::default);
+    let none = (needs == Needs::Optional).then(SecurityRequirement::default);
     operation.security = Some(none.into_iter().chain(either).collect());
     let about = format!("Scope: {}.", scope(needs));
     match &mut operation.description {
@@ -80,7 +80,7 @@ pub fn secure(method: &str, path: &str, operation: &mut Operation) {
 fn scope(needs: Needs) -> &'static str {
     match needs {
         Needs::Nothing => "none",
-        Needs::Little => "none for the status, any token for the rest",
+        Needs::Optional => "none for the status, any token for the rest",
         Needs::Publish => "`publish` for the topic of each event",
         Needs::Read => "`read`; what is of other topics is left out",
         Needs::ReadAll => "`read` for every topic, or `admin`",
@@ -94,7 +94,7 @@ fn refusals(needs: Needs, path: &str) -> Refusals {
         Problem::too_many_failures(Duration::from_secs(60)),
     ];
     match needs {
-        Needs::Nothing | Needs::Little => {}
+        Needs::Nothing | Needs::Optional => {}
         Needs::Publish => all.extend([
             Problem::lacks_topic("publish", "readme"),
             Problem::rate_exceeded(5_000, Duration::from_secs(1)),

@@ -86,8 +86,9 @@ pub fn parse(query: Option<&str>) -> Result<Option<Duration>, Problem> {
 /// most that long, for their outcomes.
 ///
 /// # Errors
-/// 403 if the caller may not publish them, and 429 if not so many now; 503 if the events cannot be published or are not confirmed. With `waiting`, also 503 if too many events are already
-/// waited for, and 422 if there is only one event and it is a conflict or was rejected.
+/// 403 if the caller may not publish them, and 429 if they exceed the rate of its token; 503 if the events cannot be published or are
+/// not confirmed. With `waiting`, also 503 if too many events are already waited for, and 422 if there is only one event and it is a
+/// conflict or was rejected.
 pub async fn deliver(
     api: &Api,
     caller: &Caller,

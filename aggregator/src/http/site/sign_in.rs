@@ -18,7 +18,7 @@ use crate::{
     clock,
     http::edge::{
         access::{
-            Door, Peer,
+            Authenticator, Peer,
             sessions::{cookie, id},
         },
         body::{BODY_TIMEOUT, media_type},
@@ -52,7 +52,10 @@ pub fn page(status: StatusCode, wrong: &str, query: &str) -> Response {
 }
 
 /// Begins a session with the token of the form.
-pub async fn sign_in(State(door): State<Door>, request: Request) -> Result<Response, Problem> {
+pub async fn sign_in(
+    State(authenticator): State<Authenticator>,
+    request: Request,
+) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     if !media_type(&head.headers).is_some_and(|kind| kind.eq_ignore_ascii_case(FORM)) {
         return Err(Problem::not_a_form());
@@ -72,18 +75,18 @@ pub async fn sign_in(State(door): State<Door>, request: Request) -> Result<Respo
     };
     let form = Query::parse(std::str::from_utf8(&body).ok(), &["token", "user", "query"])?;
     let query = form.text("query").unwrap_or_default();
-    if door.access.of_everybody().is_some() {
+    if authenticator.access.without_token().is_some() {
         return Ok(back(query, None));
     }
     let token = form.text("token").unwrap_or_default().trim();
-    let wrong = match door.access.grant(token, clock::now_micros()) {
+    let wrong = match authenticator.access.grant(token, clock::now_micros()) {
         Ok(grant) => {
             let sha256 = grant.sha256.ok_or_else(Problem::wrong_token)?;
             info!(token.name = grant.name.as_deref(), "signed in");
             if let Some(earlier) = id(&head.headers) {
-                door.sessions.end(earlier);
+                authenticator.sessions.end(earlier);
             }
-            let id = door.sessions.begin(sha256, Instant::now());
+            let id = authenticator.sessions.begin(sha256, Instant::now());
             return Ok(back(
                 query,
                 Some(cookie(Some(&id), is_encrypted(&head.headers))),
@@ -93,16 +96,16 @@ pub async fn sign_in(State(door): State<Door>, request: Request) -> Result<Respo
         Err(Refused::Expired) => "This token has expired.",
     };
     let peer = head.extensions.get::<Peer>().map(|peer| peer.0);
-    if let Some(pause) = door.failures.count(peer, Instant::now()) {
+    if let Some(pause) = authenticator.failures.count(peer, Instant::now()) {
         return Err(Problem::too_many_failures(pause));
     }
     Ok(page(StatusCode::FORBIDDEN, wrong, query))
 }
 
 /// Ends the session.
-pub async fn sign_out(State(door): State<Door>, headers: HeaderMap) -> Response {
+pub async fn sign_out(State(authenticator): State<Authenticator>, headers: HeaderMap) -> Response {
     if let Some(id) = id(&headers) {
-        door.sessions.end(id);
+        authenticator.sessions.end(id);
     }
     back("", Some(cookie(None, is_encrypted(&headers))))
 }
@@ -154,14 +157,14 @@ mod tests {
         metrics::Metrics,
     };
 
-    fn door() -> State<Door> {
+    fn authenticator() -> State<Authenticator> {
         let access = Access::with(Tokens::default());
-        State(Door::new(access, Metrics::new()))
+        State(Authenticator::new(access, Metrics::new()))
     }
 
     async fn refused(kind: &str, body: Body) -> StatusCode {
         let request = Request::post("/sign-in").header(header::CONTENT_TYPE, kind);
-        let answer = sign_in(door(), request.body(body).unwrap()).await;
+        let answer = sign_in(authenticator(), request.body(body).unwrap()).await;
         answer.unwrap_err().status()
     }
 

@@ -14,7 +14,7 @@ async fn every_route_but_livez_answers_503_with_progress_until_the_store_is_open
     let document: serde_json::Value = serde_json::from_str(document).unwrap();
     let edge = Edge {
         hosts: Hosts::default(),
-        door: Door::new(Access::anonymous(), Metrics::new()),
+        authenticator: Authenticator::new(Access::anonymous(), Metrics::new()),
         instruments: Instruments {
             metrics: Metrics::new(),
             tracer: Tracer::off(),

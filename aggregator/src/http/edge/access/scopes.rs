@@ -11,7 +11,7 @@ pub enum Needs {
     /// No token. One that is sent is not looked at.
     Nothing,
     /// No token, but with one there is more in the response. One that is not valid is refused.
-    Little,
+    Optional,
     /// `publish` for some topic. The handler checks the topic of each event.
     Publish,
     /// `read` for some topic. The handler leaves out all others.
@@ -25,7 +25,7 @@ pub enum Needs {
 /// The scope of each route, by method and path. GET includes HEAD.
 pub const ROUTES: [(&str, &str, Needs); 33] = [
     // Without a token it asks for one.
-    ("GET", "/", Needs::Little),
+    ("GET", "/", Needs::Optional),
     ("POST", "/sign-in", Needs::Nothing),
     ("POST", "/sign-out", Needs::Nothing),
     ("GET", "/page/{file}", Needs::Nothing),
@@ -34,8 +34,8 @@ pub const ROUTES: [(&str, &str, Needs); 33] = [
     ("GET", "/docs/{file}", Needs::Nothing),
     ("GET", "/openapi.json", Needs::Nothing),
     ("GET", "/livez", Needs::Nothing),
-    ("GET", "/readyz", Needs::Little),
-    ("GET", "/health", Needs::Little),
+    ("GET", "/readyz", Needs::Optional),
+    ("GET", "/health", Needs::Optional),
     ("POST", "/publish", Needs::Publish),
     ("POST", "/cloudevents", Needs::Publish),
     ("POST", "/v1/logs", Needs::Publish),
@@ -102,7 +102,7 @@ impl Needs {
     /// 403 that names what is missing.
     pub fn check(self, grant: &Grant) -> Result<(), Problem> {
         let (has, scope) = match self {
-            Self::Nothing | Self::Little => return Ok(()),
+            Self::Nothing | Self::Optional => return Ok(()),
             Self::Publish => (!grant.publish.is_empty(), "publish"),
             Self::Read => (!grant.read.is_empty(), "read"),
             Self::ReadAll => (

@@ -109,7 +109,7 @@ fn keep_fewer(known: &mut Known, most: usize, is_counted: impl Fn(&Session) -> b
     }
 }
 
-/// The id is not kept, and looking up its hash takes no time that tells anything about it.
+/// Not the id but its hash is kept and looked up, so the time of a lookup reveals nothing about an id.
 fn key(id: &str) -> [u8; 32] {
     Sha256::digest(id).into()
 }

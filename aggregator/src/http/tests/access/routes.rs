@@ -31,9 +31,9 @@ fn expected(needs: Needs, kind: &str) -> Expected {
         }
     };
     match (needs, kind) {
-        (Needs::Nothing, _) | (Needs::Little, "none") => Expected::Pass,
+        (Needs::Nothing, _) | (Needs::Optional, "none") => Expected::Pass,
         (_, "none" | "wrong" | "expired" | "revoked") => Expected::Unauthorized,
-        (Needs::Little, _) => Expected::Pass,
+        (Needs::Optional, _) => Expected::Pass,
         (Needs::Publish, _) => has(&["publish", "operator"], "publish"),
         (Needs::Read, _) => has(&["one", "pattern", "reader", "operator"], "read"),
         (Needs::ReadAll, _) => has(&["reader", "admin", "operator"], "read for every topic"),
@@ -92,7 +92,12 @@ async fn ask(
         Way::Basic => request.header(header::AUTHORIZATION, keys.header(kind, true)),
         Way::Cookie => {
             let token = Secret::parse(&keys.text(kind)).unwrap().sha256();
-            let id = api.api.edge.door.sessions.begin(token, Instant::now());
+            let id = api
+                .api
+                .edge
+                .authenticator
+                .sessions
+                .begin(token, Instant::now());
             request.header(header::COOKIE, format!("aggregator_session={id}"))
         }
     };

@@ -292,6 +292,6 @@ async fn an_export_fails_once_its_token_has_ended() {
     assert!(whole.is_ok());
     let cut_off = open().await;
     assert_eq!(cut_off.status(), 200);
-    api.api.edge.door.access.replace(Tokens::default());
+    api.api.edge.authenticator.access.replace(Tokens::default());
     assert!(cut_off.into_body().collect().await.is_err());
 }

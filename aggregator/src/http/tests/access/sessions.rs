@@ -103,14 +103,19 @@ async fn a_browser_signs_in_sees_who_it_is_and_signs_out() {
 async fn a_session_ends_with_its_token_and_the_page_of_everybody_says_so() {
     let (api, keys) = guarded().await;
     let token = Secret::parse(&keys.text("reader")).unwrap().sha256();
-    let id = api.api.edge.door.sessions.begin(token, Instant::now());
+    let id = api
+        .api
+        .edge
+        .authenticator
+        .sessions
+        .begin(token, Instant::now());
     let ask = async || {
         let request =
             Request::get("/stats").header(header::COOKIE, format!("aggregator_session={id}"));
         api.send(request.body(Body::empty()).unwrap()).await.0
     };
     assert_eq!(ask().await, 200);
-    api.api.edge.door.access.replace(Tokens::default());
+    api.api.edge.authenticator.access.replace(Tokens::default());
     assert_eq!(ask().await, 401);
     let everybody = Fixture::new().await;
     assert!(everybody.get("/").await.contains("Anonymous access"));

@@ -137,7 +137,7 @@ fn the_chains_of_many_topics_with_many_of_the_events_are_not_merged() {
         assert_eq!(page.total, Some(60));
         (page.events.len() as u64, page.searched_to.is_some())
     };
-    // A page that reads events of any topic ends after so many.
+    // A page that reads events of any topic ends after that number of rows.
     assert_eq!(page(0), (SCAN_ROWS, true));
     assert_eq!(page(600), (60, false));
 }

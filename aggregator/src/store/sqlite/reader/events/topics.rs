@@ -26,7 +26,7 @@ pub(super) const FEW: i64 = if cfg!(test) { 3 } else { 10_000 };
 /// more than to read the events between, if those are not many.
 const FEW_TOPICS: usize = if cfg!(test) { 2 } else { 100 };
 
-/// If the chains of more topics hold one event in so many or more, the events are read and tested.
+/// If the chains of more topics hold at least one in this number of events, the events are read and tested.
 const DENSE: u64 = 10;
 
 /// The chains of the visible topics, if there are not too many, once they are known. The pages of an export share them: up to a
