@@ -22,7 +22,8 @@ function duration(seconds) {
 export function showDisk(disk) {
   say($("count-disk"), bytes(disk?.free_bytes));
   say($("disk-left"), disk ? left(disk) : "");
-  say($("disk-store"), disk ? `of ${bytes(disk.total_bytes)}; the store uses ${bytes(disk.store_bytes)}` : "cannot be read");
+  say($("disk-total"), disk ? `of ${bytes(disk.total_bytes)}` : "");
+  say($("disk-store"), disk ? `the store uses ${bytes(disk.store_bytes)}` : "cannot be read");
 }
 
 const left = ({ seconds_left }) =>

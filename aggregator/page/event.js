@@ -6,7 +6,6 @@ import { elements, members, value } from "./json.js";
 import { copyButton, curl } from "./copy.js";
 import { conflictRow } from "./conflicts.js";
 import { payloadView } from "./payload.js";
-import { INCOMPLETE } from "./repeated.js";
 import { pair, pairs } from "./rows.js";
 import { typed } from "./query.js";
 
@@ -92,7 +91,7 @@ function facts(found) {
     ...pair("store sequence", number(value(found.sequence))),
     ...pair("size", size < 1024 ? bytes(size) : `${bytes(size)} (${number(size)} B)`),
     element("dt", {}, "duplicates"),
-    element("dd", {}, ...duplicates(members(found.duplicates))),
+    element("dd", {}, duplicates(members(found.duplicates))),
   );
 }
 
@@ -114,12 +113,10 @@ function duration(ms) {
   return `${seconds < 10 ? seconds.toFixed(3) : Math.round(seconds)} s`;
 }
 
-// A restart forgets which event was repeated, and memory may have only some of the duplicates since then.
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
-  const exact = most === 0 ? "none" : number(most);
-  const [count, why] = least === most ? [exact, ""] : [`${number(least)} to ${number(most)}`, `: ${INCOMPLETE} this is an estimate`];
-  return [`${count} since the aggregator started, `, time(value(counts.since)), `${why}; earlier ones are counted by topic only`];
+  if (least === most) return most === 0 ? "none" : number(most);
+  return `${number(least)} to ${number(most)}: not all duplicates since then could be read`;
 }
 
 function payload(found) {

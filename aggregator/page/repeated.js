@@ -8,7 +8,7 @@ export const SHOWN = 5;
 
 // Why the number of an event's duplicates is not exact: there were more than memory has room for, or those of a COMMIT that was
 // reported as failed are not in it. The response does not tell which.
-export const INCOMPLETE = "not all duplicates since then are in memory, so";
+const INCOMPLETE = "not all duplicates since then are in memory, so";
 
 // What is shown stays unless it changes, so that it can be selected.
 let shown = "";
@@ -39,7 +39,7 @@ function note({ often, since, total }) {
   if (total === 0) return ["None."];
   const start = ["since the aggregator started, ", time(since)];
   const isExact = often.every(({ at_least, at_most }) => at_least === at_most);
-  if (often.length > 0) return ["Counted ", ...start, isExact ? ". Earlier ones are counted by topic only." : `; ${INCOMPLETE} these are estimates. Earlier ones are counted by topic only.`];
+  if (often.length > 0) return ["Counted ", ...start, isExact ? ". An event’s own page counts earlier ones too." : `; ${INCOMPLETE} these are estimates. An event’s own page has the exact number.`];
   const [which, are] = total === 1 ? ["The event of the 1 duplicate is not known: it was", "is"] : [`The events of the ${number(total)} duplicates are not known: these were`, "are"];
   return [`${which} received before the aggregator started, `, time(since), `, or ${are} not in memory.`];
 }

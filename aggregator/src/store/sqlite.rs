@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod memory;
 pub mod options;
 pub mod reader;
+pub mod repeats;
 pub mod sorted_runs;
 #[cfg(test)]
 mod tests;

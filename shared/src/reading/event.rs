@@ -41,7 +41,6 @@ struct StoredEvent<'a> {
 struct Duplicates {
     at_least: u64,
     at_most: u64,
-    since: String,
 }
 
 /// Prints the event.
@@ -110,11 +109,10 @@ impl Found<'_> {
 impl Duplicates {
     fn to_text(&self) -> String {
         let (least, most) = (HumanCount(self.at_least), HumanCount(self.at_most));
-        let since = visible(&self.since);
         match (self.at_least, self.at_most) {
-            (least, most) if least == most => format!("{} since {since}", HumanCount(most)),
-            (0, _) => format!("at most {most} since {since}"),
-            _ => format!("{least} to {most} since {since}"),
+            (least, most) if least == most => HumanCount(most).to_string(),
+            (0, _) => format!("at most {most}"),
+            _ => format!("{least} to {most}"),
         }
     }
 }
@@ -127,7 +125,7 @@ mod tests {
     fn a_found_event_is_shown_with_its_place_and_its_duplicates() {
         let json = r#"{"event":{"topic":"orders","event_id":"1","timestamp":"2026-01-31T12:00:00Z","source":"shop",
             "payload":{"amount": 1.50},"processed_at":"2026-11-23T22:10:00.000000Z"},"sequence":14001,"stream_sequence":92,
-            "position":0,"duplicates":{"at_least":1,"at_most":3,"since":"2026-11-23T22:00:00.000000Z"}}"#;
+            "position":0,"duplicates":{"at_least":1,"at_most":3}}"#;
         let mut text = Vec::new();
         serde_json::from_str::<Found>(json)
             .unwrap()
@@ -141,25 +139,17 @@ mod tests {
              processed_at   2026-11-23T22:10:00.000000Z\n\
              sequence       14,001\n\
              in the stream  message 92, position 0\n\
-             duplicates     1 to 3 since 2026-11-23T22:00:00.000000Z\n\
+             duplicates     1 to 3\n\
              payload        {\n                 \"amount\": 1.50\n               }\n"
         );
     }
 
     #[test]
     fn the_number_of_duplicates_is_as_exact_as_it_is_known() {
-        let text = |at_least, at_most| {
-            let since = "then".to_owned();
-            Duplicates {
-                at_least,
-                at_most,
-                since,
-            }
-            .to_text()
-        };
-        assert_eq!(text(0, 0), "0 since then");
-        assert_eq!(text(2, 2), "2 since then");
-        assert_eq!(text(0, 1_000), "at most 1,000 since then");
-        assert_eq!(text(1, 3), "1 to 3 since then");
+        let text = |at_least, at_most| Duplicates { at_least, at_most }.to_text();
+        assert_eq!(text(0, 0), "0");
+        assert_eq!(text(2, 2), "2");
+        assert_eq!(text(0, 1_000), "at most 1,000");
+        assert_eq!(text(1, 3), "1 to 3");
     }
 }

@@ -4,10 +4,40 @@ use e2e::{
     System,
     event::{Event, event, events},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn id(item: &Value) -> String {
     item["event_id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn the_duplicates_of_one_event_are_exact_among_tens_of_thousands_and_after_restarts() {
+    let mut system = System::start().await;
+    let one = [event("orders", "one")];
+    let others = events("payments", 0..4_000);
+    let check = async |system: &System, times: u64| {
+        let found = system.api().get("/event?topic=orders&event_id=one").await;
+        let counts = found.unwrap().json()["duplicates"].clone();
+        assert_eq!(counts, json!({"at_least": times, "at_most": times}));
+    };
+    for times in 0..3 {
+        system.api().store(&one).await;
+        check(&system, times).await;
+    }
+    for _ in 0..4 {
+        system.api().store(&others).await;
+    }
+    check(&system, 2).await;
+    system.aggregator.stop().await;
+    system.aggregator.start_again().await;
+    system.aggregator.healthy().await;
+    check(&system, 2).await;
+    system.api().store(&one).await;
+    check(&system, 3).await;
+    system.aggregator.kill();
+    system.aggregator.start_again().await;
+    system.aggregator.healthy().await;
+    check(&system, 3).await;
 }
 
 #[tokio::test]

@@ -358,10 +358,14 @@ async fn charts_share_a_row_from_a_tablet_up_and_a_phone_shows_events_first() {
             .await;
         assert_eq!(browser.value(rows).await, expected, "{display:?}");
     }
-    // How long the disk lasts is shown on a phone, too.
-    browser
-        .until("document.getElementById('disk-left').offsetHeight > 0")
-        .await;
+    // The size of the disk and how long it lasts are shown on a phone, too.
+    for shown in ["disk-total", "disk-left"] {
+        browser
+            .until(&format!(
+                "document.getElementById('{shown}').offsetHeight > 0"
+            ))
+            .await;
+    }
     // The first event is on the first screen.
     browser.until("scrollY === 0").await;
     let bottom = "document.querySelector('#event-rows li').getBoundingClientRect().bottom";

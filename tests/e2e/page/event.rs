@@ -99,8 +99,7 @@ async fn an_event_shows_its_lag_its_places_its_size_its_duplicates_and_its_confl
             found["stream_sequence"]
         ),
         format!("{} B", found["bytes"]),
-        "3 since the aggregator started, ".to_owned(),
-        "; earlier ones are counted by topic only".to_owned(),
+        "duplicates\n3".to_owned(),
         "e2e".to_owned(),
     ] {
         browser.shows("#event-body dl", &text).await;

@@ -166,19 +166,23 @@ async fn the_duplicates_of_an_event_are_exact_and_it_is_said_why_earlier_ones_ar
     let note = "#topic-repeated-note";
     page.lists("#topic-repeated li", &["often 1"]).await;
     browser
-        .shows(note, "Earlier ones are counted by topic only.")
+        .shows(note, "An event’s own page counts earlier ones too.")
         .await;
     for (id, count) in [("often", "1"), ("once", "none")] {
         browser
             .open(&format!("{}/?event=orders,{id}", api.url()))
             .await;
-        let count = format!("{count} since the aggregator started, ");
+        let count = format!("duplicates\n{count}\n");
         browser.shows("#event-body", &count).await;
     }
-    // After a restart, the topic's number is known and the event is not.
+    // After a restart, the topic's number and each event's are known, and which are repeated most is not.
     system.aggregator.stop().await;
     system.aggregator.start_again().await;
     system.aggregator.healthy().await;
+    browser
+        .open(&format!("{}/?event=orders,often", api.url()))
+        .await;
+    browser.shows("#event-body", "duplicates\n1\n").await;
     browser.open(&format!("{}/?topic=orders", api.url())).await;
     browser
         .shows(
@@ -224,12 +228,14 @@ async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_o
         .await;
     let why = "not all duplicates since then are in memory, so";
     browser
-        .shows("#event-body", "1 to 2 since the aggregator started, ")
+        .shows(
+            "#event-body",
+            "1 to 2: not all duplicates since then could be read",
+        )
         .await;
-    let estimate = format!(": {why} this is an estimate; earlier ones are counted by topic only");
-    browser.shows("#event-body", &estimate).await;
     page.lists("#topic-repeated li", &["17 1 to 2"]).await;
-    let estimates = format!("; {why} these are estimates. Earlier ones are counted by topic only.");
+    let estimates =
+        format!("; {why} these are estimates. An event’s own page has the exact number.");
     browser.shows("#topic-repeated-note", &estimates).await;
     browser.screenshot_of_page("topic-estimated").await;
     // Or none of them is known.

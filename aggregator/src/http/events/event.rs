@@ -12,7 +12,6 @@ use utoipa::{ToSchema, openapi::Required};
 
 use super::view::{self, EventView};
 use crate::{
-    clock,
     http::{
         api::Api,
         edge::{
@@ -46,15 +45,12 @@ pub struct EventDetails {
     duplicates: DuplicateCounts,
 }
 
-/// The number of duplicates since the start: exact if both are equal, as with up to 10,000 duplicates of all topics. Beyond
-/// that, only the latest 10,000 duplicates and the most repeated identities are kept, and the number lies between `at_least` and
-/// `at_most`. The same applies after a commit that was reported as failed but took effect.
+/// The number of duplicates of the event since it was stored: exact if both are equal. They differ if some 200 million duplicates
+/// of all topics are newer than the event, or if a store of schema version 7 or earlier had it and duplicates of its topic.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateCounts {
     at_least: u64,
     at_most: u64,
-    #[schema(format = DateTime)]
-    since: String,
 }
 
 parameters! {
@@ -115,11 +111,7 @@ pub async fn find(
             bytes: serde_json::to_vec(&event)
                 .expect("strings and JSON values are JSON")
                 .len(),
-            duplicates: DuplicateCounts {
-                at_least,
-                at_most,
-                since: clock::rfc3339(api.process.started_at),
-            },
+            duplicates: DuplicateCounts { at_least, at_most },
             event,
         };
         Ok(Whole::of(&found, room))

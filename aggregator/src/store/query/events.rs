@@ -34,7 +34,8 @@ pub struct FoundEvent {
     pub stream_sequence: u64,
     /// Its position in the message, from 0.
     pub position: u64,
-    /// Repeats of its identity since the start of the process: lower and upper bound.
+    /// Repeats of its identity: lower and upper bound, which are equal unless there are too many duplicates to count, or some
+    /// are from before the store recorded which events were repeated.
     pub again: (u64, u64),
 }
 

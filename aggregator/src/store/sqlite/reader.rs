@@ -31,6 +31,7 @@ use super::{
     file::connection::{connect, connect_again, limit_pages},
     gate::Inside,
     memory::Memory,
+    repeats,
 };
 use crate::store::{
     StoreError,
@@ -218,18 +219,22 @@ impl Reader {
         let Some(entry) = find.await.map_err(|_| StoreError::Stopped)?? else {
             return Ok(None);
         };
-        let (at_least, at_most) = self.memory.duplicates.of(entry.sequence);
-        let found = self
-            .read(move |read, _| events::at(read, entry.sequence, &topic, &event_id))
-            .await?;
-        Ok(found.map(|found| FoundEvent {
-            event: found.event,
-            stream_sequence: found.stream_sequence,
-            position: found.position,
-            // No identity has more duplicates than its topic. The topic may have been read before the latest duplicate was
-            // committed.
-            again: (at_least, at_most.min(found.topic_duplicates).max(at_least)),
-        }))
+        let sequence = entry.sequence;
+        let mut repeats = repeats::Count::of(sequence);
+        self.read_on(move |read, inside| {
+            let Some((at_least, at_most)) = repeats.go(read, inside)? else {
+                return Ok(None);
+            };
+            let found = events::at(read, sequence, &topic, &event_id)?;
+            // No identity has more duplicates than its topic.
+            Ok(Some(found.map(|found| FoundEvent {
+                event: found.event,
+                stream_sequence: found.stream_sequence,
+                position: found.position,
+                again: (at_least, at_most.min(found.topic_duplicates)),
+            })))
+        })
+        .await
     }
 
     /// Duplicates since the start of the process, of one topic or of all that are visible: the latest ones, and the identities

@@ -10,6 +10,7 @@ mod fingerprints;
 mod history;
 mod identities;
 mod integrity;
+mod repeats;
 mod report;
 mod retained;
 mod scan;
@@ -150,6 +151,7 @@ impl Verification {
         let mut report = std::mem::take(&mut self.report);
         balance::check(&self.snapshot, &mut self.topics, &mut report)?;
         report.add(history::check(&mut self.connection)?);
+        report.add(repeats::check(&mut self.connection, &self.snapshot)?);
         report.add(applied::check(&self.snapshot));
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);

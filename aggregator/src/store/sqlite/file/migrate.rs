@@ -144,6 +144,21 @@ ALTER TABLE conflicts ADD COLUMN sent_by TEXT;
 ALTER TABLE rejected ADD COLUMN sent_by TEXT;
 PRAGMA user_version = 7;";
 
+/// Additions of version 8: which events were repeated, which is not known of the duplicates until then.
+pub(in crate::store) const VERSION_8: &str = "
+CREATE TABLE repeats (
+    id     INTEGER PRIMARY KEY,
+    reach  INTEGER NOT NULL,
+    first  INTEGER NOT NULL,
+    last   INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    events BLOB
+);
+INSERT INTO repeats (reach, first, last, number)
+    SELECT last, 1, last, duplicate_dropped FROM counters, (SELECT max(sequence) AS last FROM events)
+    WHERE duplicate_dropped > 0;
+PRAGMA user_version = 8;";
+
 /// Migrates a store of version 5 to version 6, in the caller's transaction.
 pub(in crate::store) fn from_version_5(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.execute_batch(VERSION_6)?;

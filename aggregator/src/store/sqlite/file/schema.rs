@@ -17,7 +17,7 @@ use crate::store::{
 };
 
 /// The schema version that this program reads and writes.
-pub const VERSION: i64 = 7;
+pub const VERSION: i64 = 8;
 
 /// Bytes of a page of a new store; an existing one keeps its own. Larger pages need fewer system calls, but a commit of a few events
 /// writes several whole pages.
@@ -143,6 +143,12 @@ fn make_or_migrate(
             transaction.execute_batch(migrate::VERSION_7)?;
             transaction.commit()?;
             info!("migrated the store to schema version 7");
+            make_or_migrate(connection, now, opening)
+        }
+        7 => {
+            transaction.execute_batch(migrate::VERSION_8)?;
+            transaction.commit()?;
+            info!("migrated the store to schema version 8");
             Ok(())
         }
         0 => {

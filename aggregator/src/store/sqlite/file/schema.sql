@@ -1,4 +1,4 @@
--- The schema of a store, version 6. Counters and other derived values change in the transaction that changes the rows.
+-- The schema of a store, version 8. Counters and other derived values change in the transaction that changes the rows.
 
 CREATE TABLE store (
     only        INTEGER PRIMARY KEY CHECK (only = 1),
@@ -120,6 +120,17 @@ CREATE TABLE events (
     stream_sequence INTEGER NOT NULL,
     position        INTEGER NOT NULL,    -- position in its message, from 0
     timestamp_filled INTEGER NOT NULL DEFAULT 0 -- 1 if filled in on arrival; then it is never compared
+);
+
+-- Which stored events were repeated: a row for each batch with duplicates, as written by repeats.rs. All rows together have as many
+-- duplicates as `counters`.
+CREATE TABLE repeats (
+    id     INTEGER PRIMARY KEY,
+    reach  INTEGER NOT NULL,             -- sequence of the last event as of its batch
+    first  INTEGER NOT NULL,             -- the lowest and the highest sequence in `events`
+    last   INTEGER NOT NULL,
+    number INTEGER NOT NULL,             -- of duplicates
+    events BLOB                          -- sequences of the repeated events; NULL if they are not known
 );
 
 -- Every 128th event of a topic. With the marks, a chain can be entered anywhere, and the events before any sequence counted.

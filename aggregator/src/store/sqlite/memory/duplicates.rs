@@ -1,8 +1,8 @@
 //! Duplicates since the start: the latest ones, and the most repeated identities.
 //!
-//! Both are bounded and in memory, so that a duplicate writes no page; a restart resets them. While all duplicates are among the
-//! latest ones, each identity's count is exact; then there are bounds. The counts of each topic are exact and persistent, in its
-//! row.
+//! Both are bounded and in memory; a restart resets them. While all duplicates are among the
+//! latest ones, each identity's count is exact; then there are bounds. The counts of each topic and of each event are exact and
+//! persistent, in the topic's row and in `repeats`.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -131,14 +131,6 @@ impl Duplicates {
         counts
     }
 
-    /// How often an event's identity was repeated: at least, and at most.
-    pub fn of(&self, stored: i64) -> (u64, u64) {
-        let known = self.known();
-        let count = known.counts.get(&stored).map_or(0, |(_, count)| *count);
-        let recent = known.recent.iter().filter(|one| one.stored == stored);
-        known.bounds(count, recent.count() as u64)
-    }
-
     fn known(&self) -> MutexGuard<'_, KnownDuplicates> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,9 +201,6 @@ mod tests {
         let once = i64::try_from(number).unwrap();
         duplicates.enter((0..once).map(duplicate).collect());
         duplicates.enter(vec![duplicate(7), duplicate(7)]);
-        for (stored, count) in [(7, 3), (8, 1), (once - 1, 1), (once, 0)] {
-            assert_eq!(duplicates.of(stored), (count, count), "{stored}");
-        }
         let all = duplicates.most_repeated(|_| true, usize::MAX);
         assert_eq!(all.len(), number);
         assert!(all.iter().all(|one| one.least == one.most));
@@ -221,7 +210,14 @@ mod tests {
         // From then on there are bounds.
         let others = i64::try_from(RECENT).unwrap();
         duplicates.enter((once..once + others).map(duplicate).collect());
-        let (least, most) = duplicates.of(7);
+        let all = duplicates.most_repeated(|_| true, 1);
+        let RepeatCount {
+            stored,
+            least,
+            most,
+            ..
+        } = all[0];
+        assert_eq!(stored, 7);
         assert!(least <= 3 && 3 <= most && least < most, "{least} to {most}");
     }
 
@@ -243,14 +239,10 @@ mod tests {
                 }
                 duplicates.enter(batch.into_iter().map(duplicate).collect());
                 prop_assert!(duplicates.known().counts.len() <= 2 * COUNTED);
-                for RepeatCount { stored, least, most, .. } in duplicates.most_repeated(|_| true, 50) {
-                    prop_assert_eq!((least, most), duplicates.of(stored));
+                for RepeatCount { stored, least, most, .. } in duplicates.most_repeated(|_| true, usize::MAX) {
+                    let count = exact[&stored];
+                    prop_assert!((least..=most).contains(&count), "{} to {}, not {}", least, most, count);
                 }
-            }
-            // Each is looked for among the latest, so not all are.
-            for (stored, count) in exact.into_iter().filter(|(stored, _)| *stored < 20 || stored % 97 == 0) {
-                let (least, most) = duplicates.of(stored);
-                prop_assert!((least..=most).contains(&count), "{} to {}, not {}", least, most, count);
             }
         }
     }

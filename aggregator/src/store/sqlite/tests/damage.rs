@@ -210,6 +210,36 @@ fn a_change_to_the_counters_is_found() {
 }
 
 #[test]
+fn a_change_to_the_record_of_repeated_events_is_found() {
+    are_found(&[
+        (
+            "DELETE FROM repeats WHERE id = 2",
+            "duplicates, by event: recorded 3, found 2",
+        ),
+        (
+            "UPDATE repeats SET number = 2 WHERE id = 1",
+            "row 1 of repeats is damaged",
+        ),
+        (
+            "UPDATE repeats SET events = x'80' WHERE id = 1",
+            "row 1 of repeats is damaged",
+        ),
+        (
+            "UPDATE repeats SET first = 0, last = 0 WHERE id = 3",
+            "row 3 of repeats is damaged",
+        ),
+        (
+            "UPDATE repeats SET last = 6 WHERE id = 3",
+            "row 3 of repeats is damaged",
+        ),
+        (
+            "UPDATE repeats SET reach = 9 WHERE id = 3",
+            "row 3 of repeats is damaged",
+        ),
+    ]);
+}
+
+#[test]
 fn a_change_to_the_counts_over_time_is_found() {
     are_found(&[
         (

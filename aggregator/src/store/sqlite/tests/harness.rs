@@ -222,7 +222,7 @@ pub fn to_version_5(file: &Connection) {
     let topics = topics(file);
     file.execute_batch(
         "ALTER TABLE conflicts DROP COLUMN sent_by; ALTER TABLE rejected DROP COLUMN sent_by; \
-         DROP INDEX rejected_requeued; DROP TABLE topics; DROP TABLE topic_states; DROP TABLE topic_names; DROP TABLE runs; \
+         DROP INDEX rejected_requeued; DROP TABLE repeats; DROP TABLE topics; DROP TABLE topic_states; DROP TABLE topic_names; DROP TABLE runs; \
          CREATE TABLE topics (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, \
          received INTEGER NOT NULL, unique_processed INTEGER NOT NULL, \
          duplicate_dropped INTEGER NOT NULL, digest BLOB NOT NULL, first_at INTEGER NOT NULL, \

@@ -10,6 +10,7 @@ use crate::store::{
     query::TopicQuery,
     sqlite::{
         dedup::fingerprint::{Fields, Key},
+        repeats::Count,
         topics::{StoredTopics, digest::Digest},
     },
 };
@@ -18,6 +19,8 @@ use crate::store::{
 #[derive(Debug, Clone, Default)]
 pub struct Model {
     pub stored: BTreeMap<(u8, u8), u8>,
+    /// The duplicates of each.
+    repeats: BTreeMap<(u8, u8), u64>,
     applied: BTreeSet<u64>,
     /// Unique events and duplicates of each topic.
     pub topics: BTreeMap<u8, (u64, u64)>,
@@ -58,6 +61,7 @@ impl Model {
                     let counts = self.topics.entry(*topic).or_default();
                     if let Some(stored) = self.stored.get(&(*topic, *id)) {
                         counts.1 += 1;
+                        *self.repeats.entry((*topic, *id)).or_default() += 1;
                         self.done.duplicates += 1;
                         self.done.conflicts += u64::from(stored != content);
                     } else {
@@ -152,6 +156,7 @@ pub fn check(store: &Store, model: &Model) {
     assert_eq!(counted, expected);
     check_digests(store, model);
     check_chains(store, model);
+    check_repeats(store, model);
     let rows = |table| -> u64 {
         let sql = format!("SELECT count(*) FROM {table}");
         store
@@ -183,6 +188,36 @@ fn check_chains(store: &Store, model: &Model) {
         }
         let stored = model.stored.keys().filter(|(of, _)| of == topic);
         assert_eq!(shown, stored.map(|(_, id)| id.to_string()).collect());
+    }
+}
+
+/// Compares the number of duplicates of each event.
+fn check_repeats(store: &Store, model: &Model) {
+    let file = store.raw_connection();
+    let inside = store.reader().memory.gate.enter();
+    let sql =
+        "SELECT e.sequence, t.name, e.event_id FROM events e JOIN topics t ON t.id = e.topic_id";
+    let mut statement = file.prepare(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (topic, id) = (
+            row.get::<_, String>(1).unwrap(),
+            row.get::<_, String>(2).unwrap(),
+        );
+        let identity = (topic[1..].parse().unwrap(), id.parse().unwrap());
+        let repeats = model.repeats.get(&identity).copied().unwrap_or_default();
+        let mut count = Count::of(row.get(0).unwrap());
+        let (least, most) = std::iter::repeat_with(|| count.go(&file, &inside).unwrap())
+            .find_map(|count| count)
+            .unwrap();
+        // Those before a migration may be of any event.
+        let unknown = "SELECT ifnull(sum(number), 0) FROM repeats WHERE events IS NULL";
+        let unknown: u64 = file.query_row(unknown, [], |row| row.get(0)).unwrap();
+        assert!(
+            (least..=most).contains(&repeats),
+            "{least} to {most}, not {repeats}"
+        );
+        assert!(most - least <= unknown, "{least} to {most}");
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Snapshot {
     /// The id of the current incarnation.
     pub current: Option<i64>,
     pub last_event: i64,
+    /// The id of the newest row of `repeats`, or 0.
+    pub last_repeats: i64,
     pub missing: Vec<Missing>,
     /// Seals of the dedup index that reach beyond the last event.
     pub far_seals: u64,
@@ -103,6 +105,11 @@ impl Snapshot {
             key,
             current: state_incarnations.last().map(|current| current.id),
             last_event,
+            last_repeats: transaction.query_row(
+                "SELECT ifnull(max(id), 0) FROM repeats",
+                [],
+                |row| row.get(0),
+            )?,
             missing: missing(&transaction)?,
             far_seals: transaction.query_row(
                 "SELECT count(*) FROM seals WHERE reach > ?1",

@@ -31,6 +31,7 @@ use crate::store::{
             lookup::{LookupBatch, LookupEvent},
         },
         memory::duplicates::RecentDuplicate,
+        repeats,
         topics::{TopicState, chain},
     },
     waits::{Outcome, OutcomeNotice, Waits},
@@ -315,6 +316,8 @@ impl<'a> Append<'a> {
             history::record(transaction, counts, (*last_at, self.processed_at))?;
         }
         let last = self.next.last_event;
+        let repeated = self.duplicates.iter().map(|duplicate| duplicate.stored);
+        repeats::append(transaction, repeated.collect(), last)?;
         let seal = index.fills_up(self.entries.len()).then(|| Seal::new(last));
         if let Some(seal) = seal {
             seal.register(transaction)?;
