@@ -41,9 +41,12 @@ function row(one) {
   const before = text.value;
   text.addEventListener("input", () => say(label, text.value === before ? "Body as received" : "Body, edited"));
   const send = element("button", { type: "button" }, "Send again");
+  // In the lowest row the outcome would be below the edge of the list.
+  const reveal = () => (place.firstChild ? place : status).scrollIntoView({ block: "nearest" });
   const fail = (why) => {
     status.classList.add("problem");
     say(status, why);
+    reveal();
   };
   send.addEventListener("click", async () => {
     send.disabled = true;
@@ -63,6 +66,7 @@ function row(one) {
       status.classList.remove("problem");
       say(status, isChanged ? "Sent with your changes. It counts as a new arrival." : "Sent again unchanged. It counts as a new arrival.");
       showPlace(place, text.value);
+      reveal();
       rejected.changed();
     } catch (error) {
       fail(`Not sent: ${error.message}`);

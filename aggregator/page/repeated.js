@@ -41,5 +41,5 @@ function note({ often, since, total }) {
   const isExact = often.every(({ at_least, at_most }) => at_least === at_most);
   if (often.length > 0) return ["Counted ", ...start, isExact ? ". An event’s own page counts earlier ones too." : `; ${INCOMPLETE} these are estimates. An event’s own page has the exact number.`];
   const [which, are] = total === 1 ? ["The event of the 1 duplicate is not known: it was", "is"] : [`The events of the ${number(total)} duplicates are not known: these were`, "are"];
-  return [`${which} received before the aggregator started, `, time(since), `, or ${are} not in memory.`];
+  return [`${which} received before the aggregator started, `, time(since), `, or ${are} not in memory. An event’s own page has the exact number.`];
 }

@@ -75,6 +75,14 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
     page.browser.click(&format!("{astray} summary")).await;
     page.browser.click(&format!("{astray} button")).await;
     page.browser.shows(&astray, "Sent again unchanged.").await;
+    // The outcome is in sight, although the row is the lowest of a list that scrolls.
+    let bottom =
+        |of: &str| format!("document.querySelector('{of}').getBoundingClientRect().bottom");
+    let outcome = bottom(&format!("{astray} [role=status]"));
+    let list = bottom("#rejected-rows");
+    page.browser
+        .until(&format!("{outcome} <= Math.min({list}, innerHeight)"))
+        .await;
     for row in [&broken, &astray] {
         page.browser
             .shows(&format!("{row} summary"), "sent again")

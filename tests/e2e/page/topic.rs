@@ -249,7 +249,10 @@ async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_o
         )
         .await;
     browser
-        .shows("#topic-repeated-note", ", or are not in memory.")
+        .shows(
+            "#topic-repeated-note",
+            ", or are not in memory. An event’s own page has the exact number.",
+        )
         .await;
     page.ends_well().await;
 }
