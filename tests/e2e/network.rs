@@ -1,5 +1,6 @@
 //! Proxies between clients and the service, generated clients and slow clients.
 
+mod access_matrix;
 mod behind_nginx;
 mod clients;
 mod proxies;

@@ -8,36 +8,45 @@ use crate::http::{
     tests::openapi::{brewed, routes},
 };
 
-/// The kinds of tokens, and none at all.
-const KINDS: [&str; 11] = [
-    "none", "wrong", "expired", "revoked", "nothing", "publish", "one", "pattern", "reader",
-    "admin", "operator",
-];
+/// What each route answers to each kind of token, written down apart from the table that the service obeys.
+const MATRIX: &str = include_str!("matrix.txt");
 
-/// What a route answers to a kind of token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expected {
-    Pass,
-    Unauthorized,
-    Forbidden(&'static str),
+/// A route of the matrix.
+struct Row {
+    method: &'static str,
+    path: &'static str,
+    /// By kind of token.
+    cells: BTreeMap<&'static str, &'static str>,
 }
 
-fn expected(needs: Needs, kind: &str) -> Expected {
-    let has = |kinds: &[&str], scope| {
-        if kinds.contains(&kind) {
-            Expected::Pass
-        } else {
-            Expected::Forbidden(scope)
+fn matrix() -> Vec<Row> {
+    let mut lines = MATRIX.lines().filter(|line| !line.starts_with('#'));
+    let kinds: Vec<_> = lines.next().unwrap().split_whitespace().skip(1).collect();
+    let row = |line: &'static str| {
+        let mut words = line.split_whitespace();
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let cells: Vec<_> = words.collect();
+        assert_eq!(cells.len(), kinds.len(), "{line}");
+        let cells = kinds.iter().copied().zip(cells).collect();
+        Row {
+            method,
+            path,
+            cells,
         }
     };
-    match (needs, kind) {
-        (Needs::Nothing, _) | (Needs::Optional, "none") => Expected::Pass,
-        (_, "none" | "wrong" | "expired" | "revoked") => Expected::Unauthorized,
-        (Needs::Optional, _) => Expected::Pass,
-        (Needs::Publish, _) => has(&["publish", "operator"], "publish"),
-        (Needs::Read, _) => has(&["one", "pattern", "reader", "operator"], "read"),
-        (Needs::ReadAll, _) => has(&["reader", "admin", "operator"], "read for every topic"),
-        (Needs::Admin, _) => has(&["admin", "operator"], "admin"),
+    lines.map(row).collect()
+}
+
+/// What the response to a token that lacks a scope names.
+fn scope(path: &str, method: &str) -> &'static str {
+    let mut routes = ROUTES.iter();
+    let route = routes.find(|(of, known, _)| (*of, *known) == (method, path));
+    match route.unwrap().2 {
+        Needs::Nothing | Needs::Optional => unreachable!("{path} lacks nothing"),
+        Needs::Publish => "publish",
+        Needs::Read => "read",
+        Needs::ReadAll => "read for every topic",
+        Needs::Admin => "admin",
     }
 }
 
@@ -56,35 +65,32 @@ enum Way {
     Cookie,
 }
 
+const WAYS: [Way; 3] = [Way::Bearer, Way::Basic, Way::Cookie];
+
 #[tokio::test]
-async fn every_route_and_method_answers_each_kind_of_token_as_its_scope_says() {
+async fn every_route_and_method_answers_each_kind_of_token_as_the_matrix_says() {
     let (api, keys) = guarded().await;
     let mut asked = 0;
-    for (method, path, needs) in ROUTES {
-        let methods = if method == "GET" {
-            &["GET", "HEAD"][..]
+    for row in matrix() {
+        let methods = if row.method == "GET" {
+            &["GET", "HEAD", "OPTIONS"][..]
         } else {
-            &[method][..]
+            &[row.method, "OPTIONS"][..]
         };
         for method in methods {
-            for kind in KINDS {
-                for way in [Way::Bearer, Way::Basic, Way::Cookie] {
-                    ask(&api, &keys, (method, path, needs), kind, way).await;
+            for kind in row.cells.keys() {
+                for way in WAYS {
+                    ask(&api, &keys, (method, &row), kind, way).await;
                     asked += 1;
                 }
             }
         }
     }
-    assert!(asked > 1_500, "{asked}");
+    assert!(asked > 2_500, "{asked}");
 }
 
-async fn ask(
-    api: &Fixture,
-    keys: &Keys,
-    (method, path, needs): (&str, &str, Needs),
-    kind: &str,
-    way: Way,
-) {
+async fn ask(api: &Fixture, keys: &Keys, (method, row): (&str, &Row), kind: &str, way: Way) {
+    let path = row.path;
     let mut request = Request::builder().method(method).uri(filled(path));
     request = match way {
         _ if kind == "none" => request,
@@ -92,12 +98,8 @@ async fn ask(
         Way::Basic => request.header(header::AUTHORIZATION, keys.header(kind, true)),
         Way::Cookie => {
             let token = Secret::parse(&keys.text(kind)).unwrap().sha256();
-            let id = api
-                .api
-                .edge
-                .authenticator
-                .sessions
-                .begin(token, Instant::now());
+            let sessions = &api.api.edge.authenticator.sessions;
+            let id = sessions.begin(token, Instant::now());
             request.header(header::COOKIE, format!("aggregator_session={id}"))
         }
     };
@@ -106,12 +108,13 @@ async fn ask(
     let status = answer.status();
     let challenge = answer.headers().get(header::WWW_AUTHENTICATE).cloned();
     let what = format!("{method} {path} with {kind} as {way:?}: {status}");
-    let expected = match expected(needs, kind) {
+    let expected = match row.cells[kind] {
+        _ if method == "OPTIONS" => "pass",
         // A browser whose session is over is not signed in.
-        Expected::Unauthorized if way == Way::Cookie => expected(needs, "none"),
-        expected => expected,
+        "401" if way == Way::Cookie => row.cells["none"],
+        cell => cell,
     };
-    if expected == Expected::Pass {
+    if expected == "pass" {
         // The form without a token is refused by itself.
         let is_form = path == "/sign-in";
         assert!(
@@ -120,36 +123,36 @@ async fn ask(
         );
         return;
     }
-    let wanted = if expected == Expected::Unauthorized {
-        401
-    } else {
-        403
-    };
-    assert_eq!(status, wanted, "{what}");
-    assert_eq!(challenge.is_some(), wanted == 401, "{what}");
-    let kind = &answer.headers()[header::CONTENT_TYPE];
-    assert_eq!(kind, "application/problem+json", "{what}");
+    assert_eq!(status.as_str(), expected, "{what}");
+    assert_eq!(challenge.is_some(), expected == "401", "{what}");
+    let content_type = &answer.headers()[header::CONTENT_TYPE];
+    assert_eq!(content_type, "application/problem+json", "{what}");
     let body = answer.into_body().collect().await.unwrap().to_bytes();
     let body = std::str::from_utf8(&body).unwrap();
-    if let Expected::Forbidden(scope) = expected {
-        assert!(method == "HEAD" || body.contains(scope), "{what}: {body}");
+    if expected == "403" && method != "HEAD" {
+        assert!(body.contains(scope(path, row.method)), "{what}: {body}");
     }
 }
 
 #[tokio::test]
-async fn every_route_and_method_is_in_the_table_of_scopes() {
+async fn every_route_and_method_is_in_the_matrix_and_in_the_table_of_scopes() {
     let api = Fixture::new().await;
-    let mut table: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-    for (method, path, _) in ROUTES {
-        let methods = table.entry(path).or_default();
-        assert!(methods.insert(method.to_owned()), "{method} {path} twice");
+    let rows = matrix();
+    let in_matrix: BTreeSet<_> = rows.iter().map(|row| (row.method, row.path)).collect();
+    let in_table = ROUTES.iter().map(|(method, path, _)| (*method, *path));
+    assert_eq!(in_matrix.len(), rows.len(), "each once");
+    assert_eq!(in_table.collect::<BTreeSet<_>>(), in_matrix);
+    let mut paths: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (method, path) in in_matrix {
+        let methods = paths.entry(path).or_default();
+        methods.insert(method.to_owned());
         if method == "GET" {
             methods.insert("HEAD".to_owned());
         }
     }
-    let paths: BTreeSet<_> = table.keys().map(|path| (*path).to_owned()).collect();
-    assert_eq!(routes(&api.router), paths);
-    for (path, methods) in table {
+    let known: BTreeSet<_> = paths.keys().map(|path| (*path).to_owned()).collect();
+    assert_eq!(routes(&api.router), known);
+    for (path, methods) in paths {
         let (_, headers) = brewed(&api, &filled(path)).await;
         let allowed = headers[header::ALLOW].to_str().unwrap().split(',');
         // The only method of a route that needs no scope.
