@@ -3,8 +3,9 @@
 #
 #   fuzz.sh [--minutes M] [TARGET...]
 #
-# Without a target it runs all of them: event, message, subject, query. Each runs M minutes (1) and continues from the
-# inputs that earlier runs kept in tests/fuzz/corpus. Inputs that make a target fail are kept in tests/fuzz/artifacts.
+# Without a target it runs all of them: event, message, subject, query, tokens, pattern, authorization. Each runs M minutes
+# (1) and continues from the inputs that earlier runs kept in tests/fuzz/corpus. Inputs that make a target fail are kept in
+# tests/fuzz/artifacts.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,9 +18,9 @@ if [[ ${1:-} == --minutes ]]; then
   shift 2
 fi
 targets=("$@")
-if (($# == 0)); then targets=(event message subject query); fi
+if (($# == 0)); then targets=(event message subject query tokens pattern authorization); fi
 for target in "${targets[@]}"; do
-  [[ -f tests/fuzz/targets/$target.rs ]] || fail "unknown target $target; expected one of: event, message, subject, query"
+  [[ -f tests/fuzz/targets/$target.rs ]] || fail "unknown target $target; expected one of: event, message, subject, query, tokens, pattern, authorization"
 done
 
 command -v cargo >/dev/null || fail "cargo is not on PATH: install Rust from https://rustup.rs"
@@ -32,6 +33,7 @@ for target in "${targets[@]}"; do
   mkdir -p "$corpus"
   options=(-max_total_time=$((minutes * 60)) -print_final_stats=1 -timeout=20)
   if [[ $target == event || $target == message ]]; then options+=(-dict=tests/fuzz/json.dict); fi
+  if [[ $target == tokens ]]; then options+=(-dict=tests/fuzz/toml.dict); fi
   printf 'fuzz: %s for %d min\n' "$target" "$minutes"
   cargo +nightly fuzz run --fuzz-dir tests/fuzz "$target" "$corpus" "tests/fuzz/seeds/$target" -- "${options[@]}"
 done

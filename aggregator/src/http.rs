@@ -32,8 +32,13 @@ pub use self::{
         live::{keep_learning, keep_sampling},
     },
     edge::{
-        Edge, access::Authenticator, body::Intake, guard::Hosts, instrument::Instruments,
-        permits::Permits, query, server, starting,
+        Edge,
+        access::{Authenticator, credentials},
+        body::Intake,
+        guard::Hosts,
+        instrument::Instruments,
+        permits::Permits,
+        query, server, starting,
     },
 };
 use self::{
