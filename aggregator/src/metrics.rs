@@ -49,6 +49,7 @@ struct Measured {
     request_seconds: HistogramVec,
     otlp_members_ignored: IntCounter,
     authentication_failures: IntCounter,
+    connections_refused: IntCounter,
     trimming_held: IntGaugeVec,
 }
 
@@ -145,6 +146,11 @@ impl Metrics {
                 "aggregator_http_authentication_failures_total",
                 "HTTP requests with a token that is not valid, since the start; the log has their addresses",
             ),
+            connections_refused: counter(
+                &registry,
+                "aggregator_http_connections_refused_total",
+                "Connections that were closed at once because their address holds as many as are left for all others, since the start; the log has an address",
+            ),
             trimming_held: registered(
                 &registry,
                 IntGaugeVec::new(
@@ -223,6 +229,11 @@ impl Metrics {
     /// Counts a request with a token that is not valid.
     pub fn authentication_failed(&self) {
         self.0.authentication_failures.inc();
+    }
+
+    /// Counts a connection that was closed because its address holds too many.
+    pub fn connection_refused(&self) {
+        self.0.connections_refused.inc();
     }
 
     /// The current values of all metrics.

@@ -30,6 +30,7 @@ use crate::{
     health::{Health, Part},
     http::{
         self, Api, Authenticator, Broker, Edge, Hosts, Instruments, Intake, Process,
+        server::{MAX_CONNECTIONS, Places},
         starting::Entrance,
     },
     memory::OfStore,
@@ -76,7 +77,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         },
     };
     let entrance = Entrance::new(opening.clone(), edge.clone());
-    answer(&service, listener, entrance.clone());
+    answer(&service, listener, entrance.clone(), metrics.clone());
     info!(
         address = format!("http://{address}"),
         "opening the store; until it is open all requests are answered with 503"
@@ -194,10 +195,11 @@ fn watch_access(
 }
 
 /// Serves HTTP from now on, before the store is open, which takes minutes if its index is rebuilt.
-fn answer(service: &Service, listener: TcpListener, entrance: Entrance) {
+fn answer(service: &Service, listener: TcpListener, entrance: Entrance, metrics: Metrics) {
     let token = service.token();
+    let places = Places::new(MAX_CONNECTIONS, metrics);
     service.spawn("http", async {
-        http::server::serve(listener, entrance, token).await;
+        http::server::serve(listener, entrance, places, token).await;
         Ok(())
     });
 }

@@ -1,6 +1,6 @@
 //! Clients that send garbage, too much, or next to nothing.
 
-use std::time::Duration;
+use std::{io, net::Ipv4Addr, time::Duration};
 
 use e2e::event::{array, event};
 use futures::future::join_all;
@@ -8,7 +8,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::{
     io::AsyncWriteExt,
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep},
 };
 
@@ -59,12 +59,20 @@ pub async fn body_sizes(world: &mut World) {
     assert_eq!(answer.status, 422, "{}", answer.text());
 }
 
+/// A connection from an address of its own, which has its own share of connections, if the system has several loopback addresses.
+async fn connect_as_another(address: &str) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    let _ = socket.bind((Ipv4Addr::new(127, 0, 0, 2), 0).into());
+    let address = address.parse().map_err(io::Error::other)?;
+    socket.connect(address).await
+}
+
 /// A thousand connections: half of them send nothing, the other half one byte per second.
 pub async fn idle(world: &mut World, lasts: Duration) {
     let address = world.api().address();
     let mut connections = Vec::new();
     for _ in 0..1_000 {
-        if let Ok(connection) = TcpStream::connect(&address).await {
+        if let Ok(connection) = connect_as_another(&address).await {
             connections.push(connection);
         }
     }

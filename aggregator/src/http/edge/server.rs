@@ -2,12 +2,13 @@
 
 pub mod deadline;
 mod exchange;
+mod places;
 mod progress;
 mod stream;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, time::Duration};
 
 use axum::http;
 use hyper::{server::conn::http1, service::service_fn};
@@ -18,7 +19,6 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -26,6 +26,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use self::places::Places;
 use self::{
     exchange::Routes,
     progress::{IDLE_TIMEOUT, Progress, Timer},
@@ -33,8 +34,8 @@ use self::{
 };
 use super::access::Peer;
 
-/// Concurrent connections; further ones wait to be accepted.
-const MAX_CONNECTIONS: usize = 2_048;
+/// Concurrent connections; further ones wait to be accepted. An address gets only a part of them: see [`Places`].
+pub const MAX_CONNECTIONS: usize = 2_048;
 
 /// Largest head of a request: its request line and header fields. hyper answers a larger one with 431, as it does one with
 /// more than 100 fields.
@@ -49,25 +50,33 @@ const DRAIN: Duration = Duration::from_secs(7);
 /// Pause after the system failed to accept a connection, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until the token is cancelled, then finishes open requests.
-pub async fn serve(listener: TcpListener, routes: impl Routes, token: CancellationToken) {
+/// Serves until the token is cancelled, then finishes open requests. A connection that gets no place is closed without a response:
+/// to send one would take a place.
+pub async fn serve(
+    listener: TcpListener,
+    routes: impl Routes,
+    places: Places,
+    token: CancellationToken,
+) {
     let graceful = GracefulShutdown::new();
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut protocol = protocol();
     let mut connections = JoinSet::new();
     loop {
         let accepted = async {
-            let permit = Arc::clone(&permits).acquire_owned().await;
-            (listener.accept().await, permit)
+            let free = places.free().await;
+            (listener.accept().await, free)
         };
         tokio::select! {
-            (accepted, permit) = accepted => match accepted {
+            (accepted, free) = accepted => match accepted {
                 Ok((stream, peer)) => {
+                    let Some(place) = places.take(free, peer.ip()) else {
+                        continue;
+                    };
                     undelayed(&stream);
                     let connection = connection(&mut protocol, routes.clone(), stream, Some(peer.ip()));
                     let connection = graceful.watch(connection);
                     connections.spawn(async move {
-                        let _permit = permit;
+                        let _place = place;
                         if let Err(err) = connection.await {
                             debug!(error = %err, "a connection ended early");
                         }

@@ -102,7 +102,8 @@ impl Failures {
 }
 
 /// What is counted as one address: of IPv6 the network, since a client has all addresses of it.
-fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = address.to_bits() & !u128::from(u64::MAX);

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream as Blocking},
+    sync::Arc,
 };
 
 use axum::{
@@ -12,17 +13,22 @@ use axum::{
     routing::{any, get, post},
 };
 use futures::stream;
+use prometheus::TextEncoder;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split},
-    sync::{Notify, mpsc, oneshot},
+    net::TcpSocket,
+    sync::{Notify, Semaphore, mpsc, oneshot},
     task::spawn_blocking,
     time::{Instant, timeout},
 };
 
 use super::*;
-use crate::http::edge::{
-    paging::{Room, Whole},
-    streaming::{self, Chunk, Text},
+use crate::{
+    http::edge::{
+        paging::{Room, Whole},
+        streaming::{self, Chunk, Text},
+    },
+    metrics::Metrics,
 };
 
 /// More than any of these tests takes on a slow machine.
@@ -32,6 +38,11 @@ const MEBIBYTE: usize = 1024 * 1024;
 
 /// A server whose `/read` reads its body, and whose `/refuse` does not.
 async fn served() -> SocketAddr {
+    served_with(MAX_CONNECTIONS, Metrics::new()).await
+}
+
+/// The same with this many places for connections.
+async fn served_with(count: usize, metrics: Metrics) -> SocketAddr {
     let router = Router::new()
         .route("/", get(async || "read\n"))
         .route("/read", post(async |body: Bytes| body.len().to_string()))
@@ -41,7 +52,8 @@ async fn served() -> SocketAddr {
         );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve(listener, router, CancellationToken::new()));
+    let places = Places::new(count, metrics);
+    tokio::spawn(serve(listener, router, places, CancellationToken::new()));
     address
 }
 
@@ -71,6 +83,48 @@ async fn written(server: SocketAddr, parts: Vec<Vec<u8>>) -> String {
 /// The head of a request that closes its connection, with this request line and these fields.
 fn head(line: &str, fields: &str) -> String {
     format!("{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{fields}\r\n")
+}
+
+/// The response to a request on a new connection from this loopback address, and the connection; `None` if it was closed without
+/// one.
+async fn asked(server: SocketAddr, from: [u8; 4]) -> Option<TcpStream> {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    let mut connection = socket.connect(server).await.unwrap();
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    // A refused connection may be reset before or after the request is written.
+    connection.write_all(request).await.ok()?;
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"read\n") {
+        let read = timeout(DEADLINE, connection.read_buf(&mut answer)).await;
+        let bytes = read.expect("a response or the end").ok()?;
+        if bytes == 0 {
+            return None;
+        }
+    }
+    Some(connection)
+}
+
+#[tokio::test]
+async fn an_address_that_takes_all_connections_it_can_get_leaves_some_for_another() {
+    let metrics = Metrics::new();
+    let server = served_with(8, metrics.clone()).await;
+    let (greedy, other) = ([127, 0, 0, 1], [127, 0, 0, 2]);
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(asked(server, greedy).await.expect("half of all places"));
+    }
+    assert!(asked(server, greedy).await.is_none());
+    assert!(asked(server, greedy).await.is_none());
+    let measured = TextEncoder::new().encode_to_string(&metrics.gather());
+    let counted = "aggregator_http_connections_refused_total 2";
+    assert!(measured.unwrap().lines().any(|line| line == counted));
+    let of_other = asked(server, other).await;
+    assert!(of_other.is_some());
+    // With a closed connection, its place comes back.
+    held.pop();
+    let again = async { while asked(server, greedy).await.is_none() {} };
+    timeout(DEADLINE, again).await.expect("a place");
 }
 
 #[tokio::test]
