@@ -2,6 +2,7 @@
 
 mod commands;
 mod counts;
+mod dependencies;
 mod events;
 mod network;
 mod page;
