@@ -75,7 +75,8 @@ service_images() {
   local binaries=${BIN_DIR:-} version
   if [[ -z $binaries ]]; then
     need_cargo
-    cargo build --profile dist --locked --package aggregator --package publisher >&2
+    choose_auditable
+    cargo "${auditable[@]}" build --profile dist --locked --package aggregator --package publisher >&2
     binaries=${CARGO_TARGET_DIR:-target}/dist
   fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)

@@ -85,6 +85,12 @@ need_cargo() {
     fail "building SQLite needs a C compiler, and cc is not on PATH: install gcc or clang, and run this again"
 }
 
+# choose_auditable: sets the array auditable to what makes cargo put the list of dependencies into the programs, if it can.
+choose_auditable() {
+  auditable=()
+  if command -v cargo-auditable >/dev/null; then auditable=(auditable); fi
+}
+
 # build_tested DIRECTORY: builds both services and the programs that test them, with the target selection of the tests.
 # With another one, cargo would select other features and build the dependencies a second time.
 build_tested() { cargo build --workspace --bins --tests --locked --target-dir "$1"; }

@@ -79,7 +79,11 @@ fn no_service_has_more_rights_than_it_needs() {
         assert_eq!(service["cap_add"], Value::Null, "{name}");
         assert_ne!(service["privileged"], true, "{name}");
         let options = service["security_opt"].as_array().unwrap();
-        assert!(options.contains(&"no-new-privileges:true".into()), "{name}");
+        // The seccomp profile and the other defaults of the engine stay.
+        assert_eq!(options, &["no-new-privileges:true"], "{name}");
+        for shared in ["pid", "ipc", "userns_mode", "network_mode"] {
+            assert_eq!(service[shared], Value::Null, "{name}: {shared}");
+        }
         assert!(!service["mem_limit"].is_null(), "{name}");
         assert!(!service["restart"].is_null(), "{name}");
         assert!(!service["stop_grace_period"].is_null(), "{name}");
