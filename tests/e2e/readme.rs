@@ -37,6 +37,8 @@ const SKIPPED: &[(&str, &str)] = &[
     ("./tests/power.sh", "takes minutes; CI runs a short one"),
     ("tests/power.sh", "takes minutes; CI runs a short one"),
     ("./tests/fuzz.sh", "needs a nightly compiler"),
+    ("cargo deny", "needs cargo-deny; a test runs it where it is"),
+    ("python3 compose/sbom.py", "a test runs it"),
     ("docker compose", "needs Docker; CI runs the demo in it"),
     ("./compose/offline-images.sh", "needs Docker; CI runs it"),
     ("systemctl", "needs a system that systemd has booted"),
@@ -107,6 +109,7 @@ documents! {
     the_commands_of_the_aggregator_print_what_is_shown: "aggregator/README.md", 20;
     the_command_line_of_the_aggregator_prints_what_is_shown: "aggregator/COMMANDS.md", 5;
     the_commands_of_the_architecture_print_what_is_shown: "aggregator/ARCHITECTURE.md", 0;
+    the_commands_of_the_threat_model_print_what_is_shown: "aggregator/SECURITY.md", 0;
     the_commands_of_the_publisher_print_what_is_shown: "publisher/README.md", 2;
     the_commands_of_the_library_print_what_is_shown: "shared/README.md", 5;
     the_commands_of_the_deployment_print_what_is_shown: "compose/README.md", 1;

@@ -10,6 +10,7 @@ use std::{
 use e2e::{
     System,
     aggregator::Aggregator,
+    api::Api,
     event::event,
     service::{Service, Signal},
     tail::Tail,
@@ -155,4 +156,39 @@ async fn commands_send_the_token_that_is_the_password_in_the_address() {
         assert!(ended.stderr.contains(expected), "{}", ended.stderr);
         assert!(!ended.stderr.contains(&reader), "{}", ended.stderr);
     }
+}
+
+/// As SECURITY.md says: a second token, the client changes to it, and the first one is revoked.
+#[tokio::test]
+async fn a_token_is_rotated_without_a_refused_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let (system, file, [writer, ..]) = guarded(directory.path()).await;
+    let nobody = system.api();
+    let auditor = token(&file, &["create", "auditor", "--read", "*"]).await;
+    let first = nobody.with_token(&writer);
+    let next = token(&file, &["create", "writer-2", "--publish", "orders.*"]).await;
+    let second = nobody.with_token(&next);
+    let mut sent = 0;
+    let mut publish = async |api: &Api| {
+        sent += 1;
+        api.publish(&[event("orders.eu", &sent.to_string())]).await;
+        sent
+    };
+    eventually("the second token is accepted", async || {
+        publish(&first).await;
+        let health = second.get("/health").await?;
+        holds(health.status == 200, health.text())
+    })
+    .await;
+    publish(&second).await;
+    token(&file, &["revoke", "writer"]).await;
+    let last = eventually("the first token is refused", async || {
+        let last = publish(&second).await;
+        let health = first.get("/health").await?;
+        // It is one of many that were refused.
+        holds([401, 429].contains(&health.status), health.text()).map(|()| last)
+    })
+    .await;
+    let stored = nobody.with_token(&auditor).settled().await;
+    assert_eq!(stored.counts(), [last, last, 0]);
 }
