@@ -1,4 +1,4 @@
-//! What the programs are made of: licences, versions and sources as `deny.toml` allows them.
+//! What the programs are made of: licences, versions and sources as `.cargo/deny.toml` allows them.
 
 mod bill;
 
@@ -11,7 +11,7 @@ use std::{
 use e2e::workspace;
 use serde::Deserialize;
 
-/// `deny.toml`. A key that is not checked here is not known here.
+/// `.cargo/deny.toml`. A key that is not checked here is not known here.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Rules {
@@ -65,7 +65,7 @@ struct Sources {
 }
 
 fn rules() -> Rules {
-    let text = read_to_string(workspace::root().join("deny.toml")).unwrap();
+    let text = read_to_string(workspace::root().join(".cargo/deny.toml")).unwrap();
     let rules: Rules = toml_edit::de::from_str(&text).unwrap();
     let denied = [
         &rules.bans.multiple_versions,
