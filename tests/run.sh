@@ -7,7 +7,7 @@
 # end-to-end tests. --coverage prints the line coverage, and writes target/coverage.
 # The broker runs in containers if Docker responds and its image is present or can be pulled or built; otherwise as a
 # process. E2E_BROKER=container or process forces one.
-# Some tests need a browser, Prometheus, nginx, Caddy, systemd-analyze, Java, a second, older nats-server, or Python with
+# Some tests need a browser, Prometheus, nginx, Caddy, OpenSSL, sslscan, systemd-analyze, Java, a second, older nats-server, or Python with
 # packages. If one is not available, this script says so and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -124,6 +124,33 @@ choose_caddy() {
     fi
   fi
   export E2E_CADDY=$caddy
+}
+
+# OpenSSL and sslscan try what a service with TLS must refuse.
+choose_openssl() {
+  if [[ -n ${E2E_OPENSSL:-} ]]; then return; fi
+  local openssl
+  if ! openssl=$(command -v openssl); then
+    install_packages openssl || true
+    if ! openssl=$(command -v openssl); then
+      without "openssl is not on PATH (Debian, Ubuntu: apt-get install openssl)"
+      return
+    fi
+  fi
+  export E2E_OPENSSL=$openssl
+}
+
+choose_sslscan() {
+  if [[ -n ${E2E_SSLSCAN:-} ]]; then return; fi
+  local sslscan
+  if ! sslscan=$(command -v sslscan); then
+    install_packages sslscan || true
+    if ! sslscan=$(command -v sslscan); then
+      without "sslscan is not on PATH (Debian, Ubuntu: apt-get install sslscan)"
+      return
+    fi
+  fi
+  export E2E_SSLSCAN=$sslscan
 }
 
 # systemd-analyze checks the documented unit; systemd need not be running.
@@ -247,6 +274,8 @@ choose_browser
 choose_prometheus
 choose_nginx
 choose_caddy
+choose_openssl
+choose_sslscan
 choose_systemd_analyze
 choose_java
 choose_oldest_broker

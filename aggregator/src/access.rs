@@ -7,6 +7,7 @@ mod file;
 mod grant;
 mod pattern;
 mod secret;
+mod subject;
 mod tokens;
 mod watch;
 
@@ -15,6 +16,7 @@ pub use self::{
     grant::{Grant, Rate},
     pattern::{Pattern, Patterns, Span, WrongPattern},
     secret::Secret,
+    subject::{Certificate, Subject},
     tokens::{Access, Refused},
     watch::keep_reading,
 };

@@ -71,14 +71,14 @@ pub fn run() -> ExitCode {
             traced(&runtime, settings, recent)
         }
         Command::Read(reading) => runtime.block_on(reading::run(&reading)),
-        Command::Healthcheck(listen) => runtime
-            .block_on(healthcheck::healthcheck(listen))
+        Command::Healthcheck(service) => runtime
+            .block_on(healthcheck::healthcheck(&service))
             .map(|()| ExitCode::SUCCESS),
         Command::Backup { data_dir, file } => {
             backup::run(&data_dir, &file).map(|()| ExitCode::SUCCESS)
         }
-        Command::AcknowledgeMissing(listen) => runtime
-            .block_on(acknowledge_missing::acknowledge(listen))
+        Command::AcknowledgeMissing(service, token) => runtime
+            .block_on(acknowledge_missing::acknowledge(&service, token.as_ref()))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
         Command::Doctor(settings) => runtime.block_on(doctor::doctor(settings)),

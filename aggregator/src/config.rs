@@ -12,7 +12,9 @@ use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
+use reqwest::header::HeaderValue;
 use shared::{
+    api::TokenFile,
     command_line::{environment, path, usage},
     connection::Servers,
     reading::Reading,
@@ -26,7 +28,9 @@ use self::{
     settings::{address, jetstream_name},
     token::Token,
 };
-use crate::commands::{doctor as doctor_command, token as token_command, verify};
+use crate::commands::{
+    doctor as doctor_command, healthcheck::Service, token as token_command, verify,
+};
 
 /// Commands that are not this program's.
 const PUBLISHER: usage::Program = ("publisher", &["generate", "send", "http", "latency"]);
@@ -69,7 +73,7 @@ enum Subcommands {
     Backup(Backup),
     /// Acknowledge stream sequences lost before they were applied, so /health stops reporting them
     #[command(after_help = help::ACKNOWLEDGE_MISSING)]
-    AcknowledgeMissing(Running),
+    AcknowledgeMissing(AcknowledgeMissing),
     /// Create, list and revoke the tokens that give access to the HTTP API
     #[command(after_help = help::TOKEN)]
     Token(Token),
@@ -113,8 +117,8 @@ pub enum Command {
     Serve(Settings),
     /// Read from a running aggregator.
     Read(Reading),
-    /// Check whether the aggregator at this address is healthy.
-    Healthcheck(SocketAddr),
+    /// Check whether the aggregator on this host is healthy.
+    Healthcheck(Service),
     /// Copy the store in a directory to a file.
     Backup {
         /// The store's directory.
@@ -122,8 +126,8 @@ pub enum Command {
         /// The copy.
         file: PathBuf,
     },
-    /// Acknowledge the missing sequences of the aggregator at this address.
-    AcknowledgeMissing(SocketAddr),
+    /// Acknowledge the missing sequences of the aggregator on this host, with a token if there is one.
+    AcknowledgeMissing(Service, Option<HeaderValue>),
     /// Verify the bookkeeping of a store.
     Verify(verify::Settings),
     /// Examine a service, its broker and its store.
@@ -143,6 +147,31 @@ struct Running {
         value_parser = address
     )]
     listen: SocketAddr,
+
+    /// The certificate of the aggregator, if it speaks HTTPS: the file that it was started with
+    #[arg(
+        long,
+        env = "AGGREGATOR_TLS_CERT",
+        value_name = "FILE",
+        value_parser = path()
+    )]
+    tls_cert: Option<PathBuf>,
+}
+
+impl Running {
+    fn service(self) -> Service {
+        let Self { listen, tls_cert } = self;
+        Service { listen, tls_cert }
+    }
+}
+
+#[derive(Debug, Args)]
+struct AcknowledgeMissing {
+    #[command(flatten)]
+    running: Running,
+
+    #[command(flatten)]
+    token: TokenFile,
 }
 
 #[derive(Debug, Args)]
@@ -213,7 +242,7 @@ pub fn parse(
 fn command(cli: Cli) -> Result<Command, Exit> {
     let settings = match cli.command {
         Some(Subcommands::Healthcheck(running)) => {
-            return Ok(Command::Healthcheck(running.listen));
+            return Ok(Command::Healthcheck(running.service()));
         }
         Some(Subcommands::Completions { shell }) => {
             let mut script = Vec::new();
@@ -224,8 +253,11 @@ fn command(cli: Cli) -> Result<Command, Exit> {
                 coloured: script,
             });
         }
-        Some(Subcommands::AcknowledgeMissing(running)) => {
-            return Ok(Command::AcknowledgeMissing(running.listen));
+        Some(Subcommands::AcknowledgeMissing(AcknowledgeMissing { running, token })) => {
+            let token = token
+                .authorization()
+                .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")))?;
+            return Ok(Command::AcknowledgeMissing(running.service(), token));
         }
         Some(Subcommands::Backup(Backup { file, store })) => {
             let data_dir = store.data_dir;

@@ -46,6 +46,8 @@ pub enum Notice {
     Trimming,
     /// The tokens file cannot be read, so that the tokens read before stay valid.
     Tokens,
+    /// The files of the certificate cannot be used, so that the certificate read before stays in use.
+    Tls,
 }
 
 impl Notice {
@@ -56,6 +58,7 @@ impl Notice {
             Self::StreamSize => "stream_size",
             Self::Trimming => "trimming",
             Self::Tokens => "tokens",
+            Self::Tls => "tls",
         }
     }
 }

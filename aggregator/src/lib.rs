@@ -10,9 +10,10 @@
 //! 5. [`http`]: the API and the live page. It publishes to the stream and reads from the store, and never writes events to it.
 //! 6. [`health`] and [`metrics`]: what the consumer and the store report, and `/health` and `/metrics` return.
 //! 7. [`access`]: the tokens, and what each may publish and read.
-//! 8. [`memory`]: the memory limit, divided into shares.
-//! 9. `data_dir`, `clock` and `machine`: the lock on the data directory, the wall clock, and the machine as the system
-//!    describes it.
+//! 8. [`tls`]: the certificate of the service. `reread` reads its files and that of the tokens again while the service runs.
+//! 9. [`memory`]: the memory limit, divided into shares.
+//! 10. `data_dir`, `clock` and `machine`: the lock on the data directory, the wall clock, and the machine as the system
+//!     describes it.
 //!
 //! `consumer` and `http` do not use each other: they share the store, the health and the metrics. ARCHITECTURE.md follows an
 //! event through these modules. The library target exists for the binary, the tests and the benchmarks.
@@ -28,4 +29,6 @@ pub mod http;
 mod machine;
 pub mod memory;
 pub mod metrics;
+mod reread;
 pub mod store;
+pub mod tls;

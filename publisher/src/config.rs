@@ -13,8 +13,8 @@ use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, error::ErrorKind};
 use clap_complete::Shell;
-use reqwest::Url;
 use shared::{
+    api::Target,
     command_line::{
         environment::{self, Renamed},
         usage,
@@ -90,7 +90,7 @@ pub struct JetStream {
     /// Which events may share a message.
     pub subjects: Subjects,
     /// The aggregator whose counts are verified, if any.
-    pub verify: Option<Url>,
+    pub verify: Option<Target>,
     /// The OTLP endpoint for spans.
     pub otlp_endpoint: Option<String>,
 }
@@ -114,13 +114,15 @@ impl JetStream {
             Servers::parse(&flags.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
         let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
+        let verify = flags.verify.as_ref();
+        let verify = verify.map(|url| flags.credentials.target(url));
         Ok(Self {
             servers,
             stream: flags.stream,
             rate: flags.rate,
             batch: flags.batch as usize,
             subjects: flags.subjects,
-            verify: flags.verify,
+            verify: verify.transpose()?,
             otlp_endpoint: flags.otlp_endpoint,
         })
     }

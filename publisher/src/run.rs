@@ -8,9 +8,9 @@ use std::{fmt::Display, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use indicatif::HumanCount;
-use reqwest::Url;
 use serde::Serialize;
 use shared::{
+    api::Target,
     command_line::{self, print, say},
     event::Topic,
     trace::Tracer,
@@ -256,8 +256,8 @@ impl Run {
     }
 }
 
-fn verifier(address: Option<&Url>) -> anyhow::Result<Option<Verifier>> {
-    Ok(address.map(Verifier::new).transpose()?)
+fn verifier(target: Option<&Target>) -> anyhow::Result<Option<Verifier>> {
+    Ok(target.map(Verifier::new).transpose()?)
 }
 
 /// The future's output; `None` if stopped before.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use indicatif::HumanCount;
-use reqwest::Url;
+use shared::api::Target;
 use tokio::time::{Instant, sleep, timeout};
 
 pub use self::{
@@ -72,12 +72,12 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier for the aggregator at this address, which need not be running yet.
+    /// A verifier for this aggregator, which need not be running yet.
     ///
     /// # Errors
     /// If the HTTP client cannot be set up.
-    pub fn new(address: &Url) -> Result<Self, VerifyError> {
-        let aggregator = Aggregator::new(address)?;
+    pub fn new(target: &Target) -> Result<Self, VerifyError> {
+        let aggregator = Aggregator::new(target)?;
         Ok(Self { aggregator })
     }
 

@@ -1,22 +1,27 @@
 //! A client of the aggregator's HTTP API: its URLs, its requests, and their errors.
 
 mod problem;
+mod target;
 
 use std::{error::Error, time::Duration};
 
-use base64::{Engine, prelude::BASE64_STANDARD as BASE64};
 use bytes::Bytes;
-use percent_encoding::percent_decode_str;
 use reqwest::{
     Client, RequestBuilder, Response, StatusCode, Url,
-    header::{CONTENT_TYPE, HeaderValue},
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap},
 };
 
-pub use self::problem::Problem;
-use crate::command_line;
+pub use self::{
+    problem::Problem,
+    target::{Credentials, Target, TokenFile},
+};
+use crate::{command_line, tls};
 
 /// Maximum time for a whole request whose response is read at once.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The flag that names whom to trust.
+pub const CA_FLAG: &str = "--ca";
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -33,6 +38,14 @@ pub enum ApiError {
         /// The request's host, port and path.
         endpoint: String,
         /// Why, in the system's words.
+        reason: String,
+    },
+    /// The connection cannot be encrypted, or the certificate is not trusted.
+    #[error("no encrypted connection to {endpoint}: {reason}")]
+    Untrusted {
+        /// The request's host, port and path.
+        endpoint: String,
+        /// Why, and what to do about it.
         reason: String,
     },
     /// The aggregator responded with a problem document, which says what is wrong.
@@ -80,17 +93,19 @@ impl ApiError {
             Self::Refused { status, .. } | Self::Failed { status, .. } => {
                 status.is_server_error() || *status == StatusCode::TOO_MANY_REQUESTS
             }
-            Self::NotAnAggregator { .. } => false,
+            Self::Untrusted { .. } | Self::NotAnAggregator { .. } => false,
         }
     }
 }
 
 impl From<reqwest::Error> for ApiError {
     fn from(err: reqwest::Error) -> Self {
-        Self::Unreachable {
-            endpoint: err.url().map_or("the aggregator".to_owned(), endpoint),
-            reason: describe(&err),
+        let endpoint = err.url().map_or("the aggregator".to_owned(), endpoint);
+        let reason = describe(&err);
+        if tls::advice(&err, CA_FLAG).is_some() {
+            return Self::Untrusted { endpoint, reason };
         }
+        Self::Unreachable { endpoint, reason }
     }
 }
 
@@ -102,18 +117,20 @@ pub struct Api {
 }
 
 impl Api {
-    /// A client of the aggregator at this address, which need not be running yet.
+    /// A client of this aggregator, which need not be running yet.
     ///
     /// # Errors
     /// If the HTTP client cannot be set up on this system.
-    pub fn new(address: &Url) -> reqwest::Result<Self> {
-        let client = Client::builder()
+    pub fn new(target: &Target) -> reqwest::Result<Self> {
+        let authorization = target.authorization().cloned();
+        let authorization = authorization.map(|value| (AUTHORIZATION, value));
+        let client = target
+            .client()
+            .default_headers(HeaderMap::from_iter(authorization))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(IDLE_TIMEOUT)
-            // Connect directly, even if the environment names a proxy.
-            .no_proxy()
             .build()?;
-        let mut base = address.clone();
+        let mut base = target.url().clone();
         if !base.path().ends_with('/') {
             base.set_path(&format!("{}/", base.path()));
         }
@@ -212,41 +229,24 @@ pub fn parse_address(text: &str) -> Result<Url, String> {
         ));
     }
     match url.scheme() {
-        "http" => Ok(url),
-        "https" => Err(format!(
-            "the aggregator does not speak TLS; use an http:// address, {EXAMPLE}"
-        )),
-        _ => Err(format!("must be an http:// address, {EXAMPLE}")),
+        "http" | "https" => Ok(url),
+        _ => Err(format!("must be an http:// or https:// address, {EXAMPLE}")),
     }
 }
 
-/// The value of `Authorization` for the user and the password in an address, such as a token; `None` if it has neither.
-///
-/// # Panics
-/// Never: Base64 is a valid value.
-#[must_use]
-pub fn authorization(address: &Url) -> Option<HeaderValue> {
-    let (user, password) = (address.username(), address.password());
-    if user.is_empty() && password.is_none() {
-        return None;
-    }
-    let mut pair: Vec<u8> = percent_decode_str(user).collect();
-    pair.push(b':');
-    pair.extend(percent_decode_str(password.unwrap_or_default()));
-    let value = HeaderValue::try_from(format!("Basic {}", BASE64.encode(pair)));
-    let mut value = value.expect("Base64 is a valid value");
-    value.set_sensitive(true);
-    Some(value)
-}
-
-/// The innermost cause, which is the most specific, such as "Connection refused".
+/// The innermost cause, which is the most specific, such as "Connection refused", and what to do about a certificate that is not
+/// trusted.
 #[must_use]
 pub fn describe(err: &(dyn Error + 'static)) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    command_line::failure(cause)
+    let failure = command_line::failure(cause);
+    match tls::advice(err, CA_FLAG) {
+        Some(advice) => format!("{failure}; {advice}"),
+        None => failure,
+    }
 }
 
 /// The host, port and path of a URL, without the user, the password and the query.
@@ -274,6 +274,7 @@ mod tests {
             ("8080", "http://127.0.0.1:8080/"),
             (":8080", "http://127.0.0.1:8080/"),
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/"),
+            ("https://logs.example", "https://logs.example/"),
         ] {
             let url = parse_address(text).map(|url| url.to_string());
             assert_eq!(url.as_deref(), Ok(expected), "{text}");
@@ -283,7 +284,6 @@ mod tests {
             "a b",
             "http://",
             "127.0.0.1:99999",
-            "https://127.0.0.1:8080",
             "nats://127.0.0.1:4222",
             "http://me/secret@logs",
             "http://me:1/secret@logs",

@@ -17,6 +17,7 @@
 //! - [`telemetry`]: logs, and the export of spans.
 //! - [`command_line`]: numbers on the command line, environment variables, output, and errors on one line.
 //! - [`api`]: client of the aggregator's HTTP API.
+//! - [`tls`]: whom encrypted connections trust.
 //! - [`reading`]: the commands that read from an aggregator: query, tail, stats, topics and event.
 //! - [`service`]: tasks that start and stop together; signals.
 
@@ -31,4 +32,5 @@ pub mod service;
 pub mod stream;
 pub mod subject;
 pub mod telemetry;
+pub mod tls;
 pub mod trace;

@@ -100,7 +100,9 @@ impl Reading {
 /// Why the output is incomplete, as one sentence or with one line for each invalid parameter.
 pub async fn run(reading: &Reading) -> anyhow::Result<ExitCode> {
     let common = reading.common();
-    let api = Api::new(&common.url).context("cannot set up the HTTP client")?;
+    let target = common.credentials.target(&common.url);
+    let target = target.map_err(anyhow::Error::msg)?;
+    let api = Api::new(&target).context("cannot set up the HTTP client")?;
     let mut signals = Signals::new().context("cannot handle signals")?;
     let mut output = Output::new(tokio::io::stdout());
     let format = common.format();

@@ -5,4 +5,5 @@ mod behind_nginx;
 mod clients;
 mod proxies;
 mod slow_clients;
+mod tls;
 pub mod tokens;

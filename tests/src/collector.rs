@@ -16,10 +16,19 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, Span as Sent},
 };
 use prost::Message;
+use rustls::{
+    ServerConfig,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
+
+use crate::authority::Issued;
 
 /// A collector on a free port. It ends when this is dropped.
 #[derive(Debug)]
@@ -53,13 +62,34 @@ pub struct Span {
 impl Collector {
     /// Starts one.
     pub async fn start() -> Self {
+        Self::with(None).await
+    }
+
+    /// Starts one with this certificate.
+    pub async fn encrypted(own: &Issued) -> Self {
+        let certificate = CertificateDer::from_pem_slice(own.certificate.as_bytes());
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes());
+        let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider has suites for all versions")
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.expect("a certificate")],
+                key.expect("a key"),
+            );
+        let config = config.expect("they belong together");
+        Self::with(Some(TlsAcceptor::from(Arc::new(config)))).await
+    }
+
+    async fn with(tls: Option<TlsAcceptor>) -> Self {
+        let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         let spans = Spans::default();
-        let task = tokio::spawn(serve(listener, Arc::clone(&spans)));
+        let task = tokio::spawn(serve(listener, tls, Arc::clone(&spans)));
         Self {
-            url: format!("http://{address}"),
+            url: format!("{scheme}://{address}"),
             spans,
             task,
         }
@@ -90,13 +120,23 @@ impl Drop for Collector {
     }
 }
 
-async fn serve(listener: TcpListener, spans: Spans) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, spans: Spans) {
     while let Ok((stream, _)) = listener.accept().await {
-        tokio::spawn(answer(stream, Arc::clone(&spans)));
+        let (tls, spans) = (tls.clone(), Arc::clone(&spans));
+        tokio::spawn(async move {
+            match tls {
+                None => answer(stream, spans).await,
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        answer(stream, spans).await;
+                    }
+                }
+            }
+        });
     }
 }
 
-async fn answer(stream: TcpStream, spans: Spans) {
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, spans: Spans) {
     let service = service_fn(|request| take(request, Arc::clone(&spans)));
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     // Ends when the exporting service ends, in whatever way.

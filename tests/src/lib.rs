@@ -13,6 +13,7 @@
 
 pub mod aggregator;
 pub mod api;
+pub mod authority;
 pub mod books;
 pub mod broker;
 pub mod browser;

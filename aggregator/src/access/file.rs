@@ -21,7 +21,7 @@ pub use self::{
     entry::parse_rate,
     write::{New, add, check_name, remove},
 };
-use super::{grant::Grant, secret};
+use super::{grant::Grant, secret, subject::Subject};
 
 /// Largest file, a few thousand tokens.
 const MAX_BYTES: u64 = 1024 * 1024;
@@ -35,6 +35,8 @@ pub struct Tokens {
     entries: Vec<Arc<Grant>>,
     /// The place of each by its hash.
     places: HashMap<[u8; 32], usize>,
+    /// The place of each that a client certificate shows.
+    subjects: HashMap<Subject, usize>,
 }
 
 /// Why a tokens file cannot be used. No message has a part of the file that could be a secret.
@@ -128,6 +130,7 @@ impl Tokens {
         let document: Document =
             toml_edit::de::from_str(text).map_err(|err| without_text(&err, text))?;
         let (mut names, mut places) = (HashSet::new(), HashMap::new());
+        let mut subjects = HashMap::new();
         let mut entries = Vec::with_capacity(document.token.len());
         for (raw, number) in document.token.into_iter().zip(1..) {
             // It may be the token itself, put in the wrong place.
@@ -145,9 +148,20 @@ impl Tokens {
                     "token {number} ({name:?}) has the sha256 of another one"
                 ));
             }
+            if let Some(subject) = &grant.subject
+                && subjects.insert(subject.clone(), entries.len()).is_some()
+            {
+                return Err(format!(
+                    "token {number} ({name:?}) has the subject of another one"
+                ));
+            }
             entries.push(Arc::new(grant));
         }
-        Ok(Self { entries, places })
+        Ok(Self {
+            entries,
+            places,
+            subjects,
+        })
     }
 
     /// Reads a file, for a person who manages it.
@@ -188,10 +202,25 @@ impl Tokens {
         bool::from(found.sha256.as_ref()?.ct_eq(sha256)).then_some(found)
     }
 
+    /// What the client certificate with this subject allows.
+    #[must_use]
+    pub fn find_subject(&self, subject: &Subject) -> Option<&Arc<Grant>> {
+        Some(&self.entries[*self.subjects.get(subject)?])
+    }
+
+    /// The entry that is shown in the same way.
+    pub(super) fn find_same(&self, grant: &Grant) -> Option<&Arc<Grant>> {
+        match (&grant.sha256, &grant.subject) {
+            (Some(sha256), _) => self.find(sha256),
+            (None, Some(subject)) => self.find_subject(subject),
+            (None, None) => None,
+        }
+    }
+
     /// Keeps what the tokens owe that are also in `before`, with the same rate.
     pub(super) fn owe_as(&mut self, before: &Self) {
         for grant in &mut self.entries {
-            let earlier = grant.sha256.and_then(|sha256| before.find(&sha256));
+            let earlier = before.find_same(grant);
             let Some(earlier) = earlier.and_then(|earlier| earlier.rate.as_ref()) else {
                 continue;
             };

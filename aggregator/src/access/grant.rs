@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::pattern::Patterns;
+use super::{pattern::Patterns, subject::Subject};
 
 /// What the sender of a request may do.
 #[derive(Debug)]
 pub struct Grant {
     /// The token's name; `None` if the service has no tokens.
     pub name: Option<Arc<str>>,
-    /// The SHA-256 of the token's text; `None` if the service has no tokens.
+    /// The SHA-256 of the token's text; `None` if it is shown by a certificate, or if the service has no tokens.
     pub sha256: Option<[u8; 32]>,
+    /// The subject of the client certificate that shows it in place of a token's text.
+    pub subject: Option<Subject>,
     /// The topics whose events it may publish.
     pub publish: Patterns,
     /// The topics whose events it may read.
@@ -34,6 +36,7 @@ impl Grant {
         Self {
             name: None,
             sha256: None,
+            subject: None,
             publish: Patterns::every(),
             read: Arc::new(Patterns::every()),
             admin: true,
@@ -54,6 +57,7 @@ impl Grant {
         let Self {
             name,
             sha256,
+            subject,
             publish,
             read,
             admin,
@@ -62,6 +66,7 @@ impl Grant {
         } = self;
         *name == other.name
             && *sha256 == other.sha256
+            && *subject == other.subject
             && *publish == other.publish
             && *read == other.read
             && *admin == other.admin

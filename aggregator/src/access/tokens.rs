@@ -4,7 +4,7 @@ use std::{future::pending, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::sleep};
 
-use super::{file::Tokens, grant::Grant, secret::Secret};
+use super::{file::Tokens, grant::Grant, secret::Secret, subject::Certificate};
 use crate::clock;
 
 /// How long a token that ends is trusted without reading the clock.
@@ -66,12 +66,29 @@ impl Access {
     /// # Errors
     /// [`Refused`].
     pub fn grant_of(&self, sha256: &[u8; 32], now: i64) -> Result<Arc<Grant>, Refused> {
+        self.found(now, |tokens| tokens.find(sha256))
+    }
+
+    /// The same for a client with this certificate.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn grant_by(&self, certificate: &Certificate, now: i64) -> Result<Arc<Grant>, Refused> {
+        let grant = self.found(now, |tokens| tokens.find_subject(&certificate.subject))?;
+        if certificate.expires <= now {
+            return Err(Refused::Expired);
+        }
+        Ok(grant)
+    }
+
+    fn found(
+        &self,
+        now: i64,
+        find: impl FnOnce(&Tokens) -> Option<&Arc<Grant>>,
+    ) -> Result<Arc<Grant>, Refused> {
         let grant = match &*self.0 {
             Mode::Anonymous(grant) => Arc::clone(grant),
-            Mode::Tokens(tokens) => {
-                let tokens = tokens.borrow();
-                tokens.find(sha256).cloned().ok_or(Refused::Unknown)?
-            }
+            Mode::Tokens(tokens) => find(&tokens.borrow()).cloned().ok_or(Refused::Unknown)?,
         };
         if grant.is_expired(now) {
             return Err(Refused::Expired);
@@ -87,19 +104,24 @@ impl Access {
         }
     }
 
-    /// Waits until a client may no longer do what this allows: the token ended, was revoked, or allows something else now.
-    pub async fn ended(self, grant: Arc<Grant>) {
-        let (Mode::Tokens(tokens), Some(sha256)) = (&*self.0, &grant.sha256) else {
+    /// Waits until a client may no longer do what this allows: the token ended, was revoked, or allows something else now, or
+    /// `until` is past, in microseconds since 1970.
+    pub async fn ended(self, grant: Arc<Grant>, until: Option<i64>) {
+        let Mode::Tokens(tokens) = &*self.0 else {
             return pending().await;
         };
         let mut changes = tokens.subscribe();
         loop {
             let now = clock::now_micros();
-            match self.grant_of(sha256, now) {
+            match self.found(now, |tokens| tokens.find_same(&grant)) {
                 Ok(current) if current.is_same(&grant) => {}
                 _ => return,
             }
-            let left = grant.expires.map_or(LONGEST_WAIT, |expires| {
+            if until.is_some_and(|until| until <= now) {
+                return;
+            }
+            let ends = [grant.expires, until].into_iter().flatten().min();
+            let left = ends.map_or(LONGEST_WAIT, |expires| {
                 let micros = u64::try_from(expires.saturating_sub(now)).unwrap_or(0);
                 // The clock may be set, so it is read again.
                 Duration::from_micros(micros).min(LONGEST_WAIT)
@@ -115,6 +137,7 @@ impl Access {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Subject;
 
     fn tokens(secret: &Secret, rest: &str) -> Tokens {
         let digest = secret.sha256().map(|byte| format!("{byte:02x}")).concat();
@@ -144,7 +167,7 @@ mod tests {
         let secret = Secret::new();
         let access = Access::with(tokens(&secret, ""));
         let grant = access.grant(secret.reveal(), 0).unwrap();
-        let mut ended = Box::pin(access.clone().ended(grant));
+        let mut ended = Box::pin(access.clone().ended(grant, None));
         assert!(futures::poll!(&mut ended).is_pending());
         access.replace(tokens(&secret, "rate = \"1/s\""));
         assert!(futures::poll!(&mut ended).is_pending());
@@ -152,10 +175,10 @@ mod tests {
         ended.await;
         let grant = access.grant(secret.reveal(), 0).unwrap();
         access.replace(tokens(&Secret::new(), ""));
-        access.clone().ended(grant).await;
+        access.clone().ended(grant, None).await;
         let everybody = Access::anonymous();
         let grant = Arc::clone(everybody.without_token().unwrap());
-        assert!(futures::poll!(Box::pin(everybody.ended(grant))).is_pending());
+        assert!(futures::poll!(Box::pin(everybody.ended(grant, None))).is_pending());
     }
 
     #[test]
@@ -172,6 +195,33 @@ mod tests {
         assert!(spend().is_err());
         access.replace(tokens(&secret, "rate = \"2/s\""));
         assert!(spend().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_certificate_gives_access_until_it_or_its_entry_ends() {
+        let of = |rest: &str| {
+            let text = format!("[[token]]\nname = \"a\"\nsubject = \"CN=a\"\n{rest}");
+            Tokens::parse(&text).unwrap()
+        };
+        let access = Access::with(of("expires = 1970-01-01T00:00:02Z"));
+        let certificate = |name: &str| Certificate {
+            subject: Subject::parse(name).unwrap(),
+            expires: 1_000_000,
+        };
+        let ask = |name, now| access.grant_by(&certificate(name), now).err();
+        assert_eq!(ask("CN=a", 999_999), None);
+        assert_eq!(ask("CN=a", 1_000_000), Some(Refused::Expired));
+        assert_eq!(ask("CN=b", 0), Some(Refused::Unknown));
+        access.replace(of(""));
+        let grant = access.grant_by(&certificate("CN=a"), 0).unwrap();
+        access
+            .clone()
+            .ended(Arc::clone(&grant), Some(1_000_000))
+            .await;
+        let mut ended = Box::pin(access.clone().ended(grant, None));
+        assert!(futures::poll!(&mut ended).is_pending());
+        access.replace(Tokens::default());
+        ended.await;
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
-use shared::{command_line, connection::Servers, stream};
+use shared::{api::Target, command_line, connection::Servers, stream};
 
 use self::{
     broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
@@ -24,10 +24,8 @@ use crate::{clock, consumer::survey::Survey, machine::Machine, store::SCHEMA_VER
 /// What is examined.
 #[derive(Debug)]
 pub struct Settings {
-    /// The address of the running aggregator.
-    pub url: String,
-    /// A token of the running aggregator.
-    pub token: Option<Token>,
+    /// The running aggregator.
+    pub target: Target,
     /// The broker; by default that of the running aggregator, or the one on this machine.
     pub servers: Option<Servers>,
     /// The store's directory; by default that of the running aggregator, or `./data`.
@@ -38,17 +36,6 @@ pub struct Settings {
     pub durable: Option<String>,
     /// The file to which everything is written as JSON.
     pub json: Option<PathBuf>,
-}
-
-/// The text of a token, which is sent and never written.
-#[derive(Clone)]
-pub struct Token(pub String);
-
-/// Without the text.
-impl std::fmt::Debug for Token {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.write_str("Token(…)")
-    }
 }
 
 /// The broker if nothing else is known.
@@ -103,8 +90,7 @@ pub async fn doctor(settings: Settings) -> anyhow::Result<ExitCode> {
 
 async fn examine(settings: Settings) -> Report {
     let Settings {
-        url,
-        token,
+        target,
         servers,
         data_dir,
         stream,
@@ -115,7 +101,8 @@ async fn examine(settings: Settings) -> Report {
     let mut not_read = BTreeMap::new();
     let mut clocks = Clocks::default();
 
-    let service = match Service::ask(&url, token.as_ref()).await {
+    let url = target.url().as_str().trim_end_matches('/').to_owned();
+    let service = match Service::ask(&url, &target).await {
         Ok((service, reading)) => {
             clocks.aggregator = reading.map(Into::into);
             findings.extend(service.findings());

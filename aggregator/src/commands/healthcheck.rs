@@ -1,22 +1,28 @@
 //! `aggregator healthcheck`: queries the local `/health`, for a container's health check.
 
+mod local;
+
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
 use anyhow::{Context, anyhow, bail};
+use shared::api::describe;
+
+pub use self::local::Service;
 
 /// Shorter than the timeout of a container's health check.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Checks the aggregator that listens on `listen`.
+/// Checks the aggregator on this host. Its certificate is not checked: nothing secret is sent, and a check that fails while the
+/// certificate is being replaced, or has expired, would restart a service that works.
 ///
 /// # Errors
 /// If it does not respond, or if it is not healthy; then the error is the response body, which has the reasons.
-pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
-    let url = format!("http://{}/health", reachable(listen));
-    let client = client(TIMEOUT)?;
+pub async fn healthcheck(service: &Service) -> anyhow::Result<()> {
+    let url = service.url("health");
+    let client = service.client(TIMEOUT, false)?;
     let response = client.get(&url).send().await;
     let response = response.map_err(|err| unanswered(&url, &err))?;
     let status = response.status();
@@ -27,27 +33,11 @@ pub async fn healthcheck(listen: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A client for requests to this host, each of which must be answered within this time.
-///
-/// # Errors
-/// If it cannot be created on this system.
-pub(crate) fn client(timeout: Duration) -> anyhow::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .timeout(timeout)
-        // A proxy from the environment cannot reach this host.
-        .no_proxy()
-        .build()
-        .context("cannot create an HTTP client")
-}
-
-/// The error for a request without a response. Of its causes the innermost says the most, such as "Connection refused".
+/// The error for a request without a response.
 pub(crate) fn unanswered(url: &str, err: &reqwest::Error) -> anyhow::Error {
-    let mut cause: &dyn std::error::Error = err;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
     anyhow!(
-        "no response from {url} ({cause}); is the aggregator running, and is --listen the address that it listens on?"
+        "no response from {url} ({}); is the aggregator running, is --listen the address that it listens on, and is --tls-cert given if it is there?",
+        describe(err)
     )
 }
 

@@ -30,12 +30,12 @@ use crate::{
     health::{Health, Part},
     http::{
         self, Api, Authenticator, Broker, Edge, Hosts, Instruments, Intake, Process,
-        server::{MAX_CONNECTIONS, Places},
         starting::Entrance,
     },
     memory::OfStore,
     metrics::Metrics,
     store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
+    tls::Tls,
 };
 
 /// Serves until a signal arrives or a task fails.
@@ -58,6 +58,8 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         .await
         .context("cannot use the NATS address")?;
     let access = access_of(&settings)?;
+    let tls = tls_of(&settings)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = Metrics::new();
     let service = Service::default();
     let token = service.token();
@@ -77,9 +79,10 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         },
     };
     let entrance = Entrance::new(opening.clone(), edge.clone());
-    answer(&service, listener, entrance.clone(), metrics.clone());
+    watch_tls(&service, tls.as_ref(), &settings, &health);
+    answer(&service, listener, tls, entrance.clone(), metrics.clone());
     info!(
-        address = format!("http://{address}"),
+        address = format!("{scheme}://{address}"),
         "opening the store; until it is open all requests are answered with 503"
     );
     let opened = open_store(&settings, shares.store, started_at, opening, &mut signals)
@@ -139,7 +142,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     entrance.open(http::router(Arc::clone(&api)));
     watch_counts(&service, api);
     info!(
-        address = format!("http://{address}"),
+        address = format!("{scheme}://{address}"),
         data_dir = data_dir.path().display().to_string(),
         "listening"
     );
@@ -161,6 +164,23 @@ fn access_of(settings: &Settings) -> anyhow::Result<Access> {
         info!("access is anonymous, and only this machine has it: {everybody}");
     }
     Ok(Access::anonymous())
+}
+
+/// The certificate of the HTTP API, if it speaks HTTPS.
+fn tls_of(settings: &Settings) -> anyhow::Result<Option<Tls>> {
+    let Some(files) = settings.tls() else {
+        return Ok(None);
+    };
+    let tls = Tls::read(&files).map_err(anyhow::Error::msg);
+    tls.context("cannot use the certificate").map(Some)
+}
+
+/// Follows the changes of the certificate.
+fn watch_tls(service: &Service, tls: Option<&Tls>, settings: &Settings, health: &Health) {
+    if let (Some(tls), Some(files)) = (tls.cloned(), settings.tls()) {
+        let reading = tls.keep_reading(files, health.clone(), service.token());
+        service.spawn("tls", reading);
+    }
 }
 
 /// How the HTTP API publishes.
@@ -195,11 +215,16 @@ fn watch_access(
 }
 
 /// Serves HTTP from now on, before the store is open, which takes minutes if its index is rebuilt.
-fn answer(service: &Service, listener: TcpListener, entrance: Entrance, metrics: Metrics) {
+fn answer(
+    service: &Service,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    entrance: Entrance,
+    metrics: Metrics,
+) {
     let token = service.token();
-    let places = Places::new(MAX_CONNECTIONS, metrics);
     service.spawn("http", async {
-        http::server::serve(listener, entrance, places, token).await;
+        http::server::serve(listener, tls, entrance, metrics, token).await;
         Ok(())
     });
 }

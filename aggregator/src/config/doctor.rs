@@ -3,10 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::{api::parse_address, connection::Servers};
+use reqwest::Url;
+use shared::{
+    api::{Credentials, parse_address},
+    connection::Servers,
+};
 
 use super::settings::jetstream_name;
-use crate::commands::doctor::{Settings, Token};
+use crate::commands::doctor::Settings;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -18,9 +22,12 @@ pub(super) struct Doctor {
         hide_env_values = true,
         default_value = "http://127.0.0.1:8080",
         value_name = "URL",
-        value_parser = url
+        value_parser = parse_address
     )]
-    url: String,
+    url: Url,
+
+    #[command(flatten)]
+    credentials: Credentials,
 
     /// Addresses of the NATS servers, as for serve [default: those that the running aggregator uses, or the one on this machine]
     #[arg(
@@ -57,8 +64,7 @@ impl Doctor {
         let urls = Some(self.nats_url).filter(|urls| !urls.is_empty());
         let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
         Ok(Settings {
-            url: self.url,
-            token: token(),
+            target: self.credentials.target(&self.url)?,
             servers: servers.map_err(|err| format!("--nats-url: {err}"))?,
             data_dir: self.data_dir,
             stream: self.stream,
@@ -66,18 +72,4 @@ impl Doctor {
             json: self.json,
         })
     }
-}
-
-/// The token in the environment. There is no flag for it: other users of the machine see the flags of a process.
-fn token() -> Option<Token> {
-    let token = std::env::var("AGGREGATOR_TOKEN").ok()?;
-    Some(token.trim())
-        .filter(|token| !token.is_empty())
-        .map(|token| Token(token.to_owned()))
-}
-
-/// Parses the address of an aggregator, and writes it without a trailing slash.
-fn url(text: &str) -> Result<String, String> {
-    let url = parse_address(text)?;
-    Ok(url.as_str().trim_end_matches('/').to_owned())
 }

@@ -40,7 +40,7 @@ Examples:
   aggregator doctor --url http://127.0.0.1:8080 --nats-url nats://127.0.0.1:4222 --data-dir ./data --json doctor.json
 
 It first prints what needs attention, with what to do about it, and what it could not read. Neither the text nor the JSON
-contains passwords, tokens or payloads. For an aggregator that asks for a token, set AGGREGATOR_TOKEN to one with admin.";
+contains passwords, tokens or payloads. For an aggregator that asks for a token, give one with admin in AGGREGATOR_TOKEN or with --token-file.";
 
 pub(super) const BACKUP: &str = "\
 Example:

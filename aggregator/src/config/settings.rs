@@ -22,6 +22,7 @@ use crate::{
     machine::Machine,
     memory::{self, Shares},
     store::Bounds,
+    tls::Files,
 };
 
 /// The settings of a service.
@@ -54,6 +55,34 @@ pub struct Settings {
         value_parser = path()
     )]
     pub tokens: Option<PathBuf>,
+
+    /// Certificate of the HTTP API in PEM, followed by those of the authorities between it and a root; with it the API speaks
+    /// HTTPS only
+    #[arg(
+        long,
+        env = "AGGREGATOR_TLS_CERT",
+        value_name = "FILE",
+        value_parser = path()
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// Private key of the certificate, in PEM
+    #[arg(
+        long,
+        env = "AGGREGATOR_TLS_KEY",
+        value_name = "FILE",
+        value_parser = path()
+    )]
+    tls_key: Option<PathBuf>,
+
+    /// Authorities in PEM whose client certificates are trusted; an entry of the tokens file gives what the subject of one may do
+    #[arg(
+        long,
+        env = "AGGREGATOR_TLS_CLIENT_CA",
+        value_name = "FILE",
+        value_parser = path()
+    )]
+    tls_client_ca: Option<PathBuf>,
 
     /// Without tokens, also listen on addresses that other machines reach: everybody who does may publish, read and operate
     /// everything
@@ -216,6 +245,7 @@ impl Settings {
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         self.check_access()?;
+        self.check_tls()?;
         let (max, keep) = (self.stream_max_bytes, self.stream_keep_bytes);
         if max < ByteSize::mib(1) || max.as_u64() > i64::MAX as u64 {
             return Err(format!(
@@ -256,6 +286,40 @@ impl Settings {
             "--listen is {}, which other machines may reach: give --tokens FILE, so that they need a token (aggregator token create makes the file), or --allow-anonymous, so that everybody who reaches it may publish and read everything",
             self.listen
         ))
+    }
+
+    /// The files of TLS belong together.
+    fn check_tls(&self) -> Result<(), String> {
+        if self.tls_cert.is_some() != self.tls_key.is_some() {
+            return Err(
+                "--tls-cert and --tls-key need each other: the certificate and its private key"
+                    .to_owned(),
+            );
+        }
+        if self.tls_client_ca.is_none() {
+            return Ok(());
+        }
+        if self.tls_cert.is_none() {
+            return Err(
+                "--tls-client-ca needs --tls-cert and --tls-key: only an encrypted connection has a client certificate".to_owned(),
+            );
+        }
+        if self.tokens.is_none() {
+            return Err(
+                "--tls-client-ca needs --tokens: its entries give what each client certificate may do".to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    /// The files of the certificate, if the HTTP API speaks HTTPS.
+    #[must_use]
+    pub fn tls(&self) -> Option<Files> {
+        Some(Files {
+            certificate: self.tls_cert.clone()?,
+            key: self.tls_key.clone()?,
+            client_ca: self.tls_client_ca.clone(),
+        })
     }
 
     /// The NATS servers.

@@ -107,13 +107,23 @@ fn the_answer_to_a_wrong_setting_says_what_is_right() {
         (&["query", "-f"], "aggregator tail"),
         (&["tail", "-f"], "without a flag"),
         (&["tail", "--count", "1"], "--limit"),
-        (
-            &["stats", "--url", "https://me:secret@logs"],
-            "https://…@logs",
-        ),
+        (&["stats", "--url", "ftp://me:secret@logs"], "ftp://…@logs"),
         (&["--batch-events", "many"], "from 1 to 100000"),
         (&["--batch-events", "-1"], "from 1 to 100000"),
         (&["--stream-max-bytes", "lots"], "such as 512MiB"),
+        (
+            &["--tls-cert", "a"],
+            "--tls-cert and --tls-key need each other",
+        ),
+        (
+            &["--tls-key", "a"],
+            "--tls-cert and --tls-key need each other",
+        ),
+        (&["--tls-client-ca", "a"], "needs --tls-cert and --tls-key"),
+        (
+            &["--tls-cert", "a", "--tls-key", "b", "--tls-client-ca", "c"],
+            "--tls-client-ca needs --tokens",
+        ),
         (
             &["--otlp-endpoint", "127.0.0.1:4318"],
             "as in http://127.0.0.1:4318",

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use reqwest::Url;
 use shared::{
-    api::parse_address,
+    api::{Credentials, parse_address},
     command_line::{number, path},
     publish::Subjects,
     reading, stream, telemetry,
@@ -173,6 +173,9 @@ pub struct JetStreamFlags {
     #[arg(long, value_name = "URL", value_parser = parse_address)]
     pub verify: Option<Url>,
 
+    #[command(flatten)]
+    pub credentials: Credentials,
+
     /// Export a span for each message by OTLP over HTTP to this address, such as `http://127.0.0.1:4318`
     #[arg(
         long,
@@ -253,8 +256,12 @@ pub struct Send {
 #[group(skip)]
 pub struct Http {
     /// Address of the aggregator
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
+    #[arg(long, env = "AGGREGATOR_URL", hide_env_values = true, value_name = "URL",
+          default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
     pub url: Url,
+
+    #[command(flatten)]
+    pub credentials: Credentials,
 
     /// Concurrent connections, 1 to 2000; each has one request in flight
     #[arg(long, value_name = "N", default_value_t = 64,
@@ -284,8 +291,12 @@ pub struct Http {
 #[group(skip)]
 pub struct Latency {
     /// Address of the aggregator
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
+    #[arg(long, env = "AGGREGATOR_URL", hide_env_values = true, value_name = "URL",
+          default_value = "http://127.0.0.1:8080", value_parser = parse_address)]
     pub url: Url,
+
+    #[command(flatten)]
+    pub credentials: Credentials,
 
     /// Events per second of background traffic: single events over 64 connections, 30 % of them duplicates
     #[arg(long, value_name = "N", default_value = "1000", value_parser = Rate::parse_bounded)]

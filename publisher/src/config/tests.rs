@@ -70,7 +70,7 @@ fn invalid_usage_is_one_line_that_names_the_argument() {
             &["generate", "--nats-url", "nats://host:port"],
             "--nats-url",
         ),
-        (&["generate", "--verify", "https://127.0.0.1"], "--verify"),
+        (&["generate", "--verify", "ftp://127.0.0.1"], "--verify"),
         (&["generate", "--run-id", "a b"], "--run-id"),
         (
             &["generate", "--count", "0", "--then-rate", "1"],
@@ -104,7 +104,7 @@ fn invalid_usage_is_one_line_that_names_the_argument() {
         (&["send"], "FILE"),
         (&["send", "-", "-"], "standard input"),
         (&["send", "f", "--expect-unique", "1"], "--verify"),
-        (&["http", "--url", "https://127.0.0.1:8080"], "--url"),
+        (&["http", "--url", "ftp://127.0.0.1:8080"], "--url"),
         (&["http", "--connections", "0"], "--connections"),
         (
             &["http", "--events-per-request", "10001"],
@@ -158,7 +158,7 @@ fn a_password_in_an_invalid_address_is_not_repeated() {
         &["send", "nats://user:secret@host"],
         &["generate", "nats://user:secret@host"],
         &["http", "--url", "https://user:sec/secret@host"],
-        &["latency", "--url=https://user:secret@host"],
+        &["latency", "--url=ftp://user:secret@host"],
     ] {
         let line = usage(arguments);
         assert!(!line.contains("secret"), "{line}");
@@ -192,6 +192,8 @@ fn the_environment_never_decides_what_is_sent() {
             "PUBLISHER_LOG_LEVEL",
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             "AGGREGATOR_URL",
+            "AGGREGATOR_CA",
+            "AGGREGATOR_TOKEN_FILE",
         ];
         assert!(
             names
@@ -204,7 +206,12 @@ fn the_environment_never_decides_what_is_sent() {
 
 #[test]
 fn variables_are_named_after_the_program_and_the_flag() {
-    let others = ["OTEL_EXPORTER_OTLP_ENDPOINT", "AGGREGATOR_URL"];
+    let others = [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "AGGREGATOR_URL",
+        "AGGREGATOR_CA",
+        "AGGREGATOR_TOKEN_FILE",
+    ];
     environment::check_names(&Cli::command(), &RENAMED, &others);
 }
 

@@ -10,7 +10,7 @@ use std::{cell::RefCell, time::Duration};
 
 use futures::{TryStreamExt, stream::FuturesUnordered};
 use hyper::StatusCode;
-use reqwest::Url;
+use shared::api::Target;
 use tokio::{
     sync::Mutex,
     time::{Instant, interval, sleep},
@@ -35,6 +35,9 @@ pub enum HttpError {
     /// The aggregator refused a request, and would refuse it again.
     #[error("the aggregator responded with {status}: {body}")]
     Refused { status: StatusCode, body: String },
+    /// The connection cannot be encrypted, or the certificate of the aggregator is not trusted.
+    #[error("no encrypted connection to the aggregator: {0}")]
+    Untrusted(String),
     /// The flow was stopped before the aggregator had accepted every request.
     #[error("stopped before every request was answered")]
     Unanswered,
@@ -43,8 +46,8 @@ pub enum HttpError {
 /// The parameters of a flow, other than its events.
 #[derive(Debug)]
 pub struct HttpFlow<'a> {
-    /// The aggregator's address.
-    pub url: &'a Url,
+    /// The aggregator.
+    pub target: &'a Target,
     /// Number of topics.
     pub topics: usize,
     pub connections: usize,
@@ -113,7 +116,7 @@ impl HttpFlow<'_> {
 
     /// Sends one request after another over one connection.
     async fn connection(&self, shared: &Shared<'_>) -> Result<(), HttpError> {
-        let mut client = Client::new(self.url);
+        let mut client = Client::new(self.target);
         loop {
             let next = async { shared.requests.lock().await.next().await };
             let Some(Some(request)) = self.stop.run_until_cancelled(next).await else {
@@ -162,6 +165,7 @@ impl HttpFlow<'_> {
                     format!("it responded with {status}")
                 }
                 Err(ClientError::Unsent(reason)) => reason,
+                Err(ClientError::Untrusted(reason)) => return Err(HttpError::Untrusted(reason)),
                 Err(ClientError::Unanswered(reason)) => {
                     copies += 1;
                     reason
@@ -194,7 +198,7 @@ mod tests {
 
     /// Responds to the single request on each connection with the next answer, and closes the connection. An empty answer
     /// closes it without a response.
-    async fn server(answers: Vec<&'static str>) -> Url {
+    async fn server(answers: Vec<&'static str>) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -205,7 +209,7 @@ mod tests {
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        Url::parse(&url).unwrap()
+        Target::new(&url.parse().unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -213,7 +217,7 @@ mod tests {
         let busy =
             "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let accepted = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
-        let url = server(vec![busy, "", busy, accepted]).await;
+        let target = server(vec![busy, "", busy, accepted]).await;
         let traffic = Traffic::new(&Recipe {
             seed: 1,
             run_id: "r".to_owned(),
@@ -222,7 +226,7 @@ mod tests {
             payload_bytes: 100,
         });
         let flow = HttpFlow {
-            url: &url,
+            target: &target,
             topics: 1,
             connections: 1,
             events_per_request: 5,

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use futures::future::try_join;
 use hdrhistogram::Histogram;
 use indicatif::HumanCount;
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use shared::event::Event;
+use shared::{api::Target, event::Event};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -78,12 +77,12 @@ struct PageEvent {
 }
 
 impl Probe {
-    /// A probe of the aggregator at this address.
+    /// A probe of this aggregator.
     #[must_use]
-    pub fn new(url: &Url) -> Self {
+    pub fn new(target: &Target) -> Self {
         Self {
-            publish_client: Client::new(url),
-            query_client: Client::new(url),
+            publish_client: Client::new(target),
+            query_client: Client::new(target),
             answer_us: latencies(),
             visible_us: latencies(),
         }
@@ -170,9 +169,11 @@ fn success_body(path: &str, result: Result<Answer, ClientError>) -> Result<Bytes
             path: path.to_owned(),
             answer: status.to_string(),
         }),
-        Err(ClientError::Unsent(reason) | ClientError::Unanswered(reason)) => {
-            Err(ProbeError::Unreachable(reason))
-        }
+        Err(
+            ClientError::Unsent(reason)
+            | ClientError::Unanswered(reason)
+            | ClientError::Untrusted(reason),
+        ) => Err(ProbeError::Unreachable(reason)),
     }
 }
 
@@ -245,7 +246,8 @@ mod tests {
         });
         let event = Generator::new(&traffic, None).take(2).pop().unwrap();
         let event = Event::parse(&event.json).unwrap();
-        let mut query_client = Client::new(&Url::parse(&url).unwrap());
+        let target = Target::new(&url.parse().unwrap()).unwrap();
+        let mut query_client = Client::new(&target);
         let polling = until_visible(&mut query_client, &event, Instant::now());
         let (seen, ()) = tokio::join!(polling, server);
         assert!(seen.is_ok(), "{seen:?}");
@@ -253,7 +255,8 @@ mod tests {
 
     #[test]
     fn the_median_and_the_99th_percentile_are_reported() {
-        let mut probe = Probe::new(&Url::parse("http://127.0.0.1").unwrap());
+        let target = Target::new(&"http://127.0.0.1".parse().unwrap()).unwrap();
+        let mut probe = Probe::new(&target);
         for ms in 1..=100 {
             record(&mut probe.visible_us, Duration::from_millis(ms));
         }

@@ -3,7 +3,11 @@
 use std::process::ExitCode;
 
 use indicatif::HumanCount;
-use shared::command_line::say;
+use reqwest::Url;
+use shared::{
+    api::{Credentials, Target},
+    command_line::say,
+};
 use tokio::time::Instant;
 
 use super::{Comparison, PROGRESS_INTERVAL, Run, error_text, exit_code, latency::Probe, verifier};
@@ -27,12 +31,13 @@ impl Run {
         let (recipe, count) = (settings.generated.recipe(), settings.generated.count());
         let traffic = Traffic::new(&recipe);
         say(format_args!("run {}: {recipe}", recipe.run_id));
-        let comparison = match verifier(settings.verify.then_some(&settings.url))? {
+        let target = target(&settings.credentials, &settings.url)?;
+        let comparison = match verifier(settings.verify.then_some(&target))? {
             Some(verifier) => Some(Comparison::fresh(verifier, &recipe).await),
             None => None,
         };
         let flow = HttpFlow {
-            url: &settings.url,
+            target: &target,
             topics: traffic.topics().len(),
             connections: settings.connections as usize,
             events_per_request: settings.events_per_request as usize,
@@ -51,6 +56,7 @@ impl Run {
     }
 
     pub(super) async fn latency(&self, settings: &Latency) -> anyhow::Result<ExitCode> {
+        let target = target(&settings.credentials, &settings.url)?;
         let run_id = new_run_id();
         let recipe = |run_id: String, topics, share| Recipe {
             seed: 0,
@@ -70,7 +76,7 @@ impl Run {
         // Whichever ends first stops the other.
         let stop = self.stop.child_token();
         let flow = HttpFlow {
-            url: &settings.url,
+            target: &target,
             topics: background.topics().len(),
             connections: BACKGROUND_CONNECTIONS,
             events_per_request: 1,
@@ -82,7 +88,7 @@ impl Run {
             let progress = Progress::new(None, PROGRESS_INTERVAL * 10, Instant::now());
             flow.run(Generator::new(&background, None), progress).await
         };
-        let mut probe = Probe::new(&settings.url);
+        let mut probe = Probe::new(&target);
         let probing = async {
             let _stops_the_other = stop.clone().drop_guard();
             let events = Generator::new(&samples, Some(u64::from(settings.samples)));
@@ -101,4 +107,8 @@ impl Run {
             ExitCode::FAILURE
         })
     }
+}
+
+fn target(credentials: &Credentials, url: &Url) -> anyhow::Result<Target> {
+    credentials.target(url).map_err(anyhow::Error::msg)
 }

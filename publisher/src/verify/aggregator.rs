@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use reqwest::Url;
 use serde::{Deserialize, de::DeserializeOwned};
-use shared::api::{Api, ApiError};
+use shared::api::{Api, ApiError, Target};
 
 use super::compare::Counts;
 
@@ -66,13 +65,13 @@ pub struct Aggregator {
 }
 
 impl Aggregator {
-    /// A client of the aggregator at this address, which need not be running yet.
+    /// A client of this aggregator, which need not be running yet.
     ///
     /// # Errors
     /// If the HTTP client cannot be set up on this system.
-    pub fn new(address: &Url) -> reqwest::Result<Self> {
+    pub fn new(target: &Target) -> reqwest::Result<Self> {
         Ok(Self {
-            api: Api::new(address)?,
+            api: Api::new(target)?,
         })
     }
 
@@ -203,7 +202,8 @@ mod tests {
             }
             targets
         });
-        (Aggregator::new(&Url::parse(&url).unwrap()).unwrap(), server)
+        let target = Target::new(&url.parse().unwrap()).unwrap();
+        (Aggregator::new(&target).unwrap(), server)
     }
 
     fn page(names: &[&str], next: &str) -> (&'static str, String) {

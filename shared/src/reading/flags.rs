@@ -8,7 +8,10 @@ use clap::{Args, ValueEnum};
 use reqwest::Url;
 
 use self::filter::{Filter, event_id, filled, is_empty, time, topic};
-use crate::{api::parse_address, command_line::number};
+use crate::{
+    api::{Credentials, parse_address},
+    command_line::number,
+};
 
 /// The flags of every such command.
 #[derive(Debug, Args)]
@@ -25,6 +28,9 @@ pub struct Common {
         value_parser = parse_address
     )]
     pub url: Url,
+
+    #[command(flatten)]
+    pub credentials: Credentials,
 
     /// Output format: table for people, json for one compact document per line, pretty for indented JSON; by default
     /// table on a terminal and json elsewhere

@@ -2,6 +2,7 @@
 //! logged once.
 
 use std::{
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -20,7 +21,10 @@ use opentelemetry_sdk::{
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::trace::Tracer;
+use crate::{
+    tls::{self, TlsError},
+    trace::Tracer,
+};
 
 /// The path appended to the endpoint (<https://opentelemetry.io/docs/specs/otel/protocol/exporter/>).
 const TRACES: &str = "v1/traces";
@@ -31,6 +35,12 @@ const QUEUE: usize = 16_384;
 
 /// The environment variable of OpenTelemetry that overrides [`QUEUE`].
 const QUEUE_IN_ENVIRONMENT: &str = "OTEL_BSP_MAX_QUEUE_SIZE";
+
+/// The environment variables of OpenTelemetry that name the authorities of the collector, the first that is set.
+const CERTIFICATES: [&str; 2] = [
+    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+];
 
 /// Timeout of one request.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +56,8 @@ pub enum ExportError {
     Exporter(#[from] ExporterBuildError),
     /// The HTTP client cannot be created.
     Client(#[from] reqwest::Error),
+    /// Nobody is trusted to sign the certificate of the collector.
+    Tls(#[from] TlsError),
 }
 
 /// The export of spans, or nothing if it is disabled.
@@ -58,12 +70,12 @@ pub struct Export(Option<(SdkTracerProvider, &'static str)>);
 /// # Errors
 /// A message that does not contain the endpoint itself.
 pub fn check_endpoint(text: &str) -> Result<(), String> {
-    const BEGINS: &str = "must begin with http://, as in http://127.0.0.1:4318";
+    const BEGINS: &str = "must begin with http:// or https://, as in http://127.0.0.1:4318";
     if text.is_empty() {
         return Ok(());
     }
     match reqwest::Url::parse(text) {
-        Ok(url) if url.scheme() != "http" || !url.has_host() => Err(BEGINS.to_owned()),
+        Ok(url) if !["http", "https"].contains(&url.scheme()) || !url.has_host() => Err(BEGINS.to_owned()),
         Ok(url) if !url.username().is_empty() || url.password().is_some() => Err(
             "must not contain a user or a password; set OTEL_EXPORTER_OTLP_HEADERS instead, as in authorization=…"
                 .to_owned(),
@@ -93,10 +105,7 @@ impl Export {
         let host_port = host_and_port(&endpoint);
         let collector = Collector {
             host_port: host_port.clone(),
-            client: reqwest::Client::builder()
-                .no_proxy()
-                .timeout(TIMEOUT)
-                .build()?,
+            client: client(&endpoint)?,
             runtime: runtime.clone(),
             is_failing: AtomicBool::new(false),
         };
@@ -144,6 +153,22 @@ impl Export {
     }
 }
 
+/// A client for the collector. Its certificate must be of an authority in the file that the environment names, or of one that the
+/// system trusts.
+fn client(endpoint: &str) -> Result<reqwest::Client, ExportError> {
+    let client = reqwest::Client::builder().no_proxy().timeout(TIMEOUT);
+    if !endpoint.starts_with("https:") {
+        return Ok(client.build()?);
+    }
+    let named = CERTIFICATES.iter().filter_map(std::env::var_os);
+    let path = named
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from)
+        .next();
+    let tls = tls::client(path.as_deref())?;
+    Ok(client.use_preconfigured_tls(tls).build()?)
+}
+
 /// The part of an address that is logged: the path and the query may contain a secret.
 fn host_and_port(address: &str) -> String {
     let address = reqwest::Url::parse(address).ok();
@@ -184,7 +209,11 @@ impl HttpClient for Collector {
         let failure = match &sent {
             Ok(response) if response.status().is_success() => None,
             Ok(response) => Some(format!("the collector responded {}", response.status())),
-            Err(err) => Some(with_causes(err)),
+            Err(err) => {
+                let advice = tls::advice(err, CERTIFICATES[1]);
+                let advice = advice.map_or_else(String::new, |advice| format!("; {advice}"));
+                Some(format!("{}{advice}", with_causes(err)))
+            }
         };
         match failure {
             Some(error) if !self.is_failing.swap(true, Ordering::Relaxed) => warn!(
@@ -212,13 +241,12 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_an_http_address_or_nothing() {
-        for accepted in ["", "http://127.0.0.1:4318", "http://collector/base/"] {
+        for accepted in ["", "http://127.0.0.1:4318", "https://collector/base/"] {
             assert_eq!(check_endpoint(accepted), Ok(()), "{accepted}");
         }
         for wrong in [
             "127.0.0.1:4318",
             "collector",
-            "https://collector",
             "grpc://a",
             "http://user@collector",
             "http://:sesame@collector",

@@ -10,6 +10,7 @@ use crate::access::{
     grant::{Grant, Rate},
     pattern::{Pattern, Patterns},
     secret::PREFIX,
+    subject::Subject,
 };
 
 /// Longest name, which travels with each message.
@@ -19,7 +20,9 @@ const MAX_NAME: usize = 64;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawEntry {
     pub name: String,
-    sha256: String,
+    sha256: Option<String>,
+    /// That of a client certificate, in place of a hash.
+    subject: Option<String>,
     #[serde(default)]
     publish: Vec<String>,
     #[serde(default)]
@@ -37,15 +40,21 @@ impl RawEntry {
         let Self {
             name,
             sha256,
+            subject,
             publish,
             read,
             admin,
             expires,
             rate,
         } = self;
+        if sha256.is_some() == subject.is_some() {
+            return Err("it must have either sha256 or subject".to_owned());
+        }
+        let digest = |text: &String| digest(text).ok_or("sha256 must be 64 hexadecimal digits");
         Ok(Grant {
             name: Some(parse_name(&name)?.into()),
-            sha256: Some(digest(&sha256).ok_or("sha256 must be 64 hexadecimal digits")?),
+            sha256: sha256.as_ref().map(digest).transpose()?,
+            subject: subject.as_deref().map(Subject::parse).transpose()?,
             publish: patterns(&publish).map_err(|wrong| format!("publish: {wrong}"))?,
             read: Arc::new(patterns(&read).map_err(|wrong| format!("read: {wrong}"))?),
             admin,

@@ -74,6 +74,33 @@ fn what_is_wrong_is_named_without_the_text_of_the_file() {
 }
 
 #[test]
+fn an_entry_has_a_hash_or_the_subject_of_a_certificate() {
+    let subject = "subject = \"CN=shipper,O=Example\"\n";
+    let of = |rest: &str| Tokens::parse(&format!("[[token]]\nname = \"a\"\n{rest}"));
+    let tokens = of(subject).unwrap();
+    let shown = Subject::parse("CN=shipper,O=Example").unwrap();
+    let grant = tokens.find_subject(&shown).unwrap();
+    assert_eq!((grant.sha256, grant.subject.as_ref()), (None, Some(&shown)));
+    assert!(
+        tokens
+            .find_subject(&Subject::parse("CN=shipper").unwrap())
+            .is_none()
+    );
+    assert!(
+        Tokens::parse(&entry(subject))
+            .unwrap_err()
+            .contains("either sha256 or subject")
+    );
+    let twice = format!("{subject}[[token]]\nname = \"b\"\n{subject}");
+    assert!(of(&twice).unwrap_err().contains("subject of another"));
+    assert!(
+        of("subject = \"shipper\"\n")
+            .unwrap_err()
+            .contains("RFC 4514")
+    );
+}
+
+#[test]
 fn a_file_that_others_can_read_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("tokens.toml");

@@ -7,12 +7,16 @@ use std::{
 
 use bytesize::ByteSize;
 use indicatif::HumanDuration;
-use reqwest::{Client, StatusCode};
+use reqwest::{
+    Client, StatusCode,
+    header::{AUTHORIZATION, HeaderValue},
+};
 use serde::Serialize;
 use serde_json::Value;
+use shared::api::{Target, describe};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Token, finding::Finding, number};
+use super::{finding::Finding, number};
 use crate::{consumer::survey::Reading, http::Diagnostics};
 
 /// How long a response may take. A store that is busy answers within a second.
@@ -42,23 +46,21 @@ pub(super) struct Service {
 /// Why the service does not say everything.
 const NO_TOKEN: &str =
     "the service asks for a token, and there is none, so little of it was examined";
-const WRONG_TOKEN: &str =
-    "the service refuses the token in AGGREGATOR_TOKEN, so little of it was examined";
-const LACKS_ADMIN: &str =
-    "the token in AGGREGATOR_TOKEN lacks the scope admin, so not all of the service was examined";
+const WRONG_TOKEN: &str = "the service refuses the token, so little of it was examined";
+const LACKS_ADMIN: &str = "the token lacks the scope admin, so not all of the service was examined";
 
 impl Service {
     /// Asks the aggregator at an address, and reads its clock.
     ///
     /// # Errors
     /// Why there is no aggregator.
-    pub async fn ask(url: &str, token: Option<&Token>) -> Result<(Self, Option<Reading>), String> {
-        let client = Client::builder().timeout(TIMEOUT).no_proxy().build();
-        let client = client.map_err(|err| innermost(&err))?;
+    pub async fn ask(url: &str, target: &Target) -> Result<(Self, Option<Reading>), String> {
+        let client = target.client().timeout(TIMEOUT).build();
+        let client = client.map_err(|err| describe(&err))?;
         let mut asked = Instant::now();
+        let mut token = target.authorization();
         let (mut code, mut health) = get(&client, url, token, "/health").await?;
         let mut refused = None;
-        let mut token = token;
         if code == StatusCode::UNAUTHORIZED && token.is_some() {
             (token, refused) = (None, Some(WRONG_TOKEN));
             asked = Instant::now();
@@ -142,7 +144,7 @@ impl Service {
         if let Some(refused) = self.refused {
             add(
                 refused.to_owned(),
-                "set AGGREGATOR_TOKEN to a token with admin, which aggregator token create makes",
+                "give a token with admin, which aggregator token create makes, in AGGREGATOR_TOKEN or with --token-file",
             );
         }
         of_health(&self.health, &mut add);
@@ -287,26 +289,17 @@ fn texts(object: &Value) -> BTreeMap<String, String> {
 async fn get(
     client: &Client,
     url: &str,
-    token: Option<&Token>,
+    token: Option<&HeaderValue>,
     path: &str,
 ) -> Result<(StatusCode, Option<Value>), String> {
     let mut request = client.get(format!("{url}{path}"));
-    if let Some(Token(token)) = token {
-        request = request.bearer_auth(token);
+    if let Some(token) = token {
+        request = request.header(AUTHORIZATION, token);
     }
-    let response = request.send().await.map_err(|err| innermost(&err))?;
+    let response = request.send().await.map_err(|err| describe(&err))?;
     let status = response.status();
-    let body = response.bytes().await.map_err(|err| innermost(&err))?;
+    let body = response.bytes().await.map_err(|err| describe(&err))?;
     Ok((status, serde_json::from_slice(&body).ok()))
-}
-
-/// The cause that says the most, such as "Connection refused".
-fn innermost(err: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = err;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    shared::command_line::failure(cause)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The settings as they are given to support: by flag, without credentials.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use bytesize::ByteSize;
 
@@ -16,6 +16,9 @@ impl Settings {
             listen,
             allowed_hosts,
             tokens,
+            tls_cert,
+            tls_key,
+            tls_client_ca,
             allow_anonymous,
             nats_url: _,
             data_dir,
@@ -39,16 +42,16 @@ impl Settings {
         } = self;
         let data_dir = std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.clone());
         let is_exported = otlp_endpoint.as_ref().is_some_and(|url| !url.is_empty());
+        let file = |path: Option<&PathBuf>| {
+            path.map_or_else(String::new, |path| path.display().to_string())
+        };
         let shown = [
             ("--listen", listen.to_string()),
             ("--allowed-hosts", allowed_hosts.join(",")),
-            (
-                "--tokens",
-                tokens
-                    .as_ref()
-                    .map(|file| file.display().to_string())
-                    .unwrap_or_default(),
-            ),
+            ("--tokens", file(tokens.as_ref())),
+            ("--tls-cert", file(tls_cert.as_ref())),
+            ("--tls-key", file(tls_key.as_ref())),
+            ("--tls-client-ca", file(tls_client_ca.as_ref())),
             ("--allow-anonymous", allow_anonymous.to_string()),
             ("--nats-url", servers),
             ("--data-dir", data_dir.display().to_string()),

@@ -17,14 +17,15 @@ use tracing::Span;
 
 pub use self::caller::{Caller, MaybeCaller};
 use self::{
+    caller::Way,
     credentials::{Credentials, credentials},
     failures::Failures,
     scopes::{Needs, Route},
-    sessions::{Session, Sessions},
+    sessions::Sessions,
 };
 use super::problem::Problem;
 use crate::{
-    access::{Access, Grant, Refused},
+    access::{Access, Certificate, Grant, Refused},
     clock,
     http::publish::otlp,
     metrics::Metrics,
@@ -33,6 +34,13 @@ use crate::{
 /// The address of the client, which the server adds to its requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
+
+/// What the server adds to the requests of an encrypted connection.
+#[derive(Debug, Clone)]
+pub struct Encrypted {
+    /// The certificate of the client, if it has shown one.
+    pub certificate: Option<Certificate>,
+}
 
 /// Who may use the service, and who failed to authenticate.
 #[derive(Debug, Clone)]
@@ -77,7 +85,7 @@ impl Authenticator {
     /// What the sender of a request may do; `None` if the route needs no token and there is none.
     fn caller(&self, request: &Request) -> Result<Option<Caller>, Box<Refusal>> {
         if let Some(everybody) = self.access.without_token() {
-            return Ok(Some(self.of(Arc::clone(everybody), None)));
+            return Ok(Some(self.of(Arc::clone(everybody), Way::Token)));
         }
         let path = request.extensions().get::<MatchedPath>();
         // Nothing is there, so there is nothing to protect.
@@ -91,7 +99,10 @@ impl Authenticator {
         let caller = self.known(request)?;
         match (route, caller) {
             (Route::Needs(Needs::Nothing | Needs::Optional), caller) => Ok(caller),
-            (_, None) => Err(Problem::no_token().into()),
+            (_, None) => Err(match certificate(request) {
+                Some(certificate) => Problem::unknown_certificate(&certificate.subject).into(),
+                None => Problem::no_token().into(),
+            }),
             (Route::Needs(needs), Some(caller)) => {
                 needs.check(&caller.grant)?;
                 Ok(Some(caller))
@@ -110,18 +121,21 @@ impl Authenticator {
         }
     }
 
-    fn of(&self, grant: Arc<Grant>, session: Option<Session>) -> Caller {
-        Caller::new(grant, self.access.clone(), session)
+    fn of(&self, grant: Arc<Grant>, way: Way) -> Caller {
+        Caller::new(grant, self.access.clone(), way)
     }
 
     fn known(&self, request: &Request) -> Result<Option<Caller>, Problem> {
         let token = match credentials(request.headers()) {
-            Credentials::None => return Ok(self.signed_in(request)),
+            Credentials::None => {
+                let caller = self.signed_in(request);
+                return Ok(caller.or_else(|| self.certified(request)));
+            }
             Credentials::Token(token) => token,
             Credentials::Invalid => return Err(self.failed(request, Problem::wrong_credentials())),
         };
         match self.access.grant(&token, clock::now_micros()) {
-            Ok(grant) => Ok(Some(self.of(grant, None))),
+            Ok(grant) => Ok(Some(self.of(grant, Way::Token))),
             Err(Refused::Unknown) => Err(self.failed(request, Problem::wrong_token())),
             Err(Refused::Expired) => Err(self.failed(request, Problem::expired_token())),
         }
@@ -132,7 +146,18 @@ impl Authenticator {
         let id = sessions::id(request.headers())?;
         let session = self.sessions.find(id, Instant::now())?;
         let grant = self.access.grant_of(&session.token, clock::now_micros());
-        Some(self.of(grant.ok()?, Some(session)))
+        Some(self.of(grant.ok()?, Way::Session(session)))
+    }
+
+    /// What the client certificate of the connection allows. One that no entry names is as none, since a browser or a proxy sends
+    /// it without being asked.
+    fn certified(&self, request: &Request) -> Option<Caller> {
+        let certificate = certificate(request)?;
+        let grant = self.access.grant_by(certificate, clock::now_micros());
+        let way = Way::Certificate {
+            expires: certificate.expires,
+        };
+        Some(self.of(grant.ok()?, way))
     }
 
     fn failed(&self, request: &Request, problem: Problem) -> Problem {
@@ -142,6 +167,11 @@ impl Authenticator {
             None => problem,
         }
     }
+}
+
+fn certificate(request: &Request) -> Option<&Certificate> {
+    let encrypted = request.extensions().get::<Encrypted>()?;
+    encrypted.certificate.as_ref()
 }
 
 /// Why a request may not pass.

@@ -15,7 +15,7 @@ use axum::{
 
 use self::hosts::HostPort;
 pub use self::hosts::Hosts;
-use super::problem::Problem;
+use super::{access::Encrypted, problem::Problem};
 use crate::http::openapi::refusals::{problems, refusals};
 
 /// Pages load and request same-origin resources only, run no inline scripts, and cannot be framed.
@@ -75,12 +75,13 @@ fn check(hosts: &Hosts, request: &Request) -> Result<(), Problem> {
     }
     let is_change = ![Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
     let mut origins = headers.get_all(header::ORIGIN).into_iter();
+    let is_encrypted = request.extensions().get::<Encrypted>().is_some();
     // Programs send no `Origin`.
     let foreign = origins.find(|origin| {
         let origin = origin.to_str().unwrap_or_default();
         !requested
             .as_ref()
-            .is_some_and(|requested| requested.is_of_origin(origin))
+            .is_some_and(|requested| requested.is_of_origin(origin, is_encrypted))
     });
     match foreign {
         Some(origin) if is_change => Err(Problem::foreign_origin(
@@ -107,7 +108,7 @@ fn check_coding(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The host and port that a request names. Those of its target take precedence over `Host`, which is required nevertheless
-/// (RFC 9112, 3.2), except with HTTP/1.0.
+/// (RFC 9112, 3.2), except with HTTP/1.0, and with HTTP/2 if the target has them (RFC 9113, 8.3.1).
 fn requested(
     uri: &Uri,
     version: Version,
@@ -116,6 +117,7 @@ fn requested(
     let mut named = headers.get_all(header::HOST).into_iter();
     let host = match (named.next(), named.next()) {
         (None, _) if version < Version::HTTP_11 => None,
+        (None, _) if version == Version::HTTP_2 && uri.authority().is_some() => None,
         (None, _) => return Err(Problem::invalid_host("is missing")),
         (Some(_), Some(_)) => return Err(Problem::invalid_host("is given more than once")),
         (Some(host), None) => {
@@ -131,6 +133,11 @@ fn requested(
         }
         None => Ok(host),
     }
+}
+
+/// Whether a text is a host, with a port or without one.
+pub fn is_host(text: &str) -> bool {
+    HostPort::parse(text).is_some()
 }
 
 /// The host that a request names, as written.

@@ -5,7 +5,7 @@ use std::{error::Error, time::Instant};
 use axum::{
     body::to_bytes,
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use http_body_util::LengthLimitError;
@@ -18,7 +18,7 @@ use crate::{
     clock,
     http::edge::{
         access::{
-            Authenticator, Peer,
+            Authenticator, Encrypted, Peer,
             sessions::{cookie, id},
         },
         body::{BODY_TIMEOUT, media_type},
@@ -89,7 +89,10 @@ pub async fn sign_in(
             let id = authenticator.sessions.begin(sha256, Instant::now());
             return Ok(back(
                 query,
-                Some(cookie(Some(&id), is_encrypted(&head.headers))),
+                Some(cookie(
+                    Some(&id),
+                    is_encrypted(&head.headers, &head.extensions),
+                )),
             ));
         }
         Err(Refused::Unknown) => "This token is not valid: it is mistyped, or has been revoked.",
@@ -103,19 +106,24 @@ pub async fn sign_in(
 }
 
 /// Ends the session.
-pub async fn sign_out(State(authenticator): State<Authenticator>, headers: HeaderMap) -> Response {
-    if let Some(id) = id(&headers) {
+pub async fn sign_out(State(authenticator): State<Authenticator>, request: Request) -> Response {
+    let headers = request.headers();
+    if let Some(id) = id(headers) {
         authenticator.sessions.end(id);
     }
-    back("", Some(cookie(None, is_encrypted(&headers))))
+    back(
+        "",
+        Some(cookie(None, is_encrypted(headers, request.extensions()))),
+    )
 }
 
-/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not: the page is of
-/// https, or the proxy says so. What a client without a proxy says here about itself is of no consequence to others.
-fn is_encrypted(headers: &HeaderMap) -> bool {
+/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not: it is one to
+/// this service, or the page is of https, or the proxy says so. What a client without a proxy says here about itself is of no consequence to others.
+fn is_encrypted(headers: &HeaderMap, extensions: &Extensions) -> bool {
     let scheme = headers.get("x-forwarded-proto");
     let origin = headers.get(header::ORIGIN);
-    scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+    extensions.get::<Encrypted>().is_some()
+        || scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
         || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
@@ -183,7 +191,7 @@ mod tests {
     fn a_cookie_is_secure_if_the_page_or_the_proxy_is_of_https() {
         let of = |name, value| {
             let value = HeaderValue::from_static(value);
-            is_encrypted(&HeaderMap::from_iter([(name, value)]))
+            is_encrypted(&HeaderMap::from_iter([(name, value)]), &Extensions::new())
         };
         let forwarded = header::HeaderName::from_static("x-forwarded-proto");
         assert!(of(header::ORIGIN, "https://logs.example"));

@@ -2,7 +2,7 @@
 //!
 //! It uses hyper directly: a client with a connection pool costs more than the server it measures.
 
-use std::{pin::pin, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -12,9 +12,14 @@ use hyper::{
     header::{self, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
-use reqwest::Url;
-use shared::{api::authorization, command_line};
+use rustls::{ClientConfig, pki_types::ServerName};
+use shared::{
+    api::{CA_FLAG, Target},
+    command_line, tls,
+};
 use tokio::{net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 
 /// Maximum time to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -27,6 +32,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum ClientError {
     /// The request was not sent.
     Unsent(String),
+    /// The request was not sent, and never will be: the connection cannot be encrypted, or the certificate is not trusted.
+    Untrusted(String),
     /// The request was sent at least in part.
     Unanswered(String),
 }
@@ -49,20 +56,25 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     /// The path of the address, without a trailing slash.
     base: String,
+    /// How connections are encrypted, if they are.
+    tls: Option<Arc<ClientConfig>>,
     open: Option<OpenConnection>,
 }
+
+type Bytestream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// An open connection. It is driven only while a request is in flight, so there is no background task.
 #[derive(Debug)]
 struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
-    driver: http1::Connection<TokioIo<TcpStream>, Full<Bytes>>,
+    driver: http1::Connection<TokioIo<Bytestream>, Full<Bytes>>,
 }
 
 impl Client {
-    /// A client of the aggregator at this address, which need not be running yet.
+    /// A client of this aggregator, which need not be running yet.
     #[must_use]
-    pub fn new(url: &Url) -> Self {
+    pub fn new(target: &Target) -> Self {
+        let url = target.url();
         let host = url.host_str().unwrap_or_default();
         Self {
             // An IPv6 address has brackets in a URL, but not when connecting to it.
@@ -72,8 +84,9 @@ impl Client {
                 Some(port) => format!("{host}:{port}"),
                 None => host.to_owned(),
             },
-            authorization: authorization(url),
+            authorization: target.authorization().cloned(),
             base: url.path().trim_end_matches('/').to_owned(),
+            tls: target.tls().cloned(),
             open: None,
         }
     }
@@ -137,25 +150,35 @@ impl Client {
         } else {
             let connecting = timeout(
                 CONNECT_TIMEOUT,
-                OpenConnection::connect(&self.host, self.port),
+                OpenConnection::connect(&self.host, self.port, self.tls.clone()),
             );
             let connected = connecting.await.unwrap_or_else(|_| {
                 let seconds = CONNECT_TIMEOUT.as_secs();
-                Err(format!("no connection within {seconds} s"))
+                let late = format!("no connection within {seconds} s");
+                Err(ClientError::Unsent(late))
             });
-            connected.map_err(ClientError::Unsent)?
+            connected?
         };
         Ok(self.open.insert(open))
     }
 }
 
 impl OpenConnection {
-    async fn connect(host: &str, port: u16) -> Result<Self, String> {
-        let stream = TcpStream::connect((host, port)).await;
-        let stream = stream.map_err(|err| command_line::failure(&err))?;
-        stream.set_nodelay(true).map_err(|err| err.to_string())?;
+    async fn connect(
+        host: &str,
+        port: u16,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self, ClientError> {
+        let stream = TcpStream::connect((host, port))
+            .await
+            .map_err(|err| unsent(&err))?;
+        stream.set_nodelay(true).map_err(|err| unsent(&err))?;
+        let stream = match tls {
+            None => Either::Left(stream),
+            Some(tls) => Either::Right(encrypted(&tls.into(), host, stream).await?),
+        };
         let handshake = http1::handshake(TokioIo::new(stream)).await;
-        let (sender, driver) = handshake.map_err(|err| err.to_string())?;
+        let (sender, driver) = handshake.map_err(|err| ClientError::Unsent(err.to_string()))?;
         Ok(Self { sender, driver })
     }
 
@@ -194,6 +217,27 @@ impl OpenConnection {
     }
 }
 
+fn unsent(err: &std::io::Error) -> ClientError {
+    ClientError::Unsent(command_line::failure(err))
+}
+
+async fn encrypted(
+    tls: &TlsConnector,
+    host: &str,
+    stream: TcpStream,
+) -> Result<Box<TlsStream<TcpStream>>, ClientError> {
+    let name = ServerName::try_from(host.to_owned());
+    let name = name.map_err(|err| ClientError::Untrusted(err.to_string()))?;
+    let stream = tls.connect(name, stream).await.map_err(|err| {
+        let failure = command_line::failure(&err);
+        match tls::advice(&err, CA_FLAG) {
+            Some(advice) => ClientError::Untrusted(format!("{failure}; {advice}")),
+            None => ClientError::Unsent(failure),
+        }
+    })?;
+    Ok(Box::new(stream))
+}
+
 #[cfg(test)]
 mod tests {
     use tokio::{
@@ -204,7 +248,7 @@ mod tests {
     use super::*;
 
     /// Accepts one connection for each list, sends its answers, and closes it.
-    async fn server(connections: Vec<Vec<&'static str>>) -> Url {
+    async fn server(connections: Vec<Vec<&'static str>>) -> Target {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/base/", listener.local_addr().unwrap());
         tokio::spawn(async move {
@@ -220,7 +264,7 @@ mod tests {
                 }
             }
         });
-        Url::parse(&url).unwrap()
+        Target::new(&url.parse().unwrap()).unwrap()
     }
 
     const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
@@ -234,7 +278,8 @@ mod tests {
     async fn the_user_and_the_password_of_the_address_are_sent_as_authorization_only() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let url = Url::parse(&format!("http://me:a%3Ab@{address}/")).unwrap();
+        let url = format!("http://me:a%3Ab@{address}/");
+        let target = Target::new(&url.parse().unwrap()).unwrap();
         let head = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
@@ -244,7 +289,7 @@ mod tests {
             stream.write_all(OK.as_bytes()).await.unwrap();
             String::from_utf8(request).unwrap()
         });
-        post(&mut Client::new(&url)).await.unwrap();
+        post(&mut Client::new(&target)).await.unwrap();
         let head = head.await.unwrap();
         assert!(head.contains(&format!("host: {address}\r\n")), "{head}");
         // That of me:a:b.
@@ -254,8 +299,8 @@ mod tests {
     #[tokio::test]
     async fn one_connection_carries_several_requests() {
         let full = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n";
-        let url = server(vec![vec![OK, full, OK]]).await;
-        let mut client = Client::new(&url);
+        let target = server(vec![vec![OK, full, OK]]).await;
+        let mut client = Client::new(&target);
         assert_eq!(post(&mut client).await, Ok((200, Bytes::from("{}"))));
         assert_eq!(post(&mut client).await, Ok((503, Bytes::new())));
         assert_eq!(post(&mut client).await, Ok((200, Bytes::from("{}"))));
@@ -264,16 +309,16 @@ mod tests {
     #[tokio::test]
     async fn a_closed_connection_is_replaced() {
         let last = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\n{}";
-        let url = server(vec![vec![last], vec![OK]]).await;
-        let mut client = Client::new(&url);
+        let target = server(vec![vec![last], vec![OK]]).await;
+        let mut client = Client::new(&target);
         assert_eq!(post(&mut client).await.unwrap().0, 200);
         assert_eq!(post(&mut client).await.unwrap().0, 200);
     }
 
     #[tokio::test]
     async fn an_unsent_request_differs_from_an_unanswered_one() {
-        let url = server(vec![vec![""]]).await;
-        let mut client = Client::new(&url);
+        let target = server(vec![vec![""]]).await;
+        let mut client = Client::new(&target);
         let unanswered = post(&mut client).await;
         assert!(
             matches!(unanswered, Err(ClientError::Unanswered(_))),

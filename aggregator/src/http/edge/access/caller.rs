@@ -18,8 +18,18 @@ pub struct Caller {
     /// What they may do.
     pub grant: Arc<Grant>,
     access: Access,
-    /// The browser's session, if they did not send a token.
-    session: Option<Session>,
+    way: Way,
+}
+
+/// How they showed who they are.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// By a token, or not at all if nobody needs one.
+    Token,
+    /// By the session of a browser.
+    Session(Session),
+    /// By a client certificate that ends at this time, in microseconds since 1970.
+    Certificate { expires: i64 },
 }
 
 /// The same, for routes that need no token.
@@ -27,24 +37,26 @@ pub struct Caller {
 pub struct MaybeCaller(pub Option<Caller>);
 
 impl Caller {
-    pub(super) fn new(grant: Arc<Grant>, access: Access, session: Option<Session>) -> Self {
-        Self {
-            grant,
-            access,
-            session,
-        }
+    pub(super) fn new(grant: Arc<Grant>, access: Access, way: Way) -> Self {
+        Self { grant, access, way }
     }
 
-    /// Waits until they may no longer do that, for responses without an end: until the token or the session ends.
+    /// Waits until they may no longer do that, for responses without an end: until the token, the session or the
+    /// certificate ends.
     pub async fn ended(self) {
+        let (session, certificate_ends) = match self.way {
+            Way::Token => (None, None),
+            Way::Session(session) => (Some(session), None),
+            Way::Certificate { expires } => (None, Some(expires)),
+        };
         let session = async {
-            match self.session {
+            match session {
                 Some(session) => session.ended().await,
                 None => pending().await,
             }
         };
         tokio::select! {
-            () = self.access.ended(self.grant) => {}
+            () = self.access.ended(self.grant, certificate_ends) => {}
             () = session => {}
         }
     }
@@ -130,7 +142,7 @@ mod tests {
             rate: Some(Rate::new(NonZeroU32::MIN)),
             ..Grant::anonymous()
         };
-        let caller = Caller::new(Arc::new(grant), Access::anonymous(), None);
+        let caller = Caller::new(Arc::new(grant), Access::anonymous(), Way::Token);
         assert!(caller.spend(100).is_ok());
         let answer = caller.spend(100).unwrap_err().into_response();
         assert_eq!(answer.status(), 429);

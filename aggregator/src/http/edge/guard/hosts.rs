@@ -72,10 +72,11 @@ impl HostPort {
         Some(Self { name, port })
     }
 
-    /// Whether this origin is on this host and port (RFC 6454, 5); a missing port is the default of the origin's scheme.
-    pub fn is_of_origin(&self, origin: &str) -> bool {
+    /// Whether this origin is on this host and port (RFC 6454, 5); a missing port is the default of the origin's scheme. On an
+    /// encrypted connection it is of https; otherwise a proxy may have decrypted the request.
+    pub fn is_of_origin(&self, origin: &str, is_encrypted: bool) -> bool {
         let (rest, default) = match origin.split_once("://") {
-            Some(("http", rest)) => (rest, 80),
+            Some(("http", rest)) if !is_encrypted => (rest, 80),
             Some(("https", rest)) => (rest, 443),
             _ => return false,
         };

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use shared::event::MAX_NAME_BYTES;
 
 use super::Problem;
+use crate::access::Subject;
 
 /// A name from a request, short enough for a response.
 fn shortened(name: &str) -> &str {
@@ -40,6 +41,29 @@ impl Problem {
     /// 401: the token has ended.
     pub fn expired_token() -> Self {
         Self::unauthorized("the token has expired")
+    }
+
+    /// 401: no entry of the tokens file has the subject of the client certificate, or it or the entry has ended.
+    pub fn unknown_certificate(subject: &Subject) -> Self {
+        let subject = subject.to_string();
+        let subject = shortened(&subject);
+        Self::unauthorized(&format!(
+            "the client certificate of {subject:?} gives no access: the tokens file has no entry with this subject, or the entry or the certificate has expired. A token in the header Authorization would give it"
+        ))
+    }
+
+    /// 400: a request that is not encrypted, on a port that only speaks TLS. `host` is that of the request, if it names a valid one.
+    pub fn not_encrypted(host: Option<&str>) -> Self {
+        let address = host.map_or_else(
+            || "an address that begins with https://".to_owned(),
+            |host| format!("https://{}", shortened(host)),
+        );
+        Self::new(
+            "urn:problem:not-encrypted",
+            "Not encrypted",
+            StatusCode::BAD_REQUEST,
+            format!("this port speaks HTTPS only: send the request to {address}; nothing was done"),
+        )
     }
 
     fn unauthorized(detail: &str) -> Self {

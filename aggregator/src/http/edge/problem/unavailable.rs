@@ -23,6 +23,8 @@ pub enum Unavailable {
     TooManyTails,
     /// Too many bytes of request bodies are in flight.
     TooManyBytes,
+    /// Too many requests are being answered.
+    TooManyRequests,
 }
 
 impl Problem {
@@ -69,6 +71,12 @@ impl Problem {
                 "urn:problem:busy",
                 "Busy",
                 "too many request bodies are in flight, so nothing was published; send the request again",
+                1,
+            ),
+            Unavailable::TooManyRequests => (
+                "urn:problem:busy",
+                "Busy",
+                "too many requests are being answered, so nothing was done; send the request again",
                 1,
             ),
         };

@@ -44,9 +44,7 @@ pub async fn answer(
     progress: Progress,
     mut request: http::Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    if let Some(tidy) = tidy(request.uri()) {
-        *request.uri_mut() = tidy;
-    }
+    tidied(&mut request);
     if request.body().is_end_stream() {
         progress.whole();
     } else {
@@ -59,14 +57,7 @@ pub async fn answer(
         })
     };
     let mut answer = routes.call(request.map(received)).await?;
-    let deadline = answer.extensions_mut().remove().unwrap_or_else(|| {
-        let deadline = Deadline::default();
-        if let Some(bytes) = answer.body().size_hint().exact() {
-            deadline.set(deadline::of(usize::try_from(bytes).unwrap_or(usize::MAX)));
-        }
-        deadline
-    });
-    progress.answers(deadline);
+    progress.answers(deadline_of(&mut answer));
     let headers = answer.headers_mut();
     if progress.is_body_unread() {
         // The rest of the body would have to be read before the next request.
@@ -74,6 +65,17 @@ pub async fn answer(
     }
     allow_options(headers);
     Ok(answer)
+}
+
+/// When the client must have read a response: as its extensions say, or by its length.
+pub(super) fn deadline_of(answer: &mut Response) -> Deadline {
+    answer.extensions_mut().remove().unwrap_or_else(|| {
+        let deadline = Deadline::default();
+        if let Some(bytes) = answer.body().size_hint().exact() {
+            deadline.set(deadline::of(usize::try_from(bytes).unwrap_or(usize::MAX)));
+        }
+        deadline
+    })
 }
 
 /// A request body that reports when it was read to its end.
@@ -111,6 +113,13 @@ impl hyper::body::Body for Received {
     }
 }
 
+/// Removes redundant slashes from the target of a request.
+pub(super) fn tidied<B>(request: &mut http::Request<B>) {
+    if let Some(tidy) = tidy(request.uri()) {
+        *request.uri_mut() = tidy;
+    }
+}
+
 /// The target without redundant slashes, or `None` if it has none. A base address that ends with a slash turns `/v1/logs`
 /// into `//v1/logs`, and some clients end each path with a slash.
 fn tidy(uri: &Uri) -> Option<Uri> {
@@ -144,7 +153,7 @@ fn tidy_path(path: &str) -> Option<String> {
 }
 
 /// Adds OPTIONS to `Allow`: every path supports it, and routes only list their own methods.
-fn allow_options(headers: &mut HeaderMap) {
+pub(super) fn allow_options(headers: &mut HeaderMap) {
     let Some(allow) = headers.get_mut(header::ALLOW) else {
         return;
     };

@@ -1,24 +1,18 @@
-//! The places for connections, of which no address of a client gets so many that there is none for others.
+//! Places for connections, or for requests over HTTP/2, of which no address of a client gets so many that there is none for others.
 //!
 //! An address may hold as many places as are free, the one that it is about to get included. So an address alone gets half of
 //! all places, two get a third each, and whoever holds none gets the last one. No number has to be chosen for that, and a proxy,
-//! whose connections all have one address, has enough places as long as others are few. A connection carries one request at a
-//! time, so the same holds for requests.
+//! whose connections all have one address, has enough places as long as others are few.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tracing::warn;
 
-use crate::{http::edge::access::failures::network, metrics::Metrics};
-
-/// How often the log says that connections are refused, at most.
-const PAUSE: Duration = Duration::from_secs(60);
+use crate::http::edge::access::failures::network;
 
 /// The places. Cheap to clone; clones share one state.
 #[derive(Debug, Clone)]
@@ -27,15 +21,8 @@ pub struct Places(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     free: Arc<Semaphore>,
-    held: Mutex<Held>,
-    metrics: Metrics,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    /// By address; those that hold none are not in it.
-    counts: HashMap<IpAddr, usize>,
-    logged: Option<Instant>,
+    /// How many each address holds; those that hold none are not in it.
+    held: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A place, until it is dropped.
@@ -49,11 +36,10 @@ pub struct Place {
 impl Places {
     /// This many places.
     #[must_use]
-    pub fn new(count: usize, metrics: Metrics) -> Self {
+    pub fn new(count: usize) -> Self {
         Self(Arc::new(Shared {
             free: Arc::new(Semaphore::new(count)),
             held: Mutex::default(),
-            metrics,
         }))
     }
 
@@ -66,48 +52,38 @@ impl Places {
         permit.expect("the semaphore is never closed")
     }
 
-    /// Gives a free place to a connection from this address, unless the address already holds as many as are free.
-    #[must_use]
-    pub fn take(&self, free: OwnedSemaphorePermit, address: IpAddr) -> Option<Place> {
+    /// Gives a free place to this address, unless the address already holds as many as are free: then the error is how many
+    /// it holds.
+    pub fn take(&self, free: OwnedSemaphorePermit, address: IpAddr) -> Result<Place, usize> {
         let address = network(address);
         let mut held = self.held();
         let left = self.0.free.available_permits() + 1;
-        let count = held.counts.get(&address).copied().unwrap_or(0);
+        let count = held.get(&address).copied().unwrap_or(0);
         if count >= left {
-            self.0.metrics.connection_refused();
-            held.log(address, count);
-            return None;
+            return Err(count);
         }
-        held.counts.insert(address, count + 1);
-        Some(Place {
+        held.insert(address, count + 1);
+        Ok(Place {
             places: self.clone(),
             address,
             _permit: free,
         })
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
-        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gives a place to this address, if one is free and [`Self::take`] gives it.
+    pub fn try_take(&self, address: IpAddr) -> Option<Place> {
+        let free = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        self.take(free, address).ok()
     }
-}
 
-impl Held {
-    fn log(&mut self, address: IpAddr, connections: usize) {
-        let now = Instant::now();
-        if self.logged.is_none_or(|logged| now - logged >= PAUSE) {
-            self.logged = Some(now);
-            warn!(
-                client.address = %address,
-                connections,
-                "a connection was closed at once because its address holds as many as are left for all others"
-            );
-        }
+    fn held(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Entry::Occupied(mut count) = self.places.held().counts.entry(self.address) {
+        if let Entry::Occupied(mut count) = self.places.held().entry(self.address) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -123,13 +99,12 @@ mod tests {
     use super::*;
 
     fn take(places: &Places, address: u8) -> Option<Place> {
-        let free = Arc::clone(&places.0.free).try_acquire_owned().ok()?;
-        places.take(free, IpAddr::from([192, 0, 2, address]))
+        places.try_take(IpAddr::from([192, 0, 2, address]))
     }
 
     /// How many places each of these addresses gets if it takes as many as it can, in turn with the others.
     fn greedy(count: usize, addresses: u8) -> Vec<usize> {
-        let places = Places::new(count, Metrics::new());
+        let places = Places::new(count);
         let mut taken: Vec<Vec<Place>> = (0..addresses).map(|_| Vec::new()).collect();
         loop {
             let mut got = false;
@@ -155,11 +130,8 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let places = Places::new(2, Metrics::new());
-        let take = |address: &str| {
-            let free = Arc::clone(&places.0.free).try_acquire_owned().unwrap();
-            places.take(free, address.parse().unwrap())
-        };
+        let places = Places::new(2);
+        let take = |address: &str| places.try_take(address.parse().unwrap());
         let first = take("2001:db8::1");
         assert!(first.is_some() && take("2001:db8::2").is_none());
         assert!(take("2001:db8:0:1::1").is_some());
@@ -170,7 +142,7 @@ mod tests {
         fn a_free_place_is_never_refused_to_an_address_without_one_and_all_come_back(
             steps in prop::collection::vec((0..4_u8, any::<bool>()), 0..200),
         ) {
-            let places = Places::new(8, Metrics::new());
+            let places = Places::new(8);
             let mut taken: Vec<Place> = Vec::new();
             for (address, is_taking) in steps {
                 let ip = IpAddr::from([192, 0, 2, address]);
@@ -186,7 +158,7 @@ mod tests {
             }
             drop(taken);
             prop_assert_eq!(places.0.free.available_permits(), 8);
-            prop_assert!(places.held().counts.is_empty());
+            prop_assert!(places.held().is_empty());
         }
     }
 }

@@ -52,15 +52,23 @@ async fn served_with(count: usize, metrics: Metrics) -> SocketAddr {
         );
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let places = Places::new(count, metrics);
-    tokio::spawn(serve(listener, router, places, CancellationToken::new()));
+    let places = (Places::new(count), metrics);
+    let token = CancellationToken::new();
+    tokio::spawn(serve_in(listener, None, router, places, token));
     address
+}
+
+fn nobody() -> Client {
+    Client {
+        peer: None,
+        encrypted: None,
+    }
 }
 
 /// The client's end of a connection that buffers this many bytes in each direction.
 fn connected(router: Router, bytes: usize) -> DuplexStream {
     let (client, server) = duplex(bytes);
-    tokio::spawn(connection(&mut protocol(), router, server, None));
+    tokio::spawn(connection(&mut protocol(), router, server, nobody()));
     client
 }
 
