@@ -163,7 +163,7 @@ start_broker() {
   local name
   for name in peer aggregator nats; do stop "$name"; unset "pids[$name]"; done
   rm -rf "$scratch/nats" "$scratch/data"
-  start nats "${slowed[@]}" nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
+  start nats "${slowed[@]}" nats-server --config compose/server.conf --store_dir "$scratch/nats" \
     --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
   await nats http_get "$monitor_port" /healthz
   start_aggregator
@@ -323,7 +323,7 @@ cores=$(nproc)
 processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')
 broker=$(nats-server --version)
 versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version)"
-nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/nats.conf)
+nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/server.conf)
 sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
 [[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$scratch is in memory, where syncing costs nothing: --directory chooses the disk"

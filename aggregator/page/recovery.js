@@ -12,6 +12,7 @@ const WAS = {
   disk: "disk space was short",
   progress: "nothing was applied",
   consumer: "no events were consumed from the stream",
+  publish: "publishing was refused",
   stream: "the stream could not be queried",
   full: "the stream was full",
   reading: "reading was slow",

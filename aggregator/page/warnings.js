@@ -26,7 +26,7 @@ function noConnection(reason) {
 function problems(sample) {
   const found = [];
   const add = (key, title, text, more) => found.push({ key, title, text, more });
-  const { broker, store, progress, consumer, stream, reading } = sample.checks;
+  const { broker, store, progress, consumer, publish, stream, reading } = sample.checks;
   if (broker !== undefined) {
     add("broker", "Broker lost.", `${noConnection(broker)} ${advice(broker)} Until it is reachable again, publishing is refused with 503. No accepted event is lost.`);
   }
@@ -39,6 +39,7 @@ function problems(sample) {
   }
   if (progress !== undefined) add("progress", "Stalled.", sentence(progress));
   if (consumer !== undefined && broker === undefined) add("consumer", "No events are consumed from the stream.", sentence(consumer));
+  if (publish !== undefined) add("publish", "Publishing is refused.", sentence(publish));
   if (stream !== undefined && consumer === undefined) add("stream", "The stream cannot be queried.", sentence(stream));
   if (sample.stream_bytes >= 0.99 * sample.stream_max_bytes) {
     add("full", "The stream is full.", "Publishing is refused with 503 until messages are applied, or --stream-max-bytes is increased.");

@@ -32,6 +32,8 @@ use crate::commands::{
     doctor as doctor_command, healthcheck::Service, token as token_command, verify,
 };
 
+shared::nats_flags!("AGGREGATOR");
+
 /// Commands that are not this program's.
 const PUBLISHER: usage::Program = ("publisher", &["generate", "send", "http", "latency"]);
 
@@ -183,6 +185,9 @@ struct Verify {
     #[arg(long, value_name = "URL")]
     nats_url: Vec<String>,
 
+    #[command(flatten)]
+    nats: NatsFlags,
+
     /// Name of the stream
     #[arg(long, env = "AGGREGATOR_STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
     stream: String,
@@ -264,12 +269,18 @@ fn command(cli: Cli) -> Result<Command, Exit> {
             return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
-            let urls = Some(verify.nats_url).filter(|urls| !urls.is_empty());
-            let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
+            let servers = if verify.nats_url.is_empty() {
+                None
+            } else {
+                let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
+                let servers = Servers::with_files(&verify.nats_url, &verify.nats.files());
+                let servers = servers.map_err(wrong)?;
+                servers.check_files().map_err(wrong)?;
+                Some(servers)
+            };
             return Ok(Command::Verify(verify::Settings {
                 data_dir: verify.store.data_dir,
-                servers: servers
-                    .map_err(|wrong| Exit::Wrong(format!("error: --nats-url: {wrong}")))?,
+                servers,
                 stream: verify.stream,
                 durable: verify.durable,
                 json: verify.json,

@@ -18,7 +18,7 @@ mod watchdog;
 use std::time::Duration;
 
 use shared::{
-    connection::Connection,
+    connection::{Connection, Denial},
     stream::{self, StreamError},
     trace::Tracer,
 };
@@ -98,6 +98,7 @@ impl Consumer {
         let mut pause = FIRST_PAUSE;
         let mut stores = Stores::default();
         let mut has_consumed = false;
+        let mut was_denied = false;
         loop {
             if !self.connection.is_connected() {
                 self.health.fails(Part::Consumer, WAITING.to_owned());
@@ -108,8 +109,14 @@ impl Consumer {
             };
             let began = Instant::now();
             let ended = self
-                .session(&token, connects, &mut stores, &mut has_consumed)
+                .session(
+                    &token,
+                    connects,
+                    &mut stores,
+                    (&mut has_consumed, was_denied),
+                )
                 .await;
+            was_denied = matches!(ended, Err(SessionError::Denied(_)));
             match ended {
                 Ok(End::Stopped) => return Ok(()),
                 Ok(End::LinkChanged) => pause = FIRST_PAUSE,
@@ -157,6 +164,8 @@ enum SessionError {
     Pull(String),
     #[error("messages are waiting and nothing has been applied")]
     Stalled,
+    #[error("{0}; permit it")]
+    Denied(Denial),
 }
 
 impl SessionError {
@@ -169,9 +178,12 @@ impl SessionError {
         match self {
             Self::Stream(err) => err.is_final(),
             Self::Owned { .. } | Self::WriterStopped => true,
-            Self::Store(_) | Self::Durable(_) | Self::Epoch | Self::Pull(_) | Self::Stalled => {
-                false
-            }
+            Self::Store(_)
+            | Self::Durable(_)
+            | Self::Epoch
+            | Self::Pull(_)
+            | Self::Stalled
+            | Self::Denied(_) => false,
         }
     }
 }

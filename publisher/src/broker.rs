@@ -90,7 +90,7 @@ async fn wait_for_stream(
 ) -> Result<(), stream::StreamError> {
     let mut pause = FIRST_PAUSE;
     loop {
-        match stream::get(connection.jetstream(), stream).await {
+        match stream::state(connection, stream).await {
             Ok(_) => return Ok(()),
             Err(err) if err.is_final() => return Err(err),
             Err(err) => notice.say(format_args!("the stream: {err}"), Instant::now()),
@@ -106,7 +106,7 @@ pub async fn unusable(connection: &Connection, stream: &str) -> stream::StreamEr
     loop {
         let connects = connection.connected().await;
         // Other failures are reported by the publishing client, which gets no PubAck.
-        if let Err(err) = stream::get(connection.jetstream(), stream).await
+        if let Err(err) = stream::state(connection, stream).await
             && err.is_final()
         {
             return err;

@@ -110,8 +110,8 @@ impl Task {
 impl JetStream {
     fn new(flags: flags::JetStreamFlags) -> Result<Self, String> {
         // Not parsed by clap, which repeats an invalid value, and with it the password.
-        let servers =
-            Servers::parse(&flags.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
+        let servers = Servers::with_files(&flags.nats_url, &flags.nats.files())?;
+        servers.check_files()?;
         let endpoint = flags.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         let verify = flags.verify.as_ref();

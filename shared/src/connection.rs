@@ -5,14 +5,18 @@
 //! the connection from [`Connection::connected`], and verifies afterwards with [`Connection::is_still`] that the same
 //! connection carried it.
 
+mod denials;
+mod flags;
+mod login;
 mod reasons;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod version;
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, OnceLock, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,8 +28,8 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-pub use self::servers::Servers;
-use self::{reasons::joined, servers::HostPort};
+pub use self::{denials::Denial, flags::Files, servers::Servers};
+use self::{denials::Denials, reasons::joined, servers::HostPort};
 
 /// Timeout of an attempt to connect, and of a JetStream request, including the wait for a `PubAck`.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,10 +50,6 @@ pub struct Link {
     pub connects: u64,
     /// Why there is no connection to a usable server, in human-readable form.
     pub last_error: Option<String>,
-    /// The subject of the latest message that the broker dropped because the user may not publish on it.
-    denied: Option<String>,
-    /// Number of such reports.
-    denials: u64,
     /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
 }
@@ -60,6 +60,7 @@ pub struct Connection {
     client: Client,
     jetstream: jetstream::Context,
     link: watch::Receiver<Link>,
+    denials: watch::Receiver<Denials>,
     statistics: Arc<Statistics>,
     /// The task that checks each server; aborted when the last clone is dropped.
     _checks: Arc<AbortOnDropHandle<()>>,
@@ -67,14 +68,18 @@ pub struct Connection {
 
 impl Connection {
     /// Starts connecting and returns immediately. Attempts are repeated with increasing delays until one succeeds, and
-    /// again after every loss. `name` identifies this client to the broker.
+    /// again after every loss. `name` identifies this client to the broker; its first word is the name of the program, from which
+    /// the subjects of its answers follow, see [`inbox_prefix`].
     ///
     /// # Errors
     /// If the options are invalid; never because the broker is unreachable.
     pub async fn open(servers: &Servers, name: &str) -> Result<Self, async_nats::ConnectError> {
         let (sender, link) = watch::channel(Link::default());
+        let (denials_sender, denials) = watch::channel(Denials::default());
         let state = LinkState {
             link: sender,
+            denials: denials_sender,
+            statistics: OnceLock::new(),
             servers: servers.clone(),
         };
         let (state, connected) = (Arc::new(state), Arc::new(Notify::new()));
@@ -86,6 +91,7 @@ impl Connection {
         let client = servers
             .options()
             .name(name)
+            .custom_inbox_prefix(inbox_prefix(name))
             .retry_on_initial_connect()
             .max_reconnects(None)
             .connection_timeout(REQUEST_TIMEOUT)
@@ -107,12 +113,14 @@ impl Connection {
         let jetstream = jetstream::context::ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .build(client.clone());
+        state.statistics.get_or_init(|| client.statistics());
         let checks = check(client.clone(), state, connected);
         Ok(Self {
             statistics: client.statistics(),
             client,
             jetstream,
             link,
+            denials,
             _checks: Arc::new(AbortOnDropHandle::new(tokio::spawn(checks))),
         })
     }
@@ -171,17 +179,43 @@ impl Connection {
         }
     }
 
-    /// Number of messages that the broker has reported as dropped because of their subject.
+    /// Number of refusals that the broker has reported.
     #[must_use]
     pub fn denials(&self) -> u64 {
-        self.link.borrow().denials
+        self.denials.borrow().count()
     }
 
-    /// Waits until the broker reports that the user may not publish on a subject; it sends no `PubAck` for such a message.
-    /// The first `denials` reports do not count, because permissions can change during a connection.
-    pub async fn denied(&self, subject: &str, denials: u64) {
-        self.wait_for(|link| link.denials > denials && link.denied.as_deref() == Some(subject))
-            .await;
+    /// Waits until the broker reports a refusal that matches. The first `since` reports do not count, because permissions can
+    /// change during a connection.
+    pub async fn denied(&self, since: u64, matches: impl Fn(&Denial) -> bool) -> Denial {
+        let mut denials = self.denials.clone();
+        loop {
+            let connects = self.statistics.connects.load(Ordering::Acquire);
+            let found = denials
+                .borrow_and_update()
+                .find(since, connects, &matches)
+                .cloned();
+            match found {
+                Some(denial) => return denial,
+                // As for the link: the sender lives as long as this connection.
+                None if denials.changed().await.is_err() => std::future::pending().await,
+                None => {}
+            }
+        }
+    }
+
+    /// The result of requests to JetStream, unless the broker reports meanwhile that this user may not make one: then it sends no
+    /// answer.
+    ///
+    /// # Errors
+    /// What is not permitted. It may be a request of another task.
+    pub async fn permitted<T>(&self, requests: impl Future<Output = T>) -> Result<T, Denial> {
+        let since = self.denials();
+        tokio::select! {
+            biased;
+            done = requests => Ok(done),
+            denial = self.denied(since, Denial::is_of_request) => Err(denial),
+        }
     }
 
     async fn wait_for(&self, holds: impl FnMut(&Link) -> bool) -> u64 {
@@ -196,6 +230,13 @@ impl Connection {
     }
 }
 
+/// The subjects on which a program receives answers begin with this, so that a broker can permit it to receive its own and no
+/// others: `_INBOX_aggregator` or `_INBOX_publisher`.
+fn inbox_prefix(name: &str) -> String {
+    let program = name.split(' ').next().unwrap_or(name);
+    format!("_INBOX_{program}")
+}
+
 fn reconnect_delay(attempts: usize) -> Duration {
     let doubled = Duration::from_millis(50 << attempts.min(6));
     let delay = doubled.min(MAX_RECONNECT_DELAY);
@@ -208,7 +249,17 @@ async fn check(client: Client, state: Arc<LinkState>, connected: Arc<Notify>) {
     let statistics = client.statistics();
     let connects = || statistics.connects.load(Ordering::Acquire);
     loop {
-        connected.notified().await;
+        tokio::select! {
+            () = connected.notified() => {}
+            () = unanswered(&state, &connects) => {
+                // The client subscribes to its answers once for each connection, and permissions may have changed since.
+                tokio::time::sleep(MAX_RECONNECT_DELAY).await;
+                if client.force_reconnect().await.is_err() {
+                    return;
+                }
+                connected.notified().await;
+            }
+        }
         let number = connects();
         // The client accepts commands again only after it has recorded the new server's information.
         if client.flush().await.is_err() {
@@ -240,10 +291,23 @@ async fn check(client: Client, state: Arc<LinkState>, connected: Arc<Notify>) {
     }
 }
 
+/// Waits until the broker has refused to send answers on the current connection.
+async fn unanswered(state: &LinkState, connects: impl Fn() -> u64) {
+    let is_of_answers = |denial: &Denial| matches!(denial, Denial::Subscribe(_));
+    let mut denials = state.denials.subscribe();
+    let refused =
+        denials.wait_for(|denials| denials.find(u64::MAX, connects(), is_of_answers).is_some());
+    // The sender is in the state.
+    let _ = refused.await;
+}
+
 /// The state that the client's callbacks and the version check update.
 #[derive(Debug)]
 struct LinkState {
     link: watch::Sender<Link>,
+    denials: watch::Sender<Denials>,
+    /// Set before the first request, and so before anything is refused.
+    statistics: OnceLock<Arc<Statistics>>,
     servers: Servers,
 }
 
@@ -301,17 +365,31 @@ impl LinkState {
                 }
             }
             other => {
-                warn!(nats.address = %self.servers, event = %other, "notice from the broker");
-                if let Event::ServerError(err) = other
-                    && let Some(subject) = reasons::denied(&err.to_string())
-                {
-                    self.link.send_modify(|link| {
-                        link.denied = Some(subject.to_owned());
-                        link.denials += 1;
-                    });
+                let denial = match other {
+                    Event::ServerError(err) => Denial::parse(&err.to_string()),
+                    _ => None,
+                };
+                match denial {
+                    Some(denial) => self.record_denial(denial),
+                    None => {
+                        warn!(nats.address = %self.servers, event = %other, "notice from the broker");
+                    }
                 }
             }
         }
+    }
+
+    /// Records what the broker does not permit, and logs it unless it did so before: every message of a stream may be refused.
+    fn record_denial(&self, denial: Denial) {
+        let statistics = self.statistics.get();
+        let connects = statistics.map_or(0, |known| known.connects.load(Ordering::Acquire));
+        let text = denial.to_string();
+        self.denials.send_modify(|denials| {
+            if !denials.contains(&text) {
+                warn!(nats.address = %self.servers, "{text}");
+            }
+            denials.add(denial, connects);
+        });
     }
 
     /// Records why the attempts to connect to these servers failed.

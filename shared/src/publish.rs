@@ -69,6 +69,7 @@ pub struct Publisher {
     max_events: usize,
     subjects: Subjects,
     obstacle: watch::Receiver<Option<String>>,
+    refusal: watch::Receiver<Option<String>>,
 }
 
 /// Resolves once the events of a call are in the stream.
@@ -122,18 +123,21 @@ impl Publisher {
     pub fn new(connection: Connection, options: Options) -> (Self, Driver) {
         let (sender, receiver) = mpsc::channel(CHANNEL);
         let (obstacle_sender, obstacle) = watch::channel(None);
+        let (refusal_sender, refusal) = watch::channel(None);
         let publisher = Self {
             chunks: sender,
             budget: Arc::new(Semaphore::new(MAX_UNCONFIRMED_BYTES)),
             max_events: options.max_events,
             subjects: options.subjects,
             obstacle,
+            refusal,
         };
         let driver = Driver {
             chunks: receiver,
             connection,
             options,
             obstacle: obstacle_sender,
+            refusal: refusal_sender,
         };
         (publisher, driver)
     }
@@ -183,6 +187,12 @@ impl Publisher {
         self.obstacle.borrow().clone()
     }
 
+    /// A human-readable reason why the broker does not permit a message. `None` once it has confirmed a message since.
+    #[must_use]
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.borrow().clone()
+    }
+
     /// Bytes of submitted events that are not confirmed yet, at most [`MAX_UNCONFIRMED_BYTES`].
     #[must_use]
     pub fn unconfirmed_bytes(&self) -> usize {
@@ -225,6 +235,7 @@ pub struct Driver {
     connection: Connection,
     options: Options,
     obstacle: watch::Sender<Option<String>>,
+    refusal: watch::Sender<Option<String>>,
 }
 
 impl Driver {
@@ -234,6 +245,7 @@ impl Driver {
             connection: &self.connection,
             stream: &self.options.stream,
             obstacle: &self.obstacle,
+            refusal: &self.refusal,
             observer: self.options.observer.as_deref(),
             tracer: &self.options.tracer,
         };

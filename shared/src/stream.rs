@@ -17,7 +17,7 @@ use async_nats::jetstream::{
 use tracing::info;
 
 pub use self::size::{is_above, is_below, most_held, resize};
-use crate::connection::Connection;
+use crate::connection::{Connection, Denial};
 
 /// The default name of the stream.
 pub const DEFAULT_NAME: &str = "EVENTS";
@@ -164,6 +164,9 @@ pub enum StreamError {
         "JetStream does not respond: it is disabled, still starting, out of disk space, or not permitted for this user"
     )]
     NoJetStream,
+    /// The user may not make the request.
+    #[error("{0}; permit it")]
+    Denied(Denial),
     /// The request failed; a retry may succeed.
     #[error("a stream request to the broker failed: {0}")]
     Broker(#[source] async_nats::Error),
@@ -241,7 +244,8 @@ pub async fn get(jetstream: &jetstream::Context, name: &str) -> Result<Stream<In
 /// # Errors
 /// Any [`StreamError`].
 pub async fn state(connection: &Connection, name: &str) -> Result<StreamState, StreamError> {
-    let stream = get(connection.jetstream(), name).await?;
+    let stream = connection.permitted(get(connection.jetstream(), name));
+    let stream = stream.await.map_err(StreamError::Denied)??;
     Ok(StreamState::of(stream.cached_info()))
 }
 

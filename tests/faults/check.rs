@@ -126,7 +126,7 @@ fn by_rows(world: &World, found: &mut Found) {
 }
 
 async fn by_verify(world: &World, found: &mut Found) {
-    let verify = ["verify", "--nats-url", &world.url()];
+    let verify = ["verify", "--nats-url", &world.login("aggregator")];
     let ended = world.aggregator.command(&verify).await;
     found.expect(ended.code == Some(0), || {
         format!("verify: {}\n{}", ended.stdout, ended.stderr)

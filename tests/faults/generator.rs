@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::jetstream;
-use e2e::{api::Api, event::array};
+use async_nats::{ConnectOptions, jetstream};
+use e2e::{api::Api, broker::users::Users, event::array};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::{
@@ -31,7 +31,12 @@ pub struct Generator {
 
 impl Generator {
     /// Starts them.
-    pub fn start(truth: &Arc<Truth>, api: &Api, nats_url: &str, seed: u64) -> Self {
+    pub fn start(
+        truth: &Arc<Truth>,
+        api: &Api,
+        (nats_url, users): (&str, &Users),
+        seed: u64,
+    ) -> Self {
         let token = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for number in 0..2 {
@@ -42,7 +47,8 @@ impl Generator {
         for number in 2..4 {
             let random = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
             let (truth, url) = (Arc::clone(truth), nats_url.to_owned());
-            tasks.spawn(over_nats(truth, url, random, token.clone()));
+            let options = users.options("publisher");
+            tasks.spawn(over_nats(truth, (url, options), random, token.clone()));
         }
         Self { token, tasks }
     }
@@ -69,11 +75,11 @@ async fn over_http(truth: Arc<Truth>, api: Api, mut random: ChaCha8Rng, token: C
 
 async fn over_nats(
     truth: Arc<Truth>,
-    url: String,
+    (url, options): (String, ConnectOptions),
     mut random: ChaCha8Rng,
     token: CancellationToken,
 ) {
-    let client = async_nats::ConnectOptions::new()
+    let client = options
         .retry_on_initial_connect()
         .connect(url)
         .await

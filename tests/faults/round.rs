@@ -44,7 +44,7 @@ pub async fn play(hand: &Hand) -> Outcome {
     let generator = Generator::start(
         &Arc::clone(&world.truth),
         world.api(),
-        &world.outside.url(),
+        (&world.outside.url(), &world.users),
         hand.seed,
     );
     sleep(BREATH).await;

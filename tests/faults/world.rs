@@ -8,7 +8,11 @@ use std::{
 use e2e::{
     aggregator::Aggregator,
     api::Api,
-    broker::{self, process::Server},
+    broker::{
+        self,
+        process::Server,
+        users::{self, Users},
+    },
     disk::Disk,
     port,
     proxy::{Conditions, Proxy},
@@ -25,6 +29,8 @@ const DISK_MEBIBYTES: u32 = 400;
 pub struct World {
     pub aggregator: Aggregator,
     pub nats: Server,
+    /// The broker's users: each program logs in as its own.
+    pub users: Users,
     pub port: u16,
     /// Between the aggregator and the broker.
     pub inside: Proxy,
@@ -67,15 +73,18 @@ impl World {
     pub async fn start() -> Self {
         let (store, stream) = (Volume::new(), Volume::new());
         let port = port::free();
-        let nats = Server::start_in(port, &stream.path());
-        broker::ready(&broker::url(port)).await;
+        let users = Users::new();
+        let nats = Server::start_in(port, &stream.path(), Some(&users));
+        broker::ready_with_users(&broker::url(port)).await;
         let inside = Proxy::start(port).await;
         let outside = Proxy::start(port).await;
-        let aggregator = Aggregator::start(&inside.url(), &store.path(), &Self::FLAGS).await;
+        let url = users.login("aggregator", &inside.url());
+        let aggregator = Aggregator::start(&url, &store.path(), &Self::FLAGS).await;
         aggregator.healthy().await;
         Self {
             aggregator,
             nats,
+            users,
             port,
             inside,
             outside,
@@ -91,16 +100,26 @@ impl World {
         self.aggregator.api()
     }
 
-    /// The broker's address, bypassing the proxies.
+    /// The broker's address, bypassing the proxies, without a user.
     pub fn url(&self) -> String {
         broker::url(self.port)
+    }
+
+    /// The same with a user.
+    pub fn login(&self, user: &str) -> String {
+        self.users.login(user, &self.url())
+    }
+
+    /// The same with the user that may do everything.
+    pub fn login_of_tests(&self) -> String {
+        users::login(users::TESTS, &self.url())
     }
 
     /// Ends all faults.
     pub async fn repair(&mut self) {
         self.inside.set(Conditions::default());
         self.outside.set(Conditions::default());
-        broker::ready(&self.url()).await;
+        broker::ready_with_users(&self.url()).await;
         self.aggregator.healthy().await;
     }
 
@@ -124,7 +143,8 @@ impl World {
             "--seed",
             &seed,
         ];
-        Publisher::start(&self.outside.url(), &arguments)
+        let url = self.users.login("publisher", &self.outside.url());
+        Publisher::start(&url, &arguments)
     }
 
     /// A path for a copy.

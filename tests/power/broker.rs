@@ -30,7 +30,7 @@ pub fn version() -> Result<String, String> {
 
 /// The project's configuration.
 pub fn configuration() -> PathBuf {
-    workspace::root().join("compose/nats.conf")
+    workspace::root().join("compose/server.conf")
 }
 
 /// The same without the line that makes it sync each write, written into `directory`.

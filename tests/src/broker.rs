@@ -1,9 +1,10 @@
 //! A real NATS broker with JetStream, one for each test: a container or a process.
 //!
-//! It uses the project's own `compose/nats.conf`. After a stop and restart it has the same address and data.
+//! It uses the project's own `compose/server.conf`, or with users `compose/nats.conf`. After a stop and restart it has the same address and data.
 
 mod container;
 pub mod process;
+pub mod users;
 
 use async_nats::{
     ConnectOptions,
@@ -11,7 +12,8 @@ use async_nats::{
 };
 use tokio::sync::OnceCell;
 
-use crate::{port, wait::eventually, workspace};
+use self::users::{TESTS, Users};
+use crate::{port, service::Signal, wait::eventually, workspace};
 
 /// How brokers are started in this run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,7 @@ pub struct Broker {
     server: Server,
     port: u16,
     login: Login,
+    users: Option<Users>,
 }
 
 /// The credentials that a broker requires of its clients.
@@ -75,24 +78,68 @@ impl Broker {
 
     /// Starts one that requires credentials, and waits until it is ready.
     pub async fn demanding(login: Login) -> Self {
-        let broker = Self::start_on(port::free(), login).await;
+        let broker = Self::start_on(port::free(), login, None).await;
         broker.ready().await;
         broker
     }
 
-    async fn start_on(port: u16, login: Login) -> Self {
-        let flags = login.flags();
+    /// Starts one with the project's users, and waits until it is ready.
+    pub async fn with_users(users: Users) -> Self {
+        let login = Login::Password(TESTS.0, TESTS.1);
+        let broker = Self::start_on(port::free(), login, Some(users)).await;
+        broker.ready().await;
+        broker
+    }
+
+    /// The users.
+    ///
+    /// Panics if it was started without.
+    pub fn users(&self) -> &Users {
+        self.users.as_ref().expect("it was started with users")
+    }
+
+    /// Its address for a program: with its user and the password, if the broker has users.
+    pub fn url_of(&self, program: &str) -> String {
+        let users = self.users.as_ref();
+        users.map_or_else(|| self.url(), |users| users.login(program, &self.url()))
+    }
+
+    /// Its address with a user and the password.
+    pub fn login(&self, user: &str) -> String {
+        self.users().login(user, &self.url())
+    }
+
+    /// Has it read its configuration and the passwords again.
+    pub async fn reload(&mut self) {
+        match &mut self.server {
+            Server::Container(server) => server.reload().await,
+            Server::Process(server) => server.signal(Signal::HUP),
+        }
+    }
+
+    async fn start_on(port: u16, login: Login, users: Option<Users>) -> Self {
+        let flags = if users.is_some() {
+            Vec::new()
+        } else {
+            login.flags()
+        };
         let server = match ServerKind::of_this_run().await {
             ServerKind::Container { image } => {
-                let server = container::Server::start(&image, port, &flags).await;
+                let server = container::Server::start(&image, port, &flags, users.as_ref()).await;
                 Server::Container(Box::new(server))
             }
-            ServerKind::Process => Server::Process(process::Server::start(port, &flags)),
+            ServerKind::Process => {
+                let own = process::flags_of(users.as_ref());
+                let own = own.iter().map(String::as_str);
+                let flags: Vec<_> = flags.into_iter().chain(own).collect();
+                Server::Process(process::Server::start(port, &flags))
+            }
         };
         Self {
             server,
             port,
             login,
+            users,
         }
     }
 
@@ -142,6 +189,11 @@ pub async fn ready(url: &str) {
     ready_for(url, &Login::Open).await;
 }
 
+/// Waits until a broker with users responds.
+pub async fn ready_with_users(url: &str) {
+    ready_for(url, &Login::Password(TESTS.0, TESTS.1)).await;
+}
+
 async fn ready_for(url: &str, login: &Login) {
     eventually("the broker responds to JetStream requests", async || {
         let client = login.options().connect(url).await;
@@ -181,7 +233,7 @@ impl Later {
 
     /// Starts it.
     pub async fn start(self) -> Broker {
-        let broker = Broker::start_on(self.0, Login::Open).await;
+        let broker = Broker::start_on(self.0, Login::Open, None).await;
         broker.ready().await;
         broker
     }
@@ -216,7 +268,7 @@ impl ServerKind {
     }
 }
 
-/// The project's configuration.
+/// The project's settings of the broker, without users.
 fn configuration() -> std::path::PathBuf {
-    workspace::root().join("compose/nats.conf")
+    workspace::root().join("compose/server.conf")
 }

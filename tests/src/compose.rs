@@ -93,6 +93,15 @@ impl Project {
         text
     }
 
+    /// What `docker inspect` shows of all its containers.
+    pub fn inspected(&self) -> String {
+        let ids = self.run(&["ps", "--all", "--quiet"]);
+        let ids: Vec<_> = ids.split_whitespace().collect();
+        assert!(!ids.is_empty(), "it has no containers");
+        let output = Command::new("docker").arg("inspect").args(ids).output();
+        both(&output.expect("it responded before"))
+    }
+
     fn output(&self, arguments: &[&str]) -> Output {
         let output = words(&self.command)
             .args(arguments)

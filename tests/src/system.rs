@@ -32,9 +32,13 @@ impl System {
 
     /// Like [`Self::start`], with flags for the aggregator.
     pub async fn with(flags: &[&str]) -> Self {
-        let broker = Broker::start().await;
+        Self::on(Broker::start().await, flags).await
+    }
+
+    /// Like [`Self::with`], on a broker that was started.
+    pub async fn on(broker: Broker, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a temporary directory can be created");
-        let aggregator = Aggregator::start(&broker.url(), data.path(), flags).await;
+        let aggregator = Aggregator::start(&broker.url_of("aggregator"), data.path(), flags).await;
         aggregator.healthy().await;
         Self {
             aggregator,
@@ -100,16 +104,16 @@ impl System {
 
     /// Starts a publisher on the broker.
     pub fn publisher(&self, arguments: &[&str]) -> Publisher {
-        Publisher::start(&self.broker.url(), arguments)
+        Publisher::start(&self.broker.url_of("publisher"), arguments)
     }
 
     /// Starts a publisher on the broker that sends until [`Publisher::finished`].
     pub fn endless_publisher(&self) -> Publisher {
-        Publisher::endless(&self.broker.url(), self.api().url())
+        Publisher::endless(&self.broker.url_of("publisher"), self.api().url())
     }
 
     /// Runs a publisher on the broker to its end.
     pub async fn publish(&self, arguments: &[&str]) -> Run {
-        publisher::publish(&self.broker.url(), arguments).await
+        publisher::publish(&self.broker.url_of("publisher"), arguments).await
     }
 }

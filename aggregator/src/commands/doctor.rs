@@ -14,7 +14,12 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::Value;
-use shared::{api::Target, command_line, connection::Servers, stream};
+use shared::{
+    api::Target,
+    command_line,
+    connection::{Files, Servers},
+    stream,
+};
 
 use self::{
     broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
@@ -28,6 +33,8 @@ pub struct Settings {
     pub target: Target,
     /// The broker; by default that of the running aggregator, or the one on this machine.
     pub servers: Option<Servers>,
+    /// The credentials and certificates for a broker that is not given.
+    pub files: Files,
     /// The store's directory; by default that of the running aggregator, or `./data`.
     pub data_dir: Option<PathBuf>,
     /// The stream; by default that of the running aggregator.
@@ -92,6 +99,7 @@ async fn examine(settings: Settings) -> Report {
     let Settings {
         target,
         servers,
+        files,
         data_dir,
         stream,
         durable,
@@ -149,7 +157,7 @@ async fn examine(settings: Settings) -> Report {
 
     let is_expected = servers.is_some() || !service.as_ref().is_some_and(Service::has_broker);
     let servers = servers.unwrap_or_else(|| {
-        let known = Servers::parse(&[known("--nats-url", BROKER)]);
+        let known = Servers::with_files(&[known("--nats-url", BROKER)], &files);
         known.unwrap_or_else(|_| Servers::parse(&[BROKER]).expect("it is an address"))
     });
     let survey = Survey::of(&servers, &stream, &durable).await;

@@ -9,7 +9,7 @@ use shared::{
     connection::Servers,
 };
 
-use super::settings::jetstream_name;
+use super::{NatsFlags, settings::jetstream_name};
 use crate::commands::doctor::Settings;
 
 #[derive(Debug, Args)]
@@ -38,6 +38,9 @@ pub(super) struct Doctor {
     )]
     nats_url: Vec<String>,
 
+    #[command(flatten)]
+    nats: NatsFlags,
+
     /// Directory of the store [default: that of the running aggregator, or ./data]
     #[arg(long, env = "AGGREGATOR_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -61,11 +64,16 @@ impl Doctor {
     /// # Errors
     /// One line that names the invalid setting.
     pub fn settings(self) -> Result<Settings, String> {
+        let files = self.nats.files();
         let urls = Some(self.nats_url).filter(|urls| !urls.is_empty());
-        let servers = urls.map(|urls| Servers::parse(&urls)).transpose();
+        // Flags that exclude each other are refused even if the broker is not given.
+        Servers::with_files(&["127.0.0.1"], &files)?;
+        let servers = urls.map(|urls| Servers::with_files(&urls, &files));
+        // Files that cannot be read are a finding, not a reason to examine nothing.
         Ok(Settings {
             target: self.credentials.target(&self.url)?,
-            servers: servers.map_err(|err| format!("--nats-url: {err}"))?,
+            servers: servers.transpose()?,
+            files,
             data_dir: self.data_dir,
             stream: self.stream,
             durable: self.durable,

@@ -17,6 +17,7 @@ use shared::{
     stream, telemetry,
 };
 
+use super::NatsFlags;
 use crate::{
     consumer::BatchLimits,
     machine::Machine,
@@ -99,6 +100,9 @@ pub struct Settings {
         value_name = "URL"
     )]
     nats_url: Vec<String>,
+
+    #[command(flatten)]
+    nats: NatsFlags,
 
     /// Directory of the store; created if it does not exist
     #[arg(
@@ -241,7 +245,7 @@ impl Settings {
     /// One line that names the invalid setting.
     pub(super) fn check(&self) -> Result<(), String> {
         // Not by clap, which would print an invalid value, and with it the password.
-        Servers::parse(&self.nats_url).map_err(|err| format!("--nats-url: {err}"))?;
+        Servers::with_files(&self.nats_url, &self.nats.files())?.check_files()?;
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         self.check_access()?;
@@ -328,7 +332,7 @@ impl Settings {
     /// Never: the addresses were parsed when the settings were checked.
     #[must_use]
     pub fn servers(&self) -> Servers {
-        Servers::parse(&self.nats_url)
+        Servers::with_files(&self.nats_url, &self.nats.files())
             .expect("the addresses were parsed when the settings were checked")
     }
 

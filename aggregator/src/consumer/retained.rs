@@ -81,7 +81,8 @@ impl Messages {
                 servers: servers.to_string(),
                 reason: connection.link().last_error,
             })?;
-        let stream = stream::get(connection.jetstream(), stream).await?;
+        let stream = connection.permitted(stream::get(connection.jetstream(), stream));
+        let stream = stream.await.map_err(StreamError::Denied)??;
         let acked = match stream.consumer_info(durable).await {
             Ok(info) => {
                 let description = info.config.description.unwrap_or_default();

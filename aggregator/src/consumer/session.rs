@@ -1,6 +1,6 @@
 //! One session: from the comparison of stream and store to the last ack.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
@@ -10,6 +10,7 @@ use async_nats::jetstream::{
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
+    connection::Denial,
     stream::{self, StreamError, StreamState},
     trace::Tracer,
 };
@@ -40,6 +41,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How often the broker is notified that deliveries are still being processed: well within [`ACK_WAIT`].
 const PROGRESS: Duration = Duration::from_secs(20);
 
+/// How long after the start of a session a pull is refused at most, if it is not permitted.
+const DENIED_AGAIN: Duration = Duration::from_secs(2);
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -58,17 +62,22 @@ impl Consumer {
         token: &CancellationToken,
         connects: u64,
         stores: &mut Stores,
-        has_consumed: &mut bool,
+        (has_consumed, was_denied): (&mut bool, bool),
     ) -> Result<End, SessionError> {
+        let denials = self.connection.denials();
         let (stream, state, messages) = tokio::select! {
-            started = self.start(stores) => started?,
+            started = self.connection.permitted(Box::pin(self.start(stores))) => {
+                started.map_err(SessionError::Denied)??
+            }
             () = token.cancelled() => return Ok(End::Stopped),
         };
         *has_consumed = true;
         self.health.works(Part::Stream);
-        self.health.works(Part::Consumer);
+        if !was_denied {
+            self.health.works(Part::Consumer);
+        }
         tokio::select! {
-            end = self.consume(messages, token, connects) => end,
+            end = self.consume(messages, token, (connects, denials, was_denied)) => end,
             never = trim::run(self, &stream, &state, connects, stores) => match never {},
             stalled = watchdog::run(self, &stream) => Err(stalled),
         }
@@ -167,8 +176,12 @@ impl Consumer {
         &self,
         mut messages: pull::Stream,
         token: &CancellationToken,
-        connects: u64,
+        (connects, denials, was_denied): (u64, u64, bool),
     ) -> Result<End, SessionError> {
+        // A pull or an ack that was refused is refused again soon, if it still is not permitted.
+        let mut is_unproved = was_denied;
+        let mut proved = pin!(sleep(DENIED_AGAIN));
+        let mut denied = pin!(self.connection.denied(denials, Denial::is_of_delivery));
         let mut gathering = Batch::default();
         let mut committing = FuturesUnordered::new();
         let mut end: Option<Result<End, SessionError>> = None;
@@ -212,6 +225,11 @@ impl Consumer {
                 }
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {}
                 _ = progress.tick() => self.ack(&gathering.ackers, AckKind::Progress, connects).await,
+                denial = &mut denied, if is_open => end = Some(Err(SessionError::Denied(denial))),
+                () = &mut proved, if is_unproved => {
+                    is_unproved = false;
+                    self.health.works(Part::Consumer);
+                }
                 () = token.cancelled(), if is_open => end = Some(Ok(End::Stopped)),
                 () = self.connection.changed_since(connects), if is_open => {
                     end = Some(Ok(End::LinkChanged));

@@ -123,7 +123,8 @@ async fn request(connection: &Connection, subject: &str) -> Result<Value, String
     let nothing = json!({});
     let jetstream = connection.jetstream();
     let response = jetstream.request(subject.to_owned(), &nothing);
-    match response.await {
+    let answered = connection.permitted(response).await;
+    match answered.map_err(|denial| denial.to_string())? {
         Ok(Response::Ok(found)) => Ok(found),
         Ok(Response::Err { error }) => Err(match error.error_code() {
             ErrorCode::STREAM_NOT_FOUND | ErrorCode::CONSUMER_NOT_FOUND => {

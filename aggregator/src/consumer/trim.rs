@@ -1,7 +1,7 @@
 //! Trimming: while the stream exceeds a budget, its oldest messages are purged, but only those that every store has acked. Each
 //! pass also checks the stream's configuration and size, because both can be changed while the stream is consumed.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, fmt::Display, time::Duration};
 
 use async_nats::jetstream::stream::{Info, Stream};
 use shared::stream::{self, StreamState};
@@ -53,12 +53,19 @@ pub(super) async fn run(
     let mut failed = 0;
     loop {
         ticks.tick().await;
-        match pass.run(stores, &mut sizes).await {
-            Ok(held) => {
+        let passed = consumer
+            .connection
+            .permitted(Box::pin(pass.run(stores, &mut sizes)));
+        match passed.await {
+            Ok(Ok(held)) => {
                 failed = 0;
                 notices.set_held(held.as_ref());
             }
-            Err(err) => {
+            Err(denial) => {
+                failed = FAILED_PASSES;
+                notices.set_failed(&format!("{denial}; permit it"));
+            }
+            Ok(Err(err)) => {
                 debug!(error = %err, "the stream was not trimmed; retrying");
                 failed += 1;
                 if failed >= FAILED_PASSES {
@@ -226,7 +233,7 @@ impl Notices<'_> {
     }
 
     /// Reports that trimming keeps failing, and why.
-    fn set_failed(&self, err: &async_nats::Error) {
+    fn set_failed(&self, err: &impl Display) {
         let Self(consumer) = self;
         let notice = format!("the stream is not trimmed, and may become full: {err}");
         consumer.health.notices(Notice::Trimming, Some(notice));

@@ -19,6 +19,8 @@ use crate::{
     traffic::{PAYLOAD_BYTES, Recipe, Share, new_run_id},
 };
 
+shared::nats_flags!("PUBLISHER");
+
 /// Maximum bytes of a generated event without its payload, with the longest names.
 const MAX_ENVELOPE_BYTES: u64 = 400;
 
@@ -142,6 +144,9 @@ pub struct JetStreamFlags {
         hide_env_values = true
     )]
     pub nats_url: Vec<String>,
+
+    #[command(flatten)]
+    pub nats: NatsFlags,
 
     /// Name of the stream; the aggregator creates it
     #[arg(long, env = "PUBLISHER_STREAM", value_name = "NAME", default_value = stream::DEFAULT_NAME,

@@ -187,6 +187,12 @@ fn the_environment_never_decides_what_is_sent() {
         let names: Vec<_> = command.get_arguments().filter_map(Arg::get_env).collect();
         let known = [
             "PUBLISHER_NATS_URL",
+            "PUBLISHER_NATS_PASSWORD_FILE",
+            "PUBLISHER_NATS_CREDS",
+            "PUBLISHER_NATS_NKEY",
+            "PUBLISHER_NATS_CA",
+            "PUBLISHER_NATS_CERT",
+            "PUBLISHER_NATS_KEY",
             "PUBLISHER_STREAM",
             "PUBLISHER_SUBJECTS",
             "PUBLISHER_LOG_LEVEL",

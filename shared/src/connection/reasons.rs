@@ -3,6 +3,35 @@
 /// What the client library reports if it knows no cause, and otherwise puts before the cause.
 const KIND: &str = "IO error";
 
+/// What the client library puts before the reason why there are no credentials.
+const OWN: &str = "AuthError(";
+
+/// Marks in the reasons of the TLS library, and the reasons in plain words with the remedy.
+const ADVICE: [(&[&str], &str); 4] = [
+    (
+        &["CertificateRequired"],
+        "the broker requires a client certificate: use --nats-cert and --nats-key",
+    ),
+    (
+        &[
+            "alert: UnknownCA",
+            "alert: BadCertificate",
+            "alert: CertificateExpired",
+            "alert: CertificateUnknown",
+        ],
+        "the broker refuses the certificate in --nats-cert: it must be issued by an authority that the broker trusts, and must not have expired",
+    ),
+    (
+        // The latter if another authority has the same name.
+        &["UnknownIssuer", "BadSignature"],
+        "the broker's certificate is not issued by an authority that is trusted: name the authority's certificate with --nats-ca",
+    ),
+    (
+        &["NotValidForName", "not valid for name"],
+        "the broker's certificate is not valid for the host in --nats-url",
+    ),
+];
+
 /// A reason of the client library without the names of its types and the numbers of the operating system.
 pub(super) fn plain(reason: &str) -> &str {
     if reason == KIND {
@@ -10,14 +39,16 @@ pub(super) fn plain(reason: &str) -> &str {
     }
     let reason = reason.strip_prefix(KIND).unwrap_or(reason);
     let reason = reason.strip_prefix(": ").unwrap_or(reason);
+    if let Some((_, own)) = reason.split_once(OWN) {
+        // The client library puts it into parentheses.
+        return own.strip_suffix(')').unwrap_or(own);
+    }
+    let mut known = ADVICE.iter();
+    let known = known.find(|(marks, _)| marks.iter().any(|mark| reason.contains(mark)));
+    if let Some((_, advice)) = known {
+        return advice;
+    }
     reason.split(" (os error ").next().unwrap_or(reason)
-}
-
-/// The subject on which the user may not publish, if this is what an error of the server says.
-pub(super) fn denied(error: &str) -> Option<&str> {
-    const BEGINNING: &str = "permissions violation for publish to \"";
-    let at = error.to_ascii_lowercase().find(BEGINNING)?;
-    error[at + BEGINNING.len()..].split('"').next()
 }
 
 /// The reasons of these servers, each of them once, after the addresses of its servers if `is_named`.
@@ -46,19 +77,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_subject_of_a_denied_message_is_read_from_the_error() {
-        let denied_on = "nats: Permissions Violation for Publish to \"events.Ä\"";
-        assert_eq!(denied(denied_on), Some("events.Ä"));
-        for other in [
-            "Permissions Violation for Subscription to \"events\"",
-            "Maximum Payload Violation",
-            "",
-        ] {
-            assert_eq!(denied(other), None);
-        }
-    }
-
-    #[test]
     fn a_reason_is_given_once_and_in_plain_words() {
         for (reason, expected) in [
             ("IO error", "the connection failed"),
@@ -67,6 +85,14 @@ mod tests {
                 "Connection refused",
             ),
             ("timed out", "timed out"),
+            (
+                "IO error: received fatal alert: CertificateRequired",
+                "the broker requires a client certificate: use --nats-cert and --nats-key",
+            ),
+            (
+                "authentication error: AuthError(--nats-creds a (b): it is gone)",
+                "--nats-creds a (b): it is gone",
+            ),
         ] {
             assert_eq!(plain(reason), expected);
         }

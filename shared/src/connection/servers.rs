@@ -5,18 +5,20 @@ use std::{fmt, str::FromStr};
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
 
-/// The servers of one broker and the credentials for them. Neither `Debug` nor `Display` reveals the credentials.
+use super::{
+    flags::Files,
+    login::{ADVICE, CREDS, Login, NKEY, PASSWORD_FILE},
+    tls::Tls,
+};
+
+/// The servers of one broker, and the credentials and certificates for them. Neither `Debug` nor `Display` reveals the
+/// credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Servers {
     /// Without credentials, because the client logs its addresses.
     addresses: Vec<ServerAddr>,
-    credentials: Option<Credentials>,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum Credentials {
-    Password { user: String, password: String },
-    Token(String),
+    login: Option<Login>,
+    tls: Tls,
 }
 
 /// Example addresses for error messages.
@@ -35,7 +37,7 @@ impl Servers {
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, String> {
         let texts = texts.iter().flat_map(|text| text.as_ref().split(','));
         let mut addresses = Vec::new();
-        let mut credentials: Option<Credentials> = None;
+        let mut login: Option<Login> = None;
         let mut seen_bare_url = false;
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
             let (address, found) = read(text)?;
@@ -47,9 +49,9 @@ impl Servers {
                 );
             }
             seen_bare_url |= has_scheme && found.is_none();
-            match (&credentials, found) {
+            match (&login, found) {
                 (_, None) => {}
-                (None, found) => credentials = found,
+                (None, found) => login = found,
                 (Some(known), Some(found)) if *known == found => {}
                 _ => {
                     return Err(
@@ -65,8 +67,70 @@ impl Servers {
         }
         Ok(Self {
             addresses,
-            credentials,
+            login,
+            tls: Tls::default(),
         })
+    }
+
+    /// Parses addresses as [`Self::parse`], with the credentials and certificates in these files.
+    ///
+    /// # Errors
+    /// A human-readable message that begins with the flag and contains no credentials. Files are not read, see
+    /// [`Self::check_files`].
+    pub fn with_files<T: AsRef<str>>(texts: &[T], files: &Files) -> Result<Self, String> {
+        let servers = Self::parse(texts).map_err(|err| format!("--nats-url: {err}"))?;
+        let Files {
+            password,
+            creds,
+            nkey,
+            ca,
+            cert,
+            key,
+        } = files.clone();
+        let given = [
+            (PASSWORD_FILE, password.is_some()),
+            (CREDS, creds.is_some()),
+            (NKEY, nkey.is_some()),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, given)| *given).collect();
+        if let [(first, _), (second, _), ..] = given[..] {
+            return Err(format!("{first} and {second} exclude each other"));
+        }
+        let login = match (password, creds, nkey) {
+            (Some(file), ..) => {
+                let user = match servers.login {
+                    None => None,
+                    // A lone name before the host.
+                    Some(Login::Token(user)) => Some(user),
+                    _ => return Err(conflict(PASSWORD_FILE, "a password")),
+                };
+                Some(Login::InFile { user, file })
+            }
+            (_, Some(_), _) if servers.login.is_some() => {
+                return Err(conflict(CREDS, "credentials"));
+            }
+            (.., Some(_)) if servers.login.is_some() => return Err(conflict(NKEY, "credentials")),
+            (_, Some(file), _) => Some(Login::Creds(file)),
+            (.., Some(file)) => Some(Login::Nkey(file)),
+            (None, None, None) => servers.login,
+        };
+        Ok(Self {
+            addresses: servers.addresses,
+            login,
+            tls: Tls::new(ca, cert, key)?,
+        })
+    }
+
+    /// Reads the files with credentials and certificates, so that a mistake is found at the start. They are read again at each
+    /// connect.
+    ///
+    /// # Errors
+    /// A human-readable message that names the flag and its file, and contains no credentials.
+    pub fn check_files(&self) -> Result<(), String> {
+        if let Some(login) = &self.login {
+            login.prove(b"")?;
+        }
+        self.tls.check()
     }
 
     pub(super) fn addresses(&self) -> Vec<ServerAddr> {
@@ -75,34 +139,27 @@ impl Servers {
 
     /// Options with the credentials, and with TLS if it is required.
     pub(super) fn options(&self) -> ConnectOptions {
-        let options = match self.credentials.clone() {
-            Some(Credentials::Password { user, password }) => {
-                ConnectOptions::with_user_and_password(user, password)
-            }
-            Some(Credentials::Token(token)) => ConnectOptions::with_token(token),
-            None => ConnectOptions::new(),
-        };
-        options.require_tls(self.addresses.iter().any(ServerAddr::tls_required))
+        let options = self
+            .login
+            .as_ref()
+            .map_or_else(ConnectOptions::new, Login::options);
+        let is_required =
+            self.tls.is_given() || self.addresses.iter().any(ServerAddr::tls_required);
+        self.tls.apply(options).require_tls(is_required)
     }
 
     /// The error text for a broker that refuses the login, with the remedy.
     pub(super) fn advice_on_login(&self) -> &'static str {
-        match self.credentials {
-            Some(Credentials::Password { .. }) => {
-                "the broker refuses the user and password in --nats-url: correct them (special characters must be percent-encoded, @ as %40)"
-            }
-            Some(Credentials::Token(_)) => {
-                "the broker refuses the token in --nats-url: correct it, or use nats://USER:PASSWORD@HOST (special characters must be percent-encoded)"
-            }
-            None => {
-                "the broker requires credentials: use --nats-url nats://USER:PASSWORD@HOST or nats://TOKEN@HOST"
-            }
-        }
+        self.login.as_ref().map_or(ADVICE, Login::advice)
     }
 }
 
+fn conflict(flag: &str, what: &str) -> String {
+    format!("{flag} and {what} in --nats-url exclude each other")
+}
+
 /// Parses one address and separates the credentials from it.
-fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
+fn read(text: &str) -> Result<(ServerAddr, Option<Login>), String> {
     let unusable = |why: &dyn fmt::Display| {
         format!("not a NATS address ({why}); expected an address such as {EXAMPLE}")
     };
@@ -126,13 +183,13 @@ fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
         text.map(String::from)
             .map_err(|_| unusable(&"user, password or token is not UTF-8 when percent-decoded"))
     };
-    let credentials = match (decoded(url.username())?, url.password()) {
+    let login = match (decoded(url.username())?, url.password()) {
         (user, None) if user.is_empty() => None,
-        (token, None) => Some(Credentials::Token(token)),
+        (token, None) => Some(Login::Token(token)),
         (user, Some(_)) if user.is_empty() => {
             return Err(unusable(&"a password without a user"));
         }
-        (user, Some(password)) => Some(Credentials::Password {
+        (user, Some(password)) => Some(Login::Password {
             user,
             password: decoded(password)?,
         }),
@@ -140,7 +197,7 @@ fn read(text: &str) -> Result<(ServerAddr, Option<Credentials>), String> {
     let stripped = url.set_password(None).and_then(|()| url.set_username(""));
     stripped.map_err(|()| unusable(&"it cannot hold credentials"))?;
     let address = ServerAddr::from_url(url).map_err(|err| unusable(&err))?;
-    Ok((address, credentials))
+    Ok((address, login))
 }
 
 impl FromStr for Servers {
@@ -190,18 +247,18 @@ mod tests {
         text.parse().unwrap_or_else(|err| panic!("{text}: {err}"))
     }
 
-    fn password(user: &str, password: &str) -> Credentials {
+    fn password(user: &str, password: &str) -> Login {
         let (user, password) = (user.to_owned(), password.to_owned());
-        Credentials::Password { user, password }
+        Login::Password { user, password }
     }
 
-    fn token(token: &str) -> Credentials {
-        Credentials::Token(token.to_owned())
+    fn token(token: &str) -> Login {
+        Login::Token(token.to_owned())
     }
 
     /// `assert_eq!` would require `Debug`, which credentials must not implement.
-    fn assert_credentials(text: &str, wanted: Option<&Credentials>) {
-        assert!(servers(text).credentials.as_ref() == wanted, "{text}");
+    fn assert_credentials(text: &str, wanted: Option<&Login>) {
+        assert!(servers(text).login.as_ref() == wanted, "{text}");
     }
 
     #[test]
@@ -300,6 +357,133 @@ mod tests {
             let wrong = text.parse::<Servers>().unwrap_err();
             assert!(wrong.contains(EXAMPLE), "{text}: {wrong}");
             assert!(!wrong.contains("secret"), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
+    fn a_password_file_belongs_to_the_user_of_the_address() {
+        let file = || Some("file".into());
+        let of = |url: &str| {
+            let files = Files {
+                password: file(),
+                ..Files::default()
+            };
+            Servers::with_files(&[url], &files)
+        };
+        let in_file = |user: Option<&str>| {
+            let user = user.map(str::to_owned);
+            let file = "file".into();
+            Some(Login::InFile { user, file })
+        };
+        assert!(of("nats://ann@a,nats://b").unwrap().login == in_file(Some("ann")));
+        assert!(of("nats://a").unwrap().login == in_file(None));
+        let wrong = of("nats://ann:secret@a").unwrap_err();
+        assert!(wrong.contains("--nats-password-file"), "{wrong}");
+        assert!(!wrong.contains("secret"), "{wrong}");
+    }
+
+    #[test]
+    fn only_one_way_to_log_in_may_be_given_and_a_certificate_needs_its_key() {
+        let file = || Some("file".into());
+        let nothing = Files::default;
+        let (creds, nkey) = (
+            Files {
+                creds: file(),
+                ..nothing()
+            },
+            Files {
+                nkey: file(),
+                ..nothing()
+            },
+        );
+        for files in [&creds, &nkey] {
+            Servers::with_files(&["a"], files).unwrap();
+            for url in ["ann:secret@a", "secret@a"] {
+                let wrong = Servers::with_files(&[url], files).unwrap_err();
+                assert!(wrong.contains("exclude each other"), "{wrong}");
+                assert!(!wrong.contains("secret"), "{wrong}");
+            }
+        }
+        for (files, named) in [
+            (
+                Files {
+                    nkey: file(),
+                    ..creds
+                },
+                "--nats-creds and --nats-nkey",
+            ),
+            (
+                Files {
+                    password: file(),
+                    ..nkey
+                },
+                "--nats-password-file and --nats-nkey",
+            ),
+            (
+                Files {
+                    cert: file(),
+                    ..nothing()
+                },
+                "--nats-key",
+            ),
+            (
+                Files {
+                    key: file(),
+                    ..nothing()
+                },
+                "--nats-cert",
+            ),
+        ] {
+            let wrong = Servers::with_files(&["a"], &files).unwrap_err();
+            assert!(wrong.contains(named), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn files_that_cannot_be_used_are_found_at_the_start() {
+        let nothing = Files::default;
+        let file = || Some("/nowhere/secret".into());
+        for (files, flag) in [
+            (
+                Files {
+                    password: file(),
+                    ..nothing()
+                },
+                "--nats-password-file",
+            ),
+            (
+                Files {
+                    creds: file(),
+                    ..nothing()
+                },
+                "--nats-creds",
+            ),
+            (
+                Files {
+                    nkey: file(),
+                    ..nothing()
+                },
+                "--nats-nkey",
+            ),
+            (
+                Files {
+                    ca: file(),
+                    ..nothing()
+                },
+                "--nats-ca",
+            ),
+            (
+                Files {
+                    cert: file(),
+                    key: file(),
+                    ..nothing()
+                },
+                "--nats-cert",
+            ),
+        ] {
+            let servers = Servers::with_files(&["a"], &files).unwrap();
+            let wrong = servers.check_files().unwrap_err();
+            assert!(wrong.starts_with(&format!("{flag} /nowhere")), "{wrong}");
         }
     }
 

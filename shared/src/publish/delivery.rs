@@ -22,7 +22,7 @@ use super::{
     trace::{contexts, number, span},
 };
 use crate::{
-    connection::Connection,
+    connection::{Connection, Denial},
     event::Topic,
     message,
     stream::UNCONFIRMED_AFTER,
@@ -43,6 +43,8 @@ pub(super) struct Delivery<'a> {
     pub stream: &'a str,
     /// Why a message is being retried; cleared by the next confirmation.
     pub obstacle: &'a watch::Sender<Option<String>>,
+    /// Why the broker does not permit a message; cleared by the next confirmation.
+    pub refusal: &'a watch::Sender<Option<String>>,
     pub observer: Option<&'a dyn Observer>,
     pub tracer: &'a Tracer,
 }
@@ -66,8 +68,9 @@ impl Delivery<'_> {
             if let Some(observer) = self.observer {
                 observer.confirmed(ack.latency);
             }
-            self.obstacle
-                .send_if_modified(|obstacle| obstacle.take().is_some());
+            for reason in [self.obstacle, self.refusal] {
+                reason.send_if_modified(|reason| reason.take().is_some());
+            }
         }
         let mut first = 0;
         for chunk in message.chunks {
@@ -130,6 +133,15 @@ impl Delivery<'_> {
                         latency: started.elapsed(),
                     });
                 }
+                Attempt::Denied => {
+                    let reason = denied(&subject);
+                    self.refusal.send_replace(Some(reason.clone()));
+                    return Err(if unsure_since.is_none() {
+                        PublishError::Refused(reason)
+                    } else {
+                        PublishError::Unconfirmed(reason)
+                    });
+                }
                 Attempt::Final(err) if unsure_since.is_none() => return Err(err),
                 // Replicated streams check their limits before the id, so an earlier attempt may be stored.
                 Attempt::Final(err) => return Err(PublishError::Unconfirmed(err.to_string())),
@@ -180,6 +192,8 @@ enum Attempt {
     },
     /// Retrying cannot help.
     Final(PublishError),
+    /// The user may not publish on the subject.
+    Denied,
     /// The broker did not store the message; a retry may succeed.
     NotStored(String),
     /// No response: the message may be stored.
@@ -212,9 +226,9 @@ async fn publish(
             tokio::select! {
                 acked = &mut ack => acked,
                 // The report may be about an earlier message, and the permission may have changed since: then a PubAck follows.
-                () = connection.denied(subject, denials) => match timeout(LAST_WAIT, ack).await {
+                _ = connection.denied(denials, |denial| is_of(denial, subject)) => match timeout(LAST_WAIT, ack).await {
                     Ok(acked) => acked,
-                    Err(_) => return Attempt::Final(PublishError::Refused(denied(subject))),
+                    Err(_) => return Attempt::Denied,
                 },
             }
         }
@@ -232,13 +246,23 @@ async fn publish(
     }
 }
 
+/// Whether a message on the subject is not stored because of a refusal. One that may be stored, and whose `PubAck` may not be
+/// received, is retried.
+fn is_of(denial: &Denial, subject: &str) -> bool {
+    match denial {
+        Denial::Publish(denied) => denied == subject,
+        Denial::Subscribe(_) => false,
+    }
+}
+
 fn denied(subject: &str) -> String {
     let remedy = if subject == MIXED {
         ", which carries messages of several topics; permit it, or start this program with --subjects topic"
     } else {
         "; permit it"
     };
-    format!("the broker does not permit it: this user may not publish on {subject}{remedy}")
+    let denial = Denial::Publish(subject.to_owned());
+    format!("{denial}{remedy}")
 }
 
 fn classify(err: &NatsError) -> Attempt {

@@ -2,6 +2,7 @@
 
 use e2e::{
     api::Api,
+    broker::users::USERS,
     compose::{Project, commands},
     event::{event, events},
     wait::{eventually, holds, within},
@@ -67,7 +68,7 @@ fn only_the_aggregator_is_published_and_only_on_loopback() {
 fn no_service_has_more_rights_than_it_needs() {
     let Some(file) = parsed() else { return };
     let services = file["services"].as_object().unwrap();
-    assert_eq!(services.len(), 3);
+    assert_eq!(services.len(), 6);
     for (name, service) in services {
         let user = service["user"].as_str().unwrap();
         assert!(
@@ -81,20 +82,59 @@ fn no_service_has_more_rights_than_it_needs() {
         let options = service["security_opt"].as_array().unwrap();
         // The seccomp profile and the other defaults of the engine stay.
         assert_eq!(options, &["no-new-privileges:true"], "{name}");
-        for shared in ["pid", "ipc", "userns_mode", "network_mode"] {
+        for shared in ["pid", "ipc", "userns_mode"] {
             assert_eq!(service[shared], Value::Null, "{name}: {shared}");
         }
         assert!(!service["mem_limit"].is_null(), "{name}");
         assert!(!service["restart"].is_null(), "{name}");
         assert!(!service["stop_grace_period"].is_null(), "{name}");
-        if name != "publisher" {
+        assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
+        if ["nats", "aggregator"].contains(&name.as_str()) {
             assert!(!service["healthcheck"]["test"].is_null(), "{name}");
-            assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
         }
+        let network = if name.ends_with("-password") {
+            Value::from("none")
+        } else {
+            Value::Null
+        };
+        assert_eq!(service["network_mode"], network, "{name}");
     }
     for (service, needed) in [("aggregator", "nats"), ("publisher", "aggregator")] {
         let condition = &services[service]["depends_on"][needed]["condition"];
         assert_eq!(condition, "service_healthy");
+    }
+}
+
+#[test]
+fn a_password_is_only_where_it_is_needed() {
+    let Some(file) = parsed() else { return };
+    let services = file["services"].as_object().unwrap();
+    let have = |volume: &str| -> Vec<&str> {
+        let has = |service: &&Value| {
+            let mut volumes = service["volumes"].as_array().unwrap().iter();
+            volumes.any(|mounted| mounted["source"] == volume)
+        };
+        let have = services.iter().filter(|(_, service)| has(service));
+        have.map(|(name, _)| name.as_str()).collect()
+    };
+    for user in ["aggregator", "publisher"] {
+        let maker = format!("{user}-password");
+        assert_eq!(have(&format!("{user}-secrets")), [user, &maker]);
+    }
+    assert_eq!(have("reader-secrets"), ["reader-password"]);
+    assert!(!have("broker-secrets").contains(&"aggregator"));
+    assert!(!have("broker-secrets").contains(&"publisher"));
+}
+
+#[test]
+fn every_installed_version_of_compose_accepts_the_file_with_tls() {
+    for command in found() {
+        let project = Project::new(&command);
+        let files = ["compose/compose.yaml", "compose/compose.tls.yaml"];
+        let shown = project.run(&["-f", files[0], "-f", files[1], "config"]);
+        for part in ["tls://aggregator@nats:4222", "tls://publisher@nats:4222"] {
+            assert!(shown.contains(part), "{shown}");
+        }
     }
 }
 
@@ -130,6 +170,18 @@ async fn every_event_survives_down_and_up_and_is_still_deduplicated() {
         holds(logs.contains(verified), logs)
     })
     .await;
+    let files = USERS.map(|user| format!("/etc/event-aggregator/secrets/{user}.conf"));
+    let read = ["exec", "-T", "nats", "cat"].map(str::to_owned);
+    let read: Vec<_> = read.iter().chain(&files).map(String::as_str).collect();
+    let secret = project.run(&read);
+    let passwords: Vec<_> = secret.split('"').skip(1).step_by(2).collect();
+    assert_eq!(passwords.len(), 3, "{} characters", secret.len());
+    let shown = project.inspected();
+    for password in passwords {
+        assert_eq!(password.len(), 48);
+        assert!(!shown.contains(password), "docker inspect shows a password");
+    }
+
     let kept = events("kept by compose", 0..50);
     api.publish(&kept).await;
     project.run(&["stop", "publisher"]);

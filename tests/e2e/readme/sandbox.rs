@@ -10,6 +10,10 @@ use std::{
 
 use e2e::{
     System,
+    broker::{
+        Broker,
+        users::{USERS, Users},
+    },
     event::event,
     service::{Ended, Service, Signal},
     wait::{eventually, holds},
@@ -59,7 +63,7 @@ impl Sandbox {
                 return None;
             }
         }
-        let system = System::start().await;
+        let system = System::on(Broker::with_users(Users::new()).await, &[]).await;
         let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let sandbox = Self { system, directory };
         sandbox.install();
@@ -71,12 +75,19 @@ impl Sandbox {
         Some(sandbox)
     }
 
-    /// Puts the programs where a release build has them, and the store where a local aggregator has it.
+    /// Puts the programs where a release build has them, and the store and the passwords where the local demo has them.
     fn install(&self) {
         let bin = self.directory.path().join("target/release");
         fs::create_dir_all(&bin).expect("a directory can be created");
         for program in ["aggregator", "publisher"] {
             let linked = symlink(workspace::binary(program), bin.join(program));
+            linked.expect("a link can be created");
+        }
+        let secrets = self.system.data_dir().join("secrets");
+        fs::create_dir(&secrets).expect("a directory can be created");
+        for user in USERS {
+            let file = self.system.broker.users().password_file(user);
+            let linked = symlink(file, secrets.join(user));
             linked.expect("a link can be created");
         }
         let linked = symlink(self.system.data_dir(), self.directory.path().join("data"));
@@ -86,8 +97,9 @@ impl Sandbox {
     /// The text of a block with the addresses of this system instead of the demo's.
     fn here(&self, text: &str) -> String {
         let broker = self.system.broker.url();
+        let broker = broker.trim_start_matches("nats://");
         text.replace("127.0.0.1:8080", &self.system.api().address())
-            .replace("nats://127.0.0.1:4222", &broker)
+            .replace("127.0.0.1:4222", broker)
     }
 
     fn start(&self, name: &'static str, program: &Path, arguments: &[&str]) -> Group {
@@ -96,7 +108,6 @@ impl Sandbox {
             .args(arguments)
             .current_dir(self.directory.path())
             .env("HOME", self.directory.path())
-            .env("PUBLISHER_NATS_URL", self.system.broker.url())
             .env("AGGREGATOR_URL", self.system.api().url())
             .env("NO_PROXY", "127.0.0.1")
             // A process group of its own, so that all child processes of a shell can be ended with it.

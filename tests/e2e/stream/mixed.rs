@@ -143,7 +143,7 @@ async fn a_stream_of_an_earlier_version_gets_the_subject_and_keeps_its_messages(
 
 /// A broker whose user may not publish on `events`.
 fn without_mixed_messages(program: &Path, port: u16, directory: &Path) -> process::Server {
-    let own = e2e::workspace::root().join("compose/nats.conf");
+    let own = e2e::workspace::root().join("compose/server.conf");
     let configuration = format!(
         "{}\nauthorization {{ users: [{{ user: u, password: p, permissions: {{ publish: {{ deny: [\"events\"] }} }} }}] }}\n",
         std::fs::read_to_string(own).unwrap()

@@ -27,7 +27,7 @@ pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_r
     copy_directory(&stream, &copy);
     let copied_at = Instant::now();
     world.nats.start_again();
-    broker::ready(&world.url()).await;
+    broker::ready_with_users(&world.url()).await;
     sleep(lasts).await;
 
     if !while_aggregator_runs {
@@ -37,7 +37,7 @@ pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_r
     copy_directory(&copy, &stream);
     world.truth.forget_since(Some(copied_at));
     world.nats.start_again();
-    broker::ready(&world.url()).await;
+    broker::ready_with_users(&world.url()).await;
     world.truth.forget_since(Some(copied_at));
     // Sequences are reused, including those beyond the last one applied.
     sleep(lasts).await;

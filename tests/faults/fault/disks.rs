@@ -32,7 +32,7 @@ pub async fn fill_stream(world: &mut World, lasts: Duration) -> Result<(), NotTr
     drop(filler);
     world.nats.kill();
     world.nats.start_again();
-    broker::ready(&world.url()).await;
+    broker::ready_with_users(&world.url()).await;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_nats::jetstream;
 use e2e::{
+    broker::users,
     proxy::Conditions,
     wait::{eventually, holds},
 };
@@ -23,7 +24,7 @@ pub async fn trouble(world: &mut World, side: Side, conditions: Conditions, last
 }
 
 pub async fn jetstream(world: &World) -> jetstream::Context {
-    let client = async_nats::connect(world.url()).await;
+    let client = users::options().connect(world.url()).await;
     jetstream::new(client.expect("the broker can be connected to"))
 }
 

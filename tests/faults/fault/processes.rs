@@ -26,7 +26,7 @@ pub async fn kill_broker(world: &mut World, lasts: Duration) {
     world.nats.kill();
     sleep(lasts / 4).await;
     world.nats.start_again();
-    broker::ready(&world.url()).await;
+    broker::ready_with_users(&world.url()).await;
     sleep(lasts).await;
 }
 
@@ -55,7 +55,8 @@ pub async fn kill_publisher(world: &mut World, lasts: Duration, random: &mut Cha
 
 /// A second aggregator on the data directory of the first refuses to start, and does no harm to it.
 pub async fn second_on_directory(world: &mut World) {
-    let ended = Aggregator::refused(&world.inside.url(), &world.store.path(), &[]).await;
+    let url = world.users.login("aggregator", &world.inside.url());
+    let ended = Aggregator::refused(&url, &world.store.path(), &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("is in use by"), "{}", ended.stderr);
 }
@@ -64,7 +65,8 @@ pub async fn second_on_directory(world: &mut World) {
 pub async fn second_on_durable(world: &mut World) {
     world.aggregator.healthy().await;
     let other = world.copy("other");
-    let ended = Aggregator::refused(&world.inside.url(), &other, &World::FLAGS).await;
+    let url = world.users.login("aggregator", &world.inside.url());
+    let ended = Aggregator::refused(&url, &other, &World::FLAGS).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("--take-over"), "{}", ended.stderr);
 }

@@ -70,7 +70,8 @@ pub async fn fill_up(world: &mut World, lasts: Duration, random: &mut ChaCha8Rng
 pub async fn second_store(world: &mut World, lasts: Duration) {
     world.aggregator.healthy().await;
     let directory = world.copy("second");
-    let second = Aggregator::start(&world.url(), &directory, &SECOND).await;
+    // The permissions of the user aggregator are for one durable.
+    let second = Aggregator::start(&world.login_of_tests(), &directory, &SECOND).await;
     second.healthy().await;
     world.aggregator.stop().await;
     eventually("the stopped store holds trimming back", async || {

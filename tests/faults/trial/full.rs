@@ -16,7 +16,7 @@ pub async fn disk_full(lasts: Duration) -> bool {
     let generator = Generator::start(
         &Arc::clone(&world.truth),
         world.api(),
-        &world.outside.url(),
+        (&world.outside.url(), &world.users),
         1,
     );
     world.api().received_at_least(2_000).await;

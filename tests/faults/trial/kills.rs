@@ -57,7 +57,7 @@ pub async fn kills(kills: &Kills, seed: u64) -> bool {
         &url,
     ];
     println!("{kills:?}, seed {seed}, {rate} events/s");
-    let publisher = Publisher::start(&world.url(), &arguments);
+    let publisher = Publisher::start(&world.login("publisher"), &arguments);
     let mut left = (kills.aggregator, kills.broker);
     while left != (0, 0) {
         let next = Instant::now() + LIFE.mul_f64(random.random_range(0.5..1.5));
@@ -69,7 +69,7 @@ pub async fn kills(kills: &Kills, seed: u64) -> bool {
             left.1 -= 1;
             world.nats.kill();
             world.nats.start_again();
-            e2e::broker::ready(&world.url()).await;
+            e2e::broker::ready_with_users(&world.url()).await;
         }
         sleep(next.saturating_duration_since(Instant::now())).await;
     }
@@ -79,7 +79,7 @@ pub async fn kills(kills: &Kills, seed: u64) -> bool {
         "publisher: exit {:?}\n{}\n{}",
         run.code, run.summary, run.stderr
     );
-    let verify = ["verify", "--nats-url", &world.url()];
+    let verify = ["verify", "--nats-url", &world.login("aggregator")];
     let verified = world.aggregator.command(&verify).await;
     println!("verify: exit {:?}\n{}", verified.code, verified.stdout);
     run.code == Some(0) && verified.code == Some(0)

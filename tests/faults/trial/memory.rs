@@ -64,7 +64,7 @@ const STORM: usize = 200_000;
 pub async fn memory(backlog: u64) -> bool {
     let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
-    let _nats = Server::start_in(port, &data.path().join("stream"));
+    let _nats = Server::start_in(port, &data.path().join("stream"), None);
     let url = broker::url(port);
     broker::ready(&url).await;
     // The stream is created by an aggregator, and filled while none runs.

@@ -62,7 +62,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 pub async fn wal(lasts: Duration) -> bool {
     let data = tempfile::tempdir().expect("a temporary directory can be created");
     let port = port::free();
-    let _nats = Server::start_in(port, &data.path().join("stream"));
+    let _nats = Server::start_in(port, &data.path().join("stream"), None);
     let url = broker::url(port);
     broker::ready(&url).await;
     let store = data.path().join("store");

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::configuration;
+use super::{
+    configuration,
+    users::{self, Users},
+};
 use testcontainers::{
     ContainerAsync, GenericImage, ImageExt,
     bollard::{
@@ -10,12 +13,16 @@ use testcontainers::{
         models::PortBinding,
         query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder},
     },
+    core::Mount,
     runners::AsyncRunner,
 };
 
 /// In the container. `/var/tmp` exists in every image and is writable by all; the data stays in the container's own
 /// layer.
-const CONFIGURATION: &str = "/etc/event-aggregator/nats.conf";
+const CONFIGURATION: &str = "/etc/event-aggregator/server.conf";
+/// The directory of a configuration with users, which can be changed while the broker runs.
+const USERS: &str = "/etc/event-aggregator/users";
+const WITH_USERS: &str = "/etc/event-aggregator/users/nats.conf";
 const STORE: &str = "/var/tmp";
 const PORT: &str = "4222/tcp";
 
@@ -37,17 +44,32 @@ pub(super) async fn is_there(image: &str) -> Result<(), String> {
 }
 
 impl Server {
-    pub async fn start(image: &str, port: u16, flags: &[&str]) -> Self {
-        let own = ["--config", CONFIGURATION, "--store_dir", STORE];
+    pub async fn start(image: &str, port: u16, flags: &[&str], users: Option<&Users>) -> Self {
+        let file = if users.is_some() {
+            WITH_USERS
+        } else {
+            CONFIGURATION
+        };
+        let mut own = vec!["--config", file];
+        if users.is_none() {
+            own.extend(["--store_dir", STORE]);
+        }
         // A fixed port, because one chosen by Docker would change at each start.
         let binding = PortBinding {
             host_ip: Some("127.0.0.1".to_owned()),
             host_port: Some(port.to_string()),
         };
         let ports = HashMap::from([(PORT.to_owned(), Some(vec![binding]))]);
-        let container = generic(image)
+        let mut request = generic(image)
             .with_cmd(own.iter().chain(flags).copied())
-            .with_copy_to(CONFIGURATION, configuration())
+            .with_copy_to(CONFIGURATION, configuration());
+        if let Some(users) = users {
+            let path = users.path().to_str().expect("its path is text");
+            request = request
+                .with_mount(Mount::bind_mount(path, USERS))
+                .with_env_var(users::STORE, STORE);
+        }
+        let container = request
             .with_host_config_modifier(move |host| {
                 host.port_bindings = Some(ports.clone());
                 host.publish_all_ports = Some(false);
@@ -75,13 +97,22 @@ impl Server {
         stopped.expect("a running container can be stopped");
     }
 
-    pub async fn kill(&self) {
-        let options = KillContainerOptionsBuilder::new().signal("SIGKILL").build();
-        let killed = self
+    /// Has it read its configuration again.
+    pub async fn reload(&self) {
+        self.send("SIGHUP").await;
+    }
+
+    async fn send(&self, signal: &str) {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let sent = self
             .docker
             .kill_container(self.container.id(), Some(options))
             .await;
-        killed.expect("a running container can be killed");
+        sent.expect("a running container can be signalled");
+    }
+
+    pub async fn kill(&self) {
+        self.send("SIGKILL").await;
         super::eventually("the container ends", async || {
             match self.container.is_running().await {
                 Ok(false) => Ok(()),

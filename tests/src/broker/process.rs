@@ -7,7 +7,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::configuration;
+use super::{
+    configuration,
+    users::{self, STORE, Users},
+};
 use crate::{
     service::{Service, Signal},
     wait::DEADLINE,
@@ -43,9 +46,11 @@ impl Server {
         server
     }
 
-    /// Starts one on the data in a directory.
-    pub fn start_in(port: u16, directory: &Path) -> Self {
-        let mut server = Self::stopped(Path::new(PROGRAM), port, &[], directory);
+    /// Starts one on the data in a directory, with the project's users if they are given.
+    pub fn start_in(port: u16, directory: &Path, users: Option<&Users>) -> Self {
+        let flags = flags_of(users);
+        let flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        let mut server = Self::stopped(Path::new(PROGRAM), port, &flags, directory);
         server.start_again();
         server
     }
@@ -70,13 +75,18 @@ impl Server {
         let path = std::env::var("PATH").unwrap_or_default();
         command
             .env("PATH", format!("{path}:/usr/sbin"))
-            .arg("--config")
-            .arg(configuration())
-            .arg("--store_dir")
-            .arg(self.directory())
+            .env(STORE, self.directory())
             // The configuration file sets the same monitoring port for all brokers; -1 takes a free one.
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1"])
             .args(&self.flags);
+        if !self.flags.iter().any(|flag| flag == "--config") {
+            command.arg("--config").arg(configuration());
+        }
+        // A configuration with users names the directory itself.
+        let names_directory = self.flags.iter().any(|flag| users::name_store(flag));
+        if !names_directory {
+            command.arg("--store_dir").arg(self.directory());
+        }
         self.running = Some(Service::start("nats-server", &mut command));
     }
 
@@ -103,6 +113,13 @@ impl Server {
         let mut running = self.running.take().expect("the broker is running");
         running.kill();
     }
+}
+
+/// The flags of a server with users; a later configuration replaces an earlier one.
+pub fn flags_of(users: Option<&Users>) -> Vec<String> {
+    let file = users.map(Users::configuration);
+    let flags = file.map(|file| ["--config".to_owned(), file.display().to_string()]);
+    flags.into_iter().flatten().collect()
 }
 
 /// The oldest `nats-server` that is tested, named by `E2E_OLDEST_NATS`; `tests/run.sh` installs it. If it is not set,

@@ -270,6 +270,9 @@ fn remedy(part: &str) -> &'static str {
             "check that nats-server runs and that --nats-url is right; the aggregator keeps trying"
         }
         "stream" => "change the named field of the stream back",
+        "publish" => {
+            "permit the subject to the user of the aggregator, see compose/nats.conf; the next event that is confirmed ends this"
+        }
         "store" => "follow the reason; nothing is acked until the store can be written",
         "progress" => "if it persists, check the disk of the store",
         "trimming" => "follow the reason; the notice disappears by itself",

@@ -21,6 +21,7 @@ impl Settings {
             tls_client_ca,
             allow_anonymous,
             nats_url: _,
+            nats,
             data_dir,
             stream,
             subjects,
@@ -76,6 +77,10 @@ impl Settings {
             ("--log-level", log_level.clone()),
             ("--log-format", format!("{log_format:?}").to_lowercase()),
         ];
-        shown.map(|(flag, value)| (flag.to_owned(), value)).into()
+        let files = nats.files().shown();
+        let shown = shown.into_iter().chain(files);
+        shown
+            .map(|(flag, value)| (flag.to_owned(), value))
+            .collect()
     }
 }

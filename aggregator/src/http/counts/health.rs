@@ -171,6 +171,9 @@ pub fn failing(api: &Api) -> BTreeMap<&'static str, String> {
         let reason = link.last_error.unwrap_or_else(unknown);
         checks.insert("broker", reason);
     }
+    if let Some(reason) = api.broker.publisher.refusal() {
+        checks.insert("publish", reason);
+    }
     checks
 }
 

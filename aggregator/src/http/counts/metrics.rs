@@ -36,7 +36,9 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The parts of the service, as `/health` names them.
-const PARTS: [&str; 5] = ["broker", "consumer", "progress", "store", "stream"];
+const PARTS: [&str; 6] = [
+    "broker", "consumer", "progress", "publish", "store", "stream",
+];
 
 /// Returns all metrics, in the text format of Prometheus.
 #[utoipa::path(
