@@ -12,7 +12,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 
 use super::*;
 use crate::{
-    access::{Secret, Tokens},
+    access::{Secret, Subject, Tokens},
     http::edge::access::Peer,
 };
 
@@ -22,7 +22,8 @@ struct Keys {
     known: Vec<(&'static str, Secret)>,
 }
 
-/// The entries of the tokens file other than name and hash. `revoked` is removed after it was read.
+/// The entries of the tokens file other than name and hash; for each there is another with the subject of a certificate. `revoked` is
+/// removed after it was read.
 const ENTRIES: [(&str, &str); 10] = [
     (
         "expired",
@@ -50,7 +51,11 @@ impl Keys {
             let entries = entries.filter(|((name, _), _)| is_kept(name));
             let texts = entries.map(|((name, rest), (_, secret))| {
                 let digest = secret.sha256().map(|byte| format!("{byte:02x}")).concat();
-                format!("[[token]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n{rest}\n")
+                let subject = subject(name);
+                format!(
+                    "[[token]]\nname = \"{name}\"\nsha256 = \"{digest}\"\n{rest}\n\
+                     [[token]]\nname = \"{name}-certified\"\nsubject = \"{subject}\"\n{rest}\n"
+                )
             });
             Tokens::parse(&texts.collect::<String>()).unwrap()
         };
@@ -74,6 +79,11 @@ impl Keys {
         }
         format!("Bearer {token}")
     }
+}
+
+/// The subject of the certificate of a kind.
+fn subject(name: &str) -> Subject {
+    Subject::parse(&format!("CN={name}")).unwrap()
 }
 
 /// An API with tokens.

@@ -3,9 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
-use crate::http::{
-    edge::access::scopes::{Needs, ROUTES},
-    tests::openapi::{brewed, routes},
+use crate::{
+    access::Certificate,
+    http::{
+        edge::access::{
+            Encrypted,
+            scopes::{Needs, ROUTES},
+        },
+        tests::openapi::{brewed, routes},
+    },
 };
 
 /// What each route answers to each kind of token, written down apart from the table that the service obeys.
@@ -63,9 +69,10 @@ enum Way {
     Bearer,
     Basic,
     Cookie,
+    Certificate,
 }
 
-const WAYS: [Way; 3] = [Way::Bearer, Way::Basic, Way::Cookie];
+const WAYS: [Way; 4] = [Way::Bearer, Way::Basic, Way::Cookie, Way::Certificate];
 
 #[tokio::test]
 async fn every_route_and_method_answers_each_kind_of_token_as_the_matrix_says() {
@@ -86,7 +93,7 @@ async fn every_route_and_method_answers_each_kind_of_token_as_the_matrix_says() 
             }
         }
     }
-    assert!(asked > 2_500, "{asked}");
+    assert!(asked > 3_300, "{asked}");
 }
 
 async fn ask(api: &Fixture, keys: &Keys, (method, row): (&str, &Row), kind: &str, way: Way) {
@@ -102,6 +109,12 @@ async fn ask(api: &Fixture, keys: &Keys, (method, row): (&str, &Row), kind: &str
             let id = sessions.begin(token, Instant::now());
             request.header(header::COOKIE, format!("aggregator_session={id}"))
         }
+        Way::Certificate => request.extension(Encrypted {
+            certificate: Some(Certificate {
+                subject: subject(kind),
+                expires: i64::MAX,
+            }),
+        }),
     };
     let request = from_somewhere(request.body(Body::empty()).unwrap());
     let answer = api.router.clone().oneshot(request).await.unwrap();
@@ -110,8 +123,8 @@ async fn ask(api: &Fixture, keys: &Keys, (method, row): (&str, &Row), kind: &str
     let what = format!("{method} {path} with {kind} as {way:?}: {status}");
     let expected = match row.cells[kind] {
         _ if method == "OPTIONS" => "pass",
-        // A browser whose session is over is not signed in.
-        "401" if way == Way::Cookie => row.cells["none"],
+        // A browser whose session is over is not signed in, and a certificate that no entry names is as none.
+        "401" if [Way::Cookie, Way::Certificate].contains(&way) => row.cells["none"],
         cell => cell,
     };
     if expected == "pass" {
