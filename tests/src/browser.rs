@@ -232,6 +232,13 @@ impl Browser {
     }
 
     /// A command of the `DevTools` protocol.
+    /// The cookies of the page, as Chromium's protocol gives them.
+    pub async fn cookies(&self) -> Vec<Value> {
+        let found = self.devtools("Network.getCookies", json!({})).await;
+        let cookies = found["cookies"].as_array().cloned();
+        cookies.unwrap_or_else(|| panic!("{found} has no cookies"))
+    }
+
     async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({"cmd": command, "params": parameters});
         self.command("goog/cdp/execute", &body).await

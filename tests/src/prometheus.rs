@@ -30,11 +30,16 @@ impl Prometheus {
     ///
     /// Panics if there is none although `E2E_REQUIRE=all` requires it.
     pub async fn of(aggregator: &Api) -> Option<Self> {
+        Self::with(aggregator, "").await
+    }
+
+    /// The same with these lines in the configuration of the job.
+    pub async fn with(aggregator: &Api, job: &str) -> Option<Self> {
         let program = needed("E2E_PROMETHEUS", "prometheus")?;
         let directory = tempfile::tempdir().expect("a temporary directory can be created");
         let configuration = format!(
             "global: {{scrape_interval: 300ms, scrape_timeout: 300ms}}\n\
-             scrape_configs:\n  - job_name: aggregator\n    static_configs: [{{targets: [\"{}\"]}}]\n",
+             scrape_configs:\n  - job_name: aggregator\n{job}    static_configs: [{{targets: [\"{}\"]}}]\n",
             aggregator.address()
         );
         let file = directory.path().join("prometheus.yml");

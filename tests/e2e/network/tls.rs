@@ -2,6 +2,7 @@
 
 mod audit;
 mod client;
+mod clients;
 mod commands;
 mod handshake;
 mod identity;

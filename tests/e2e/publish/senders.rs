@@ -10,6 +10,15 @@ use tokio::process::Command;
 
 /// Runs one of the programs below `tests/e2e` to its end; none if there is no Python.
 pub(crate) async fn run(program: &str, arguments: &[&str]) -> Option<()> {
+    run_with(program, arguments, &[]).await
+}
+
+/// The same with these variables in the environment.
+pub(crate) async fn run_with(
+    program: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> Option<()> {
     let Some(python) = std::env::var_os("E2E_PYTHON") else {
         eprintln!("skipped: E2E_PYTHON is not set");
         return None;
@@ -19,6 +28,7 @@ pub(crate) async fn run(program: &str, arguments: &[&str]) -> Option<()> {
         .arg(&program)
         .args(arguments)
         .env("NO_PROXY", "127.0.0.1")
+        .envs(environment.iter().copied())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

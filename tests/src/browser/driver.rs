@@ -89,6 +89,8 @@ impl Driver {
         }
         let capabilities = json!({
             "browserName": "chrome",
+            // Those of the tests are of authorities that it does not know.
+            "acceptInsecureCerts": true,
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
             "timeouts": {"script": 60_000},

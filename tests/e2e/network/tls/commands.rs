@@ -20,7 +20,7 @@ async fn run(program: &'static str, arguments: &[&str], environment: &[(&str, &s
 }
 
 /// A system that asks for tokens, and the file of one that may do everything.
-async fn guarded() -> (Encrypted, String) {
+pub(super) async fn guarded() -> (Encrypted, String) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("tokens.toml");
     let all = ["create", "all", "--publish", "*", "--read", "*", "--admin"];

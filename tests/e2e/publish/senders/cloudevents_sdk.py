@@ -1,8 +1,9 @@
 """Sends CloudEvents with their SDK: cloudevents_sdk.py URL binary|structured
 
-The same events each time. Fails if one is not accepted.
+The same events each time, with the token in SENDER_TOKEN if there is one. Fails if one is not accepted.
 """
 
+import os
 import sys
 from datetime import datetime, timezone
 
@@ -26,6 +27,9 @@ for number in range(12):
         "time": datetime(2026, 1, 31, 12, 0, number, tzinfo=timezone.utc),
     }
     message = convert(CloudEvent(attributes=attributes, data=DATA[number % len(DATA)]))
-    answer = requests.post(url + "/cloudevents", headers=dict(message.headers), data=message.body, timeout=30)
+    headers = dict(message.headers)
+    if token := os.environ.get("SENDER_TOKEN"):
+        headers["Authorization"] = f"Bearer {token}"
+    answer = requests.post(url + "/cloudevents", headers=headers, data=message.body, timeout=30)
     if not answer.ok:
         sys.exit(f"{answer.status_code} {answer.text}")
