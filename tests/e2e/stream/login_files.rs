@@ -25,6 +25,8 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::publish::senders::run;
+
 /// A broker with more than the project's settings, as a process even where the other brokers run in containers.
 fn started(settings: &str, directory: &Path) -> Option<(Server, u16)> {
     let program = oldest()?;
@@ -336,9 +338,13 @@ async fn the_demos_certificates_and_users_work_together() {
         &flags[..],
     ]
     .concat();
-    publisher::publish(&users.login("publisher", &url), &generate)
-        .await
-        .succeeded();
+    let login = users.login("publisher", &url);
+    publisher::publish(&login, &generate).await.succeeded();
+    let python = [login.as_str(), &ca, &cert, &key];
+    if run("stream/clients/nats_tls.py", &python).await.is_some() {
+        let books = aggregator.api().settled().await;
+        assert_eq!(books.of("python"), [1, 1, 0]);
+    }
 }
 
 #[tokio::test]
