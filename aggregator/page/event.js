@@ -116,7 +116,7 @@ function duration(ms) {
 function duplicates(counts) {
   const [least, most] = [value(counts.at_least), value(counts.at_most)];
   if (least === most) return most === 0 ? "none" : number(most);
-  return `${number(least)} to ${number(most)}: not all duplicates since then could be read`;
+  return `${number(least)} to ${number(most)}: which events the other duplicates repeat is not known`;
 }
 
 function payload(found) {

@@ -230,12 +230,12 @@ async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_o
     browser
         .shows(
             "#event-body",
-            "1 to 2: not all duplicates since then could be read",
+            "1 to 2: which events the other duplicates repeat is not known",
         )
         .await;
     page.lists("#topic-repeated li", &["17 1 to 2"]).await;
     let estimates =
-        format!("; {why} these are estimates. An event’s own page has the exact number.");
+        format!("; {why} these are estimates. An event’s own page counts all of its duplicates.");
     browser.shows("#topic-repeated-note", &estimates).await;
     browser.screenshot_of_page("topic-estimated").await;
     // Or none of them is known.
@@ -251,7 +251,7 @@ async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_o
     browser
         .shows(
             "#topic-repeated-note",
-            ", or are not in memory. An event’s own page has the exact number.",
+            ", or are not in memory. An event’s own page counts all of its duplicates.",
         )
         .await;
     page.ends_well().await;

@@ -46,7 +46,7 @@ pub struct EventDetails {
 }
 
 /// The number of duplicates of the event since it was stored: exact if both are equal. They differ if some 200 million duplicates
-/// of all topics are newer than the event, or if a store of schema version 7 or earlier had it and duplicates of its topic.
+/// of all topics are newer than the event, or if the event is older than the migration of its store to schema version 8.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateCounts {
     at_least: u64,

@@ -197,7 +197,8 @@ impl Reader {
         self.memory.last_event.clone()
     }
 
-    /// The event with an identity, found through the dedup index; `None` if it is not stored.
+    /// The event with an identity, found through the dedup index; `None` if it is not stored. If the caller drops the future,
+    /// counting its duplicates ends with the current transaction.
     ///
     /// # Errors
     /// [`StoreError::Sqlite`], and [`StoreError::Index`], also while the index is being rebuilt.
@@ -220,21 +221,40 @@ impl Reader {
             return Ok(None);
         };
         let sequence = entry.sequence;
-        let mut repeats = repeats::Count::of(sequence);
-        self.read_on(move |read, inside| {
-            let Some((at_least, at_most)) = repeats.go(read, inside)? else {
+        let gone = Arc::new(AtomicBool::new(false));
+        let _gone = OnDrop(Arc::clone(&gone));
+        let begun = self.read(move |read, inside| {
+            let Some(found) = events::at(read, sequence, &topic, &event_id)? else {
                 return Ok(None);
             };
-            let found = events::at(read, sequence, &topic, &event_id)?;
-            // No identity has more duplicates than its topic.
-            Ok(Some(found.map(|found| FoundEvent {
-                event: found.event,
-                stream_sequence: found.stream_sequence,
-                position: found.position,
-                again: (at_least, at_most.min(found.topic_duplicates)),
-            })))
-        })
-        .await
+            let mut repeats = repeats::Count::of(sequence, found.topic_duplicates);
+            let again = repeats.go(read, inside)?;
+            Ok(Some((found, repeats, again)))
+        });
+        let Some((found, mut repeats, again)) = begun.await? else {
+            return Ok(None);
+        };
+        let again = match again {
+            Some(again) => again,
+            None => {
+                let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
+                self.read_on(move |read, inside| {
+                    let _scan = &scan;
+                    if gone.load(Ordering::Relaxed) {
+                        // Nobody reads it.
+                        return Ok(Some((0, 0)));
+                    }
+                    repeats.go(read, inside)
+                })
+                .await?
+            }
+        };
+        Ok(Some(FoundEvent {
+            event: found.event,
+            stream_sequence: found.stream_sequence,
+            position: found.position,
+            again,
+        }))
     }
 
     /// Duplicates since the start of the process, of one topic or of all that are visible: the latest ones, and the identities

@@ -1,24 +1,27 @@
 //! Which stored events were repeated: each batch with duplicates appends one row, with the sequences of the events that they repeat,
 //! in the transaction that counts them.
 //!
-//! A counter for each event would change a random page for every duplicate; this costs two to four bytes, appended. The duplicates of
-//! one event are counted by reading the rows of the batches since it was stored, the newest first. All rows together count as many
-//! duplicates as the store.
+//! A counter for each event would change a random page for every duplicate; this appends two to four bytes for each in a large batch,
+//! and some 25 for one alone. The duplicates of one event are counted by reading the rows of the batches since it was stored, the
+//! newest first. The numbers of all rows add up to `duplicate_dropped`.
 
 use prost::encoding::{decode_varint, encode_varint};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Row, params};
 
 use super::gate::Inside;
 
-/// What one count reads at most, in duplicates; a row costs as much as [`ROW`] of them. Reading that much takes about a second.
+/// What one count reads at most, in duplicates; a row costs as much as [`ROW`] of them.
 const READ: u64 = 200_000_000;
-const ROW: u64 = 50;
+const ROW: u64 = 200;
 
 const INSERT: &str =
     "INSERT INTO repeats (reach, first, last, number, events) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-const SELECT: &str = "SELECT id, reach, first, last, number, events FROM repeats \
-     WHERE id < ?1 ORDER BY id DESC LIMIT 1";
+/// The rows before an id, the newest first. Without reading their pages, the events are left out of those that cannot include the
+/// one with sequence `?2`, if that is not NULL.
+const SELECT: &str = "SELECT id, reach, first, last, number, \
+     iif(?2 IS NULL OR ?2 BETWEEN first AND last, events, NULL) FROM repeats \
+     WHERE id < ?1 ORDER BY id DESC";
 
 /// A row of `repeats`.
 #[derive(Debug)]
@@ -61,23 +64,32 @@ pub(in crate::store) fn append(
     Ok(())
 }
 
-/// The newest row before an id.
-pub(in crate::store) fn newest_before(
+/// Calls `each` with the rows before an id, the newest first, until it returns false; with `of`, those that cannot include the event
+/// with this sequence are without events. Returns whether there are no more.
+pub(in crate::store) fn newest_first(
     read: &Connection,
-    id: i64,
-) -> rusqlite::Result<Option<Repeats>> {
-    read.prepare_cached(SELECT)?
-        .query_row([id], |row| {
-            Ok(Repeats {
-                id: row.get(0)?,
-                reach: row.get(1)?,
-                first: row.get(2)?,
-                last: row.get(3)?,
-                number: row.get(4)?,
-                events: row.get(5)?,
-            })
-        })
-        .optional()
+    (before, of): (i64, Option<i64>),
+    mut each: impl FnMut(Repeats) -> bool,
+) -> rusqlite::Result<bool> {
+    let mut statement = read.prepare_cached(SELECT)?;
+    let mut rows = statement.query(params![before, of])?;
+    while let Some(row) = rows.next()? {
+        if !each(repeats(row)?) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn repeats(row: &Row<'_>) -> rusqlite::Result<Repeats> {
+    Ok(Repeats {
+        id: row.get(0)?,
+        reach: row.get(1)?,
+        first: row.get(2)?,
+        last: row.get(3)?,
+        number: row.get(4)?,
+        events: row.get(5)?,
+    })
 }
 
 impl Repeats {
@@ -89,7 +101,7 @@ impl Repeats {
             if bytes.is_empty() {
                 return None;
             }
-            // Damage is found by a verification; here it only ends the row.
+            // Damage ends the row; whoever reads it compares the number.
             event = event.checked_add_unsigned(decode_varint(&mut bytes).ok()?)?;
             Some(event)
         }))
@@ -100,19 +112,22 @@ impl Repeats {
 #[derive(Debug)]
 pub(in crate::store) struct Count {
     event: i64,
-    /// The next row to read is the newest before this one.
+    /// The duplicates of its topic. No event of it has more.
+    most: u64,
+    /// Rows before this one are still to be read.
     before: i64,
     left: u64,
     known: u64,
-    /// The duplicates in rows that do not tell which events they repeat, of which any may be this one.
+    /// The duplicates in rows that do not say which events they repeat, of which any may be this one.
     unknown: u64,
 }
 
 impl Count {
-    /// Begins to count the duplicates of the event with this sequence.
-    pub fn of(event: i64) -> Self {
+    /// Begins to count the duplicates of the event with this sequence, whose topic has `most`.
+    pub fn of(event: i64, most: u64) -> Self {
         Self {
             event,
+            most,
             before: i64::MAX,
             left: READ,
             known: 0,
@@ -120,31 +135,50 @@ impl Count {
         }
     }
 
-    /// Continues to count; the result is at least and at most how often the event was repeated.
+    /// Continues to count while there is time, the first time in the transaction that read the topic. Returns a lower and an upper
+    /// bound once it is complete.
     pub fn go(
         &mut self,
         read: &Connection,
         inside: &Inside,
     ) -> rusqlite::Result<Option<(u64, u64)>> {
-        while inside.has_time() {
-            let row = newest_before(read, self.before)?;
-            let Some(row) = row.filter(|row| row.reach >= self.event) else {
-                return Ok(Some((self.known, self.known + self.unknown)));
-            };
-            self.before = row.id;
-            if (row.first..=row.last).contains(&self.event) {
-                let same = |events| Iterator::filter(events, |event| *event == self.event).count();
-                match row.events().map(same) {
-                    Some(same) => self.known += same as u64,
-                    None => self.unknown += row.number,
+        let mut is_complete = self.known >= self.most;
+        let is_read = is_complete
+            || newest_first(read, (self.before, Some(self.event)), |row| {
+                if !inside.has_time() {
+                    return false;
                 }
+                is_complete = row.reach < self.event || !self.add(&row);
+                !is_complete
+            })?;
+        let most = self.known.saturating_add(self.unknown).min(self.most);
+        Ok((is_read || is_complete).then_some((self.known, most)))
+    }
+
+    /// Adds a row, and returns whether to read on.
+    fn add(&mut self, row: &Repeats) -> bool {
+        self.before = row.id;
+        let is_in_range = (row.first..=row.last).contains(&self.event);
+        let mut cost = ROW;
+        if is_in_range {
+            let (mut same, mut read) = (0, 0);
+            for event in row.events().into_iter().flatten() {
+                same += u64::from(event == self.event);
+                read += 1;
             }
-            let Some(left) = self.left.checked_sub(row.number + ROW) else {
-                return Ok(Some((self.known, u64::MAX)));
-            };
-            self.left = left;
+            self.known += same;
+            self.unknown = self.unknown.saturating_add(row.number.saturating_sub(read));
+            cost += read;
         }
-        Ok(None)
+        // No more can be found, because the topic was read with the newest row.
+        if self.known >= self.most {
+            return false;
+        }
+        match self.left.checked_sub(cost) {
+            Some(left) => self.left = left,
+            None => self.unknown = u64::MAX,
+        }
+        self.unknown < u64::MAX
     }
 }
 
@@ -162,6 +196,16 @@ mod tests {
         file
     }
 
+    fn newest(file: &Connection) -> Option<Repeats> {
+        let mut newest = None;
+        newest_first(file, (i64::MAX, None), |row| {
+            newest = Some(row);
+            false
+        })
+        .unwrap();
+        newest
+    }
+
     fn count(file: &Connection, mut count: Count) -> (u64, u64) {
         let gate = Gate::default();
         loop {
@@ -175,7 +219,7 @@ mod tests {
     fn a_row_has_the_events_in_order_however_far_apart() {
         let far = i64::MAX / 2;
         let file = file(&[(&[far, 7, 7, 1, 300], far)]);
-        let row = newest_before(&file, i64::MAX).unwrap().unwrap();
+        let row = newest(&file).unwrap();
         assert_eq!((row.first, row.last, row.number), (1, far, 5));
         let events: Vec<_> = row.events().unwrap().collect();
         assert_eq!(events, [1, 7, 7, 300, far]);
@@ -183,17 +227,13 @@ mod tests {
 
     #[test]
     fn a_batch_without_duplicates_has_no_row() {
-        assert!(
-            newest_before(&file(&[(&[], 3)]), i64::MAX)
-                .unwrap()
-                .is_none()
-        );
+        assert!(newest(&file(&[(&[], 3)])).is_none());
     }
 
     #[test]
     fn only_rows_since_the_event_are_counted() {
         let file = file(&[(&[1], 1), (&[2, 1, 2], 2), (&[], 5), (&[6, 2], 7)]);
-        let counts = [1, 2, 5, 6, 7].map(|event| count(&file, Count::of(event)));
+        let counts = [1, 2, 5, 6, 7].map(|event| count(&file, Count::of(event, 9)));
         assert_eq!(counts, [(2, 2), (3, 3), (0, 0), (1, 1), (0, 0)]);
     }
 
@@ -203,12 +243,19 @@ mod tests {
         file.execute_batch("INSERT INTO repeats (reach, first, last, number) VALUES (4, 1, 4, 9)")
             .unwrap();
         append(&file, vec![1, 3], 5).unwrap();
-        assert_eq!(count(&file, Count::of(1)), (3, 12));
-        assert_eq!(count(&file, Count::of(5)), (0, 0));
-        let spent = Count {
-            left: ROW + 1,
-            ..Count::of(1)
+        let of = |event, most| count(&file, Count::of(event, most));
+        assert_eq!(of(1, 50), (3, 12));
+        // Not more than the topic has.
+        assert_eq!((of(1, 4), of(1, 3)), ((3, 4), (3, 3)));
+        assert_eq!(of(5, 50), (0, 0));
+        let spent = |left| Count {
+            left,
+            ..Count::of(1, 50)
         };
-        assert_eq!(count(&file, spent), (1, u64::MAX));
+        assert_eq!(count(&file, spent(ROW)), (1, 50));
+        assert_eq!(count(&file, spent(3 * ROW + 4)), (3, 12));
+        file.execute_batch("UPDATE repeats SET events = x'00' WHERE id = 1")
+            .unwrap();
+        assert_eq!(of(1, 50), (2, 12), "what a damaged row lacks is not known");
     }
 }

@@ -151,7 +151,8 @@ impl Verification {
         let mut report = std::mem::take(&mut self.report);
         balance::check(&self.snapshot, &mut self.topics, &mut report)?;
         report.add(history::check(&mut self.connection)?);
-        report.add(repeats::check(&mut self.connection, &self.snapshot)?);
+        progress.begins("counting the duplicates");
+        report.add(repeats::check(&mut self.connection, &self.snapshot));
         report.add(applied::check(&self.snapshot));
         report.add(applied::missing(&self.snapshot));
         let file = self.directory.join(FILE);

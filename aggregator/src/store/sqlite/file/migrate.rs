@@ -155,7 +155,7 @@ CREATE TABLE repeats (
     events BLOB
 );
 INSERT INTO repeats (reach, first, last, number)
-    SELECT last, 1, last, duplicate_dropped FROM counters, (SELECT max(sequence) AS last FROM events)
+    SELECT last, 1, last, duplicate_dropped FROM counters, (SELECT ifnull(max(sequence), 0) AS last FROM events)
     WHERE duplicate_dropped > 0;
 PRAGMA user_version = 8;";
 

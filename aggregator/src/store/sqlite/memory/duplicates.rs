@@ -1,8 +1,8 @@
 //! Duplicates since the start: the latest ones, and the most repeated identities.
 //!
-//! Both are bounded and in memory; a restart resets them. While all duplicates are among the
-//! latest ones, each identity's count is exact; then there are bounds. The counts of each topic and of each event are exact and
-//! persistent, in the topic's row and in `repeats`.
+//! Both are bounded and in memory; a restart resets them. While all duplicates are among the latest ones, each identity's count is
+//! exact; then there are bounds. The counts of each topic and of each event are exact and persistent, in the topic's row and in
+//! `repeats`.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},

@@ -124,6 +124,33 @@ fn events_are_counted_in_many_short_reads_while_the_gate_closes() {
 }
 
 #[test]
+fn duplicates_of_an_event_are_counted_in_many_short_reads_while_the_gate_closes() {
+    let store = filled();
+    let gate = gate(&store);
+    let reader = store.reader();
+    let often = reader.duplicates(None, Visible::default(), 100);
+    let often = store.runtime.block_on(often).unwrap().often;
+    let counts = || -> Vec<_> {
+        let again = often.iter().map(|one| {
+            let found = reader.event(one.topic.clone(), one.event_id.clone());
+            store.runtime.block_on(found).unwrap().unwrap().again
+        });
+        again.collect()
+    };
+    let expected: Vec<_> = often.iter().map(|one| (one.least, one.most)).collect();
+    assert!(expected.len() > 1);
+    assert_eq!(counts(), expected);
+    gate.hurry();
+    let before = gate.entered();
+    assert_eq!(counts(), expected);
+    let reads = gate.entered() - before;
+    assert!(
+        reads > 2 * u64::try_from(expected.len()).unwrap(),
+        "{reads}"
+    );
+}
+
+#[test]
 fn a_page_of_kept_rows_ends_after_its_first_row_while_the_gate_closes_and_the_next_one_continues() {
     let store = filled();
     let reader = store.reader();

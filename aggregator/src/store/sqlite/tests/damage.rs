@@ -233,6 +233,14 @@ fn a_change_to_the_record_of_repeated_events_is_found() {
             "row 3 of repeats is damaged",
         ),
         (
+            "UPDATE repeats SET events = NULL WHERE id = 3",
+            "row 3 of repeats is damaged",
+        ),
+        (
+            "UPDATE repeats SET number = -1 WHERE id = 2",
+            "nothing can be read of repeats before row 3",
+        ),
+        (
             "UPDATE repeats SET reach = 9 WHERE id = 3",
             "row 3 of repeats is damaged",
         ),

@@ -197,3 +197,34 @@ fn a_store_of_version_5_keeps_its_topics_and_the_history_of_the_first() {
     assert_eq!(kept, "1");
     assert_eq!(tables(&store), tables(&Store::new()));
 }
+
+#[test]
+fn the_duplicates_before_version_8_may_be_of_any_event_of_their_topic() {
+    let mut store = Store::new();
+    store.meet(1, 1, 0);
+    let event = |topic, id| Arrival::Event {
+        topic,
+        id,
+        content: 0,
+    };
+    let first = [event(0, 1), event(0, 2), event(0, 1)];
+    let messages = [delivery(1, &first), delivery(2, &[event(1, 1)])];
+    store.append(&messages).unwrap();
+    store.close();
+    let file = store.raw_connection();
+    file.execute_batch("DROP TABLE repeats; PRAGMA user_version = 7")
+        .unwrap();
+    drop(file);
+    store.reopen();
+    let later = [event(0, 3), event(0, 3)];
+    let messages = [delivery(3, &later), delivery(4, &[event(1, 1)])];
+    store.append(&messages).unwrap();
+    let again = |topic: &str, id: &str| {
+        let found = store.reader().event(topic.to_owned(), id.to_owned());
+        store.runtime.block_on(found).unwrap().unwrap().again
+    };
+    assert_eq!((again("t0", "1"), again("t0", "2")), ((0, 1), (0, 1)));
+    // No duplicate of an event is older than it, nor more than those of its topic.
+    assert_eq!((again("t0", "3"), again("t1", "1")), ((1, 1), (1, 1)));
+    assert_eq!(tables(&store), tables(&Store::new()));
+}

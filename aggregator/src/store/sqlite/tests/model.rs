@@ -206,7 +206,8 @@ fn check_repeats(store: &Store, model: &Model) {
         );
         let identity = (topic[1..].parse().unwrap(), id.parse().unwrap());
         let repeats = model.repeats.get(&identity).copied().unwrap_or_default();
-        let mut count = Count::of(row.get(0).unwrap());
+        let most = model.topics[&identity.0].1;
+        let mut count = Count::of(row.get(0).unwrap(), most);
         let (least, most) = std::iter::repeat_with(|| count.go(&file, &inside).unwrap())
             .find_map(|count| count)
             .unwrap();
