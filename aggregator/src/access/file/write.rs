@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, ErrorKind, Write},
-    os::unix::fs::{MetadataExt, chown},
+    os::unix::fs::{MetadataExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -176,7 +176,8 @@ fn save(target: &Target, document: &DocumentMut) -> Result<(), FileError> {
         if let Ok(old) = path.metadata() {
             let new = file.as_file().metadata()?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                chown(file.path(), Some(old.uid()), Some(old.gid()))?;
+                // Not by its path, which whoever owns the directory could replace.
+                fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
             }
         }
         file.as_file().sync_all()?;

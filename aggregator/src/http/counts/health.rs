@@ -107,6 +107,15 @@ pub async fn health(
     let Some(caller) = caller.0 else {
         return Ok((code, Json(Health::of_nobody(status, now))));
     };
+    let mut checks = checks;
+    let grant = &caller.grant;
+    if let Some(reason) = checks.get_mut("publish")
+        && !(grant.admin || grant.reads_everything())
+    {
+        // It names the subject, which is another's topic.
+        "the broker does not permit to publish some events; a token that reads every topic is told which"
+            .clone_into(reason);
+    }
     let everybody = api.edge.authenticator.access.without_token();
     let health = Health {
         status,

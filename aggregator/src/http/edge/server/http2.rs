@@ -17,7 +17,10 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::Instant,
+};
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -60,14 +63,15 @@ pub async fn serve(
     let mut connection = pin!(connection);
     tokio::select! {
         result = connection.as_mut() => return ended(result),
-        // A client that sends a request meanwhile learns that it was not answered, and repeats it.
-        () = streams.idle(IDLE_TIMEOUT) => {}
+        () = streams.idle(Instant::now(), IDLE_TIMEOUT) => {}
         () = stopping.cancelled() => {}
     }
+    // A request that is on its way is answered; for later ones the client opens another connection.
     connection.as_mut().graceful_shutdown();
     tokio::select! {
+        biased;
         result = connection => ended(result),
-        () = streams.idle(WRITE_TIMEOUT) => debug!("an idle connection was not closed by its client"),
+        () = streams.idle(Instant::now(), WRITE_TIMEOUT) => debug!("an idle connection was not closed by its client"),
     }
 }
 

@@ -56,8 +56,8 @@ impl Streams {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there was no request for this time.
-    pub async fn idle(&self, time: Duration) {
+    /// Waits until there was no request for this time, which begins at `from` or later.
+    pub async fn idle(&self, from: Instant, time: Duration) {
         loop {
             let now = Instant::now();
             let end = {
@@ -67,7 +67,7 @@ impl Streams {
                 } else {
                     now
                 };
-                since + time
+                since.max(from) + time
             };
             if end <= now {
                 return;
@@ -165,7 +165,8 @@ impl Answering {
     }
 }
 
-/// Most bytes of a frame. The protocol takes a whole one as soon as the client has room for a byte of it.
+/// Most bytes of a frame. The protocol takes a whole one as soon as the client has room for a byte of it. So the last byte of what is
+/// left has a frame of its own: while a client does not read, at most one byte of a response is beyond its deadline.
 const FRAME_BYTES: usize = 16 * 1024;
 
 /// The body of a response, which knows whether it is waiting for the client: the protocol asks for a frame when it can send the one
@@ -209,7 +210,10 @@ impl hyper::body::Body for Read {
             }
         }
         self.answering.state().is_waiting = true;
-        let bytes = self.rest.len().min(FRAME_BYTES);
+        let bytes = match self.rest.len() {
+            one @ (0 | 1) => one,
+            more => (more - 1).min(FRAME_BYTES),
+        };
         let data = self.rest.split_to(bytes);
         Poll::Ready(Some(Ok(Frame::data(data))))
     }

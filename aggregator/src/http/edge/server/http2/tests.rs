@@ -20,8 +20,18 @@ type Sender = client::SendRequest<Full<Bytes>>;
 
 /// A client of a router, and its connection.
 async fn connected(places: usize, stopping: CancellationToken) -> (Sender, JoinHandle<()>) {
+    connected_with(WINDOW, places, stopping).await
+}
+
+/// The same with room for this many bytes of a response that the client does not read.
+async fn connected_with(
+    window: u32,
+    places: usize,
+    stopping: CancellationToken,
+) -> (Sender, JoinHandle<()>) {
     let router = Router::new()
         .route("/small", get(async || "small"))
+        .route("/page", get(async || "x".repeat(16 * 1024)))
         .route("/large", get(async || "x".repeat(MEBIBYTE)))
         .route("/never", get(std::future::pending::<()>));
     let (near, far) = duplex(64 * 1024);
@@ -32,7 +42,7 @@ async fn connected(places: usize, stopping: CancellationToken) -> (Sender, JoinH
     let places = Places::new(places);
     let serving = tokio::spawn(serve(far, nobody, router, places, stopping));
     let handshake = client::Builder::new(TokioExecutor::new())
-        .initial_stream_window_size(WINDOW)
+        .initial_stream_window_size(window)
         .initial_connection_window_size(4 * WINDOW)
         .handshake(TokioIo::new(near));
     let (sender, connection) = handshake.await.unwrap();
@@ -62,6 +72,17 @@ async fn a_response_that_is_not_read_in_time_is_reset_and_the_others_are_not() {
     let large = ask(&mut sender, "/large").await.unwrap();
     let whole = large.into_body().collect().await.unwrap().to_bytes();
     assert_eq!(whole.len(), MEBIBYTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_is_reset_though_there_was_room_for_its_first_byte() {
+    let (mut sender, _serving) = connected_with(1, 9, CancellationToken::new()).await;
+    let page = ask(&mut sender, "/page").await.unwrap();
+    tokio::time::sleep(SHORTEST * 2).await;
+    assert!(page.into_body().collect().await.is_err());
+    let page = ask(&mut sender, "/page").await.unwrap();
+    let whole = page.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(whole.len(), 16 * 1024);
 }
 
 #[tokio::test(start_paused = true)]
