@@ -12,7 +12,7 @@ use e2e::{
         Broker,
         users::{USERS, Users},
     },
-    event::events,
+    event::{event, events},
     publisher,
     verification::verify,
     wait::{eventually, holds},
@@ -172,6 +172,37 @@ async fn each_user_may_do_what_is_listed_and_nothing_else() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The broker does not check the subjects of replies: what keeps it from obeying this one is that its API is strict.
+#[tokio::test]
+async fn the_confirmation_of_an_event_is_no_request_to_purge_or_delete_the_stream() {
+    let broker = Broker::with_users(Users::new()).await;
+    let data = tempfile::tempdir().unwrap();
+    let aggregator = Aggregator::start(&broker.login("aggregator"), data.path(), &[]).await;
+    aggregator.healthy().await;
+    aggregator.api().store(&events("orders", 0..5)).await;
+    let (publisher, _) = client(&broker, "publisher").await;
+    let event = event("orders", "more").json();
+    for request in [
+        "STREAM.PURGE.EVENTS",
+        "STREAM.DELETE.EVENTS",
+        "CONSUMER.DELETE.EVENTS.aggregator",
+    ] {
+        for subject in ["events.orders", "$JS.API.STREAM.INFO.EVENTS"] {
+            let reply = format!("$JS.API.{request}");
+            let sent = publisher.publish_with_reply(subject, reply, event.clone().into());
+            sent.await.unwrap();
+        }
+    }
+    // It handles what a client sends in order, and answers this last.
+    let streams = async_nats::jetstream::new(publisher);
+    let published = streams
+        .publish("events.orders", event.into())
+        .await
+        .unwrap();
+    assert_eq!(published.await.unwrap().sequence, 5);
+    assert_eq!(aggregator.api().settled().await.counts(), [9, 6, 3]);
 }
 
 /// A subject that is permitted and not tried would be a hole in the matrix.
