@@ -26,7 +26,7 @@ fn invalid_settings_print_one_line_and_exit_with_2() {
 #[test]
 fn a_password_in_a_variable_is_never_repeated() {
     let invalid = [
-        "https://me:secret@logs",
+        "ftp://me:secret@logs",
         "https://me:sec/secret@logs",
         "https://me:secret@logs:x\n",
         "nats://me:secret@a:x,nats://me:secret@b",

@@ -110,7 +110,7 @@ async fn each_command_prints_each_format_and_payloads_keep_their_bytes() {
         (
             &["event", "orders", "1"],
             "\n    \"event_id\": \"1\",",
-            "\nduplicates     1 since ",
+            "\nduplicates     1\n",
         ),
         (
             &["topics"],
