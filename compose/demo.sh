@@ -10,8 +10,9 @@
 #
 # Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users are
 # made at the first start, in the same places; the certificates in ./data/tls.
-# Environment: AGGREGATOR_PORT (8080); for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for
-# --docker DEMO_IMAGES=public or offline and COMPOSE="docker compose" or docker-compose, to override detection.
+# Environment: AGGREGATOR_PORT (8080); TLS_DIR, the directory of the certificates, in which those of another authority are used
+# as they are; for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for --docker DEMO_IMAGES=public or
+# offline and COMPOSE="docker compose" or docker-compose, to override detection.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -28,6 +29,8 @@ for argument in "$@"; do
   esac
 done
 aggregator_port=${AGGREGATOR_PORT:-8080}
+# Absolute, because Compose takes a relative path from the directory of its file.
+if [[ -n ${TLS_DIR:-} ]]; then TLS_DIR=$(realpath -m "$TLS_DIR"); fi
 url=http${tls:+s}://127.0.0.1:$aggregator_port
 traffic=(generate --count 20000 --duplicates 0.3)
 [[ -n $once ]] || traffic+=(--then-rate 2)
@@ -70,7 +73,7 @@ show_urls() {
     "$url/health" "the service's health" "$@" 'Ctrl-C' 'stops all three'
 }
 
-# make_certificates DIRECTORY: makes the authority and the certificates that are not there or expire soon.
+# make_certificates DIRECTORY: makes the authority and the certificates that are missing or expire soon.
 make_certificates() {
   command -v openssl >/dev/null || install_packages openssl ||
     fail "--tls needs openssl on PATH (Debian, Ubuntu: apt-get install openssl)"
@@ -100,13 +103,14 @@ local_mode() {
   awk -v store="$(realpath -m "$data/nats")" '{ print } /^jetstream [{]/ { printf "  store_dir: \"%s\"\n", store }' \
     compose/server.conf >"$data/broker/server.conf"
   if [[ -n $tls ]]; then
-    local files=$data/tls
+    local files=${TLS_DIR:-$data/tls}
     make_certificates "$files"
     scheme=tls configuration=nats-tls.conf
-    broker=(NATS_CERT="$files/nats.pem" NATS_KEY="$files/nats-key.pem" NATS_CA="$files/ca.pem")
-    serve=(--nats-ca "$files/ca.pem" --nats-cert "$files/aggregator.pem" --nats-key "$files/aggregator-key.pem")
-    send=(--nats-ca "$files/ca.pem" --nats-cert "$files/publisher.pem" --nats-key "$files/publisher-key.pem")
-    export AGGREGATOR_TLS_CERT=$files/aggregator.pem AGGREGATOR_TLS_KEY=$files/aggregator-key.pem AGGREGATOR_CA=$files/ca.pem
+    broker=(NATS_CERT="$files/nats/cert.pem" NATS_KEY="$files/nats/key.pem" NATS_CA="$files/nats/ca.pem")
+    send=(--nats-ca "$files/publisher/ca.pem" --nats-cert "$files/publisher/cert.pem" --nats-key "$files/publisher/key.pem")
+    files+=/aggregator
+    serve=(--nats-ca "$files/ca.pem" --nats-cert "$files/cert.pem" --nats-key "$files/key.pem")
+    export AGGREGATOR_TLS_CERT=$files/cert.pem AGGREGATOR_TLS_KEY=$files/key.pem AGGREGATOR_CA=$files/ca.pem
   fi
   start nats env "${broker[@]}" nats-server --config "$data/broker/$configuration" \
     --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$logs/nats.log" 2>&1
@@ -154,8 +158,10 @@ docker_mode() {
   fi
   if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
   if [[ -n $tls ]]; then
-    export COMPOSE_FILE=compose/compose.yaml:compose/compose.tls.yaml TLS_DIR=$PWD/data/tls
-    if [[ -n $once ]]; then TLS_DIR=$scratch/tls; fi
+    export COMPOSE_FILE=compose/compose.yaml:compose/compose.tls.yaml
+    local files=$PWD/data/tls
+    if [[ -n $once ]]; then files=$scratch/tls; fi
+    export TLS_DIR=${TLS_DIR:-$files}
     make_certificates "$TLS_DIR"
   fi
   project_up=yes

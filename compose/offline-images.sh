@@ -67,7 +67,7 @@ broker_image() {
   add_program "$server" nats-server
   install -D "$busybox" "$work/nats-server/root/bin/busybox"
   local name
-  for name in wget sh sed mkdir od tr mv cat; do ln -s busybox "$work/nats-server/root/bin/$name"; done
+  for name in wget sh sed mkdir mktemp od tr mv cat; do ln -s busybox "$work/nats-server/root/bin/$name"; done
   export NATS_IMAGE=event-aggregator/nats:$version-offline
   build_image nats-server "$NATS_IMAGE" /tmp /var/tmp
 }

@@ -305,9 +305,9 @@ async fn the_demos_certificates_and_users_work_together() {
     let configuration = users.path().join("nats-tls.conf");
     let mut text = fs::read_to_string(&configuration).unwrap();
     for (variable, file) in [
-        ("$NATS_CERT", "nats.pem"),
-        ("$NATS_KEY", "nats-key.pem"),
-        ("$NATS_CA", "ca.pem"),
+        ("$NATS_CERT", "nats/cert.pem"),
+        ("$NATS_KEY", "nats/key.pem"),
+        ("$NATS_CA", "nats/ca.pem"),
     ] {
         assert!(text.contains(variable), "{text}");
         text = text.replace(variable, &path(file));
@@ -322,16 +322,20 @@ async fn the_demos_certificates_and_users_work_together() {
     let url = format!("tls://127.0.0.1:{port}");
     let data = tempfile::tempdir().unwrap();
     let (ca, cert, key) = (
-        path("ca.pem"),
-        path("aggregator.pem"),
-        path("aggregator-key.pem"),
+        path("aggregator/ca.pem"),
+        path("aggregator/cert.pem"),
+        path("aggregator/key.pem"),
     );
     let flags = ["--nats-ca", &ca, "--nats-cert", &cert, "--nats-key", &key];
     let login = users.login("aggregator", &url);
     let aggregator = Aggregator::start(&login, data.path(), &flags).await;
     aggregator.healthy().await;
     let api = aggregator.api().url().to_owned();
-    let (cert, key) = (path("publisher.pem"), path("publisher-key.pem"));
+    let (ca, cert, key) = (
+        path("publisher/ca.pem"),
+        path("publisher/cert.pem"),
+        path("publisher/key.pem"),
+    );
     let flags = ["--nats-ca", &ca, "--nats-cert", &cert, "--nats-key", &key];
     let generate = [
         &["generate", "--count", "100", "--verify", &api],
