@@ -101,7 +101,7 @@ pub fn advice(err: &(dyn Error + 'static), flag: &str) -> Option<String> {
     };
     Some(match wrong {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
-            "nobody trusted has signed its certificate: {flag} must name a file with the certificate of the authority that has, in PEM"
+            "its certificate is of an authority that is not trusted: {flag} must name a file with that authority's certificate, in PEM"
         ),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "its certificate is of another name: use a name of the certificate in the address"

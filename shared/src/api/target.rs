@@ -1,4 +1,4 @@
-//! How an aggregator is reached: its address, whom it must be signed by, and the token that is sent to it.
+//! How an aggregator is reached: its address, the authorities that its certificate may be of, and the token that is sent to it.
 
 use std::{path::PathBuf, sync::Arc};
 

@@ -149,7 +149,7 @@ impl Authenticator {
         Some(self.of(grant.ok()?, Way::Session(session)))
     }
 
-    /// What the client certificate of the connection allows. One that no entry names is as none, since a browser or a proxy sends
+    /// What the client certificate of the connection allows. One that no entry names counts as none, since a browser or a proxy sends
     /// it without being asked.
     fn certified(&self, request: &Request) -> Option<Caller> {
         let certificate = certificate(request)?;

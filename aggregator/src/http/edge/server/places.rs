@@ -1,7 +1,7 @@
 //! Places for connections, or for requests over HTTP/2, of which no address of a client gets so many that there is none for others.
 //!
 //! An address may hold as many places as are free, the one that it is about to get included. So an address alone gets half of
-//! all places, two get a third each, and whoever holds none gets the last one. No number has to be chosen for that, and a proxy,
+//! all places, two get a third each, and an address without any gets the last one. No number has to be chosen for that, and a proxy,
 //! whose connections all have one address, has enough places as long as others are few.
 
 use std::{

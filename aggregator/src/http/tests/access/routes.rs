@@ -123,7 +123,7 @@ async fn ask(api: &Fixture, keys: &Keys, (method, row): (&str, &Row), kind: &str
     let what = format!("{method} {path} with {kind} as {way:?}: {status}");
     let expected = match row.cells[kind] {
         _ if method == "OPTIONS" => "pass",
-        // A browser whose session is over is not signed in, and a certificate that no entry names is as none.
+        // A browser whose session is over is not signed in, and a certificate that no entry names counts as none.
         "401" if [Way::Cookie, Way::Certificate].contains(&way) => row.cells["none"],
         cell => cell,
     };
