@@ -197,11 +197,9 @@ async fn the_confirmation_of_an_event_is_no_request_to_purge_or_delete_the_strea
     }
     // It handles what a client sends in order, and answers this last.
     let streams = async_nats::jetstream::new(publisher);
-    let published = streams
-        .publish("events.orders", event.into())
-        .await
-        .unwrap();
-    assert_eq!(published.await.unwrap().sequence, 5);
+    let sent = streams.publish("events.orders", event.into()).await;
+    let confirmed = sent.unwrap().await.unwrap();
+    assert_eq!(confirmed.sequence, 5);
     assert_eq!(aggregator.api().settled().await.counts(), [9, 6, 3]);
 }
 

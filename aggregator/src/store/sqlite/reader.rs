@@ -234,20 +234,19 @@ impl Reader {
         let Some((found, mut repeats, again)) = begun.await? else {
             return Ok(None);
         };
-        let again = match again {
-            Some(again) => again,
-            None => {
-                let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
-                self.read_on(move |read, inside| {
-                    let _scan = &scan;
-                    if gone.load(Ordering::Relaxed) {
-                        // Nobody reads it.
-                        return Ok(Some((0, 0)));
-                    }
-                    repeats.go(read, inside)
-                })
-                .await?
-            }
+        let again = if let Some(again) = again {
+            again
+        } else {
+            let scan = Arc::clone(&self.scans).acquire_owned().await.ok();
+            let count = self.read_on(move |read, inside| {
+                let _scan = &scan;
+                if gone.load(Ordering::Relaxed) {
+                    // Nobody reads it.
+                    return Ok(Some((0, 0)));
+                }
+                repeats.go(read, inside)
+            });
+            count.await?
         };
         Ok(Some(FoundEvent {
             event: found.event,
