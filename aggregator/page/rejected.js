@@ -109,6 +109,8 @@ function row(one) {
     item.classList.add("sent");
     marked.append("sent again");
     sent.append("Sent again at ", time(at), ".");
+    // This line is above the outcome.
+    if (status.firstChild) reveal();
   };
   return { item, requeued };
 }

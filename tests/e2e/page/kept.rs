@@ -75,6 +75,7 @@ async fn rejected_arrivals_show_the_reason_and_are_requeued_unchanged_or_fixed()
     page.browser.click(&format!("{astray} summary")).await;
     page.browser.click(&format!("{astray} button")).await;
     page.browser.shows(&astray, "Sent again unchanged.").await;
+    page.browser.shows(&astray, "Sent again at ").await;
     // The outcome is in sight, although the row is the lowest of a list that scrolls.
     let bottom =
         |of: &str| format!("document.querySelector('{of}').getBoundingClientRect().bottom");
