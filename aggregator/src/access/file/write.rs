@@ -176,7 +176,7 @@ fn save(target: &Target, document: &DocumentMut) -> Result<(), FileError> {
         if let Ok(old) = path.metadata() {
             let new = file.as_file().metadata()?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                // Not by its path, which whoever owns the directory could replace.
+                // Not by its path: the owner of the directory could put a link there.
                 fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
             }
         }

@@ -113,7 +113,7 @@ pub async fn health(
         && !(grant.admin || grant.reads_everything())
     {
         // It names the subject, which is another's topic.
-        "the broker does not permit to publish some events; a token that reads every topic is told which"
+        "the broker refuses some events, because of its permissions; with a token that reads every topic, this names the subject"
             .clone_into(reason);
     }
     let everybody = api.edge.authenticator.access.without_token();

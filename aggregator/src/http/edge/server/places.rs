@@ -1,4 +1,4 @@
-//! Places for connections, or for requests over HTTP/2, of which no address of a client gets so many that there is none for others.
+//! Places for connections, or for requests over HTTP/2, limited for each address so that some remain for the others.
 //!
 //! An address may hold as many places as are free, the one that it is about to get included. So an address alone gets half of
 //! all places, two get a third each, and an address without any gets the last one. No number has to be chosen for that, and a proxy,

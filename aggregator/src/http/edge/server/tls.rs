@@ -38,8 +38,8 @@ pub struct Server {
     stopping: CancellationToken,
 }
 
-/// How a client began.
-enum Begun {
+/// A connection whose first bytes have arrived.
+enum Accepted {
     Encrypted(Box<TlsStream<TcpStream>>),
     Plain(TcpStream),
 }
@@ -62,13 +62,13 @@ impl Server {
         routes: impl Routes,
         watcher: Watcher,
     ) {
-        let begun = tokio::select! {
-            begun = timeout(HANDSHAKE_TIMEOUT, self.begun(stream)) => begun,
+        let accepted = tokio::select! {
+            accepted = timeout(HANDSHAKE_TIMEOUT, self.accept(stream)) => accepted,
             () = self.stopping.cancelled() => return,
         };
-        let begun = begun.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        match begun {
-            Ok(Begun::Encrypted(stream)) => {
+        let accepted = accepted.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        match accepted {
+            Ok(Accepted::Encrypted(stream)) => {
                 let (_, session) = stream.get_ref();
                 let shown = session.peer_certificates().and_then(|shown| shown.first());
                 let certificate = shown.and_then(|shown| Certificate::parse(shown));
@@ -88,7 +88,7 @@ impl Server {
                     ended(watcher.watch(connection).await);
                 }
             }
-            Ok(Begun::Plain(stream)) => {
+            Ok(Accepted::Plain(stream)) => {
                 let client = Client {
                     peer,
                     encrypted: None,
@@ -102,16 +102,16 @@ impl Server {
         }
     }
 
-    async fn begun(&self, stream: TcpStream) -> io::Result<Begun> {
+    async fn accept(&self, stream: TcpStream) -> io::Result<Accepted> {
         let mut first = [0];
         if stream.peek(&mut first).await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if first != [HANDSHAKE] {
-            return Ok(Begun::Plain(stream));
+            return Ok(Accepted::Plain(stream));
         }
-        let accepted = self.tls.acceptor().accept(stream).await?;
-        Ok(Begun::Encrypted(Box::new(accepted)))
+        let encrypted = self.tls.acceptor().accept(stream).await?;
+        Ok(Accepted::Encrypted(Box::new(encrypted)))
     }
 }
 
