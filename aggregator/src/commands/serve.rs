@@ -49,6 +49,13 @@ use crate::{
 pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    // Before the data directory is made: a wrong setting changes nothing.
+    let tokens = settings
+        .tokens
+        .as_deref()
+        .map(Tokens::read_own)
+        .transpose()?;
+    let tls = tls_of(&settings)?;
     let data_dir = hold(&settings.data_dir).await?;
     let listener = listen(settings.listen).await?;
     let address = listener
@@ -57,8 +64,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
-    let access = access_of(&settings)?;
-    let tls = tls_of(&settings)?;
+    let access = access_of(tokens, &settings);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = Metrics::new();
     let service = Service::default();
@@ -152,10 +158,10 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     Ok(code)
 }
 
-/// Who may use the service: those with one of the tokens in a file, or everybody if there is none.
-fn access_of(settings: &Settings) -> anyhow::Result<Access> {
-    if let Some(file) = &settings.tokens {
-        return Ok(Access::with(Tokens::read_own(file)?));
+/// Who may use the service: those with one of the tokens, or everybody without a tokens file.
+fn access_of(tokens: Option<Tokens>, settings: &Settings) -> Access {
+    if let Some(tokens) = tokens {
+        return Access::with(tokens);
     }
     let everybody = "everybody who reaches the HTTP API may publish, read and operate everything; --tokens changes that";
     if settings.allow_anonymous {
@@ -163,7 +169,7 @@ fn access_of(settings: &Settings) -> anyhow::Result<Access> {
     } else {
         info!("access is anonymous, and only this machine has it: {everybody}");
     }
-    Ok(Access::anonymous())
+    Access::anonymous()
 }
 
 /// The certificate of the HTTP API, if it speaks HTTPS.

@@ -24,6 +24,38 @@ fn invalid_settings_print_one_line_and_exit_with_2() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_named_and_nothing_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let [data_dir, missing] = ["data", "missing"].map(|name| directory.path().join(name));
+    let with = |flags: &[&str]| {
+        let mut command = program();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(&data_dir);
+        for flag in flags {
+            command.arg(flag).arg(&missing);
+        }
+        let (_, text) = refused(&mut command);
+        assert_eq!(
+            text.lines().last().unwrap().matches("missing").count(),
+            1,
+            "{text}"
+        );
+        assert!(!text.contains("os error"), "{text}");
+        assert!(!data_dir.exists(), "{text}");
+    };
+    with(&["--tokens"]);
+    with(&["--tls-cert", "--tls-key"]);
+    with(&["--nats-creds"]);
+    with(&["--nats-nkey"]);
+    with(&["--nats-ca"]);
+    let mut command = program();
+    let (code, text) = refused(command.args(["stats", "--token-file"]).arg(&missing));
+    let expected = format!("error: --token-file {}: No such file", missing.display());
+    assert!(text.starts_with(&expected), "{text}");
+    assert_eq!((code, text.contains("os error")), (1, false), "{text}");
+}
+
+#[test]
 fn a_password_in_a_variable_is_never_repeated() {
     let invalid = [
         "ftp://me:secret@logs",

@@ -172,7 +172,8 @@ impl HttpFlow<'_> {
                 }
             };
             obstacle.replace(Some(format!(
-                "the aggregator does not accept the request: {reason}"
+                "the aggregator at {} does not accept the request: {reason}",
+                client.authority()
             )));
             let pausing = sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
             if self.stop.run_until_cancelled(pausing).await.is_none() {

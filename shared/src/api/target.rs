@@ -77,11 +77,11 @@ impl TokenFile {
             Some(path) => {
                 let token = std::fs::read_to_string(path);
                 let token =
-                    token.map_err(|err| format!("cannot read {}: {err}", path.display()))?;
+                    token.map_err(|err| format!("--token-file {}: {err}", path.display()))?;
                 if token.trim().is_empty() {
-                    return Err(format!("{} has no token", path.display()));
+                    return Err(format!("--token-file {}: it has no token", path.display()));
                 }
-                (token, path.display().to_string())
+                (token, format!("--token-file {}", path.display()))
             }
             None => match std::env::var(TOKEN) {
                 Ok(token) => (token, TOKEN.to_owned()),

@@ -11,6 +11,8 @@ use async_nats::{Auth, AuthError, ConnectOptions};
 use nkeys::KeyPair;
 use tokio::task::spawn_blocking;
 
+use crate::command_line::failure;
+
 /// Most bytes that are read of a file; credentials are a few kilobytes.
 const MOST: u64 = 64 * 1024;
 
@@ -135,7 +137,7 @@ const NO_SEED: &str = "it has no nkey seed of a user, which begins with SU";
 fn read(flag: &str, file: &Path) -> Result<String, String> {
     let mut text = String::new();
     let read = File::open(file).and_then(|file| file.take(MOST).read_to_string(&mut text));
-    read.map_err(|err| wrong(flag, file, &format!("it cannot be read: {err}")))?;
+    read.map_err(|err| wrong(flag, file, &format!("it cannot be read: {}", failure(&err))))?;
     Ok(text)
 }
 

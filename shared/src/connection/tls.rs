@@ -15,6 +15,7 @@ use async_nats::{
 };
 
 use super::login::wrong;
+use crate::command_line::failure;
 
 const CA: &str = "--nats-ca";
 const CERT: &str = "--nats-cert";
@@ -97,5 +98,6 @@ fn certificates(flag: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>,
 }
 
 fn read(flag: &str, file: &Path) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|err| wrong(flag, file, &format!("it cannot be read: {err}")))
+    fs::read(file)
+        .map_err(|err| wrong(flag, file, &format!("it cannot be read: {}", failure(&err))))
 }

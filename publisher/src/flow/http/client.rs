@@ -91,6 +91,11 @@ impl Client {
         }
     }
 
+    /// The host of the aggregator, and its port if the address has one.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
     /// Sends JSON.
     ///
     /// # Errors
