@@ -24,7 +24,10 @@ use async_nats::{
     Client, ClientError, ConnectErrorKind, Event, Server, Statistics,
     connection::State as ConnectionState, jetstream,
 };
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout_at},
+};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
@@ -36,6 +39,10 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest delay between two attempts to connect, and the delay before an unusable server is disconnected.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(2);
+
+/// How long a lost connection is waited for: a broker ends the connections of a user whose password is replaced, and the client
+/// connects again at once.
+const RECONNECT_WAIT: Duration = Duration::from_secs(3);
 
 /// Interval between pings. An unresponsive broker is detected after about three intervals.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -52,6 +59,8 @@ pub struct Link {
     pub last_error: Option<String>,
     /// Number of lost connections. Connection n is up from the time it is accepted until the n-th loss.
     losses: u64,
+    /// When the last connection to a usable server was lost.
+    lost_at: Option<Instant>,
 }
 
 /// A NATS client with JetStream and the state of its link.
@@ -149,6 +158,30 @@ impl Connection {
     #[must_use]
     pub fn is_connected(&self) -> bool {
         self.is_up(&self.link.borrow())
+    }
+
+    /// Whether the client is connected to a usable server, after waiting for that if the connection was lost less than 3 s ago.
+    pub async fn is_connected_soon(&self) -> bool {
+        if self.is_connected() {
+            return true;
+        }
+        let mut link = self.link.clone();
+        let lost_at = {
+            let link = link.borrow();
+            // If it counts as connected, the loss has not been reported yet.
+            if link.connected {
+                Some(Instant::now())
+            } else {
+                link.lost_at
+            }
+        };
+        let Some(lost_at) = lost_at else {
+            return false;
+        };
+        let up = link.wait_for(|link| self.is_up(link));
+        timeout_at(lost_at + RECONNECT_WAIT, up)
+            .await
+            .is_ok_and(|up| up.is_ok())
     }
 
     /// The client drops its own events, even [`Event::Disconnected`], when too many are pending, so its state is
@@ -352,6 +385,7 @@ impl LinkState {
                 self.link.send_modify(|link| {
                     if link.connected {
                         warn!(nats.address = %self.servers, "connection to the broker lost");
+                        link.lost_at = Some(Instant::now());
                     }
                     link.losses += 1;
                     link.connected = link.connected && link.connects > link.losses;

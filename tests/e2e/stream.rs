@@ -1,6 +1,8 @@
 //! The broker and the stream: which ones are accepted, what happens when they change or fail, and trimming.
 
+mod answers;
 mod brokers;
+mod certificates;
 mod login_files;
 mod logins;
 mod mixed;

@@ -22,6 +22,7 @@ pub mod collector;
 pub mod compose;
 pub mod disk;
 pub mod event;
+pub mod load;
 pub mod nginx;
 pub mod port;
 pub mod prometheus;

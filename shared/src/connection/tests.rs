@@ -210,3 +210,25 @@ async fn a_puback_from_a_server_that_is_too_old_is_ignored() {
     drop(publisher);
     driving.await.unwrap();
 }
+
+#[tokio::test]
+async fn a_connection_that_was_just_lost_is_waited_for() {
+    let nowhere = "127.0.0.1:1".parse().unwrap();
+    let never = Connection::open(&nowhere, "test").await.unwrap();
+    assert!(!never.is_connected_soon().await);
+
+    let script = |act| Script {
+        version: "2.14.6",
+        act,
+    };
+    let (servers, _, _serving) = fake(vec![script(Act::Cut), script(Act::Confirm(1))]).await;
+    let connection = Connection::open(&servers, "test").await.unwrap();
+    timeout(DEADLINE, connection.connected()).await.unwrap();
+    let message = jetstream::message::PublishMessage::build().message_id("1");
+    let sent = connection.jetstream().send_publish("events.a", message);
+    let _unconfirmed = sent.await.unwrap();
+    let lost = connection.changed_since(1);
+    timeout(DEADLINE, lost).await.unwrap();
+    assert!(connection.is_connected_soon().await);
+    assert!(connection.is_still(2));
+}

@@ -5,14 +5,18 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use async_nats::{Client, Event, jetstream::consumer::pull};
+use async_nats::{
+    Client, Event,
+    jetstream::{self, consumer::pull},
+};
 use e2e::{
     aggregator::Aggregator,
     broker::{
         Broker,
         users::{USERS, Users},
     },
-    event::{event, events},
+    event::events,
+    load::Load,
     publisher,
     verification::verify,
     wait::{eventually, holds},
@@ -174,35 +178,6 @@ async fn each_user_may_do_what_is_listed_and_nothing_else() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
-/// The broker does not check the subjects of replies: what keeps it from obeying this one is that its API is strict.
-#[tokio::test]
-async fn the_confirmation_of_an_event_is_no_request_to_purge_or_delete_the_stream() {
-    let broker = Broker::with_users(Users::new()).await;
-    let data = tempfile::tempdir().unwrap();
-    let aggregator = Aggregator::start(&broker.login("aggregator"), data.path(), &[]).await;
-    aggregator.healthy().await;
-    aggregator.api().store(&events("orders", 0..5)).await;
-    let (publisher, _) = client(&broker, "publisher").await;
-    let event = event("orders", "more").json();
-    for request in [
-        "STREAM.PURGE.EVENTS",
-        "STREAM.DELETE.EVENTS",
-        "CONSUMER.DELETE.EVENTS.aggregator",
-    ] {
-        for subject in ["events.orders", "$JS.API.STREAM.INFO.EVENTS"] {
-            let reply = format!("$JS.API.{request}");
-            let sent = publisher.publish_with_reply(subject, reply, event.clone().into());
-            sent.await.unwrap();
-        }
-    }
-    // It handles what a client sends in order, and answers this last.
-    let streams = async_nats::jetstream::new(publisher);
-    let sent = streams.publish("events.orders", event.into()).await;
-    let confirmed = sent.unwrap().await.unwrap();
-    assert_eq!(confirmed.sequence, 5);
-    assert_eq!(aggregator.api().settled().await.counts(), [9, 6, 3]);
-}
-
 /// A subject that is permitted and not tried would be a hole in the matrix.
 #[test]
 fn every_subject_of_the_configuration_is_tried() {
@@ -294,7 +269,7 @@ async fn the_reader_consumes_with_a_durable_of_its_own() {
     aggregator.api().publish(&events("orders", 0..10)).await;
 
     let (client, refused) = client(&broker, "reader").await;
-    let jetstream = async_nats::jetstream::new(client.clone());
+    let jetstream = jetstream::new(client.clone());
     let stream = jetstream.get_stream("EVENTS").await.unwrap();
     let config = pull::Config {
         durable_name: Some("reader".to_owned()),
@@ -331,6 +306,11 @@ async fn a_password_is_replaced_while_everything_runs() {
         "generate", "--count", "0", "--rate", "500", "--verify", &api,
     ];
     let sending = publisher::Publisher::start(&broker.login("publisher"), &generate);
+    let mut load = Load::default();
+    for topic in ["http-a", "http-b", "http-c", "http-d"] {
+        load.publishes(aggregator.api(), topic);
+    }
+    load.answers(50).await;
     aggregator.api().received_at_least(500).await;
 
     broker.users().replace("aggregator");
@@ -343,8 +323,12 @@ async fn a_password_is_replaced_while_everything_runs() {
     aggregator.healthy().await;
     let received = aggregator.api().stats().await.unwrap().received;
     aggregator.api().received_at_least(received + 500).await;
-    sending.finished().await.succeeded();
-    aggregator.api().settled().await;
+    load.answers(50).await;
+    let published = load.ended().await;
+    let run = sending.finished().await;
+    run.succeeded();
+    let stats = aggregator.api().settled().await.stats;
+    assert_eq!(stats.received, published + run.count("sent"));
 
     let other = tempfile::tempdir().unwrap();
     let refused = Aggregator::start(&old, other.path(), &[]).await;

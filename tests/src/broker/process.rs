@@ -131,3 +131,10 @@ pub fn oldest() -> Option<PathBuf> {
     }
     program
 }
+
+/// The programs that can be started as processes: the oldest, and the `nats-server` on PATH if the brokers of this run are processes.
+pub fn programs() -> Vec<PathBuf> {
+    let is_process = std::env::var("E2E_BROKER").is_ok_and(|kind| kind == "process");
+    let current = is_process.then(|| PathBuf::from(PROGRAM));
+    oldest().into_iter().chain(current).collect()
+}

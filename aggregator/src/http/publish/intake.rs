@@ -76,7 +76,7 @@ pub async fn put_allowed(
 ) -> Result<Vec<StreamPlace>, Problem> {
     let received = events.len();
     // The NATS client would buffer what is published now and send it at some later time.
-    if !api.broker.connection.is_connected() {
+    if !api.broker.connection.is_connected_soon().await {
         return Err(Problem::unavailable(Unavailable::BrokerUnreachable));
     }
     // The stream may lose events, or acknowledge them before they are durable.

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use e2e::authority::{Authority, Issued};
+use e2e::{
+    authority::{Authority, Issued},
+    event::Event,
+    wait::holds,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Request, StatusCode, Version,
@@ -114,6 +118,18 @@ impl Open {
             Self::Http2(_, address) => Request::get(format!("https://{address}{path}")),
         };
         self.send(request.body(Full::default()).unwrap()).await
+    }
+
+    /// Publishes an event, which must be accepted.
+    pub async fn publish(&mut self, address: &str, event: &Event) -> Result<(), String> {
+        let request = match self {
+            Self::Http1(..) => Request::post("/publish").header("host", address),
+            Self::Http2(..) => Request::post(format!("https://{address}/publish")),
+        };
+        let request = request.header("content-type", "application/json");
+        let body = Full::from(event.json());
+        let got = self.send(request.body(body).unwrap()).await?;
+        holds(got.status == 200, &got.body)
     }
 
     pub async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Got, String> {

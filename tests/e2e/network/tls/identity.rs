@@ -21,10 +21,11 @@ const READER: &str =
 const OPERATOR: &str =
     "[[token]]\nname = \"operator\"\nsubject = \"CN=operator,O=Example\"\nadmin = true\n";
 
-async fn guarded() -> Encrypted {
+/// A system with these tokens that trusts the client certificates of its own authority, in `clients.pem`.
+pub async fn guarded(entries: &str) -> Encrypted {
     Encrypted::with(|directory, authority| {
         let [tokens, ca] = ["tokens.toml", "clients.pem"].map(|name| directory.path().join(name));
-        write(&tokens, format!("{READER}{OPERATOR}")).unwrap();
+        write(&tokens, entries).unwrap();
         set_permissions(&tokens, Permissions::from_mode(0o600)).unwrap();
         write(&ca, authority.pem()).unwrap();
         let flags = ["--tokens", text(&tokens), "--tls-client-ca", text(&ca)];
@@ -35,7 +36,7 @@ async fn guarded() -> Encrypted {
 
 #[tokio::test]
 async fn a_client_certificate_has_the_scopes_of_the_entry_with_its_subject() {
-    let mut encrypted = guarded().await;
+    let mut encrypted = guarded(&format!("{READER}{OPERATOR}")).await;
     let address = encrypted.system.api().address();
     let file = encrypted.directory.path().join("tokens.toml");
     let writer = token(&file, &["create", "writer", "--publish", "*"]).await;
@@ -104,7 +105,7 @@ async fn a_client_certificate_has_the_scopes_of_the_entry_with_its_subject() {
 
 #[tokio::test]
 async fn a_client_certificate_that_cannot_be_verified_ends_the_handshake() {
-    let encrypted = guarded().await;
+    let encrypted = guarded(&format!("{READER}{OPERATOR}")).await;
     let address = encrypted.system.api().address();
     let expired = encrypted.authority.expired(&[], "reader");
     let unknown = Authority::default().client("reader");

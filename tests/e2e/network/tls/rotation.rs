@@ -4,18 +4,21 @@ use std::{
     fs::write,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
 use e2e::{
-    authority::LOCAL,
+    authority::{Authority, Issued, LOCAL},
+    books::Stats,
+    event::event,
+    load::Load,
     service::Signal,
     wait::{eventually, holds},
 };
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 
-use super::{Encrypted, client::Client};
+use super::{Encrypted, client::Client, identity::guarded};
 
 /// The certificate of a new connection, in DER.
 async fn shown(encrypted: &Encrypted) -> Vec<u8> {
@@ -26,33 +29,30 @@ async fn shown(encrypted: &Encrypted) -> Vec<u8> {
     certificates[0].to_vec()
 }
 
+/// The protocols of clients.
+const PROTOCOLS: [&[&str]; 2] = [&["h2"], &["http/1.1"]];
+
 #[tokio::test]
 async fn a_certificate_is_replaced_under_load_without_a_failed_request() {
     let mut encrypted = Encrypted::start().await;
     let address = encrypted.system.api().address();
-    let stop = Arc::new(AtomicBool::new(false));
-    let answered = Arc::new(AtomicU64::new(0));
-    let mut load = JoinSet::new();
-    for protocols in [&["h2"][..], &["http/1.1"]] {
-        for keeps_open in [true, false] {
-            for _ in 0..2 {
-                let client =
-                    Client::new(&encrypted.authority, rustls::ALL_VERSIONS, protocols, None);
-                let (stop, answered) = (Arc::clone(&stop), Arc::clone(&answered));
-                let address = address.clone();
-                load.spawn(async move {
-                    let mut open = client.open(&address).await?;
-                    while !stop.load(Ordering::Relaxed) {
-                        if !keeps_open {
-                            open = client.open(&address).await?;
-                        }
-                        let got = open.get("/stats").await?;
-                        holds(got.status == 200, &got.body)?;
-                        answered.fetch_add(1, Ordering::Relaxed);
+    let mut load = Load::default();
+    for protocols in PROTOCOLS {
+        for keeps_open in [true, false, true, false] {
+            let client = Client::new(&encrypted.authority, rustls::ALL_VERSIONS, protocols, None);
+            let address = address.clone();
+            load.add(|progress| async move {
+                let mut open = client.open(&address).await?;
+                while progress.goes_on() {
+                    if !keeps_open {
+                        open = client.open(&address).await?;
                     }
-                    Ok::<_, String>(())
-                });
-            }
+                    let got = open.get("/stats").await?;
+                    holds(got.status == 200, &got.body)?;
+                    progress.answered();
+                }
+                Ok(())
+            });
         }
     }
     for is_asked in [false, true, false] {
@@ -63,21 +63,105 @@ async fn a_certificate_is_replaced_under_load_without_a_failed_request() {
         if is_asked {
             encrypted.system.aggregator.service().signal(Signal::HUP);
         }
-        let least = answered.load(Ordering::Relaxed) + 50;
         eventually("the new certificate is shown", async || {
             holds(shown(&encrypted).await != before, "the old one")
         })
         .await;
-        eventually("requests are answered", async || {
-            let answered = answered.load(Ordering::Relaxed);
-            holds(answered >= least, answered)
+        load.answers(50).await;
+    }
+    load.ended().await;
+}
+
+/// The scopes of the clients whose certificates are replaced.
+const SHIPPER: &str = "[[token]]\nname = \"shipper\"\nsubject = \"CN=shipper,O=Example\"\npublish = [\"*\"]\nread = [\"*\"]\n";
+
+/// When a client uses the certificate of the new authority.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Moves {
+    /// With a new connection for each request.
+    AtOnce,
+    /// With one new connection.
+    Once,
+    /// Never: its connection stays open.
+    Never,
+}
+
+/// The two authorities are in one file until every client has a certificate of the new one.
+#[tokio::test]
+async fn the_authority_of_client_certificates_is_replaced_under_load_without_a_failed_request() {
+    let new = Authority::default();
+    let mut encrypted = guarded(SHIPPER).await;
+    let address = encrypted.system.api().address();
+    let trusted = encrypted.directory.path().join("clients.pem");
+    let (old, service) = (encrypted.authority.client("shipper"), &encrypted.authority);
+    let own = [old, new.client("shipper")];
+    let (moved, _) = watch::channel(0_usize);
+    let (mut load, moving) = (Load::default(), Arc::new(AtomicU64::new(0)));
+    let mut clients = 0;
+    for protocols in PROTOCOLS {
+        let with = |own| Client::new(service, rustls::ALL_VERSIONS, protocols, Some(own));
+        for moves in [Moves::AtOnce, Moves::AtOnce, Moves::Once, Moves::Never] {
+            let (number, address, mut authority) = (clients, address.clone(), moved.subscribe());
+            let (with, moving) = (own.each_ref().map(with), Arc::clone(&moving));
+            clients += 1;
+            load.add(|progress| async move {
+                let mut open = with[0].open(&address).await?;
+                for event in 0.. {
+                    if !progress.goes_on() {
+                        break;
+                    }
+                    let has_moved = authority.has_changed().unwrap_or_default();
+                    let current = *authority.borrow_and_update();
+                    if moves == Moves::AtOnce || (moves == Moves::Once && has_moved) {
+                        open = with[current].open(&address).await?;
+                    }
+                    if has_moved {
+                        moving.fetch_add(1, Ordering::Relaxed);
+                    }
+                    let event = self::event(&format!("client-{number}"), &event.to_string());
+                    open.publish(&address, &event).await?;
+                    progress.answered();
+                }
+                Ok(())
+            });
+        }
+    }
+    let accepts = async |own: &Issued, wanted: bool| {
+        let client = Client::with(service, Some(own));
+        eventually("the authorities are taken", async || {
+            let got = client.get(&address, "/events").await;
+            let is_accepted = got.as_ref().is_ok_and(|got| got.status == 200);
+            holds(is_accepted == wanted, got)
         })
         .await;
-    }
-    stop.store(true, Ordering::Relaxed);
-    for failed in load.join_all().await {
-        failed.expect("no request fails");
-    }
+    };
+    accepts(&own[0], true).await;
+    load.answers(50).await;
+    write(&trusted, format!("{}{}", service.pem(), new.pem())).unwrap();
+    accepts(&own[1], true).await;
+    load.answers(50).await;
+    moved.send_replace(1);
+    eventually("every client has moved", async || {
+        let moving = moving.load(Ordering::Relaxed);
+        holds(moving == clients, moving)
+    })
+    .await;
+    write(&trusted, new.pem()).unwrap();
+    accepts(&own[0], false).await;
+    accepts(&own[1], true).await;
+    // Some by connections that began with the old certificate.
+    load.answers(50).await;
+    let published = load.ended().await;
+    let client = Client::with(service, Some(&own[1]));
+    let counted = eventually("every event is stored", async || {
+        let stats = client.get(&address, "/stats").await?;
+        let stats: Stats = serde_json::from_str(&stats.body).unwrap();
+        holds(stats.pending == Some(0), &stats)?;
+        Ok([stats.received, stats.unique_processed])
+    })
+    .await;
+    assert_eq!(counted, [published; 2]);
+    assert!(encrypted.system.aggregator.service().is_running());
 }
 
 #[tokio::test]
