@@ -15,8 +15,11 @@ use crate::http::edge::{
     problem::Problem,
 };
 
-/// The schemes: a token is sent as a bearer token, or as a password.
-const SCHEMES: [&str; 2] = ["bearer", "basic"];
+/// The schemes: a token is sent as a bearer token, or as a password, or there is a client certificate instead.
+const SCHEMES: [&str; 3] = ["bearer", "basic", "certificate"];
+
+const CERTIFICATE: &str = "A client certificate, if the service speaks HTTPS and trusts the certificate's authority \
+(`--tls-client-ca`). It gives the access of the entry in the tokens file that has its subject. A token that is sent takes precedence.";
 
 /// Defines the schemes.
 pub fn add_schemes(components: &mut Components) {
@@ -32,6 +35,11 @@ pub fn add_schemes(components: &mut Components) {
         scheme.description = Some(about.to_owned());
         components.add_security_scheme(name, SecurityScheme::Http(scheme));
     }
+    let certificate = SecurityScheme::MutualTls {
+        description: Some(CERTIFICATE.to_owned()),
+        extensions: None,
+    };
+    components.add_security_scheme(SCHEMES[2], certificate);
 }
 
 /// Adds what an operation needs, and the responses to requests that lack it.

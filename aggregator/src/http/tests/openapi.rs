@@ -185,6 +185,42 @@ pub async fn brewed(api: &Fixture, path: &str) -> (u16, axum::http::HeaderMap) {
     (answer.status().as_u16(), answer.headers().clone())
 }
 
+/// How a token or what replaces it is sent.
+#[tokio::test]
+async fn every_operation_that_needs_a_token_takes_it_in_each_documented_way() {
+    let document = Document::of(&Fixture::new().await).await;
+    let schemes = document.0["components"]["securitySchemes"].as_object();
+    let schemes: BTreeMap<_, _> = schemes.unwrap().iter().collect();
+    let kinds = schemes.iter().map(|(&name, scheme)| {
+        let about = scheme["description"].as_str();
+        assert!(about.is_some_and(|about| !about.is_empty()), "{name}");
+        (name.as_str(), &scheme["type"], &scheme["scheme"])
+    });
+    let kinds: Vec<_> = kinds.collect();
+    let expected = json!([
+        ["basic", "http", "basic"],
+        ["bearer", "http", "bearer"],
+        ["certificate", "mutualTLS", null],
+    ]);
+    assert_eq!(json!(kinds), expected);
+    // OpenAPI 3.0 has no mutualTLS.
+    assert!(document.0["openapi"].as_str().unwrap().starts_with("3.1"));
+    let ways: Vec<_> = ["bearer", "basic", "certificate"]
+        .iter()
+        .map(|name| json!({*name: []}))
+        .collect();
+    for operation in document.operations() {
+        let needs = operation.documented["security"].as_array().unwrap();
+        let is_optional = needs.first() == Some(&json!({}));
+        let needs = &needs[usize::from(is_optional)..];
+        assert!(needs.is_empty() || needs == ways, "{}", operation.name());
+        let says_so = operation.documented["description"]
+            .as_str()
+            .is_some_and(|about| about.contains("Scope: "));
+        assert_eq!(says_so, !needs.is_empty(), "{}", operation.name());
+    }
+}
+
 #[tokio::test]
 async fn the_documented_parameters_are_those_that_are_accepted() {
     let api = Fixture::new().await;
