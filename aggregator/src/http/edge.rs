@@ -17,13 +17,15 @@ use axum::{
     extract::{Request, State},
     http::{HeaderValue, header},
     middleware::Next,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 
 use self::{
     access::{Authenticator, Caller},
     guard::Hosts,
     instrument::Instruments,
+    problem::{Problem, Unavailable},
+    server::Excess,
 };
 
 /// The state of the layer around every request.
@@ -41,7 +43,10 @@ pub struct Edge {
 pub async fn pass(State(edge): State<Edge>, request: Request, next: Next) -> Response {
     let answer = |request: Request| async {
         let version = request.version();
-        let admitted = |request| async {
+        let admitted = |request: Request| async {
+            if request.extensions().get::<Excess>().is_some() {
+                return Problem::unavailable(Unavailable::TooManyRequests).into_response();
+            }
             match edge.authenticator.admit(request) {
                 Ok(request) => {
                     let caller = request.extensions().get::<Caller>();

@@ -31,6 +31,7 @@ use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+pub use self::http2::Excess;
 use self::{
     exchange::Routes,
     places::Places,

@@ -10,11 +10,7 @@ use std::{
     pin::pin,
 };
 
-use axum::{
-    body::Body,
-    http,
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, http, response::Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -32,7 +28,6 @@ use super::{
     places::Places,
     progress::IDLE_TIMEOUT,
 };
-use crate::http::edge::problem::{Problem, Unavailable};
 
 /// Requests of a connection at a time; a client waits with further ones.
 const MAX_REQUESTS: u32 = 100;
@@ -85,7 +80,11 @@ fn protocol(streams: Streams) -> http2::Builder<Streams> {
     http
 }
 
-/// Answers a request, unless there are too many.
+/// Marks a request that is refused because too many are being answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Excess;
+
+/// Answers a request. If there are too many, it is marked, and the routes refuse it.
 async fn answer(
     mut routes: impl Routes,
     (places, peer): (Places, IpAddr),
@@ -93,12 +92,12 @@ async fn answer(
 ) -> Result<http::Response<Read>, Infallible> {
     let answering = Answering::of_task();
     tidied(&mut request);
-    let Some(place) = places.try_take(peer) else {
-        let refusal = Problem::unavailable(Unavailable::TooManyRequests).into_response();
-        return Ok(refusal.map(|body| Read::new(body, answering, None)));
-    };
+    let place = places.try_take(peer);
+    if place.is_none() {
+        request.extensions_mut().insert(Excess);
+    }
     let mut answer: Response = routes.call(request.map(Body::new)).await?;
     answering.answers(deadline_of(&mut answer));
     allow_options(answer.headers_mut());
-    Ok(answer.map(|body| Read::new(body, answering, Some(place))))
+    Ok(answer.map(|body| Read::new(body, answering, place)))
 }

@@ -1,10 +1,12 @@
 //! Clients of HTTP/2 that read slowly, or do nothing, and too many requests.
 
-use axum::{Router, routing::get};
+use axum::{Router, middleware::from_fn_with_state, routing::get};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, client::conn::http2 as client};
 use hyper_util::rt::TokioExecutor;
+use prometheus::TextEncoder;
+use shared::trace::Tracer;
 use tokio::{
     io::duplex,
     task::JoinHandle,
@@ -12,7 +14,14 @@ use tokio::{
 };
 
 use super::*;
-use crate::http::edge::server::deadline::SHORTEST;
+use crate::{
+    access::Access,
+    http::edge::{
+        Edge, access::Authenticator, guard::Hosts, instrument::Instruments, pass,
+        server::deadline::SHORTEST,
+    },
+    metrics::Metrics,
+};
 
 const MEBIBYTE: usize = 1024 * 1024;
 
@@ -29,11 +38,31 @@ async fn connected_with(
     places: usize,
     stopping: CancellationToken,
 ) -> (Sender, JoinHandle<()>) {
+    let (sender, serving, _) = measured(window, places, stopping).await;
+    (sender, serving)
+}
+
+/// The same with the metrics of the requests.
+async fn measured(
+    window: u32,
+    places: usize,
+    stopping: CancellationToken,
+) -> (Sender, JoinHandle<()>, Metrics) {
+    let metrics = Metrics::new();
+    let edge = Edge {
+        hosts: Hosts::new(&[]),
+        authenticator: Authenticator::new(Access::anonymous(), metrics.clone()),
+        instruments: Instruments {
+            metrics: metrics.clone(),
+            tracer: Tracer::off(),
+        },
+    };
     let router = Router::new()
         .route("/small", get(async || "small"))
         .route("/page", get(async || "x".repeat(16 * 1024)))
         .route("/large", get(async || "x".repeat(MEBIBYTE)))
-        .route("/never", get(std::future::pending::<()>));
+        .route("/never", get(std::future::pending::<()>))
+        .layer(from_fn_with_state(edge, pass));
     let (near, far) = duplex(64 * 1024);
     let nobody = Client {
         peer: None,
@@ -47,7 +76,7 @@ async fn connected_with(
         .handshake(TokioIo::new(near));
     let (sender, connection) = handshake.await.unwrap();
     tokio::spawn(connection);
-    (sender, serving)
+    (sender, serving, metrics)
 }
 
 async fn ask(sender: &mut Sender, path: &str) -> hyper::Result<Response<Incoming>> {
@@ -99,8 +128,8 @@ async fn an_idle_connection_is_closed_and_one_with_a_request_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_beyond_all_places_are_refused_with_503() {
-    let (mut sender, _serving) = connected(1, CancellationToken::new()).await;
+async fn requests_beyond_all_places_are_refused_with_503_and_counted() {
+    let (mut sender, _serving, metrics) = measured(WINDOW, 1, CancellationToken::new()).await;
     let mut other = sender.clone();
     let waiting = tokio::spawn(async move { ask(&mut other, "/never").await });
     let refused = loop {
@@ -110,7 +139,20 @@ async fn requests_beyond_all_places_are_refused_with_503() {
         }
     };
     assert_eq!(refused.status(), 503);
-    assert!(refused.headers().contains_key("retry-after"));
+    for header in ["retry-after", "x-request-id", "content-security-policy"] {
+        assert!(refused.headers().contains_key(header), "{header}");
+    }
+    let body = refused.into_body().collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    assert!(
+        body.contains("urn:problem:busy") && body.contains("request_id"),
+        "{body}"
+    );
+    let counted = TextEncoder::new()
+        .encode_to_string(&metrics.gather())
+        .unwrap();
+    let line = "aggregator_http_requests_total{route=\"/small\",status=\"503\"} 1";
+    assert!(counted.contains(line), "{counted}");
     waiting.abort();
 }
 
