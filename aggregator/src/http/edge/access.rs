@@ -143,7 +143,7 @@ impl Authenticator {
 
     /// What the browser's session allows; a session whose token has ended is over.
     fn signed_in(&self, request: &Request) -> Option<Caller> {
-        let id = sessions::id(request.headers())?;
+        let id = sessions::id(request.headers(), request.extensions())?;
         let session = self.sessions.find(id, Instant::now())?;
         let grant = self.access.grant_of(&session.token, clock::now_micros());
         Some(self.of(grant.ok()?, Way::Session(session)))

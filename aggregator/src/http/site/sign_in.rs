@@ -5,7 +5,7 @@ use std::{error::Error, time::Instant};
 use axum::{
     body::to_bytes,
     extract::{Request, State},
-    http::{Extensions, HeaderMap, HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{Html, IntoResponse, Response},
 };
 use http_body_util::LengthLimitError;
@@ -18,8 +18,8 @@ use crate::{
     clock,
     http::edge::{
         access::{
-            Authenticator, Encrypted, Peer,
-            sessions::{cookie, id},
+            Authenticator, Peer,
+            sessions::{cookie, id, is_encrypted},
         },
         body::{BODY_TIMEOUT, media_type},
         problem::Problem,
@@ -83,7 +83,7 @@ pub async fn sign_in(
         Ok(grant) => {
             let sha256 = grant.sha256.ok_or_else(Problem::wrong_token)?;
             info!(token.name = grant.name.as_deref(), "signed in");
-            if let Some(earlier) = id(&head.headers) {
+            if let Some(earlier) = id(&head.headers, &head.extensions) {
                 authenticator.sessions.end(earlier);
             }
             let id = authenticator.sessions.begin(sha256, Instant::now());
@@ -108,23 +108,13 @@ pub async fn sign_in(
 /// Ends the session.
 pub async fn sign_out(State(authenticator): State<Authenticator>, request: Request) -> Response {
     let headers = request.headers();
-    if let Some(id) = id(headers) {
+    if let Some(id) = id(headers, request.extensions()) {
         authenticator.sessions.end(id);
     }
     back(
         "",
         Some(cookie(None, is_encrypted(headers, request.extensions()))),
     )
-}
-
-/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not: it is one to
-/// this service, or the page is of https, or the proxy says so. What a client without a proxy says here about itself is of no consequence to others.
-fn is_encrypted(headers: &HeaderMap, extensions: &Extensions) -> bool {
-    let scheme = headers.get("x-forwarded-proto");
-    let origin = headers.get(header::ORIGIN);
-    extensions.get::<Encrypted>().is_some()
-        || scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
-        || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
 }
 
 /// Leads to the page, below whatever path a proxy strips.
@@ -185,18 +175,5 @@ mod tests {
         assert_eq!(refused(FORM, large).await, StatusCode::PAYLOAD_TOO_LARGE);
         let other = refused("text/plain", Body::from("token=a")).await;
         assert_eq!(other, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-    }
-
-    #[test]
-    fn a_cookie_is_secure_if_the_page_or_the_proxy_is_of_https() {
-        let of = |name, value| {
-            let value = HeaderValue::from_static(value);
-            is_encrypted(&HeaderMap::from_iter([(name, value)]), &Extensions::new())
-        };
-        let forwarded = header::HeaderName::from_static("x-forwarded-proto");
-        assert!(of(header::ORIGIN, "https://logs.example"));
-        assert!(of(forwarded.clone(), "https"));
-        assert!(!of(header::ORIGIN, "http://logs.example"));
-        assert!(!of(forwarded, "http"));
     }
 }

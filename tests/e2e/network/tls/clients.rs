@@ -161,4 +161,5 @@ async fn a_browser_signs_in_with_a_cookie_for_https_only_and_sees_events() {
         (&true.into(), &true.into())
     );
     assert_eq!(cookie["sameSite"], "Strict");
+    assert_eq!(cookie["name"], "__Host-aggregator_session");
 }

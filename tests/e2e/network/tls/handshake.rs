@@ -165,7 +165,8 @@ async fn pages_are_of_https_and_their_cookies_are_only_for_it() {
             assert_eq!(got.status.as_u16(), status, "{}", got.body);
             if status == 303 {
                 let cookie = got.headers["set-cookie"].to_str().unwrap();
-                assert!(cookie.ends_with("; Secure"), "{cookie}");
+                let is_of_host = cookie.starts_with("__Host-") && cookie.contains("; Path=/;");
+                assert!(is_of_host && cookie.ends_with("; Secure"), "{cookie}");
             }
         }
     }

@@ -6,11 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use rand::{TryRngCore, rngs::OsRng};
 use sha2::{Digest, Sha256};
 use tokio::time::sleep_until;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::Encrypted;
 
 /// How long a session lasts.
 const LENGTH: Duration = Duration::from_secs(12 * 3_600);
@@ -21,8 +23,13 @@ const MOST: usize = if cfg!(test) { 5 } else { 10_000 };
 /// Of these with one token, so that one that signs in again and again does not end the sessions of others.
 const MOST_OF_A_TOKEN: usize = if cfg!(test) { 3 } else { 20 };
 
-/// The name of the cookie.
-const COOKIE: &str = "aggregator_session";
+/// The name of the cookie on a connection that is not encrypted.
+const PLAIN: &str = "aggregator_session";
+
+/// Its name on an encrypted one. Browsers take a cookie with this prefix from an encrypted response only, and never for a whole domain
+/// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis>, 4.1.3.2): so neither a page that is not encrypted nor
+/// another host of the domain can give a browser a session of somebody else.
+const HOST: &str = "__Host-aggregator_session";
 
 /// The sessions since the start; a restart ends them. Cheap to clone; clones share one state.
 #[derive(Debug, Clone, Default)]
@@ -114,24 +121,44 @@ fn key(id: &str) -> [u8; 32] {
     Sha256::digest(id).into()
 }
 
-/// The id of the session that a request names.
-pub fn id(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(header::COOKIE).into_iter();
-    let cookies = lines.filter_map(|line| line.to_str().ok());
-    let mut cookies = cookies.flat_map(|line| line.split(';'));
-    cookies.find_map(|cookie| {
-        let (name, value) = cookie.trim().split_once('=')?;
-        (name == COOKIE).then_some(value)
-    })
+/// Whether the connection of the browser is encrypted, so that its cookie must never be sent over one that is not: it is one to
+/// this service, or the page is of https, or the proxy says so. What a client without a proxy says here about itself is of no
+/// consequence to others.
+pub fn is_encrypted(headers: &HeaderMap, extensions: &Extensions) -> bool {
+    let scheme = headers.get("x-forwarded-proto");
+    let origin = headers.get(header::ORIGIN);
+    extensions.get::<Encrypted>().is_some()
+        || scheme.is_some_and(|scheme| scheme.as_bytes().eq_ignore_ascii_case(b"https"))
+        || origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"))
+}
+
+/// The id of the session that a request names. On an encrypted connection it is only taken from the cookie that no other page can
+/// have set; on others, as behind a proxy that does not say which it is, from either.
+pub fn id<'a>(headers: &'a HeaderMap, extensions: &Extensions) -> Option<&'a str> {
+    let named = |wanted: &str| {
+        let lines = headers.get_all(header::COOKIE).into_iter();
+        let cookies = lines.filter_map(|line| line.to_str().ok());
+        let mut cookies = cookies.flat_map(|line| line.split(';'));
+        cookies.find_map(|cookie| {
+            let (name, value) = cookie.trim().split_once('=')?;
+            (name == wanted).then_some(value)
+        })
+    };
+    let plain = || named(PLAIN).filter(|_| !is_encrypted(headers, extensions));
+    named(HOST).or_else(plain)
 }
 
 /// The header `Set-Cookie` that begins a session with this id, or that ends the current one. No page of another site sends the
 /// cookie along, and no script can read it.
 pub fn cookie(id: Option<&str>, is_encrypted: bool) -> HeaderValue {
     let (id, seconds) = id.map_or(("", 0), |id| (id, LENGTH.as_secs()));
-    let secure = if is_encrypted { "; Secure" } else { "" };
+    let (name, secure) = if is_encrypted {
+        (HOST, "; Secure")
+    } else {
+        (PLAIN, "")
+    };
     let cookie =
-        format!("{COOKIE}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}");
+        format!("{name}={id}; HttpOnly; SameSite=Strict; Path=/; Max-Age={seconds}{secure}");
     HeaderValue::try_from(cookie).expect("an id is made of hexadecimal digits")
 }
 
@@ -193,7 +220,7 @@ mod tests {
             for line in lines {
                 headers.append(header::COOKIE, HeaderValue::from_static(line));
             }
-            id(&headers).map(str::to_owned)
+            id(&headers, &Extensions::new()).map(str::to_owned)
         };
         assert_eq!(
             of(&["a=b; aggregator_session=1; c=d"]).as_deref(),
@@ -201,8 +228,12 @@ mod tests {
         );
         assert_eq!(of(&["a=b", "aggregator_session=1"]).as_deref(), Some("1"));
         assert_eq!(of(&["xaggregator_session=1; aggregator_session"]), None);
+        let both = ["aggregator_session=1; __Host-aggregator_session=2"];
+        assert_eq!(of(&both).as_deref(), Some("2"));
         let set = cookie(Some("1"), true);
         let set = set.to_str().unwrap();
+        // Without Domain, which browsers refuse with this name.
+        assert!(set.starts_with("__Host-aggregator_session=1; ") && !set.contains("Domain"));
         for part in [
             "HttpOnly",
             "SameSite=Strict",
@@ -212,12 +243,45 @@ mod tests {
         ] {
             assert!(set.split("; ").any(|attribute| attribute == part), "{set}");
         }
-        assert!(
-            !cookie(Some("1"), false)
-                .to_str()
-                .unwrap()
-                .contains("Secure")
-        );
+        let plain = cookie(Some("1"), false);
+        let plain = plain.to_str().unwrap();
+        assert!(plain.starts_with("aggregator_session=1; ") && !plain.contains("Secure"));
         assert!(cookie(None, false).to_str().unwrap().contains("=; "));
+    }
+
+    #[test]
+    fn a_connection_is_encrypted_if_it_is_one_to_the_service_or_the_page_or_the_proxy_is_of_https()
+    {
+        let of = |name, value| {
+            let value = HeaderValue::from_static(value);
+            is_encrypted(&HeaderMap::from_iter([(name, value)]), &Extensions::new())
+        };
+        let forwarded = header::HeaderName::from_static("x-forwarded-proto");
+        assert!(of(header::ORIGIN, "https://logs.example"));
+        assert!(of(forwarded.clone(), "https"));
+        assert!(!of(header::ORIGIN, "http://logs.example"));
+        assert!(!of(forwarded, "http"));
+        assert!(is_encrypted(&HeaderMap::new(), &encrypted()));
+    }
+
+    fn encrypted() -> Extensions {
+        let mut extensions = Extensions::new();
+        extensions.insert(Encrypted { certificate: None });
+        extensions
+    }
+
+    #[test]
+    fn an_encrypted_connection_has_no_session_by_a_cookie_that_another_page_can_set() {
+        let cookie =
+            |value| HeaderMap::from_iter([(header::COOKIE, HeaderValue::from_static(value))]);
+        let planted = cookie("aggregator_session=1");
+        assert_eq!(id(&planted, &encrypted()), None);
+        assert_eq!(id(&planted, &Extensions::new()), Some("1"));
+        let mut proxied = planted;
+        let https = HeaderValue::from_static("https");
+        proxied.insert("x-forwarded-proto", https);
+        assert_eq!(id(&proxied, &Extensions::new()), None);
+        let own = cookie("__Host-aggregator_session=1");
+        assert_eq!(id(&own, &encrypted()), Some("1"));
     }
 }
