@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
@@ -14,6 +14,31 @@ use tracing::info;
 /// How often the files are read. They are small, and reading them finds every change, even one that leaves their times as they
 /// were.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Says in the log at each SIGHUP that there is nothing to reread. It replaces what the system does at that signal, which is to end
+/// the process: an operator who sends it to a service without such files expects no harm.
+///
+/// # Errors
+/// If SIGHUP cannot be handled.
+pub async fn keep_declining(token: CancellationToken) -> anyhow::Result<()> {
+    let mut hangups = hangups()?;
+    loop {
+        tokio::select! {
+            _ = hangups.recv() => info!(
+                "there are no files to reread because of SIGHUP: neither --tokens nor --tls-cert is given, and those for the broker are read at each connect"
+            ),
+            () = token.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// The signals SIGHUP. From now on they do not end the process.
+///
+/// # Errors
+/// If SIGHUP cannot be handled.
+pub fn hangups() -> anyhow::Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
+}
 
 /// What was read before.
 #[derive(Debug)]
@@ -36,23 +61,24 @@ impl<C: Clone + PartialEq> Seen<C> {
     }
 }
 
-/// Reads again and again, and passes on what has changed; at SIGHUP at once. Both `read` and `take` may block. `what` is read, for
-/// the log.
+/// Reads again and again, and passes on what differs from `taken`, and then whatever has changed; at SIGHUP at once. Both `read` and
+/// `take` may block. `what` is read, for the log.
 ///
 /// # Errors
 /// If SIGHUP cannot be handled.
 pub async fn keep_reading<C: Clone + PartialEq + Send + 'static>(
     what: &'static str,
+    taken: Option<C>,
     read: impl Fn() -> C + Send + 'static,
     take: impl Fn(C) + Send + 'static,
     token: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let mut hangups = hangups()?;
     let mut ticks = interval(INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let seen = Seen {
         latest: None,
-        taken: None,
+        taken,
     };
     let mut state = (seen, read, take);
     loop {

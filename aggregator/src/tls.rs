@@ -32,22 +32,35 @@ const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// The TLS of a service. Cheap to clone; clones share one state.
 #[derive(Debug, Clone)]
-pub struct Tls(Arc<watch::Sender<Arc<ServerConfig>>>);
+pub struct Tls(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    files: Files,
+    /// What was read at the start.
+    first: Pem,
+    current: watch::Sender<Arc<ServerConfig>>,
+}
 
 impl Tls {
     /// Reads the files.
     ///
     /// # Errors
     /// What is wrong, with the file.
-    pub fn read(files: &Files) -> Result<Self, String> {
-        let config = config(files, &files.read()?)?;
-        Ok(Self(Arc::new(watch::Sender::new(Arc::new(config)))))
+    pub fn read(files: Files) -> Result<Self, String> {
+        let first = files.read()?;
+        let config = config(&files, &first)?;
+        Ok(Self(Arc::new(State {
+            files,
+            first,
+            current: watch::Sender::new(Arc::new(config)),
+        })))
     }
 
     /// What accepts the next connection. Connections that are open keep the certificate that they began with.
     #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.0.borrow()))
+        TlsAcceptor::from(Arc::clone(&self.0.current.borrow()))
     }
 
     /// Replaces the certificate when the files have changed. If they cannot be used, it stays as it is, and the log and `/health`
@@ -57,18 +70,17 @@ impl Tls {
     /// If SIGHUP cannot be handled.
     pub async fn keep_reading(
         self,
-        files: Files,
         health: Health,
         token: CancellationToken,
     ) -> anyhow::Result<()> {
-        let read = {
-            let files = files.clone();
-            move || files.read()
-        };
+        let first = Some(Ok(self.0.first.clone()));
+        let files = self.0.files.clone();
+        let read = move || files.read();
         let take = move |pem: Result<Pem, String>| {
-            let notice = match pem.and_then(|pem| config(&files, &pem)) {
+            let State { files, current, .. } = &*self.0;
+            let notice = match pem.and_then(|pem| config(files, &pem)) {
                 Ok(config) => {
-                    self.0.send_replace(Arc::new(config));
+                    current.send_replace(Arc::new(config));
                     None
                 }
                 Err(reason) => Some(format!(
@@ -77,7 +89,7 @@ impl Tls {
             };
             health.notices(Notice::Tls, notice);
         };
-        reread::keep_reading("the certificate", read, take, token).await
+        reread::keep_reading("the certificate", first, read, take, token).await
     }
 }
 

@@ -54,6 +54,9 @@ pub fn init(filter: &str, format: Format) -> Recent {
     let kept = recent.clone().with_max_level(Level::INFO);
     let log = fmt()
         .with_env_filter(filter)
+        // A line that cannot be written, to a full disk or a terminal that was closed, would be reported on standard error again,
+        // and end the task that logs it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr.and(kept));
     match format {
         Format::Text => log

@@ -31,7 +31,7 @@ pub async fn keep_reading(
         let tokens = text.and_then(|text| Tokens::read_from(&path, &text).map_err(reason));
         replace(tokens, &access, &health);
     };
-    reread::keep_reading("the tokens file", read, take, token).await
+    reread::keep_reading("the tokens file", None, read, take, token).await
 }
 
 fn reason(err: FileError) -> String {

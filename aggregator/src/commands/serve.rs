@@ -34,6 +34,7 @@ use crate::{
     },
     memory::OfStore,
     metrics::Metrics,
+    reread,
     store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
     tls::Tls,
 };
@@ -49,6 +50,8 @@ use crate::{
 pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow::Result<ExitCode> {
     let (started, started_at) = (Instant::now(), clock::now_micros());
     let mut signals = Signals::new().context("cannot listen for signals")?;
+    // One that arrives before the tasks below listen for it changes nothing: the files are read after this.
+    let _hangups = reread::hangups()?;
     // Before the data directory is made: a wrong setting changes nothing.
     let tokens = settings
         .tokens
@@ -85,7 +88,10 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         },
     };
     let entrance = Entrance::new(opening.clone(), edge.clone());
-    watch_tls(&service, tls.as_ref(), &settings, &health);
+    watch_tls(&service, tls.as_ref(), &health);
+    if settings.tokens.is_none() && tls.is_none() {
+        service.spawn("hangups", reread::keep_declining(service.token()));
+    }
     answer(&service, listener, tls, entrance.clone(), metrics.clone());
     info!(
         address = format!("{scheme}://{address}"),
@@ -177,14 +183,14 @@ fn tls_of(settings: &Settings) -> anyhow::Result<Option<Tls>> {
     let Some(files) = settings.tls() else {
         return Ok(None);
     };
-    let tls = Tls::read(&files).map_err(anyhow::Error::msg);
+    let tls = Tls::read(files).map_err(anyhow::Error::msg);
     tls.context("cannot use the certificate").map(Some)
 }
 
 /// Follows the changes of the certificate.
-fn watch_tls(service: &Service, tls: Option<&Tls>, settings: &Settings, health: &Health) {
-    if let (Some(tls), Some(files)) = (tls.cloned(), settings.tls()) {
-        let reading = tls.keep_reading(files, health.clone(), service.token());
+fn watch_tls(service: &Service, tls: Option<&Tls>, health: &Health) {
+    if let Some(tls) = tls.cloned() {
+        let reading = tls.keep_reading(health.clone(), service.token());
         service.spawn("tls", reading);
     }
 }

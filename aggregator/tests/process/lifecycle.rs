@@ -22,6 +22,35 @@ fn it_serves_without_a_broker_and_exits_with_0() {
     }
 }
 
+/// Waits until the log that the service keeps in memory has a line.
+fn logged(running: &Running, words: &str) {
+    let started = Instant::now();
+    while !running.get("/diagnostics").contains(words) {
+        assert!(started.elapsed() < DEADLINE, "it does not log {words}");
+    }
+}
+
+#[test]
+fn a_hangup_does_not_end_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut running = Running::start(directory.path());
+    running.signal("-HUP");
+    logged(&running, "no files to reread because of SIGHUP");
+    running.signal("-TERM");
+    assert_eq!(running.ended().code(), Some(0));
+}
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_end_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut running, log) = Running::start_logging(directory.path(), "\"listening\"");
+    drop(log);
+    running.signal("-HUP");
+    logged(&running, "no files to reread because of SIGHUP");
+    running.signal("-TERM");
+    assert_eq!(running.ended().code(), Some(0));
+}
+
 /// Sends a request without its body, and waits for the interim response.
 fn open_request(running: &Running) -> TcpStream {
     let mut stream = running.connect();

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     path::Path,
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -48,6 +48,14 @@ impl Running {
 
     /// Starts one and waits for a line that has the address and `words` in it.
     pub fn start_until(data_dir: &Path, words: &str) -> Self {
+        let (running, mut log) = Self::start_logging(data_dir, words);
+        // Drain the pipe, so that the process never blocks.
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        running
+    }
+
+    /// The same with the rest of its log.
+    pub fn start_logging(data_dir: &Path, words: &str) -> (Self, BufReader<ChildStderr>) {
         let mut child = aggregator()
             .arg("--data-dir")
             .arg(data_dir)
@@ -65,9 +73,7 @@ impl Running {
         }
         let (_, rest) = line.split_once("http://").unwrap();
         let address = rest.split('"').next().unwrap().to_owned();
-        // Drain the pipe, so that the process never blocks.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address }
+        (Self { child, address }, log)
     }
 
     pub fn signal(&self, name: &str) {

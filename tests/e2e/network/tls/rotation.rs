@@ -189,5 +189,8 @@ async fn broken_files_keep_the_certificate_and_are_reported_until_they_are_repai
     assert!(encrypted.system.aggregator.service().is_running());
     let log = encrypted.system.aggregator.service().log().join("\n");
     assert!(log.contains("do not belong together"), "{log}");
+    // At the start, and when they were repaired.
+    let taken = log.matches("read the certificate").count();
+    assert_eq!(taken, 2, "{log}");
     assert!(!log.contains("PRIVATE KEY"), "{log}");
 }
