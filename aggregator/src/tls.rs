@@ -13,10 +13,11 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
+use shared::secret_file;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 pub use self::files::Files;
 use self::files::Pem;
@@ -26,6 +27,9 @@ use crate::{
     health::{Health, Notice},
     reread,
 };
+
+/// The flag with the private key.
+pub const TLS_KEY: &str = "--tls-key";
 
 /// The protocols over TLS, the preferred one first (<https://www.iana.org/assignments/tls-extensiontype-values>).
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -81,6 +85,9 @@ impl Tls {
             let notice = match pem.and_then(|pem| config(files, &pem)) {
                 Ok(config) => {
                     current.send_replace(Arc::new(config));
+                    if let Some(warning) = secret_file::warning(TLS_KEY, &files.key) {
+                        warn!("{warning}");
+                    }
                     None
                 }
                 Err(reason) => Some(format!(

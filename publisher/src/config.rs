@@ -22,7 +22,7 @@ use shared::{
     connection::Servers,
     publish::Subjects,
     reading::Reading,
-    telemetry,
+    secret_file, telemetry,
 };
 
 use self::flags::{Cli, Command, Common, Log};
@@ -59,7 +59,7 @@ pub struct Settings {
     pub json: bool,
     /// The log filter.
     pub log_level: String,
-    /// Warnings about the environment, each a sentence.
+    /// Warnings about the environment and about files with secrets, each a sentence.
     pub warnings: Vec<String>,
 }
 
@@ -164,11 +164,15 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Settings, 
     }
     let usage = |err| Exit::Usage(format!("error: {err}"));
     let (task, common) = task(cli.command).map_err(usage)?;
+    let mut warnings = parsed.warnings;
+    if let Task::Generate(_, jetstream) | Task::Send(_, jetstream) = &task {
+        warnings.extend(secret_file::warnings(jetstream.servers.secret_files()));
+    }
     Ok(Settings {
         task,
         json: common.json,
         log_level: common.log.log_level,
-        warnings: parsed.warnings,
+        warnings,
     })
 }
 

@@ -18,6 +18,7 @@
 //! - [`command_line`]: numbers on the command line, environment variables, output, and errors on one line.
 //! - [`api`]: client of the aggregator's HTTP API.
 //! - [`tls`]: whom encrypted connections trust.
+//! - [`secret_file`]: files that only their service should read.
 //! - [`reading`]: the commands that read from an aggregator: query, tail, stats, topics and event.
 //! - [`service`]: tasks that start and stop together; signals.
 
@@ -28,6 +29,7 @@ pub mod event;
 pub mod message;
 pub mod publish;
 pub mod reading;
+pub mod secret_file;
 pub mod service;
 pub mod stream;
 pub mod subject;

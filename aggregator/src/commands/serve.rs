@@ -67,6 +67,9 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
     let access = access_of(tokens, &settings);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = Metrics::new();

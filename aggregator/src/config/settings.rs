@@ -14,7 +14,7 @@ use shared::{
     command_line::{number, path},
     connection::Servers,
     publish::Subjects,
-    stream, telemetry,
+    secret_file, stream, telemetry,
 };
 
 use super::NatsFlags;
@@ -23,7 +23,7 @@ use crate::{
     machine::Machine,
     memory::{self, Shares},
     store::Bounds,
-    tls::Files,
+    tls::{Files, TLS_KEY},
 };
 
 /// The settings of a service.
@@ -324,6 +324,14 @@ impl Settings {
             key: self.tls_key.clone()?,
             client_ca: self.tls_client_ca.clone(),
         })
+    }
+
+    /// Warnings about files with secrets that other users can read or write.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let servers = self.servers();
+        let key = self.tls_key.as_deref().map(|key| (TLS_KEY, key));
+        secret_file::warnings(key.into_iter().chain(servers.secret_files()))
     }
 
     /// The NATS servers.

@@ -53,6 +53,16 @@ impl Login {
         }
     }
 
+    /// The file with the secret, and its flag.
+    pub fn file(&self) -> Option<(&'static str, &Path)> {
+        match self {
+            Self::Password { .. } | Self::Token(_) => None,
+            Self::InFile { file, .. } => Some((PASSWORD_FILE, file)),
+            Self::Nkey(file) => Some((NKEY, file)),
+            Self::Creds(file) => Some((CREDS, file)),
+        }
+    }
+
     /// What the broker is sent in response to its nonce.
     ///
     /// # Errors

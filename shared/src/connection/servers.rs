@@ -1,6 +1,6 @@
 //! The addresses of a broker as given in settings, and the credentials in them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
 
 use async_nats::{ConnectOptions, ServerAddr};
 use percent_encoding::percent_decode_str;
@@ -131,6 +131,13 @@ impl Servers {
             login.prove(b"")?;
         }
         self.tls.check()
+    }
+
+    /// The files with secrets, each with its flag.
+    #[must_use]
+    pub fn secret_files(&self) -> Vec<(&'static str, &Path)> {
+        let login = self.login.as_ref().and_then(Login::file);
+        login.into_iter().chain(self.tls.key()).collect()
     }
 
     pub(super) fn addresses(&self) -> Vec<ServerAddr> {

@@ -56,6 +56,12 @@ impl Tls {
         *self != Self::default()
     }
 
+    /// The file with the key, and its flag.
+    pub fn key(&self) -> Option<(&'static str, &Path)> {
+        let (_, key) = self.identity.as_ref()?;
+        Some((KEY, key))
+    }
+
     pub fn apply(&self, mut options: ConnectOptions) -> ConnectOptions {
         if let Some(ca) = &self.ca {
             options = options.add_root_certificates(ca.clone());

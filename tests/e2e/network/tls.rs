@@ -7,6 +7,7 @@ mod commands;
 mod handshake;
 mod identity;
 mod rotation;
+mod secrets;
 
 use e2e::{
     System,
