@@ -61,14 +61,14 @@ impl<C: Clone + PartialEq> Seen<C> {
     }
 }
 
-/// Reads again and again, and passes on what differs from `taken`, and then whatever has changed; at SIGHUP at once. Both `read` and
+/// Reads again and again, and passes on what differs from `before`, and then whatever has changed; at SIGHUP at once. Both `read` and
 /// `take` may block. `what` is read, for the log.
 ///
 /// # Errors
 /// If SIGHUP cannot be handled.
 pub async fn keep_reading<C: Clone + PartialEq + Send + 'static>(
     what: &'static str,
-    taken: Option<C>,
+    before: Option<C>,
     read: impl Fn() -> C + Send + 'static,
     take: impl Fn(C) + Send + 'static,
     token: CancellationToken,
@@ -78,7 +78,7 @@ pub async fn keep_reading<C: Clone + PartialEq + Send + 'static>(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let seen = Seen {
         latest: None,
-        taken,
+        taken: before,
     };
     let mut state = (seen, read, take);
     loop {

@@ -53,11 +53,8 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     // One that arrives before the tasks below listen for it changes nothing: the files are read after this.
     let _hangups = reread::hangups()?;
     // Before the data directory is made: a wrong setting changes nothing.
-    let tokens = settings
-        .tokens
-        .as_deref()
-        .map(Tokens::read_own)
-        .transpose()?;
+    let tokens = settings.tokens.as_deref().map(Tokens::read_own);
+    let tokens = tokens.transpose()?;
     let tls = tls_of(&settings)?;
     let data_dir = hold(&settings.data_dir).await?;
     let listener = listen(settings.listen).await?;
@@ -67,9 +64,6 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
-    for warning in settings.warnings() {
-        warn!("{warning}");
-    }
     let access = access_of(tokens, &settings);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let metrics = Metrics::new();
@@ -91,10 +85,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         },
     };
     let entrance = Entrance::new(opening.clone(), edge.clone());
-    watch_tls(&service, tls.as_ref(), &health);
-    if settings.tokens.is_none() && tls.is_none() {
-        service.spawn("hangups", reread::keep_declining(service.token()));
-    }
+    watch_tls(&service, tls.as_ref(), &settings, &health);
     answer(&service, listener, tls, entrance.clone(), metrics.clone());
     info!(
         address = format!("{scheme}://{address}"),
@@ -181,8 +172,11 @@ fn access_of(tokens: Option<Tokens>, settings: &Settings) -> Access {
     Access::anonymous()
 }
 
-/// The certificate of the HTTP API, if it speaks HTTPS.
+/// The certificate of the HTTP API, if it speaks HTTPS. Warns about keys and passwords that other users can read.
 fn tls_of(settings: &Settings) -> anyhow::Result<Option<Tls>> {
+    for warning in settings.warnings() {
+        warn!("{warning}");
+    }
     let Some(files) = settings.tls() else {
         return Ok(None);
     };
@@ -190,11 +184,13 @@ fn tls_of(settings: &Settings) -> anyhow::Result<Option<Tls>> {
     tls.context("cannot use the certificate").map(Some)
 }
 
-/// Follows the changes of the certificate.
-fn watch_tls(service: &Service, tls: Option<&Tls>, health: &Health) {
+/// Follows the changes of the certificate; without it and tokens, says so at SIGHUP.
+fn watch_tls(service: &Service, tls: Option<&Tls>, settings: &Settings, health: &Health) {
     if let Some(tls) = tls.cloned() {
         let reading = tls.keep_reading(health.clone(), service.token());
         service.spawn("tls", reading);
+    } else if settings.tokens.is_none() {
+        service.spawn("hangups", reread::keep_declining(service.token()));
     }
 }
 

@@ -94,7 +94,7 @@ impl World {
             ("$NATS_CA", "ca.pem"),
         ] {
             // In a process of their own, the paths come from the environment.
-            settings = settings.replace(variable, &format!("{:?}", nats.file(file)));
+            settings = settings.replace(variable, text(&nats.file(file)));
         }
         write(&configuration, settings).unwrap();
         let port = port::free();
