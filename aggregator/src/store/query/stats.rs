@@ -86,22 +86,32 @@ pub struct Disk {
     pub stored: u64,
     /// Of these, the events stored within the last `lately`.
     pub stored_lately: u64,
+    /// Duplicates counted.
+    pub duplicates: u64,
+    /// Of these, those of the last `lately`.
+    pub duplicates_lately: u64,
     /// The last 24 hours, or the time since the store began to count if that is less.
     pub lately: Duration,
 }
 
 impl Disk {
-    /// How long the free space lasts if as many events are stored as lately, of the average size of all; `None` if that is
-    /// more than 10 years, or the store has counted for less than an hour: a first burst says nothing about the days to come.
+    /// How long the free space lasts if as many events are stored as lately, of the average size of all, and as many duplicates
+    /// counted; `None` if that is more than 10 years, or the store has counted for less than an hour: a first burst says nothing about the days to come.
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         const MOST: u128 = 10 * 365 * 24 * 60 * 60;
+        // What is kept about a duplicate that arrives alone; of many that arrive together it is less.
+        const PER_DUPLICATE: u128 = 25;
         if self.lately < Duration::from_hours(1) {
             return None;
         }
-        // free / (used / stored * stored_lately / lately), in an order that loses nothing.
-        let growth = u128::from(self.used) * u128::from(self.stored_lately);
-        let space = u128::from(self.free) * u128::from(self.stored);
+        let stored = u128::from(self.stored);
+        let of_duplicates = PER_DUPLICATE * u128::from(self.duplicates);
+        let of_events = u128::from(self.used).saturating_sub(of_duplicates);
+        // free / ((of_events / stored * stored_lately + PER_DUPLICATE * duplicates_lately) / lately), in an order that loses nothing.
+        let growth = of_events * u128::from(self.stored_lately)
+            + PER_DUPLICATE * u128::from(self.duplicates_lately) * stored;
+        let space = u128::from(self.free) * stored;
         let seconds = (space * u128::from(self.lately.as_secs())).checked_div(growth)?;
         let seconds = u64::try_from(seconds).ok()?;
         (u128::from(seconds) <= MOST).then(|| Duration::from_secs(seconds))
@@ -131,10 +141,29 @@ mod tests {
             used: 10_000,
             stored: 100,
             stored_lately: 10,
+            duplicates: 0,
+            duplicates_lately: 0,
             lately: Duration::from_hours(2),
         };
         // 100 bytes per event, 10 events in two hours.
         assert_eq!(disk.time_left(), Some(Duration::from_hours(2_000)));
+        let repeated = Disk {
+            stored_lately: 0,
+            duplicates: 40,
+            duplicates_lately: 8,
+            ..disk
+        };
+        // 25 bytes per duplicate, 8 duplicates in two hours.
+        assert_eq!(repeated.time_left(), Some(Duration::from_hours(10_000)));
+        let both = Disk {
+            stored_lately: 10,
+            ..repeated
+        };
+        // 90 bytes per event too.
+        assert_eq!(
+            both.time_left(),
+            Some(Duration::from_secs(2 * 3_600 * 1_000_000 / 1_100))
+        );
         let idle = Disk {
             stored_lately: 0,
             ..disk

@@ -82,7 +82,7 @@ pub(super) fn disk(
     // Of the last 24 hours, or since the store began to count.
     let from = (minute(now) - MINUTES_PER_DAY).max(minute(counted_since));
     let history = History::of_all(read)?;
-    let stored = history.current.unique;
+    let (counted, before) = (history.current, history.at(from)?);
     // While the clock is behind the latest event, all new ones have its time.
     let is_held = minute(history.changed_at) > minute(now) + 1;
     let lately = if is_held { 0 } else { minute(now) + 1 - from };
@@ -90,8 +90,10 @@ pub(super) fn disk(
         free,
         total,
         used: sizes.sum(),
-        stored,
-        stored_lately: stored.saturating_sub(history.at(from)?.unique),
+        stored: counted.unique,
+        stored_lately: counted.unique.saturating_sub(before.unique),
+        duplicates: counted.duplicates,
+        duplicates_lately: counted.duplicates.saturating_sub(before.duplicates),
         lately: Duration::from_secs(u64::try_from(lately).unwrap_or(0) * 60),
     }))
 }
