@@ -6,6 +6,7 @@
 
 mod batch;
 mod durable;
+mod leader;
 pub mod retained;
 mod session;
 mod sizes;
@@ -152,7 +153,7 @@ enum SessionError {
     Store(#[source] StoreError),
     #[error("the store's writer has stopped")]
     WriterStopped,
-    #[error("the durable consumer is not available: {0}")]
+    #[error("the durable consumer is not available: {}", stream::reason(.0))]
     Durable(#[source] async_nats::Error),
     #[error(
         "durable consumer {durable} belongs to {owner}; start with that store's data directory, choose another --durable, or take it over with --take-over"

@@ -40,8 +40,10 @@ impl Part {
 /// Conditions that an operator should know of although all parts work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Notice {
-    /// The stream has a larger size, or more replicas, than configured.
+    /// The stream has a larger size, or another number of replicas, than configured.
     StreamSize,
+    /// Servers that keep replicas of the stream are not reachable.
+    Replicas,
     /// Trimming is held back by another store, or fails.
     Trimming,
     /// The tokens file cannot be read, so that the tokens read before stay valid.
@@ -56,6 +58,7 @@ impl Notice {
     pub fn name(self) -> &'static str {
         match self {
             Self::StreamSize => "stream_size",
+            Self::Replicas => "replicas",
             Self::Trimming => "trimming",
             Self::Tokens => "tokens",
             Self::Tls => "tls",

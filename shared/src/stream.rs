@@ -1,5 +1,6 @@
 //! The stream contract: the configuration of the stream, its creation, and the conditions under which it can be used.
 
+mod cluster;
 mod contract;
 mod size;
 
@@ -16,6 +17,7 @@ use async_nats::jetstream::{
 };
 use tracing::info;
 
+pub use self::cluster::{ClusterError, missing_replicas, reason};
 pub use self::size::{is_above, is_below, most_held, resize};
 use crate::connection::{Connection, Denial};
 
@@ -114,7 +116,7 @@ pub async fn deleted(stream: &Stream<Info>) -> Result<Vec<u64>, StreamError> {
         return Ok(Vec::new());
     }
     let info = stream.info_builder().with_deleted(true).fetch().await;
-    let info = info.map_err(|err| StreamError::Broker(err.into()))?;
+    let info = info.map_err(StreamError::of_request)?;
     Ok(info.info.state.deleted.unwrap_or_default())
 }
 
@@ -130,7 +132,7 @@ pub async fn time_of(stream: &Stream<Info>, sequence: u64) -> Result<Option<i64>
             Ok(Some(i64::try_from(time).unwrap_or(i64::MAX)))
         }
         Err(err) if matches!(err.kind(), RawMessageErrorKind::NoMessageFound) => Ok(None),
-        Err(err) => Err(StreamError::Broker(err.into())),
+        Err(err) => Err(StreamError::of_request(err)),
     }
 }
 
@@ -167,16 +169,28 @@ pub enum StreamError {
     /// The user may not make the request.
     #[error("{0}; permit it")]
     Denied(Denial),
+    /// The cluster of the broker does not do what was requested.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The request failed; a retry may succeed.
     #[error("a stream request to the broker failed: {0}")]
     Broker(#[source] async_nats::Error),
 }
 
 impl StreamError {
+    /// A failed request.
+    pub fn of_request(err: impl Into<async_nats::Error>) -> Self {
+        let err = err.into();
+        ClusterError::of(&*err).map_or_else(|| Self::Broker(err), Self::Cluster)
+    }
+
     /// Whether the error persists until an operator changes the configuration.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Unusable { .. })
+        matches!(
+            self,
+            Self::Unusable { .. } | Self::Cluster(ClusterError::NoCluster)
+        )
     }
 }
 
@@ -192,7 +206,7 @@ pub async fn ensure(
     match get(jetstream, &settings.name).await {
         Err(StreamError::Missing(_)) => {
             let created = jetstream.create_stream(settings.config()).await;
-            let stream = created.map_err(|err| StreamError::Broker(err.into()))?;
+            let stream = created.map_err(StreamError::of_request)?;
             check(stream.cached_info())?;
             Ok(stream)
         }
@@ -204,7 +218,7 @@ pub async fn ensure(
                 ..found.cached_info().config.clone()
             };
             let updated = jetstream.update_stream(&wanted).await;
-            updated.map_err(|err| StreamError::Broker(err.into()))?;
+            updated.map_err(StreamError::of_request)?;
             info!(
                 stream.name = settings.name,
                 stream.subjects = SUBJECTS.join(","),
@@ -286,7 +300,7 @@ pub async fn standing(
             undelivered: info.num_pending,
         }),
         Err(err) if matches!(err.kind(), ConsumerInfoErrorKind::NotFound) => None,
-        Err(err) => return Err(StreamError::Broker(err.into())),
+        Err(err) => return Err(StreamError::of_request(err)),
     };
     Ok(Standing {
         stream: StreamState::of(stream.cached_info()),
@@ -300,7 +314,7 @@ fn stream_error(err: GetStreamError) -> StreamError {
         .and_then(|cause| cause.downcast_ref::<RequestError>());
     match cause.map(RequestError::kind) {
         Some(RequestErrorKind::NoResponders) => StreamError::NoJetStream,
-        _ => StreamError::Broker(err.into()),
+        _ => StreamError::of_request(err),
     }
 }
 

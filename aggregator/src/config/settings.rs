@@ -190,9 +190,9 @@ pub struct Settings {
     )]
     pub otlp_topic: String,
 
-    /// Servers that keep a copy of the stream, 1 to 5
+    /// Servers of the broker's cluster that keep a copy of the stream: 1, 3 or 5
     #[arg(long, env = "AGGREGATOR_STREAM_REPLICAS", default_value = "1", value_name = "N",
-          value_parser = number::<u8>(1..=5), allow_negative_numbers = true)]
+          value_parser = replicas, allow_negative_numbers = true)]
     pub stream_replicas: u8,
 
     /// Maximum number of events in a transaction
@@ -410,6 +410,13 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     Err(format!(
         "{wrong}must be an IP address and a port, such as 127.0.0.1:8080, or 0.0.0.0:8080 for all interfaces"
     ))
+}
+
+/// An even number of replicas survives no more failures than the odd one below it.
+fn replicas(text: &str) -> Result<u8, &'static str> {
+    let replicas = text.parse().ok();
+    let replicas = replicas.filter(|replicas| [1, 3, 5].contains(replicas));
+    replicas.ok_or("must be 1, 3 or 5")
 }
 
 fn size(text: &str) -> Result<ByteSize, String> {

@@ -4,14 +4,14 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use async_nats::jetstream::{
     self,
-    consumer::pull,
+    consumer::pull::{self, MessagesError, MessagesErrorKind},
     message::AckKind,
     stream::{Info, Stream},
 };
 use futures::{StreamExt, stream::FuturesUnordered};
 use shared::{
     connection::Denial,
-    stream::{self, StreamError, StreamState},
+    stream::{self, StreamState},
     trace::Tracer,
 };
 use tokio::time::{Instant, interval_at, sleep, sleep_until};
@@ -22,6 +22,7 @@ use super::{
     Consumer, SessionError,
     batch::{Ackers, Batch, Step},
     durable::{self, ACK_WAIT, Claim},
+    leader,
     stores::Stores,
     trace, trim, watchdog,
 };
@@ -88,14 +89,16 @@ impl Consumer {
         &self,
         stores: &mut Stores,
     ) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
-        let stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
+        let mut stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
         let resized = trim::resize(self, stream.cached_info(), stores).await;
         // Lowering can wait; it is retried while the stream is consumed.
         if let Err(err) = resized
             && stream::is_below(stream.cached_info(), &self.stream)
         {
-            return Err(StreamError::Broker(err).into());
+            return Err(err.into());
         }
+        let applied = self.writer.standing().witness;
+        leader::caught_up(&mut stream, applied.map_or(0, |last| last.sequence)).await?;
         let state = StreamState::of(stream.cached_info());
         let position = self.compare(&stream, state.clone()).await?;
         let claim = Claim {
@@ -120,7 +123,7 @@ impl Consumer {
             .expires(HEARTBEAT * 6)
             .messages()
             .await
-            .map_err(|err| SessionError::Pull(err.to_string()))?;
+            .map_err(|err| SessionError::Pull(stream::reason(&err.into())))?;
         info!(
             stream.name = state.name,
             stream.first = state.first,
@@ -219,7 +222,7 @@ impl Consumer {
                     match message {
                         Some(Ok(_)) if !self.connection.is_still(connects) => end = Some(Ok(End::LinkChanged)),
                         Some(Ok(message)) => take(&mut gathering, message, &self.tracer),
-                        Some(Err(err)) => end = Some(Err(SessionError::Pull(err.to_string()))),
+                        Some(Err(err)) => end = Some(Err(SessionError::Pull(silence(&err)))),
                         None => end = Some(Err(SessionError::Pull("the pull ended".to_owned()))),
                     }
                 }
@@ -340,6 +343,20 @@ impl Consumer {
                 _ = progress.tick() => self.ack(ackers, AckKind::Progress, connects).await,
             }
         }
+    }
+}
+
+/// Why the broker stopped sending messages.
+fn silence(err: &MessagesError) -> String {
+    match err.kind() {
+        MessagesErrorKind::MissingHeartbeat => format!(
+            "the broker sent neither a message nor a heartbeat for {:?}, as after the end of a server of its cluster",
+            HEARTBEAT * 2
+        ),
+        MessagesErrorKind::NoResponders => {
+            "no server of the broker serves the durable consumer at the moment".to_owned()
+        }
+        _ => err.to_string(),
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Survey {
     pub stream: Result<Value, String>,
     /// Why the stream's configuration cannot be used, if it exists.
     pub mismatch: Option<String>,
+    /// Which replicas of the stream are not reachable.
+    pub missing_replicas: Option<String>,
     /// The durable as the broker describes it, or why it could not be read.
     pub durable: Result<Value, String>,
     /// The broker's clock; `None` if it does not give its time.
@@ -79,13 +81,18 @@ impl Survey {
             let time = i64::try_from(time.unix_timestamp_nanos() / 1_000).ok()?;
             Some(Reading::now(time, asked))
         });
-        let mismatch = found.as_ref().ok().and_then(|found| {
-            let info: Result<Info, _> = serde_json::from_value(found.clone());
-            let checked = info
-                .map_err(|err| err.to_string())
-                .and_then(|info| stream::check(&info).map_err(|err| err.to_string()));
+        let info = found.as_ref().ok();
+        let info: Option<Result<Info, _>> = info.map(|found| serde_json::from_value(found.clone()));
+        let mismatch = info.as_ref().and_then(|info| {
+            let checked = match info {
+                Ok(info) => stream::check(info).map_err(|err| err.to_string()),
+                Err(err) => Err(err.to_string()),
+            };
             checked.err()
         });
+        let missing_replicas = info
+            .and_then(Result::ok)
+            .and_then(|info| stream::missing_replicas(&info));
         Ok(Self {
             servers: servers.to_string(),
             server: json!({
@@ -97,6 +104,7 @@ impl Survey {
             durable: request(&connection, &format!("CONSUMER.INFO.{stream}.{durable}")).await,
             stream: found,
             mismatch,
+            missing_replicas,
             clock,
         })
     }

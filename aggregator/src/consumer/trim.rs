@@ -4,7 +4,7 @@
 use std::{convert::Infallible, fmt::Display, time::Duration};
 
 use async_nats::jetstream::stream::{Info, Stream};
-use shared::stream::{self, StreamState};
+use shared::stream::{self, StreamError, StreamState};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::debug;
 
@@ -23,6 +23,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Number of consecutive failed passes after which `/health` reports the failure.
 const FAILED_PASSES: u32 = 5;
+
+/// How long replicas may be missing before `/health` reports it: a leader that was just elected has not heard from the others yet.
+const ELECTION: Duration = Duration::from_secs(10);
 
 /// Maximum number of purges in one pass; the next pass continues.
 const ROUNDS: u32 = 24;
@@ -48,14 +51,15 @@ pub(super) async fn run(
     };
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut sizes = Sizes::default();
+    let (mut sizes, mut replicas) = (Sizes::default(), Replicas::default());
     let notices = Notices(consumer);
     let mut failed = 0;
     loop {
         ticks.tick().await;
-        let passed = consumer
-            .connection
-            .permitted(Box::pin(pass.run(stores, &mut sizes)));
+        let passed =
+            consumer
+                .connection
+                .permitted(Box::pin(pass.run(stores, &mut sizes, &mut replicas)));
         match passed.await {
             Ok(Ok(held)) => {
                 failed = 0;
@@ -95,6 +99,7 @@ impl Pass<'_> {
         &self,
         stores: &mut Stores,
         sizes: &mut Sizes,
+        replicas: &mut Replicas,
     ) -> Result<Option<(Other, u64)>, async_nats::Error> {
         let consumer = self.consumer;
         for round in 0..ROUNDS {
@@ -111,6 +116,7 @@ impl Pass<'_> {
                 return Ok(None);
             }
             consumer.health.works(Part::Stream);
+            replicas.observe(stream::missing_replicas(&info), consumer);
             // The stream lost its tail, so the floor does not apply to it.
             if now.last < self.observed.last.max(floor) {
                 return Err("the broker lost its latest messages".into());
@@ -195,18 +201,40 @@ impl Pass<'_> {
     }
 }
 
+/// The replicas of the stream, as observed in each pass.
+#[derive(Default)]
+struct Replicas {
+    /// Since when some are missing.
+    missing_since: Option<Instant>,
+}
+
+impl Replicas {
+    /// Reports replicas that have been missing for [`ELECTION`].
+    fn observe(&mut self, missing: Option<String>, consumer: &Consumer) {
+        if missing.is_none() {
+            self.missing_since = None;
+        }
+        let notice = missing.filter(|_| {
+            let since = *self.missing_since.get_or_insert_with(Instant::now);
+            since.elapsed() >= ELECTION
+        });
+        consumer.health.notices(Notice::Replicas, notice);
+    }
+}
+
 /// Changes the stream's maximum size and replicas to the settings, as far as possible now. Sets a notice about any value that
-/// could not be lowered yet, and clears it otherwise.
+/// could not be changed yet, and clears it otherwise.
 pub(super) async fn resize(
     consumer: &Consumer,
     info: &Info,
     stores: &mut Stores,
-) -> Result<(), async_nats::Error> {
+) -> Result<(), StreamError> {
     let jetstream = consumer.connection.jetstream();
     let settings = &consumer.stream;
     if stream::is_above(info, settings) {
         let (name, own) = (&settings.name, &consumer.durable);
-        stores.refresh(jetstream, name, own, Instant::now()).await?;
+        let refreshed = stores.refresh(jetstream, name, own, Instant::now()).await;
+        refreshed.map_err(StreamError::of_request)?;
     }
     let sharer = stores.lowest().map(Other::name);
     let notice = stream::resize(jetstream, info, settings, sharer.as_deref()).await?;

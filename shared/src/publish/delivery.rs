@@ -25,13 +25,16 @@ use crate::{
     connection::{Connection, Denial},
     event::Topic,
     message,
-    stream::UNCONFIRMED_AFTER,
+    stream::{ClusterError, UNCONFIRMED_AFTER},
     subject::MIXED,
     trace::{TraceContext, Tracer},
 };
 
 /// How long a `PubAck` may still arrive after the broker has reported that its subject is not permitted.
 const LAST_WAIT: Duration = Duration::from_secs(1);
+
+/// Why a cluster does not take a message, if no server answers.
+const NO_LEADER: &str = "no server of the broker's cluster takes messages for the stream: it does not exist yet, or more than half of its replicas are not reachable";
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -242,7 +245,7 @@ async fn publish(
             "the subject {subject} is bound to stream {}, not {stream}",
             ack.stream
         ))),
-        Err(err) => classify(&err),
+        Err(err) => classify(&err, connection.client().server_info().cluster.is_some()),
     }
 }
 
@@ -265,14 +268,15 @@ fn denied(subject: &str) -> String {
     format!("{denial}{remedy}")
 }
 
-fn classify(err: &NatsError) -> Attempt {
+fn classify(err: &NatsError, is_cluster: bool) -> Attempt {
     let text = match std::error::Error::source(err) {
         Some(source) => format!("{err}: {source}"),
         None => err.to_string(),
     };
     match err.kind() {
         PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Attempt::Unknown(text),
-        // No responders: JetStream is starting, or the stream does not exist.
+        // No responders: JetStream is starting, the stream does not exist, or it has no leader.
+        PublishErrorKind::StreamNotFound if is_cluster => Attempt::NotStored(NO_LEADER.to_owned()),
         PublishErrorKind::StreamNotFound | PublishErrorKind::MaxAckPending => {
             Attempt::NotStored(text)
         }
@@ -282,23 +286,35 @@ fn classify(err: &NatsError) -> Attempt {
         PublishErrorKind::Other => {
             let source = std::error::Error::source(err);
             match source.and_then(|source| source.downcast_ref::<jetstream::Error>()) {
-                Some(error) => classify_response(error.code(), error.error_code(), text),
+                Some(error) => {
+                    classify_response(error.code(), error.error_code(), text, is_cluster)
+                }
                 None => Attempt::Unknown(text),
             }
         }
     }
 }
 
-/// Classifies an error response, which means that the broker did not store the message.
-fn classify_response(status: usize, code: ErrorCode, text: String) -> Attempt {
+/// Classifies an error response. Except where it says otherwise, the broker did not store the message.
+fn classify_response(status: usize, code: ErrorCode, text: String, is_cluster: bool) -> Attempt {
     let full = match code {
         // A full stream and a failing disk have the same code and differ only in the text.
         ErrorCode::STREAM_STORE_FAILED => text.contains("maximum"),
         ErrorCode::STORAGE_RESOURCES_EXCEEDED | ErrorCode::ACCOUNT_RESOURCES_EXCEEDED => true,
         _ => false,
     };
+    let text = match ClusterError::of_code(code) {
+        Some(known) => known.to_string(),
+        None => text,
+    };
     match status {
         _ if full => Attempt::Final(PublishError::StreamFull(text)),
+        // The leader has proposed an earlier attempt, and the replicas have not agreed yet: they may, even after minutes.
+        _ if code == ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT => {
+            Attempt::Unknown("the replicas have not agreed on the message yet".to_owned())
+        }
+        // The leader's disk fails after the replicas have agreed, and they store what it cannot.
+        _ if code == ErrorCode::STREAM_STORE_FAILED && is_cluster => Attempt::Unknown(text),
         // 429, "too many requests", means that the broker's intake queue is full: back-pressure, not a rejection.
         408 | 429 | 500.. => Attempt::NotStored(text),
         _ => Attempt::Final(PublishError::Refused(text)),
@@ -357,7 +373,7 @@ mod tests {
     #[test]
     fn a_full_stream_is_distinguished_from_a_temporary_failure() {
         let classified =
-            |status, code, text: &str| classify_response(status, code, text.to_owned());
+            |status, code, text: &str| classify_response(status, code, text.to_owned(), false);
         assert!(matches!(
             classified(
                 503,
@@ -386,9 +402,43 @@ mod tests {
 
     #[test]
     fn a_missing_response_is_not_a_rejection() {
-        let unknown = classify(&NatsError::new(PublishErrorKind::TimedOut));
-        assert!(matches!(unknown, Attempt::Unknown(_)));
-        let no_responders = classify(&NatsError::new(PublishErrorKind::StreamNotFound));
-        assert!(matches!(no_responders, Attempt::NotStored(_)));
+        for is_cluster in [false, true] {
+            let classified = |kind| classify(&NatsError::new(kind), is_cluster);
+            let unknown = classified(PublishErrorKind::TimedOut);
+            assert!(matches!(unknown, Attempt::Unknown(_)));
+            let no_responders = classified(PublishErrorKind::StreamNotFound);
+            assert!(matches!(no_responders, Attempt::NotStored(_)));
+        }
+    }
+
+    #[test]
+    fn what_the_replicas_may_yet_store_is_not_given_up() {
+        let classified = |status, code, is_cluster| {
+            classify_response(status, code, "of the broker".to_owned(), is_cluster)
+        };
+        for is_cluster in [false, true] {
+            let proposed = ErrorCode::STREAM_DUPLICATE_MESSAGE_CONFLICT;
+            let proposed = classified(409, proposed, is_cluster);
+            assert!(matches!(proposed, Attempt::Unknown(_)), "{proposed:?}");
+        }
+        let failed = |is_cluster| classified(503, ErrorCode::STREAM_STORE_FAILED, is_cluster);
+        assert!(matches!(failed(false), Attempt::NotStored(_)));
+        assert!(matches!(failed(true), Attempt::Unknown(_)));
+    }
+
+    #[test]
+    fn a_cluster_without_a_leader_passes_and_says_so() {
+        for (status, code) in [
+            (503, ErrorCode::CLUSTER_NOT_AVAILABLE),
+            (500, ErrorCode::CLUSTER_NOT_LEADER),
+            (500, ErrorCode::STREAM_OFFLINE),
+            (503, ErrorCode::INSUFFICIENT_RESOURCES),
+        ] {
+            let classified = classify_response(status, code, "of the broker".to_owned(), true);
+            match classified {
+                Attempt::NotStored(text) => assert!(!text.contains("of the broker"), "{text}"),
+                other => panic!("{code:?}: {other:?}"),
+            }
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Updates of the stream's maximum size and replicas to the settings, without losing a message.
 //!
+//! More replicas need more servers of the broker's cluster. While it has too few, the stream keeps those it has.
+//!
 //! Two aggregators may share the stream with different settings. Each raises values that are too small for it, but lowers
 //! them only if it does not share the stream. So the larger settings win, and the values do not alternate.
 
@@ -9,7 +11,7 @@ use async_nats::jetstream::{
 };
 use tracing::info;
 
-use super::{LARGEST_MESSAGE, Settings, StreamError, get};
+use super::{ClusterError, LARGEST_MESSAGE, Settings, StreamError, get};
 
 /// Divisor for the share of the new size that must be free before the stream's size is lowered to it.
 const ROOM_SHARE: u64 = 8;
@@ -36,11 +38,12 @@ pub fn most_held(settings: &Settings) -> u64 {
     wanted.saturating_sub((wanted / ROOM_SHARE).max(LARGEST_MESSAGE as u64))
 }
 
-/// Updates the stream's maximum size and replicas as far as possible now. Returns a notice about any value that
-/// could not be lowered yet, with the reason. `sharer` names another store that uses the stream.
+/// Updates the stream's maximum size and replicas as far as possible now. Returns a notice about any value that could not be
+/// lowered yet, or about replicas that the cluster has too few servers for, with the reason. `sharer` names another store that
+/// uses the stream.
 ///
 /// # Errors
-/// Any [`StreamError`].
+/// Any [`StreamError`]; [`ClusterError::NoCluster`] if the broker can never keep so many replicas.
 pub async fn resize(
     jetstream: &jetstream::Context,
     info: &Info,
@@ -56,27 +59,47 @@ pub async fn resize(
     let info = stream.cached_info();
     let found = &info.config;
     let planned = plan(found, info.state.bytes, settings, sharer);
-    if !is_same(found, &planned) {
-        let wanted = Config {
-            // Unlimited has several representations.
-            max_bytes: if limit(found.max_bytes) == planned.max_bytes {
-                found.max_bytes
-            } else {
-                planned.max_bytes
-            },
-            num_replicas: planned.replicas,
-            ..found.clone()
-        };
-        let updated = jetstream.update_stream(&wanted).await;
-        updated.map_err(|err| StreamError::Broker(err.into()))?;
-        info!(
-            stream.name = found.name,
-            stream.max_bytes = wanted.max_bytes,
-            stream.replicas = wanted.num_replicas,
-            "updated the stream"
-        );
+    let sized = Config {
+        // Unlimited has several representations.
+        max_bytes: if limit(found.max_bytes) == planned.max_bytes {
+            found.max_bytes
+        } else {
+            planned.max_bytes
+        },
+        ..found.clone()
+    };
+    if sized.max_bytes != found.max_bytes {
+        update(jetstream, &sized).await?;
     }
-    Ok(planned.notice)
+    // By itself, because a cluster with too few servers for the replicas can change the size.
+    if planned.replicas == found.num_replicas {
+        return Ok(planned.notice);
+    }
+    let replicated = Config {
+        num_replicas: planned.replicas,
+        ..sized
+    };
+    match update(jetstream, &replicated).await {
+        Err(StreamError::Cluster(
+            reason @ (ClusterError::TooFewServers | ClusterError::NoResources),
+        )) => Ok(Some(format!(
+            "the stream keeps {} of {} replicas: {reason}",
+            found.num_replicas, planned.replicas
+        ))),
+        updated => updated.map(|()| planned.notice),
+    }
+}
+
+async fn update(jetstream: &jetstream::Context, wanted: &Config) -> Result<(), StreamError> {
+    let updated = jetstream.update_stream(wanted).await;
+    updated.map_err(StreamError::of_request)?;
+    info!(
+        stream.name = wanted.name,
+        stream.max_bytes = wanted.max_bytes,
+        stream.replicas = wanted.num_replicas,
+        "updated the stream"
+    );
+    Ok(())
 }
 
 #[derive(Debug, PartialEq, Eq)]

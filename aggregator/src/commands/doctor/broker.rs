@@ -65,6 +65,9 @@ pub(super) fn findings(
             "change that field of the stream (nats stream edit), or use another stream",
         );
     }
+    if let Some(problem) = survey.missing_replicas.clone() {
+        add(problem, "start those servers of the broker's cluster");
+    }
     let durable_found = match &survey.durable {
         Ok(found) => found,
         Err(reason) => {

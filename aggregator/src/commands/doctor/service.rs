@@ -276,7 +276,9 @@ fn remedy(part: &str) -> &'static str {
         "store" => "follow the reason; nothing is acked until the store can be written",
         "progress" => "if it persists, check the disk of the store",
         "trimming" => "follow the reason; the notice disappears by itself",
-        "stream_size" => "start all aggregators of the stream with the same size and replicas",
+        "stream_size" => {
+            "follow the reason; all aggregators of the stream need the same size and replicas"
+        }
         _ => "follow the reason; the aggregator keeps trying",
     }
 }

@@ -37,8 +37,8 @@ pub struct Health {
     /// Stream sequences that were lost before they were applied and have not been acknowledged.
     #[serde(skip_serializing_if = "is_zero")]
     missing: u64,
-    /// Notices that do not make the service unhealthy: `stream_size` if the stream keeps a larger size or more replicas than
-    /// configured, `trimming` if another store holds trimming back or the stream is not trimmed for another reason, and `tokens`
+    /// Notices that do not make the service unhealthy: `stream_size` if the stream keeps a larger size or another number of
+    /// replicas than configured, `replicas` if servers that keep one are not reachable, `trimming` if another store holds trimming back or the stream is not trimmed for another reason, and `tokens`
     /// if the tokens file cannot be read, so that the tokens read before stay valid. The reason is given only with `admin`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
