@@ -5,29 +5,35 @@
 #   demo.sh             in Docker if an engine and compose respond, otherwise as three processes on this machine
 #   demo.sh --docker    in Docker
 #   demo.sh --local     as processes
+#   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream
 #   ... --once          exit after the check, with its exit code, and delete the data
 #   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl
 #
 # Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users are
 # made at the first start, in the same places; the certificates in ./data/tls.
 # Environment: AGGREGATOR_PORT (8080); TLS_DIR, the directory of the certificates, in which those of another authority are used
-# as they are; for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), DATA_DIR (./data); for --docker DEMO_IMAGES=public or
-# offline and COMPOSE="docker compose" or docker-compose, to override detection.
+# as they are; for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), and with --cluster NATS_ROUTE_PORT (6222), of each of which
+# three in a row are used then, and DATA_DIR (./data, with --cluster ./data/cluster); for --docker DEMO_IMAGES=public or offline
+# and COMPOSE="docker compose" or docker-compose, to override detection.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
 
-mode='' once='' tls=''
+mode='' once='' tls='' cluster=''
 for argument in "$@"; do
   case $argument in
     --docker | --local) mode=${argument#--} ;;
     --once) once=yes ;;
     --tls) tls=yes ;;
+    --cluster) cluster=yes ;;
     -h | --help) sed -n '2,/^set /{/^#/s/^# \{0,1\}//p}' "$0"; exit ;;
     *) say "unknown argument $argument; see --help"; exit 2 ;;
   esac
 done
+if [[ -n $cluster && -n $tls ]]; then say "--cluster and --tls exclude each other: the connections between the servers would need certificates too"; exit 2; fi
+brokers=(nats)
+if [[ -n $cluster ]]; then brokers=(nats-1 nats-2 nats-3); fi
 aggregator_port=${AGGREGATOR_PORT:-8080}
 # Absolute, because Compose takes a relative path from the directory of its file.
 if [[ -n ${TLS_DIR:-} ]]; then TLS_DIR=$(realpath -m "$TLS_DIR"); fi
@@ -43,7 +49,7 @@ clean_up() {
   trap '' INT TERM HUP
   if ((status == 130 || status == 143)); then say "stopping"; elif ((status != 0)); then show_logs; fi
   local name
-  for name in build publisher aggregator nats; do stop "$name"; done
+  for name in build publisher aggregator "${brokers[@]}"; do stop "$name"; done
   if [[ -n ${project_up:-} ]]; then
     start down "${compose[@]}" down --remove-orphans ${once:+--volumes} >"$scratch/down" 2>&1
     wait "${pids[down]}" || cat "$scratch/down" >&2
@@ -70,7 +76,7 @@ show_urls() {
     "$url/" 'the live page: open it in a browser' \
     "$url/stats" 'the counts' \
     "$url/events?limit=5" 'the newest events' \
-    "$url/health" "the service's health" "$@" 'Ctrl-C' 'stops all three'
+    "$url/health" "the service's health" "$@" 'Ctrl-C' 'stops all of it'
 }
 
 # make_certificates DIRECTORY: makes the authority and the certificates that are missing or expire soon.
@@ -82,13 +88,51 @@ make_certificates() {
 
 # ---- local -----------------------------------------------------------------------------------------------------------
 
+# broker_url SCHEME USER: the addresses of all servers of the broker.
+broker_url() {
+  local index addresses=()
+  for index in "${!brokers[@]}"; do addresses+=("$1://$2@127.0.0.1:$((nats_port + index))"); done
+  (IFS=,; printf %s "${addresses[*]}")
+}
+
+# configure_brokers DIRECTORY: puts the configuration of the broker there. A copy, because nats-server looks for the passwords next to
+# the file that includes them.
+configure_brokers() {
+  local index routes=()
+  compose/secrets.sh "$1/secrets" "$data/secrets" aggregator publisher reader
+  cp compose/*.conf "$1/"
+  # nats-server 2.10 cannot be reloaded if a flag names the directory of its store.
+  awk '{ print } /^jetstream [{]/ { print "  store_dir: $NATS_STORE" }' compose/server.conf >"$1/server.conf"
+  if [[ -n $cluster ]]; then
+    for index in "${!brokers[@]}"; do routes+=("127.0.0.1:$((route_port + index))"); done
+    compose/routes.sh "$1/secrets" "${routes[@]}"
+  fi
+}
+
+# start_brokers DIRECTORY [VARIABLE=VALUE...]: starts the servers with the configuration there and these variables, and awaits them.
+start_brokers() {
+  local index name
+  for index in "${!brokers[@]}"; do
+    name=${brokers[index]}
+    start "$name" env NATS_NAME="$name" NATS_STORE="\"$(realpath -m "$data/$name")\"" \
+      NATS_ROUTE_LISTEN="127.0.0.1:$((route_port + index))" "${@:2}" nats-server --config "$1/$configuration" \
+      --addr 127.0.0.1 --port "$((nats_port + index))" --http_port "$((monitor_port + index))" >"$logs/$name.log" 2>&1
+  done
+  for index in "${!brokers[@]}"; do await "${brokers[index]}" http_get "$((monitor_port + index))" /healthz; done
+}
+
 local_mode() {
-  local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} data=${DATA_DIR:-data}
-  local binaries=${CARGO_TARGET_DIR:-target}/release scheme=nats configuration=nats.conf
+  local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} route_port=${NATS_ROUTE_PORT:-6222}
+  # The store of a cluster's aggregator is another one than that of a single broker's.
+  local data=${DATA_DIR:-data${cluster:+/cluster}}
+  local binaries=${CARGO_TARGET_DIR:-target}/release scheme=nats configuration=nats.conf index
   local -a broker=() serve=() send=()
   need_port "$aggregator_port" AGGREGATOR_PORT
-  need_port "$nats_port" NATS_PORT
-  need_port "$monitor_port" NATS_MONITOR_PORT
+  for index in "${!brokers[@]}"; do
+    need_port "$((nats_port + index))" NATS_PORT
+    need_port "$((monitor_port + index))" NATS_MONITOR_PORT
+    if [[ -n $cluster ]]; then need_port "$((route_port + index))" NATS_ROUTE_PORT; fi
+  done
   need_cargo
   need_broker
   say "building"
@@ -96,12 +140,11 @@ local_mode() {
   if [[ -n $once ]]; then data=$scratch/data; fi
   logs=$data/logs
   mkdir -p "$logs"
-  # A copy of the configuration, because nats-server looks for the passwords next to the file that includes them.
-  compose/secrets.sh "$data/broker/secrets" "$data/secrets" aggregator publisher reader
-  cp compose/*.conf "$data/broker/"
-  # nats-server 2.10 cannot be reloaded if a flag names the directory of its store.
-  awk -v store="$(realpath -m "$data/nats")" '{ print } /^jetstream [{]/ { printf "  store_dir: \"%s\"\n", store }' \
-    compose/server.conf >"$data/broker/server.conf"
+  configure_brokers "$data/broker"
+  if [[ -n $cluster ]]; then
+    configuration=nats-cluster.conf
+    serve=(--stream-replicas "${#brokers[@]}")
+  fi
   if [[ -n $tls ]]; then
     local files=${TLS_DIR:-$data/tls}
     make_certificates "$files"
@@ -112,16 +155,14 @@ local_mode() {
     serve=(--nats-ca "$files/ca.pem" --nats-cert "$files/cert.pem" --nats-key "$files/key.pem")
     export AGGREGATOR_TLS_CERT=$files/cert.pem AGGREGATOR_TLS_KEY=$files/key.pem AGGREGATOR_CA=$files/ca.pem
   fi
-  start nats env "${broker[@]}" nats-server --config "$data/broker/$configuration" \
-    --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$logs/nats.log" 2>&1
-  await nats http_get "$monitor_port" /healthz
+  start_brokers "$data/broker" "${broker[@]}"
   start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" \
-    --nats-url "$scheme://aggregator@127.0.0.1:$nats_port" --nats-password-file "$data/secrets/aggregator" "${serve[@]}" \
+    --nats-url "$(broker_url "$scheme" aggregator)" --nats-password-file "$data/secrets/aggregator" "${serve[@]}" \
     --data-dir "$data" >"$logs/aggregator.log" 2>&1
   await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
   show_urls "http://127.0.0.1:$monitor_port/jsz?streams=true" 'what the broker holds' "$logs" 'the logs'
   run publisher "$binaries/publisher" "${traffic[@]}" --verify "$url" \
-    --nats-url "$scheme://publisher@127.0.0.1:$nats_port" --nats-password-file "$data/secrets/publisher" "${send[@]}"
+    --nats-url "$(broker_url "$scheme" publisher)" --nats-password-file "$data/secrets/publisher" "${send[@]}"
   if [[ -n $once ]]; then "$binaries/aggregator" stats --url "$url"; fi
 }
 
@@ -148,7 +189,7 @@ docker_mode() {
   fi
   export AGGREGATOR_PORT=$aggregator_port
   # The broker's container reads it as another user, and the clone may have been made under a strict umask.
-  chmod o+r compose/*.conf compose/secrets.sh
+  chmod o+r compose/*.conf compose/secrets.sh compose/routes.sh
   if [[ $images == offline ]]; then
     run build compose/offline-images.sh >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"
@@ -157,6 +198,9 @@ docker_mode() {
     run build env DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1 "${compose[@]}" build
   fi
   if [[ -n $once ]]; then export COMPOSE_PROJECT_NAME=event-aggregator-once-$$; fi
+  if [[ -n $cluster ]]; then
+    export COMPOSE_FILE=compose/cluster.yaml COMPOSE_PROJECT_NAME=${COMPOSE_PROJECT_NAME:-event-aggregator-cluster}
+  fi
   if [[ -n $tls ]]; then
     export COMPOSE_FILE=compose/compose.yaml:compose/compose.tls.yaml
     local files=$PWD/data/tls
@@ -178,7 +222,7 @@ docker_mode() {
 }
 
 show_logs() {
-  if [[ -n ${project_up:-} ]]; then "${compose[@]}" logs --tail 20 nats aggregator >&2; fi
+  if [[ -n ${project_up:-} ]]; then "${compose[@]}" logs --tail 20 "${brokers[@]}" aggregator >&2; fi
   if [[ -n ${logs:-} ]]; then tail -n 20 "$logs"/*.log >&2; fi
 }
 
