@@ -2,6 +2,7 @@
 # Injects faults under load, and afterwards verifies that no event was lost or counted twice.
 #
 #   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults (3 minutes, seed 1)
+#   faults.sh --cluster [the same]                               rounds with a broker of three servers that fail
 #   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]   kills of aggregator and broker while events pass (100,20,2000000)
 #   faults.sh --disk-full [SECONDS]                the store's disk is full under load (60)
 #   faults.sh --memory [EVENTS]                    peak memory with a backlog (5000000), and with slow readers

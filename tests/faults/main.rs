@@ -22,7 +22,7 @@ use std::{
 
 use clap::Parser;
 
-use self::{deck::Deck, report::Report};
+use self::{deck::Deck, fault::Fault, report::Report, world::Setup};
 
 /// Injects faults for a while, then proves that nothing was lost and nothing counted twice.
 #[derive(Debug, Parser)]
@@ -31,6 +31,9 @@ struct Settings {
     /// Minutes during which new rounds are started; one round takes about a minute
     #[arg(long, default_value = "3", value_name = "M")]
     minutes: u64,
+    /// The broker is a cluster of three servers, and the faults are those of its servers
+    #[arg(long)]
+    cluster: bool,
     /// Seed that decides which faults happen when; printed, so that a failure can be reproduced
     #[arg(long, default_value = "1", value_name = "S")]
     seed: u64,
@@ -92,7 +95,12 @@ async fn run(settings: &Settings) -> bool {
 
 async fn rounds(settings: &Settings) -> bool {
     let end = Instant::now() + Duration::from_secs(60 * settings.minutes);
-    let mut deck = Deck::new(settings.seed, settings.only.as_deref());
+    let (setup, faults) = if settings.cluster {
+        (Setup::Cluster, Fault::of_cluster())
+    } else {
+        (Setup::One, Fault::all())
+    };
+    let mut deck = Deck::new(settings.seed, faults, settings.only.as_deref());
     let mut report = Report::default();
     for number in 0.. {
         let hand = deck.deal(number);
@@ -103,7 +111,7 @@ async fn rounds(settings: &Settings) -> bool {
             _ => {}
         }
         println!("seed {} round {number}: {}", settings.seed, hand.schedule());
-        let outcome = round::play(&hand).await;
+        let outcome = round::play(&hand, setup).await;
         println!(
             "seed {} round {number}: {}",
             settings.seed,
@@ -112,7 +120,8 @@ async fn rounds(settings: &Settings) -> bool {
         report.add(outcome);
         if !report.is_exact() {
             println!(
-                "reproduce it with: tests/faults.sh --seed {} --round {number}",
+                "reproduce it with: tests/faults.sh {}--seed {} --round {number}",
+                if settings.cluster { "--cluster " } else { "" },
                 settings.seed
             );
             break;

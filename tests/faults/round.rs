@@ -17,7 +17,7 @@ use crate::{
     fault::{Fault, NotTried},
     generator::Generator,
     truth::event,
-    world::World,
+    world::{Setup, World},
 };
 
 /// Far more than the repair takes on a slow machine.
@@ -37,14 +37,14 @@ pub struct Outcome {
     pub took: Duration,
 }
 
-pub async fn play(hand: &Hand) -> Outcome {
+pub async fn play(hand: &Hand, setup: Setup) -> Outcome {
     let began = Instant::now();
     let mut random = ChaCha8Rng::seed_from_u64(hand.seed);
-    let mut world = World::start().await;
+    let mut world = World::start(setup).await;
     let generator = Generator::start(
         &Arc::clone(&world.truth),
         world.api(),
-        (&world.outside.url(), &world.users),
+        (&world.outside.url(), world.users()),
         hand.seed,
     );
     sleep(BREATH).await;

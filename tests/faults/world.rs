@@ -1,4 +1,4 @@
-//! The system under test: a broker, an aggregator, a proxy for each client of the broker, and the disks.
+//! The system under test: a broker or a cluster of three, an aggregator, proxies for the clients of the broker, and the disks.
 
 use std::{
     path::{Path, PathBuf},
@@ -10,6 +10,7 @@ use e2e::{
     api::Api,
     broker::{
         self,
+        cluster::{self, Cluster},
         process::Server,
         users::{self, Users},
     },
@@ -17,6 +18,7 @@ use e2e::{
     port,
     proxy::{Conditions, Proxy},
     publisher::Publisher,
+    service::Signal,
 };
 use tempfile::TempDir;
 
@@ -25,17 +27,24 @@ use crate::truth::Truth;
 /// Size of each of the two disks; more than a round needs.
 const DISK_MEBIBYTES: u32 = 400;
 
+/// Size of the disk of a cluster: three copies of the stream, each with the log of its replication.
+const CLUSTER_DISK_MEBIBYTES: u32 = 2_400;
+
+/// What the broker consists of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    One,
+    Cluster,
+}
+
 /// The system of a round. All of it is removed when this is dropped.
 pub struct World {
     pub aggregator: Aggregator,
-    pub nats: Server,
-    /// The broker's users: each program logs in as its own.
-    pub users: Users,
-    pub port: u16,
+    pub nats: Nats,
     /// Between the aggregator and the broker.
-    pub inside: Proxy,
+    pub inside: Proxies,
     /// Between other publishers and the broker.
-    pub outside: Proxy,
+    pub outside: Proxies,
     pub truth: Arc<Truth>,
     /// Runs of the real publisher.
     pub runs: Vec<Run>,
@@ -44,6 +53,19 @@ pub struct World {
     /// For copies and for other stores.
     pub scratch: TempDir,
 }
+
+/// The broker. Its users are those of the project: each program logs in as its own.
+pub enum Nats {
+    One {
+        server: Server,
+        users: Users,
+        port: u16,
+    },
+    Cluster(Cluster),
+}
+
+/// Proxies in front of all servers of the broker.
+pub struct Proxies(Vec<Proxy>);
 
 /// Where the data is: on a separate disk if the system allows mounting one.
 pub enum Volume {
@@ -70,22 +92,25 @@ impl World {
     /// Unique identities among them: 30 % are duplicates.
     pub const RUN_UNIQUE: u64 = 14_000;
 
-    pub async fn start() -> Self {
-        let (store, stream) = (Volume::new(), Volume::new());
-        let port = port::free();
-        let users = Users::new();
-        let nats = Server::start_in(port, &stream.path(), Some(&users));
-        broker::ready_with_users(&broker::url(port)).await;
-        let inside = Proxy::start(port).await;
-        let outside = Proxy::start(port).await;
-        let url = users.login("aggregator", &inside.url());
-        let aggregator = Aggregator::start(&url, &store.path(), &Self::FLAGS).await;
+    pub async fn start(setup: Setup) -> Self {
+        let (store, stream) = match setup {
+            Setup::One => (DISK_MEBIBYTES, DISK_MEBIBYTES),
+            Setup::Cluster => (DISK_MEBIBYTES, CLUSTER_DISK_MEBIBYTES),
+        };
+        let (store, stream) = (Volume::new(store), Volume::new(stream));
+        let nats = Nats::start(setup, &stream.path()).await;
+        let inside = Proxies::start(&nats.ports()).await;
+        let outside = Proxies::start(&nats.ports()).await;
+        let url = nats.users().login("aggregator", &inside.url());
+        let mut flags = Self::FLAGS.to_vec();
+        if setup == Setup::Cluster {
+            flags.extend(["--stream-replicas", "3"]);
+        }
+        let aggregator = Aggregator::start(&url, &store.path(), &flags).await;
         aggregator.healthy().await;
         Self {
             aggregator,
             nats,
-            users,
-            port,
             inside,
             outside,
             truth: Arc::default(),
@@ -100,14 +125,18 @@ impl World {
         self.aggregator.api()
     }
 
+    pub fn users(&self) -> &Users {
+        self.nats.users()
+    }
+
     /// The broker's address, bypassing the proxies, without a user.
     pub fn url(&self) -> String {
-        broker::url(self.port)
+        cluster::urls(self.nats.ports())
     }
 
     /// The same with a user.
     pub fn login(&self, user: &str) -> String {
-        self.users.login(user, &self.url())
+        self.users().login(user, &self.url())
     }
 
     /// The same with the user that may do everything.
@@ -119,7 +148,7 @@ impl World {
     pub async fn repair(&mut self) {
         self.inside.set(Conditions::default());
         self.outside.set(Conditions::default());
-        broker::ready_with_users(&self.url()).await;
+        self.nats.ready().await;
         self.aggregator.healthy().await;
     }
 
@@ -143,7 +172,7 @@ impl World {
             "--seed",
             &seed,
         ];
-        let url = self.users.login("publisher", &self.outside.url());
+        let url = self.users().login("publisher", &self.outside.url());
         Publisher::start(&url, &arguments)
     }
 
@@ -153,9 +182,133 @@ impl World {
     }
 }
 
+impl Nats {
+    async fn start(setup: Setup, directory: &Path) -> Self {
+        let nats = match setup {
+            Setup::One => {
+                let (port, users) = (port::free(), Users::new());
+                Self::One {
+                    server: Server::start_in(port, directory, Some(&users)),
+                    users,
+                    port,
+                }
+            }
+            Setup::Cluster => Self::Cluster(Cluster::start_in(directory).await),
+        };
+        nats.ready().await;
+        nats
+    }
+
+    pub fn users(&self) -> &Users {
+        match self {
+            Self::One { users, .. } => users,
+            Self::Cluster(cluster) => cluster.users(),
+        }
+    }
+
+    fn ports(&self) -> Vec<u16> {
+        match self {
+            Self::One { port, .. } => vec![*port],
+            Self::Cluster(cluster) => cluster.ports(),
+        }
+    }
+
+    /// Whether it is a cluster.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
+
+    /// The cluster.
+    ///
+    /// Panics if it is a single server; faults of a cluster are only dealt to one.
+    pub fn cluster(&mut self) -> &mut Cluster {
+        match self {
+            Self::Cluster(cluster) => cluster,
+            Self::One { .. } => panic!("the broker is a single server"),
+        }
+    }
+
+    /// Waits until every server responds.
+    pub async fn ready(&self) {
+        match self {
+            Self::One { port, .. } => broker::ready_with_users(&broker::url(*port)).await,
+            Self::Cluster(cluster) => cluster.ready().await,
+        }
+    }
+
+    /// Kills every server.
+    pub fn kill(&mut self) {
+        match self {
+            Self::One { server, .. } => server.kill(),
+            Self::Cluster(cluster) => (0..cluster::SERVERS).for_each(|index| cluster.kill(index)),
+        }
+    }
+
+    /// Stops every server gracefully.
+    pub async fn stop(&mut self) {
+        match self {
+            Self::One { server, .. } => server.stop().await,
+            Self::Cluster(cluster) => {
+                for index in 0..cluster::SERVERS {
+                    cluster.stop(index).await;
+                }
+            }
+        }
+    }
+
+    /// Starts every server that was killed or stopped.
+    pub fn start_again(&mut self) {
+        match self {
+            Self::One { server, .. } => server.start_again(),
+            Self::Cluster(cluster) => cluster.restore(),
+        }
+    }
+
+    /// Suspends every server.
+    pub fn suspend(&mut self) {
+        match self {
+            Self::One { server, .. } => server.signal(Signal::STOP),
+            Self::Cluster(cluster) => {
+                (0..cluster::SERVERS).for_each(|index| cluster.suspend(index));
+            }
+        }
+    }
+
+    /// Lets every suspended server continue.
+    pub fn resume(&mut self) {
+        match self {
+            Self::One { server, .. } => server.signal(Signal::CONT),
+            Self::Cluster(cluster) => cluster.restore(),
+        }
+    }
+}
+
+impl Proxies {
+    async fn start(targets: &[u16]) -> Self {
+        let mut proxies = Vec::new();
+        for target in targets {
+            proxies.push(Proxy::start(*target).await);
+        }
+        Self(proxies)
+    }
+
+    /// Their addresses.
+    pub fn url(&self) -> String {
+        let urls = self.0.iter().map(Proxy::url);
+        urls.collect::<Vec<_>>().join(",")
+    }
+
+    /// Changes what all of them do.
+    pub fn set(&self, conditions: Conditions) {
+        for proxy in &self.0 {
+            proxy.set(conditions);
+        }
+    }
+}
+
 impl Volume {
-    fn new() -> Self {
-        match Disk::new(DISK_MEBIBYTES) {
+    fn new(mebibytes: u32) -> Self {
+        match Disk::new(mebibytes) {
             Ok(disk) => Self::Disk(disk),
             Err(reason) => {
                 let directory = tempfile::tempdir();

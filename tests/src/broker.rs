@@ -1,14 +1,15 @@
 //! A real NATS broker with JetStream, one for each test: a container or a process.
 //!
-//! It uses the project's own `compose/server.conf`, or with users `compose/nats.conf`. After a stop and restart it has the same address and data.
+//! It uses the project's own `compose/server.conf`, or with users `compose/nats.conf`. A cluster is in [`cluster`]. After a stop and restart it has the same address and data.
 
+pub mod cluster;
 mod container;
 pub mod process;
 pub mod users;
 
 use async_nats::{
     ConnectOptions,
-    jetstream::{self, context::GetStreamErrorKind},
+    jetstream::{self, ErrorCode, context::GetStreamErrorKind},
 };
 use tokio::sync::OnceCell;
 
@@ -184,7 +185,7 @@ impl Broker {
     }
 }
 
-/// Waits until the broker at an address responds to JetStream requests.
+/// Waits until the broker at an address, or one of the servers at several with commas between them, responds to JetStream requests.
 pub async fn ready(url: &str) {
     ready_for(url, &Login::Open).await;
 }
@@ -196,13 +197,18 @@ pub async fn ready_with_users(url: &str) {
 
 async fn ready_for(url: &str, login: &Login) {
     eventually("the broker responds to JetStream requests", async || {
-        let client = login.options().connect(url).await;
+        let servers: Vec<_> = url.split(',').collect();
+        let client = login.options().connect(servers).await;
         let client = client.map_err(|err| err.to_string())?;
-        // Any answer of JetStream counts, whether the stream exists or not.
+        // There is no such stream; a cluster without a leader does not know that.
         match jetstream::new(client).get_stream("ANY").await {
             Ok(_) => Ok(()),
             Err(err) => match err.kind() {
-                GetStreamErrorKind::JetStream(_) => Ok(()),
+                GetStreamErrorKind::JetStream(err)
+                    if err.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(())
+                }
                 _ => Err(err.to_string()),
             },
         }

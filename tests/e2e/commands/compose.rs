@@ -24,106 +24,124 @@ fn found() -> Vec<String> {
 fn every_installed_version_of_compose_accepts_the_file() {
     for command in found() {
         let project = Project::new(&command);
-        let shown = project.run(&["config"]);
-        for service in ["nats", "aggregator", "publisher"] {
-            assert!(shown.contains(&format!("\n  {service}:")), "{shown}");
+        for (file, brokers) in FILES {
+            let shown = project.run(&["-f", file, "config"]);
+            for service in brokers.iter().chain(&["aggregator", "publisher"]) {
+                assert!(shown.contains(&format!("\n  {service}:")), "{shown}");
+            }
         }
     }
 }
 
-/// The file as interpreted by version 2, the only one that prints it as JSON.
-fn parsed() -> Option<Value> {
+/// The compose files, and the servers of the broker in each.
+const FILES: [(&str, &[&str]); 2] = [
+    ("compose/compose.yaml", &["nats"]),
+    ("compose/cluster.yaml", &["nats-1", "nats-2", "nats-3"]),
+];
+
+/// The files as interpreted by version 2, the only one that prints them as JSON, and the servers of the broker in each.
+fn parsed() -> Vec<(Value, &'static [&'static str])> {
     if !found().iter().any(|command| command == "docker compose") {
-        println!("there is no docker compose v2; what the file says is not tested here");
-        return None;
+        println!("there is no docker compose v2; what the files say is not tested here");
+        return Vec::new();
     }
-    let shown = Project::new("docker compose").run(&["config", "--format", "json"]);
-    Some(serde_json::from_str(&shown).unwrap())
+    let parse = |(file, brokers): (&str, _)| {
+        let shown = Project::new("docker compose").run(&["-f", file, "config", "--format", "json"]);
+        (serde_json::from_str(&shown).unwrap(), brokers)
+    };
+    FILES.map(parse).into()
 }
 
 #[test]
 fn only_the_aggregator_is_published_and_only_on_loopback() {
-    let Some(file) = parsed() else { return };
-    for (name, service) in file["services"].as_object().unwrap() {
-        let ports = service["ports"].as_array().cloned().unwrap_or_default();
-        if name != "aggregator" {
-            assert!(ports.is_empty(), "{name}: {ports:?}");
-            continue;
+    for (file, brokers) in parsed() {
+        for (name, service) in file["services"].as_object().unwrap() {
+            let ports = service["ports"].as_array().cloned().unwrap_or_default();
+            if name != "aggregator" {
+                assert!(ports.is_empty(), "{name}: {ports:?}");
+                continue;
+            }
+            assert_eq!(ports.len(), 1, "{ports:?}");
+            assert_eq!(ports[0]["host_ip"], "127.0.0.1");
+            assert_eq!(ports[0]["target"], 8080);
         }
-        assert_eq!(ports.len(), 1, "{ports:?}");
-        assert_eq!(ports[0]["host_ip"], "127.0.0.1");
-        assert_eq!(ports[0]["target"], 8080);
-    }
-    let networks = |service: &str| -> Vec<String> {
-        let networks = file["services"][service]["networks"].as_object().unwrap();
-        networks.keys().cloned().collect()
-    };
-    for network in networks("nats") {
-        assert_eq!(file["networks"][&network]["internal"], true, "{network}");
-        assert!(networks("aggregator").contains(&network));
+        let networks = |service: &str| -> Vec<String> {
+            let networks = file["services"][service]["networks"].as_object().unwrap();
+            networks.keys().cloned().collect()
+        };
+        for network in brokers.iter().flat_map(|broker| networks(broker)) {
+            assert_eq!(file["networks"][&network]["internal"], true, "{network}");
+            assert!(networks("aggregator").contains(&network));
+        }
     }
 }
 
 #[test]
 fn no_service_has_more_rights_than_it_needs() {
-    let Some(file) = parsed() else { return };
-    let services = file["services"].as_object().unwrap();
-    assert_eq!(services.len(), 6);
-    for (name, service) in services {
-        let user = service["user"].as_str().unwrap();
-        assert!(
-            !user.starts_with('0') && !user.starts_with("root"),
-            "{name}: {user}"
-        );
-        assert_eq!(service["read_only"], true, "{name}");
-        assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
-        assert_eq!(service["cap_add"], Value::Null, "{name}");
-        assert_ne!(service["privileged"], true, "{name}");
-        let options = service["security_opt"].as_array().unwrap();
-        // The seccomp profile and the other defaults of the engine stay.
-        assert_eq!(options, &["no-new-privileges:true"], "{name}");
-        for shared in ["pid", "ipc", "userns_mode"] {
-            assert_eq!(service[shared], Value::Null, "{name}: {shared}");
+    for (file, brokers) in parsed() {
+        let services = file["services"].as_object().unwrap();
+        assert!(services.len() > 5, "{}", services.len());
+        for (name, service) in services {
+            let user = service["user"].as_str().unwrap();
+            assert!(
+                !user.starts_with('0') && !user.starts_with("root"),
+                "{name}: {user}"
+            );
+            assert_eq!(service["read_only"], true, "{name}");
+            assert_eq!(service["cap_drop"], serde_json::json!(["ALL"]), "{name}");
+            assert_eq!(service["cap_add"], Value::Null, "{name}");
+            assert_ne!(service["privileged"], true, "{name}");
+            let options = service["security_opt"].as_array().unwrap();
+            // The seccomp profile and the other defaults of the engine stay.
+            assert_eq!(options, &["no-new-privileges:true"], "{name}");
+            for shared in ["pid", "ipc", "userns_mode"] {
+                assert_eq!(service[shared], Value::Null, "{name}: {shared}");
+            }
+            assert!(!service["mem_limit"].is_null(), "{name}");
+            assert!(!service["restart"].is_null(), "{name}");
+            assert!(!service["stop_grace_period"].is_null(), "{name}");
+            assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
+            if name == "aggregator" || brokers.contains(&name.as_str()) {
+                assert!(!service["healthcheck"]["test"].is_null(), "{name}");
+            }
+            let network = if name.ends_with("-password") {
+                Value::from("none")
+            } else {
+                Value::Null
+            };
+            assert_eq!(service["network_mode"], network, "{name}");
         }
-        assert!(!service["mem_limit"].is_null(), "{name}");
-        assert!(!service["restart"].is_null(), "{name}");
-        assert!(!service["stop_grace_period"].is_null(), "{name}");
-        assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
-        if ["nats", "aggregator"].contains(&name.as_str()) {
-            assert!(!service["healthcheck"]["test"].is_null(), "{name}");
+        let of_aggregator = brokers.iter().map(|broker| ("aggregator", *broker));
+        for (service, needed) in of_aggregator.chain([("publisher", "aggregator")]) {
+            let condition = &services[service]["depends_on"][needed]["condition"];
+            assert_eq!(condition, "service_healthy");
         }
-        let network = if name.ends_with("-password") {
-            Value::from("none")
-        } else {
-            Value::Null
-        };
-        assert_eq!(service["network_mode"], network, "{name}");
-    }
-    for (service, needed) in [("aggregator", "nats"), ("publisher", "aggregator")] {
-        let condition = &services[service]["depends_on"][needed]["condition"];
-        assert_eq!(condition, "service_healthy");
     }
 }
 
 #[test]
 fn a_password_is_only_where_it_is_needed() {
-    let Some(file) = parsed() else { return };
-    let services = file["services"].as_object().unwrap();
-    let have = |volume: &str| -> Vec<&str> {
-        let has = |service: &&Value| {
-            let mut volumes = service["volumes"].as_array().unwrap().iter();
-            volumes.any(|mounted| mounted["source"] == volume)
+    for (file, brokers) in parsed() {
+        let services = file["services"].as_object().unwrap();
+        let have = |volume: &str| -> Vec<&str> {
+            let has = |service: &&Value| {
+                let mut volumes = service["volumes"].as_array().unwrap().iter();
+                volumes.any(|mounted| mounted["source"] == volume)
+            };
+            let have = services.iter().filter(|(_, service)| has(service));
+            have.map(|(name, _)| name.as_str()).collect()
         };
-        let have = services.iter().filter(|(_, service)| has(service));
-        have.map(|(name, _)| name.as_str()).collect()
-    };
-    for user in ["aggregator", "publisher"] {
-        let maker = format!("{user}-password");
-        assert_eq!(have(&format!("{user}-secrets")), [user, &maker]);
+        for user in ["aggregator", "publisher"] {
+            let maker = format!("{user}-password");
+            assert_eq!(have(&format!("{user}-secrets")), [user, &maker]);
+        }
+        assert_eq!(have("reader-secrets"), ["reader-password"]);
+        for broker in brokers {
+            assert!(have("broker-secrets").contains(broker));
+        }
+        assert!(!have("broker-secrets").contains(&"aggregator"));
+        assert!(!have("broker-secrets").contains(&"publisher"));
     }
-    assert_eq!(have("reader-secrets"), ["reader-password"]);
-    assert!(!have("broker-secrets").contains(&"aggregator"));
-    assert!(!have("broker-secrets").contains(&"publisher"));
 }
 
 #[test]
@@ -140,20 +158,24 @@ fn every_installed_version_of_compose_accepts_the_file_with_tls() {
 
 #[test]
 fn data_that_grows_with_the_input_is_kept_on_volumes_not_in_memory() {
-    let Some(file) = parsed() else { return };
-    let services = &file["services"];
-    let is_volume = |service: &str, directory: &Value| {
-        let volumes = services[service]["volumes"].as_array().unwrap();
-        let mut volumes = volumes.iter().filter(|volume| volume["type"] == "volume");
-        volumes.any(|volume| volume["target"] == *directory)
-    };
-    // `publisher send -` spools standard input in TMPDIR.
-    let spool = &services["publisher"]["environment"]["TMPDIR"];
-    assert!(is_volume("publisher", spool), "{}", services["publisher"]);
-    // `aggregator verify` keeps its temporary files in the data directory unless TMPDIR says otherwise.
-    let environment = &services["aggregator"]["environment"];
-    assert_eq!(environment["TMPDIR"], Value::Null);
-    assert!(is_volume("aggregator", &environment["AGGREGATOR_DATA_DIR"]));
+    for (file, brokers) in parsed() {
+        let services = &file["services"];
+        let is_volume = |service: &str, directory: &Value| {
+            let volumes = services[service]["volumes"].as_array().unwrap();
+            let mut volumes = volumes.iter().filter(|volume| volume["type"] == "volume");
+            volumes.any(|volume| volume["target"] == *directory)
+        };
+        for broker in brokers {
+            assert!(is_volume(broker, &Value::from("/var/tmp")), "{broker}");
+        }
+        // `publisher send -` spools standard input in TMPDIR.
+        let spool = &services["publisher"]["environment"]["TMPDIR"];
+        assert!(is_volume("publisher", spool), "{}", services["publisher"]);
+        // `aggregator verify` keeps its temporary files in the data directory unless TMPDIR says otherwise.
+        let environment = &services["aggregator"]["environment"];
+        assert_eq!(environment["TMPDIR"], Value::Null);
+        assert!(is_volume("aggregator", &environment["AGGREGATOR_DATA_DIR"]));
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use e2e::{broker, disk::copy_directory};
+use e2e::disk::copy_directory;
 use tokio::time::sleep;
 
 use crate::world::World;
@@ -27,7 +27,7 @@ pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_r
     copy_directory(&stream, &copy);
     let copied_at = Instant::now();
     world.nats.start_again();
-    broker::ready_with_users(&world.url()).await;
+    world.nats.ready().await;
     sleep(lasts).await;
 
     if !while_aggregator_runs {
@@ -37,7 +37,7 @@ pub async fn older_stream(world: &mut World, lasts: Duration, while_aggregator_r
     copy_directory(&copy, &stream);
     world.truth.forget_since(Some(copied_at));
     world.nats.start_again();
-    broker::ready_with_users(&world.url()).await;
+    world.nats.ready().await;
     world.truth.forget_since(Some(copied_at));
     // Sequences are reused, including those beyond the last one applied.
     sleep(lasts).await;

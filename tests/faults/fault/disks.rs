@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use e2e::{broker, disk::run, wait::eventually};
+use e2e::{disk::run, wait::eventually};
 use tokio::time::sleep;
 
 use super::NotTried;
@@ -32,7 +32,7 @@ pub async fn fill_stream(world: &mut World, lasts: Duration) -> Result<(), NotTr
     drop(filler);
     world.nats.kill();
     world.nats.start_again();
-    broker::ready_with_users(&world.url()).await;
+    world.nats.ready().await;
     Ok(())
 }
 

@@ -24,7 +24,9 @@ pub async fn trouble(world: &mut World, side: Side, conditions: Conditions, last
 }
 
 pub async fn jetstream(world: &World) -> jetstream::Context {
-    let client = users::options().connect(world.url()).await;
+    let client = users::options()
+        .connect(world.url().split(',').collect::<Vec<_>>())
+        .await;
     jetstream::new(client.expect("the broker can be connected to"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use e2e::{aggregator::Aggregator, broker, publisher::Publisher, service::Signal};
+use e2e::{aggregator::Aggregator, publisher::Publisher, service::Signal};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use tokio::time::sleep;
@@ -26,15 +26,15 @@ pub async fn kill_broker(world: &mut World, lasts: Duration) {
     world.nats.kill();
     sleep(lasts / 4).await;
     world.nats.start_again();
-    broker::ready_with_users(&world.url()).await;
+    world.nats.ready().await;
     sleep(lasts).await;
 }
 
 pub async fn stop_broker(world: &mut World, lasts: Duration) {
-    world.nats.signal(Signal::STOP);
+    world.nats.suspend();
     // Sometimes longer than a client waits before it considers a silent broker lost.
     sleep(lasts * 4).await;
-    world.nats.signal(Signal::CONT);
+    world.nats.resume();
 }
 
 /// Kills a publisher with its own truth, and sends the same events again.
@@ -55,7 +55,7 @@ pub async fn kill_publisher(world: &mut World, lasts: Duration, random: &mut Cha
 
 /// A second aggregator on the data directory of the first refuses to start, and does no harm to it.
 pub async fn second_on_directory(world: &mut World) {
-    let url = world.users.login("aggregator", &world.inside.url());
+    let url = world.users().login("aggregator", &world.inside.url());
     let ended = Aggregator::refused(&url, &world.store.path(), &[]).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("is in use by"), "{}", ended.stderr);
@@ -65,7 +65,7 @@ pub async fn second_on_directory(world: &mut World) {
 pub async fn second_on_durable(world: &mut World) {
     world.aggregator.healthy().await;
     let other = world.copy("other");
-    let url = world.users.login("aggregator", &world.inside.url());
+    let url = world.users().login("aggregator", &world.inside.url());
     let ended = Aggregator::refused(&url, &other, &World::FLAGS).await;
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("--take-over"), "{}", ended.stderr);

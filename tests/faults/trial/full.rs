@@ -8,15 +8,19 @@ use std::{
 use e2e::wait::{eventually, holds};
 use tokio::time::sleep;
 
-use crate::{check, generator::Generator, world::World};
+use crate::{
+    check,
+    generator::Generator,
+    world::{Setup, World},
+};
 
 /// Whether nothing was lost, `/events` responded throughout, and ingest resumed by itself.
 pub async fn disk_full(lasts: Duration) -> bool {
-    let mut world = World::start().await;
+    let mut world = World::start(Setup::One).await;
     let generator = Generator::start(
         &Arc::clone(&world.truth),
         world.api(),
-        (&world.outside.url(), &world.users),
+        (&world.outside.url(), world.users()),
         1,
     );
     world.api().received_at_least(2_000).await;

@@ -7,7 +7,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep};
 
-use crate::world::World;
+use crate::world::{Setup, World};
 
 /// The number of kills of each process, and of events sent meanwhile.
 #[derive(Debug, Clone)]
@@ -40,7 +40,7 @@ const LIFE: Duration = Duration::from_secs(3);
 /// the command `verify` both succeeded.
 pub async fn kills(kills: &Kills, seed: u64) -> bool {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut world = World::start().await;
+    let mut world = World::start(Setup::One).await;
     // Paced so that sending takes about as long as the kills.
     let seconds = LIFE.as_secs() * (kills.aggregator + kills.broker);
     let rate = (kills.events / seconds).max(1).to_string();
@@ -69,7 +69,7 @@ pub async fn kills(kills: &Kills, seed: u64) -> bool {
             left.1 -= 1;
             world.nats.kill();
             world.nats.start_again();
-            e2e::broker::ready_with_users(&world.url()).await;
+            world.nats.ready().await;
         }
         sleep(next.saturating_duration_since(Instant::now())).await;
     }

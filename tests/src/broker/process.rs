@@ -25,6 +25,8 @@ pub struct Server {
     running: Option<Service>,
     program: PathBuf,
     flags: Vec<String>,
+    /// Environment variables that its configuration uses.
+    environment: Vec<(&'static str, String)>,
     directory: PathBuf,
     port: u16,
     /// Deletes the data on drop, if it is temporary.
@@ -55,11 +57,26 @@ impl Server {
         server
     }
 
+    /// Starts one on the data in a directory, with a configuration that uses these environment variables.
+    pub fn start_configured(
+        port: u16,
+        directory: &Path,
+        configuration: &Path,
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let file = configuration.display().to_string();
+        let mut server = Self::stopped(Path::new(PROGRAM), port, &["--config", &file], directory);
+        server.environment = environment;
+        server.start_again();
+        server
+    }
+
     fn stopped(program: &Path, port: u16, flags: &[&str], directory: &Path) -> Self {
         Self {
             running: None,
             program: program.to_owned(),
             flags: flags.iter().map(|&flag| flag.to_owned()).collect(),
+            environment: Vec::new(),
             directory: directory.to_owned(),
             port,
             own: None,
@@ -76,6 +93,7 @@ impl Server {
         command
             .env("PATH", format!("{path}:/usr/sbin"))
             .env(STORE, self.directory())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             // The configuration file sets the same monitoring port for all brokers; -1 takes a free one.
             .args(["--addr", "127.0.0.1", "--port", &port, "--http_port", "-1"])
             .args(&self.flags);
@@ -93,6 +111,11 @@ impl Server {
     /// The directory of its data.
     pub fn directory(&self) -> &Path {
         self.own.as_ref().map_or(&self.directory, TempDir::path)
+    }
+
+    /// Whether it was started and not stopped or killed since.
+    pub fn is_started(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Sends its process a signal.

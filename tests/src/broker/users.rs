@@ -35,7 +35,12 @@ impl Users {
     #[expect(clippy::new_without_default, reason = "each has other passwords")]
     pub fn new() -> Self {
         let users = Self(tempfile::tempdir().expect("a temporary directory can be created"));
-        for name in ["server.conf", "nats.conf", "nats-tls.conf"] {
+        for name in [
+            "server.conf",
+            "nats.conf",
+            "nats-tls.conf",
+            "nats-cluster.conf",
+        ] {
             let file = workspace::root().join("compose").join(name);
             fs::copy(file, users.path().join(name)).expect("it is in the workspace");
         }
@@ -60,6 +65,20 @@ impl Users {
     /// The configuration.
     pub fn configuration(&self) -> PathBuf {
         self.path().join("nats.conf")
+    }
+
+    /// The configuration of a server of a cluster.
+    pub fn configuration_of_cluster(&self) -> PathBuf {
+        self.path().join("nats-cluster.conf")
+    }
+
+    /// Makes the password between the servers of a cluster, which reach each other at these addresses, with `compose/routes.sh`.
+    pub fn connect(&self, addresses: &[String]) {
+        let status = Command::new(workspace::root().join("compose/routes.sh"))
+            .arg(self.path().join("secrets"))
+            .args(addresses)
+            .status();
+        assert!(status.expect("a shell script can be run").success());
     }
 
     /// Replaces a part of the configuration, which the broker reads when it starts or gets SIGHUP.
