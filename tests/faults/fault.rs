@@ -67,6 +67,8 @@ pub enum End {
     Killed,
     /// SIGSTOP, and later SIGCONT.
     Suspended,
+    /// SIGKILL, and started again without its data, as if its disk was replaced.
+    Erased,
 }
 
 /// Whose connection to the broker.
@@ -141,6 +143,8 @@ impl Fault {
             Self::BrokerStopped,
             Self::PublisherKilled,
             Self::Nodes(Rolling, End::Killed),
+            Self::Nodes(One, End::Erased),
+            Self::Nodes(Leader, End::Erased),
         ];
         for end in [End::Killed, End::Suspended] {
             let nodes = [One, Leader, LeaderOfDurable, Two];
@@ -256,6 +260,7 @@ impl End {
         match self {
             Self::Killed => "killed",
             Self::Suspended => "suspended",
+            Self::Erased => "erased",
         }
     }
 }

@@ -48,6 +48,15 @@ pub async fn strike(
     world.nats.cluster().restore();
     world.nats.ready().await;
     report(world, began, "all servers again").await;
+    if end == End::Erased {
+        // Until then the others must not fail.
+        let replicas = world.nats.cluster().replicated().await;
+        assert_eq!(replicas, (SERVERS, SERVERS));
+        println!(
+            "    everything is copied after {:.1} s",
+            began.elapsed().as_secs_f32()
+        );
+    }
 }
 
 /// As for an upgrade: each server is restarted once the others have everything.
@@ -65,6 +74,7 @@ fn put_down(world: &mut World, index: usize, end: End) {
     match end {
         End::Killed => cluster.kill(index),
         End::Suspended => cluster.suspend(index),
+        End::Erased => cluster.erase(index),
     }
 }
 

@@ -131,6 +131,13 @@ impl Cluster {
         member.is_suspended = false;
     }
 
+    /// Kills a server with SIGKILL, and deletes its data, as if its disk was replaced.
+    pub fn erase(&mut self, index: usize) {
+        self.kill(index);
+        let directory = self.members[index].server.directory();
+        std::fs::remove_dir_all(directory).expect("its data can be deleted");
+    }
+
     /// Stops a server gracefully.
     pub async fn stop(&mut self, index: usize) {
         self.members[index].server.stop().await;
