@@ -6,7 +6,7 @@
 
 mod batch;
 mod durable;
-mod leader;
+mod replicas;
 pub mod retained;
 mod session;
 mod sizes;

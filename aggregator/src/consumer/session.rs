@@ -22,7 +22,7 @@ use super::{
     Consumer, SessionError,
     batch::{Ackers, Batch, Step},
     durable::{self, ACK_WAIT, Claim},
-    leader,
+    replicas,
     stores::Stores,
     trace, trim, watchdog,
 };
@@ -98,7 +98,7 @@ impl Consumer {
             return Err(err.into());
         }
         let applied = self.writer.standing().witness;
-        leader::caught_up(&mut stream, applied.map_or(0, |last| last.sequence)).await?;
+        replicas::caught_up(&mut stream, applied.map_or(0, |last| last.sequence)).await?;
         let state = StreamState::of(stream.cached_info());
         let position = self.compare(&stream, state.clone()).await?;
         let claim = Claim {

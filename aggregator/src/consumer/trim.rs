@@ -10,6 +10,7 @@ use tracing::debug;
 
 use super::{
     Consumer,
+    replicas::Replicas,
     sizes::Sizes,
     stores::{Other, Stores},
 };
@@ -23,9 +24,6 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Number of consecutive failed passes after which `/health` reports the failure.
 const FAILED_PASSES: u32 = 5;
-
-/// How long replicas may be missing before `/health` reports it: a leader that was just elected has not heard from the others yet.
-const ELECTION: Duration = Duration::from_secs(10);
 
 /// Maximum number of purges in one pass; the next pass continues.
 const ROUNDS: u32 = 24;
@@ -198,27 +196,6 @@ impl Pass<'_> {
             "trimmed the stream"
         );
         Ok(())
-    }
-}
-
-/// The replicas of the stream, as observed in each pass.
-#[derive(Default)]
-struct Replicas {
-    /// Since when some are missing.
-    missing_since: Option<Instant>,
-}
-
-impl Replicas {
-    /// Reports replicas that have been missing for [`ELECTION`].
-    fn observe(&mut self, missing: Option<String>, consumer: &Consumer) {
-        if missing.is_none() {
-            self.missing_since = None;
-        }
-        let notice = missing.filter(|_| {
-            let since = *self.missing_since.get_or_insert_with(Instant::now);
-            since.elapsed() >= ELECTION
-        });
-        consumer.health.notices(Notice::Replicas, notice);
     }
 }
 

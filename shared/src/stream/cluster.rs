@@ -97,6 +97,7 @@ impl ClusterError {
 }
 
 /// How JetStream answered a request.
+#[derive(Clone, Copy)]
 enum Answer {
     /// With an error.
     Code(ErrorCode),

@@ -49,6 +49,7 @@ const DURABLE: &str = "aggregator";
 pub struct Cluster {
     members: Vec<Member>,
     users: Users,
+    /// Deletes the data on drop, after the servers have ended.
     _own: Option<TempDir>,
 }
 
@@ -63,13 +64,16 @@ impl Cluster {
     /// Starts one with temporary data, and waits until it is ready.
     pub async fn start() -> Self {
         let own = tempfile::tempdir().expect("a temporary directory can be created");
-        let mut cluster = Self::start_in(own.path()).await;
-        cluster._own = Some(own);
-        cluster
+        let directory = own.path().to_owned();
+        Self::start_on(&directory, Some(own)).await
     }
 
     /// Starts one on the data in a directory, and waits until it is ready.
     pub async fn start_in(directory: &Path) -> Self {
+        Self::start_on(directory, None).await
+    }
+
+    async fn start_on(directory: &Path, own: Option<TempDir>) -> Self {
         let users = Users::new();
         let routes: Vec<_> = (0..SERVERS)
             .map(|_| format!("127.0.0.1:{}", port::free()))
@@ -93,7 +97,7 @@ impl Cluster {
         let cluster = Self {
             members,
             users,
-            _own: None,
+            _own: own,
         };
         cluster.ready().await;
         cluster

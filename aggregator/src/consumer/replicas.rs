@@ -1,5 +1,7 @@
-//! The leader of a stream with several replicas. One that was suspended, and does not know yet that another was elected, answers
-//! with what it had then, as if the stream had lost its latest messages.
+//! The replicas of a stream in a cluster: whether its leader is believed, and which replicas are missing.
+//!
+//! A leader that was suspended, and does not know yet that another was elected, answers with what it had then, as if the stream had
+//! lost its latest messages.
 
 use std::time::Duration;
 
@@ -8,12 +10,18 @@ use shared::stream::StreamError;
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
+use super::Consumer;
+use crate::health::Notice;
+
 /// How long the answers may be behind the store before the stream is taken to have lost its latest messages. A leader learns
 /// within a second of another one, and steps down within ten if it reaches none of the others.
 const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Time between two requests.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// How long replicas may be missing before `/health` reports it: a leader that was just elected has not heard from the others yet.
+const ELECTION: Duration = Duration::from_secs(10);
 
 /// Reads the state of the stream until it has the latest applied message, or for [`PATIENCE`]. A stream with one replica has no
 /// other state.
@@ -36,6 +44,27 @@ pub(super) async fn caught_up(stream: &mut Stream<Info>, applied: u64) -> Result
 
 fn is_behind(info: &Info, applied: u64) -> bool {
     info.config.num_replicas > 1 && info.state.last_sequence < applied
+}
+
+/// The replicas of the stream, as observed in each pass.
+#[derive(Default)]
+pub(super) struct Replicas {
+    /// Since when some are missing.
+    missing_since: Option<Instant>,
+}
+
+impl Replicas {
+    /// Reports replicas that have been missing for [`ELECTION`].
+    pub fn observe(&mut self, missing: Option<String>, consumer: &Consumer) {
+        if missing.is_none() {
+            self.missing_since = None;
+        }
+        let notice = missing.filter(|_| {
+            let since = *self.missing_since.get_or_insert_with(Instant::now);
+            since.elapsed() >= ELECTION
+        });
+        consumer.health.notices(Notice::Replicas, notice);
+    }
 }
 
 #[cfg(test)]
