@@ -57,10 +57,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let tokens = tokens.transpose()?;
     let tls = tls_of(&settings)?;
     let data_dir = hold(&settings.data_dir).await?;
-    let listener = listen(settings.listen).await?;
-    let address = listener
-        .local_addr()
-        .context("cannot determine the address")?;
+    let (listener, address) = listen(settings.listen).await?;
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
         .context("cannot use the NATS address")?;
@@ -340,8 +337,9 @@ async fn hold(path: &Path) -> Result<DataDir, DataDirError> {
     }
 }
 
-/// Listens on the address, waiting for a predecessor that is just ending.
-async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Listens on the address, waiting for a predecessor that is just ending. Returns the address with its port, too, which the system
+/// chooses for port 0.
+async fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let deadline = Instant::now() + PREDECESSOR;
     loop {
         match TcpListener::bind(address).await {
@@ -360,7 +358,10 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
                 };
                 bail!("cannot listen on {address}: {err}{advice}");
             }
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                let address = listener.local_addr();
+                return Ok((listener, address.context("cannot determine the address")?));
+            }
         }
     }
 }
