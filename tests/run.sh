@@ -96,6 +96,17 @@ choose_prometheus() {
   export E2E_PROMETHEUS
 }
 
+# PostgreSQL, for the tests of a store in a database. They start servers of their own.
+choose_postgres() {
+  if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then return; fi
+  install_packages postgresql || true
+  # The package starts the server as a service, which is not needed here.
+  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now postgresql 2>/dev/null || true; fi
+  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    without "PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)"
+  fi
+}
+
 # nginx and Caddy, for the tests of proxies.
 choose_nginx() {
   if [[ -n ${E2E_NGINX:-} ]]; then return; fi
@@ -285,6 +296,7 @@ choose_broker
 choose_cluster
 choose_browser
 choose_prometheus
+choose_postgres
 choose_nginx
 choose_caddy
 choose_openssl

@@ -6,7 +6,7 @@
 //! 2. [`commands`]: runs the command; one file for each. [`commands::serve`] puts the service together.
 //! 3. [`consumer`]: pulls messages from the stream, decodes and batches them, appends each batch to the store, and acks
 //!    its messages after COMMIT.
-//! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite.
+//! 4. [`store`]: appends batches, drops duplicates, and answers queries. Its engine is SQLite, or a database that several aggregators share.
 //! 5. [`http`]: the API and the live page. It publishes to the stream and reads from the store, and never writes events to it.
 //! 6. [`health`] and [`metrics`]: what the consumer and the store report, and `/health` and `/metrics` return.
 //! 7. [`access`]: the tokens, and what each may publish and read.

@@ -1,13 +1,24 @@
-//! The store: its types and how it is opened. The engine is `sqlite`.
+//! The store: its types and how it is opened. There are two engines: `sqlite`, a directory of one aggregator, and `postgres`, a database
+//! that several share.
 //!
-//! [`Writer`] appends batches; nothing else writes events. [`Reader`] answers queries.
+//! [`Writer`] appends batches; nothing else writes events. [`Reader`] answers queries. Both are enums of the engines': the
+//! compiler sees through them, and no other module knows an engine.
 
+mod digest;
+mod fingerprint;
+mod kept;
+mod matcher;
 mod opening;
 mod position;
+mod postgres;
 pub mod query;
 pub mod ranges;
+mod reader;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 mod waits;
+mod writer;
 
 use std::path::{Path, PathBuf};
 
@@ -17,15 +28,19 @@ use crate::memory::{self, OfStore, Shares};
 
 pub use self::{
     opening::Opening,
-    position::{ObservedStream, Position, Standing, Witness},
+    position::{Looked, ObservedStream, Position, Standing, Witness},
+    postgres::{Address, AddressError},
+    reader::{Reader, Scan},
     sqlite::{
-        FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect,
-        reader::{Reader, Resolved, Scan},
-        verify,
-        writer::{BATCHES_IN_FLIGHT, Writer, WriterEnded},
+        FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect, reader::Resolved, verify,
     },
     waits::{Outcome, StreamPlace, Wait},
+    writer::{Writer, WriterEnded},
 };
+
+/// Batches that the store works on concurrently. With `sqlite`, while one commits, the next waits for the writer thread and another
+/// one is looked up; with `postgres`, each has a connection. The consumer keeps no more in flight.
+pub const BATCHES_IN_FLIGHT: usize = 3;
 
 /// A message as the durable consumer received it, decoded.
 #[derive(Debug, Clone)]
@@ -92,6 +107,12 @@ pub enum StoreError {
     /// SQLite reported an error.
     #[error("the database reports: {0}{advice}", advice = sqlite::error_class::advice(.0))]
     Sqlite(#[from] sqlite::DatabaseError),
+    /// The database server reported an error, or cannot be reached.
+    #[error("the database reports: {0}")]
+    Postgres(#[from] postgres::DatabaseError),
+    /// This engine cannot do it yet.
+    #[error("{0} is not possible with this engine yet")]
+    NotYet(&'static str),
     /// The file was created by a later version.
     #[error(
         "the database has schema version {found}, this program supports up to {known}; start the version that created it"
@@ -131,7 +152,11 @@ impl StoreError {
     /// Whether the cause is expected to pass within a moment, such as a lock held by another program.
     #[must_use]
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Sqlite(err) if sqlite::error_class::is_passing(err))
+        match self {
+            Self::Sqlite(err) => sqlite::error_class::is_passing(err),
+            Self::Postgres(err) => err.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -176,5 +201,28 @@ pub fn open_reporting(
     limits: Limits,
     opening: Opening,
 ) -> Result<(Writer, WriterEnded, Reader), StoreError> {
-    sqlite::open(directory, now, limits, opening)
+    let (writer, ended, reader) = sqlite::open(directory, now, limits, opening)?;
+    Ok((
+        Writer::Sqlite(writer),
+        WriterEnded::Sqlite(ended),
+        Reader::Sqlite(reader),
+    ))
+}
+
+/// Opens the store in a database, creating its tables if needed. Reports its progress to `opening`.
+///
+/// # Errors
+/// [`StoreError`]; also for settings of the database with which it could lose what was acked.
+pub async fn open_shared(
+    address: &Address,
+    now: i64,
+    bounds: Bounds,
+    opening: &Opening,
+) -> Result<(Writer, WriterEnded, Reader), StoreError> {
+    let (writer, upkeep, reader) = postgres::open(address, now, bounds, opening).await?;
+    Ok((
+        Writer::Postgres(writer),
+        WriterEnded::Postgres(upkeep),
+        Reader::Postgres(reader),
+    ))
 }

@@ -21,6 +21,10 @@ use self::{
 
 /// Blocks that are not run: how they begin, and why.
 const SKIPPED: &[(&str, &str)] = &[
+    (
+        "createdb ",
+        "needs a database server; the tests store::shared have one",
+    ),
     ("./compose/demo.sh", "builds for minutes; CI runs it"),
     ("./compose/bench.sh", "measures for minutes; CI runs it"),
     ("compose/bench.sh", "measures for minutes; CI runs it"),

@@ -1,8 +1,9 @@
-//! The store: persistence, a clock that was set back, backups, replaced files, `verify`, and failing writes.
+//! The store: persistence, a clock that was set back, backups, replaced files, `verify`, several aggregators on one store, and failing writes.
 
 mod backup;
 mod clock;
 mod persistence;
 mod replaced;
+mod shared;
 mod verify;
 mod write_faults;

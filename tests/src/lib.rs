@@ -20,6 +20,9 @@ pub mod browser;
 pub mod caddy;
 pub mod collector;
 pub mod compose;
+// The server of the store's own tests.
+#[path = "../../aggregator/src/store/tests/database.rs"]
+pub mod database;
 pub mod disk;
 pub mod event;
 pub mod load;

@@ -1,7 +1,7 @@
 //! `aggregator serve`: puts the service together and decides in which order its tasks end.
 
 use std::{
-    io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
+    fmt, io::ErrorKind, net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Instant,
 };
 
 use anyhow::{Context, bail};
@@ -32,10 +32,9 @@ use crate::{
         self, Api, Authenticator, Broker, Edge, Hosts, Instruments, Intake, Process,
         starting::Entrance,
     },
-    memory::OfStore,
     metrics::Metrics,
     reread,
-    store::{self, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
+    store::{self, Address, Limits, Opening, Reader, StoreError, Writer, WriterEnded},
     tls::Tls,
 };
 
@@ -56,7 +55,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     let tokens = settings.tokens.as_deref().map(Tokens::read_own);
     let tokens = tokens.transpose()?;
     let tls = tls_of(&settings)?;
-    let data_dir = hold(&settings.data_dir).await?;
+    let place = Place::of(&settings).await?;
     let (listener, address) = listen(settings.listen).await?;
     let connection = Connection::open(&settings.servers(), "aggregator")
         .await
@@ -88,9 +87,9 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         address = format!("{scheme}://{address}"),
         "opening the store; until it is open all requests are answered with 503"
     );
-    let opened = open_store(&settings, shares.store, started_at, opening, &mut signals)
+    let opened = open_store(&place, &settings, started_at, opening, &mut signals)
         .await
-        .with_context(|| format!("cannot open the store in {}", data_dir.path().display()))?;
+        .with_context(|| format!("cannot open the store in {place}"))?;
     let Some((writer, writer_ended, reader)) = opened else {
         token.cancel();
         return Ok(service.run_until(signals).await);
@@ -124,7 +123,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         keep_bytes: settings.stream_keep_bytes.as_u64(),
         durable: settings.durable.clone(),
         take_over: settings.take_over,
-        location: data_dir.location(),
+        location: place.location(),
         writer,
         limits: settings.batch_limits(),
         pull_bytes: in_memory(shares.pull),
@@ -146,7 +145,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
     watch_counts(&service, api);
     info!(
         address = format!("{scheme}://{address}"),
-        data_dir = data_dir.path().display().to_string(),
+        store = place.to_string(),
         "listening"
     );
     let code = service.run_until(signals).await;
@@ -256,23 +255,70 @@ fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-/// Opens the store on its own thread. `None` if a signal arrives first; a half-finished opening is restarted at the next
-/// start, as after a kill.
+/// Where the store is.
+enum Place {
+    /// In a directory, which is locked.
+    Directory(DataDir),
+    /// In a database, which others may use, too.
+    Database(Address),
+}
+
+impl Place {
+    /// Locks the directory, unless the store is in a database.
+    async fn of(settings: &Settings) -> Result<Self, DataDirError> {
+        match settings.store() {
+            Some(address) => Ok(Self::Database(address)),
+            None => hold(&settings.data_dir).await.map(Self::Directory),
+        }
+    }
+
+    /// The location, for operators of other stores. All aggregators that share a store give the same.
+    fn location(&self) -> String {
+        match self {
+            Self::Directory(directory) => directory.location(),
+            Self::Database(address) => address.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.path().display()),
+            Self::Database(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// Opens the store, that in a directory on its own thread. `None` if a signal arrives first; a half-finished opening is restarted
+/// at the next start, as after a kill.
 async fn open_store(
+    place: &Place,
     settings: &Settings,
-    memory: OfStore,
     now: i64,
     opening: Opening,
     signals: &mut Signals,
 ) -> anyhow::Result<Option<(Writer, WriterEnded, Reader)>> {
-    let directory = settings.data_dir.clone();
     let limits = Limits {
         bounds: settings.bounds(),
-        memory,
+        memory: settings.shares().store,
     };
-    let opened = spawn_blocking(move || store::open_reporting(&directory, now, limits, opening));
+    let opened = async {
+        match place {
+            Place::Directory(directory) => {
+                let directory = directory.path().to_owned();
+                let open = move || store::open_reporting(&directory, now, limits, opening);
+                Ok(spawn_blocking(open)
+                    .await
+                    .context("opening was interrupted")??)
+            }
+            Place::Database(address) => {
+                Ok(store::open_shared(address, now, limits.bounds, &opening).await?)
+            }
+        }
+    };
     tokio::select! {
-        opened = opened => Ok(Some(opened.context("opening was interrupted")??)),
+        opened = opened => opened.map(Some),
         name = signals.next() => {
             info!(signal = name, "stopping while the store is being opened");
             Ok(None)

@@ -22,7 +22,7 @@ use crate::{
     consumer::BatchLimits,
     machine::Machine,
     memory::{self, Shares},
-    store::Bounds,
+    store::{Address, Bounds},
     tls::{Files, TLS_KEY},
 };
 
@@ -113,6 +113,16 @@ pub struct Settings {
         value_parser = path()
     )]
     pub data_dir: PathBuf,
+
+    /// Database that holds the store in place of the directory, and that other aggregators with the same stream and durable
+    /// share: a postgres:// URL with the user, the password, the hosts and the database
+    #[arg(
+        long,
+        env = "AGGREGATOR_STORE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    store: Option<String>,
 
     /// Name of the stream, which is created if it does not exist
     #[arg(long, env = "AGGREGATOR_STREAM", default_value = stream::DEFAULT_NAME, value_name = "NAME", value_parser = jetstream_name)]
@@ -246,6 +256,10 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), String> {
         // Not by clap, which would print an invalid value, and with it the password.
         Servers::with_files(&self.nats_url, &self.nats.files())?.check_files()?;
+        if let Some(url) = &self.store {
+            let parsed = url.parse::<Address>();
+            parsed.map_err(|err| format!("--store {err}"))?;
+        }
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
         self.check_access()?;
@@ -342,6 +356,16 @@ impl Settings {
     pub fn servers(&self) -> Servers {
         Servers::with_files(&self.nats_url, &self.nats.files())
             .expect("the addresses were parsed when the settings were checked")
+    }
+
+    /// The database that holds the store; `None` if it is in the directory.
+    ///
+    /// # Panics
+    /// Never: the address was parsed when the settings were checked.
+    #[must_use]
+    pub fn store(&self) -> Option<Address> {
+        let address = self.store.as_ref().map(|url| url.parse());
+        address.map(|address| address.expect("it was parsed when the settings were checked"))
     }
 
     /// The settings of the stream.

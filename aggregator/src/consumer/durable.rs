@@ -4,20 +4,67 @@ use std::time::Duration;
 
 use async_nats::jetstream::{
     ErrorCode,
-    consumer::{AckPolicy, Consumer, DeliverPolicy, Info, ReplayPolicy, pull},
+    consumer::{AckPolicy, Config, Consumer, DeliverPolicy, Info, ReplayPolicy, pull},
     context::{ConsumerInfoError, ConsumerInfoErrorKind},
     stream::{ConsumerCreateStrictErrorKind, ConsumerError, ConsumerErrorKind, Stream},
 };
 use tracing::info;
 
 use super::SessionError;
-use crate::store::Position;
+use crate::store::{Position, Writer};
 
-/// The broker redelivers a message that is not acked within this time.
-pub(super) const ACK_WAIT: Duration = Duration::from_mins(1);
+/// How a durable is used: by one aggregator, or by several that share a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    Alone,
+    Shared,
+}
 
-/// Messages that may be delivered and not acked. More than the byte limits allow at one event per message.
-const MAX_ACK_PENDING: i64 = 20_000;
+impl Use {
+    /// That of a store.
+    pub fn of(writer: &Writer) -> Self {
+        if writer.is_shared() {
+            Self::Shared
+        } else {
+            Self::Alone
+        }
+    }
+
+    /// The broker redelivers a message that is not acked within this time. Shared, it is how long the others wait for the messages of
+    /// an aggregator that was killed; alone, a new session does not wait, because it makes the durable again.
+    pub const fn ack_wait(self) -> Duration {
+        match self {
+            Self::Alone => Duration::from_mins(1),
+            Self::Shared => Duration::from_secs(15),
+        }
+    }
+
+    /// How often the broker is notified that deliveries are still being processed: well within the ack wait.
+    pub const fn progress(self) -> Duration {
+        match self {
+            Self::Alone => Duration::from_secs(20),
+            Self::Shared => Duration::from_secs(5),
+        }
+    }
+
+    /// Messages that may be delivered and not acked. For one aggregator more than the byte limits allow at one event per message;
+    /// shared, for five of them.
+    const fn max_ack_pending(self) -> i64 {
+        match self {
+            Self::Alone => 20_000,
+            Self::Shared => 100_000,
+        }
+    }
+}
+
+const _: () = assert!(Use::Alone.progress().as_secs() * 2 < Use::Alone.ack_wait().as_secs());
+const _: () = assert!(Use::Shared.progress().as_secs() * 2 < Use::Shared.ack_wait().as_secs());
+
+/// The lease on making, changing and deleting a shared durable.
+const LEASE: &str = "durable";
+
+/// How long it is held at most: longer than the requests to the broker that it covers take until they fail.
+const LEASE_SECONDS: f64 = 60.0;
 
 /// Prefix of the store's id in the durable's description; it marks the durable as an aggregator's.
 pub(super) const OWNER: &str = "aggregator store ";
@@ -37,6 +84,7 @@ pub(super) struct Claim<'a> {
     pub take_over: bool,
     /// The stream's last sequence.
     pub last: u64,
+    pub used: Use,
 }
 
 impl Claim<'_> {
@@ -62,12 +110,49 @@ impl Claim<'_> {
             },
             ack_policy: AckPolicy::Explicit,
             replay_policy: ReplayPolicy::Instant,
-            ack_wait: ACK_WAIT,
+            ack_wait: self.used.ack_wait(),
             max_deliver: -1,
-            max_ack_pending: MAX_ACK_PENDING,
+            max_ack_pending: self.used.max_ack_pending(),
             ..pull::Config::default()
         }
     }
+}
+
+/// Ensures a durable that other aggregators use, too. One at a time may change it, by a lease in the database; the others use it as it
+/// is, or come back later. What it holds as delivered may be in the hands of others, and is left to them.
+pub(super) async fn ensure_shared<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+    writer: &Writer,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    match stream.consumer_info(claim.name).await {
+        Ok(found) => {
+            // Read after the durable: others apply messages and ack them meanwhile.
+            let floor = writer.floor().await?;
+            let own = owner(&found, claim)? == Ownership::Own;
+            if own && shared_action(&found, floor, &claim.config()) == DurableAction::Keep {
+                let durable = stream.get_consumer(claim.name).await;
+                return durable.map_err(SessionError::Durable);
+            }
+        }
+        Err(err) if is_missing(&err) => {}
+        Err(err) => return Err(SessionError::Durable(err.into())),
+    }
+    if !writer.lease(LEASE, LEASE_SECONDS).await? {
+        return Err(SessionError::Durable(
+            "another aggregator is making or changing it".into(),
+        ));
+    }
+    let mut standing = claim.position.clone();
+    standing.standing.floor = writer.floor().await?;
+    let claim = Claim {
+        position: &standing,
+        ..*claim
+    };
+    let ensured = ensure(stream, &claim).await;
+    // It ends by itself if this fails.
+    let _ = writer.lease(LEASE, 0.0).await;
+    ensured
 }
 
 /// Creates, updates or recreates the durable so that every message which the store has not applied will be delivered.
@@ -97,7 +182,13 @@ async fn ensure_durable<T>(
     let action = match owner(&found, claim)? {
         // Deleting it ends the other store's pull; its next session finds the new owner.
         Ownership::TakenOver => DurableAction::Recreate("it is taken over from another store"),
-        Ownership::Own => required_action(&found, claim.position.standing.floor, &wanted),
+        Ownership::Own => {
+            let floor = claim.position.standing.floor;
+            match claim.used {
+                Use::Alone => required_action(&found, floor, &wanted),
+                Use::Shared => shared_action(&found, floor, &wanted),
+            }
+        }
     };
     match action {
         DurableAction::Keep => stream
@@ -203,6 +294,17 @@ enum DurableAction {
     Recreate(&'static str),
 }
 
+/// The same for a durable that others use: deliveries that are not acked are theirs, or come again after the ack wait.
+fn shared_action(found: &Info, floor: u64, wanted: &pull::Config) -> DurableAction {
+    match required_action(found, floor, wanted) {
+        DurableAction::Recreate(HOLDS) => updated(&found.config, wanted),
+        action => action,
+    }
+}
+
+/// A session begins without deliveries, so these will not be acked; waiting for their redelivery takes the ack wait.
+const HOLDS: &str = "it holds deliveries of an ended session";
+
 /// Whether the durable will soon deliver all messages that the store has not applied. A durable that is behind the
 /// store will: messages that were already applied are skipped.
 fn required_action(found: &Info, floor: u64, wanted: &pull::Config) -> DurableAction {
@@ -227,9 +329,13 @@ fn required_action(found: &Info, floor: u64, wanted: &pull::Config) -> DurableAc
     if found.num_ack_pending > 0
         || found.delivered.stream_sequence > found.ack_floor.stream_sequence
     {
-        // A session begins without deliveries, so these will not be acked; waiting for their redelivery takes ack_wait.
-        return DurableAction::Recreate("it holds deliveries of an ended session");
+        return DurableAction::Recreate(HOLDS);
     }
+    updated(config, wanted)
+}
+
+/// Whether a durable's configuration must be updated.
+fn updated(config: &Config, wanted: &pull::Config) -> DurableAction {
     if config.ack_wait != wanted.ack_wait
         || config.max_deliver != wanted.max_deliver
         || config.max_ack_pending != wanted.max_ack_pending
@@ -259,6 +365,7 @@ mod tests {
             location: "here:/data",
             take_over: false,
             last: 100,
+            used: Use::Alone,
         }
     }
 
@@ -328,6 +435,23 @@ mod tests {
         let wanted = claim(&position).config();
         let action = required_action(&reported(&wanted, 60, 40, 20), 50, &wanted);
         assert!(matches!(action, DurableAction::Recreate(_)), "{action:?}");
+    }
+
+    #[test]
+    fn deliveries_that_other_aggregators_may_have_are_left_to_them() {
+        let position = position(50);
+        let claim = Claim {
+            used: Use::Shared,
+            ..claim(&position)
+        };
+        let wanted = claim.config();
+        let mut found = reported(&wanted, 60, 40, 20);
+        found.config.ack_wait = wanted.ack_wait;
+        assert_eq!(shared_action(&found, 50, &wanted), DurableAction::Keep);
+        found.config.max_ack_pending = 7;
+        assert_eq!(shared_action(&found, 50, &wanted), DurableAction::Update);
+        let ahead = shared_action(&reported(&wanted, 60, 60, 0), 50, &wanted);
+        assert!(matches!(ahead, DurableAction::Recreate(_)), "{ahead:?}");
     }
 
     #[test]

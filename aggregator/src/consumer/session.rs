@@ -14,14 +14,14 @@ use shared::{
     stream::{self, StreamState},
     trace::Tracer,
 };
-use tokio::time::{Instant, interval_at, sleep, sleep_until};
+use tokio::time::{Instant, Interval, interval_at, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::{
     Consumer, SessionError,
     batch::{Ackers, Batch, Step},
-    durable::{self, ACK_WAIT, Claim},
+    durable::{self, Claim, Use},
     replicas,
     stores::Stores,
     trace, trim, watchdog,
@@ -30,7 +30,7 @@ use crate::{
     clock,
     health::Part,
     metrics::Committed,
-    store::{ObservedStream, Position, StoreError, ranges::Ranges},
+    store::{Looked, ObservedStream, Position, StoreError, ranges::Ranges},
 };
 
 /// Messages per pull request. Small messages need many, or each request would return only a few events.
@@ -38,9 +38,6 @@ const PULL_MESSAGES: usize = 2_000;
 
 /// The pull is requested again if the broker sends neither a message nor a heartbeat for two of these.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// How often the broker is notified that deliveries are still being processed: well within [`ACK_WAIT`].
-const PROGRESS: Duration = Duration::from_secs(20);
 
 /// How long after the start of a session a pull is refused at most, if it is not permitted.
 const DENIED_AGAIN: Duration = Duration::from_secs(2);
@@ -89,6 +86,8 @@ impl Consumer {
         &self,
         stores: &mut Stores,
     ) -> Result<(Stream<Info>, StreamState, pull::Stream), SessionError> {
+        // Before the stream is observed: what others apply meanwhile must not seem to be beyond its end.
+        let looked = self.look().await?;
         let mut stream = stream::ensure(self.connection.jetstream(), &self.stream).await?;
         let resized = trim::resize(self, stream.cached_info(), stores).await;
         // Lowering can wait; it is retried while the stream is consumed.
@@ -100,13 +99,14 @@ impl Consumer {
         let applied = self.writer.standing().witness;
         replicas::caught_up(&mut stream, applied.map_or(0, |last| last.sequence)).await?;
         let state = StreamState::of(stream.cached_info());
-        let position = self.compare(&stream, state.clone()).await?;
+        let position = self.compare(&stream, state.clone(), looked).await?;
         let claim = Claim {
             name: &self.durable,
             position: &position,
             location: &self.location,
             take_over: self.take_over,
             last: state.last,
+            used: Use::of(&self.writer),
         };
         // The client requests again when half of the bytes or of the messages have arrived, each time the full amount, so up to
         // twice these bytes are in transit in addition to four batches: `BATCHES_IN_FLIGHT` and the one that is gathered. At least
@@ -114,8 +114,11 @@ impl Consumer {
         let pull_bytes = self
             .pull_bytes
             .max(2 * self.connection.client().max_payload());
-        let messages = durable::ensure(&stream, &claim)
-            .await?
+        let durable = match claim.used {
+            Use::Alone => durable::ensure(&stream, &claim).await?,
+            Use::Shared => durable::ensure_shared(&stream, &claim, &self.writer).await?,
+        };
+        let messages = durable
             .stream()
             .max_messages_per_batch(PULL_MESSAGES)
             .max_bytes_per_batch(pull_bytes)
@@ -135,12 +138,21 @@ impl Consumer {
         Ok((stream, state, messages))
     }
 
+    async fn look(&self) -> Result<Option<Looked>, SessionError> {
+        let looked = self.writer.look().await;
+        if let Err(err) = &looked {
+            self.health.fails(Part::Store, err.to_string());
+        }
+        Ok(looked?)
+    }
+
     /// Compares stream and store. The stream may have another message at the sequence of the last one that was applied;
     /// then the broker lost its tail and reused its sequences, and the applied ones belong to an earlier incarnation.
     async fn compare(
         &self,
         stream: &Stream<Info>,
         state: StreamState,
+        looked: Option<Looked>,
     ) -> Result<Position, SessionError> {
         let mut deleted = Ranges::default();
         for sequence in stream::deleted(stream).await? {
@@ -151,6 +163,7 @@ impl Consumer {
             deleted,
             is_other: false,
             begins: stream.cached_info().config.first_sequence.unwrap_or(1),
+            looked,
         };
         let position = self
             .writer
@@ -188,7 +201,7 @@ impl Consumer {
         let mut gathering = Batch::default();
         let mut committing = FuturesUnordered::new();
         let mut end: Option<Result<End, SessionError>> = None;
-        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+        let mut progress = self.progress();
         loop {
             let is_open = end.is_none();
             let limits = if is_open {
@@ -317,6 +330,12 @@ impl Consumer {
         }
     }
 
+    /// When the broker is notified that deliveries are still being processed.
+    fn progress(&self) -> Interval {
+        let period = Use::of(&self.writer).progress();
+        interval_at(Instant::now() + period, period)
+    }
+
     /// Sends acks through the connection that delivered the messages, and none once it is lost: the client
     /// would queue them and send them to a broker that may have reused the sequences.
     async fn ack(&self, ackers: &Ackers, kind: AckKind, connects: u64) {
@@ -334,9 +353,8 @@ impl Consumer {
         ackers: &Ackers,
         connects: u64,
     ) -> T {
-        const { assert!(PROGRESS.as_secs() * 2 < ACK_WAIT.as_secs()) };
         let mut work = std::pin::pin!(work);
-        let mut progress = interval_at(Instant::now() + PROGRESS, PROGRESS);
+        let mut progress = self.progress();
         loop {
             tokio::select! {
                 done = &mut work => return done,

@@ -25,6 +25,12 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Number of consecutive failed passes after which `/health` reports the failure.
 const FAILED_PASSES: u32 = 5;
 
+/// The lease on trimming, if several aggregators share a store.
+const LEASE: &str = "trim";
+
+/// How long another aggregator waits before it takes over.
+const LEASE_SECONDS: f64 = 10.0;
+
 /// Maximum number of purges in one pass; the next pass continues.
 const ROUNDS: u32 = 24;
 
@@ -136,6 +142,10 @@ impl Pass<'_> {
             let expected = expected(&now, surplus);
             let wanted = (now.first + expected).min(floor + 1);
             if wanted <= now.first {
+                return Ok(None);
+            }
+            // The floor is that of all aggregators; one of them trims, so that the others need not ask.
+            if !consumer.writer.lease(LEASE, LEASE_SECONDS).await? {
                 return Ok(None);
             }
             stores

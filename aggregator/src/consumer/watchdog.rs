@@ -11,7 +11,7 @@ use tracing::debug;
 use super::{Consumer, SessionError};
 use crate::health::Part;
 
-/// How long messages may wait while nothing is applied. Less than [`super::durable::ACK_WAIT`], so that messages lost
+/// How long messages may wait while nothing is applied. Less than the ack wait of one aggregator, so that messages lost
 /// in transit are pulled again without waiting for the broker to redeliver them.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -33,6 +33,15 @@ pub struct Position {
     pub missing: u64,
 }
 
+/// A shared store before a session observed the stream. Others append meanwhile, so the stream is compared with this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Looked {
+    /// The life of the stream; 0 if there was none.
+    pub incarnation: i64,
+    /// The highest applied sequence.
+    pub highest: u64,
+}
+
 /// The stream as a session found it.
 #[derive(Debug, Clone)]
 pub struct ObservedStream {
@@ -44,6 +53,8 @@ pub struct ObservedStream {
     pub is_other: bool,
     /// The first sequence that it assigned.
     pub begins: u64,
+    /// The store before the stream was observed, if it is shared.
+    pub looked: Option<Looked>,
 }
 
 impl From<StreamState> for ObservedStream {
@@ -53,6 +64,7 @@ impl From<StreamState> for ObservedStream {
             deleted: Ranges::default(),
             is_other: false,
             begins: 1,
+            looked: None,
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod reader;
 pub mod repeats;
 pub mod sorted_runs;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 pub mod topics;
 pub mod verify;
 pub mod writer;

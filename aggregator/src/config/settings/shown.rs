@@ -7,11 +7,12 @@ use bytesize::ByteSize;
 use super::Settings;
 
 impl Settings {
-    /// All settings by flag. The addresses of the broker are without credentials, and of the address to which spans are
+    /// All settings by flag. The addresses of the broker and of the database are without credentials, and of the address to which spans are
     /// exported only whether there is one, because its path may contain a secret.
     #[must_use]
     pub fn shown(&self) -> BTreeMap<String, String> {
         let servers = self.servers().to_string();
+        let store = self.store().map(|address| address.to_string());
         let Self {
             listen,
             allowed_hosts,
@@ -23,6 +24,7 @@ impl Settings {
             nats_url: _,
             nats,
             data_dir,
+            store: _,
             stream,
             subjects,
             durable,
@@ -56,6 +58,7 @@ impl Settings {
             ("--allow-anonymous", allow_anonymous.to_string()),
             ("--nats-url", servers),
             ("--data-dir", data_dir.display().to_string()),
+            ("--store", store.unwrap_or_default()),
             ("--stream", stream.clone()),
             ("--subjects", format!("{subjects:?}").to_lowercase()),
             ("--durable", durable.clone()),

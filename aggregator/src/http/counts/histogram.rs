@@ -89,7 +89,11 @@ parameters! {
 
 refusals! {
     /// The refusals of `GET /histogram`.
-    HistogramRefusals = problems([unknown_parameter(&PARAMETERS), Problem::store_unreadable()]);
+    HistogramRefusals = problems([
+        unknown_parameter(&PARAMETERS),
+        Problem::store_unreadable(),
+        Problem::not_with_this_engine("the histogram of some topics"),
+    ]);
 }
 
 /// Counts the events of a time range by the time at which they were processed. The length of a bucket, from a minute to 30

@@ -279,7 +279,12 @@ refusals! {
     PagedRefusals = problems([unknown_parameter(&["limit", "cursor"]), wrong_limit(), wrong_cursor(), Problem::store_unreadable()]);
 
     /// Of a query whose result is a single page.
-    SinglePageRefusals = problems([unknown_parameter(&["topic", "limit"]), wrong_limit(), Problem::store_unreadable()]);
+    SinglePageRefusals = problems([
+        unknown_parameter(&["topic", "limit"]),
+        wrong_limit(),
+        Problem::store_unreadable(),
+        Problem::not_with_this_engine("the list of duplicates"),
+    ]);
 }
 
 /// The error for a limit that is out of range, for the OpenAPI document.

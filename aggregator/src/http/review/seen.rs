@@ -60,6 +60,7 @@ refusals! {
         Problem::not_json_type(),
         unknown_parameter(&["up_to"]),
         Problem::store_unwritable(),
+        Problem::not_with_this_engine("marking rows as seen"),
     ]);
 }
 

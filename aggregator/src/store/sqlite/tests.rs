@@ -6,7 +6,7 @@ mod closing_gate;
 mod content;
 mod damage;
 mod files;
-mod harness;
+pub mod harness;
 mod history;
 mod incarnations;
 mod index;

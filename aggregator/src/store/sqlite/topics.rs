@@ -4,7 +4,6 @@
 //! batch in many places, so they are in sorted runs.
 
 pub mod chain;
-pub mod digest;
 pub mod visible;
 
 use prost::encoding::{decode_varint, encode_varint};
@@ -16,6 +15,7 @@ use rusqlite::{
 
 use self::digest::Digest;
 use super::sorted_runs::{Entries, SortedRuns, Tree};
+pub(in crate::store) use crate::store::digest;
 
 /// The states by id.
 pub(in crate::store) const STATES: Tree = Tree("topic_states");

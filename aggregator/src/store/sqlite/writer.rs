@@ -25,14 +25,10 @@ use super::{
     options::Options,
 };
 use crate::store::{
-    Appended, Delivery, ObservedStream, Position, Standing, StoreError,
+    Appended, BATCHES_IN_FLIGHT, Delivery, ObservedStream, Position, Standing, StoreError,
     query::Review,
     waits::{Wait, Waits},
 };
-
-/// Batches that the store works on concurrently: while one commits, the next waits for the writer thread and another one is
-/// looked up. The consumer keeps no more in flight.
-pub const BATCHES_IN_FLIGHT: usize = 3;
 
 /// Commands that may wait for each of the two threads: the batches in flight that neither of them works on.
 const CHANNEL: usize = BATCHES_IN_FLIGHT - 2;

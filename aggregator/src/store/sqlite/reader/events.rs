@@ -1,7 +1,6 @@
 //! Pages of events, and one event.
 
 mod between;
-mod filter;
 mod identities;
 mod topics;
 mod walk;
@@ -17,16 +16,14 @@ use std::{
 use rusqlite::{OptionalExtension, Row, Transaction, params};
 
 pub use self::topics::Resolved;
+use self::walk::{Next, Over, Walk, Walked};
 pub(super) use self::{
     between::{Between, Count},
     identities::Identities,
     topics::{is_many, is_scan},
 };
-use self::{
-    filter::Candidate,
-    walk::{Next, Over, Walk, Walked},
-};
 use crate::store::{
+    matcher::Candidate,
     query::{EventPage, EventQuery, Filter, Order, PageBounds, Sink, StoredEvent},
     sqlite::{gate::Inside, topics::StoredTopics},
 };

@@ -1,17 +1,14 @@
 //! Queries for what is kept for review: rejected arrivals, conflicts and missing sequences.
 
-use std::borrow::Cow;
-
 use rusqlite::{OptionalExtension, Row, Transaction};
-use serde::Deserialize;
 use shared::{
     event::{EventId, Topic},
     message::Reason,
-    subject::Carried,
 };
 
 use super::events;
 use crate::store::{
+    kept::topic_of,
     query::{Conflict, Missing, Rejected, ReviewPage, ReviewQuery, Sink},
     sqlite::gate::Inside,
 };
@@ -119,20 +116,6 @@ pub(super) fn conflicts<S: Sink<Conflict>>(
         (place, row),
         sink,
     )
-}
-
-/// The topic of a rejected arrival: by its subject, or by its body if the subject is that of all topics.
-fn topic_of<'a>(subject: &str, body: &'a [u8]) -> Option<Cow<'a, str>> {
-    #[derive(Deserialize)]
-    struct Body<'a> {
-        #[serde(borrow)]
-        topic: Cow<'a, str>,
-    }
-    match Carried::on(subject) {
-        Carried::Only(only) => Some(only.to_string().into()),
-        Carried::Any => Some(serde_json::from_slice::<Body<'_>>(body).ok()?.topic),
-        Carried::None => None,
-    }
 }
 
 /// Whether a column has the wanted text, if there is one.

@@ -6,69 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use rusqlite::{Connection, params};
-use shared::{message, stream::StreamState};
+use shared::stream::StreamState;
 use tokio::runtime::Runtime;
 
+pub use crate::store::tests::arrivals::{Arrival, delivery, event, json, mixed_delivery};
 use crate::store::{
-    Appended, Delivery, Reader, StoreError, Writer, WriterEnded,
+    Appended, Delivery, StoreError,
     query::{EventPage, EventQuery, PageBounds, Stats},
     sqlite::{
         FILE,
         dedup::index::Index,
         open_with,
         options::Options,
+        reader::Reader,
         sorted_runs::{Entries, writer::RunWriter},
         topics::{STATES, StoredTopics, TopicState, digest::Digest},
+        writer::{Writer, WriterEnded},
     },
 };
-
-/// The parts of one arrival: few identities and few contents, so that duplicates and conflicts are common.
-#[derive(Debug, Clone)]
-pub enum Arrival {
-    Event { topic: u8, id: u8, content: u8 },
-    Noise,
-}
-
-pub fn json(arrival: &Arrival) -> String {
-    match arrival {
-        Arrival::Noise => "3".to_owned(),
-        Arrival::Event { topic, id, content } => format!(
-            r#"{{"topic":"t{topic}","event_id":"{id}","timestamp":"2026-01-31T12:00:00Z","source":"s","payload":{{"content":{content}}}}}"#
-        ),
-    }
-}
-
-/// A message with a sequence, which is also its time, on the subject of its first event's topic.
-pub fn delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
-    let topic = arrivals.iter().find_map(|arrival| match arrival {
-        Arrival::Event { topic, .. } => Some(*topic),
-        Arrival::Noise => None,
-    });
-    delivery_on(
-        format!("events.t{}", topic.unwrap_or(0)),
-        sequence,
-        arrivals,
-    )
-}
-
-/// The same, on the subject for events of any topics.
-pub fn mixed_delivery(sequence: u64, arrivals: &[Arrival]) -> Delivery {
-    delivery_on("events".to_owned(), sequence, arrivals)
-}
-
-fn delivery_on(subject: String, sequence: u64, arrivals: &[Arrival]) -> Delivery {
-    let bodies: Vec<_> = arrivals.iter().map(|a| Bytes::from(json(a))).collect();
-    let time = i64::try_from(sequence).unwrap();
-    Delivery {
-        senders: shared::publish::Senders::default(),
-        arrivals: message::decode(&subject, &message::encode(&bodies, 0), time),
-        subject,
-        sequence,
-        time,
-    }
-}
 
 /// A store that can be closed, inspected and reopened.
 pub struct Store {
@@ -321,15 +277,6 @@ pub fn change(file: &Connection, sql: &str) {
         .unwrap();
 }
 
-/// The arrivals of a message with one event of topic `t0`.
-pub fn event(id: u8) -> Vec<Arrival> {
-    vec![Arrival::Event {
-        topic: 0,
-        id,
-        content: 0,
-    }]
-}
-
 /// The point at which a write fails, caused from another connection.
 #[derive(Debug, Clone, Copy)]
 pub enum Failure {
@@ -359,4 +306,14 @@ pub fn repair_writes(file: &Connection) {
         "DROP TRIGGER broken; DROP TABLE IF EXISTS child; DROP TABLE IF EXISTS parent",
     )
     .unwrap();
+}
+
+/// Lets writes to the store in a directory fail.
+pub fn break_file(directory: &Path, failure: Failure) {
+    break_writes(&Connection::open(directory.join(FILE)).unwrap(), failure);
+}
+
+/// Lets them succeed again.
+pub fn repair_file(directory: &Path) {
+    repair_writes(&Connection::open(directory.join(FILE)).unwrap());
 }

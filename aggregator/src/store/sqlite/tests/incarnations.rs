@@ -1,120 +1,13 @@
 //! Incarnations: how the store handles a stream that lost its tail, its head, or messages in between.
 
 use rusqlite::Connection;
-use shared::stream::StreamState;
 
 use super::harness::{Failure, Store, break_writes, delivery, event, repair_writes};
-use crate::store::{ObservedStream, Position, Witness, ranges::Ranges};
-
-fn stream(first: u64, last: u64) -> StreamState {
-    StreamState {
-        name: "EVENTS".to_owned(),
-        created: 1,
-        first,
-        last,
-        messages: last + 1 - first,
-        bytes: 0,
-    }
-}
+use crate::store::{ObservedStream, Position, ranges::Ranges, tests::arrivals::stream};
 
 fn meet(store: &Store, met: impl Into<ObservedStream>) -> Position {
     let met = store.writer().meet(met.into(), store.now);
     store.runtime.block_on(met).unwrap()
-}
-
-/// A store with the messages 1 to `last`, each of one event.
-fn filled(last: u8) -> Store {
-    let mut store = Store::new();
-    meet(&store, stream(1, 0));
-    for sequence in 1..=last {
-        let delivery = delivery(sequence.into(), &event(sequence));
-        store.append(&[delivery]).unwrap();
-    }
-    store
-}
-
-#[test]
-fn the_witness_is_the_applied_message_with_the_highest_sequence() {
-    let mut store = Store::new();
-    assert_eq!(meet(&store, stream(1, 0)).standing.witness, None);
-    let batch = [3, 7, 2].map(|sequence| delivery(sequence.into(), &event(sequence)));
-    store.append(&batch).unwrap();
-    store.reopen();
-    let witness = Witness {
-        sequence: 7,
-        time: 7,
-    };
-    assert_eq!(meet(&store, stream(1, 9)).standing.witness, Some(witness));
-}
-
-#[test]
-fn a_lost_tail_whose_sequences_were_reused_before_the_stream_was_met_is_applied() {
-    let mut store = filled(5);
-    // The broker lost 3 to 5 and has received six messages since.
-    let met = ObservedStream {
-        is_other: true,
-        ..stream(1, 8).into()
-    };
-    let position = meet(&store, met);
-    assert_eq!(
-        (position.standing.floor, position.standing.witness),
-        (0, None)
-    );
-    for sequence in 1..=8 {
-        let id = if sequence <= 2 {
-            sequence
-        } else {
-            sequence + 10
-        };
-        let mut delivery = delivery(sequence.into(), &event(id));
-        delivery.time += if sequence <= 2 { 0 } else { 10 };
-        store.append(&[delivery]).unwrap();
-    }
-    let stats = store.stats();
-    assert_eq!((stats.unique_processed, stats.redelivered), (5 + 6, 2));
-    assert_eq!(meet(&store, stream(1, 8)).standing.floor, 8);
-}
-
-#[test]
-fn messages_deleted_from_the_middle_before_they_were_applied_are_missing() {
-    let mut store = filled(3);
-    let mut deleted = Ranges::default();
-    deleted.insert(2, 2);
-    deleted.insert(5, 6);
-    let met = ObservedStream {
-        deleted,
-        ..stream(1, 7).into()
-    };
-    let position = meet(&store, met.clone());
-    assert_eq!((position.standing.floor, position.missing), (3, 2));
-    store
-        .append(&[4, 7].map(|n| delivery(n.into(), &event(n))))
-        .unwrap();
-    let position = meet(&store, met);
-    assert_eq!((position.standing.floor, position.missing), (7, 2));
-
-    let acknowledged = store.writer().acknowledge_missing(store.now);
-    assert_eq!(store.runtime.block_on(acknowledged).unwrap(), 2);
-    assert_eq!(store.stats().missing, 0);
-}
-
-#[test]
-fn sequences_before_the_first_of_the_stream_are_not_missing() {
-    let mut store = Store::new();
-    let met = ObservedStream {
-        begins: 1_000,
-        ..stream(1_000, 1_001).into()
-    };
-    let position = meet(&store, met.clone());
-    assert_eq!((position.standing.floor, position.missing), (999, 0));
-    store.append(&[delivery(1_000, &event(1))]).unwrap();
-    // Sequences that were assigned and trimmed are missing.
-    let met = ObservedStream {
-        stream: stream(1_003, 1_003),
-        ..met
-    };
-    let position = meet(&store, met);
-    assert_eq!((position.standing.floor, position.missing), (1_002, 2));
 }
 
 /// The applied ranges as stored.

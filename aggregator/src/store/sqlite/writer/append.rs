@@ -24,6 +24,7 @@ use super::{
 };
 use crate::store::{
     Appended, Bounds, Delivery, StoreError,
+    kept::collision,
     query::TOPICS_KEPT,
     sqlite::{
         dedup::{
@@ -194,7 +195,7 @@ impl<'a> Append<'a> {
                 Outcome::Conflict(stored)
             }
             Seen::Collision(stored) => {
-                self.rejection(&kept::collision(event, stored), origin)?;
+                self.rejection(&collision(event, stored), origin)?;
                 Outcome::Rejected
             }
         };

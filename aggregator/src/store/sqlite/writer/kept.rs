@@ -4,16 +4,10 @@
 use std::collections::BTreeMap;
 
 use rusqlite::{Transaction, params};
-use shared::{
-    event::Event,
-    message::{Reason, Rejection},
-};
+use shared::{event::Event, message::Rejection};
 
 use super::state::{Kept, State};
-use crate::store::{Bounds, Delivery};
-
-/// What a row takes in addition to its texts, approximately.
-const ROW_BYTES: u64 = 200;
+use crate::store::{Bounds, Delivery, kept::row_bytes};
 
 /// The place of an arrival in the stream, and when it was applied.
 #[derive(Clone, Copy)]
@@ -92,23 +86,6 @@ pub(super) fn rejection(
         ])?;
     kept.bytes += row_bytes(&[detail.len(), subject.len(), body.len()]);
     Ok(())
-}
-
-fn row_bytes(texts: &[usize]) -> u64 {
-    ROW_BYTES + texts.iter().sum::<usize>() as u64
-}
-
-/// The rejection of an event whose fingerprint is that of the event `stored`, which has another identity. Its body is built
-/// from its fields, because its original bytes are not kept.
-pub(super) fn collision(event: &Event, stored: i64) -> Rejection {
-    Rejection {
-        reason: Reason::Collision,
-        detail: format!(
-            "event {stored} has the same fingerprint but another identity; send this event with another event_id"
-        )
-        .into(),
-        body: event.to_json(),
-    }
 }
 
 /// Marks a rejected arrival as sent again; returns false if it does not exist.

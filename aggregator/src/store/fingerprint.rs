@@ -1,10 +1,9 @@
-//! Fingerprints: the 192 bits by which the dedup index represents an event.
+//! Fingerprints: the 192 bits by which a store recognizes an event.
 //!
 //! Both hashes are `SipHash` with 128 bits under the store's random key, so no sender can choose events that
 //! collide. A first byte separates the uses of the key, and lengths separate neighbouring fields. The content, which
 //! is most of the bytes, uses the variant 1-3, which takes half the time of 2-4.
 
-use rusqlite::Row;
 use shared::event::Event;
 use siphasher::sip128::{SipHasher13, SipHasher24};
 
@@ -32,20 +31,6 @@ impl<'a> From<&'a Event> for Fields<'a> {
             source: event.source.as_str(),
             payload: event.payload.as_bytes(),
         }
-    }
-}
-
-impl<'a> Fields<'a> {
-    /// Reads a row whose columns, from `first` on, are the fields in this order.
-    pub fn of_row(row: &'a Row<'_>, first: usize) -> rusqlite::Result<Self> {
-        let text = |field| Ok::<_, rusqlite::Error>(row.get_ref(first + field)?.as_str()?);
-        Ok(Self {
-            topic: text(0)?,
-            event_id: text(1)?,
-            timestamp: text(2)?,
-            source: text(3)?,
-            payload: row.get_ref(first + 4)?.as_bytes()?,
-        })
     }
 }
 

@@ -10,7 +10,7 @@ use self::escapes::unescaped;
 use crate::store::query::Filter;
 
 /// A [`Filter`] prepared for matching.
-pub(super) struct Matcher<'a> {
+pub(in crate::store) struct Matcher<'a> {
     filter: &'a Filter,
     contains: Option<Finder<'a>>,
     time_since: Option<Instant<'a>>,
@@ -19,7 +19,7 @@ pub(super) struct Matcher<'a> {
 
 /// The content of an event that may match.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Candidate<'a> {
+pub(in crate::store) struct Candidate<'a> {
     pub event_id: &'a str,
     pub timestamp: &'a str,
     pub source: &'a str,
@@ -28,7 +28,7 @@ pub(super) struct Candidate<'a> {
 
 impl Filter {
     /// The matcher of this filter; `None` if every event matches.
-    pub(super) fn matcher(&self) -> Option<Matcher<'_>> {
+    pub(in crate::store) fn matcher(&self) -> Option<Matcher<'_>> {
         let is_any = *self == Self::default();
         let contains = self.contains.as_ref();
         (!is_any).then(|| Matcher {

@@ -1,6 +1,6 @@
 //! The digest of a topic: verifies the set of its events without comparing row by row.
 
-use crate::store::sqlite::dedup::fingerprint::{Fingerprint, Key};
+use super::fingerprint::{Fingerprint, Key};
 
 /// A sum modulo 2^128 over the events of a topic; their order does not matter. The summands are keyed hashes, so
 /// no sender can choose events that cancel out.

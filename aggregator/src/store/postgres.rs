@@ -1,0 +1,112 @@
+//! The store in a database that speaks PostgreSQL's protocol: any number of aggregators on one durable write to it at once.
+//!
+//! # The client
+//!
+//! `tokio-postgres` with `deadpool-postgres`. It sends arrays as binary parameters, so that a batch is one `INSERT … SELECT unnest(…)`;
+//! it sends statements without waiting for the answers of earlier ones, so that a batch takes three or four round trips; and its
+//! rows are read as they arrive, so that a page of large events is never whole in memory. `sqlx` does neither of the last two,
+//! and checks queries at build time against a database that a build does not have. COPY is faster than arrays only for
+//! rows that cannot conflict.
+//!
+//! # Places
+//!
+//! With many writers, the order of commits is not an order that everyone sees. An event's sequence is its place in
+//! the stream, as one number: see [`place`].
+
+mod checks;
+mod connect;
+mod error;
+mod lives;
+mod place;
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use self::{connect::Pool, lives::Lives};
+pub use self::{
+    connect::{Address, AddressError},
+    error::DatabaseError,
+    reader::Reader,
+    upkeep::Upkeep,
+    writer::Writer,
+};
+use super::{Bounds, Standing, StoreError, fingerprint::Key, opening::Opening, waits::Waits};
+
+/// What the writer, the readers and the upkeep of one aggregator share.
+#[derive(Debug)]
+struct Shared {
+    pool: Pool,
+    key: Key,
+    store_id: Arc<str>,
+    bounds: Bounds,
+    /// The slot of this aggregator, whose rows of counters it writes.
+    slot: i32,
+    /// Identifies this process in leases.
+    holder: String,
+    /// The lives of the current stream, as last read. Empty until a stream was compared.
+    lives: watch::Sender<Arc<Lives>>,
+    standing: watch::Sender<Standing>,
+    /// The last place that no event can precede any more.
+    last_event: watch::Sender<i64>,
+    waits: Waits,
+}
+
+/// Opens the store at an address, creating its tables if needed.
+pub async fn open(
+    address: &Address,
+    now: i64,
+    bounds: Bounds,
+    opening: &Opening,
+) -> Result<(Writer, Upkeep, Reader), StoreError> {
+    opening.at("connecting to the database".to_owned());
+    let pool = Pool::of(address);
+    checks::run(&pool).await?;
+    opening.at("checking the schema of the database".to_owned());
+    let identity = schema::ensure(&pool, now).await?;
+    let holder = uuid::Uuid::new_v4().to_string();
+    let slot = upkeep::claim_slot(&pool, &holder).await?;
+    let lives = Lives::latest(&pool).await?;
+    let shared = Shared {
+        pool,
+        key: identity.key,
+        store_id: identity.store_id.into(),
+        bounds,
+        slot,
+        holder,
+        standing: watch::Sender::new(lives.standing()),
+        last_event: watch::Sender::new(lives.frontier()),
+        lives: watch::Sender::new(Arc::new(lives)),
+        waits: Waits::default(),
+    };
+    let shared = Arc::new(shared);
+    let reader = Reader::new(Arc::clone(&shared));
+    let upkeep = Upkeep::new(&shared);
+    Ok((Writer::new(shared), upkeep, reader))
+}
+
+/// Does at once what the upkeep does in a pass.
+#[cfg(test)]
+pub async fn pass(writer: &Writer) -> Result<(), StoreError> {
+    upkeep::pass(writer.shared(), true).await
+}
+
+impl Shared {
+    /// Publishes lives that were read from the database.
+    fn publish(&self, lives: Lives) {
+        self.standing.send_replace(lives.standing());
+        let frontier = lives.frontier();
+        self.last_event.send_if_modified(|known| {
+            let is_later = frontier > *known;
+            *known = frontier.max(*known);
+            is_later
+        });
+        self.lives.send_replace(Arc::new(lives));
+    }
+}

@@ -1,0 +1,212 @@
+//! Queries. Each statement reads one snapshot; a page of events may read several, of rows that never change.
+
+mod events;
+mod history;
+mod review;
+mod stats;
+mod topics;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::{Shared, lives, place};
+use crate::store::{
+    StoreError,
+    query::{
+        Conflict, EventPage, EventQuery, Figures, FoundEvent, Histogram, HistogramQuery, Missing,
+        NoHistogram, Order, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats,
+        StoredEvent, TopicPage, TopicQuery,
+    },
+};
+
+/// Queries that run concurrently, so that connections remain for batches and the upkeep.
+const CONNECTIONS: usize = 4;
+
+/// Rows that a page scans if its events must match a filter; then it ends with what it has found.
+const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
+
+/// How long a page scans.
+const SCAN_TIME: Duration = Duration::from_millis(500);
+
+/// Counts the missing sequences that were not acknowledged.
+pub(super) const MISSING: &str =
+    "SELECT coalesce(sum(last - first + 1), 0)::bigint FROM missing WHERE acknowledged_at IS NULL";
+
+/// Runs queries. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    permits: Arc<Semaphore>,
+}
+
+/// How much a query may scan: until it is spent, a page continues.
+struct Budget {
+    rows: u64,
+    since: Instant,
+}
+
+impl Budget {
+    fn new() -> Self {
+        Self {
+            rows: 0,
+            since: Instant::now(),
+        }
+    }
+
+    /// Counts a row and returns whether it may be read. The first one always may, so that there is progress.
+    fn spend(&mut self) -> bool {
+        let may = self.rows == 0 || self.rows < SCAN_ROWS && self.since.elapsed() < SCAN_TIME;
+        self.rows += 1;
+        may
+    }
+}
+
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            permits: Arc::new(Semaphore::new(CONNECTIONS)),
+        }
+    }
+
+    /// A page of the events selected by a query. In ascending order it ends at the last place that no event can precede any more.
+    pub async fn events<S: Sink<StoredEvent>>(
+        &self,
+        query: &EventQuery,
+        mut bounds: PageBounds,
+        sink: S,
+    ) -> Result<EventPage<S>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        if query.order == Order::OldestFirst {
+            bounds.last = bounds.last.min(*self.shared.last_event.borrow());
+        }
+        events::page(&client, query, bounds, sink).await
+    }
+
+    /// The number of events of the query's topics with places greater than `after` and at most `upto`; `None` if too many would
+    /// have to be read.
+    pub async fn events_between(
+        &self,
+        query: &EventQuery,
+        after: i64,
+        upto: i64,
+    ) -> Result<Option<u64>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        events::between(&client, query, after, upto).await
+    }
+
+    /// The last place that no event can precede any more, updated by the upkeep.
+    pub fn last_event(&self) -> watch::Receiver<i64> {
+        self.shared.last_event.subscribe()
+    }
+
+    /// The event with an identity; `None` if it is not stored.
+    pub async fn event(
+        &self,
+        topic: &str,
+        event_id: &str,
+    ) -> Result<Option<FoundEvent>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        let identity = self.shared.key.identity(topic, event_id);
+        events::one(&client, identity, (topic, event_id)).await
+    }
+
+    /// A page of topics.
+    pub async fn topics(&self, query: &TopicQuery, limit: usize) -> Result<TopicPage, StoreError> {
+        let (_permit, client) = self.client().await?;
+        topics::page(&client, query, limit).await
+    }
+
+    /// A page of the rejected arrivals that a query selects, newest first.
+    pub async fn rejected<S: Sink<Rejected>>(
+        &self,
+        query: &ReviewQuery,
+        limit: usize,
+        sink: S,
+    ) -> Result<ReviewPage<S>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        review::rejected(&client, query, limit, sink).await
+    }
+
+    /// One rejected arrival; `None` if there is none with this id or it has been evicted.
+    pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        review::rejected_one(&client, id).await
+    }
+
+    /// A page of the conflicts that a query selects, newest first.
+    pub async fn conflicts<S: Sink<Conflict>>(
+        &self,
+        query: &ReviewQuery,
+        limit: usize,
+        sink: S,
+    ) -> Result<ReviewPage<S>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        review::conflicts(&client, query, limit, sink).await
+    }
+
+    /// The latest ranges of missing sequences, including acknowledged ones.
+    pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        review::missing(&client, limit).await
+    }
+
+    /// The counters, with the first `names` topic names.
+    pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
+        let _permit = self.permits.acquire().await;
+        stats::stats(&self.shared.pool, names).await
+    }
+
+    /// The counters. The database's own figures are not among them.
+    pub async fn figures(&self) -> Result<Figures, StoreError> {
+        Ok(Figures {
+            stats: self.stats(0).await?,
+            ..Figures::default()
+        })
+    }
+
+    /// The events of all topics, over time.
+    pub async fn histogram(
+        &self,
+        query: &HistogramQuery,
+    ) -> Result<Result<Histogram, NoHistogram>, StoreError> {
+        let (_permit, client) = self.client().await?;
+        history::histogram(&client, query).await
+    }
+
+    async fn client(
+        &self,
+    ) -> Result<
+        (
+            Option<tokio::sync::SemaphorePermit<'_>>,
+            deadpool_postgres::Client,
+        ),
+        StoreError,
+    > {
+        let permit = self.permits.acquire().await.ok();
+        Ok((permit, self.shared.pool.get().await?))
+    }
+}
+
+/// The sequence in the stream and the position of a place.
+async fn in_stream(
+    client: &deadpool_postgres::Client,
+    place: i64,
+) -> Result<(u64, u64), StoreError> {
+    let (message, position) = place::parts(place);
+    let statement = client
+        .prepare_cached("SELECT base FROM incarnations WHERE base < $1 ORDER BY id DESC LIMIT 1")
+        .await?;
+    let base: i64 = client.query_one(&statement, &[&message]).await?.get(0);
+    Ok((lives::unsigned(message - base), position))
+}
+
+/// Bytes that were written as UTF-8.
+fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+    String::from_utf8(bytes)
+        .map_err(|_| StoreError::Foreign("a name in it is not UTF-8".to_owned()))
+}

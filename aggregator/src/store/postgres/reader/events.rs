@@ -1,0 +1,281 @@
+//! Pages of events, and one event.
+
+use std::pin::pin;
+
+use deadpool_postgres::Client;
+use futures::TryStreamExt;
+use tokio_postgres::{Row, types::ToSql};
+
+use super::{Budget, in_stream, text};
+use crate::store::{
+    StoreError,
+    matcher::Candidate,
+    postgres::{lives::unsigned, writer::bytes_of},
+    query::{
+        EventPage, EventQuery, Filter, FoundEvent, MICROS_PER_MINUTE, Order, PageBounds, Sink,
+        StoredEvent,
+    },
+};
+
+/// The columns that [`stored_from`] reads, of an event `e`.
+pub(super) const COLUMNS: &str = "e.place, e.topic, e.event_id, e.\"timestamp\", e.timestamp_filled, e.source, e.payload, e.processed_at";
+
+/// Events counted by reading them.
+const COUNTED: i64 = if cfg!(test) { 50 } else { 500_000 };
+
+/// Rows asked for at once if most of them may not match.
+const CHUNK: i64 = 5_000;
+
+/// Reads an event from the columns that begin with `first`.
+pub(super) fn stored_from(row: &Row, first: usize) -> Result<StoredEvent, StoreError> {
+    Ok(StoredEvent {
+        sequence: row.get(first),
+        topic: text(row.get(first + 1))?,
+        event_id: text(row.get(first + 2))?,
+        timestamp: row.get(first + 3),
+        timestamp_filled: row.get(first + 4),
+        source: text(row.get(first + 5))?,
+        payload: row.get(first + 6),
+        processed_at: row.get(first + 7),
+    })
+}
+
+fn stored(row: &Row) -> Result<StoredEvent, StoreError> {
+    stored_from(row, 0)
+}
+
+/// A page of events. It ends early if the sink has no room for an event, or if it has scanned enough.
+pub(super) async fn page<S: Sink<StoredEvent>>(
+    client: &Client,
+    query: &EventQuery,
+    bounds: PageBounds,
+    sink: S,
+) -> Result<EventPage<S>, StoreError> {
+    let is_counted = query.since.is_none() && query.until.is_none();
+    let is_counted = is_counted && query.filter == Filter::default() && bounds.last == i64::MAX;
+    // The end of an ascending page is not the end of what is counted.
+    let is_counted = is_counted || query.order == Order::OldestFirst && query.is_whole();
+    let mut page = EventPage {
+        events: sink,
+        total: None,
+        next: None,
+        searched_to: None,
+    };
+    if is_counted {
+        page.total = total(client, query).await?;
+    }
+    let Some((mut after, mut upto)) = range(client, query, &bounds).await? else {
+        return Ok(page);
+    };
+    let matcher = query.filter.matcher();
+    let visible = (query.topics.is_empty() && !query.visible.is_every()).then_some(&query.visible);
+    let is_filtered = matcher.is_some() || visible.is_some();
+    let topics: Vec<&[u8]> = query.topics.iter().map(String::as_bytes).collect();
+    let is_newest_first = query.order == Order::NewestFirst;
+    let sql = sql(!topics.is_empty(), is_newest_first);
+    let statement = client.prepare_cached(&sql).await?;
+    let (mut found, mut budget) = (0, Budget::new());
+    let mut last: Option<(i64, i64)> = None;
+    loop {
+        // One more than needed, to know whether there are more.
+        let wanted = i64::try_from(bounds.limit - found).map_or(i64::MAX, |left| left + 1);
+        let rows = if is_filtered {
+            CHUNK
+        } else {
+            wanted.min(CHUNK)
+        };
+        let since = query.since.unwrap_or(i64::MIN);
+        let until = query.until.unwrap_or(i64::MAX);
+        let parameters: [&(dyn ToSql + Sync); 6] = [&after, &upto, &since, &until, &rows, &topics];
+        let used = if topics.is_empty() { 5 } else { 6 };
+        let stream = client
+            .query_raw(&statement, parameters[..used].iter().copied())
+            .await?;
+        let mut stream = pin!(stream);
+        let mut read = 0;
+        while let Some(row) = stream.try_next().await? {
+            read += 1;
+            let is_full = found >= bounds.limit;
+            if is_full || !budget.spend() {
+                page.next = last.map(|(place, _)| place);
+                if !is_full {
+                    page.searched_to = last.map(|(_, stored_at)| stored_at);
+                }
+                return Ok(page);
+            }
+            let event = stored(&row)?;
+            let place = (event.sequence, event.processed_at);
+            let is_visible = visible.is_none_or(|visible| visible.includes(&event.topic));
+            let is_match = is_visible
+                && matcher.as_ref().is_none_or(|matcher| {
+                    matcher.is_match(Candidate {
+                        event_id: &event.event_id,
+                        timestamp: &event.timestamp,
+                        source: &event.source,
+                        payload: &event.payload,
+                    })
+                });
+            if is_match {
+                if !page.events.take(event) {
+                    page.next = last.map(|(place, _)| place);
+                    return Ok(page);
+                }
+                found += 1;
+            }
+            last = Some(place);
+        }
+        if read < rows {
+            return Ok(page);
+        }
+        if let Some((place, _)) = last {
+            if is_newest_first {
+                upto = place - 1;
+            } else {
+                after = place;
+            }
+        }
+    }
+}
+
+/// With topics, a subquery for each reads no more rows of the index by topic than the page has.
+fn sql(has_topics: bool, is_newest_first: bool) -> String {
+    let order = if is_newest_first { "DESC" } else { "ASC" };
+    let within = "e.place > $1 AND e.place <= $2 AND e.processed_at >= $3 AND e.processed_at < $4";
+    let events = "FROM events e WHERE";
+    if has_topics {
+        format!(
+            "SELECT {COLUMNS} FROM unnest($6::bytea[]) AS wanted (topic), LATERAL (SELECT * {events} e.topic = wanted.topic AND {within} \
+             ORDER BY e.place {order} LIMIT $5) e ORDER BY e.place {order} LIMIT $5"
+        )
+    } else {
+        format!("SELECT {COLUMNS} {events} {within} ORDER BY e.place {order} LIMIT $5")
+    }
+}
+
+/// The places that a page may contain: greater than the first and up to the second; `None` if there are none.
+///
+/// Times are not in the order of places, because several aggregators take them. So the minutes in which events were stored give the
+/// range of places, and each event's own time is compared, too.
+async fn range(
+    client: &Client,
+    query: &EventQuery,
+    bounds: &PageBounds,
+) -> Result<Option<(i64, i64)>, StoreError> {
+    let (mut after, mut upto) = (bounds.after, bounds.last);
+    match (query.order, bounds.from) {
+        (Order::NewestFirst, Some(from)) => upto = upto.min(from - 1),
+        (Order::OldestFirst, Some(from)) => after = after.max(from),
+        (_, None) => {}
+    }
+    if query.since.is_some() || query.until.is_some() {
+        let minute = |time: i64| time.div_euclid(MICROS_PER_MINUTE);
+        let first = query.since.map_or(i64::MIN, minute);
+        let last = query
+            .until
+            .map_or(i64::MAX, |until| minute(until.saturating_sub(1)));
+        let statement = client
+            .prepare_cached(
+                "SELECT min(first_place), max(last_place) FROM minutes WHERE minute >= $1 AND minute <= $2 AND unique_processed > 0",
+            )
+            .await?;
+        let row = client.query_one(&statement, &[&first, &last]).await?;
+        let (Some(first), Some(last)) =
+            (row.get::<_, Option<i64>>(0), row.get::<_, Option<i64>>(1))
+        else {
+            return Ok(None);
+        };
+        (after, upto) = (after.max(first - 1), upto.min(last));
+    }
+    Ok((after < upto).then_some((after, upto)))
+}
+
+/// The number of events of the query's topics; `None` if they would have to be counted.
+async fn total(client: &Client, query: &EventQuery) -> Result<Option<u64>, StoreError> {
+    let count = if !query.topics.is_empty() {
+        let topics: Vec<&[u8]> = query.topics.iter().map(String::as_bytes).collect();
+        let statement = client
+            .prepare_cached(
+                "SELECT coalesce(sum(unique_processed), 0)::bigint FROM topics WHERE topic = ANY ($1)",
+            )
+            .await?;
+        client.query_one(&statement, &[&topics]).await?
+    } else if query.visible.is_every() {
+        let statement = client
+            .prepare_cached("SELECT coalesce(sum(unique_processed), 0)::bigint FROM counters")
+            .await?;
+        client.query_one(&statement, &[]).await?
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(unsigned(count.get(0))))
+}
+
+/// Counts events by reading the index, up to a limit.
+pub(super) async fn between(
+    client: &Client,
+    query: &EventQuery,
+    after: i64,
+    upto: i64,
+) -> Result<Option<u64>, StoreError> {
+    let most = COUNTED + 1;
+    let row = if !query.topics.is_empty() {
+        let topics: Vec<&[u8]> = query.topics.iter().map(String::as_bytes).collect();
+        let statement = client
+            .prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM events WHERE topic = ANY ($4) AND place > $1 AND place <= $2 LIMIT $3) counted",
+            )
+            .await?;
+        client
+            .query_one(&statement, &[&after, &upto, &most, &topics])
+            .await?
+    } else if query.visible.is_every() {
+        let statement = client
+            .prepare_cached(
+                "SELECT count(*) FROM (SELECT 1 FROM events WHERE place > $1 AND place <= $2 LIMIT $3) counted",
+            )
+            .await?;
+        client
+            .query_one(&statement, &[&after, &upto, &most])
+            .await?
+    } else {
+        return Ok(None);
+    };
+    let count: i64 = row.get(0);
+    Ok((count <= COUNTED).then(|| unsigned(count)))
+}
+
+/// The event with an identity, if it has this topic and id: two identities could share a fingerprint.
+pub(super) async fn one(
+    client: &Client,
+    identity: u128,
+    (topic, event_id): (&str, &str),
+) -> Result<Option<FoundEvent>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, (SELECT coalesce(sum(duplicate_dropped), 0)::bigint FROM topics t WHERE t.topic = e.topic) \
+         FROM events e WHERE e.fingerprint = $1"
+    );
+    let statement = client.prepare_cached(&sql).await?;
+    let fingerprint = bytes_of(identity).to_vec();
+    let Some(row) = client.query_opt(&statement, &[&fingerprint]).await? else {
+        return Ok(None);
+    };
+    let event = stored(&row)?;
+    if event.topic != topic || event.event_id != event_id {
+        return Ok(None);
+    }
+    let (stream_sequence, position) = in_stream(client, event.sequence).await?;
+    Ok(Some(FoundEvent {
+        event,
+        stream_sequence,
+        position,
+        // This engine does not record which events are repeated.
+        again: (0, unsigned(row.get(8))),
+    }))
+}
+
+impl EventQuery {
+    /// Whether it selects all events of its topics.
+    fn is_whole(&self) -> bool {
+        self.since.is_none() && self.until.is_none() && self.filter == Filter::default()
+    }
+}

@@ -1,0 +1,86 @@
+//! The store's counters, added up.
+
+use deadpool_postgres::Client;
+
+use super::{MISSING, text};
+use crate::store::{
+    StoreError,
+    postgres::{
+        connect::{Pool, Transaction},
+        lives::{self, unsigned},
+    },
+    query::Stats,
+};
+
+/// One statement, so that all are of one snapshot.
+const COUNTERS: &str = "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(unique_processed), 0)::bigint, \
+     coalesce(sum(duplicate_dropped), 0)::bigint, coalesce(sum(rejected), 0)::bigint, coalesce(sum(rejected_evicted), 0)::bigint, \
+     coalesce(sum(conflicts), 0)::bigint, coalesce(sum(conflicts_evicted), 0)::bigint, coalesce(sum(redelivered), 0)::bigint, \
+     coalesce(max(processed_at), 0), (SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL) FROM counters";
+
+/// The number of topics, skipping from each name to the next: there are as many rows of a topic as writers.
+const TOPICS: &str = "WITH RECURSIVE names AS ((SELECT topic FROM topics ORDER BY topic LIMIT 1) \
+     UNION ALL SELECT (SELECT t.topic FROM topics t WHERE t.topic > names.topic ORDER BY t.topic LIMIT 1) \
+     FROM names WHERE names.topic IS NOT NULL) \
+     SELECT count(topic) FROM names";
+
+pub(super) async fn stats(pool: &Pool, names: usize) -> Result<Stats, StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    let client = transaction.client();
+    client
+        .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        .await?;
+    let statement = client.prepare_cached(COUNTERS).await?;
+    let row = client.query_one(&statement, &[]).await?;
+    let count = |column: usize| unsigned(row.get(column));
+    let mut stats = Stats {
+        received: count(0),
+        unique_processed: count(1),
+        duplicate_dropped: count(2),
+        rejected: count(3),
+        rejected_evicted: count(4),
+        conflicts: count(5),
+        conflicts_evicted: count(6),
+        redelivered: count(7),
+        processed_at: row.get(8),
+        rejected_requeued: count(9),
+        // Nothing can be marked as seen yet.
+        rejected_seen: 0,
+        conflicts_seen: 0,
+        ..Stats::default()
+    };
+    let statement = client.prepare_cached(TOPICS).await?;
+    stats.topics_total = unsigned(client.query_one(&statement, &[]).await?.get(0));
+    stats.topics = topics(client, names).await?;
+    stats.missing = unsigned(client.query_one(MISSING, &[]).await?.get(0));
+    let current = client
+        .query_opt(
+            "SELECT stream, created FROM incarnations ORDER BY id DESC LIMIT 1",
+            &[],
+        )
+        .await?;
+    if let Some(row) = current {
+        let (name, created): (String, i64) = (row.get(0), row.get(1));
+        let lives = lives::Lives::load(client, (name.as_str().into(), created)).await?;
+        if let Some(current) = lives.current() {
+            stats.applied = lives::applied(&transaction, current).await?;
+        }
+        stats.stream = Some((name, created));
+    }
+    transaction.commit().await?;
+    Ok(stats)
+}
+
+async fn topics(client: &Client, names: usize) -> Result<Vec<String>, StoreError> {
+    if names == 0 {
+        return Ok(Vec::new());
+    }
+    let limit = i64::try_from(names).unwrap_or(i64::MAX);
+    let rows = client
+        .query(
+            "SELECT DISTINCT topic FROM topics ORDER BY topic LIMIT $1",
+            &[&limit],
+        )
+        .await?;
+    rows.iter().map(|row| text(row.get(0))).collect()
+}

@@ -1,0 +1,117 @@
+//! Lives of the stream that one aggregator begins while others append.
+
+use super::{Opened, waiting, with_database};
+use crate::store::{
+    Looked, ObservedStream,
+    tests::arrivals::{delivery, event, stream},
+};
+
+#[test]
+fn what_others_apply_while_a_stream_is_compared_is_not_beyond_its_end() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1))]).await;
+        let looked = other.writer.look().await.unwrap();
+        assert_eq!(
+            looked,
+            Looked {
+                incarnation: 1,
+                highest: 1
+            }
+        );
+        // The stream is observed here: it ends at 1. Then it grows.
+        one.append(&[delivery(2, &event(2))]).await;
+        let met = |looked| ObservedStream {
+            looked: Some(looked),
+            ..stream(1, 1).into()
+        };
+        let position = other.writer.meet(&met(looked), 0).await.unwrap();
+        assert_eq!(position.standing.floor, 2, "the life goes on");
+        // Now it ends before a message that was applied before.
+        let looked = other.writer.look().await.unwrap();
+        let position = other.writer.meet(&met(looked), 0).await.unwrap();
+        assert_eq!(position.standing.floor, 0, "a new life");
+    });
+}
+
+#[test]
+fn two_aggregators_that_notice_a_lost_tail_begin_one_life() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1)), delivery(2, &event(2))])
+            .await;
+        let met = async |opened: &Opened| ObservedStream {
+            looked: Some(opened.writer.look().await.unwrap()),
+            is_other: true,
+            ..stream(1, 5).into()
+        };
+        let seen = [met(&one).await, met(&other).await];
+        let (first, second) =
+            tokio::join!(one.writer.meet(&seen[0], 0), other.writer.meet(&seen[1], 0));
+        assert_eq!(first.unwrap().standing.floor, 0);
+        assert_eq!(second.unwrap().standing.floor, 0);
+        assert_eq!(
+            database.sql("SELECT count(*), max(epoch) FROM incarnations"),
+            "2|2"
+        );
+    });
+}
+
+#[test]
+fn an_aggregator_that_does_not_know_of_a_new_life_appends_to_it() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1)), delivery(2, &event(2))])
+            .await;
+        let met = ObservedStream {
+            is_other: true,
+            ..stream(1, 5).into()
+        };
+        one.writer.meet(&met, 0).await.unwrap();
+        // A redelivery of the first life, and a message of the second.
+        let mut later = delivery(2, &event(12));
+        later.time += 10;
+        let done = other.append(&[delivery(1, &event(1)), later]).await;
+        assert_eq!(
+            (done.unique, done.redelivered, done.epoch_begun),
+            (1, 1, false)
+        );
+        let places = database.sql("SELECT count(DISTINCT place), count(*) FROM events");
+        assert_eq!(places, "3|3");
+        let lives = "SELECT incarnation, count(*) FROM applied GROUP BY incarnation ORDER BY 1";
+        assert_eq!(database.sql(lives).replace('\n', " "), "1|2 2|2");
+    });
+}
+
+#[test]
+fn a_new_life_waits_for_the_appends_of_the_one_before() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1))]).await;
+        // An append holds its lock on the table until its end.
+        let open = super::super::connect::Transaction::begin(&other.writer.shared().pool);
+        let open = open.await.unwrap();
+        let insert = "INSERT INTO applied VALUES (1, 2, 2)";
+        open.client().batch_execute(insert).await.unwrap();
+        let met = ObservedStream {
+            is_other: true,
+            ..stream(1, 5).into()
+        };
+        let comparing = one.writer.meet(&met, 0);
+        let end = async {
+            waiting(&database, 1).await;
+            open.commit().await.unwrap();
+        };
+        let (met, ()) = tokio::join!(comparing, end);
+        met.unwrap();
+        // Its base is beyond the message of the append that it waited for.
+        assert_eq!(
+            database.sql("SELECT base FROM incarnations WHERE epoch = 2"),
+            "3"
+        );
+    });
+}

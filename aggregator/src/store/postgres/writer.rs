@@ -1,0 +1,177 @@
+//! The writer: appends batches, several at once, each on a connection of its own.
+
+mod append;
+mod plan;
+mod rows;
+mod writes;
+
+use std::sync::Arc;
+
+pub(super) use self::rows::bytes_of;
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
+
+use super::{Shared, lives};
+use crate::store::{
+    Appended, BATCHES_IN_FLIGHT, Delivery, Looked, ObservedStream, Position, Standing, StoreError,
+    query::Review, waits::Wait,
+};
+
+/// Appends batches. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    lanes: Arc<Lanes>,
+}
+
+/// The numbers of the batches in flight: each counts in rows of its own, so that none waits for another one's COMMIT.
+#[derive(Debug)]
+struct Lanes {
+    permits: Semaphore,
+    free: [Arc<Mutex<()>>; BATCHES_IN_FLIGHT],
+}
+
+/// A lane in use.
+struct Lane<'a> {
+    /// Released before the permit: whoever has one finds a free lane.
+    _held: OwnedMutexGuard<()>,
+    _permit: SemaphorePermit<'a>,
+    /// The writer whose rows of counters it changes.
+    writer: i32,
+}
+
+impl Lanes {
+    async fn take(&self, slot: i32) -> Result<Lane<'_>, StoreError> {
+        let permit = self.permits.acquire().await;
+        let permit = permit.map_err(|_| StoreError::Stopped)?;
+        let mut lanes = (0_i32..).zip(&self.free);
+        let free = lanes.find_map(|(number, lane)| {
+            let held = Arc::clone(lane).try_lock_owned().ok()?;
+            Some((number, held))
+        });
+        let (number, held) = free.ok_or(StoreError::Stopped)?;
+        Ok(Lane {
+            _held: held,
+            _permit: permit,
+            writer: super::upkeep::writer_of(slot, number),
+        })
+    }
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let lanes = Lanes {
+            permits: Semaphore::new(BATCHES_IN_FLIGHT),
+            free: std::array::from_fn(|_| Arc::default()),
+        };
+        Self {
+            shared,
+            lanes: Arc::new(lanes),
+        }
+    }
+
+    /// Appends a batch in one transaction. `now` is in microseconds since 1970.
+    pub async fn append(&self, batch: &[Delivery], now: i64) -> Result<Appended, StoreError> {
+        let lane = self.lanes.take(self.shared.slot).await?;
+        append::append(&self.shared, lane.writer, batch, now).await
+    }
+
+    /// Reads what the stream is compared with when it is observed after this.
+    pub async fn look(&self) -> Result<Looked, StoreError> {
+        let lives = self.shared.lives.borrow().clone();
+        let Some(stream) = lives.stream.clone() else {
+            return Ok(lives.looked());
+        };
+        let client = self.shared.pool.get().await?;
+        let lives = lives::Lives::load(&client, stream).await?;
+        let looked = lives.looked();
+        self.shared.publish(lives);
+        Ok(looked)
+    }
+
+    /// Compares the stream with the store, and returns the store's position. Other aggregators may have deliveries in flight.
+    pub async fn meet(&self, met: &ObservedStream, now: i64) -> Result<Position, StoreError> {
+        let lives = lives::meet(&self.shared.pool, met, now).await?;
+        let standing = lives.standing();
+        self.shared.publish(lives);
+        Ok(Position {
+            store_id: self.shared.store_id.to_string(),
+            standing,
+            missing: self.count_missing().await?,
+        })
+    }
+
+    async fn count_missing(&self) -> Result<u64, StoreError> {
+        let client = self.shared.pool.get().await?;
+        let row = client.query_one(super::reader::MISSING, &[]).await?;
+        Ok(lives::unsigned(row.get(0)))
+    }
+
+    /// Marks all missing sequences as acknowledged, and returns how many there were.
+    pub async fn acknowledge_missing(&self, now: i64) -> Result<u64, StoreError> {
+        let client = self.shared.pool.get().await?;
+        let row = client
+            .query_one(
+                "WITH acknowledged AS (UPDATE missing SET acknowledged_at = $1 WHERE acknowledged_at IS NULL RETURNING first, last) \
+                 SELECT coalesce(sum(last - first + 1), 0)::bigint FROM acknowledged",
+                &[&now],
+            )
+            .await?;
+        Ok(lives::unsigned(row.get(0)))
+    }
+
+    /// Marks a rejected arrival as sent again; returns false if it no longer exists.
+    pub async fn requeued(&self, id: i64, now: i64) -> Result<bool, StoreError> {
+        let client = self.shared.pool.get().await?;
+        let marked = client
+            .execute(
+                "UPDATE rejected SET requeued_at = $2 WHERE place = $1",
+                &[&id, &now],
+            )
+            .await?;
+        Ok(marked == 1)
+    }
+
+    /// Is not possible yet: `/stats` counts what was not seen from ids that are consecutive.
+    #[expect(clippy::unused_self, reason = "as the other operations")]
+    pub fn seen(&self, _: Review) -> Result<Option<u64>, StoreError> {
+        Err(StoreError::NotYet("marking rows as seen"))
+    }
+
+    /// Begins to wait for the outcomes of events that this aggregator appends.
+    pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
+        let key = &self.shared.key;
+        let identities: Vec<u128> = identities
+            .map(|(topic, event_id)| key.identity(topic, event_id))
+            .collect();
+        let events = identities.len();
+        let waits = &self.shared.waits;
+        waits.begin(identities.into_iter().collect(), events)
+    }
+
+    /// The store's own id.
+    pub fn store_id(&self) -> &str {
+        &self.shared.store_id
+    }
+
+    /// How far the current stream is applied, by any aggregator, as last read.
+    pub fn standing(&self) -> Standing {
+        *self.shared.standing.borrow()
+    }
+
+    /// Raises the floor, and returns it.
+    pub async fn floor(&self) -> Result<u64, StoreError> {
+        super::upkeep::refresh(&self.shared).await?;
+        Ok(self.standing().floor)
+    }
+
+    /// Takes or keeps a lease for a time, and returns its epoch; `None` if another aggregator holds it.
+    pub async fn lease(&self, name: &str, seconds: f64) -> Result<Option<i64>, StoreError> {
+        let shared = &self.shared;
+        super::upkeep::lease(&shared.pool, &shared.holder, name, seconds).await
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}

@@ -1,0 +1,11 @@
+//! Tests that hold for either engine: after any sequence of deliveries, redeliveries, failures and restarts, what the store
+//! answers matches a model in memory exactly.
+
+pub mod arrivals;
+pub mod database;
+pub mod engine;
+mod incarnations;
+pub mod model;
+mod questions;
+mod random;
+mod review;

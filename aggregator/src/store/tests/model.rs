@@ -1,0 +1,195 @@
+//! A simple model of the store's bookkeeping, and its comparison with what a store answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use tokio::runtime::Runtime;
+
+use super::arrivals::Arrival;
+use crate::store::{
+    Reader,
+    query::{EventPage, EventQuery, PageBounds, Stats, TopicQuery},
+};
+
+/// A simple model of the store's bookkeeping.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    pub stored: BTreeMap<(u8, u8), u8>,
+    /// The duplicates of each.
+    pub repeats: BTreeMap<(u8, u8), u64>,
+    applied: BTreeSet<u64>,
+    /// Unique events and duplicates of each topic.
+    pub topics: BTreeMap<u8, (u64, u64)>,
+    pub done: Totals,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    received: u64,
+    unique: u64,
+    duplicates: u64,
+    pub rejected: u64,
+    pub conflicts: u64,
+    redelivered: u64,
+}
+
+impl Model {
+    pub fn append(&mut self, sequence: u64, arrivals: &[Arrival]) {
+        self.append_on(sequence, arrivals, false);
+    }
+
+    /// The same, of a message that may hold events of any topics if `is_mixed`.
+    pub fn append_on(&mut self, sequence: u64, arrivals: &[Arrival], is_mixed: bool) {
+        if !self.applied.insert(sequence) {
+            self.done.redelivered += 1;
+            return;
+        }
+        let first_topic = arrivals.iter().find_map(|arrival| match arrival {
+            Arrival::Event { topic, .. } => Some(*topic),
+            Arrival::Noise => None,
+        });
+        for arrival in arrivals {
+            self.done.received += 1;
+            match arrival {
+                Arrival::Event { topic, id, content }
+                    if is_mixed || Some(*topic) == first_topic =>
+                {
+                    let counts = self.topics.entry(*topic).or_default();
+                    if let Some(stored) = self.stored.get(&(*topic, *id)) {
+                        counts.1 += 1;
+                        *self.repeats.entry((*topic, *id)).or_default() += 1;
+                        self.done.duplicates += 1;
+                        self.done.conflicts += u64::from(stored != content);
+                    } else {
+                        counts.0 += 1;
+                        self.stored.insert((*topic, *id), *content);
+                        self.done.unique += 1;
+                    }
+                }
+                // Noise, or an event whose topic differs from the subject's.
+                _ => self.done.rejected += 1,
+            }
+        }
+    }
+}
+
+pub fn totals(stats: &Stats) -> Totals {
+    Totals {
+        received: stats.received,
+        unique: stats.unique_processed,
+        duplicates: stats.duplicate_dropped,
+        rejected: stats.rejected,
+        conflicts: stats.conflicts,
+        redelivered: stats.redelivered,
+    }
+}
+
+/// Compares everything that the store returns with the model.
+pub fn check(runtime: &Runtime, reader: &Reader, model: &Model) {
+    let stats = runtime.block_on(reader.stats(1_000)).unwrap();
+    assert_eq!(totals(&stats), model.done);
+    assert_eq!(
+        model.done.received,
+        model.done.unique + model.done.duplicates + model.done.rejected
+    );
+    let applied: Vec<_> = stats.applied.iter().flat_map(|(a, b)| a..=b).collect();
+    assert!(applied.iter().eq(model.applied.iter()));
+    let page = page(runtime, reader, (None, None), 1_000);
+    let shown: BTreeMap<_, _> = page
+        .events
+        .iter()
+        .map(|event| {
+            (
+                (event.topic.clone(), event.event_id.clone()),
+                event.payload.clone(),
+            )
+        })
+        .collect();
+    let expected: BTreeMap<_, _> = model
+        .stored
+        .iter()
+        .map(|((topic, id), content)| {
+            (
+                (format!("t{topic}"), id.to_string()),
+                format!("{{\"content\":{content}}}"),
+            )
+        })
+        .collect();
+    assert_eq!(
+        page.events.len(),
+        expected.len(),
+        "an identity is stored twice"
+    );
+    assert_eq!(shown, expected);
+    let topics = runtime.block_on(reader.topics(TopicQuery::default(), 1_000));
+    let counted: BTreeMap<_, _> = topics
+        .unwrap()
+        .topics
+        .into_iter()
+        .map(|topic| {
+            assert_eq!(
+                topic.received,
+                topic.unique_processed + topic.duplicate_dropped
+            );
+            (
+                topic.name,
+                (topic.unique_processed, topic.duplicate_dropped),
+            )
+        })
+        .collect();
+    let expected: BTreeMap<_, _> = model
+        .topics
+        .iter()
+        .map(|(topic, counts)| (format!("t{topic}"), *counts))
+        .collect();
+    assert_eq!(counted, expected);
+    check_pages(runtime, reader, model);
+}
+
+fn page(
+    runtime: &Runtime,
+    reader: &Reader,
+    (topic, from): (Option<String>, Option<i64>),
+    limit: usize,
+) -> EventPage {
+    let query = EventQuery {
+        topics: topic.into_iter().collect(),
+        ..EventQuery::default()
+    };
+    let bounds = PageBounds {
+        from,
+        after: 0,
+        last: i64::MAX,
+        limit,
+    };
+    runtime.block_on(async {
+        let scan = reader.scan(&query, &bounds).await;
+        let page = reader.events(Arc::new(query), bounds, scan, Vec::new());
+        page.await.unwrap()
+    })
+}
+
+/// Pages through each topic from its newest event to its first.
+fn check_pages(runtime: &Runtime, reader: &Reader, model: &Model) {
+    for topic in model.topics.keys() {
+        let mut shown = BTreeSet::new();
+        let (mut before, mut last) = (None, i64::MAX);
+        loop {
+            let page = page(runtime, reader, (Some(format!("t{topic}")), before), 3);
+            for event in page.events {
+                assert!(event.sequence < last, "newest first");
+                last = event.sequence;
+                assert_eq!(event.topic, format!("t{topic}"));
+                shown.insert(event.event_id);
+            }
+            before = page.next;
+            if before.is_none() {
+                break;
+            }
+        }
+        let stored = model.stored.keys().filter(|(of, _)| of == topic);
+        assert_eq!(shown, stored.map(|(_, id)| id.to_string()).collect());
+    }
+}

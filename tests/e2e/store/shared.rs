@@ -1,0 +1,136 @@
+//! Several aggregators that share a store in a database, and a durable.
+
+use std::path::Path;
+
+use e2e::{
+    aggregator::Aggregator,
+    broker::Broker,
+    database::Database,
+    event::{array, event},
+    publisher::Publisher,
+};
+use tempfile::TempDir;
+
+/// A broker, a database, and a directory that must stay empty.
+struct Cluster {
+    broker: Broker,
+    database: Database,
+    directory: TempDir,
+}
+
+impl Cluster {
+    /// `None` if there is no PostgreSQL.
+    async fn start() -> Option<Self> {
+        Some(Self {
+            database: Database::new()?,
+            broker: Broker::start().await,
+            directory: tempfile::tempdir().unwrap(),
+        })
+    }
+
+    fn data_dir(&self) -> &Path {
+        self.directory.path()
+    }
+
+    async fn aggregator(&self) -> Aggregator {
+        let url = self.database.url();
+        let nats = self.broker.url_of("aggregator");
+        let aggregator = Aggregator::start(&nats, self.data_dir(), &["--store", &url]).await;
+        aggregator.healthy().await;
+        aggregator
+    }
+}
+
+#[tokio::test]
+async fn counts_are_exact_when_one_of_two_aggregators_is_killed_while_events_pass() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut one = cluster.aggregator().await;
+    let other = cluster.aggregator().await;
+    let arguments = [
+        "generate",
+        "--count",
+        "20000",
+        "--duplicates",
+        "0.3",
+        "--batch",
+        "20",
+        "--rate",
+        "4000",
+        "--verify",
+        other.api().url(),
+    ];
+    let publisher = Publisher::start(&cluster.broker.url_of("publisher"), &arguments);
+    other.api().received_at_least(3_000).await;
+    one.kill();
+    let run = publisher.ended().await;
+    assert_eq!(run.verified(), [20_000, 14_000, 6_000]);
+    // Both did a part of it, and count the same.
+    one.start_again().await;
+    one.healthy().await;
+    for api in [one.api(), other.api()] {
+        assert_eq!(api.settled().await.counts(), [20_000, 14_000, 6_000]);
+    }
+    let by_slot = "SELECT count(DISTINCT writer / 8) FROM counters WHERE received > 0";
+    assert_eq!(cluster.database.sql(by_slot), "2");
+    let files = std::fs::read_dir(cluster.data_dir()).unwrap().count();
+    assert_eq!(files, 0, "the data directory is not used");
+}
+
+#[tokio::test]
+async fn a_connection_of_every_aggregator_may_be_cut_at_any_time() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let _other = cluster.aggregator().await;
+    let arguments = [
+        "generate",
+        "--count",
+        "10000",
+        "--batch",
+        "10",
+        "--rate",
+        "4000",
+        "--verify",
+        one.api().url(),
+    ];
+    let publisher = Publisher::start(&cluster.broker.url_of("publisher"), &arguments);
+    for received in (500..9_000).step_by(500) {
+        one.api().received_at_least(received).await;
+        cluster.database.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+    }
+    let run = publisher.ended().await;
+    let [sent, unique, duplicates] = run.sent();
+    assert_eq!(run.verified(), [sent, unique, duplicates]);
+}
+
+#[tokio::test]
+async fn each_aggregator_answers_with_what_the_others_stored() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let mut other = cluster.aggregator().await;
+    let events: Vec<_> = (0..50).map(|n| event("orders", &n.to_string())).collect();
+    let answer = one.api().post(array(&events)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for api in [one.api(), other.api()] {
+        assert_eq!(api.settled().await.counts(), [50, 50, 0]);
+        let page = api.get("/events?topic=orders&limit=100").await.unwrap();
+        assert_eq!(page.json()["events"].as_array().unwrap().len(), 50);
+        let unsupported = api.get("/duplicates").await.unwrap();
+        assert_eq!(unsupported.status, 501, "{}", unsupported.text());
+        assert_eq!(
+            unsupported.json()["type"],
+            "urn:problem:not-with-this-engine"
+        );
+    }
+    let ended = other.stop().await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let alive = "SELECT count(*) FROM aggregators WHERE alive_until > now()";
+    assert_eq!(cluster.database.sql(alive), "1", "its slot is free");
+}
