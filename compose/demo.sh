@@ -7,7 +7,8 @@
 #   demo.sh --local     as processes
 #   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream
 #   ... --once          exit after the check, with its exit code, and delete the data
-#   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl
+#   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl;
+#                       not with --cluster
 #
 # Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users are
 # made at the first start, in the same places; the certificates in ./data/tls.

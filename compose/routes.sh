@@ -17,7 +17,11 @@ fail() { echo "routes: error: $*" >&2; exit 1; }
 mkdir -p "$broker"
 file=$broker/routes.conf
 password=''
-if [ -s "$file" ]; then password=$(sed -n 's/^ROUTE_PASSWORD: "\([0-9a-f]*\)"$/\1/p' "$file"); fi
+if [ -s "$file" ]; then
+  password=$(sed -n 's/^ROUTE_PASSWORD: "\([0-9a-f]*\)"$/\1/p' "$file")
+  # A new one would cut this server off from the others.
+  [ -n "$password" ] || fail "$file has no line ROUTE_PASSWORD: \"...\" with hexadecimal digits; restore it, or delete it on all servers"
+fi
 if [ -z "$password" ]; then
   # 192 bits. The status is that of tr, so only the length shows that od read them.
   password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')

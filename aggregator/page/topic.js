@@ -36,14 +36,15 @@ async function load() {
       ask(`topics?${query}&recent=true`),
       // Not every topic has one.
       ask(`histogram?${query}&since=-1h`).catch(() => '{"buckets":[]}'),
-      ask(`duplicates?${query}&limit=${repeated.SHOWN}`),
+      // Not every store can list them.
+      ask(`duplicates?${query}&limit=${repeated.SHOWN}`).catch(() => "null"),
     ]);
     if (name !== shown) return;
     const [{ topics }, history, duplicates] = answers.map((answer) => JSON.parse(answer));
     say($("topic-note"), "");
     showCounts(topics[0] ?? null);
     showHistory(history);
-    repeated.show(name, duplicates);
+    if (duplicates !== null) repeated.show(name, duplicates);
   } catch (error) {
     if (name === shown) say($("topic-note"), `Cannot load the topic: ${error.message}`);
   }

@@ -82,10 +82,12 @@ pub async fn resize(
     match update(jetstream, &replicated).await {
         Err(StreamError::Cluster(
             reason @ (ClusterError::TooFewServers | ClusterError::NoResources),
-        )) => Ok(Some(format!(
-            "the stream keeps {} of {} replicas: {reason}",
-            found.num_replicas, planned.replicas
-        ))),
+        )) => {
+            let (kept, wanted) = (found.num_replicas, planned.replicas);
+            let replicas = format!("the stream keeps {kept} of {wanted} replicas: {reason}");
+            let notices: Vec<_> = planned.notice.into_iter().chain([replicas]).collect();
+            Ok(Some(notices.join("; ")))
+        }
         updated => updated.map(|()| planned.notice),
     }
 }

@@ -86,9 +86,7 @@ pub struct Disk {
     pub stored: u64,
     /// Of these, the events stored within the last `lately`.
     pub stored_lately: u64,
-    /// Duplicates counted.
-    pub duplicates: u64,
-    /// Of these, those of the last `lately`.
+    /// Duplicates counted within the last `lately`.
     pub duplicates_lately: u64,
     /// The last 24 hours, or the time since the store began to count if that is less.
     pub lately: Duration,
@@ -100,16 +98,15 @@ impl Disk {
     #[must_use]
     pub fn time_left(&self) -> Option<Duration> {
         const MOST: u128 = 10 * 365 * 24 * 60 * 60;
-        // What is kept about a duplicate that arrives alone; of many that arrive together it is less.
+        // What is kept about a duplicate that arrives alone; of many that arrive together it is less. What earlier ones take is counted
+        // to the events, so that the time is too short rather than too long.
         const PER_DUPLICATE: u128 = 25;
         if self.lately < Duration::from_hours(1) {
             return None;
         }
         let stored = u128::from(self.stored);
-        let of_duplicates = PER_DUPLICATE * u128::from(self.duplicates);
-        let of_events = u128::from(self.used).saturating_sub(of_duplicates);
-        // free / ((of_events / stored * stored_lately + PER_DUPLICATE * duplicates_lately) / lately), in an order that loses nothing.
-        let growth = of_events * u128::from(self.stored_lately)
+        // free / ((used / stored * stored_lately + PER_DUPLICATE * duplicates_lately) / lately), in an order that loses nothing.
+        let growth = u128::from(self.used) * u128::from(self.stored_lately)
             + PER_DUPLICATE * u128::from(self.duplicates_lately) * stored;
         let space = u128::from(self.free) * stored;
         let seconds = (space * u128::from(self.lately.as_secs())).checked_div(growth)?;
@@ -141,7 +138,6 @@ mod tests {
             used: 10_000,
             stored: 100,
             stored_lately: 10,
-            duplicates: 0,
             duplicates_lately: 0,
             lately: Duration::from_hours(2),
         };
@@ -149,7 +145,6 @@ mod tests {
         assert_eq!(disk.time_left(), Some(Duration::from_hours(2_000)));
         let repeated = Disk {
             stored_lately: 0,
-            duplicates: 40,
             duplicates_lately: 8,
             ..disk
         };
@@ -159,10 +154,10 @@ mod tests {
             stored_lately: 10,
             ..repeated
         };
-        // 90 bytes per event too.
+        // 100 bytes per event too.
         assert_eq!(
             both.time_left(),
-            Some(Duration::from_secs(2 * 3_600 * 1_000_000 / 1_100))
+            Some(Duration::from_secs(2 * 3_600 * 1_000_000 / 1_200))
         );
         let idle = Disk {
             stored_lately: 0,

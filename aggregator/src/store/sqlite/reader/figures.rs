@@ -92,7 +92,6 @@ pub(super) fn disk(
         used: sizes.sum(),
         stored: counted.unique,
         stored_lately: counted.unique.saturating_sub(before.unique),
-        duplicates: counted.duplicates,
         duplicates_lately: counted.duplicates.saturating_sub(before.duplicates),
         lately: Duration::from_secs(u64::try_from(lately).unwrap_or(0) * 60),
     }))
