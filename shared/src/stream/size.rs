@@ -50,6 +50,11 @@ pub async fn resize(
     settings: &Settings,
     sharer: Option<&str>,
 ) -> Result<Option<String>, StreamError> {
+    // A single server has no cluster's name. 2.14.0 takes any number of replicas for a stream that exists.
+    let cluster = info.cluster.as_ref();
+    if settings.replicas > 1 && cluster.is_none_or(|cluster| cluster.name.is_none()) {
+        return Err(ClusterError::NoCluster.into());
+    }
     let planned = plan(&info.config, info.state.bytes, settings, sharer);
     if is_same(&info.config, &planned) {
         return Ok(planned.notice);
