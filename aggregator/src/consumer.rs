@@ -161,6 +161,8 @@ enum SessionError {
     Owned { durable: String, owner: String },
     #[error("the broker reused sequence numbers; comparing stream and store again")]
     Epoch,
+    #[error("the stream was compared again by another aggregator; comparing stream and store")]
+    Superseded,
     #[error("pulling messages failed: {0}")]
     Pull(String),
     #[error("messages are waiting and nothing has been applied")]
@@ -182,6 +184,7 @@ impl SessionError {
             Self::Store(_)
             | Self::Durable(_)
             | Self::Epoch
+            | Self::Superseded
             | Self::Pull(_)
             | Self::Stalled
             | Self::Denied(_) => false,
@@ -199,6 +202,7 @@ impl From<StoreError> for SessionError {
     fn from(err: StoreError) -> Self {
         match err {
             StoreError::Stopped => Self::WriterStopped,
+            StoreError::Superseded => Self::Superseded,
             err => Self::Store(err),
         }
     }

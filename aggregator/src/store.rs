@@ -126,6 +126,9 @@ pub enum StoreError {
     /// The file's content is not valid.
     #[error("the database cannot be used: {0}")]
     Foreign(String),
+    /// Another aggregator found that the stream was created again, and compared it with the store.
+    #[error("the stream was compared again by another aggregator")]
+    Superseded,
     /// A file of the store was deleted, moved or replaced while it was open. The last commits may be in no file that
     /// has a name.
     #[error(

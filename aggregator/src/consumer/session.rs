@@ -306,6 +306,11 @@ impl Consumer {
                     return Ok(());
                 }
                 Err(StoreError::Stopped) => return Err(SessionError::WriterStopped),
+                // The messages are of a stream that is gone, or are delivered again.
+                Err(StoreError::Superseded) => {
+                    trace::not_committed(&mut span, &mut spans);
+                    return Err(SessionError::Superseded);
+                }
                 Err(err) => {
                     self.metrics.commit_failed();
                     if err.is_passing() {

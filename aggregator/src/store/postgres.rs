@@ -25,7 +25,7 @@ mod tests;
 mod upkeep;
 mod writer;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicI64};
 
 use tokio::sync::watch;
 
@@ -53,6 +53,8 @@ struct Shared {
     /// The lives of the current stream, as last read. Empty until a stream was compared.
     lives: watch::Sender<Arc<Lives>>,
     standing: watch::Sender<Standing>,
+    /// The life that this aggregator compared the stream with, or to which it has reported to have appended since.
+    compared: AtomicI64,
     /// The last place that no event can precede any more.
     last_event: watch::Sender<i64>,
     waits: Waits,
@@ -81,6 +83,7 @@ pub async fn open(
         slot,
         holder,
         standing: watch::Sender::new(lives.standing()),
+        compared: AtomicI64::new(lives.current().map_or(0, |life| life.id)),
         last_event: watch::Sender::new(lives.frontier()),
         lives: watch::Sender::new(Arc::new(lives)),
         waits: Waits::default(),

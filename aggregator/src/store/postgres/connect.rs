@@ -1,11 +1,23 @@
 //! Connections: the address of the database, TLS, and the pool.
 
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    ops::Deref,
+    path::PathBuf,
+    pin::pin,
+    str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use deadpool_postgres::{
     Client, Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime,
 };
 use shared::tls::{self, TlsError};
+use tokio::time::timeout;
 use tokio_postgres::{
     Config, NoTls,
     config::{Host, SslMode, TargetSessionAttrs},
@@ -19,6 +31,10 @@ const CONNECTIONS: usize = 8;
 
 /// How long a connection is waited for, and how long making one takes at most.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a read, an operation of the writer or a pass of the upkeep may take: several statements, each of which the server ends
+/// after the time below. It passes only if an answer does not arrive.
+pub(super) const LONGEST: Duration = Duration::from_secs(90);
 
 /// Set for each connection. A frozen or partitioned aggregator must not hold the locks of its transaction: others may
 /// wait for the same identity.
@@ -62,6 +78,12 @@ impl FromStr for Address {
         let invalid = |reason: &str| AddressError::Invalid(reason.to_owned());
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
             return Err(invalid("it does not begin with postgres://"));
+        }
+        // The client would end the password at the first one, and show the rest as a host.
+        if text.matches('@').count() > 1 {
+            return Err(invalid(
+                "it has more than one @; write an @ in the user, the password or another part as %40",
+            ));
         }
         let (url, query) = text.split_once('?').unwrap_or((text, ""));
         let (mut mode, mut root_certificates, mut kept) = (None, None, Vec::new());
@@ -193,21 +215,94 @@ impl Pool {
     }
 
     /// A connection outside of any transaction.
-    pub async fn get(&self) -> Result<Client, DatabaseError> {
-        self.0.get().await.map_err(|err| match err {
+    pub async fn get(&self) -> Result<Connection, DatabaseError> {
+        let client = self.0.get().await.map_err(|err| match err {
             PoolError::Backend(err) | PoolError::PostCreateHook(HookError::Backend(err)) => {
                 DatabaseError::Client(err)
             }
             err => DatabaseError::Pool(err.to_string()),
+        })?;
+        Ok(Connection {
+            client: Some(client),
+            given_up: GIVEN_UP.try_with(Arc::clone).ok(),
         })
+    }
+
+    /// The number of open connections.
+    #[cfg(test)]
+    pub fn size(&self) -> usize {
+        self.0.status().size
+    }
+}
+
+tokio::task_local! {
+    /// Whether the work that this task does was given up.
+    static GIVEN_UP: Arc<AtomicBool>;
+}
+
+/// Says that work was given up, when it is dropped.
+struct GivesUp(Arc<AtomicBool>);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Does work for at most this long. If it is given up, then or because nobody waits for it any more, the connections that it has at
+/// that time are closed: the next who took one from the pool would wait for the same answer.
+pub(super) async fn limited<T, E: From<DatabaseError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let given_up = Arc::new(AtomicBool::new(false));
+    let mut work = pin!(GIVEN_UP.scope(Arc::clone(&given_up), work));
+    // Declared after the work, and so dropped before it.
+    let _gives_up = GivesUp(given_up);
+    let done = timeout(limit, &mut work).await;
+    done.unwrap_or_else(|_| Err(DatabaseError::Silent(limit).into()))
+}
+
+/// A connection of the pool. It returns there, unless the work that it was taken for is given up.
+pub(super) struct Connection {
+    client: Option<Client>,
+    given_up: Option<Arc<AtomicBool>>,
+}
+
+impl Connection {
+    fn close(mut self) {
+        if let Some(client) = self.client.take() {
+            drop(Client::take(client));
+        }
+    }
+}
+
+impl Deref for Connection {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        self.client.as_ref().expect("it is taken only at the end")
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let given_up = self.given_up.as_ref();
+        if given_up.is_some_and(|given_up| given_up.load(Ordering::Relaxed))
+            && let Some(client) = self.client.take()
+        {
+            drop(Client::take(client));
+        }
     }
 }
 
 /// A connection in a transaction. Dropped before its end, it is closed, so that the server rolls back.
-pub(super) struct Transaction(Option<Client>);
+pub(super) struct Transaction(Option<Connection>);
 
 impl Transaction {
     /// Begins a transaction with the server's isolation `READ COMMITTED`.
+    ///
+    /// Nothing else is sent before the server has answered: if it refused to begin, each statement would commit by itself.
     pub async fn begin(pool: &Pool) -> Result<Self, DatabaseError> {
         let transaction = Self(Some(pool.get().await?));
         transaction
@@ -215,11 +310,6 @@ impl Transaction {
             .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
             .await?;
         Ok(transaction)
-    }
-
-    /// For a connection on which the caller begins the transaction.
-    pub fn on(client: Client) -> Self {
-        Self(Some(client))
     }
 
     /// The connection.
@@ -249,8 +339,8 @@ impl Transaction {
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        if let Some(client) = self.0.take() {
-            drop(Client::take(client));
+        if let Some(connection) = self.0.take() {
+            connection.close();
         }
     }
 }
@@ -268,6 +358,19 @@ mod tests {
         let address = parse("postgres://u:p%40ss@a,b:7000/events?sslmode=disable").unwrap();
         assert_eq!(address.to_string(), "postgres://a:5432,b:7000/events");
         assert!(!format!("{address:?}").contains("p@ss"));
+    }
+
+    #[test]
+    fn a_password_with_an_at_sign_is_not_shown_as_a_host() {
+        for text in [
+            "postgres://u:p@ss@db/e?sslmode=disable",
+            "postgres://u:p@s/s@db/e?sslmode=disable",
+            "postgres://u:p@s/s?s@db/e=",
+        ] {
+            let err = parse(text).unwrap_err().to_string();
+            assert!(err.contains("%40"), "{err}");
+            assert!(!err.contains("@db"), "{err}");
+        }
     }
 
     #[test]

@@ -13,7 +13,11 @@ use std::{
 
 use tokio::sync::{Semaphore, watch};
 
-use super::{Shared, lives, place};
+use super::{
+    Shared,
+    connect::{LONGEST, limited},
+    lives, place,
+};
 use crate::store::{
     StoreError,
     query::{
@@ -29,6 +33,9 @@ const CONNECTIONS: usize = 4;
 /// Rows that a page scans if its events must match a filter; then it ends with what it has found.
 const SCAN_ROWS: u64 = if cfg!(test) { 50 } else { 500_000 };
 
+/// Rows that are asked for at once. The server sends all of them, even if the page ends before.
+const CHUNK: i64 = if cfg!(test) { 20 } else { 1_000 };
+
 /// How long a page scans.
 const SCAN_TIME: Duration = Duration::from_millis(500);
 
@@ -43,23 +50,38 @@ pub struct Reader {
     permits: Arc<Semaphore>,
 }
 
-/// How much a query may scan: until it is spent, a page continues.
+/// How much a query may scan: until it is spent, a page continues. A page that contains each row that it reads ends only when it is full.
 struct Budget {
     rows: u64,
     since: Instant,
+    /// Whether rows are read that the page may not contain.
+    is_filtered: bool,
 }
 
 impl Budget {
-    fn new() -> Self {
+    fn of(is_filtered: bool) -> Self {
         Self {
             rows: 0,
             since: Instant::now(),
+            is_filtered,
+        }
+    }
+
+    /// How many rows to ask for at once, if the page has room for this many: one more, to know whether there are more.
+    fn rows_at_once(&self, room: usize) -> i64 {
+        let wanted = i64::try_from(room).map_or(i64::MAX, |room| room.saturating_add(1));
+        if self.is_filtered {
+            CHUNK
+        } else {
+            wanted.min(CHUNK)
         }
     }
 
     /// Counts a row and returns whether it may be read. The first one always may, so that there is progress.
     fn spend(&mut self) -> bool {
-        let may = self.rows == 0 || self.rows < SCAN_ROWS && self.since.elapsed() < SCAN_TIME;
+        let may = !self.is_filtered
+            || self.rows == 0
+            || self.rows < SCAN_ROWS && self.since.elapsed() < SCAN_TIME;
         self.rows += 1;
         may
     }
@@ -80,11 +102,15 @@ impl Reader {
         mut bounds: PageBounds,
         sink: S,
     ) -> Result<EventPage<S>, StoreError> {
-        let (_permit, client) = self.client().await?;
+        let _permit = self.permits.acquire().await;
         if query.order == Order::OldestFirst {
             bounds.last = bounds.last.min(*self.shared.last_event.borrow());
         }
-        events::page(&client, query, bounds, sink).await
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            events::page(&client, query, bounds, sink).await
+        })
+        .await
     }
 
     /// The number of events of the query's topics with places greater than `after` and at most `upto`; `None` if too many would
@@ -95,8 +121,12 @@ impl Reader {
         after: i64,
         upto: i64,
     ) -> Result<Option<u64>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        events::between(&client, query, after, upto).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            events::between(&client, query, after, upto).await
+        })
+        .await
     }
 
     /// The last place that no event can precede any more, updated by the upkeep.
@@ -110,15 +140,23 @@ impl Reader {
         topic: &str,
         event_id: &str,
     ) -> Result<Option<FoundEvent>, StoreError> {
-        let (_permit, client) = self.client().await?;
+        let _permit = self.permits.acquire().await;
         let identity = self.shared.key.identity(topic, event_id);
-        events::one(&client, identity, (topic, event_id)).await
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            events::one(&client, identity, (topic, event_id)).await
+        })
+        .await
     }
 
     /// A page of topics.
     pub async fn topics(&self, query: &TopicQuery, limit: usize) -> Result<TopicPage, StoreError> {
-        let (_permit, client) = self.client().await?;
-        topics::page(&client, query, limit).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            topics::page(&client, query, limit).await
+        })
+        .await
     }
 
     /// A page of the rejected arrivals that a query selects, newest first.
@@ -128,14 +166,22 @@ impl Reader {
         limit: usize,
         sink: S,
     ) -> Result<ReviewPage<S>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        review::rejected(&client, query, limit, sink).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            review::rejected(&client, query, limit, sink).await
+        })
+        .await
     }
 
     /// One rejected arrival; `None` if there is none with this id or it has been evicted.
     pub async fn rejected_one(&self, id: i64) -> Result<Option<Rejected>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        review::rejected_one(&client, id).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            review::rejected_one(&client, id).await
+        })
+        .await
     }
 
     /// A page of the conflicts that a query selects, newest first.
@@ -145,20 +191,28 @@ impl Reader {
         limit: usize,
         sink: S,
     ) -> Result<ReviewPage<S>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        review::conflicts(&client, query, limit, sink).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            review::conflicts(&client, query, limit, sink).await
+        })
+        .await
     }
 
     /// The latest ranges of missing sequences, including acknowledged ones.
     pub async fn missing(&self, limit: usize) -> Result<Vec<Missing>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        review::missing(&client, limit).await
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            review::missing(&client, limit).await
+        })
+        .await
     }
 
     /// The counters, with the first `names` topic names.
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let _permit = self.permits.acquire().await;
-        stats::stats(&self.shared.pool, names).await
+        limited(LONGEST, stats::stats(&self.shared.pool, names)).await
     }
 
     /// The counters. The database's own figures are not among them.
@@ -174,21 +228,12 @@ impl Reader {
         &self,
         query: &HistogramQuery,
     ) -> Result<Result<Histogram, NoHistogram>, StoreError> {
-        let (_permit, client) = self.client().await?;
-        history::histogram(&client, query).await
-    }
-
-    async fn client(
-        &self,
-    ) -> Result<
-        (
-            Option<tokio::sync::SemaphorePermit<'_>>,
-            deadpool_postgres::Client,
-        ),
-        StoreError,
-    > {
-        let permit = self.permits.acquire().await.ok();
-        Ok((permit, self.shared.pool.get().await?))
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            history::histogram(&client, query).await
+        })
+        .await
     }
 }
 

@@ -4,6 +4,7 @@ mod commits;
 mod lives;
 mod many;
 mod opening;
+mod pages;
 mod proxy;
 
 use std::{

@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 
 use super::{
     Shared,
-    connect::{Pool, Transaction},
+    connect::{LONGEST, Pool, Transaction, limited},
     lives::{self, Lives, signed},
 };
 use crate::store::StoreError;
@@ -128,13 +128,14 @@ impl Upkeep {
             let Some(shared) = self.shared.upgrade() else {
                 break;
             };
-            if let Err(err) = pass(&shared, count.is_multiple_of(SIGN_EVERY)).await {
+            let pass = pass(&shared, count.is_multiple_of(SIGN_EVERY));
+            if let Err(err) = limited(LONGEST, pass).await {
                 // Batches report a database that fails.
                 debug!(error = %err, "the upkeep of the store failed; retrying");
             }
             count = count.wrapping_add(1);
         }
-        if let Err(err) = self.leave().await {
+        if let Err(err) = limited(LONGEST, self.leave()).await {
             debug!(error = %err, "the aggregator's slot stays taken for a while");
         }
     }
@@ -176,7 +177,8 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
         evict(shared, &REJECTED, shared.bounds.rejected).await?;
         evict(shared, &CONFLICTS, shared.bounds.conflicts).await?;
     }
-    let lives = Lives::load(&pool.get().await?, stream).await?;
+    let client = pool.get().await?;
+    let lives = Lives::load(&client, stream).await?;
     shared.publish(lives);
     Ok(())
 }
@@ -188,7 +190,8 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
         return Ok(());
     };
     while raise_floor(&shared.pool, current.id).await? {}
-    let lives = Lives::load(&shared.pool.get().await?, stream).await?;
+    let client = shared.pool.get().await?;
+    let lives = Lives::load(&client, stream).await?;
     shared.publish(lives);
     Ok(())
 }

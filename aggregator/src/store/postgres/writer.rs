@@ -5,12 +5,16 @@ mod plan;
 mod rows;
 mod writes;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 pub(super) use self::rows::bytes_of;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-use super::{Shared, lives};
+use super::{
+    Shared,
+    connect::{LONGEST, limited},
+    lives,
+};
 use crate::store::{
     Appended, BATCHES_IN_FLIGHT, Delivery, Looked, ObservedStream, Position, Standing, StoreError,
     query::Review, waits::Wait,
@@ -81,17 +85,22 @@ impl Writer {
         let Some(stream) = lives.stream.clone() else {
             return Ok(lives.looked());
         };
-        let client = self.shared.pool.get().await?;
-        let lives = lives::Lives::load(&client, stream).await?;
-        let looked = lives.looked();
-        self.shared.publish(lives);
-        Ok(looked)
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            let lives = lives::Lives::load(&client, stream).await?;
+            let looked = lives.looked();
+            self.shared.publish(lives);
+            Ok(looked)
+        })
+        .await
     }
 
     /// Compares the stream with the store, and returns the store's position. Other aggregators may have deliveries in flight.
     pub async fn meet(&self, met: &ObservedStream, now: i64) -> Result<Position, StoreError> {
-        let lives = lives::meet(&self.shared.pool, met, now).await?;
+        let lives = limited(LONGEST, lives::meet(&self.shared.pool, met, now)).await?;
         let standing = lives.standing();
+        let current = lives.current().map_or(0, |life| life.id);
+        self.shared.compared.store(current, Ordering::Relaxed);
         self.shared.publish(lives);
         Ok(Position {
             store_id: self.shared.store_id.to_string(),
@@ -101,34 +110,34 @@ impl Writer {
     }
 
     async fn count_missing(&self) -> Result<u64, StoreError> {
-        let client = self.shared.pool.get().await?;
-        let row = client.query_one(super::reader::MISSING, &[]).await?;
-        Ok(lives::unsigned(row.get(0)))
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            let row = client.query_one(super::reader::MISSING, &[]).await?;
+            Ok(lives::unsigned(row.get(0)))
+        })
+        .await
     }
 
     /// Marks all missing sequences as acknowledged, and returns how many there were.
     pub async fn acknowledge_missing(&self, now: i64) -> Result<u64, StoreError> {
-        let client = self.shared.pool.get().await?;
-        let row = client
-            .query_one(
-                "WITH acknowledged AS (UPDATE missing SET acknowledged_at = $1 WHERE acknowledged_at IS NULL RETURNING first, last) \
-                 SELECT coalesce(sum(last - first + 1), 0)::bigint FROM acknowledged",
-                &[&now],
-            )
-            .await?;
-        Ok(lives::unsigned(row.get(0)))
+        let sql = "WITH acknowledged AS (UPDATE missing SET acknowledged_at = $1 WHERE acknowledged_at IS NULL RETURNING first, last) \
+             SELECT coalesce(sum(last - first + 1), 0)::bigint FROM acknowledged";
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            let row = client.query_one(sql, &[&now]).await?;
+            Ok(lives::unsigned(row.get(0)))
+        })
+        .await
     }
 
     /// Marks a rejected arrival as sent again; returns false if it no longer exists.
     pub async fn requeued(&self, id: i64, now: i64) -> Result<bool, StoreError> {
-        let client = self.shared.pool.get().await?;
-        let marked = client
-            .execute(
-                "UPDATE rejected SET requeued_at = $2 WHERE place = $1",
-                &[&id, &now],
-            )
-            .await?;
-        Ok(marked == 1)
+        let sql = "UPDATE rejected SET requeued_at = $2 WHERE place = $1";
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            Ok(client.execute(sql, &[&id, &now]).await? == 1)
+        })
+        .await
     }
 
     /// Is not possible yet: `/stats` counts what was not seen from ids that are consecutive.
@@ -160,14 +169,15 @@ impl Writer {
 
     /// Raises the floor, and returns it.
     pub async fn floor(&self) -> Result<u64, StoreError> {
-        super::upkeep::refresh(&self.shared).await?;
+        limited(LONGEST, super::upkeep::refresh(&self.shared)).await?;
         Ok(self.standing().floor)
     }
 
     /// Takes or keeps a lease for a time, and returns its epoch; `None` if another aggregator holds it.
     pub async fn lease(&self, name: &str, seconds: f64) -> Result<Option<i64>, StoreError> {
         let shared = &self.shared;
-        super::upkeep::lease(&shared.pool, &shared.holder, name, seconds).await
+        let lease = super::upkeep::lease(&shared.pool, &shared.holder, name, seconds);
+        limited(LONGEST, lease).await
     }
 
     #[cfg(test)]

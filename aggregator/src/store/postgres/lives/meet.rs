@@ -26,7 +26,10 @@ pub(in crate::store::postgres) async fn meet(
     let looked = observed.looked;
     let mut is_other = observed.is_other;
     loop {
-        let lives = Lives::load(&pool.get().await?, key.clone()).await?;
+        let client = pool.get().await?;
+        let lives = Lives::load(&client, key.clone()).await?;
+        // For the transaction that may follow.
+        drop(client);
         let current = lives.current().map_or(0, |life| life.id);
         let seen = looked.unwrap_or_else(|| lives.looked());
         let is_new = match lives.current() {

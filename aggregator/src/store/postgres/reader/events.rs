@@ -23,9 +23,6 @@ pub(super) const COLUMNS: &str = "e.place, e.topic, e.event_id, e.\"timestamp\",
 /// Events counted by reading them.
 const COUNTED: i64 = if cfg!(test) { 50 } else { 500_000 };
 
-/// Rows asked for at once if most of them may not match.
-const CHUNK: i64 = 5_000;
-
 /// Reads an event from the columns that begin with `first`.
 pub(super) fn stored_from(row: &Row, first: usize) -> Result<StoredEvent, StoreError> {
     Ok(StoredEvent {
@@ -74,16 +71,10 @@ pub(super) async fn page<S: Sink<StoredEvent>>(
     let is_newest_first = query.order == Order::NewestFirst;
     let sql = sql(!topics.is_empty(), is_newest_first);
     let statement = client.prepare_cached(&sql).await?;
-    let (mut found, mut budget) = (0, Budget::new());
+    let (mut found, mut budget) = (0, Budget::of(is_filtered));
     let mut last: Option<(i64, i64)> = None;
     loop {
-        // One more than needed, to know whether there are more.
-        let wanted = i64::try_from(bounds.limit - found).map_or(i64::MAX, |left| left + 1);
-        let rows = if is_filtered {
-            CHUNK
-        } else {
-            wanted.min(CHUNK)
-        };
+        let rows = budget.rows_at_once(bounds.limit - found);
         let since = query.since.unwrap_or(i64::MIN);
         let until = query.until.unwrap_or(i64::MAX);
         let parameters: [&(dyn ToSql + Sync); 6] = [&after, &upto, &since, &until, &rows, &topics];

@@ -43,7 +43,7 @@ pub(super) async fn rejected<S: Sink<Rejected>>(
     sink: S,
 ) -> Result<ReviewPage<S>, StoreError> {
     let counts = "SELECT coalesce(sum(rejected), 0)::bigint, coalesce(sum(rejected_evicted), 0)::bigint FROM counters";
-    let sql = format!("{REJECTED} WHERE place < $1 ORDER BY place DESC");
+    let sql = format!("{REJECTED} WHERE place < $1 ORDER BY place DESC LIMIT $2");
     page(client, (counts, &sql), (query, limit), sink, |row| {
         let rejected = rejected_row(row)?;
         let is_reason = query
@@ -77,7 +77,7 @@ pub(super) async fn conflicts<S: Sink<Conflict>>(
     let counts = "SELECT coalesce(sum(conflicts), 0)::bigint, coalesce(sum(conflicts_evicted), 0)::bigint FROM counters";
     let sql = format!(
         "SELECT c.place, c.processed_at, {}, c.\"timestamp\", c.timestamp_filled, c.source, c.payload, c.subject, c.stream_sequence, \
-         c.position, c.sent_by FROM conflicts c JOIN events e ON e.fingerprint = c.fingerprint WHERE c.place < $1 ORDER BY c.place DESC",
+         c.position, c.sent_by FROM conflicts c JOIN events e ON e.fingerprint = c.fingerprint WHERE c.place < $1 ORDER BY c.place DESC LIMIT $2",
         events::COLUMNS
     );
     page(client, (counts, &sql), (query, limit), sink, |row| {
@@ -131,28 +131,48 @@ async fn page<T, S: Sink<T>>(
         next: None,
     };
     let statement = client.prepare_cached(sql).await?;
-    let before = query.before.unwrap_or(i64::MAX);
-    let parameters: [&(dyn ToSql + Sync); 1] = [&before];
-    let mut rows = pin!(client.query_raw(&statement, parameters).await?);
-    let (mut taken, mut last, mut budget) = (0, None, Budget::new());
-    while let Some(row) = rows.try_next().await? {
-        let (id, counted_at): (i64, i64) = (row.get(0), row.get(1));
-        if taken == limit || !budget.spend() {
-            page.next = last;
-            break;
-        }
-        let is_in_time = query.since.is_none_or(|since| counted_at >= since)
-            && query.until.is_none_or(|until| counted_at < until);
-        if is_in_time && let Some(found) = decode(&row)? {
-            if !page.rows.take(found) {
+    let mut before = query.before.unwrap_or(i64::MAX);
+    let (mut taken, mut last, mut budget) = (0, None, Budget::of(query.is_filtered()));
+    loop {
+        let limit_of_rows = budget.rows_at_once(limit - taken);
+        let parameters: [&(dyn ToSql + Sync); 2] = [&before, &limit_of_rows];
+        let mut rows = pin!(client.query_raw(&statement, parameters).await?);
+        let mut read = 0;
+        while let Some(row) = rows.try_next().await? {
+            read += 1;
+            let (id, counted_at): (i64, i64) = (row.get(0), row.get(1));
+            if taken == limit || !budget.spend() {
                 page.next = last;
-                break;
+                return Ok(page);
             }
-            taken += 1;
+            let is_in_time = query.since.is_none_or(|since| counted_at >= since)
+                && query.until.is_none_or(|until| counted_at < until);
+            if is_in_time && let Some(found) = decode(&row)? {
+                if !page.rows.take(found) {
+                    page.next = last;
+                    return Ok(page);
+                }
+                taken += 1;
+            }
+            last = Some(id);
+            before = id;
         }
-        last = Some(id);
+        if read < limit_of_rows {
+            return Ok(page);
+        }
     }
-    Ok(page)
+}
+
+impl ReviewQuery {
+    /// Whether it selects only some rows.
+    fn is_filtered(&self) -> bool {
+        self.topic.is_some()
+            || !self.visible.is_every()
+            || self.event_id.is_some()
+            || self.reason.is_some()
+            || self.since.is_some()
+            || self.until.is_some()
+    }
 }
 
 /// The latest ranges of missing sequences, at most `limit`, including acknowledged ones.

@@ -2,7 +2,7 @@
 
 use super::{Opened, waiting, with_database};
 use crate::store::{
-    Looked, ObservedStream,
+    Looked, ObservedStream, StoreError,
     tests::arrivals::{delivery, event, stream},
 };
 
@@ -77,12 +77,15 @@ fn an_aggregator_that_does_not_know_of_a_new_life_appends_to_it() {
         let done = other.append(&[delivery(1, &event(1)), later]).await;
         assert_eq!(
             (done.unique, done.redelivered, done.epoch_begun),
-            (1, 1, false)
+            (1, 1, true),
+            "it compares the stream, too: whoever began the life may have ended"
         );
+        let done = other.append(&[delivery(3, &event(3))]).await;
+        assert_eq!((done.unique, done.epoch_begun), (1, false));
         let places = database.sql("SELECT count(DISTINCT place), count(*) FROM events");
-        assert_eq!(places, "3|3");
+        assert_eq!(places, "4|4");
         let lives = "SELECT incarnation, count(*) FROM applied GROUP BY incarnation ORDER BY 1";
-        assert_eq!(database.sql(lives).replace('\n', " "), "1|2 2|2");
+        assert_eq!(database.sql(lives).replace('\n', " "), "1|2 2|3");
     });
 }
 
@@ -113,5 +116,48 @@ fn a_new_life_waits_for_the_appends_of_the_one_before() {
             database.sql("SELECT base FROM incarnations WHERE epoch = 2"),
             "3"
         );
+    });
+}
+
+#[test]
+fn an_aggregator_that_has_read_of_a_new_life_compares_the_stream_with_its_first_batch() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1))]).await;
+        let met = ObservedStream {
+            is_other: true,
+            ..stream(1, 5).into()
+        };
+        one.writer.meet(&met, 0).await.unwrap();
+        // Its upkeep reads the lives all the time.
+        other.pass().await;
+        let mut later = delivery(1, &event(2));
+        later.time += 10;
+        assert!(other.append(&[later]).await.epoch_begun);
+        let done = one.append(&[delivery(2, &event(3))]).await;
+        assert!(!done.epoch_begun, "it has compared it");
+    });
+}
+
+#[test]
+fn a_batch_of_a_stream_that_was_created_again_ends_the_session() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        let met = async |name: &str, created| {
+            let mut met = stream(1, 0);
+            met.name = name.to_owned();
+            met.created += created;
+            one.writer.meet(&met.into(), 0).await.unwrap();
+        };
+        let batch = [delivery(1, &event(1))];
+        met(&stream(1, 0).name, 1).await;
+        let err = other.writer.append(&batch, 1).await.unwrap_err();
+        assert!(matches!(err, StoreError::Superseded), "{err}");
+        met("OTHER", 0).await;
+        let err = other.writer.append(&batch, 1).await.unwrap_err();
+        assert!(err.to_string().contains("--stream"), "{err}");
+        assert_eq!(database.sql("SELECT count(*) FROM applied"), "0");
     });
 }

@@ -1,6 +1,7 @@
-//! A proxy between an aggregator and the database that loses the answer to a COMMIT.
+//! A proxy between an aggregator and the database that loses the answer to a COMMIT, or answers a BEGIN itself.
 
 use std::{
+    ops::Range,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use tokio::{
 
 use crate::store::tests::database::Database;
 
-/// What happens to the next COMMIT.
+/// What happens to the next COMMIT, or BEGIN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Fault {
@@ -26,6 +27,8 @@ pub enum Fault {
     After,
     /// The connection to the client is cut as soon as the server has received it, whatever it does then.
     Meanwhile,
+    /// BEGIN does not reach the server: it is answered as if the server had cancelled it. What is sent with it reaches the server.
+    Begin,
 }
 
 /// A running proxy.
@@ -49,7 +52,7 @@ impl Proxy {
         Self { port, next }
     }
 
-    /// Lets this happen to the next COMMIT, once.
+    /// Lets this happen once.
     pub fn fail_next(&self, fault: Fault) {
         self.next.store(fault as u8, Ordering::SeqCst);
     }
@@ -67,6 +70,22 @@ fn has_commit(bytes: &[u8]) -> bool {
     bytes.windows(COMMIT.len()).any(|window| window == COMMIT)
 }
 
+const BEGIN: &[u8] = b"BEGIN ISOLATION LEVEL READ COMMITTED\0";
+
+/// The tag and the length of a message.
+const HEADER: usize = 5;
+
+/// An error of a cancelled statement, and that the server is outside of a transaction.
+const CANCELLED: &[u8] = b"E\0\0\0\x2fSERROR\0VERROR\0C57014\0Mcanceling statement\0\0Z\0\0\0\x05I";
+
+/// Where the message BEGIN is.
+fn begin(bytes: &[u8]) -> Option<Range<usize>> {
+    let text = bytes
+        .windows(BEGIN.len())
+        .position(|window| window == BEGIN)?;
+    Some(text - HEADER..text + BEGIN.len())
+}
+
 async fn forward(mut client: TcpStream, socket: PathBuf, next: Arc<AtomicU8>) {
     let mut server = UnixStream::connect(socket).await.unwrap();
     let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
@@ -75,12 +94,21 @@ async fn forward(mut client: TcpStream, socket: PathBuf, next: Arc<AtomicU8>) {
         tokio::select! {
             read = client.read(&mut sent) => {
                 let Some(bytes) = read.ok().filter(|read| *read > 0) else { return };
-                let bytes = &sent[..bytes];
+                let mut bytes = sent[..bytes].to_vec();
+                if next.load(Ordering::SeqCst) == Fault::Begin as u8
+                    && let Some(begin) = begin(&bytes)
+                {
+                    next.store(Fault::None as u8, Ordering::SeqCst);
+                    bytes.drain(begin);
+                    if client.write_all(CANCELLED).await.is_err() {
+                        return;
+                    }
+                }
                 let mut fault = Fault::None as u8;
-                if has_commit(bytes) {
+                if has_commit(&bytes) {
                     fault = next.swap(Fault::None as u8, Ordering::SeqCst);
                 }
-                if fault == Fault::Before as u8 || server.write_all(bytes).await.is_err() {
+                if fault == Fault::Before as u8 || server.write_all(&bytes).await.is_err() {
                     return;
                 }
                 waits_for_answer |= fault == Fault::After as u8;

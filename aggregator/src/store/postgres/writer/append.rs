@@ -28,7 +28,7 @@ mod fresh;
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -48,7 +48,7 @@ use crate::store::{
     fingerprint::Fingerprint,
     postgres::{
         Shared,
-        connect::Transaction,
+        connect::{LONGEST, Transaction, limited},
         error::DatabaseError,
         lives::{self, Life, Lives, signed, unsigned},
         place,
@@ -66,7 +66,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How an attempt ended.
 enum Attempt {
-    Committed(Appended, Vec<OutcomeNotice>),
+    Committed(Committed),
     /// An earlier attempt, whose COMMIT was not answered, has committed.
     HadCommitted,
     /// A sequence of this life was reused: a new life must begin.
@@ -75,9 +75,18 @@ enum Attempt {
     Stale,
 }
 
+/// What a transaction did.
+#[derive(Default)]
+struct Committed {
+    /// The life of its messages.
+    life: i64,
+    done: Appended,
+    notices: Vec<OutcomeNotice>,
+}
+
 /// What an earlier attempt would have reported, if the answer to its COMMIT had come.
 #[derive(Default)]
-struct Unanswered(Option<(Appended, Vec<OutcomeNotice>)>);
+struct Unanswered(Option<Committed>);
 
 /// Appends a batch.
 pub(super) async fn append(
@@ -147,18 +156,16 @@ struct Part<'a> {
 impl Part<'_> {
     async fn append(&self) -> Result<Appended, StoreError> {
         let mut unanswered = Unanswered::default();
-        let mut epoch_begun = false;
         let (mut failed, mut pause) = (0, FIRST_PAUSE);
         loop {
             let attempt = timeout(PATIENCE, self.attempt(&mut unanswered)).await;
             let attempt = attempt
                 .unwrap_or_else(|_| Err(StoreError::Postgres(DatabaseError::Silent(PATIENCE))));
             let committed = match attempt {
-                Ok(Attempt::Committed(done, notices)) => (done, notices),
+                Ok(Attempt::Committed(committed)) => committed,
                 Ok(Attempt::HadCommitted) => unanswered.0.take().unwrap_or_default(),
                 Ok(Attempt::Reused(of)) => {
                     self.begin_life(of).await?;
-                    epoch_begun = true;
                     continue;
                 }
                 Ok(Attempt::Stale) => {
@@ -183,8 +190,13 @@ impl Part<'_> {
                     return Err(err);
                 }
             };
-            let (mut done, notices) = committed;
-            done.epoch_begun = epoch_begun;
+            let Committed {
+                life,
+                mut done,
+                notices,
+            } = committed;
+            // Whoever began it may end before the durable is made again: each aggregator that meets it compares the stream once.
+            done.epoch_begun = life > 0 && self.shared.compared.swap(life, Relaxed) != life;
             self.shared.waits.notify(&notices);
             return Ok(done);
         }
@@ -192,15 +204,21 @@ impl Part<'_> {
 
     async fn begin_life(&self, of: i64) -> Result<(), StoreError> {
         let (stream, created) = self.stream()?;
-        lives::begin(&self.shared.pool, (&stream, created), of, self.now).await?;
+        limited(LONGEST, async {
+            lives::begin(&self.shared.pool, (&stream, created), of, self.now).await
+        })
+        .await?;
         self.refresh().await
     }
 
     async fn refresh(&self) -> Result<(), StoreError> {
-        let client = self.shared.pool.get().await?;
-        let lives = Lives::load(&client, self.stream()?).await?;
-        self.shared.publish(lives);
-        Ok(())
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            let lives = Lives::load(&client, self.stream()?).await?;
+            self.shared.publish(lives);
+            Ok(())
+        })
+        .await
     }
 
     fn stream(&self) -> Result<(Arc<str>, i64), StoreError> {
@@ -212,12 +230,13 @@ impl Part<'_> {
         let known = Arc::clone(&self.shared.lives.borrow());
         let stream = known.stream.clone().ok_or_else(not_compared)?;
         let current = known.current().ok_or_else(not_compared)?.id;
-        let transaction = Transaction::on(self.shared.pool.get().await?);
+        let transaction = Transaction::begin(&self.shared.pool).await?;
         let client = transaction.client();
 
         let (inserted, lives) = self.apply(client, stream, current).await?;
         if unanswered.0.is_some() && self.is_last_batch(client).await? {
             transaction.roll_back().await?;
+            self.confirm().await?;
             return Ok(Attempt::HadCommitted);
         }
         let Some(life) = lives.current().filter(|life| life.id == current) else {
@@ -225,8 +244,9 @@ impl Part<'_> {
             return Ok(Attempt::Stale);
         };
         if lives.newest != current {
-            let what = "another aggregator uses this store with another stream; give all of them the same --stream";
-            return Err(StoreError::Foreign(what.to_owned()));
+            let newest = Self::newest_stream(client).await?;
+            transaction.roll_back().await?;
+            return Err(superseded(&known, &newest));
         }
         let (fresh, redelivered) = match self.fresh(client, &inserted, &lives).await? {
             Fresh::Known(fresh, redelivered) => (fresh, redelivered),
@@ -271,8 +291,8 @@ impl Part<'_> {
         self.finish(transaction, life, outcomes, unanswered).await
     }
 
-    /// Begins the transaction and inserts the rows of the messages; returns the sequences that were inserted, and the lives as they are
-    /// after that. In one round trip.
+    /// Inserts the rows of the messages; returns the sequences that were inserted, and the lives as they are after that. In one round
+    /// trip.
     async fn apply(
         &self,
         client: &Client,
@@ -298,12 +318,10 @@ impl Part<'_> {
         let inserting: [&(dyn ToSql + Sync); 3] = [&current, &sequences, &times];
         let name: &str = &stream.0;
         let reading: [&(dyn ToSql + Sync); 2] = [&name, &stream.1];
-        let (begun, inserted, lives) = futures::join!(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        let (inserted, lives) = futures::join!(
             client.query(&insert, &inserting),
             client.query(&read, &reading),
         );
-        begun?;
         let inserted = inserted?.iter().map(|row| unsigned(row.get(0))).collect();
         let lives = lives?;
         Ok((inserted, Lives::of_rows(stream.clone(), &lives)))
@@ -320,6 +338,23 @@ impl Part<'_> {
         Ok(last.is_some_and(|last| last == self.id))
     }
 
+    /// Waits until what an earlier attempt committed is as safe as what this one would commit.
+    ///
+    /// A server that was ended while it waited for its standby has committed on its own disk only. This COMMIT comes after that one in
+    /// its log, so the standby has both when it is answered. A transaction without changes would not wait.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        let transaction = Transaction::begin(&self.shared.pool).await?;
+        let sql = "UPDATE counters SET last_batch = last_batch WHERE writer = $1";
+        transaction.client().execute(sql, &[&self.writer]).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    /// The name of the stream that was compared last.
+    async fn newest_stream(client: &Client) -> Result<String, StoreError> {
+        let sql = "SELECT stream FROM incarnations ORDER BY id DESC LIMIT 1";
+        Ok(client.query_one(sql, &[]).await?.get(0))
+    }
+
     /// Writes what the batch did, and commits. In one round trip.
     async fn finish(
         &self,
@@ -331,7 +366,11 @@ impl Part<'_> {
         let client = transaction.client();
         let writes = Writes::prepare(client, &outcomes).await?;
         // Before anything is sent: the attempt may be given up while it waits.
-        unanswered.0 = Some((outcomes.done, outcomes.notices.clone()));
+        unanswered.0 = Some(Committed {
+            life: life.id,
+            done: outcomes.done,
+            notices: outcomes.notices.clone(),
+        });
         let (written, committed) = futures::join!(
             writes.run(
                 client,
@@ -345,8 +384,8 @@ impl Part<'_> {
         match written.and(committed.map_err(DatabaseError::from)) {
             Ok(()) => {
                 transaction.ended();
-                unanswered.0 = None;
-                Ok(Attempt::Committed(outcomes.done, outcomes.notices))
+                let committed = unanswered.0.take().unwrap_or_default();
+                Ok(Attempt::Committed(committed))
             }
             Err(err) => {
                 // An earlier attempt has not committed either: its rows would have been found.
@@ -357,6 +396,17 @@ impl Part<'_> {
             }
         }
     }
+}
+
+/// A batch of a stream, after another one was compared.
+fn superseded(known: &Lives, newest: &str) -> StoreError {
+    let own = known.stream.as_ref().map_or("", |(name, _)| name);
+    if own == newest {
+        return StoreError::Superseded;
+    }
+    StoreError::Foreign(format!(
+        "another aggregator uses this store with the stream {newest}, this one with {own}; give all of them the same --stream"
+    ))
 }
 
 fn not_compared() -> StoreError {
