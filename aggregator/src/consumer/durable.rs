@@ -125,34 +125,51 @@ pub(super) async fn ensure_shared<T>(
     claim: &Claim<'_>,
     writer: &Writer,
 ) -> Result<Consumer<pull::Config>, SessionError> {
-    match stream.consumer_info(claim.name).await {
-        Ok(found) => {
-            // Read after the durable: others apply messages and ack them meanwhile.
-            let floor = writer.floor().await?;
-            let own = owner(&found, claim)? == Ownership::Own;
-            if own && shared_action(&found, floor, &claim.config()) == DurableAction::Keep {
-                let durable = stream.get_consumer(claim.name).await;
-                return durable.map_err(SessionError::Durable);
-            }
+    if let Some(found) = find(stream, claim.name).await? {
+        // Read after the durable: others apply messages and ack them meanwhile.
+        let floor = writer.floor().await?;
+        let is_own = owner(&found, claim)? == Ownership::Own;
+        let is_kept = shared_action(&found, floor, &claim.config()) == DurableAction::Keep;
+        // An aggregator that ended while it made the durable may have left its guard.
+        if is_own && is_kept && find(stream, &guard(claim.name)).await?.is_none() {
+            let durable = stream.get_consumer(claim.name).await;
+            return durable.map_err(SessionError::Durable);
         }
-        Err(err) if is_missing(&err) => {}
-        Err(err) => return Err(SessionError::Durable(err.into())),
     }
     if !writer.lease(LEASE, LEASE_SECONDS).await? {
         return Err(SessionError::Durable(
             "another aggregator is making or changing it".into(),
         ));
     }
+    let ensured = ensure_leased(stream, claim, writer).await;
+    // It ends by itself if this fails.
+    let _ = writer.lease(LEASE, 0.0).await;
+    ensured
+}
+
+async fn ensure_leased<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+    writer: &Writer,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    let found = find(stream, claim.name).await?;
     let mut standing = claim.position.clone();
+    // Read after the durable, which would otherwise seem to be ahead of the store.
     standing.standing.floor = writer.floor().await?;
     let claim = Claim {
         position: &standing,
         ..*claim
     };
-    let ensured = ensure(stream, &claim).await;
-    // It ends by itself if this fails.
-    let _ = writer.lease(LEASE, 0.0).await;
-    ensured
+    ensure_found(stream, &claim, found).await
+}
+
+/// The durable with a name; `None` if there is none.
+async fn find<T>(stream: &Stream<T>, name: &str) -> Result<Option<Info>, SessionError> {
+    match stream.consumer_info(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(err) if is_missing(&err) => Ok(None),
+        Err(err) => Err(SessionError::Durable(err.into())),
+    }
 }
 
 /// Creates, updates or recreates the durable so that every message which the store has not applied will be delivered.
@@ -160,7 +177,16 @@ pub(super) async fn ensure<T>(
     stream: &Stream<T>,
     claim: &Claim<'_>,
 ) -> Result<Consumer<pull::Config>, SessionError> {
-    let durable = ensure_durable(stream, claim).await?;
+    let found = find(stream, claim.name).await?;
+    ensure_found(stream, claim, found).await
+}
+
+async fn ensure_found<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+    found: Option<Info>,
+) -> Result<Consumer<pull::Config>, SessionError> {
+    let durable = ensure_durable(stream, claim, found).await?;
     // From now on the durable itself holds the position. A session that was interrupted may have left a guard.
     match stream.delete_consumer(&guard(claim.name)).await {
         Ok(_) => Ok(durable),
@@ -172,12 +198,11 @@ pub(super) async fn ensure<T>(
 async fn ensure_durable<T>(
     stream: &Stream<T>,
     claim: &Claim<'_>,
+    found: Option<Info>,
 ) -> Result<Consumer<pull::Config>, SessionError> {
     let wanted = claim.config();
-    let found = match stream.consumer_info(claim.name).await {
-        Ok(found) => found,
-        Err(err) if is_missing(&err) => return create(stream, wanted).await,
-        Err(err) => return Err(SessionError::Durable(err.into())),
+    let Some(found) = found else {
+        return create(stream, wanted).await;
     };
     let action = match owner(&found, claim)? {
         // Deleting it ends the other store's pull; its next session finds the new owner.
