@@ -47,6 +47,15 @@ impl Use {
         }
     }
 
+    /// Messages per pull request; up to twice as many are ahead. Small messages need many, or each request would return only a few events.
+    /// Shared, all of them must be appended within the ack wait, or others receive them, too.
+    pub const fn pull_messages(self) -> usize {
+        match self {
+            Self::Alone => 2_000,
+            Self::Shared => 500,
+        }
+    }
+
     /// Messages that may be delivered and not acked. For one aggregator more than the byte limits allow at one event per message;
     /// shared, for five of them.
     const fn max_ack_pending(self) -> i64 {

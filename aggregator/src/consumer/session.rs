@@ -33,9 +33,6 @@ use crate::{
     store::{Looked, ObservedStream, Position, StoreError, ranges::Ranges},
 };
 
-/// Messages per pull request. Small messages need many, or each request would return only a few events.
-const PULL_MESSAGES: usize = 2_000;
-
 /// The pull is requested again if the broker sends neither a message nor a heartbeat for two of these.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -120,7 +117,7 @@ impl Consumer {
         };
         let messages = durable
             .stream()
-            .max_messages_per_batch(PULL_MESSAGES)
+            .max_messages_per_batch(claim.used.pull_messages())
             .max_bytes_per_batch(pull_bytes)
             .heartbeat(HEARTBEAT)
             .expires(HEARTBEAT * 6)

@@ -3,7 +3,7 @@
 //! # The client
 //!
 //! `tokio-postgres` with `deadpool-postgres`. It sends arrays as binary parameters, so that a batch is one `INSERT … SELECT unnest(…)`;
-//! it sends statements without waiting for the answers of earlier ones, so that a batch takes three or four round trips; and its
+//! it sends statements without waiting for the answers of earlier ones, so that a batch takes four or five round trips; and its
 //! rows are read as they arrive, so that a page of large events is never whole in memory. `sqlx` does neither of the last two,
 //! and checks queries at build time against a database that a build does not have. COPY is faster than arrays only for
 //! rows that cannot conflict.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use e2e::{
     aggregator::Aggregator,
     broker::Broker,
@@ -133,4 +134,28 @@ async fn each_aggregator_answers_with_what_the_others_stored() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let alive = "SELECT count(*) FROM aggregators WHERE alive_until > now()";
     assert_eq!(cluster.database.sql(alive), "1", "its slot is free");
+}
+
+#[tokio::test]
+async fn a_guard_that_an_aggregator_left_is_deleted_and_the_durable_is_kept() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let _one = cluster.aggregator().await;
+    let jetstream = cluster.broker.jetstream().await;
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let durable = stream.consumer_info("aggregator").await.unwrap();
+    // As if another one had been killed after it had created the durable again.
+    let guard = pull::Config {
+        durable_name: Some("aggregator~position".to_owned()),
+        description: durable.config.description,
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: 1 },
+        ack_policy: AckPolicy::Explicit,
+        ..pull::Config::default()
+    };
+    stream.create_consumer(guard).await.unwrap();
+    let _other = cluster.aggregator().await;
+    assert!(stream.consumer_info("aggregator~position").await.is_err());
+    let kept = stream.consumer_info("aggregator").await.unwrap();
+    assert_eq!(kept.created, durable.created);
 }

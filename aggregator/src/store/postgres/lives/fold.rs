@@ -43,24 +43,27 @@ pub(in crate::store::postgres) async fn fold(
     if floor <= life.floor {
         return Ok(false);
     }
-    let folded = applied.iter().filter(|(sequence, _)| *sequence <= floor);
-    for (sequence, time) in folded {
-        life.latest_time = life.latest_time.max(*time);
-        if unsigned(*sequence) > life.witness.sequence {
-            life.witness = Witness {
-                sequence: unsigned(*sequence),
-                time: *time,
-            };
-        }
-    }
     life.floor = floor;
-    for sql in [
-        "DELETE FROM applied WHERE incarnation = $1 AND sequence <= $2",
-        "DELETE FROM passed WHERE incarnation = $1 AND last <= $2",
-    ] {
-        let statement = client.prepare_cached(sql).await?;
-        client.execute(&statement, &[&life.id, &floor]).await?;
+    let statement = client
+        .prepare_cached(
+            "DELETE FROM applied WHERE incarnation = $1 AND sequence <= $2 RETURNING sequence, time",
+        )
+        .await?;
+    // Also those that were committed since they were read above, and those below an earlier floor.
+    let mut folded = Ranges::default();
+    for row in client.query(&statement, &[&life.id, &floor]).await? {
+        let (sequence, time) = (unsigned(row.get(0)), row.get(1));
+        life.latest_time = life.latest_time.max(time);
+        if sequence > life.witness.sequence {
+            life.witness = Witness { sequence, time };
+        }
+        folded.insert(sequence, sequence);
     }
+    not_missing(transaction, life, &folded).await?;
+    let statement = client
+        .prepare_cached("DELETE FROM passed WHERE incarnation = $1 AND last <= $2")
+        .await?;
+    client.execute(&statement, &[&life.id, &floor]).await?;
     let statement = client
         .prepare_cached(
             "UPDATE incarnations SET floor = $2, latest_time = $3, witness = $4, witness_time = $5 WHERE id = $1",
@@ -80,4 +83,51 @@ pub(in crate::store::postgres) async fn fold(
         )
         .await?;
     Ok(true)
+}
+
+/// Removes applied sequences from those that are missing: the stream lost their messages while an aggregator had them in hand.
+///
+/// A sequence that is missing was therefore never applied, or its row is still there.
+async fn not_missing(
+    transaction: &Transaction,
+    life: &Life,
+    applied: &Ranges,
+) -> Result<(), StoreError> {
+    let Some((lowest, _)) = applied.iter().next() else {
+        return Ok(());
+    };
+    let client = transaction.client();
+    let statement = client
+        .prepare_cached(
+            "SELECT first, last, noticed_at, acknowledged_at FROM missing \
+             WHERE incarnation = $1 AND first <= $2 AND last >= $3 ORDER BY first FOR UPDATE",
+        )
+        .await?;
+    let (lowest, highest) = (signed(lowest), signed(applied.highest()));
+    let ranges = client
+        .query(&statement, &[&life.id, &highest, &lowest])
+        .await?;
+    for row in ranges {
+        let (first, last): (i64, i64) = (row.get(0), row.get(1));
+        let left: Vec<_> = applied.gaps(unsigned(first), unsigned(last)).collect();
+        if left == [(unsigned(first), unsigned(last))] {
+            continue;
+        }
+        client
+            .execute(
+                "DELETE FROM missing WHERE incarnation = $1 AND first = $2",
+                &[&life.id, &first],
+            )
+            .await?;
+        let (noticed, acknowledged): (i64, Option<i64>) = (row.get(2), row.get(3));
+        for (first, last) in left {
+            client
+                .execute(
+                    "INSERT INTO missing (incarnation, first, last, noticed_at, acknowledged_at) VALUES ($1, $2, $3, $4, $5)",
+                    &[&life.id, &signed(first), &signed(last), &noticed, &acknowledged],
+                )
+                .await?;
+        }
+    }
+    Ok(())
 }

@@ -161,3 +161,32 @@ fn a_batch_of_a_stream_that_was_created_again_ends_the_session() {
         assert_eq!(database.sql("SELECT count(*) FROM applied"), "0");
     });
 }
+
+#[test]
+fn messages_in_hand_while_the_stream_loses_them_are_applied_once_and_are_not_missing() {
+    with_database(async |database| {
+        let opened = Opened::with_stream(&database, 0).await;
+        opened.append(&[delivery(1, &event(1))]).await;
+        let met = opened.writer.meet(&stream(6, 5).into(), 0).await.unwrap();
+        assert_eq!((met.standing.floor, met.missing), (5, 4));
+        // One with an identity that is stored, and a new one.
+        let in_hand = [delivery(3, &event(1)), delivery(4, &event(2))];
+        let done = opened.append(&in_hand).await;
+        assert_eq!(
+            (
+                done.unique,
+                done.duplicates,
+                done.redelivered,
+                done.epoch_begun
+            ),
+            (1, 1, 0, false)
+        );
+        assert_eq!(opened.append(&in_hand).await.redelivered, 2);
+        opened.append(&[delivery(6, &event(3))]).await;
+        opened.pass().await;
+        assert_eq!(opened.append(&in_hand).await.redelivered, 2, "folded");
+        let missing = "SELECT string_agg(first || '-' || last, ' ' ORDER BY first) FROM missing";
+        assert_eq!(database.sql(missing), "2-2 5-5");
+        assert_eq!(opened.reader.stats(9).await.unwrap().received, 4);
+    });
+}

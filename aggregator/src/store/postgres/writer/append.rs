@@ -22,8 +22,10 @@
 //! # A COMMIT without an answer
 //!
 //! The batch is tried again on another connection. If the first attempt is still under way, the insert into `applied` waits for
-//! its end. If it has committed, the writer's row names this batch as its last, and the attempt ends without changes.
+//! its end. If it has committed, the writer's row names this batch as its last. The attempt then only writes that row again, and
+//! its COMMIT waits for the standby, for which the first one may not have waited.
 
+mod commit;
 mod fresh;
 
 use std::{
@@ -37,11 +39,13 @@ use tokio::time::{sleep, timeout};
 use tokio_postgres::types::ToSql;
 use tracing::{debug, warn};
 
-use self::fresh::Fresh;
+use self::{
+    commit::{Committed, Unanswered},
+    fresh::Fresh,
+};
 use super::{
-    plan::{self, Outcomes, Plan},
+    plan::{self, Plan},
     rows,
-    writes::Writes,
 };
 use crate::store::{
     Appended, Delivery, StoreError,
@@ -50,10 +54,9 @@ use crate::store::{
         Shared,
         connect::{LONGEST, Transaction, limited},
         error::DatabaseError,
-        lives::{self, Life, Lives, signed, unsigned},
+        lives::{self, Lives, signed, unsigned},
         place,
     },
-    waits::OutcomeNotice,
 };
 
 /// How often a transaction that lost against another one is tried again before the failure is reported. The caller tries again, too.
@@ -74,19 +77,6 @@ enum Attempt {
     /// Another aggregator began a new life, or folded a row that this attempt met.
     Stale,
 }
-
-/// What a transaction did.
-#[derive(Default)]
-struct Committed {
-    /// The life of its messages.
-    life: i64,
-    done: Appended,
-    notices: Vec<OutcomeNotice>,
-}
-
-/// What an earlier attempt would have reported, if the answer to its COMMIT had come.
-#[derive(Default)]
-struct Unanswered(Option<Committed>);
 
 /// Appends a batch.
 pub(super) async fn append(
@@ -327,74 +317,10 @@ impl Part<'_> {
         Ok((inserted, Lives::of_rows(stream.clone(), &lives)))
     }
 
-    async fn is_last_batch(&self, client: &Client) -> Result<bool, StoreError> {
-        let row = client
-            .query_opt(
-                "SELECT last_batch FROM counters WHERE writer = $1",
-                &[&self.writer],
-            )
-            .await?;
-        let last: Option<Vec<u8>> = row.and_then(|row| row.get(0));
-        Ok(last.is_some_and(|last| last == self.id))
-    }
-
-    /// Waits until what an earlier attempt committed is as safe as what this one would commit.
-    ///
-    /// A server that was ended while it waited for its standby has committed on its own disk only. This COMMIT comes after that one in
-    /// its log, so the standby has both when it is answered. A transaction without changes would not wait.
-    async fn confirm(&self) -> Result<(), StoreError> {
-        let transaction = Transaction::begin(&self.shared.pool).await?;
-        let sql = "UPDATE counters SET last_batch = last_batch WHERE writer = $1";
-        transaction.client().execute(sql, &[&self.writer]).await?;
-        Ok(transaction.commit().await?)
-    }
-
     /// The name of the stream that was compared last.
     async fn newest_stream(client: &Client) -> Result<String, StoreError> {
         let sql = "SELECT stream FROM incarnations ORDER BY id DESC LIMIT 1";
         Ok(client.query_one(sql, &[]).await?.get(0))
-    }
-
-    /// Writes what the batch did, and commits. In one round trip.
-    async fn finish(
-        &self,
-        transaction: Transaction,
-        life: &Life,
-        outcomes: Outcomes<'_>,
-        unanswered: &mut Unanswered,
-    ) -> Result<Attempt, StoreError> {
-        let client = transaction.client();
-        let writes = Writes::prepare(client, &outcomes).await?;
-        // Before anything is sent: the attempt may be given up while it waits.
-        unanswered.0 = Some(Committed {
-            life: life.id,
-            done: outcomes.done,
-            notices: outcomes.notices.clone(),
-        });
-        let (written, committed) = futures::join!(
-            writes.run(
-                client,
-                (self.writer, life.id),
-                (&outcomes, &self.id),
-                self.now
-            ),
-            client.batch_execute("COMMIT"),
-        );
-        // If a write failed, COMMIT rolls back, and reports no error.
-        match written.and(committed.map_err(DatabaseError::from)) {
-            Ok(()) => {
-                transaction.ended();
-                let committed = unanswered.0.take().unwrap_or_default();
-                Ok(Attempt::Committed(committed))
-            }
-            Err(err) => {
-                // An earlier attempt has not committed either: its rows would have been found.
-                if err.is_answer() {
-                    unanswered.0 = None;
-                }
-                Err(err.into())
-            }
-        }
     }
 }
 

@@ -42,6 +42,7 @@ impl Part<'_> {
             return Ok(Fresh::Known(vec![true; self.batch.len()], 0));
         }
         let times = self.times(client, lives).await?;
+        let lost = lost(client, inserted, current).await?;
         let mut seen = HashSet::new();
         let mut fresh = Vec::with_capacity(self.batch.len());
         let mut redelivered = 0;
@@ -58,6 +59,9 @@ impl Part<'_> {
                 }
             } else if earlier.iter().any(is_at) {
                 true
+            } else if lost.contains(&sequence) {
+                // The floor has passed it because the stream lost it while it was in hand.
+                false
             } else {
                 let is_known = lives.all.iter().any(|life| life.may_have_folded(delivery));
                 let is_stored =
@@ -96,4 +100,27 @@ impl Part<'_> {
             .map(|row| ((row.get(0), unsigned(row.get(1))), row.get(2)))
             .collect())
     }
+}
+
+/// Those of these sequences up to the floor that were never applied.
+async fn lost(
+    client: &Client,
+    inserted: &HashSet<u64>,
+    current: &Life,
+) -> Result<HashSet<u64>, StoreError> {
+    let inserted = inserted.iter().map(|sequence| signed(*sequence));
+    let below: Vec<i64> = inserted
+        .filter(|sequence| *sequence <= current.floor)
+        .collect();
+    if below.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let statement = client
+        .prepare_cached(
+            "SELECT s FROM unnest($2::bigint[]) AS b (s) WHERE EXISTS \
+             (SELECT 1 FROM missing WHERE incarnation = $1 AND first <= s AND last >= s)",
+        )
+        .await?;
+    let rows = client.query(&statement, &[&current.id, &below]).await?;
+    Ok(rows.iter().map(|row| unsigned(row.get(0))).collect())
 }
