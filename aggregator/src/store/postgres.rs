@@ -29,13 +29,16 @@ use std::sync::{Arc, atomic::AtomicI64};
 
 use tokio::sync::watch;
 
-use self::{connect::Pool, lives::Lives};
 pub use self::{
     connect::{Address, AddressError},
     error::DatabaseError,
     reader::Reader,
     upkeep::Upkeep,
     writer::Writer,
+};
+use self::{
+    connect::{LONGEST, Pool, limited},
+    lives::Lives,
 };
 use super::{Bounds, Standing, StoreError, fingerprint::Key, opening::Opening, waits::Waits};
 
@@ -69,12 +72,12 @@ pub async fn open(
 ) -> Result<(Writer, Upkeep, Reader), StoreError> {
     opening.at("connecting to the database".to_owned());
     let pool = Pool::of(address);
-    checks::run(&pool).await?;
+    limited(LONGEST, checks::run(&pool)).await?;
     opening.at("checking the schema of the database".to_owned());
     let identity = schema::ensure(&pool, now).await?;
     let holder = uuid::Uuid::new_v4().to_string();
-    let slot = upkeep::claim_slot(&pool, &holder).await?;
-    let lives = Lives::latest(&pool).await?;
+    let slot = limited(LONGEST, upkeep::claim_slot(&pool, &holder)).await?;
+    let lives = limited(LONGEST, Lives::latest(&pool)).await?;
     let shared = Shared {
         pool,
         key: identity.key,
