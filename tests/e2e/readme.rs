@@ -22,7 +22,7 @@ use self::{
 /// Blocks that are not run: how they begin, and why.
 const SKIPPED: &[(&str, &str)] = &[
     (
-        "createdb ",
+        "createuser ",
         "needs a database server; the tests store::shared have one",
     ),
     ("./compose/demo.sh", "builds for minutes; CI runs it"),
