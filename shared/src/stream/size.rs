@@ -43,7 +43,7 @@ pub fn most_held(settings: &Settings) -> u64 {
 /// uses the stream.
 ///
 /// # Errors
-/// Any [`StreamError`]; [`ClusterError::NoCluster`] if the broker can never keep so many replicas.
+/// Any [`StreamError`]; [`ClusterError::NoCluster`] if the broker can never keep the requested number of replicas.
 pub async fn resize(
     jetstream: &jetstream::Context,
     info: &Info,

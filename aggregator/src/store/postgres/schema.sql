@@ -55,7 +55,7 @@ CREATE TABLE missing (
     PRIMARY KEY (incarnation, first)
 );
 
--- The primary key is what keeps an identity from being stored twice, whoever stores it.
+-- The primary key is what keeps an identity from being stored twice, by any aggregator.
 CREATE TABLE events (
     fingerprint bytea PRIMARY KEY,
     content bigint NOT NULL,

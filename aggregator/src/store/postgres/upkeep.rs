@@ -1,4 +1,4 @@
-//! What goes on beside the batches: the floor rises, kept rows are evicted, and what this aggregator knows is read again.
+//! What runs in addition to the batches: the floor rises, kept rows are evicted, and what this aggregator knows is read again.
 //!
 //! One aggregator does the first two, so that the others need not; a lease decides which. Nothing rests on the lease: two that do it at
 //! once lock the same rows and are both right.
@@ -158,7 +158,7 @@ impl Upkeep {
     }
 }
 
-/// One pass: raises the floor and evicts if this aggregator has the lease, and reads where the store stands.
+/// One pass: raises the floor and evicts if this aggregator has the lease, and reads how far the stream is applied.
 pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreError> {
     if gives_sign {
         give_sign(shared).await?;
@@ -183,7 +183,7 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
     Ok(())
 }
 
-/// Raises the floor whoever has the lease, and reads where the store stands.
+/// Raises the floor with or without the lease, and reads how far the stream is applied.
 pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
     let known = Arc::clone(&shared.lives.borrow());
     let (Some(stream), Some(current)) = (known.stream.clone(), known.current()) else {

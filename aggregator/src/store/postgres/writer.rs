@@ -36,7 +36,7 @@ struct Lanes {
 
 /// A lane in use.
 struct Lane<'a> {
-    /// Released before the permit: whoever has one finds a free lane.
+    /// Released before the permit: the holder of a permit finds a free lane.
     _held: OwnedMutexGuard<()>,
     _permit: SemaphorePermit<'a>,
     /// The writer whose rows of counters it changes.

@@ -102,7 +102,7 @@ impl Store {
         &self.open.as_ref().unwrap().2
     }
 
-    /// Does at once what goes on beside the batches.
+    /// Runs the upkeep at once.
     pub fn upkeep(&self) {
         if let Writer::Postgres(writer) = self.writer() {
             self.runtime.block_on(postgres::pass(writer)).unwrap();

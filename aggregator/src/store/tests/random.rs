@@ -16,7 +16,7 @@ enum Step {
     /// The same, but the first write fails.
     Fail(Failure, Vec<Message>),
     Restart,
-    /// What goes on beside the batches.
+    /// The upkeep, which runs in addition to the batches.
     Upkeep,
 }
 

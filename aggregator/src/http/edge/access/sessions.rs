@@ -28,7 +28,7 @@ const PLAIN: &str = "aggregator_session";
 
 /// Its name on an encrypted one. Browsers take a cookie with this prefix from an encrypted response only, and never for a whole domain
 /// (<https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis>, 4.1.3.2): so neither a page that is not encrypted nor
-/// another host of the domain can give a browser a session of somebody else.
+/// another host of the domain can give a browser the session of another user.
 const HOST: &str = "__Host-aggregator_session";
 
 /// The sessions since the start; a restart ends them. Cheap to clone; clones share one state.

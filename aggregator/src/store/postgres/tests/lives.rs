@@ -78,7 +78,7 @@ fn an_aggregator_that_does_not_know_of_a_new_life_appends_to_it() {
         assert_eq!(
             (done.unique, done.redelivered, done.epoch_begun),
             (1, 1, true),
-            "it compares the stream, too: whoever began the life may have ended"
+            "it compares the stream, too: the aggregator that began the life may have ended"
         );
         let done = other.append(&[delivery(3, &event(3))]).await;
         assert_eq!((done.unique, done.epoch_begun), (1, false));

@@ -185,7 +185,7 @@ impl Part<'_> {
                 mut done,
                 notices,
             } = committed;
-            // Whoever began it may end before the durable is made again: each aggregator that meets it compares the stream once.
+            // The aggregator that began it may end before it makes the durable again, so each one that meets it compares the stream once.
             done.epoch_begun = life > 0 && self.shared.compared.swap(life, Relaxed) != life;
             self.shared.waits.notify(&notices);
             return Ok(done);
