@@ -7,5 +7,5 @@ pub mod engine;
 mod incarnations;
 pub mod model;
 mod questions;
-mod random;
+pub mod random;
 mod review;

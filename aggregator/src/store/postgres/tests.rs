@@ -1,11 +1,13 @@
 //! Tests of what is this engine's own: several writers at once, answers that do not come, and the database's settings.
 
 mod commits;
+mod interleavings;
 mod lives;
 mod many;
 mod opening;
 mod pages;
 mod proxy;
+mod turnstile;
 
 use std::{
     sync::Arc,

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::arrivals::Arrival;
 use crate::store::{
-    Reader,
+    Appended, Reader,
     query::{EventPage, EventQuery, PageBounds, Stats, TopicQuery},
 };
 
@@ -38,6 +38,22 @@ pub struct Totals {
 impl Model {
     pub fn append(&mut self, sequence: u64, arrivals: &[Arrival]) {
         self.append_on(sequence, arrivals, false);
+    }
+
+    /// Appends messages that may hold events of any topics, and returns what that did.
+    pub fn append_batch(&mut self, batch: &[(u64, Vec<Arrival>)]) -> Appended {
+        let before = self.done.clone();
+        for (sequence, arrivals) in batch {
+            self.append_on(*sequence, arrivals, true);
+        }
+        Appended {
+            unique: self.done.unique - before.unique,
+            duplicates: self.done.duplicates - before.duplicates,
+            conflicts: self.done.conflicts - before.conflicts,
+            rejected: self.done.rejected - before.rejected,
+            redelivered: self.done.redelivered - before.redelivered,
+            epoch_begun: false,
+        }
     }
 
     /// The same, of a message that may hold events of any topics if `is_mixed`.
