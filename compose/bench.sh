@@ -2,11 +2,16 @@
 # The benchmark: nats-server, aggregator and publisher as processes on this machine, every write synced, every count
 # checked.
 #
-#   bench.sh [--events N] [--topics T] [--sync-ms MS] [--directory DIR] [--peer] [--page] [--json]
+#   bench.sh [--events N] [--topics T] [--store ENGINE] [--aggregators A] [--replicas R] [--sync-ms MS] [--directory DIR]
+#            [--peer] [--page] [--json]
 #
 #   --events N       events in each phase over JetStream (1000000); the HTTP phases send 40 % and 6 % of N, but at least
 #                    20,000 and 5,000
 #   --topics T       topics that the events are spread over, up to 1000000 (10)
+#   --store ENGINE   sqlite, or postgres: a PostgreSQL server of its own with its default durability, whose programs must be
+#                    installed (sqlite)
+#   --aggregators A  aggregators that share the database, up to 16; HTTP requests go to the first (1)
+#   --replicas R     servers of the broker, 1, 3 or 5, each of which keeps a replica of the stream (1)
 #   --sync-ms MS     delay each sync of the broker and of the stores by MS milliseconds, as a slower disk would; needs strace
 #   --directory DIR  keep the data in a new directory in DIR, which chooses the disk (target/)
 #   --peer           also measure compose/peer.py, a consumer in Python, which needs Python 3.10 and PyPI
@@ -27,17 +32,29 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
+. compose/database.sh
 
-events=1000000 topics=10 delay_ms=0 directory='' peer='' page='' json=''
+events=1000000 topics=10 store=sqlite aggregators=1 replicas=1 delay_ms=0 directory='' peer='' page='' json=''
 while (($#)); do
   case $1 in
-    --events | --topics | --sync-ms)
+    --events | --topics | --aggregators | --sync-ms)
       [[ ${2:-} =~ ^[1-9][0-9]{0,9}$ ]] || { say "$1 takes a number greater than 0"; exit 2; }
       case $1 in
         --events) events=$2 ;;
         --topics) topics=$2 ;;
+        --aggregators) aggregators=$2 ;;
         --sync-ms) delay_ms=$2 ;;
       esac
+      shift
+      ;;
+    --store)
+      store=${2:-}
+      [[ $store == sqlite || $store == postgres ]] || { say "--store takes sqlite or postgres"; exit 2; }
+      shift
+      ;;
+    --replicas)
+      replicas=${2:-}
+      [[ $replicas == [135] ]] || { say "--replicas takes 1, 3 or 5"; exit 2; }
       shift
       ;;
     --directory)
@@ -53,6 +70,9 @@ while (($#)); do
   esac
   shift
 done
+if ((aggregators > 16)); then say "--aggregators takes at most 16"; exit 2; fi
+if [[ $store == sqlite ]] && ((aggregators > 1)); then say "several --aggregators share a database: --store postgres"; exit 2; fi
+if [[ $store == postgres ]] && ((delay_ms > 0)); then say "--sync-ms excludes --store postgres, whose processes it does not reach"; exit 2; fi
 [[ -r /proc/self/stat ]] || fail "this system has no /proc, which is needed to measure CPU time and memory"
 
 profile=${PROFILE:-dist}
@@ -70,12 +90,30 @@ clean_up() {
   elif ((status != 0)); then
     tail -n 20 "$scratch"/*.log >&2
   fi
-  for name in build browser publisher peer aggregator nats; do stop "$name"; done
+  for name in build browser publisher peer; do stop "$name"; done
+  stop_services
   rm -rf "$scratch"
 }
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
+
+# of PART: prints the names of the running processes of a part, as aggregator, aggregator-2, ...
+of() {
+  local name
+  for name in "${!pids[@]}"; do
+    if [[ $name == "$1" || $name == "$1"-* ]]; then echo "$name"; fi
+  done
+}
+
+# stop_services: stops the broker, and all that is connected to it.
+stop_services() {
+  local name
+  for name in $(of aggregator) $(of postgres) $(of nats) $(of peer); do
+    stop "$name"
+    unset "pids[$name]"
+  done
+}
 
 # free_port: prints a port on which nothing listens, below the range that the system uses for outgoing connections.
 free_port() {
@@ -92,15 +130,31 @@ free_port() {
 ticks=$(getconf CLK_TCK)
 declare -A cpu=() peak=()
 
-# measure NAME: records the CPU time of the process in clock ticks and its peak memory in KiB. If it has ended, the
-# previous values are kept.
+# measure PART: records the CPU time of the part's processes in clock ticks and the sum of their peak memory in KiB. If one has
+# ended, the previous values are kept.
 measure() {
-  local stat status pid=${pids[$1]}
-  stat=$(<"/proc/$pid/stat") && status=$(<"/proc/$pid/status") || return 0
-  # The second field, the program's name in parentheses, may contain spaces. The text after it begins with the third.
-  read -ra stat <<<"${stat##*) }"
-  [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
-  cpu[$1]=$((stat[11] + stat[12])) peak[$1]=${BASH_REMATCH[1]}
+  local name pid=${pids[$1]:-0}
+  if [[ $1 == postgres ]]; then
+    # Each connection has a process of its own. The time of those that have ended is in that of the first.
+    cpu[$1]=$({ cat /proc/[0-9]*/stat || true; } | awk -v parent="$pid" '
+      { all = $0; sub(/.*\) /, ""); split(all, name, " ") }
+      name[1] == parent { sum += $12 + $13 + $14 + $15 }
+      $2 == parent { sum += $12 + $13 }
+      END { print sum + 0 }')
+    return
+  fi
+  local -i ticks=0 kib=0
+  local stat status
+  for name in $(of "$1"); do
+    stat=$(<"/proc/${pids[$name]}/stat") && status=$(<"/proc/${pids[$name]}/status") || return 0
+    # The second field, the program's name in parentheses, may contain spaces. The text after it begins with the third.
+    read -ra stat <<<"${stat##*) }"
+    # Both are empty if it ended while they were read.
+    ((${#stat[@]} > 12)) || return 0
+    [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
+    ticks+=$((stat[11] + stat[12])) kib+=${BASH_REMATCH[1]}
+  done
+  cpu[$1]=$ticks peak[$1]=$kib
 } 2>/dev/null
 
 # browser_ticks: prints the CPU time of all processes of the browser, in clock ticks.
@@ -113,30 +167,31 @@ browser_ticks() {
 # phase NAME ARGUMENT...: runs the publisher with the arguments; writes its summary to NAME.json and the resource usage
 # of all running processes to NAME.used.
 phase() {
-  local name=$1 status=0 process
-  local -a others=("${!pids[@]}")
+  local phase=$1 name status=0 process
+  local -a others=()
+  for process in nats aggregator postgres peer browser; do if [[ -v pids[$process] ]]; then others+=("$process"); fi; done
   local -A before=([publisher]=0)
-  say "${name//_/ }: publisher ${*:2}"
+  say "${phase//_/ }: publisher ${*:2}"
   for process in "${others[@]}"; do
     measure "$process"
     before[$process]=${cpu[$process]}
     # Resets the peak, so that it covers only this phase.
-    echo 5 2>/dev/null >"/proc/${pids[$process]}/clear_refs" || true
+    for name in $(of "$process"); do echo 5 2>/dev/null >"/proc/${pids[$name]}/clear_refs" || true; done
   done
   if [[ -v pids[browser] ]]; then before[browser]=$(browser_ticks); fi
-  start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$name.json" 2>"$scratch/publisher.log"
+  start publisher "$binaries/publisher" "${@:2}" --json >"$scratch/$phase.json" 2>"$scratch/publisher.log"
   while kill -0 "${pids[publisher]}" 2>/dev/null; do
     measure publisher
     sleep 0.05
   done
   ended publisher || status=$?
-  if ((status != 0)); then fail "${name//_/ } failed"; fi
-  if [[ $name == peer ]]; then await_peer; fi
+  if ((status != 0)); then fail "${phase//_/ } failed"; fi
+  if [[ $phase == peer ]]; then await_peer; fi
   for process in "${others[@]}"; do measure "$process"; done
   if [[ -v pids[browser] ]]; then cpu[browser]=$(browser_ticks); fi
   for process in "${others[@]}" publisher; do
-    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]}"
-  done | awk -v ticks="$ticks" '{ printf "%s %.2f %.0f\n", $1, $2 / ticks, $3 / 1024 }' >"$scratch/$name.used"
+    echo "$process $((cpu[$process] - before[$process])) ${peak[$process]:-}"
+  done | awk -v ticks="$ticks" '{ printf "%s %.2f", $1, $2 / ticks; if (NF > 2) printf " %.0f", $3 / 1024; print "" }' >"$scratch/$phase.used"
 }
 
 # ---- the processes ---------------------------------------------------------------------------------------------------
@@ -154,23 +209,49 @@ slow_down() {
     -e "inject=fsync,fdatasync:delay_enter=$((delay_ms * 1000))")
 }
 
-start_aggregator() {
-  start aggregator "${slowed[@]}" "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" --nats-url "$nats_url" \
-    --stream-max-bytes "$stream_bytes" --data-dir "$scratch/data" >"$scratch/aggregator.log" 2>&1
-  await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+# numbered PART NUMBER: prints the name of a process of a part. The first has the part's own.
+numbered() { if (($2 == 1)); then echo "$1"; else echo "$1-$2"; fi; }
+
+start_aggregators() {
+  local number name address
+  local -a engine
+  for ((number = 1; number <= aggregators; number++)); do
+    name=$(numbered aggregator "$number")
+    address=127.0.0.1:$aggregator_port
+    if ((number > 1)); then address=127.0.0.1:$(free_port); fi
+    if [[ $store == postgres ]]; then engine=(--store "$(database_url)"); else engine=(--data-dir "$scratch/data"); fi
+    start "$name" "${slowed[@]}" "$binaries/aggregator" serve --listen "$address" --nats-url "$nats_url" \
+      --stream-max-bytes "$stream_bytes" --stream-replicas "$replicas" "${engine[@]}" >"$scratch/$name.log" 2>&1
+    await "$name" "$binaries/aggregator" healthcheck --listen "$address"
+  done
 }
 
 # start_broker: starts a broker whose stream is new and empty, and which has no consumer. The aggregator creates the stream.
 start_broker() {
-  local name
-  for name in peer aggregator nats; do stop "$name"; unset "pids[$name]"; done
-  rm -rf "$scratch/nats" "$scratch/data"
-  start nats "${slowed[@]}" nats-server --config compose/server.conf --store_dir "$scratch/nats" \
-    --addr 127.0.0.1 --port "$nats_port" --http_port "$monitor_port" >"$scratch/nats.log" 2>&1
-  await nats http_get "$monitor_port" /healthz
-  start_aggregator
-  stop aggregator
-  unset 'pids[aggregator]'
+  local number name
+  local -a cluster=()
+  stop_services
+  rm -rf "$scratch"/nats* "$scratch/data" "$scratch/database"
+  for ((number = 1; number <= replicas; number++)); do
+    name=$(numbered nats "$number")
+    if ((replicas > 1)); then
+      cluster=(--name "$name" --cluster_name benchmark --cluster "nats://127.0.0.1:${route_ports[number - 1]}"
+        --routes "$(printf 'nats://127.0.0.1:%s,' "${route_ports[@]}" | sed 's/,$//')")
+    fi
+    start "$name" "${slowed[@]}" nats-server --config compose/server.conf --store_dir "$scratch/$name" "${cluster[@]}" \
+      --addr 127.0.0.1 --port "${nats_ports[number - 1]}" --http_port "${monitor_ports[number - 1]}" >"$scratch/$name.log" 2>&1
+  done
+  for ((number = 1; number <= replicas; number++)); do
+    await "$(numbered nats "$number")" http_get "${monitor_ports[number - 1]}" /healthz
+  done
+  if [[ $store == postgres ]]; then start_database "$scratch/database" "$database_port" >"$scratch/postgres.log" 2>&1; fi
+  start_aggregators
+  local -a started
+  mapfile -t started < <(of aggregator)
+  for name in "${started[@]}"; do
+    stop "$name"
+    unset "pids[$name]"
+  done
 }
 
 # need_peer: makes sure that the packages of peer.py are installed, in a virtual environment of their own.
@@ -256,9 +337,10 @@ share() { awk -v all="$(rate end_to_end processed)" -v broker="$(rate broker_alo
 # rate PHASE COUNTED: prints a rate without separators.
 rate() { sed -n "s/.*\"$2_per_second\":\([0-9.]*\).*/\1/p" "$scratch/$1.json"; }
 
-# used PHASE PROCESS: prints CPU seconds and peak memory, or a dash. The browser is many processes, which share memory.
+# used PHASE PART: prints CPU seconds and peak memory, or a dash. The browser and the database are many processes, which share
+# memory.
 used() {
-  awk -v process="$2" '$1 == process { printf process == "browser" ? "%.2f s" : "%.2f s, %d MiB", $2, $3; found = 1 } END { if (!found) printf "-" }' \
+  awk -v process="$2" '$1 == process { printf process == "browser" || process == "postgres" ? "%.2f s" : "%.2f s, %d MiB", $2, $3; found = 1 } END { if (!found) printf "-" }' \
     "$scratch/$1.used"
 }
 
@@ -269,7 +351,8 @@ show_table() {
   {
     printf "$row" machine "$cores x $processor; a write of 4 KiB and its sync take $sync_ms ms$delay" \
       versions "$broker; $versions" \
-      synced "each write: nats sync_interval $nats_sync, SQLite synchronous=FULL" \
+      store "$engine" \
+      synced "each write: nats sync_interval $nats_sync, $durability" \
       events "$events in $topics topics, 30 % duplicates"
     echo
     printf "$row" 'broker alone' "$(figure broker_alone events_per_second) events/s from first send to last PubAck, with no consumer" \
@@ -287,12 +370,12 @@ show_table() {
         '' "responses $(percentiles "$name" answer_ms); $(figure "$name" sent) events, $(counted "$name")"
     done
     echo
-    printf '%-16s %20s %20s %20s%s\n' 'CPU s, peak MiB' nats "aggregator${peer:+ or peer}" publisher "${page:+       browser}"
+    printf '%-16s %20s %20s %20s%s\n' 'CPU s, peak MiB' nats "aggregator${peer:+ or peer}" publisher "${database:+    PostgreSQL}${page:+       browser}"
   }
   for name in "${phases[@]}"; do
     printf '%-16s %20s %20s %20s%s\n' "${name//_/ }" "$(used "$name" nats)" \
       "$(used "$name" "$([[ $name == peer ]] && echo peer || echo aggregator)")" "$(used "$name" publisher)" \
-      "${page:+$(printf '%14s' "$(used "$name" browser)")}"
+      "${database:+$(printf '%14s' "$(used "$name" postgres)")}${page:+$(printf '%14s' "$(used "$name" browser)")}"
   done
 }
 
@@ -300,7 +383,8 @@ show_json() {
   local name separator=''
   printf '{"events":%d,"topics":%d,"cores":%d,"processor":"%s","sync_ms":%s,' "$events" "$topics" "$cores" "$processor" "$sync_ms"
   printf '"delay_ms":%d,"versions":"%s; %s","nats_sync_interval":"%s",' "$delay_ms" "$broker" "$versions" "$nats_sync"
-  printf '"sqlite_synchronous":"FULL","share_of_broker_alone":%s' "$(share)"
+  printf '"store":"%s","aggregators":%d,"replicas":%d,' "$store" "$aggregators" "$replicas"
+  printf '"durability":"%s","share_of_broker_alone":%s' "$durability" "$(share)"
   if [[ -n $peer ]]; then cp "$scratch/python.json" "$scratch/peer.json"; fi
   for name in "${phases[@]}"; do printf ',"%s":%s' "$name" "$(<"$scratch/$name.json")"; done
   printf ',"used":{'
@@ -323,17 +407,27 @@ run build cargo build --profile "$profile" --locked --package aggregator --packa
 
 cores=$(nproc)
 processor=$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | head -n 1 | tr -d '"')
-broker=$(nats-server --version)
+broker="$(nats-server --version)$(if ((replicas > 1)); then echo " x $replicas"; fi)"
 versions="$("$binaries/aggregator" --version), $("$binaries/publisher" --version)"
 nats_sync=$(sed -n 's/^ *sync_interval: *//p' compose/server.conf)
 sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsync 2>&1 |
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
 [[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$scratch is in memory, where syncing costs nothing: --directory chooses the disk"
 if ((delay_ms > 0)); then slow_down; fi
+database='' engine='SQLite, 1 aggregator' durability='SQLite synchronous=FULL'
+if [[ $store == postgres ]]; then
+  need_database
+  database=yes durability='fsync and synchronous_commit on'
+  engine="$(database_version), aggregators: $aggregators"
+fi
 if [[ -n $peer ]]; then need_peer; fi
 
-aggregator_port=${AGGREGATOR_PORT:-$(free_port)} nats_port=${NATS_PORT:-$(free_port)} monitor_port=${NATS_MONITOR_PORT:-$(free_port)}
-url=http://127.0.0.1:$aggregator_port nats_url=nats://127.0.0.1:$nats_port
+aggregator_port=${AGGREGATOR_PORT:-$(free_port)} database_port=$(free_port)
+nats_ports=("${NATS_PORT:-$(free_port)}") monitor_ports=("${NATS_MONITOR_PORT:-$(free_port)}") route_ports=("$(free_port)")
+for ((number = 2; number <= replicas; number++)); do
+  nats_ports+=("$(free_port)") monitor_ports+=("$(free_port)") route_ports+=("$(free_port)")
+done
+url=http://127.0.0.1:$aggregator_port nats_url=$(printf 'nats://127.0.0.1:%s,' "${nats_ports[@]}" | sed 's/,$//')
 # The minimums keep the percentiles meaningful if --events is small. The last phase sends fewer events, because each of
 # them takes a request of its own.
 at_least() { echo $(($1 > $2 ? $1 : $2)); }
@@ -349,7 +443,7 @@ if [[ -n $peer ]]; then
   phase peer "${traffic[@]}" --batch 1000
 fi
 start_broker
-start_aggregator
+start_aggregators
 if [[ -n $page ]]; then open_page; fi
 phase end_to_end "${traffic[@]}" --verify "$url"
 phase latency latency --url "$url" --rate 1000 --samples 300
