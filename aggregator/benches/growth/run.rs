@@ -2,6 +2,8 @@
 //!
 //! It prints its figures on standard output, one JSON document per line.
 
+mod database;
+
 use std::{ops::Range, path::Path, time::Instant};
 
 use aggregator::store;
@@ -73,6 +75,7 @@ pub async fn run(contender: Contender, settings: &Settings) -> anyhow::Result<()
     };
     let counted = match contender {
         Contender::Store => in_store(directory, settings, &mut account).await?,
+        Contender::Database => database::run(feed(), settings, &mut account).await?,
         Contender::AppendOnly | Contender::UniqueIndex => {
             let dedup = match contender {
                 Contender::UniqueIndex => Dedup::UniqueIndex,

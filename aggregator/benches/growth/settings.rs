@@ -61,6 +61,10 @@ pub struct Settings {
           value_parser = clap::value_parser!(u8).range(1..))]
     pub runs: u8,
 
+    /// Address of an empty database for the contender `database`, as for `serve --store`; without TLS.
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+
     /// Memory limit of the store, such as 384MiB; the default is the aggregator's on a large machine.
     #[arg(long, value_name = "SIZE", value_parser = parse_memory)]
     pub memory: Option<ByteSize>,
@@ -99,6 +103,8 @@ pub enum Contender {
     UniqueIndex,
     /// The aggregator's writer.
     Store,
+    /// The aggregator's writer for a database in place of the data directory; needs --store.
+    Database,
     /// Nothing is appended: the traffic alone, generated and decoded.
     Generator,
 }
@@ -110,6 +116,7 @@ impl Contender {
             Self::AppendOnly => "append-only",
             Self::UniqueIndex => "unique-index",
             Self::Store => "store",
+            Self::Database => "database",
             Self::Generator => "generator",
         }
     }
