@@ -31,6 +31,7 @@ pub mod port;
 pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
+pub mod replicated;
 pub mod service;
 pub mod store;
 pub mod system;
