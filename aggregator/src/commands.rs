@@ -5,6 +5,7 @@ pub mod backup;
 pub mod doctor;
 pub mod healthcheck;
 pub mod serve;
+pub mod store;
 pub mod token;
 pub mod verify;
 
@@ -81,6 +82,7 @@ pub fn run() -> ExitCode {
             .block_on(acknowledge_missing::acknowledge(&service, token.as_ref()))
             .map(|()| ExitCode::SUCCESS),
         Command::Verify(settings) => runtime.block_on(verify::verify(settings)),
+        Command::Store(action) => runtime.block_on(store::run(&action)),
         Command::Doctor(settings) => runtime.block_on(doctor::doctor(settings)),
         Command::Token(settings) => token::run(&settings).and_then(|text| {
             command_line::print(&text)?;

@@ -4,6 +4,7 @@ mod doctor;
 mod help;
 mod renamed;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -26,10 +27,12 @@ use self::{
     doctor::Doctor,
     renamed::RENAMED,
     settings::{address, jetstream_name},
+    store::Store,
     token::Token,
 };
 use crate::commands::{
-    doctor as doctor_command, healthcheck::Service, token as token_command, verify,
+    doctor as doctor_command, healthcheck::Service, store as store_command, token as token_command,
+    verify,
 };
 
 shared::nats_flags!("AGGREGATOR");
@@ -73,6 +76,9 @@ enum Subcommands {
     /// Copy a store, running or stopped, to a file, as of one moment
     #[command(after_help = help::BACKUP)]
     Backup(Backup),
+    /// Prepare a store in a database
+    #[command(after_help = help::STORE)]
+    Store(Store),
     /// Acknowledge stream sequences lost before they were applied, so /health stops reporting them
     #[command(after_help = help::ACKNOWLEDGE_MISSING)]
     AcknowledgeMissing(AcknowledgeMissing),
@@ -134,6 +140,8 @@ pub enum Command {
     Verify(verify::Settings),
     /// Examine a service, its broker and its store.
     Doctor(doctor_command::Settings),
+    /// Prepare a store in a database.
+    Store(store_command::Action),
     /// Create, list or revoke tokens.
     Token(token_command::Settings),
 }
@@ -290,6 +298,12 @@ fn command(cli: Cli) -> Result<Command, Exit> {
             let settings = doctor.settings();
             return settings
                 .map(Command::Doctor)
+                .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
+        }
+        Some(Subcommands::Store(store)) => {
+            let action = store.settings();
+            return action
+                .map(Command::Store)
                 .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")));
         }
         Some(Subcommands::Token(token)) => return Ok(Command::Token(token.settings())),

@@ -29,7 +29,7 @@ use crate::memory::{self, OfStore, Shares};
 pub use self::{
     opening::Opening,
     position::{Looked, ObservedStream, Position, Standing, Witness},
-    postgres::{Address, AddressError},
+    postgres::{Address, AddressError, SchemaChange, init as init_shared},
     reader::{Reader, Scan},
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect, reader::Resolved, verify,

@@ -53,6 +53,12 @@ pub(super) const ACKNOWLEDGE_MISSING: &str = "\
 Example:
   curl -s http://127.0.0.1:8080/missing && aggregator acknowledge-missing";
 
+pub(super) const STORE: &str = "\
+Examples:
+  export AGGREGATOR_STORE='postgres://aggregator:PASSWORD@db1,db2/events?sslmode=verify-full'
+  aggregator store init --dry-run
+  aggregator store init";
+
 pub(super) const TOKEN: &str = "\
 Examples:
   aggregator token create orders-service --publish 'orders.*' --expires 90d

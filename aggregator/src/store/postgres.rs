@@ -33,6 +33,7 @@ pub use self::{
     connect::{Address, AddressError},
     error::DatabaseError,
     reader::Reader,
+    schema::{SchemaChange, init},
     upkeep::Upkeep,
     writer::Writer,
 };

@@ -198,17 +198,25 @@ pub(super) async fn begin(
     }
     let previous = client
         .query_opt(
-            "SELECT i.id, i.base, greatest(i.floor, i.witness, \
-             (SELECT max(sequence) FROM applied a WHERE a.incarnation = i.id), \
-             (SELECT max(last) FROM passed p WHERE p.incarnation = i.id)) \
-             FROM incarnations i ORDER BY i.id DESC LIMIT 1",
+            "SELECT id, base, greatest(floor, witness) FROM incarnations ORDER BY id DESC LIMIT 1",
             &[],
         )
         .await?;
-    let (next, base) = previous.map_or((1, 0), |row| {
-        let (id, base, highest): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        (id + 1, base + highest + 1)
-    });
+    let (next, base) = match previous {
+        None => (1, 0),
+        Some(row) => {
+            let (id, base, mut highest): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            // One table each: Citus does not join those that are distributed in different ways.
+            for sql in [
+                "SELECT max(sequence) FROM applied WHERE incarnation = $1",
+                "SELECT max(last) FROM passed WHERE incarnation = $1",
+            ] {
+                let last: Option<i64> = client.query_one(sql, &[&id]).await?.get(0);
+                highest = highest.max(last.unwrap_or(0));
+            }
+            (id + 1, base + highest + 1)
+        }
+    };
     client
         .execute(
             "INSERT INTO incarnations (id, stream, created, epoch, base, begun_at) VALUES ($1, $2, $3, $4, $5, $6)",

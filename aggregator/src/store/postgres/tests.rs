@@ -7,6 +7,7 @@ mod many;
 mod opening;
 mod pages;
 mod proxy;
+mod schema;
 mod turnstile;
 
 use std::{

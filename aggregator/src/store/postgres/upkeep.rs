@@ -243,8 +243,8 @@ struct Kept {
 const REJECTED: Kept = Kept {
     total: "SELECT coalesce(sum(rejected_bytes), 0)::bigint FROM counters",
     oldest: "SELECT place, incarnation, stream_sequence, (200 + octet_length(detail) + octet_length(subject) + octet_length(body))::bigint \
-         FROM rejected ORDER BY place LIMIT $1 FOR UPDATE SKIP LOCKED",
-    delete: "DELETE FROM rejected WHERE place = ANY ($1)",
+         FROM rejected ORDER BY place LIMIT $1",
+    delete: "DELETE FROM rejected WHERE place = ANY ($1) RETURNING place, incarnation, stream_sequence",
     count: "INSERT INTO counters AS c (writer, rejected_evicted, rejected_bytes) VALUES ($1, $2, -$3::bigint) ON CONFLICT (writer) DO UPDATE SET \
          rejected_evicted = c.rejected_evicted + excluded.rejected_evicted, rejected_bytes = c.rejected_bytes + excluded.rejected_bytes",
 };
@@ -252,8 +252,8 @@ const REJECTED: Kept = Kept {
 const CONFLICTS: Kept = Kept {
     total: "SELECT coalesce(sum(conflicts_bytes), 0)::bigint FROM counters",
     oldest: "SELECT place, incarnation, stream_sequence, (200 + octet_length(\"timestamp\") + octet_length(source) + octet_length(payload) \
-         + octet_length(subject))::bigint FROM conflicts ORDER BY place LIMIT $1 FOR UPDATE SKIP LOCKED",
-    delete: "DELETE FROM conflicts WHERE place = ANY ($1)",
+         + octet_length(subject))::bigint FROM conflicts ORDER BY place LIMIT $1",
+    delete: "DELETE FROM conflicts WHERE place = ANY ($1) RETURNING place, incarnation, stream_sequence",
     count: "INSERT INTO counters AS c (writer, conflicts_evicted, conflicts_bytes) VALUES ($1, $2, -$3::bigint) ON CONFLICT (writer) DO UPDATE SET \
          conflicts_evicted = c.conflicts_evicted + excluded.conflicts_evicted, conflicts_bytes = c.conflicts_bytes + excluded.conflicts_bytes",
 };
@@ -272,24 +272,31 @@ async fn evict(shared: &Shared, kept: &Kept, bound: u64) -> Result<(), StoreErro
         let client = transaction.client();
         let rows = client.query(kept.oldest, &[&EVICTED]).await?;
         let is_all = signed(rows.len() as u64) < EVICTED;
-        let (mut places, mut bytes) = (Vec::new(), 0);
-        let mut latest: BTreeMap<i64, i64> = BTreeMap::new();
+        let (mut sizes, mut planned) = (BTreeMap::new(), 0);
         let oldest = rows
             .iter()
             .take(rows.len() - usize::from(is_all && !rows.is_empty()));
         for row in oldest {
-            if total - bytes <= signed(bound) {
+            if total - planned <= signed(bound) {
                 break;
             }
-            places.push(row.get::<_, i64>(0));
-            bytes += row.get::<_, i64>(3);
+            let size: i64 = row.get(3);
+            sizes.insert(row.get::<_, i64>(0), size);
+            planned += size;
+        }
+        let places: Vec<i64> = sizes.keys().copied().collect();
+        // Another aggregator may have deleted some of them since: what this one deletes, it counts.
+        let deleted = client.query(kept.delete, &[&places]).await?;
+        if deleted.is_empty() {
+            return Ok(transaction.roll_back().await?);
+        }
+        let mut bytes = 0;
+        let mut latest: BTreeMap<i64, i64> = BTreeMap::new();
+        for row in &deleted {
+            bytes += sizes.get(&row.get(0)).copied().unwrap_or(0);
             let latest = latest.entry(row.get(1)).or_default();
             *latest = row.get::<_, i64>(2).max(*latest);
         }
-        if places.is_empty() {
-            return Ok(transaction.roll_back().await?);
-        }
-        client.execute(kept.delete, &[&places]).await?;
         for (incarnation, sequence) in latest {
             client
                 .execute(
@@ -298,7 +305,7 @@ async fn evict(shared: &Shared, kept: &Kept, bound: u64) -> Result<(), StoreErro
                 )
                 .await?;
         }
-        let evicted = signed(places.len() as u64);
+        let evicted = signed(deleted.len() as u64);
         let writer = writer_of(shared.slot, UPKEEP);
         client
             .execute(kept.count, &[&writer, &evicted, &bytes])

@@ -1,0 +1,61 @@
+//! The flags of `aggregator store`.
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    commands::store::{Action, Init as InitSettings},
+    store::Address,
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Store {
+    #[command(subcommand)]
+    action: Actions,
+}
+
+#[derive(Debug, Subcommand)]
+enum Actions {
+    /// Print the statements that create or change the tables of a store in a database, and run them
+    Init(Init),
+}
+
+#[derive(Debug, Args)]
+struct Init {
+    /// Database that holds the store, as for serve
+    #[arg(
+        long,
+        env = "AGGREGATOR_STORE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    store: Option<String>,
+
+    /// Print the statements, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Store {
+    /// The settings of the command.
+    ///
+    /// # Errors
+    /// One line that names the invalid setting.
+    pub fn settings(self) -> Result<Action, String> {
+        match self.action {
+            Actions::Init(Init { store, dry_run }) => {
+                let url = store.ok_or(
+                    "--store is missing: give the address of the database, postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, or set AGGREGATOR_STORE",
+                )?;
+                Ok(Action::Init(InitSettings {
+                    address: parse(&url)?,
+                    is_dry: dry_run,
+                }))
+            }
+        }
+    }
+}
+
+/// Not by clap, which would print an invalid value, and with it the password.
+fn parse(url: &str) -> Result<Address, String> {
+    url.parse().map_err(|err| format!("--store {err}"))
+}
