@@ -27,7 +27,7 @@ use self::{
     doctor::Doctor,
     renamed::RENAMED,
     settings::{address, jetstream_name},
-    store::Store,
+    store::{DatabaseFlag, Store},
     token::Token,
 };
 use crate::commands::{
@@ -189,6 +189,9 @@ struct Verify {
     #[command(flatten)]
     store: StoreFlag,
 
+    #[command(flatten)]
+    database: DatabaseFlag,
+
     /// Also compare the messages that this NATS server retains; addresses as for serve. Without this flag no server is contacted, whatever the environment says
     #[arg(long, value_name = "URL")]
     nats_url: Vec<String>,
@@ -277,17 +280,21 @@ fn command(cli: Cli) -> Result<Command, Exit> {
             return Ok(Command::Backup { data_dir, file });
         }
         Some(Subcommands::Verify(verify)) => {
+            let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
+            let place = match verify.database.address().map_err(wrong)? {
+                Some(address) => verify::Place::Database(address),
+                None => verify::Place::Directory(verify.store.data_dir),
+            };
             let servers = if verify.nats_url.is_empty() {
                 None
             } else {
-                let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
                 let servers = Servers::with_files(&verify.nats_url, &verify.nats.files());
                 let servers = servers.map_err(wrong)?;
                 servers.check_files().map_err(wrong)?;
                 Some(servers)
             };
             return Ok(Command::Verify(verify::Settings {
-                data_dir: verify.store.data_dir,
+                place,
                 servers,
                 stream: verify.stream,
                 durable: verify.durable,

@@ -17,6 +17,7 @@ mod reader;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 mod waits;
 mod writer;
 
@@ -29,10 +30,15 @@ use crate::memory::{self, OfStore, Shares};
 pub use self::{
     opening::Opening,
     position::{Looked, ObservedStream, Position, Standing, Witness},
-    postgres::{Address, AddressError, SchemaChange, init as init_shared},
+    postgres::{
+        Address, AddressError, Retained as RetainedShared, SchemaChange, init as init_shared,
+        nothing_applied, verify as verify_shared,
+    },
     reader::{Reader, Scan},
     sqlite::{
-        FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect, reader::Resolved, verify,
+        FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect,
+        reader::Resolved,
+        verify::{Access, Retained, Verification, Verified, VerifyError},
     },
     waits::{Outcome, StreamPlace, Wait},
     writer::{Writer, WriterEnded},

@@ -3,7 +3,10 @@
 mod progress;
 mod table;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -12,19 +15,21 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 
 use self::progress::Bar;
 use crate::{
-    consumer::retained::Messages,
+    consumer::retained::{Messages, RetainedError},
     data_dir::{self, LOCK, LockState},
     store::{
-        Delivery, FILE,
-        verify::{Access, Progress, Report, Retained, Verification, Verified, VerifyError},
+        Access, Address, Delivery, FILE, Retained, RetainedShared, Verification, Verified,
+        VerifyError, nothing_applied,
+        verify::{Progress, Report},
+        verify_shared,
     },
 };
 
 /// What is verified, and how the result is printed.
 #[derive(Debug)]
 pub struct Settings {
-    /// The store's directory.
-    pub data_dir: PathBuf,
+    /// The store.
+    pub place: Place,
     /// The broker whose retained messages are compared, if any.
     pub servers: Option<Servers>,
     /// The stream that retains them.
@@ -35,6 +40,15 @@ pub struct Settings {
     pub json: bool,
 }
 
+/// Where a store is.
+#[derive(Debug)]
+pub enum Place {
+    /// In a directory.
+    Directory(PathBuf),
+    /// In a database.
+    Database(Address),
+}
+
 /// Windows of messages that may wait to be compared.
 const WAITING: usize = 2;
 
@@ -43,7 +57,82 @@ const WAITING: usize = 2;
 /// # Errors
 /// If the store or the broker cannot be read.
 pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
-    let directory = &settings.data_dir;
+    let report = match &settings.place {
+        Place::Directory(directory) => in_directory(directory, &settings).await?,
+        Place::Database(address) => {
+            let report = in_database(address, &settings).await;
+            report.with_context(|| format!("cannot verify the store in {address}"))?
+        }
+    };
+    let text = if settings.json {
+        as_json(&report)
+    } else {
+        table::text(&report)
+    };
+    print(text).context("cannot print the report")?;
+    Ok(if report.is_consistent() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Verifies a store in a database. The messages are compared after the rows.
+async fn in_database(address: &Address, settings: &Settings) -> anyhow::Result<Report> {
+    // Before the store is read: what was acked by then must be in it.
+    let messages = settings.messages().await?;
+    let bar = Bar::new("connecting to the database");
+    let mut report = verify_shared(address, &bar).await?;
+    let Some(messages) = messages else {
+        return Ok(report);
+    };
+    bar.begins("reading what is recorded");
+    let mut retained = RetainedShared::begin(address, &messages.state).await?;
+    retained.acked(messages.acked_by(retained.store_id()));
+    let Some(last) = retained.last() else {
+        report.add(nothing_applied());
+        return Ok(report);
+    };
+    let (sender, mut receiver) = mpsc::channel::<Vec<Delivery>>(WAITING);
+    let first = messages.state.first;
+    let comparing = async {
+        let receiver = &mut receiver;
+        while let Some(window) = receiver.recv().await {
+            if let Err(err) = retained.take(&window).await {
+                receiver.close();
+                return Err(err);
+            }
+            if let Some(window) = window.last() {
+                let of = last.saturating_sub(first) + 1;
+                let done = window.sequence.saturating_sub(first) + 1;
+                bar.at("messages compared", done, of);
+            }
+        }
+        Ok(())
+    };
+    let (taken, read) = futures::join!(comparing, messages.read(last, sender));
+    let broken = match (&taken, &read) {
+        (Err(err), _) => Some(err as &dyn std::fmt::Display),
+        (_, Err(err)) => Some(err as &dyn std::fmt::Display),
+        (Ok(()), Ok(())) => None,
+    };
+    retained.finish(broken, &mut report);
+    Ok(report)
+}
+
+impl Settings {
+    /// The messages of the broker, if it is given.
+    async fn messages(&self) -> Result<Option<Messages>, RetainedError> {
+        let Some(servers) = &self.servers else {
+            return Ok(None);
+        };
+        let _shown = Bar::new("connecting to the broker");
+        let messages = Messages::connect(servers, &self.stream, &self.durable).await?;
+        Ok(Some(messages))
+    }
+}
+
+async fn in_directory(directory: &Path, settings: &Settings) -> anyhow::Result<Report> {
     if !directory.join(FILE).try_exists().unwrap_or(true) {
         bail!(
             "there is no store in {}; give the directory of one with --data-dir",
@@ -59,15 +148,9 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         LockState::Free { .. } => Access::Alone,
     };
     // Before the store is read: what was acked by then must be in it.
-    let messages = match &settings.servers {
-        Some(servers) => {
-            let _shown = Bar::new("connecting to the broker");
-            Some(Messages::connect(servers, &settings.stream, &settings.durable).await?)
-        }
-        None => None,
-    };
+    let messages = settings.messages().await?;
     let stream = messages.as_ref().map(|messages| messages.state.clone());
-    let path = directory.clone();
+    let path = directory.to_owned();
     let verified = spawn_blocking(move || {
         let bar = Bar::new("reading what is recorded");
         let verification = Verification::begin(&path, access, stream)?;
@@ -81,17 +164,7 @@ pub async fn verify(settings: Settings) -> anyhow::Result<ExitCode> {
         None => verified.report(),
     };
     drop(lock);
-    let text = if settings.json {
-        as_json(&report)
-    } else {
-        table::text(&report)
-    };
-    print(text).context("cannot print the report")?;
-    Ok(if report.is_consistent() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(report)
 }
 
 /// Compares the retained messages: they are read and decoded on this thread, and compared on another one.

@@ -32,7 +32,8 @@ Example:
 pub(super) const VERIFY: &str = "\
 Examples:
   aggregator verify --data-dir ./data
-  aggregator verify --data-dir ./data --nats-url nats://127.0.0.1:4222 --json | jq .differences";
+  aggregator verify --data-dir ./data --nats-url nats://127.0.0.1:4222 --json | jq .differences
+  AGGREGATOR_STORE='postgres://aggregator:PASSWORD@db1,db2/events?sslmode=verify-full' aggregator verify";
 
 pub(super) const DOCTOR: &str = "\
 Examples:

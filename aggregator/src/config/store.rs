@@ -1,4 +1,4 @@
-//! The flags of `aggregator store`.
+//! The address of a store in a database, and the flags of `aggregator store`.
 
 use clap::{Args, Subcommand};
 
@@ -6,6 +6,30 @@ use crate::{
     commands::store::{Action, Init as InitSettings},
     store::Address,
 };
+
+/// The database that holds the store, for commands that also work on a directory.
+#[derive(Debug, Args)]
+#[group(skip)]
+pub(super) struct DatabaseFlag {
+    /// Database that holds the store in place of the directory, as for serve
+    #[arg(
+        long,
+        env = "AGGREGATOR_STORE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    store: Option<String>,
+}
+
+impl DatabaseFlag {
+    /// The database, if there is one.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with its address.
+    pub fn address(&self) -> Result<Option<Address>, String> {
+        self.store.as_deref().map(parse).transpose()
+    }
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Store {

@@ -23,6 +23,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod verify;
 mod writer;
 
 use std::sync::{Arc, atomic::AtomicI64};
@@ -35,6 +36,7 @@ pub use self::{
     reader::Reader,
     schema::{SchemaChange, init},
     upkeep::Upkeep,
+    verify::{Retained, nothing_applied, verify},
     writer::Writer,
 };
 use self::{

@@ -9,6 +9,7 @@ use e2e::{
     database::Database,
     event::{array, event},
     publisher::Publisher,
+    verification::verify,
 };
 use tempfile::TempDir;
 
@@ -31,6 +32,13 @@ impl Cluster {
 
     fn data_dir(&self) -> &Path {
         self.directory.path()
+    }
+
+    /// Verifies the store, also against the broker's messages.
+    async fn proves(&self) {
+        let (store, nats) = (self.database.url(), self.broker.url_of("aggregator"));
+        let arguments = ["--store", &store, "--nats-url", &nats, "--json"];
+        verify(self.data_dir(), &arguments).await.proves();
     }
 
     async fn aggregator(&self) -> Aggregator {
@@ -65,6 +73,8 @@ async fn counts_are_exact_when_one_of_two_aggregators_is_killed_while_events_pas
     let publisher = Publisher::start(&cluster.broker.url_of("publisher"), &arguments);
     other.api().received_at_least(3_000).await;
     one.kill();
+    // While the other one writes.
+    cluster.proves().await;
     let run = publisher.ended().await;
     assert_eq!(run.verified(), [20_000, 14_000, 6_000]);
     // Both did a part of it, and count the same.
@@ -75,6 +85,7 @@ async fn counts_are_exact_when_one_of_two_aggregators_is_killed_while_events_pas
     }
     let by_slot = "SELECT count(DISTINCT writer / 8) FROM counters WHERE received > 0";
     assert_eq!(cluster.database.sql(by_slot), "2");
+    cluster.proves().await;
     let files = std::fs::read_dir(cluster.data_dir()).unwrap().count();
     assert_eq!(files, 0, "the data directory is not used");
 }
@@ -107,6 +118,7 @@ async fn a_connection_of_every_aggregator_may_be_cut_at_any_time() {
     let run = publisher.ended().await;
     let [sent, unique, duplicates] = run.sent();
     assert_eq!(run.verified(), [sent, unique, duplicates]);
+    cluster.proves().await;
 }
 
 #[tokio::test]

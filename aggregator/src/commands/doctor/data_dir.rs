@@ -14,9 +14,8 @@ use crate::{
     data_dir::{self, LOCK, LockState},
     machine::{self, FileSystem},
     store::{
-        FILE, SCHEMA_VERSION,
+        Access, FILE, SCHEMA_VERSION,
         inspect::{self, Inspection, Record},
-        verify::Access,
     },
 };
 

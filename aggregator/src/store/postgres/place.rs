@@ -10,6 +10,9 @@ use shared::message::MAX_ELEMENTS;
 /// Bits of the position in a message.
 const POSITION_BITS: u32 = 17;
 
+/// Positions in a message.
+pub(super) const POSITIONS: i64 = 1 << POSITION_BITS;
+
 const _: () = assert!(MAX_ELEMENTS <= 1 << POSITION_BITS);
 
 /// The largest sum of a base and a sequence.

@@ -3,6 +3,8 @@
 
 mod citus;
 
+pub(super) use self::citus::is_installed as is_distributed;
+
 use std::borrow::Cow;
 
 use deadpool_postgres::Client;

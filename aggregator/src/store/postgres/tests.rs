@@ -1,6 +1,7 @@
 //! Tests of what is this engine's own: several writers at once, answers that do not come, and the database's settings.
 
 mod commits;
+mod damage;
 mod interleavings;
 mod lives;
 mod many;
@@ -9,6 +10,7 @@ mod pages;
 mod proxy;
 mod schema;
 mod turnstile;
+mod verify;
 
 use std::{
     sync::Arc,

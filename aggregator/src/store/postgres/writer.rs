@@ -7,7 +7,10 @@ mod writes;
 
 use std::sync::{Arc, atomic::Ordering};
 
-pub(super) use self::rows::bytes_of;
+pub(super) use self::{
+    plan::{Stored, StoredContent},
+    rows::{bytes_of, content_of, contents, identity_of, number_of, stored},
+};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use super::{

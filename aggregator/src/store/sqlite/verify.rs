@@ -11,7 +11,6 @@ mod history;
 mod identities;
 mod integrity;
 mod repeats;
-mod report;
 mod retained;
 mod scan;
 mod snapshot;
@@ -32,25 +31,15 @@ use self::{
     temporary::TemporaryDirectory,
     topics::Topics,
 };
-pub use self::{
-    report::{Check, Report, Verdict},
-    retained::Retained,
-    temporary::TemporaryError,
-};
+pub use self::{retained::Retained, temporary::TemporaryError};
 use super::{
     BUSY_TIMEOUT, FILE, INDEX_FOLDER,
     dedup::index::{Audit, Found, IndexError},
 };
-use crate::store::StoreError;
-
-/// Receives the progress of a verification.
-pub trait Progress: Sync {
-    /// Reports that a part begins whose length is not known.
-    fn begins(&self, part: &'static str);
-
-    /// Reports that `done` of `of` steps of a part are complete.
-    fn at(&self, part: &'static str, done: u64, of: u64);
-}
+use crate::store::{
+    StoreError,
+    verify::{Check, Progress, Report},
+};
 
 /// Which other processes may have the store open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

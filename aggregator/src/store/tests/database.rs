@@ -44,6 +44,18 @@ impl Database {
         Some(Self { server, name })
     }
 
+    /// Another one with the same content. Waits until nobody uses this one.
+    pub fn copy(&self) -> Self {
+        let server = Arc::clone(&self.server);
+        let number = server.databases.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{number}");
+        server.sql(
+            "postgres",
+            &format!("CREATE DATABASE {name} TEMPLATE {}", self.name),
+        );
+        Self { server, name }
+    }
+
     /// Its address through the server's socket.
     pub fn url(&self) -> String {
         let socket = self.socket().display().to_string().replace('/', "%2F");

@@ -47,14 +47,14 @@ pub(super) struct Plan<'a> {
 
 /// A stored event, as far as it is needed to recognize it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stored {
+pub(in crate::store::postgres) struct Stored {
     pub place: i64,
     pub content: u64,
 }
 
 /// A stored event whose content is not the same byte for byte.
 #[derive(Debug, Clone)]
-pub(super) struct StoredContent {
+pub(in crate::store::postgres) struct StoredContent {
     pub topic: Vec<u8>,
     pub event_id: Vec<u8>,
     pub timestamp: String,

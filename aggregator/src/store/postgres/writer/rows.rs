@@ -31,12 +31,12 @@ pub(in crate::store::postgres) fn identity_of(bytes: &[u8]) -> Result<u128, Stor
 }
 
 /// A content hash as it is stored.
-fn number_of(content: u64) -> i64 {
+pub(in crate::store::postgres) fn number_of(content: u64) -> i64 {
     i64::from_ne_bytes(content.to_ne_bytes())
 }
 
 /// The content hash in a stored form.
-fn content_of(number: i64) -> u64 {
+pub(in crate::store::postgres) fn content_of(number: i64) -> u64 {
     u64::from_ne_bytes(number.to_ne_bytes())
 }
 
@@ -99,7 +99,7 @@ pub(super) async fn insert_events(
 }
 
 /// The stored events with these identities.
-pub(super) async fn stored(
+pub(in crate::store::postgres) async fn stored(
     client: &Client,
     identities: &[u128],
 ) -> Result<HashMap<u128, Stored>, StoreError> {
@@ -124,7 +124,7 @@ pub(super) async fn stored(
 }
 
 /// The contents of the stored events with these identities.
-pub(super) async fn contents(
+pub(in crate::store::postgres) async fn contents(
     client: &Client,
     identities: &[u128],
 ) -> Result<HashMap<u128, StoredContent>, StoreError> {

@@ -7,7 +7,7 @@ use super::{
     harness::Store,
     verify::{check, compare, differences},
 };
-use crate::store::{Appended, Delivery, sqlite::verify::Verdict};
+use crate::store::{Appended, Delivery, verify::Verdict};
 
 fn event(timestamp: &str, payload: &str) -> String {
     format!(

@@ -4,7 +4,7 @@ use super::{
     harness::{change, delivery},
     verify::{compare, differences, event, messages, store, verify},
 };
-use crate::store::sqlite::verify::Report;
+use crate::store::verify::Report;
 
 /// The reports after these statements, without and with messages.
 fn damaged(sql: &str) -> (Report, Report) {

@@ -5,8 +5,8 @@ use super::{
     verify::{check, compare_with, differences, event, stream},
 };
 use crate::store::{
-    Delivery,
-    verify::{Access, Report, Verdict, Verification},
+    Access, Delivery, Verification,
+    verify::{Report, Verdict},
 };
 
 const TOPICS: u8 = 40;

@@ -8,8 +8,9 @@ use crate::store::{
     Bounds, Delivery,
     sqlite::{
         options::Options,
-        verify::{Access, Check, Progress, Report, Verdict, Verification},
+        verify::{Access, Verification},
     },
+    verify::{Check, Progress, Report, Verdict},
 };
 
 struct NoProgress;

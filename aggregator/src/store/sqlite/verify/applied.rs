@@ -1,12 +1,10 @@
 //! Checks of the applied sequences: ranges that neither touch nor overlap, without a gap up to their floor.
 
-use super::{
-    report::Check,
-    snapshot::{IncarnationRow, Snapshot},
+use super::snapshot::{IncarnationRow, Snapshot};
+use crate::store::verify::{
+    Check,
+    applied::{note_gaps, note_missing},
 };
-
-/// The maximum number of ranges named in a note.
-const NAMED: usize = 3;
 
 /// Checks the ranges of every incarnation.
 pub(super) fn check(snapshot: &Snapshot) -> Check {
@@ -49,30 +47,11 @@ pub(super) fn check(snapshot: &Snapshot) -> Check {
             });
         }
         if Some(row.id) == snapshot.current {
-            gaps(row, &mut check);
+            note_gaps(&row.applied, &mut check);
         }
     }
     check.show(recorded, found);
     check
-}
-
-/// Notes the messages before the latest applied one that are not applied yet, as can happen after a kill. That is correct as
-/// long as no row originates from them, which the scan of the rows checks.
-fn gaps(row: &IncarnationRow, check: &mut Check) {
-    let highest = row.applied.highest();
-    let absent = row.applied.absent_within(1, highest);
-    if absent == 0 {
-        return;
-    }
-    let gaps = row.applied.gaps(1, highest);
-    let named: Vec<_> = gaps
-        .take(NAMED)
-        .map(|(first, last)| format!("{first} to {last}"))
-        .collect();
-    check.note(format!(
-        "{absent} messages before the latest applied are not applied yet; the broker will redeliver them: {}",
-        named.join(", ")
-    ));
 }
 
 /// Checks that missing sequences are in `applied` as well, so that the floor can advance past them.
@@ -97,10 +76,6 @@ pub(super) fn missing(snapshot: &Snapshot) -> Check {
             });
         }
     }
-    if missing > 0 {
-        check.note(format!(
-            "the stream lost {missing} messages before they were applied; {unacknowledged} of them are not acknowledged"
-        ));
-    }
+    note_missing(missing, unacknowledged, &mut check);
     check
 }

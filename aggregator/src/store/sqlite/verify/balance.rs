@@ -1,12 +1,17 @@
 //! Checks that the record adds up: its counters must agree with each other and with the rows kept for review.
 
 use super::{
-    report::{Check, Report},
     snapshot::{ReviewRows, Snapshot, TopicNames},
     temporary::TemporaryError,
     topics::Topics,
 };
-use crate::store::sqlite::writer::state::Kept;
+use crate::store::{
+    sqlite::writer::state::Kept,
+    verify::{
+        Check, Report,
+        balance::{self, Counts, Recorded},
+    },
+};
 
 /// Adds to `report` the checks that need only the record.
 pub(super) fn check(
@@ -15,11 +20,9 @@ pub(super) fn check(
     report: &mut Report,
 ) -> Result<(), TemporaryError> {
     let counters = &snapshot.counters;
-    let sum = counters.unique_processed + counters.duplicate_dropped + counters.rejected;
-    let mut received = Check::new("received = unique + duplicates + rejected");
-    received.compare(counters.received, sum);
-    report.add(received);
-    report.add(by_topic(snapshot, topics)?);
+    let counts = snapshot.counts();
+    report.add(balance::received(&counts));
+    report.add(by_topic(&counts, counters.topics, topics)?);
     report.add(names(snapshot.names));
     report.add(review_rows(
         "rejected rows and evicted",
@@ -44,62 +47,31 @@ fn names(names: TopicNames) -> Check {
     check
 }
 
-fn by_topic(snapshot: &Snapshot, topics: &mut Topics) -> Result<Check, TemporaryError> {
-    let counters = &snapshot.counters;
-    let mut check = Check::new("duplicates, summed over topics");
+fn by_topic(counts: &Counts, recorded: i64, topics: &mut Topics) -> Result<Check, TemporaryError> {
     let (mut unique, mut duplicates) = (0, 0);
     topics.each(|topic, _| {
         unique += topic.unique;
         duplicates += topic.duplicates;
     })?;
-    check.compare(counters.duplicate_dropped, duplicates);
-    if unique != counters.unique_processed {
-        check.differs(|| {
-            format!(
-                "unique events, summed over topics: recorded {}, found {unique}",
-                counters.unique_processed
-            )
-        });
-    }
+    let mut check = balance::by_topic(counts, unique, duplicates);
     let topics = topics.recorded();
-    if u64::try_from(counters.topics) != Ok(topics) {
-        check.differs(|| format!("topics: recorded {}, found {topics}", counters.topics));
-    }
-    if counters.conflicts > counters.duplicate_dropped {
-        check.differs(|| {
-            format!(
-                "there are {} conflicts but only {} duplicates; every conflict is also a duplicate",
-                counters.conflicts, counters.duplicate_dropped
-            )
-        });
+    if u64::try_from(recorded) != Ok(topics) {
+        check.differs(|| format!("topics: recorded {recorded}, found {topics}"));
     }
     Ok(check)
 }
 
 fn review_rows(name: &'static str, counted: u64, recorded: Kept, rows: ReviewRows) -> Check {
-    let mut check = Check::equal(name, counted, rows.rows + recorded.evicted);
-    if rows.bytes != recorded.bytes {
+    let recorded = Recorded {
+        all: counted,
+        evicted: recorded.evicted,
+        bytes: recorded.bytes,
+    };
+    let ReviewRows { latest, rows } = rows;
+    let mut check = balance::review_rows(name, recorded, rows);
+    if rows.rows > 0 && latest != counted {
         check.differs(|| {
-            format!(
-                "{name}: bytes of the rows: recorded {}, found {}",
-                recorded.bytes, rows.bytes
-            )
-        });
-    }
-    if rows.rows > 0 && rows.latest != counted {
-        check.differs(|| {
-            format!(
-                "{name}: the latest row has id {}, but the counter is {counted}",
-                rows.latest
-            )
-        });
-    }
-    if let Some(first) = rows.first_stray {
-        let count = rows.stray;
-        check.differs(|| {
-            format!(
-                "{name}: {count} rows belong to messages that are not applied; the first is row {first}"
-            )
+            format!("{name}: the latest row has id {latest}, but the counter is {counted}")
         });
     }
     check

@@ -3,12 +3,12 @@
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-use super::report::Check;
 use crate::{
     clock,
     store::{
         query::MICROS_PER_MINUTE,
         sqlite::{topics::StoredTopics, writer::history::ALL},
+        verify::Check,
     },
 };
 

@@ -4,8 +4,11 @@ use std::iter::Peekable;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::{VerifyError, fingerprints::Record, report::Check, topics::Topics};
-use crate::store::sqlite::dedup::index::{Audit, Entry, IndexError};
+use super::{VerifyError, fingerprints::Record, topics::Topics};
+use crate::store::{
+    sqlite::dedup::index::{Audit, Entry, IndexError},
+    verify::Check,
+};
 
 /// Checks that no identity is stored twice. Takes the records in order.
 pub(super) struct Uniqueness<'a> {

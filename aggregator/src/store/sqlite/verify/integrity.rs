@@ -4,8 +4,8 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{open, report::Check};
-use crate::store::StoreError;
+use super::open;
+use crate::store::{StoreError, verify::Check};
 
 /// The maximum number of problems that SQLite reports.
 const MOST: usize = 20;

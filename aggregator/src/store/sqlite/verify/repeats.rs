@@ -2,8 +2,11 @@
 
 use rusqlite::Connection;
 
-use super::{report::Check, snapshot::Snapshot};
-use crate::store::sqlite::repeats::{self, Repeats};
+use super::snapshot::Snapshot;
+use crate::store::{
+    sqlite::repeats::{self, Repeats},
+    verify::Check,
+};
 
 /// Duplicates read in one transaction, so that the WAL of a running store can be reset in between.
 const CHUNK: u64 = if cfg!(test) { 2 } else { 1_000_000 };

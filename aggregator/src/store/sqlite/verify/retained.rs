@@ -15,13 +15,13 @@ use shared::{
     message::{Reason, Rejection},
 };
 
-use self::{bits::Bits, recount::Recount, rejected::RejectedRow, stored::StoredRow};
-use super::{
-    TemporaryError, Verification, Verified, VerifyError,
-    fingerprints::Sorted,
-    report::{Check, Report},
+use self::{bits::Bits, rejected::RejectedRow, stored::StoredRow};
+use super::{TemporaryError, Verification, Verified, VerifyError, fingerprints::Sorted};
+use crate::store::{
+    Delivery,
+    ranges::Ranges,
+    verify::{Check, Report, recount::Recount},
 };
-use crate::store::{Delivery, ranges::Ranges};
 
 /// A comparison in progress. It takes the retained messages in order of sequence.
 #[derive(Debug)]
@@ -363,7 +363,7 @@ impl Retained {
         let Verification {
             snapshot, topics, ..
         } = &mut self.verification;
-        self.recount.check(snapshot, topics)
+        recount::check(&self.recount, snapshot, topics)
     }
 }
 

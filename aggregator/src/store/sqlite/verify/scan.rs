@@ -6,7 +6,6 @@ use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use super::{
     StoreError, TemporaryError, VerifyError,
-    report::{Check, Report, Verdict},
     snapshot::Snapshot,
     topics::{Topic, Topics},
 };
@@ -16,6 +15,7 @@ use crate::store::{
         dedup::fingerprint::{Fields, Fingerprint},
         topics::chain,
     },
+    verify::{Check, Report, Verdict, topics::TopicChecks},
 };
 
 /// Rows per read. Each read is a transaction of its own, so that a running store can restart its WAL in between.
@@ -244,31 +244,14 @@ impl<'a> EventScan<'a> {
     }
 
     fn by_topic(&mut self) -> Result<(Check, Check), TemporaryError> {
-        let mut unique = Check::new("topics whose events are counted right");
-        let mut digests = Check::new("topics whose digest is that of their events");
-        let (mut counts_agree, mut digests_agree) = (0, 0);
+        let mut checks = TopicChecks::new();
         let chain = &mut self.chain;
         self.topics.each(|recorded, found| {
-            if found.unique == recorded.unique {
-                counts_agree += 1;
-            } else {
-                unique.differs(|| {
-                    format!(
-                        "topic {:?}: {} events are stored, recorded {}",
-                        recorded.name, found.unique, recorded.unique
-                    )
-                });
-            }
-            if found.digest == recorded.digest {
-                digests_agree += 1;
-            } else {
-                digests.differs(|| {
-                    format!(
-                        "topic {:?}: its events do not match the recorded digest",
-                        recorded.name
-                    )
-                });
-            }
+            checks.topic(
+                &recorded.name,
+                (recorded.unique, Some(recorded.digest)),
+                (found.unique, found.digest),
+            );
             if found.last_sequence != recorded.last_sequence {
                 let (name, found, recorded) =
                     (&recorded.name, found.last_sequence, recorded.last_sequence);
@@ -277,18 +260,9 @@ impl<'a> EventScan<'a> {
                 });
             }
         })?;
-        self.topics.each_absent(|id, found| {
-            unique.differs(|| {
-                format!(
-                    "{} events belong to topic number {id}, which does not exist",
-                    found.unique
-                )
-            });
-        })?;
-        let topics = self.topics.recorded();
-        unique.show(topics, counts_agree);
-        digests.show(topics, digests_agree);
-        Ok((unique, digests))
+        self.topics
+            .each_absent(|id, found| checks.absent(&format!("number {id}"), found.unique))?;
+        Ok(checks.finish())
     }
 }
 

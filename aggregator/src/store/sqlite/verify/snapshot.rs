@@ -15,6 +15,7 @@ use crate::store::{
             state::{Counters, State},
         },
     },
+    verify::balance::{self, Counts},
 };
 
 /// The record, without the topics. Events up to `last_event` never change after it was read, because rows are only appended.
@@ -73,14 +74,9 @@ pub(super) struct IncarnationRow {
 /// The rows of `rejected` or `conflicts`.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReviewRows {
-    pub rows: u64,
-    pub bytes: u64,
     /// The id of the latest row. Ids are assigned in order, so it is the number of all rows ever inserted.
     pub latest: u64,
-    /// Rows of messages that are not applied.
-    pub stray: u64,
-    /// The id of the first such row.
-    pub first_stray: Option<u64>,
+    pub rows: balance::ReviewRows,
 }
 
 impl Snapshot {
@@ -121,6 +117,18 @@ impl Snapshot {
             counters,
             incarnations,
         })
+    }
+
+    /// The counters that both engines have.
+    pub fn counts(&self) -> Counts {
+        let counters = &self.counters;
+        Counts {
+            received: counters.received,
+            unique: counters.unique_processed,
+            duplicates: counters.duplicate_dropped,
+            rejected: counters.rejected,
+            conflicts: counters.conflicts,
+        }
     }
 
     /// The incarnation with an id.
@@ -219,23 +227,21 @@ fn review_rows(
     let sql = format!("SELECT id, incarnation, stream_sequence, {bytes} FROM {table} ORDER BY id");
     let mut statement = read.prepare(&sql)?;
     let mut rows = statement.query([])?;
-    let mut found = ReviewRows {
-        rows: 0,
-        bytes: 0,
-        latest: 0,
-        stray: 0,
-        first_stray: None,
-    };
+    let mut latest = 0;
+    let mut found = balance::ReviewRows::default();
     while let Some(row) = rows.next()? {
         let (id, incarnation, sequence): (u64, i64, u64) = (row.get(0)?, row.get(1)?, row.get(2)?);
         found.rows += 1;
         found.bytes += row.get::<_, u64>(3)?;
-        found.latest = id;
+        latest = id;
         let incarnation = incarnations.iter().find(|row| row.id == incarnation);
         if !incarnation.is_some_and(|row| row.applied.contains(sequence)) {
             found.stray += 1;
             found.first_stray = found.first_stray.or(Some(id));
         }
     }
-    Ok(found)
+    Ok(ReviewRows {
+        latest,
+        rows: found,
+    })
 }
