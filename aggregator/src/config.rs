@@ -27,7 +27,7 @@ use self::{
     doctor::Doctor,
     renamed::RENAMED,
     settings::{address, jetstream_name},
-    store::{DatabaseFlag, Store},
+    store::{DatabaseFlag, Store, not_copied},
     token::Token,
 };
 use crate::commands::{
@@ -101,6 +101,9 @@ struct Backup {
 
     #[command(flatten)]
     store: StoreFlag,
+
+    #[command(flatten)]
+    database: DatabaseFlag,
 }
 
 /// The store that a command reads without its aggregator.
@@ -275,7 +278,15 @@ fn command(cli: Cli) -> Result<Command, Exit> {
                 .map_err(|wrong| Exit::Wrong(format!("error: {wrong}")))?;
             return Ok(Command::AcknowledgeMissing(running.service(), token));
         }
-        Some(Subcommands::Backup(Backup { file, store })) => {
+        Some(Subcommands::Backup(Backup {
+            file,
+            store,
+            database,
+        })) => {
+            let wrong = |wrong| Exit::Wrong(format!("error: {wrong}"));
+            if let Some(address) = database.address().map_err(wrong)? {
+                return Err(wrong(not_copied(&address)));
+            }
             let data_dir = store.data_dir;
             return Ok(Command::Backup { data_dir, file });
         }

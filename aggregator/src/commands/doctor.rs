@@ -24,7 +24,12 @@ use shared::{
 use self::{
     broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
 };
-use crate::{clock, consumer::survey::Survey, machine::Machine, store::SCHEMA_VERSION};
+use crate::{
+    clock,
+    consumer::survey::Survey,
+    machine::Machine,
+    store::{Address, SCHEMA_VERSION},
+};
 
 /// What is examined.
 #[derive(Debug)]
@@ -35,6 +40,8 @@ pub struct Settings {
     pub servers: Option<Servers>,
     /// The credentials and certificates for a broker that is not given.
     pub files: Files,
+    /// The database with the store, if it is not in a directory; by default that of the running aggregator.
+    pub database: Option<Address>,
     /// The store's directory; by default that of the running aggregator, or `./data`.
     pub data_dir: Option<PathBuf>,
     /// The stream; by default that of the running aggregator.
@@ -100,6 +107,7 @@ async fn examine(settings: Settings) -> Report {
         target,
         servers,
         files,
+        database,
         data_dir,
         stream,
         durable,
@@ -136,9 +144,18 @@ async fn examine(settings: Settings) -> Report {
     // A running service may use a directory of another machine or of its container. It also knows more about its broker, which
     // may not be reachable from here or may require a login.
     let named_by = service.as_ref().filter(|_| data_dir.is_none());
-    let is_expected = named_by.is_none();
+    // A directory that is given is read whatever the aggregator uses.
+    let shared = service.as_ref().filter(|_| data_dir.is_none());
+    let database = database.map(|address| address.to_string());
+    let database = database.or_else(|| shared.and_then(Service::database));
+    let is_expected = named_by.is_none() && database.is_none();
     let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
-    let directory = tokio::task::block_in_place(|| Directory::read(&path));
+    let directory = match database {
+        Some(database) => Err(format!(
+            "the store is in a database, {database}, which doctor does not read; aggregator verify does"
+        )),
+        None => tokio::task::block_in_place(|| Directory::read(&path)),
+    };
     let directory = directory.and_then(|found| match named_by {
         Some(service) => found.used_by(service),
         None => Ok(found),

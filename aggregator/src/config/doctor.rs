@@ -9,7 +9,7 @@ use shared::{
     connection::Servers,
 };
 
-use super::{NatsFlags, settings::jetstream_name};
+use super::{NatsFlags, settings::jetstream_name, store::DatabaseFlag};
 use crate::commands::doctor::Settings;
 
 #[derive(Debug, Args)]
@@ -40,6 +40,9 @@ pub(super) struct Doctor {
 
     #[command(flatten)]
     nats: NatsFlags,
+
+    #[command(flatten)]
+    database: DatabaseFlag,
 
     /// Directory of the store [default: that of the running aggregator, or ./data]
     #[arg(long, env = "AGGREGATOR_DATA_DIR", value_name = "DIR")]
@@ -74,6 +77,7 @@ impl Doctor {
             target: self.credentials.target(&self.url)?,
             servers: servers.transpose()?,
             files,
+            database: self.database.address()?,
             data_dir: self.data_dir,
             stream: self.stream,
             durable: self.durable,

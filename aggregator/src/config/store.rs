@@ -31,6 +31,14 @@ impl DatabaseFlag {
     }
 }
 
+/// Why `backup` does not copy a store in a database.
+pub(super) fn not_copied(address: &Address) -> String {
+    format!(
+        "--store (or AGGREGATOR_STORE) names a database, {address}, and backup copies a store in a directory: back up the database with its own \
+         tools, pg_dump for its content at one moment, or pg_basebackup and the archive of the WAL for the whole server up to any moment"
+    )
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Store {
     #[command(subcommand)]

@@ -139,6 +139,49 @@ fn the_answer_to_a_wrong_setting_says_what_is_right() {
 }
 
 #[test]
+fn a_store_in_a_database_is_not_taken_for_one_in_a_directory() {
+    const URL: &str = "postgres://me:secret@localhost/events";
+    for (arguments, expected) in [
+        (
+            &["backup", "copy", "--store", URL][..],
+            "postgres://localhost:5432/events, and backup copies a store in a directory: back up the database with its own tools, pg_dump",
+        ),
+        (&["store", "init"], "--store is missing"),
+        (
+            &[
+                "store",
+                "init",
+                "--store",
+                "mysql://me:secret@localhost/events",
+            ],
+            "does not begin with postgres://",
+        ),
+        (
+            &["verify", "--store", "postgres://me:secret@db/events"],
+            "add ?sslmode=verify-full",
+        ),
+        (
+            &["doctor", "--store", "postgres://me:secret@db/events"],
+            "add ?sslmode=verify-full",
+        ),
+    ] {
+        let line = wrong(arguments);
+        assert!(line.contains(expected), "{line}");
+        assert!(!line.contains("secret"), "{line}");
+    }
+    match parsed(&["store", "init", "--dry-run", "--store", URL]) {
+        Ok(Command::Store(store_command::Action::Init(init))) => assert!(init.is_dry),
+        other => panic!("{other:?}"),
+    }
+    match parsed(&["verify", "--store", URL]) {
+        Ok(Command::Verify(settings)) => {
+            assert!(matches!(settings.place, verify::Place::Database(_)));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn an_argument_that_belongs_elsewhere_is_answered_with_what_to_type() {
     for (arguments, expected) in [
         (

@@ -124,6 +124,12 @@ impl Service {
         settings.get(flag).map(String::as_str)
     }
 
+    /// The database with its store, if it is not in a directory.
+    pub fn database(&self) -> Option<String> {
+        let store = self.setting("--store").filter(|store| !store.is_empty());
+        store.map(str::to_owned)
+    }
+
     /// The id of its store; `None` while the store is opening.
     pub fn store_id(&self) -> Option<&str> {
         self.diagnostics.as_ref().map(|found| &*found.store_id)
