@@ -257,8 +257,9 @@ impl Settings {
         // Not by clap, which would print an invalid value, and with it the password.
         Servers::with_files(&self.nats_url, &self.nats.files())?.check_files()?;
         if let Some(url) = &self.store {
-            let parsed = url.parse::<Address>();
-            parsed.map_err(|err| format!("--store {err}"))?;
+            let address = url.parse::<Address>();
+            let checked = address.and_then(|address| address.check_passfile());
+            checked.map_err(|err| format!("--store {err}"))?;
         }
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;
@@ -345,7 +346,11 @@ impl Settings {
     pub fn warnings(&self) -> Vec<String> {
         let servers = self.servers();
         let key = self.tls_key.as_deref().map(|key| (TLS_KEY, key));
-        secret_file::warnings(key.into_iter().chain(servers.secret_files()))
+        let address = self.store();
+        let passfile = address.as_ref().and_then(Address::passfile);
+        let passfile = passfile.map(|file| ("the passfile of --store", file));
+        let files = key.into_iter().chain(servers.secret_files());
+        secret_file::warnings(files.chain(passfile))
     }
 
     /// The NATS servers.

@@ -1,6 +1,7 @@
 //! Connections: the address of the database, TLS, and the pool.
 
 mod address;
+mod passfile;
 
 use std::{
     ops::Deref,
@@ -13,7 +14,8 @@ use std::{
 };
 
 use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod, Runtime,
+    Client, ConfigConnectImpl, Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod,
+    Runtime,
 };
 use shared::tls;
 use tokio::time::timeout;
@@ -21,6 +23,7 @@ use tokio_postgres::NoTls;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::address::{Address, AddressError};
+use self::passfile::Connecting;
 use super::error::DatabaseError;
 
 /// The most connections of one aggregator: three batches, four queries, and the upkeep.
@@ -50,11 +53,17 @@ impl Pool {
             recycling_method: RecyclingMethod::Fast,
         };
         let config = address.config.clone();
+        let passfile = address.passfile.clone();
         let manager = match tls::client(address.root_certificates.as_deref()) {
             Ok(tls) if address.is_encrypted => {
-                Manager::from_config(config, MakeRustlsConnect::new(tls), how)
+                let tls = MakeRustlsConnect::new(tls);
+                let inner = ConfigConnectImpl { tls };
+                Manager::from_connect(config, Connecting { inner, passfile }, how)
             }
-            _ => Manager::from_config(config, NoTls, how),
+            _ => {
+                let inner = ConfigConnectImpl { tls: NoTls };
+                Manager::from_connect(config, Connecting { inner, passfile }, how)
+            }
         };
         let prepare = Hook::async_fn(|client, _| {
             Box::pin(async move {

@@ -1,6 +1,10 @@
 //! The address of a database.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use shared::tls::{self, TlsError};
 use tokio_postgres::{
@@ -8,7 +12,10 @@ use tokio_postgres::{
     config::{Host, SslMode, TargetSessionAttrs},
 };
 
-use super::PATIENCE;
+use super::{
+    PATIENCE,
+    passfile::{Passfile, PassfileError},
+};
 use crate::store::postgres::error::DatabaseError;
 
 /// The address of a database, with everything that a connection needs.
@@ -18,6 +25,7 @@ pub struct Address {
     /// Whether connections are encrypted. The server's certificate is always checked then.
     pub(super) is_encrypted: bool,
     pub(super) root_certificates: Option<PathBuf>,
+    pub(super) passfile: Option<Passfile>,
     shown: String,
 }
 
@@ -37,13 +45,34 @@ pub enum AddressError {
     /// The certificates cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The file of the password cannot be used.
+    #[error(transparent)]
+    Passfile(#[from] PassfileError),
+}
+
+impl Address {
+    /// Checks that the file of the password, if the address names one, has the password. It is read again at each connect.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has no line for this address.
+    pub fn check_passfile(&self) -> Result<(), AddressError> {
+        if let Some(passfile) = &self.passfile {
+            passfile.password(&self.config)?;
+        }
+        Ok(())
+    }
+
+    /// The file of the password, if the address names one.
+    pub fn passfile(&self) -> Option<&Path> {
+        self.passfile.as_ref().map(Passfile::path)
+    }
 }
 
 impl FromStr for Address {
     type Err = AddressError;
 
     /// Understands `postgres://` URLs with one or several hosts. `sslmode` is `disable`, or `verify-full`; `require` and `verify-ca`
-    /// are read as `verify-full`. `sslrootcert` names a file with trusted authorities.
+    /// are read as `verify-full`. `sslrootcert` names a file with trusted authorities, `passfile` one with the password.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let invalid = |reason: &str| AddressError::Invalid(reason.to_owned());
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
@@ -56,15 +85,18 @@ impl FromStr for Address {
             ));
         }
         let (url, query) = text.split_once('?').unwrap_or((text, ""));
-        let (mut mode, mut root_certificates, mut kept) = (None, None, Vec::new());
+        let path = |name: &str, value: &str| {
+            let path = percent_encoding::percent_decode_str(value).decode_utf8();
+            let path = path.map_err(|_| invalid(&format!("{name} is not UTF-8")))?;
+            Ok::<_, AddressError>(PathBuf::from(path.as_ref()))
+        };
+        let (mut mode, mut kept) = (None, Vec::new());
+        let (mut root_certificates, mut passfile) = (None, None);
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("sslmode", value)) => mode = Some(value),
-                Some(("sslrootcert", value)) => {
-                    let path = percent_encoding::percent_decode_str(value).decode_utf8();
-                    root_certificates =
-                        Some(path.map_err(|_| invalid("sslrootcert is not UTF-8"))?);
-                }
+                Some((name @ "sslrootcert", value)) => root_certificates = Some(path(name, value)?),
+                Some((name @ "passfile", value)) => passfile = Some(path(name, value)?),
                 _ => kept.push(parameter),
             }
         }
@@ -76,6 +108,12 @@ impl FromStr for Address {
         }
         if config.get_dbname().is_none() {
             return Err(invalid("it has no database"));
+        }
+        if passfile.is_some() && config.get_user().is_none() {
+            return Err(invalid("it has a passfile and no user"));
+        }
+        if passfile.is_some() && config.get_password().is_some() {
+            return Err(invalid("it has a password and a passfile"));
         }
         let is_encrypted = match mode {
             Some("disable") => false,
@@ -100,7 +138,8 @@ impl FromStr for Address {
             shown: shown(&config),
             config,
             is_encrypted,
-            root_certificates: root_certificates.map(|path| path.as_ref().into()),
+            root_certificates,
+            passfile: passfile.map(Passfile::new),
         };
         if is_encrypted {
             tls::client(address.root_certificates.as_deref())?;
@@ -207,6 +246,8 @@ mod tests {
             "postgres://h",
             "mysql://h/d",
             "postgres://h/d?sslmode=disable&nonsense=1",
+            "postgres://h/d?sslmode=disable&passfile=/f",
+            "postgres://u:p@h/d?sslmode=disable&passfile=/f",
         ] {
             let err = parse(text).unwrap_err().to_string();
             assert!(err.contains("postgres://USER"), "{text}: {err}");
