@@ -5,18 +5,20 @@
 #   demo.sh             in Docker if an engine and compose respond, otherwise as three processes on this machine
 #   demo.sh --docker    in Docker
 #   demo.sh --local     as processes
-#   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream
+#   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream; with --local, three
+#                       aggregators, behind nginx as a load balancer, share a store in PostgreSQL
 #   ... --once          exit after the check, with its exit code, and delete the data
 #   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl;
 #                       not with --cluster
 #
-# Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users are
-# made at the first start, in the same places; the certificates in ./data/tls.
+# Without --once the data is kept, in ./data or in the volumes of the compose project. The passwords of the broker's users and of the
+# database's are made at the first start, in the same places; the certificates in ./data/tls.
 # Environment: AGGREGATOR_PORT (8080); TLS_DIR, the directory of the certificates, in which those of another authority are used
 # as they are; for --local NATS_PORT (4222), NATS_MONITOR_PORT (8222), and with --cluster NATS_ROUTE_PORT (6222), of each of which
-# three in a row are used then, and DATA_DIR (./data, with --cluster ./data/cluster); for --docker DEMO_IMAGES=public or offline
-# COMPOSE="docker compose" or docker-compose, to override detection,
-# and PROFILE, the profile of cargo that the images are built with (dist).
+# three in a row are used then, POSTGRES_PORT (5433), and DATA_DIR (./data, with --cluster ./data/cluster), which the user postgres must be
+# able to enter if this runs as root; with --cluster the load balancer has AGGREGATOR_PORT, and the aggregators the three after it; for
+# --docker DEMO_IMAGES=public or offline, COMPOSE="docker compose" or docker-compose, to override detection, and PROFILE, the profile of cargo that the images are
+# built with (dist).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
@@ -35,7 +37,11 @@ for argument in "$@"; do
 done
 if [[ -n $cluster && -n $tls ]]; then say "--cluster and --tls exclude each other: the connections between the servers would need certificates too"; exit 2; fi
 brokers=(nats)
-if [[ -n $cluster ]]; then brokers=(nats-1 nats-2 nats-3); fi
+aggregators=(aggregator)
+if [[ -n $cluster ]]; then
+  brokers=(nats-1 nats-2 nats-3)
+  aggregators=(aggregator-1 aggregator-2 aggregator-3)
+fi
 aggregator_port=${AGGREGATOR_PORT:-8080}
 # Absolute, because Compose takes a relative path from the directory of its file.
 if [[ -n ${TLS_DIR:-} ]]; then TLS_DIR=$(realpath -m "$TLS_DIR"); fi
@@ -51,7 +57,7 @@ clean_up() {
   trap '' INT TERM HUP
   if ((status == 130 || status == 143)); then say "stopping"; elif ((status != 0)); then show_logs; fi
   local name
-  for name in build publisher aggregator "${brokers[@]}"; do stop "$name"; done
+  for name in build publisher balancer "${aggregators[@]}" postgres "${brokers[@]}"; do stop "$name"; done
   if [[ -n ${project_up:-} ]]; then
     start down "${compose[@]}" down --remove-orphans ${once:+--volumes} >"$scratch/down" 2>&1
     wait "${pids[down]}" || cat "$scratch/down" >&2
@@ -123,8 +129,59 @@ start_brokers() {
   for index in "${!brokers[@]}"; do await "${brokers[index]}" http_get "$((monitor_port + index))" /healthz; done
 }
 
+# percent_encoded TEXT: the text as a part of a URL.
+percent_encoded() {
+  local LC_ALL=C index character
+  for ((index = 0; index < ${#1}; index++)); do
+    character=${1:index:1}
+    case $character in
+      [a-zA-Z0-9/._~-]) printf %s "$character" ;;
+      *) printf '%%%02X' "'$character" ;;
+    esac
+  done
+}
+
+# start_postgres: starts the database, with its data and its password below the demo's, and awaits it.
+start_postgres() {
+  local as=() directory
+  directory=$(realpath -m "$data")/postgres
+  compose/passfile.sh "$directory" "$data/secrets"
+  if ((EUID == 0)); then
+    # The server refuses to run as root.
+    as=(setpriv --reuid=postgres --regid=postgres --init-groups)
+    if [[ -n $once ]]; then chmod o+x "$scratch"; fi
+    chown -R postgres "$directory"
+    "${as[@]}" test -w "$directory" ||
+      fail "the user postgres, which the database runs as, cannot enter $directory: set DATA_DIR to a directory that it can"
+  fi
+  start postgres "${as[@]}" sh compose/database.sh "$directory/data" "$directory/passfile" -c "port=$postgres_port" \
+    -c listen_addresses=127.0.0.1 -c unix_socket_directories= >"$logs/postgres.log" 2>&1
+  await postgres pg_isready --quiet --host 127.0.0.1 --port "$postgres_port"
+}
+
+# start_balancer DIRECTORY: starts nginx with a configuration that it puts there, and awaits it.
+start_balancer() {
+  local index servers=''
+  for index in "${!aggregators[@]}"; do
+    servers+=" server 127.0.0.1:$((aggregator_port + index + 1)) max_fails=1 fail_timeout=2s;"
+  done
+  mkdir -p "$1"
+  sed -e "s/^  resolver .*/  upstream aggregators {$servers }/" -e "s/listen 8080/listen 127.0.0.1:$aggregator_port/" \
+    -e 's/aggregator:8080/aggregators/' compose/balancer.conf >"$1/nginx.conf"
+  start balancer nginx -p "$1" -c nginx.conf -e stderr -g 'daemon off;' >"$logs/balancer.log" 2>&1
+  await balancer http_get "$aggregator_port" /readyz
+}
+
+# start_aggregator NAME PORT FLAG...: starts an aggregator, and awaits it.
+start_aggregator() {
+  start "$1" "$binaries/aggregator" serve --listen "127.0.0.1:$2" \
+    --nats-url "$(broker_url "$scheme" aggregator)" --nats-password-file "$data/secrets/aggregator" "${@:3}" >"$logs/$1.log" 2>&1
+  await "$1" "$binaries/aggregator" healthcheck --listen "127.0.0.1:$2"
+}
+
 local_mode() {
   local nats_port=${NATS_PORT:-4222} monitor_port=${NATS_MONITOR_PORT:-8222} route_port=${NATS_ROUTE_PORT:-6222}
+  local postgres_port=${POSTGRES_PORT:-5433} store
   # The store of a cluster's aggregator is another one than that of a single broker's.
   local data=${DATA_DIR:-data${cluster:+/cluster}}
   local binaries=${CARGO_TARGET_DIR:-target}/release scheme=nats configuration=nats.conf index
@@ -135,6 +192,12 @@ local_mode() {
     need_port "$((monitor_port + index))" NATS_MONITOR_PORT
     if [[ -n $cluster ]]; then need_port "$((route_port + index))" NATS_ROUTE_PORT; fi
   done
+  if [[ -n $cluster ]]; then
+    need_port "$postgres_port" POSTGRES_PORT
+    for index in "${!aggregators[@]}"; do need_port "$((aggregator_port + index + 1))" AGGREGATOR_PORT; done
+    need_postgres
+    need_nginx
+  fi
   need_cargo
   need_broker
   say "building"
@@ -158,10 +221,16 @@ local_mode() {
     export AGGREGATOR_TLS_CERT=$files/cert.pem AGGREGATOR_TLS_KEY=$files/key.pem AGGREGATOR_CA=$files/ca.pem
   fi
   start_brokers "$data/broker" "${broker[@]}"
-  start aggregator "$binaries/aggregator" serve --listen "127.0.0.1:$aggregator_port" \
-    --nats-url "$(broker_url "$scheme" aggregator)" --nats-password-file "$data/secrets/aggregator" "${serve[@]}" \
-    --data-dir "$data" >"$logs/aggregator.log" 2>&1
-  await aggregator "$binaries/aggregator" healthcheck --listen "127.0.0.1:$aggregator_port"
+  if [[ -n $cluster ]]; then
+    start_postgres
+    store="postgres://aggregator@127.0.0.1:$postgres_port/events?passfile=$(percent_encoded "$(realpath "$data")/secrets/database")"
+    for index in "${!aggregators[@]}"; do
+      start_aggregator "${aggregators[index]}" "$((aggregator_port + index + 1))" "${serve[@]}" --store "$store"
+    done
+    start_balancer "$(realpath -m "$data")/balancer"
+  else
+    start_aggregator aggregator "$aggregator_port" "${serve[@]}" --data-dir "$data"
+  fi
   show_urls "http://127.0.0.1:$monitor_port/jsz?streams=true" 'what the broker holds' "$logs" 'the logs'
   run publisher "$binaries/publisher" "${traffic[@]}" --verify "$url" \
     --nats-url "$(broker_url "$scheme" publisher)" --nats-password-file "$data/secrets/publisher" "${send[@]}"

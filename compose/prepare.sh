@@ -74,6 +74,27 @@ need_broker() {
   PATH=$directory:$PATH
 }
 
+# need_postgres: makes sure that PostgreSQL's programs are on PATH. Debian keeps them in a directory for each version.
+need_postgres() {
+  local -a found
+  if ! command -v initdb >/dev/null; then
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_packages postgresql || true
+    # The package starts the server as a service, which is not needed here.
+    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now postgresql 2>/dev/null || true; fi
+    mapfile -t found < <(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V)
+    ((${#found[@]} > 0)) || fail "PostgreSQL is missing (Debian, Ubuntu: apt-get install postgresql): install it, and run this again"
+    PATH=$(dirname "${found[-1]}"):$PATH
+  fi
+}
+
+# need_nginx: makes sure that nginx is on PATH.
+need_nginx() {
+  if command -v nginx >/dev/null; then return; fi
+  install_packages nginx-light || true
+  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nginx 2>/dev/null || true; fi
+  command -v nginx >/dev/null || fail "nginx is missing (Debian, Ubuntu: apt-get install nginx-light): install it, and run this again"
+}
+
 need_cargo() {
   local needed found
   needed=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
