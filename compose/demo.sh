@@ -5,8 +5,8 @@
 #   demo.sh             in Docker if an engine and compose respond, otherwise as three processes on this machine
 #   demo.sh --docker    in Docker
 #   demo.sh --local     as processes
-#   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream; with --local, three
-#                       aggregators, behind nginx as a load balancer, share a store in PostgreSQL
+#   ... --cluster       the broker is a cluster of three servers, each of which keeps a replica of the stream; three aggregators, behind
+#                       nginx as a load balancer, share a store in PostgreSQL
 #   ... --once          exit after the check, with its exit code, and delete the data
 #   ... --tls           with certificates, made on the spot: TLS to the broker, from both sides, and https. Needs openssl;
 #                       not with --cluster
@@ -240,10 +240,12 @@ local_mode() {
 # ---- Docker ----------------------------------------------------------------------------------------------------------
 
 docker_mode() {
-  local images=${DEMO_IMAGES:-} base variable
+  local images=${DEMO_IMAGES:-} base variable entrance=aggregator
+  if [[ -n $cluster ]]; then entrance=balancer; fi
   need_port "$aggregator_port" AGGREGATOR_PORT
   mapfile -t base < <(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' compose/Dockerfile)
   base+=("${NATS_IMAGE:-nats:2.14-alpine}")
+  if [[ -n $cluster ]]; then base+=("${POSTGRES_IMAGE:-postgres:18-alpine}" "${NGINX_IMAGE:-nginx:1.30-alpine}"); fi
   if [[ $images == public || $images == offline ]]; then
     say "using the $images images, as DEMO_IMAGES requests"
   elif [[ -n $images ]]; then
@@ -260,9 +262,9 @@ docker_mode() {
   fi
   export AGGREGATOR_PORT=$aggregator_port
   # The broker's container reads it as another user, and the clone may have been made under a strict umask.
-  chmod o+r compose/*.conf compose/secrets.sh compose/routes.sh
+  chmod o+r compose/*.conf compose/secrets.sh compose/routes.sh compose/passfile.sh compose/database.sh compose/postgres.passwd
   if [[ $images == offline ]]; then
-    run build compose/offline-images.sh >"$scratch/variables"
+    run build compose/offline-images.sh ${cluster:+--cluster} >"$scratch/variables"
     while read -r variable; do export "${variable?}"; done <"$scratch/variables"
   else
     # docker-compose 1.29 uses BuildKit only if these are set.
@@ -282,7 +284,7 @@ docker_mode() {
   project_up=yes
   if [[ -n $once ]]; then
     # `compose run` starts a separate container and returns its exit code.
-    run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify "http${tls:+s}://aggregator:8080"
+    run publisher "${compose[@]}" run --rm -T publisher "${traffic[@]}" --verify "http${tls:+s}://$entrance:8080"
     run stats "${compose[@]}" exec -T aggregator aggregator stats --url "http${tls:+s}://127.0.0.1:8080"
   else
     run publisher "${compose[@]}" up --detach --no-build
@@ -293,7 +295,9 @@ docker_mode() {
 }
 
 show_logs() {
-  if [[ -n ${project_up:-} ]]; then "${compose[@]}" logs --tail 20 "${brokers[@]}" aggregator >&2; fi
+  if [[ -n ${project_up:-} ]]; then
+    "${compose[@]}" logs --tail 20 "${brokers[@]}" aggregator ${cluster:+postgres balancer} >&2
+  fi
   if [[ -n ${logs:-} ]]; then tail -n 20 "$logs"/*.log >&2; fi
 }
 

@@ -29,7 +29,19 @@ fn every_installed_version_of_compose_accepts_the_file() {
             for service in brokers.iter().chain(&["aggregator", "publisher"]) {
                 assert!(shown.contains(&format!("\n  {service}:")), "{shown}");
             }
+            // A number of aggregators needs no option of the command.
+            let scale = usize::from(brokers.len() > 1);
+            assert_eq!(shown.matches("\n    scale: 3\n").count(), scale, "{shown}");
         }
+    }
+}
+
+/// The service that clients reach: the load balancer, where there are several aggregators.
+fn entrance(brokers: &[&str]) -> &'static str {
+    if brokers.len() > 1 {
+        "balancer"
+    } else {
+        "aggregator"
     }
 }
 
@@ -53,11 +65,11 @@ fn parsed() -> Vec<(Value, &'static [&'static str])> {
 }
 
 #[test]
-fn only_the_aggregator_is_published_and_only_on_loopback() {
+fn only_the_entrance_is_published_and_only_on_loopback() {
     for (file, brokers) in parsed() {
         for (name, service) in file["services"].as_object().unwrap() {
             let ports = service["ports"].as_array().cloned().unwrap_or_default();
-            if name != "aggregator" {
+            if name != entrance(brokers) {
                 assert!(ports.is_empty(), "{name}: {ports:?}");
                 continue;
             }
@@ -72,6 +84,17 @@ fn only_the_aggregator_is_published_and_only_on_loopback() {
         for network in brokers.iter().flat_map(|broker| networks(broker)) {
             assert_eq!(file["networks"][&network]["internal"], true, "{network}");
             assert!(networks("aggregator").contains(&network));
+        }
+        if brokers.len() > 1 {
+            // Only the aggregators reach the database.
+            assert_eq!(networks("postgres"), ["database"]);
+            for (name, _) in file["services"].as_object().unwrap() {
+                let networks = file["services"][name]["networks"].as_object();
+                let is_reaching = networks.is_some_and(|all| all.contains_key("database"));
+                let expected = ["aggregator", "postgres"].contains(&name.as_str());
+                assert_eq!(is_reaching, expected, "{name}");
+            }
+            assert_eq!(file["networks"]["database"]["internal"], true);
         }
     }
 }
@@ -101,7 +124,8 @@ fn no_service_has_more_rights_than_it_needs() {
             assert!(!service["restart"].is_null(), "{name}");
             assert!(!service["stop_grace_period"].is_null(), "{name}");
             assert!(!service["volumes"].as_array().unwrap().is_empty(), "{name}");
-            if name == "aggregator" || brokers.contains(&name.as_str()) {
+            let has_state = ["aggregator", "balancer", "postgres"].contains(&name.as_str());
+            if has_state || brokers.contains(&name.as_str()) {
                 assert!(!service["healthcheck"]["test"].is_null(), "{name}");
             }
             let network = if name.ends_with("-password") {
@@ -112,7 +136,7 @@ fn no_service_has_more_rights_than_it_needs() {
             assert_eq!(service["network_mode"], network, "{name}");
         }
         let of_aggregator = brokers.iter().map(|broker| ("aggregator", *broker));
-        for (service, needed) in of_aggregator.chain([("publisher", "aggregator")]) {
+        for (service, needed) in of_aggregator.chain([("publisher", entrance(brokers))]) {
             let condition = &services[service]["depends_on"][needed]["condition"];
             // Of three servers two are enough.
             let is_one_of_three = service == "aggregator" && brokers.len() > 1;
@@ -148,6 +172,11 @@ fn a_password_is_only_where_it_is_needed() {
         }
         assert!(!have("broker-secrets").contains(&"aggregator"));
         assert!(!have("broker-secrets").contains(&"publisher"));
+        if brokers.len() > 1 {
+            let maker = "database-password";
+            assert_eq!(have("database-secrets"), [maker, "postgres"]);
+            assert_eq!(have("database-client-secrets"), ["aggregator", maker]);
+        }
     }
 }
 
@@ -178,6 +207,10 @@ fn data_that_grows_with_the_input_is_kept_on_volumes_not_in_memory() {
         // `publisher send -` spools standard input in TMPDIR.
         let spool = &services["publisher"]["environment"]["TMPDIR"];
         assert!(is_volume("publisher", spool), "{}", services["publisher"]);
+        if brokers.len() > 1 {
+            assert!(is_volume("postgres", &Value::from("/var/tmp")));
+            continue;
+        }
         // `aggregator verify` keeps its temporary files in the data directory unless TMPDIR says otherwise.
         let environment = &services["aggregator"]["environment"];
         assert_eq!(environment["TMPDIR"], Value::Null);
