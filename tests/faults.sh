@@ -2,7 +2,9 @@
 # Injects faults under load, and afterwards verifies that no event was lost or counted twice.
 #
 #   faults.sh [--minutes M] [--seed S] [--round N] [--only NAME]   rounds of faults (3 minutes, seed 1)
-#   faults.sh --cluster [the same]                               rounds with a broker of three servers that fail
+#   faults.sh --cluster [the same]                 rounds with a broker of three servers, three aggregators and PostgreSQL, all of which fail
+#   faults.sh --cluster --directory [the same]     rounds with a broker of three servers that fail, and one aggregator
+#   faults.sh --cluster-kills [EVENTS]             kills of three aggregators, leader and PostgreSQL while events pass (2000000)
 #   faults.sh --kills [AGGREGATOR,BROKER,EVENTS]   kills of aggregator and broker while events pass (100,20,2000000)
 #   faults.sh --disk-full [SECONDS]                the store's disk is full under load (60)
 #   faults.sh --memory [EVENTS]                    peak memory with a backlog (5000000), and with slow readers
@@ -21,6 +23,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 need_broker
+if [[ " $* " == *" --cluster"* ]]; then need_postgres; fi
 say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is missing: fsync faults are not tried"
 

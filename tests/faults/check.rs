@@ -1,5 +1,7 @@
 //! The check after a round, done three ways: against the publishers' truth, against the API, and with `aggregator
-//! verify`.
+//! verify`, or a recount by SQL if the store is in a database.
+
+pub mod shared;
 
 use std::collections::BTreeMap;
 
@@ -27,7 +29,7 @@ pub struct Found {
 }
 
 impl Found {
-    fn expect(&mut self, is_so: bool, otherwise: impl FnOnce() -> String) {
+    pub fn expect(&mut self, is_so: bool, otherwise: impl FnOnce() -> String) {
         if !is_so && self.wrong.len() < SHOWN {
             self.wrong.push(otherwise());
         }
@@ -42,8 +44,16 @@ impl Found {
 pub async fn check(world: &mut World) -> Found {
     let mut found = Found::default();
     by_api(world, &mut found).await;
-    by_rows(world, &mut found);
-    by_verify(world, &mut found).await;
+    match &world.database {
+        Some(database) => {
+            shared::by_rows(world, database, &mut found);
+            shared::by_recount(database, &mut found);
+        }
+        None => {
+            by_rows(world, &mut found);
+            by_verify(world, &mut found).await;
+        }
+    }
     found
 }
 
@@ -119,6 +129,11 @@ fn by_rows(world: &World, found: &mut Found) {
         .query(sql, |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
         .into_iter()
         .collect();
+    contents(world, &stored, found);
+}
+
+/// Checks what is stored, by topic and id.
+fn contents(world: &World, stored: &BTreeMap<(String, String), String>, found: &mut Found) {
     for (topic, count) in world.truth.identities() {
         for number in 0..u32::try_from(count).expect("fewer than 2^32") {
             let identity = (topic.clone(), format!("e-{number}"));

@@ -1,7 +1,9 @@
 //! The faults: each begins, lasts for a while, and is over when its function returns.
 
+mod aggregators;
 mod clients;
 mod copies;
+mod databases;
 mod disks;
 mod files;
 mod network;
@@ -43,6 +45,29 @@ pub enum Fault {
     BodySizes,
     IdleConnections,
     Nodes(Nodes, End),
+    Aggregators(Aggregators, End),
+    Database(Database),
+}
+
+/// Which of the aggregators that share a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aggregators {
+    One,
+    Two,
+    All,
+}
+
+/// What happens to the database that holds the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Database {
+    /// SIGKILL, and started again.
+    Killed,
+    /// Stopped in an orderly way, and started again.
+    Restarted,
+    /// All connections are ended, over and over.
+    SessionsEnded,
+    /// It has no connection left for the aggregators.
+    Exhausted,
 }
 
 /// Which servers of a cluster.
@@ -157,6 +182,26 @@ impl Fault {
         all
     }
 
+    /// The faults of a cluster whose aggregators share a store in a database.
+    pub fn of_shared() -> Vec<Self> {
+        let is_of_one =
+            |fault: &Self| matches!(fault, Self::AggregatorKilled | Self::AggregatorStopped);
+        let mut all = Self::of_cluster();
+        all.retain(|fault| !is_of_one(fault));
+        for end in [End::Killed, End::Suspended] {
+            let which = [Aggregators::One, Aggregators::Two, Aggregators::All];
+            all.extend(which.map(|which| Self::Aggregators(which, end)));
+        }
+        let database = [
+            Database::Killed,
+            Database::Restarted,
+            Database::SessionsEnded,
+            Database::Exhausted,
+        ];
+        all.extend(database.map(Self::Database));
+        all
+    }
+
     /// Its name in schedules and tables.
     pub fn name(self) -> String {
         let name = match self {
@@ -195,6 +240,8 @@ impl Fault {
             Self::BodySizes => "body-sizes",
             Self::IdleConnections => "idle-connections",
             Self::Nodes(nodes, end) => return format!("{}-{}", nodes.name(), end.name()),
+            Self::Aggregators(which, end) => return format!("{}-{}", which.name(), end.name()),
+            Self::Database(trouble) => trouble.name(),
         };
         name.to_owned()
     }
@@ -238,6 +285,10 @@ impl Fault {
             Self::BodySizes => clients::body_sizes(world).await,
             Self::IdleConnections => clients::idle(world, lasts).await,
             Self::Nodes(nodes, end) => nodes::strike(world, (nodes, end), lasts, random).await,
+            Self::Aggregators(which, end) => {
+                aggregators::strike(world, (which, end), lasts, random).await;
+            }
+            Self::Database(trouble) => databases::strike(world, trouble, lasts).await,
         }
         Ok(())
     }
@@ -251,6 +302,27 @@ impl Nodes {
             Self::LeaderOfDurable => "leader-of-durable",
             Self::Two => "two-nodes",
             Self::Rolling => "node-by-node",
+        }
+    }
+}
+
+impl Aggregators {
+    fn name(self) -> &'static str {
+        match self {
+            Self::One => "one-aggregator",
+            Self::Two => "two-aggregators",
+            Self::All => "all-aggregators",
+        }
+    }
+}
+
+impl Database {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Killed => "database-killed",
+            Self::Restarted => "database-restarted",
+            Self::SessionsEnded => "database-sessions-ended",
+            Self::Exhausted => "database-connections-exhausted",
         }
     }
 }

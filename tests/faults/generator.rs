@@ -30,18 +30,18 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Starts them.
+    /// Starts them; those over HTTP send to these aggregators in turn.
     pub fn start(
         truth: &Arc<Truth>,
-        api: &Api,
+        apis: &[&Api],
         (nats_url, users): (&str, &Users),
         seed: u64,
     ) -> Self {
         let token = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        for number in 0..2 {
+        for (number, api) in (0..2).zip(apis.iter().cycle()) {
             let random = ChaCha8Rng::seed_from_u64(seed.wrapping_add(number));
-            let (truth, api) = (Arc::clone(truth), api.clone());
+            let (truth, api) = (Arc::clone(truth), (*api).clone());
             tasks.spawn(over_http(truth, api, random, token.clone()));
         }
         for number in 2..4 {

@@ -31,9 +31,17 @@ struct Settings {
     /// Minutes during which new rounds are started; one round takes about a minute
     #[arg(long, default_value = "3", value_name = "M")]
     minutes: u64,
-    /// The broker is a cluster of three servers, and the faults are those of its servers
+    /// The broker is a cluster of three servers, three aggregators share a store in PostgreSQL, and the faults are those of all of
+    /// them
     #[arg(long)]
     cluster: bool,
+    /// With --cluster: one aggregator with its store in a directory, and the faults of the broker's servers
+    #[arg(long, requires = "cluster")]
+    directory: bool,
+    /// Instead: kill one of three aggregators with a store in PostgreSQL every 5 s, the stream's leader every 20 s and the database
+    /// twice, while this many events with known truth pass
+    #[arg(long, value_name = "EVENTS", num_args = 0..=1, default_missing_value = "2000000")]
+    cluster_kills: Option<u64>,
     /// Seed that decides which faults happen when; printed, so that a failure can be reproduced
     #[arg(long, default_value = "1", value_name = "S")]
     seed: u64,
@@ -81,6 +89,9 @@ async fn run(settings: &Settings) -> bool {
     if let Some(kills) = &settings.kills {
         return trial::kills(kills, settings.seed).await;
     }
+    if let Some(events) = settings.cluster_kills {
+        return trial::cluster_kills(events, settings.seed).await;
+    }
     if let Some(events) = settings.memory {
         return trial::memory(events).await;
     }
@@ -95,10 +106,14 @@ async fn run(settings: &Settings) -> bool {
 
 async fn rounds(settings: &Settings) -> bool {
     let end = Instant::now() + Duration::from_secs(60 * settings.minutes);
-    let (setup, faults) = if settings.cluster {
-        (Setup::Cluster, Fault::of_cluster())
-    } else {
-        (Setup::One, Fault::all())
+    let (setup, faults, flags) = match (settings.cluster, settings.directory) {
+        (true, false) => (Setup::Shared, Fault::of_shared(), "--cluster "),
+        (true, true) => (
+            Setup::Cluster,
+            Fault::of_cluster(),
+            "--cluster --directory ",
+        ),
+        (false, _) => (Setup::One, Fault::all(), ""),
     };
     let mut deck = Deck::new(settings.seed, faults, settings.only.as_deref());
     let mut report = Report::default();
@@ -120,8 +135,7 @@ async fn rounds(settings: &Settings) -> bool {
         report.add(outcome);
         if !report.is_exact() {
             println!(
-                "reproduce it with: tests/faults.sh {}--seed {} --round {number}",
-                if settings.cluster { "--cluster " } else { "" },
+                "reproduce it with: tests/faults.sh {flags}--seed {} --round {number}",
                 settings.seed
             );
             break;

@@ -43,7 +43,7 @@ pub async fn play(hand: &Hand, setup: Setup) -> Outcome {
     let mut world = World::start(setup).await;
     let generator = Generator::start(
         &Arc::clone(&world.truth),
-        world.api(),
+        &world.apis(),
         (&world.outside.url(), world.users()),
         hand.seed,
     );

@@ -1,4 +1,7 @@
-//! The system under test: a broker or a cluster of three, an aggregator, proxies for the clients of the broker, and the disks.
+//! The system under test: a broker or a cluster of three, an aggregator or three with a database, proxies for the clients of the
+//! broker, and the disks.
+
+mod nats;
 
 use std::{
     path::{Path, PathBuf},
@@ -9,19 +12,18 @@ use e2e::{
     aggregator::Aggregator,
     api::Api,
     broker::{
-        self,
-        cluster::{self, Cluster},
-        process::Server,
+        cluster,
         users::{self, Users},
     },
     disk::Disk,
-    port,
-    proxy::{Conditions, Proxy},
+    postgres::Postgres,
+    proxy::Conditions,
     publisher::Publisher,
-    service::Signal,
 };
 use tempfile::TempDir;
 
+pub use self::nats::Nats;
+use self::nats::Proxies;
 use crate::truth::Truth;
 
 /// Size of each of the two disks; more than a round needs.
@@ -30,16 +32,27 @@ const DISK_MEBIBYTES: u32 = 400;
 /// Size of the disk of a cluster: three copies of the stream, each with the log of its replication.
 const CLUSTER_DISK_MEBIBYTES: u32 = 2_400;
 
-/// What the broker consists of.
+/// Aggregators that share a database.
+const AGGREGATORS: usize = 3;
+
+/// What the system consists of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setup {
+    /// One of each, with a store in a directory.
     One,
+    /// The same, but the broker is a cluster.
     Cluster,
+    /// The broker is a cluster, and several aggregators share a store in a database.
+    Shared,
 }
 
 /// The system of a round. All of it is removed when this is dropped.
 pub struct World {
     pub aggregator: Aggregator,
+    /// Those that share the store with it.
+    pub others: Vec<Aggregator>,
+    /// The database with the store, if it is in none of the directories.
+    pub database: Option<Postgres>,
     pub nats: Nats,
     /// Between the aggregator and the broker.
     pub inside: Proxies,
@@ -53,19 +66,6 @@ pub struct World {
     /// For copies and for other stores.
     pub scratch: TempDir,
 }
-
-/// The broker. Its users are those of the project: each program logs in as its own.
-pub enum Nats {
-    One {
-        server: Server,
-        users: Users,
-        port: u16,
-    },
-    Cluster(Cluster),
-}
-
-/// Proxies in front of all servers of the broker.
-pub struct Proxies(Vec<Proxy>);
 
 /// Where the data is: on a separate disk if the system allows mounting one.
 pub enum Volume {
@@ -95,7 +95,7 @@ impl World {
     pub async fn start(setup: Setup) -> Self {
         let (store, stream) = match setup {
             Setup::One => (DISK_MEBIBYTES, DISK_MEBIBYTES),
-            Setup::Cluster => (DISK_MEBIBYTES, CLUSTER_DISK_MEBIBYTES),
+            Setup::Cluster | Setup::Shared => (DISK_MEBIBYTES, CLUSTER_DISK_MEBIBYTES),
         };
         let (store, stream) = (Volume::new(store), Volume::new(stream));
         let nats = Nats::start(setup, &stream.path()).await;
@@ -103,13 +103,31 @@ impl World {
         let outside = Proxies::start(&nats.ports()).await;
         let url = nats.users().login("aggregator", &inside.url());
         let mut flags = Self::FLAGS.to_vec();
-        if setup == Setup::Cluster {
+        if setup != Setup::One {
             flags.extend(["--stream-replicas", "3"]);
         }
+        let database = match setup {
+            Setup::Shared => Some(Postgres::start().await.expect("PostgreSQL is installed")),
+            Setup::One | Setup::Cluster => None,
+        };
+        let address = database.as_ref().map(Postgres::url);
+        if let Some(address) = &address {
+            flags.extend(["--store", address]);
+        }
         let aggregator = Aggregator::start(&url, &store.path(), &flags).await;
-        aggregator.healthy().await;
+        let mut others = Vec::new();
+        if database.is_some() {
+            for _ in 1..AGGREGATORS {
+                others.push(Aggregator::start(&url, &store.path(), &flags).await);
+            }
+        }
+        for aggregator in others.iter().chain([&aggregator]) {
+            aggregator.healthy().await;
+        }
         Self {
             aggregator,
+            others,
+            database,
             nats,
             inside,
             outside,
@@ -123,6 +141,27 @@ impl World {
 
     pub fn api(&self) -> &Api {
         self.aggregator.api()
+    }
+
+    /// The APIs of all aggregators.
+    pub fn apis(&self) -> Vec<&Api> {
+        let all = self.others.iter().chain([&self.aggregator]);
+        all.map(Aggregator::api).collect()
+    }
+
+    /// All aggregators.
+    pub fn aggregators(&mut self) -> Vec<&mut Aggregator> {
+        self.others
+            .iter_mut()
+            .chain([&mut self.aggregator])
+            .collect()
+    }
+
+    /// The database.
+    ///
+    /// Panics if there is none; its faults are only dealt to a system with one.
+    pub fn database(&mut self) -> &mut Postgres {
+        self.database.as_mut().expect("the store is in a database")
     }
 
     pub fn users(&self) -> &Users {
@@ -149,7 +188,9 @@ impl World {
         self.inside.set(Conditions::default());
         self.outside.set(Conditions::default());
         self.nats.ready().await;
-        self.aggregator.healthy().await;
+        for aggregator in self.aggregators() {
+            aggregator.healthy().await;
+        }
     }
 
     /// Starts the real publisher for a run, through its proxy.
@@ -179,130 +220,6 @@ impl World {
     /// A path for a copy.
     pub fn copy(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
-    }
-}
-
-impl Nats {
-    async fn start(setup: Setup, directory: &Path) -> Self {
-        let nats = match setup {
-            Setup::One => {
-                let (port, users) = (port::free(), Users::new());
-                Self::One {
-                    server: Server::start_in(port, directory, Some(&users)),
-                    users,
-                    port,
-                }
-            }
-            Setup::Cluster => Self::Cluster(Cluster::start_in(directory).await),
-        };
-        nats.ready().await;
-        nats
-    }
-
-    pub fn users(&self) -> &Users {
-        match self {
-            Self::One { users, .. } => users,
-            Self::Cluster(cluster) => cluster.users(),
-        }
-    }
-
-    fn ports(&self) -> Vec<u16> {
-        match self {
-            Self::One { port, .. } => vec![*port],
-            Self::Cluster(cluster) => cluster.ports(),
-        }
-    }
-
-    /// Whether it is a cluster.
-    pub fn is_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_))
-    }
-
-    /// The cluster.
-    ///
-    /// Panics if it is a single server; faults of a cluster are only dealt to one.
-    pub fn cluster(&mut self) -> &mut Cluster {
-        match self {
-            Self::Cluster(cluster) => cluster,
-            Self::One { .. } => panic!("the broker is a single server"),
-        }
-    }
-
-    /// Waits until every server responds.
-    pub async fn ready(&self) {
-        match self {
-            Self::One { port, .. } => broker::ready_with_users(&broker::url(*port)).await,
-            Self::Cluster(cluster) => cluster.ready().await,
-        }
-    }
-
-    /// Kills every server.
-    pub fn kill(&mut self) {
-        match self {
-            Self::One { server, .. } => server.kill(),
-            Self::Cluster(cluster) => (0..cluster::SERVERS).for_each(|index| cluster.kill(index)),
-        }
-    }
-
-    /// Stops every server gracefully.
-    pub async fn stop(&mut self) {
-        match self {
-            Self::One { server, .. } => server.stop().await,
-            Self::Cluster(cluster) => {
-                for index in 0..cluster::SERVERS {
-                    cluster.stop(index).await;
-                }
-            }
-        }
-    }
-
-    /// Starts every server that was killed or stopped.
-    pub fn start_again(&mut self) {
-        match self {
-            Self::One { server, .. } => server.start_again(),
-            Self::Cluster(cluster) => cluster.restore(),
-        }
-    }
-
-    /// Suspends every server.
-    pub fn suspend(&mut self) {
-        match self {
-            Self::One { server, .. } => server.signal(Signal::STOP),
-            Self::Cluster(cluster) => {
-                (0..cluster::SERVERS).for_each(|index| cluster.suspend(index));
-            }
-        }
-    }
-
-    /// Lets every suspended server continue.
-    pub fn resume(&mut self) {
-        match self {
-            Self::One { server, .. } => server.signal(Signal::CONT),
-            Self::Cluster(cluster) => cluster.restore(),
-        }
-    }
-}
-
-impl Proxies {
-    async fn start(targets: &[u16]) -> Self {
-        let mut proxies = Vec::new();
-        for target in targets {
-            proxies.push(Proxy::start(*target).await);
-        }
-        Self(proxies)
-    }
-
-    /// Their addresses.
-    pub fn url(&self) -> String {
-        let urls = self.0.iter().map(Proxy::url);
-        urls.collect::<Vec<_>>().join(",")
-    }
-
-    /// Changes what all of them do.
-    pub fn set(&self, conditions: Conditions) {
-        for proxy in &self.0 {
-            proxy.set(conditions);
-        }
     }
 }
 

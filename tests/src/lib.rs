@@ -28,6 +28,7 @@ pub mod event;
 pub mod load;
 pub mod nginx;
 pub mod port;
+pub mod postgres;
 pub mod prometheus;
 pub mod proxy;
 pub mod publisher;

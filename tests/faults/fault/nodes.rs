@@ -39,7 +39,7 @@ pub async fn strike(
         put_down(world, *index, end);
     }
     if struck.len() == 1 {
-        report(world, began, "one server less").await;
+        report_since(world, began, "one server less").await;
     } else {
         // Sometimes longer than a leader without a quorum remains one.
         sleep(lasts * 4).await;
@@ -47,7 +47,7 @@ pub async fn strike(
     let began = Instant::now();
     world.nats.cluster().restore();
     world.nats.ready().await;
-    report(world, began, "all servers again").await;
+    report_since(world, began, "all servers again").await;
     if end == End::Erased {
         // Until then the others must not fail.
         let replicas = world.nats.cluster().replicated().await;
@@ -78,8 +78,13 @@ fn put_down(world: &mut World, index: usize, end: End) {
     }
 }
 
-/// Waits until events are accepted and stored, and prints how long that took.
-async fn report(world: &World, began: Instant, what: &str) {
+/// Waits until events are accepted and stored, and prints how long that took from now on.
+pub async fn report(world: &World, what: &str) {
+    report_since(world, Instant::now(), what).await;
+}
+
+/// The same, from an earlier moment on.
+async fn report_since(world: &World, began: Instant, what: &str) {
     let probe = event("faults.probe", &format!("{began:?}"));
     within(RECOVERY, "an event is accepted", async || {
         let accepted = world.api().try_publish(std::slice::from_ref(&probe)).await;

@@ -19,7 +19,7 @@ pub async fn disk_full(lasts: Duration) -> bool {
     let mut world = World::start(Setup::One).await;
     let generator = Generator::start(
         &Arc::clone(&world.truth),
-        world.api(),
+        &world.apis(),
         (&world.outside.url(), world.users()),
         1,
     );
