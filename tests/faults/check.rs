@@ -44,15 +44,12 @@ impl Found {
 pub async fn check(world: &mut World) -> Found {
     let mut found = Found::default();
     by_api(world, &mut found).await;
-    match &world.database {
-        Some(database) => {
-            shared::by_rows(world, database, &mut found);
-            shared::by_recount(database, &mut found);
-        }
-        None => {
-            by_rows(world, &mut found);
-            by_verify(world, &mut found).await;
-        }
+    if let Some(database) = &world.database {
+        shared::by_rows(world, database, &mut found);
+        shared::by_recount(database, &mut found);
+    } else {
+        by_rows(world, &mut found);
+        by_verify(world, &mut found).await;
     }
     found
 }

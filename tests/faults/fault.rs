@@ -6,6 +6,7 @@ mod copies;
 mod databases;
 mod disks;
 mod files;
+mod names;
 mod network;
 mod nodes;
 mod processes;
@@ -68,6 +69,8 @@ pub enum Database {
     SessionsEnded,
     /// It has no connection left for the aggregators.
     Exhausted,
+    /// A standby that each COMMIT waits for is promoted after SIGKILL to the primary, which never comes back.
+    FailedOver,
 }
 
 /// Which servers of a cluster.
@@ -197,53 +200,10 @@ impl Fault {
             Database::Restarted,
             Database::SessionsEnded,
             Database::Exhausted,
+            Database::FailedOver,
         ];
         all.extend(database.map(Self::Database));
         all
-    }
-
-    /// Its name in schedules and tables.
-    pub fn name(self) -> String {
-        let name = match self {
-            Self::AggregatorKilled => "aggregator-killed",
-            Self::AggregatorStopped => "aggregator-stopped",
-            Self::BrokerKilled => "broker-killed",
-            Self::BrokerStopped => "broker-stopped",
-            Self::PublisherKilled => "publisher-killed",
-            Self::Network(side, trouble) => {
-                let side = match side {
-                    Side::Aggregator => "aggregator",
-                    Side::Publisher => "publisher",
-                };
-                return format!("{side}-network-{}", trouble.name());
-            }
-            Self::StoreDiskFull => "store-disk-full",
-            Self::StreamDiskFull => "stream-disk-full",
-            Self::FsyncFails => "fsync-fails",
-            Self::DatabaseReadOnly => "database-read-only",
-            Self::OlderStore => "older-store",
-            Self::StoreFileDeleted => "store-file-deleted",
-            Self::OlderStream {
-                while_aggregator_runs: false,
-            } => "older-stream-aggregator-stopped",
-            Self::OlderStream {
-                while_aggregator_runs: true,
-            } => "older-stream-aggregator-running",
-            Self::DurableDeleted => "durable-deleted",
-            Self::StreamDeleted => "stream-deleted",
-            Self::StreamFull => "stream-full-aggregator-away",
-            Self::SecondStore => "second-store-first-stopped",
-            Self::RollUp => "rollup-header",
-            Self::TwoOnOneDirectory => "two-on-one-directory",
-            Self::TwoOnOneDurable => "two-on-one-durable",
-            Self::Poison => "poison",
-            Self::BodySizes => "body-sizes",
-            Self::IdleConnections => "idle-connections",
-            Self::Nodes(nodes, end) => return format!("{}-{}", nodes.name(), end.name()),
-            Self::Aggregators(which, end) => return format!("{}-{}", which.name(), end.name()),
-            Self::Database(trouble) => trouble.name(),
-        };
-        name.to_owned()
     }
 
     /// Injects the fault.
@@ -294,61 +254,7 @@ impl Fault {
     }
 }
 
-impl Nodes {
-    fn name(self) -> &'static str {
-        match self {
-            Self::One => "node",
-            Self::Leader => "leader",
-            Self::LeaderOfDurable => "leader-of-durable",
-            Self::Two => "two-nodes",
-            Self::Rolling => "node-by-node",
-        }
-    }
-}
-
-impl Aggregators {
-    fn name(self) -> &'static str {
-        match self {
-            Self::One => "one-aggregator",
-            Self::Two => "two-aggregators",
-            Self::All => "all-aggregators",
-        }
-    }
-}
-
-impl Database {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Killed => "database-killed",
-            Self::Restarted => "database-restarted",
-            Self::SessionsEnded => "database-sessions-ended",
-            Self::Exhausted => "database-connections-exhausted",
-        }
-    }
-}
-
-impl End {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Killed => "killed",
-            Self::Suspended => "suspended",
-            Self::Erased => "erased",
-        }
-    }
-}
-
 impl Trouble {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Cut => "cut",
-            Self::CutInFrame => "cut-in-frame",
-            Self::Delay => "delayed",
-            Self::Throttle => "throttled",
-            Self::DropPubAcks => "drops-pub-acks",
-            Self::DropAcks => "drops-acks",
-        }
-    }
-
     fn conditions(self) -> Conditions {
         match self {
             Self::Cut => Conditions::Cut,

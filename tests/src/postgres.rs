@@ -1,5 +1,5 @@
-//! A PostgreSQL server that can be killed and restarted: a process with the project's own `compose/database.sh`, its
-//! data in a directory, and the user of the aggregators.
+//! A PostgreSQL server that can be killed, restarted and replaced by a standby: a process with the project's own
+//! `compose/database.sh`, its data in a directory, and the user of the aggregators.
 
 use std::{
     fs,
@@ -20,12 +20,19 @@ use crate::{
 /// The scripts that are copied to where the server's user can read them.
 const SCRIPTS: [&str; 2] = ["passfile.sh", "database.sh"];
 
+/// The name of the standby, which the server waits for.
+const STANDBY: &str = "standby";
+
 /// A server, killed on drop. Its data is temporary.
 #[derive(Debug)]
 pub struct Postgres {
     running: Option<Service>,
     programs: PathBuf,
     port: u16,
+    /// The port that the server does not use: the next standby gets it.
+    other_port: u16,
+    /// Number of promoted standbys; each has data of its own.
+    promoted: u32,
     directory: TempDir,
 }
 
@@ -55,20 +62,85 @@ impl Postgres {
             running: None,
             programs,
             port: port::free(),
+            other_port: port::free(),
+            promoted: 0,
             directory,
         };
         server.start_again().await;
         Some(server)
     }
 
-    /// Its address for aggregators, which name the file of the password.
+    /// Its address for aggregators, which names the file of the password, and also the place of a standby.
     pub fn url(&self) -> String {
         let passfile = self.directory.path().join("database");
         format!(
-            "postgres://aggregator@127.0.0.1:{}/events?passfile={}",
+            "postgres://aggregator@127.0.0.1:{},127.0.0.1:{}/events?passfile={}",
             self.port,
+            self.other_port,
             passfile.display()
         )
+    }
+
+    /// Replaces the server as after the loss of its machine: makes a standby that each COMMIT waits for, calls `meanwhile`, kills the
+    /// server for good, and promotes the standby.
+    pub async fn fail_over(&mut self, meanwhile: impl Future<Output = ()>) {
+        let data = self.data_of(self.promoted + 1);
+        self.copy_to(&data);
+        let mut standby = self.spawn(&data, self.other_port);
+        self.sql(&format!(
+            "ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"
+        ));
+        self.sql("SELECT pg_reload_conf()");
+        eventually("every COMMIT waits for the standby", async || {
+            let states = "SELECT state, sync_state FROM pg_stat_replication";
+            let states = self.try_sql(states)?;
+            assert!(standby.is_running(), "{}", standby.log().join("\n"));
+            holds(states == "streaming\tsync", states)
+        })
+        .await;
+        meanwhile.await;
+        self.kill();
+        self.running = Some(standby);
+        self.promoted += 1;
+        std::mem::swap(&mut self.port, &mut self.other_port);
+        eventually("the standby is promoted", async || {
+            let promoted = self.try_sql("SELECT pg_promote()")?;
+            holds(promoted == "t", promoted)
+        })
+        .await;
+    }
+
+    /// Copies the data, for a standby.
+    fn copy_to(&self, data: &Path) {
+        let rules = self.data_of(self.promoted).join("pg_hba.conf");
+        let text = fs::read_to_string(&rules).expect("the rules can be read");
+        let rule = "local replication all peer\n";
+        if !text.contains(rule) {
+            fs::write(&rules, text + rule).expect("the rules can be written");
+        }
+        self.sql("SELECT pg_reload_conf()");
+        let server = self.directory.path().join("server");
+        let from = format!(
+            "host={} port={} application_name={STANDBY}",
+            server.display(),
+            self.port
+        );
+        let mut copying = self.as_owner(Path::new("pg_basebackup"));
+        copying.args([
+            "--write-recovery-conf",
+            "--checkpoint=fast",
+            "--dbname",
+            &from,
+        ]);
+        run(copying.arg("--pgdata").arg(data));
+    }
+
+    fn data_of(&self, promoted: u32) -> PathBuf {
+        let name = match promoted {
+            0 => "data".to_owned(),
+            number => format!("data-{number}"),
+        };
+        self.directory.path().join("server").join(name)
     }
 
     /// Starts it again after [`Self::kill`] or [`Self::stop`], and waits until it responds.
@@ -76,22 +148,24 @@ impl Postgres {
         // The processes of a killed server end by themselves; until then another one refuses to start.
         eventually("the database responds", async || {
             if !self.running.as_mut().is_some_and(Service::is_running) {
-                self.running = Some(self.spawn());
+                let data = self.data_of(self.promoted);
+                self.running = Some(self.spawn(&data, self.port));
             }
             self.try_sql("SELECT 1").map(drop)
         })
         .await;
     }
 
-    fn spawn(&self) -> Service {
+    fn spawn(&self, data: &Path, port: u16) -> Service {
         let path = self.directory.path();
         let mut command = self.as_owner(Path::new("sh"));
         command
             .arg(path.join("database.sh"))
-            .args([path.join("server/data"), path.join("server/passfile")])
+            .arg(data)
+            .arg(path.join("server/passfile"))
             .args(["-c", "listen_addresses=127.0.0.1"])
             .arg("-c")
-            .arg(format!("port={}", self.port))
+            .arg(format!("port={port}"))
             .arg("-c")
             .arg(format!(
                 "unix_socket_directories={}",

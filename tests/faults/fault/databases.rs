@@ -1,4 +1,4 @@
-//! The database that holds the store: killed, restarted, and without connections for the aggregators.
+//! The database that holds the store: killed, restarted, replaced by its standby, and without connections for the aggregators.
 
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ pub async fn strike(world: &mut World, trouble: Database, lasts: Duration) {
             sleep(lasts).await;
             database.sql("ALTER ROLE aggregator CONNECTION LIMIT -1");
         }
+        Database::FailedOver => database.fail_over(async { sleep(lasts).await }).await,
     }
     nodes::report(world, "the database again").await;
 }
