@@ -32,7 +32,6 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . compose/prepare.sh
 . compose/processes.sh
-. compose/database.sh
 
 events=1000000 topics=10 store=sqlite aggregators=1 replicas=1 delay_ms=0 directory='' peer='' page='' json=''
 while (($#)); do
@@ -209,6 +208,22 @@ slow_down() {
     -e "inject=fsync,fdatasync:delay_enter=$((delay_ms * 1000))")
 }
 
+# start_database DIRECTORY: starts a PostgreSQL server whose data is there, and awaits it. Its durability is that of the defaults.
+start_database() {
+  local -a as=()
+  compose/passfile.sh "$1" "$scratch/secrets"
+  if ((EUID == 0)); then
+    # The server refuses to run as root.
+    as=(setpriv --reuid=postgres --regid=postgres --init-groups)
+    chmod o+x "$scratch"
+    chown -R postgres "$1"
+    "${as[@]}" test -w "$1" || fail "the user postgres, which the database runs as, cannot enter $1: give a --directory that it can"
+  fi
+  start postgres "${as[@]}" sh compose/database.sh "$1/data" "$1/passfile" -c "port=$database_port" -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories= -c max_connections=200 -c shared_buffers=1GB -c max_wal_size=4GB >"$scratch/postgres.log" 2>&1
+  await postgres pg_isready --quiet --host 127.0.0.1 --port "$database_port"
+}
+
 # numbered PART NUMBER: prints the name of a process of a part. The first has the part's own.
 numbered() { if (($2 == 1)); then echo "$1"; else echo "$1-$2"; fi; }
 
@@ -219,7 +234,7 @@ start_aggregators() {
     name=$(numbered aggregator "$number")
     address=127.0.0.1:$aggregator_port
     if ((number > 1)); then address=127.0.0.1:$(free_port); fi
-    if [[ $store == postgres ]]; then engine=(--store "$(database_url)"); else engine=(--data-dir "$scratch/data"); fi
+    if [[ $store == postgres ]]; then engine=(--store "$database_url"); else engine=(--data-dir "$scratch/data"); fi
     start "$name" "${slowed[@]}" "$binaries/aggregator" serve --listen "$address" --nats-url "$nats_url" \
       --stream-max-bytes "$stream_bytes" --stream-replicas "$replicas" "${engine[@]}" >"$scratch/$name.log" 2>&1
     await "$name" "$binaries/aggregator" healthcheck --listen "$address"
@@ -244,7 +259,7 @@ start_broker() {
   for ((number = 1; number <= replicas; number++)); do
     await "$(numbered nats "$number")" http_get "${monitor_ports[number - 1]}" /healthz
   done
-  if [[ $store == postgres ]]; then start_database "$scratch/database" "$database_port" >"$scratch/postgres.log" 2>&1; fi
+  if [[ $store == postgres ]]; then start_database "$(realpath "$scratch")/database"; fi
   start_aggregators
   local -a started
   mapfile -t started < <(of aggregator)
@@ -416,13 +431,14 @@ sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsyn
 if ((delay_ms > 0)); then slow_down; fi
 database='' engine='SQLite, 1 aggregator' durability='SQLite synchronous=FULL'
 if [[ $store == postgres ]]; then
-  need_database
+  need_postgres
   database=yes durability='fsync and synchronous_commit on'
-  engine="$(database_version), aggregators: $aggregators"
+  engine="PostgreSQL $(postgres --version | sed 's/^postgres (PostgreSQL) \([^ ]*\).*/\1/'), aggregators: $aggregators"
 fi
 if [[ -n $peer ]]; then need_peer; fi
 
 aggregator_port=${AGGREGATOR_PORT:-$(free_port)} database_port=$(free_port)
+database_url=postgres://aggregator@127.0.0.1:$database_port/events?passfile=$(realpath "$scratch")/secrets/database
 nats_ports=("${NATS_PORT:-$(free_port)}") monitor_ports=("${NATS_MONITOR_PORT:-$(free_port)}") route_ports=("$(free_port)")
 for ((number = 2; number <= replicas; number++)); do
   nats_ports+=("$(free_port)") monitor_ports+=("$(free_port)") route_ports+=("$(free_port)")

@@ -32,7 +32,6 @@ pub mod postgres;
 pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
-pub mod replicated;
 pub mod service;
 pub mod store;
 pub mod system;

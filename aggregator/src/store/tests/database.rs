@@ -45,6 +45,7 @@ impl Database {
     }
 
     /// Another one with the same content. Waits until nobody uses this one.
+    #[must_use]
     pub fn copy(&self) -> Self {
         let server = Arc::clone(&self.server);
         let number = server.databases.fetch_add(1, Ordering::Relaxed);
@@ -84,7 +85,15 @@ impl Server {
         if let Some(server) = running.upgrade() {
             return Some(server);
         }
-        let programs = programs()?;
+        let Some(programs) = programs() else {
+            let requires_all = std::env::var("E2E_REQUIRE").is_ok_and(|required| required == "all");
+            assert!(
+                !requires_all,
+                "PostgreSQL is not installed, and E2E_REQUIRE=all requires it"
+            );
+            eprintln!("skipped: PostgreSQL is not installed (Debian: postgresql)");
+            return None;
+        };
         let server = Arc::new(Self::start(programs));
         *running = Arc::downgrade(&server);
         Some(server)
@@ -92,7 +101,10 @@ impl Server {
 
     fn start(programs: PathBuf) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        give(directory.path());
+        if is_root() {
+            // The server refuses to run as root.
+            succeeds(Command::new("chown").arg("postgres").arg(directory.path()));
+        }
         let server = Self {
             directory,
             programs,
@@ -138,7 +150,16 @@ impl Server {
     }
 
     fn program(&self, name: &str) -> Command {
-        program(&self.programs, name)
+        let program = self.programs.join(name);
+        let mut command = if is_root() {
+            let mut command = Command::new("runuser");
+            command.args(["-u", "postgres", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        command.current_dir("/");
+        command
     }
 
     fn sql(&self, database: &str, sql: &str) -> String {
@@ -160,46 +181,12 @@ impl Drop for Server {
     }
 }
 
-/// The command of a program of PostgreSQL, which refuses to run as root.
-pub fn program(programs: &Path, name: &str) -> Command {
-    let program = programs.join(name);
-    let mut command = if is_root() {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(program);
-        command
-    } else {
-        Command::new(program)
-    };
-    command.current_dir("/");
-    command
-}
-
-/// Lets the user that the programs run as write to a directory.
-pub fn give(directory: &Path) {
-    if is_root() {
-        succeeds(Command::new("chown").arg("postgres").arg(directory));
-    }
-}
-
 fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// The directory with the programs of the newest version; `None` if there is none, unless `E2E_REQUIRE=all`.
-pub fn programs() -> Option<PathBuf> {
-    let found = installed();
-    if found.is_none() {
-        let requires_all = std::env::var("E2E_REQUIRE").is_ok_and(|required| required == "all");
-        assert!(
-            !requires_all,
-            "PostgreSQL is not installed, and E2E_REQUIRE=all requires it"
-        );
-        eprintln!("skipped: PostgreSQL is not installed (Debian: postgresql)");
-    }
-    found
-}
-
-fn installed() -> Option<PathBuf> {
+/// The directory with the programs of the newest version.
+fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut versions: Vec<_> = versions
         .flatten()
@@ -210,8 +197,7 @@ fn installed() -> Option<PathBuf> {
     versions.pop()
 }
 
-/// Runs a command that must succeed.
-pub fn succeeds(command: &mut Command) -> Output {
+fn succeeds(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");
