@@ -3,7 +3,7 @@
 //! `tests/run.sh` installs Debian's package if possible, and sets `E2E_NGINX` to the path of the program. If it is not
 //! set, a test that needs nginx prints that it is skipped; with `E2E_REQUIRE=all` it fails.
 
-use std::{fs, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use tempfile::TempDir;
 
@@ -13,6 +13,7 @@ use crate::{
     port,
     service::Service,
     wait::{eventually, holds},
+    workspace,
 };
 
 /// A running nginx, killed on drop.
@@ -49,6 +50,38 @@ impl Nginx {
              http {{\naccess_log off;\n{temporary}{http}\n\
              server {{\nlisten 127.0.0.1:{port};\n{server}\n}}\n}}\n"
         );
+        Some(Self::start(&program, directory, &configuration, port).await)
+    }
+
+    /// Starts one with the project's own `compose/balancer.conf`, in front of these aggregators.
+    pub async fn balancing(aggregators: &[&Api]) -> Option<Self> {
+        let program = needed("E2E_NGINX", "nginx")?;
+        let directory = tempfile::tempdir().expect("a temporary directory can be created");
+        let port = port::free();
+        let file = workspace::root().join("compose/balancer.conf");
+        let file = fs::read_to_string(file).expect("a file of the project");
+        let servers = aggregators.iter().map(|api| {
+            let address = api.address();
+            format!("server {address} max_fails=1 fail_timeout=2s;")
+        });
+        let servers: String = servers.collect();
+        // As the demo does it without Docker.
+        let line = |line: &str| {
+            if line.starts_with("  resolver ") {
+                format!("upstream aggregators {{ {servers} }}\n")
+            } else {
+                line.replace("listen 8080", &format!("listen 127.0.0.1:{port}"))
+                    .replace("aggregator:8080", "aggregators")
+                    + "\n"
+            }
+        };
+        let configuration: String = file.lines().map(line).collect();
+        let configuration = format!("daemon off;\nmaster_process off;\n{configuration}");
+        Some(Self::start(&program, directory, &configuration, port).await)
+    }
+
+    /// Starts one with this configuration, and waits until it listens.
+    async fn start(program: &Path, directory: TempDir, configuration: &str, port: u16) -> Self {
         let file = directory.path().join("nginx.conf");
         fs::write(&file, configuration).expect("a file can be written");
         let mut command = Command::new(program);
@@ -70,7 +103,7 @@ impl Nginx {
             holds(connected.is_ok(), log)
         })
         .await;
-        Some(nginx)
+        nginx
     }
 
     /// The aggregator's API through this nginx.

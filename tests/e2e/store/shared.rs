@@ -8,7 +8,9 @@ use e2e::{
     broker::Broker,
     database::Database,
     event::{array, event},
+    nginx::Nginx,
     publisher::Publisher,
+    tail::Tail,
     verification::verify,
 };
 use tempfile::TempDir;
@@ -170,4 +172,29 @@ async fn a_guard_that_an_aggregator_left_is_deleted_and_the_durable_is_kept() {
     assert!(stream.consumer_info("aggregator~position").await.is_err());
     let kept = stream.consumer_info("aggregator").await.unwrap();
     assert_eq!(kept.created, durable.created);
+}
+
+#[tokio::test]
+async fn the_load_balancer_goes_on_with_the_others_when_an_aggregator_is_killed() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let mut one = cluster.aggregator().await;
+    let other = cluster.aggregator().await;
+    let Some(nginx) = Nginx::balancing(&[one.api(), other.api()]).await else {
+        return;
+    };
+    let api = nginx.api();
+    one.kill();
+    // Some of them are sent to the one that was killed first.
+    for id in 0..20 {
+        api.publish(&[event("orders", &id.to_string())]).await;
+        let stats = api.get("/stats").await.unwrap();
+        assert_eq!(stats.status, 200, "{}", stats.text());
+    }
+    assert_eq!(other.api().settled().await.counts(), [20, 20, 0]);
+    // A stream that never ends is not held back.
+    let mut tail = Tail::open(api, &["invoices"], None).await;
+    api.publish(&[event("invoices", "1")]).await;
+    assert_eq!(tail.message().await.event_id(), "1");
 }
