@@ -245,7 +245,7 @@ docker_mode() {
   need_port "$aggregator_port" AGGREGATOR_PORT
   mapfile -t base < <(sed -n 's/^FROM \([^ ]*:[^ ]*\).*/\1/p' compose/Dockerfile)
   base+=("${NATS_IMAGE:-nats:2.14-alpine}")
-  if [[ -n $cluster ]]; then base+=("${POSTGRES_IMAGE:-postgres:18-alpine}" "${NGINX_IMAGE:-nginx:1.30-alpine}"); fi
+  if [[ -n $cluster ]]; then base+=("${POSTGRES_IMAGE:-postgres:18-alpine}" "${NGINX_IMAGE:-nginx:stable-alpine}"); fi
   if [[ $images == public || $images == offline ]]; then
     say "using the $images images, as DEMO_IMAGES requests"
   elif [[ -n $images ]]; then
