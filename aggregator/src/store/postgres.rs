@@ -17,6 +17,7 @@ mod checks;
 mod connect;
 mod error;
 mod lives;
+mod outcomes;
 mod place;
 mod reader;
 mod schema;
@@ -88,12 +89,13 @@ pub async fn open(
         bounds,
         slot,
         holder,
-        standing: watch::Sender::new(lives.standing()),
+        standing: watch::Sender::default(),
         compared: AtomicI64::new(lives.current().map_or(0, |life| life.id)),
-        last_event: watch::Sender::new(lives.frontier()),
-        lives: watch::Sender::new(Arc::new(lives)),
-        waits: Waits::default(),
+        last_event: watch::Sender::default(),
+        waits: Waits::shared(),
+        lives: watch::Sender::default(),
     };
+    shared.publish(lives);
     let shared = Arc::new(shared);
     let reader = Reader::new(Arc::clone(&shared));
     let upkeep = Upkeep::new(&shared);
@@ -106,9 +108,18 @@ pub async fn pass(writer: &Writer) -> Result<(), StoreError> {
     upkeep::pass(writer.shared(), true).await
 }
 
+/// Reads at once the outcomes that are waited for.
+#[cfg(test)]
+pub async fn read_outcomes(writer: &Writer) -> Result<(), StoreError> {
+    outcomes::pass(writer.shared()).await
+}
+
 impl Shared {
     /// Publishes lives that were read from the database.
     fn publish(&self, lives: Lives) {
+        if let (Some(life), Some(awaited)) = (lives.current(), self.waits.awaited()) {
+            awaited.is_in(life.id);
+        }
         self.standing.send_replace(lives.standing());
         let frontier = lives.frontier();
         self.last_event.send_if_modified(|known| {

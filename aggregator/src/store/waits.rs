@@ -3,6 +3,8 @@
 //! A commit can precede the `PubAck` that gives an event's place in the stream. So the outcomes of all arrivals of an identity,
 //! by place, go to everyone who waits for the identity, and each waiter picks its own.
 
+mod awaited;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{
@@ -12,6 +14,8 @@ use std::{
 };
 
 use tokio::sync::Notify;
+
+pub(super) use self::awaited::{Awaited, AwaitedPlace};
 
 /// Events that may be waited for concurrently in the process. Each takes about 200 bytes, and up to ten times that if others
 /// send the same identities.
@@ -50,6 +54,8 @@ pub(super) struct Waits {
     wanted: Arc<Mutex<HashMap<u128, Vec<Arc<Inbox>>>>>,
     /// The number of events waited for, so that an append takes no lock if there are none.
     count: Arc<AtomicUsize>,
+    /// Where the events are, if others append to the store, too: their outcomes have to be read from it.
+    awaited: Option<Arc<Awaited>>,
 }
 
 #[derive(Debug)]
@@ -63,15 +69,29 @@ struct Inbox {
 #[derive(Debug)]
 pub struct Wait {
     waits: Waits,
-    identities: HashSet<u128>,
-    events: usize,
+    /// Of each event, in the order of the events.
+    identities: Vec<u128>,
     inbox: Arc<Inbox>,
 }
 
 impl Waits {
-    /// Begins to wait for this many events of these identities; `None` if too many are waited for already. Must be called before
-    /// the events are published.
-    pub fn begin(&self, identities: HashSet<u128>, events: usize) -> Option<Wait> {
+    /// Those of a store to which others append, too.
+    pub fn shared() -> Self {
+        Self {
+            awaited: Some(Arc::default()),
+            ..Self::default()
+        }
+    }
+
+    /// The places that are waited for, if others append to the store, too.
+    pub fn awaited(&self) -> Option<&Arc<Awaited>> {
+        self.awaited.as_ref()
+    }
+
+    /// Begins to wait for events of these identities; `None` if too many are waited for already. Must be called before the events
+    /// are published.
+    pub fn begin(&self, identities: Vec<u128>) -> Option<Wait> {
+        let events = identities.len();
         let counted = self
             .count
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |count| {
@@ -84,17 +104,13 @@ impl Waits {
             changed: Notify::new(),
         });
         let mut wanted = self.wanted();
-        for identity in &identities {
-            wanted
-                .entry(*identity)
-                .or_default()
-                .push(Arc::clone(&inbox));
+        for identity in identities.iter().copied().collect::<HashSet<_>>() {
+            wanted.entry(identity).or_default().push(Arc::clone(&inbox));
         }
         drop(wanted);
         Some(Wait {
             waits: self.clone(),
             identities,
-            events,
             inbox,
         })
     }
@@ -153,9 +169,11 @@ impl Inbox {
 }
 
 impl Wait {
-    /// Waits until the outcomes at all these places are known. Cancel-safe: [`Self::known`] returns the outcomes known until
-    /// then.
+    /// Waits until the outcomes at all these places are known: those of the events, in their order. Cancel-safe: [`Self::known`]
+    /// returns the outcomes known until then.
     pub async fn all(&self, places: &[StreamPlace]) {
+        let awaited = self.waits.awaited.as_ref();
+        let _listed = awaited.map(|awaited| awaited.list(&self.inbox, places, &self.identities));
         while self.known(places).contains(&None) {
             self.inbox.changed.notified().await;
         }
@@ -185,7 +203,8 @@ impl Drop for Wait {
             }
         }
         drop(wanted);
-        self.waits.count.fetch_sub(self.events, Ordering::AcqRel);
+        let events = self.identities.len();
+        self.waits.count.fetch_sub(events, Ordering::AcqRel);
     }
 }
 
@@ -204,8 +223,8 @@ mod tests {
     #[tokio::test]
     async fn each_waiter_sees_the_outcomes_at_its_places_even_those_committed_before_it_asked() {
         let waits = Waits::default();
-        let first = waits.begin(HashSet::from([7]), 1).unwrap();
-        let second = waits.begin(HashSet::from([7, 8]), 2).unwrap();
+        let first = waits.begin(vec![7]).unwrap();
+        let second = waits.begin(vec![7, 8]).unwrap();
         let wanted = waits.wanted_of([6, 7, 8].into_iter());
         assert_eq!(wanted, HashSet::from([7, 8]));
         waits.notify(&[
@@ -225,18 +244,18 @@ mod tests {
     #[test]
     fn a_dropped_wait_is_forgotten_and_the_number_of_events_waited_for_is_bounded() {
         let waits = Waits::default();
-        let all = waits.begin((0..MOST as u128).collect(), MOST).unwrap();
-        assert!(waits.begin(HashSet::from([1]), 1).is_none());
+        let all = waits.begin((0..MOST as u128).collect()).unwrap();
+        assert!(waits.begin(vec![1]).is_none());
         drop(all);
         assert!(waits.wanted_of([1].into_iter()).is_empty());
         assert!(waits.wanted().is_empty());
-        assert!(waits.begin(HashSet::from([1]), 1).is_some());
+        assert!(waits.begin(vec![1]).is_some());
     }
 
     #[test]
     fn outcomes_of_other_senders_are_kept_up_to_a_bound() {
         let waits = Waits::default();
-        let wait = waits.begin(HashSet::from([1]), 1).unwrap();
+        let wait = waits.begin(vec![1]).unwrap();
         for sequence in 0..5_000 {
             waits.notify(&[notice(1, (sequence, 0), Outcome::Duplicate(1))]);
         }

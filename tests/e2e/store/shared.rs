@@ -151,6 +151,33 @@ async fn each_aggregator_answers_with_what_the_others_stored() {
 }
 
 #[tokio::test]
+async fn a_request_that_waits_learns_the_outcome_whichever_aggregator_appends_the_event() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let _other = cluster.aggregator().await;
+    let api = one.api();
+    let by_slot = "SELECT count(DISTINCT writer / 8) FROM counters WHERE received > 0";
+    // Each message goes to one of them.
+    for number in 0.. {
+        let first = event("orders", &number.to_string());
+        for (event, outcome) in [(&first, "stored"), (&first, "duplicate")] {
+            let answer = api.store(std::slice::from_ref(event)).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert_eq!(answer.json()["outcome"], outcome, "{}", answer.text());
+        }
+        let other = first.with_payload(r#"{"n": 1}"#);
+        let answer = api.store(&[other]).await;
+        assert_eq!(answer.status, 422, "{}", answer.text());
+        if number >= 10 && cluster.database.sql(by_slot) == "2" {
+            break;
+        }
+        assert!(number < 1_000, "one aggregator gets all messages");
+    }
+}
+
+#[tokio::test]
 async fn a_guard_that_an_aggregator_left_is_deleted_and_the_durable_is_kept() {
     let Some(cluster) = Cluster::start().await else {
         return;

@@ -11,6 +11,7 @@ mod proxy;
 mod schema;
 mod turnstile;
 mod verify;
+mod waits;
 
 use std::{
     sync::Arc,

@@ -16,6 +16,7 @@ use super::{
     Shared,
     connect::{LONGEST, Pool, Transaction, limited},
     lives::{self, Lives, signed},
+    outcomes,
 };
 use crate::store::StoreError;
 
@@ -120,6 +121,16 @@ impl Upkeep {
 
     /// Runs until no writer and no reader is left. Then the slot is free.
     pub async fn run(self) {
+        tokio::select! {
+            () = self.keep() => {}
+            () = outcomes::run(&self.shared) => {}
+        }
+        if let Err(err) = limited(LONGEST, self.leave()).await {
+            debug!(error = %err, "the aggregator's slot stays taken for a while");
+        }
+    }
+
+    async fn keep(&self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut count = 0_u32;
@@ -134,9 +145,6 @@ impl Upkeep {
                 debug!(error = %err, "the upkeep of the store failed; retrying");
             }
             count = count.wrapping_add(1);
-        }
-        if let Err(err) = limited(LONGEST, self.leave()).await {
-            debug!(error = %err, "the aggregator's slot stays taken for a while");
         }
     }
 

@@ -149,15 +149,11 @@ impl Writer {
         Err(StoreError::NotYet("marking rows as seen"))
     }
 
-    /// Begins to wait for the outcomes of events that this aggregator appends.
+    /// Begins to wait for the outcomes of events, whichever aggregator appends them.
     pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
         let key = &self.shared.key;
-        let identities: Vec<u128> = identities
-            .map(|(topic, event_id)| key.identity(topic, event_id))
-            .collect();
-        let events = identities.len();
-        let waits = &self.shared.waits;
-        waits.begin(identities.into_iter().collect(), events)
+        let identities = identities.map(|(topic, event_id)| key.identity(topic, event_id));
+        self.shared.waits.begin(identities.collect())
     }
 
     /// The store's own id.

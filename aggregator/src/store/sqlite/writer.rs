@@ -131,9 +131,7 @@ impl Writer {
     /// waited for already. Must be called before they are published: a commit can precede the `PubAck`.
     pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
         let identity = |(topic, event_id)| self.key.identity(topic, event_id);
-        let identities: Vec<u128> = identities.map(identity).collect();
-        let events = identities.len();
-        self.waits.begin(identities.into_iter().collect(), events)
+        self.waits.begin(identities.map(identity).collect())
     }
 
     /// The store's own id.
