@@ -51,9 +51,13 @@ export function tick() {
   showWaiting();
 }
 
+// Puts events, oldest first, on top of the list. Those that are listed already are left out: the first list of a store that several
+// aggregators share has events that the tail sends later.
 function add(texts) {
   const list = $("event-rows");
-  list.prepend(...texts.slice(-SHOWN).reverse().map((text) => row(text, pause)));
+  const listed = new Set([...list.children].map((item) => item.identity));
+  const rows = texts.slice(-SHOWN).map((text) => row(text, pause));
+  list.prepend(...rows.filter(({ identity }) => !listed.has(identity)).reverse());
   for (const item of [...list.children].slice(SHOWN)) if (!isRead(item)) item.remove();
   if (list.children.length >= SHOWN) $("older").hidden = false;
   if (list.children.length === 0) return;
@@ -177,12 +181,12 @@ export function begin() {
     if (mine !== turn) return;
     isLoaded = true;
     const old = elements(page.events);
-    const newest = old.length > 0 ? value(members(old[0]).processed_at) : "";
     $("event-rows").replaceChildren();
     $("older").hidden = value(page.next_cursor) === null;
+    // Events that were stored by then are in the page, or are older than all events in it if it has no room for them.
+    const oldest = old.length < SHOWN ? "" : value(members(old[old.length - 1]).processed_at);
     add(old.reverse());
-    // Events committed by then are in the page, or older than all events in it.
-    waiting = waiting.filter((text) => value(members(text).processed_at) > newest);
+    waiting = waiting.filter((text) => value(members(text).processed_at) > oldest);
     showWaiting();
     const isNone = $("event-rows").children.length === 0;
     isEmpty = isNone && (topics.length > 0 || since !== "");

@@ -17,6 +17,7 @@ mod proxied;
 mod recovery;
 mod review;
 mod search;
+mod shared;
 mod signing_in;
 mod topic;
 mod trouble;

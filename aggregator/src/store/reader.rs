@@ -89,6 +89,28 @@ impl Reader {
         }
     }
 
+    /// The number of events of any topic with sequences greater than `after` and at most `upto`; if there are more than `most`, any
+    /// number above that. If the caller drops the future, counting ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn distance(&self, after: i64, upto: i64, most: u64) -> Result<u64, StoreError> {
+        match self {
+            // Its sequences are consecutive.
+            Self::Sqlite(_) => Ok(u64::try_from(upto.saturating_sub(after)).unwrap_or(0)),
+            Self::Postgres(reader) => reader.distance(after, upto, most).await,
+        }
+    }
+
+    /// Waits until no more events come in before a sequence, if another aggregator may know that already and this one learns it in
+    /// a moment; returns whether it is so.
+    pub async fn reaches(&self, sequence: i64) -> bool {
+        match self {
+            Self::Sqlite(reader) => *reader.last_event().borrow() >= sequence,
+            Self::Postgres(reader) => reader.reaches(sequence).await,
+        }
+    }
+
     /// The sequence up to which no more events come in between: that of the last event as of the last commit, updated at every
     /// commit. In a shared store, it is the end of the last message before which all are applied.
     #[must_use]

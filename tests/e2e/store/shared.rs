@@ -178,6 +178,37 @@ async fn a_request_that_waits_learns_the_outcome_whichever_aggregator_appends_th
 }
 
 #[tokio::test]
+async fn a_tail_continues_at_another_aggregator_and_misses_nothing() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let other = cluster.aggregator().await;
+    let mut last = None;
+    for number in 0..30 {
+        let (here, there) = if number % 2 == 0 {
+            (&one, &other)
+        } else {
+            (&other, &one)
+        };
+        // It begins before this aggregator has read the floor that the other one had when it sent the event.
+        let mut tail = Tail::open(here.api(), &[], last).await;
+        assert_eq!(last.unwrap_or(tail.position), tail.position);
+        let id = number.to_string();
+        there.api().publish(&[event("orders", &id)]).await;
+        let message = tail.message().await;
+        assert_eq!(message.event_id(), id);
+        last = Some(message.id);
+    }
+    let ahead = last.map(|last| last + (1 << 40));
+    let tail = Tail::open(one.api(), &[], ahead).await;
+    assert!(
+        Some(tail.position) < ahead,
+        "an id that none has sent is unknown"
+    );
+}
+
+#[tokio::test]
 async fn a_guard_that_an_aggregator_left_is_deleted_and_the_durable_is_kept() {
     let Some(cluster) = Cluster::start().await else {
         return;

@@ -25,7 +25,7 @@ use tokio::{
 use tracing::{Instrument, Span, error};
 use utoipa::openapi::schema::ObjectBuilder;
 
-use self::parameters::{NAMES, OfTail, parse, position};
+use self::parameters::{LastId, NAMES, OfTail, last_id, parse};
 use super::view::render_flat;
 use crate::{
     http::{
@@ -51,15 +51,13 @@ use crate::{
 /// A client that is further behind, in events, skips them and receives their number.
 const MAX_BEHIND: u64 = 10_000;
 
-/// The same for a client whose events must match conditions: that many are searched in one read.
-const MAX_BEHIND_SEARCHING: u64 = SEARCHED.cast_unsigned();
-
-/// Events that are searched at most, in one read or for one position.
-const SEARCHED: i64 = 500_000;
+/// Events that are searched at most, in one read or for one position; so a client whose events must match conditions may be that far
+/// behind.
+const SEARCHED: u64 = 500_000;
 
 /// After this number of events without a match the client receives its position, so that after a lost connection they are not
 /// searched again.
-const KNOWN_AFTER: i64 = 10_000;
+const KNOWN_AFTER: u64 = 10_000;
 
 /// Maximum number of events in one read.
 const READ_EVENTS: usize = 500;
@@ -89,8 +87,8 @@ struct Tail {
     start: Option<&'static str>,
     /// All events up to this sequence have been sent or skipped.
     position: i64,
-    /// The position that the client knows.
-    known: i64,
+    /// Events up to the position, after the one that the client knows.
+    unknown: u64,
     last: watch::Receiver<i64>,
     ready: VecDeque<Event>,
     /// Held while `ready` contains an event that is larger than a small response.
@@ -117,7 +115,7 @@ schemas! {
             "start is sent first; missed is sent if the client was too far behind; searched, if many events did not match and the token may read every topic. A stored event has none, which means message.",
         )))
         .property("data", text().description(Some(
-            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed; with conditions other than topic, of the events not searched; null if the token may read too many topics to count them.",
+            "A StoredEvent on one line, in which CR and LF between tokens of its payload are spaces. With start: an object, in which unknown_last_event_id is true if Last-Event-ID is unknown, so that only events stored from now on are sent. With missed: the number of events missed; with conditions other than topic, of the events not searched; null if too many would have to be read to count them.",
         )))
         .required("data")
         .build();
@@ -146,7 +144,17 @@ pub async fn tail(
     let permit = permit.map_err(|_| Problem::unavailable(Unavailable::TooManyTails))?;
     let last = api.reader.last_event();
     let newest = *last.borrow();
-    let (position, is_known) = position(&headers, newest);
+    let asked = last_id(&headers);
+    // What another aggregator has sent is known here a moment later.
+    let is_known = match asked {
+        LastId::None => true,
+        LastId::Wrong => false,
+        LastId::Of(sequence) => api.reader.reaches(sequence).await,
+    };
+    let position = match asked {
+        LastId::Of(sequence) if is_known => sequence,
+        _ => newest,
+    };
     let start = if is_known { "{}" } else { UNKNOWN_ID };
     let ended = caller.ended();
     let tail = Tail {
@@ -155,7 +163,7 @@ pub async fn tail(
         latest,
         start: Some(start),
         position,
-        known: position,
+        unknown: 0,
         last,
         ready: VecDeque::new(),
         permits: Vec::new(),
@@ -235,9 +243,14 @@ impl Tail {
         };
         let (page, permits) = self.page(query, bounds).await?;
         let lines = page.events.found;
-        let query = Arc::clone(&self.query);
-        let stored = reader.events_between(query, self.position, last).await?;
-        let missed = stored.map(|stored| stored.saturating_sub(lines.len() as u64));
+        let missed = if page.next.is_some() {
+            let query = Arc::clone(&self.query);
+            let stored = reader.events_between(query, self.position, last).await?;
+            stored.map(|stored| stored.saturating_sub(lines.len() as u64))
+        } else {
+            // The page has all of them.
+            Some(0)
+        };
         if missed != Some(0) {
             self.next_read = Instant::now() + SKIPPING_INTERVAL;
             let position = match lines.last() {
@@ -259,19 +272,21 @@ impl Tail {
         let max_behind = if self.query.filter == Filter::default() {
             MAX_BEHIND
         } else {
-            MAX_BEHIND_SEARCHING
+            SEARCHED
         };
-        if u64::try_from(last - self.position).is_ok_and(|behind| behind > max_behind) {
+        let behind = reader.distance(self.position, last, max_behind).await?;
+        if behind > max_behind {
             let query = Arc::clone(&self.query);
             let missed = reader.events_between(query, self.position, last).await?;
             let is_too_far = match missed {
                 Some(missed) => missed > max_behind,
                 // They are searched for those that are visible.
-                None => last - self.position > SEARCHED,
+                None => reader.distance(self.position, last, SEARCHED).await? > SEARCHED,
             };
             if is_too_far {
                 let id = self.visible_to(last).await?;
                 self.position = last;
+                self.unknown = 0;
                 self.ready.push_back(skipped(id, missed));
                 return Ok(());
             }
@@ -287,17 +302,30 @@ impl Tail {
             // More events are already stored.
             self.next_read = Instant::now();
         }
-        self.position = page.next.unwrap_or(last);
+        let before = std::mem::replace(&mut self.position, page.next.unwrap_or(last));
         self.permits = permits;
-        if let Some((sequence, _)) = page.events.found.last() {
-            self.known = *sequence;
-        } else if self.position - self.known > KNOWN_AFTER && self.query.visible.is_every() {
-            self.known = self.position;
-            let searched = control("searched", self.position, "{}".to_owned());
-            self.ready.push_back(searched);
+        let found = &page.events.found;
+        let known = found.last().map(|(sequence, _)| *sequence);
+        if known.is_some() {
+            self.unknown = 0;
+        }
+        if self.query.visible.is_every() && !self.selects_all() {
+            let from = known.unwrap_or(before);
+            let reader = &self.api.reader;
+            self.unknown += reader.distance(from, self.position, KNOWN_AFTER).await?;
+            if found.is_empty() && self.unknown > KNOWN_AFTER {
+                self.unknown = 0;
+                let searched = control("searched", self.position, "{}".to_owned());
+                self.ready.push_back(searched);
+            }
         }
         self.send(page.events.found);
         Ok(())
+    }
+
+    /// Whether each event is sent that the client may read.
+    fn selects_all(&self) -> bool {
+        self.query.topics.is_empty() && self.query.filter == Filter::default()
     }
 
     /// A page of the events that fit into a small response, or of a single larger event with its permits.
@@ -353,10 +381,11 @@ impl Tail {
             if let Place(Some(sequence)) = page.events {
                 return Ok(sequence);
             }
-            match page.next {
-                Some(next) if position - next < SEARCHED => bounds.from = Some(next),
-                _ => return Ok(0),
+            let Some(next) = page.next else { return Ok(0) };
+            if reader.distance(next, position, SEARCHED).await? >= SEARCHED {
+                return Ok(0);
             }
+            bounds.from = Some(next);
         }
     }
 

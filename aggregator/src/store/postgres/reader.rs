@@ -11,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, watch};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout,
+};
 
 use super::{
     Shared,
@@ -38,6 +41,9 @@ const CHUNK: i64 = if cfg!(test) { 20 } else { 1_000 };
 
 /// How long a page scans.
 const SCAN_TIME: Duration = Duration::from_millis(500);
+
+/// How long an aggregator waits for a floor that another one has read: several passes of the upkeep.
+const LAG: Duration = Duration::from_secs(3);
 
 /// Counts the missing sequences that were not acknowledged.
 pub(super) const MISSING: &str =
@@ -127,6 +133,32 @@ impl Reader {
             events::between(&client, query, after, upto).await
         })
         .await
+    }
+
+    /// The number of events with places greater than `after` and at most `upto`, counted up to one more than `most`.
+    pub async fn distance(&self, after: i64, upto: i64, most: u64) -> Result<u64, StoreError> {
+        if after >= upto {
+            return Ok(0);
+        }
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            events::count(&client, after, upto, most.saturating_add(1)).await
+        })
+        .await
+    }
+
+    /// Waits for a moment until no event can precede a place any more; returns whether it is so.
+    ///
+    /// Another aggregator may have read the floor a moment earlier than this one.
+    pub async fn reaches(&self, place: i64) -> bool {
+        self.reaches_within(place, LAG).await
+    }
+
+    pub(super) async fn reaches_within(&self, place: i64, limit: Duration) -> bool {
+        let mut last = self.shared.last_event.subscribe();
+        let reached = timeout(limit, last.wait_for(|last| *last >= place));
+        matches!(reached.await, Ok(Ok(_)))
     }
 
     /// The last place that no event can precede any more, updated by the upkeep.

@@ -9,6 +9,7 @@ mod opening;
 mod pages;
 mod proxy;
 mod schema;
+mod tails;
 mod turnstile;
 mod verify;
 mod waits;

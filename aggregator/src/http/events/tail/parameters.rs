@@ -69,21 +69,29 @@ pub fn parse(query: Option<&str>) -> Result<(EventQuery, Option<usize>), Problem
     Ok((query, latest))
 }
 
-/// The sequence after which a client continues, and whether it is the one that the client asked for: that of the last event
-/// that it received before it lost the connection, if there is one, otherwise the newest.
-pub fn position(headers: &HeaderMap, newest: i64) -> (i64, bool) {
+/// The id of the last event that a client received before it lost the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastId {
+    /// It gives none, and continues with the newest event.
+    None,
+    /// It is no sequence.
+    Wrong,
+    /// The sequence. It may be ahead of the store, as of one that was restored from a backup.
+    Of(i64),
+}
+
+/// The id that a client gives.
+pub fn last_id(headers: &HeaderMap) -> LastId {
     let mut ids = headers.get_all("last-event-id").iter();
     let Some(id) = ids.next() else {
-        return (newest, true);
+        return LastId::None;
     };
     let sequence = id.to_str().ok().and_then(|text| {
         let sequence: i64 = text.parse().ok()?;
-        // The ids of clients may be ahead of a store that was restored from a backup.
-        let is_known = (0..=newest).contains(&sequence) && sequence.to_string() == text;
-        is_known.then_some(sequence)
+        (sequence >= 0 && sequence.to_string() == text).then_some(sequence)
     });
     let only = sequence.filter(|_| ids.next().is_none());
-    (only.unwrap_or(newest), only.is_some())
+    only.map_or(LastId::Wrong, LastId::Of)
 }
 
 #[cfg(test)]
@@ -92,12 +100,12 @@ mod tests {
 
     use super::*;
 
-    fn from(ids: &[&[u8]]) -> (i64, bool) {
+    fn from(ids: &[&[u8]]) -> LastId {
         let mut headers = HeaderMap::new();
         for id in ids {
             headers.append("last-event-id", HeaderValue::from_bytes(id).unwrap());
         }
-        position(&headers, 100)
+        last_id(&headers)
     }
 
     #[test]
@@ -136,15 +144,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_or_unknown_id_starts_with_the_newest_and_is_not_an_error() {
-        assert_eq!(from(&[]), (100, true));
-        for known in [0, 1, 99, 100] {
+    fn an_empty_or_wrong_id_is_not_an_error() {
+        assert_eq!(from(&[]), LastId::None);
+        for known in [0, 1, 100, i64::MAX] {
             let text = known.to_string();
-            assert_eq!(from(&[text.as_bytes()]), (known, true));
+            assert_eq!(from(&[text.as_bytes()]), LastId::Of(known));
         }
-        for unknown in [
+        for wrong in [
             "",
-            "101",
             "9223372036854775808",
             "-1",
             "+1",
@@ -155,9 +162,9 @@ mod tests {
             "6f9619ff-8b86-d011-b42d-00cf4fc964ff",
             "\u{661}",
         ] {
-            assert_eq!(from(&[unknown.as_bytes()]), (100, false), "{unknown}");
+            assert_eq!(from(&[wrong.as_bytes()]), LastId::Wrong, "{wrong}");
         }
-        assert_eq!(from(&[b"\xff"]), (100, false));
-        assert_eq!(from(&[b"1", b"2"]), (100, false));
+        assert_eq!(from(&[b"\xff"]), LastId::Wrong);
+        assert_eq!(from(&[b"1", b"2"]), LastId::Wrong);
     }
 }

@@ -10,7 +10,10 @@ use super::{Budget, in_stream, text};
 use crate::store::{
     StoreError,
     matcher::Candidate,
-    postgres::{lives::unsigned, writer::bytes_of},
+    postgres::{
+        lives::{signed, unsigned},
+        writer::bytes_of,
+    },
     query::{
         EventPage, EventQuery, Filter, FoundEvent, MICROS_PER_MINUTE, Order, PageBounds, Sink,
         StoredEvent,
@@ -20,8 +23,11 @@ use crate::store::{
 /// The columns that [`stored_from`] reads, of an event `e`.
 pub(super) const COLUMNS: &str = "e.place, e.topic, e.event_id, e.\"timestamp\", e.timestamp_filled, e.source, e.payload, e.processed_at";
 
-/// Events counted by reading them.
-const COUNTED: i64 = if cfg!(test) { 50 } else { 500_000 };
+/// Events counted in the index.
+const COUNTED: u64 = if cfg!(test) { 50 } else { 500_000 };
+
+/// Events read to count those that a token may read.
+const COUNTED_VISIBLE: u64 = if cfg!(test) { 20 } else { 20_000 };
 
 /// Reads an event from the columns that begin with `first`.
 pub(super) fn stored_from(row: &Row, first: usize) -> Result<StoredEvent, StoreError> {
@@ -201,38 +207,65 @@ async fn total(client: &Client, query: &EventQuery) -> Result<Option<u64>, Store
     Ok(Some(unsigned(count.get(0))))
 }
 
-/// Counts events by reading the index, up to a limit.
+/// Counts events of any topic by reading the index, up to a limit.
+pub(super) async fn count(
+    client: &Client,
+    after: i64,
+    upto: i64,
+    most: u64,
+) -> Result<u64, StoreError> {
+    let statement = client
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM events WHERE place > $1 AND place <= $2 LIMIT $3) counted",
+        )
+        .await?;
+    let row = client
+        .query_one(&statement, &[&after, &upto, &signed(most)])
+        .await?;
+    Ok(unsigned(row.get(0)))
+}
+
+/// Counts events by reading the index; `None` if too many would have to be read.
 pub(super) async fn between(
     client: &Client,
     query: &EventQuery,
     after: i64,
     upto: i64,
 ) -> Result<Option<u64>, StoreError> {
-    let most = COUNTED + 1;
-    let row = if !query.topics.is_empty() {
+    if !query.topics.is_empty() {
         let topics: Vec<&[u8]> = query.topics.iter().map(String::as_bytes).collect();
         let statement = client
             .prepare_cached(
                 "SELECT count(*) FROM (SELECT 1 FROM events WHERE topic = ANY ($4) AND place > $1 AND place <= $2 LIMIT $3) counted",
             )
             .await?;
-        client
+        let most = signed(COUNTED + 1);
+        let row = client
             .query_one(&statement, &[&after, &upto, &most, &topics])
-            .await?
-    } else if query.visible.is_every() {
-        let statement = client
-            .prepare_cached(
-                "SELECT count(*) FROM (SELECT 1 FROM events WHERE place > $1 AND place <= $2 LIMIT $3) counted",
-            )
             .await?;
-        client
-            .query_one(&statement, &[&after, &upto, &most])
-            .await?
-    } else {
+        let count = unsigned(row.get(0));
+        return Ok((count <= COUNTED).then_some(count));
+    }
+    if query.visible.is_every() {
+        let count = count(client, after, upto, COUNTED + 1).await?;
+        return Ok((count <= COUNTED).then_some(count));
+    }
+    // The rows are read for their topics, which no index of places has.
+    if count(client, after, upto, COUNTED_VISIBLE + 1).await? > COUNTED_VISIBLE {
         return Ok(None);
-    };
-    let count: i64 = row.get(0);
-    Ok((count <= COUNTED).then(|| unsigned(count)))
+    }
+    let statement = client
+        .prepare_cached(
+            "SELECT topic, count(*) FROM events WHERE place > $1 AND place <= $2 GROUP BY topic",
+        )
+        .await?;
+    let mut visible = 0;
+    for row in client.query(&statement, &[&after, &upto]).await? {
+        if query.visible.includes(&text(row.get(0))?) {
+            visible += unsigned(row.get(1));
+        }
+    }
+    Ok(Some(visible))
 }
 
 /// The event with an identity, if it has this topic and id: two identities could share a fingerprint.
