@@ -16,6 +16,7 @@
 mod checks;
 mod connect;
 mod error;
+mod failures;
 mod lives;
 mod outcomes;
 mod place;
@@ -42,6 +43,7 @@ pub use self::{
 };
 use self::{
     connect::{LONGEST, Pool, limited},
+    failures::Failures,
     lives::Lives,
 };
 use super::{Bounds, Standing, StoreError, fingerprint::Key, opening::Opening, waits::Waits};
@@ -65,6 +67,7 @@ struct Shared {
     /// The last place that no event can precede any more.
     last_event: watch::Sender<i64>,
     waits: Waits,
+    failures: Failures,
 }
 
 /// Opens the store at an address, creating its tables if needed.
@@ -93,6 +96,7 @@ pub async fn open(
         compared: AtomicI64::new(lives.current().map_or(0, |life| life.id)),
         last_event: watch::Sender::default(),
         waits: Waits::shared(),
+        failures: Failures::default(),
         lives: watch::Sender::default(),
     };
     shared.publish(lives);

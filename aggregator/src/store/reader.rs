@@ -254,6 +254,16 @@ impl Reader {
         }
     }
 
+    /// How often transactions of this aggregator failed and were tried again since the start, by the name of the reason; empty if the
+    /// store is not shared.
+    #[must_use]
+    pub fn failures(&self) -> Vec<(&'static str, u64)> {
+        match self {
+            Self::Sqlite(_) => Vec::new(),
+            Self::Postgres(reader) => reader.failures(),
+        }
+    }
+
     /// The events that a query selects, over time; `None` if its span of time is empty or too long.
     ///
     /// # Errors

@@ -86,6 +86,15 @@ pub async fn metrics(
         api.broker.stream_max_bytes,
     );
     service_figures(&mut exposition, &api);
+    let failures = api.reader.failures();
+    if !failures.is_empty() {
+        exposition.counters(
+            "aggregator_database_retries_total",
+            "Transactions in a shared database that failed since the start, by reason; each is tried again",
+            "reason",
+            &failures,
+        );
+    }
     parts(&mut exposition, &api, figures.is_none());
     process(&mut exposition, &api);
     let encoder = TextEncoder::new();

@@ -65,7 +65,118 @@ fn advice(code: &SqlState) -> &'static str {
     }
 }
 
+/// What fails, as operators tell it apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Two transactions waited for each other.
+    Deadlock,
+    /// Two transactions cannot be put into an order.
+    Serialization,
+    /// A lock was not free in time.
+    LockTimeout,
+    /// A statement took too long, or was cancelled.
+    StatementTimeout,
+    /// The server cannot be reached, does not answer, or ended the connection.
+    Connection,
+    /// The answer to a COMMIT did not come.
+    CommitUnknown,
+    /// The user, its password or its rights.
+    Authentication,
+    /// The server is a standby, or allows no writes.
+    ReadOnly,
+    /// The server's disk.
+    DiskFull,
+    /// The server, the database or the user has no connection left.
+    TooManyConnections,
+    /// A setting or a version that could lose what was acked.
+    Setting,
+    /// All others.
+    Other,
+}
+
+impl Fault {
+    pub const ALL: [Self; 12] = [
+        Self::Deadlock,
+        Self::Serialization,
+        Self::LockTimeout,
+        Self::StatementTimeout,
+        Self::Connection,
+        Self::CommitUnknown,
+        Self::Authentication,
+        Self::ReadOnly,
+        Self::DiskFull,
+        Self::TooManyConnections,
+        Self::Setting,
+        Self::Other,
+    ];
+
+    /// Its name in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Deadlock => "deadlock",
+            Self::Serialization => "serialization",
+            Self::LockTimeout => "lock_timeout",
+            Self::StatementTimeout => "statement_timeout",
+            Self::Connection => "connection",
+            Self::CommitUnknown => "commit_unknown",
+            Self::Authentication => "authentication",
+            Self::ReadOnly => "read_only",
+            Self::DiskFull => "disk_full",
+            Self::TooManyConnections => "too_many_connections",
+            Self::Setting => "setting",
+            Self::Other => "other",
+        }
+    }
+
+    fn of(err: &tokio_postgres::Error) -> Self {
+        let Some(code) = err.code() else {
+            return Self::without_code(err);
+        };
+        match *code {
+            SqlState::T_R_DEADLOCK_DETECTED => Self::Deadlock,
+            SqlState::T_R_SERIALIZATION_FAILURE => Self::Serialization,
+            SqlState::LOCK_NOT_AVAILABLE => Self::LockTimeout,
+            SqlState::QUERY_CANCELED => Self::StatementTimeout,
+            SqlState::ADMIN_SHUTDOWN
+            | SqlState::CRASH_SHUTDOWN
+            | SqlState::CANNOT_CONNECT_NOW
+            | SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT => Self::Connection,
+            SqlState::INVALID_PASSWORD
+            | SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+            | SqlState::INSUFFICIENT_PRIVILEGE => Self::Authentication,
+            SqlState::READ_ONLY_SQL_TRANSACTION => Self::ReadOnly,
+            SqlState::DISK_FULL => Self::DiskFull,
+            SqlState::TOO_MANY_CONNECTIONS => Self::TooManyConnections,
+            _ if code.code().starts_with("08") => Self::Connection,
+            _ => Self::Other,
+        }
+    }
+
+    /// What fails if the server did not say it: mostly the connection.
+    fn without_code(err: &tokio_postgres::Error) -> Self {
+        let source = std::error::Error::source(err);
+        let says = |text: &str| source.is_some_and(|source| source.to_string().contains(text));
+        // The texts of the client, which has no other sign of them.
+        if says("does not allow writes") {
+            Self::ReadOnly
+        } else if says("password missing") {
+            Self::Authentication
+        } else {
+            Self::Connection
+        }
+    }
+}
+
 impl DatabaseError {
+    /// What fails.
+    pub(super) fn fault(&self) -> Fault {
+        match self {
+            Self::Client(err) => Fault::of(err),
+            Self::Pool(_) | Self::Silent(_) => Fault::Connection,
+            Self::Setting(_) => Fault::Setting,
+        }
+    }
+
     /// Whether a transaction that failed so may succeed if it is tried again at once: it lost against another one, or its
     /// connection.
     pub(super) fn is_retried(&self) -> bool {

@@ -59,6 +59,7 @@ pub(super) async fn run(shared: &Weak<Shared>) {
         sleep(PERIOD).await;
         let Some(used) = shared.upgrade() else { return };
         if let Err(err) = limited(LONGEST, pass(&used)).await {
+            used.failures.count_error(&err);
             // Requests that wait report these events as pending.
             debug!(error = %err, "outcomes cannot be read; retrying");
             drop(used);

@@ -241,6 +241,11 @@ impl Reader {
         .await
     }
 
+    /// How often transactions of this aggregator failed since the start, by the name of the reason.
+    pub fn failures(&self) -> Vec<(&'static str, u64)> {
+        self.shared.failures.all()
+    }
+
     /// The counters, with the first `names` topic names.
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let _permit = self.permits.acquire().await;

@@ -2,6 +2,7 @@
 
 mod commits;
 mod damage;
+mod failures;
 mod interleavings;
 mod lives;
 mod many;

@@ -141,6 +141,7 @@ impl Upkeep {
             };
             let pass = pass(&shared, count.is_multiple_of(SIGN_EVERY));
             if let Err(err) = limited(LONGEST, pass).await {
+                shared.failures.count_error(&err);
                 // Batches report a database that fails.
                 debug!(error = %err, "the upkeep of the store failed; retrying");
             }

@@ -45,6 +45,8 @@ fn a_batch_counts_once_if_the_answer_to_its_commit_is_lost() {
             (stats.received, stats.unique_processed, stats.redelivered),
             (5, 5, 0)
         );
+        let unknown = opened.reader.failures();
+        assert!(unknown.contains(&("commit_unknown", 4)), "{unknown:?}");
     });
 }
 

@@ -53,7 +53,7 @@ use crate::store::{
     postgres::{
         Shared,
         connect::{LONGEST, Transaction, limited},
-        error::DatabaseError,
+        error::{DatabaseError, Fault},
         lives::{self, Lives, signed, unsigned},
         place,
     },
@@ -148,12 +148,16 @@ impl Part<'_> {
         let mut unanswered = Unanswered::default();
         let (mut failed, mut pause) = (0, FIRST_PAUSE);
         loop {
+            unanswered.is_sent = false;
             let attempt = timeout(PATIENCE, self.attempt(&mut unanswered)).await;
             let attempt = attempt
                 .unwrap_or_else(|_| Err(StoreError::Postgres(DatabaseError::Silent(PATIENCE))));
+            if let Err(err) = &attempt {
+                self.count(err, &unanswered);
+            }
             let committed = match attempt {
                 Ok(Attempt::Committed(committed)) => committed,
-                Ok(Attempt::HadCommitted) => unanswered.0.take().unwrap_or_default(),
+                Ok(Attempt::HadCommitted) => unanswered.committed.take().unwrap_or_default(),
                 Ok(Attempt::Reused(of)) => {
                     self.begin_life(of).await?;
                     continue;
@@ -171,7 +175,7 @@ impl Part<'_> {
                     continue;
                 }
                 Err(err) => {
-                    if unanswered.0.is_some() {
+                    if unanswered.committed.is_some() {
                         warn!(
                             batch.messages = self.batch.len(),
                             "it is not known whether a batch was committed; if it was, its messages will count as redelivered"
@@ -189,6 +193,15 @@ impl Part<'_> {
             done.epoch_begun = life > 0 && self.shared.compared.swap(life, Relaxed) != life;
             self.shared.waits.notify(&notices);
             return Ok(done);
+        }
+    }
+
+    /// Counts a failed attempt. All of them are repeated, here or by the caller.
+    fn count(&self, err: &StoreError, unanswered: &Unanswered) {
+        if unanswered.is_sent {
+            self.shared.failures.count(Fault::CommitUnknown);
+        } else {
+            self.shared.failures.count_error(err);
         }
     }
 
@@ -224,7 +237,7 @@ impl Part<'_> {
         let client = transaction.client();
 
         let (inserted, lives) = self.apply(client, stream, current).await?;
-        if unanswered.0.is_some() && self.is_last_batch(client).await? {
+        if unanswered.committed.is_some() && self.is_last_batch(client).await? {
             transaction.roll_back().await?;
             self.confirm().await?;
             return Ok(Attempt::HadCommitted);

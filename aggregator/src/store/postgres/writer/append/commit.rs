@@ -25,7 +25,11 @@ pub(super) struct Committed {
 
 /// What an earlier attempt would have reported, if the answer to its COMMIT had come.
 #[derive(Default)]
-pub(super) struct Unanswered(pub Option<Committed>);
+pub(super) struct Unanswered {
+    pub committed: Option<Committed>,
+    /// Whether the present attempt has sent its COMMIT, and has no answer to it.
+    pub is_sent: bool,
+}
 
 impl Part<'_> {
     pub(super) async fn is_last_batch(&self, client: &Client) -> Result<bool, StoreError> {
@@ -61,7 +65,8 @@ impl Part<'_> {
         let client = transaction.client();
         let writes = Writes::prepare(client, &outcomes).await?;
         // Before anything is sent: the attempt may be given up while it waits.
-        unanswered.0 = Some(Committed {
+        unanswered.is_sent = true;
+        unanswered.committed = Some(Committed {
             life: life.id,
             done: outcomes.done,
             notices: outcomes.notices.clone(),
@@ -79,13 +84,14 @@ impl Part<'_> {
         match written.and(committed.map_err(DatabaseError::from)) {
             Ok(()) => {
                 transaction.ended();
-                let committed = unanswered.0.take().unwrap_or_default();
+                let committed = unanswered.committed.take().unwrap_or_default();
                 Ok(Attempt::Committed(committed))
             }
             Err(err) => {
                 // An earlier attempt has not committed either: its rows would have been found.
                 if err.is_answer() {
-                    unanswered.0 = None;
+                    unanswered.committed = None;
+                    unanswered.is_sent = false;
                 }
                 Err(err.into())
             }
