@@ -2,6 +2,7 @@
 // has changed.
 
 import { $, bytes, clockTime, milliseconds, number, refusal, say, zone } from "./dom.js";
+import { showAggregators } from "./aggregators.js";
 import { Chart } from "./chart.js";
 import { conflicts } from "./conflicts.js";
 import { showDisk } from "./disk.js";
@@ -70,6 +71,7 @@ function showCounts(sample) {
   showDisk(sample.disk);
   // While the store cannot be read, the previous counts stay.
   if (sample.received === undefined) return;
+  showAggregators(sample.aggregators ?? [], sample.at);
   say($("count-received"), number(sample.received));
   say($("count-unique"), number(sample.unique_processed));
   say($("count-duplicates"), number(sample.duplicate_dropped));

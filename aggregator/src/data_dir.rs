@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::machine::host;
+
 /// The lock file. It contains the name of the process that holds the lock.
 pub const LOCK: &str = "aggregator.lock";
 
@@ -140,11 +142,6 @@ impl DataDir {
     pub fn location(&self) -> String {
         format!("{}:{}", host(), self.path.display())
     }
-}
-
-fn host() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
-    name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
 }
 
 #[cfg(test)]

@@ -199,6 +199,13 @@ pub fn entry_bytes(entry: &DirEntry) -> Option<u64> {
     })
 }
 
+/// The name of this machine, or of its container.
+#[must_use]
+pub fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.map_or_else(|_| "this host".to_owned(), |name| name.trim().to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -114,8 +114,11 @@ pub enum StoreError {
     #[error("the database reports: {0}{advice}", advice = sqlite::error_class::advice(.0))]
     Sqlite(#[from] sqlite::DatabaseError),
     /// The database server reported an error, or cannot be reached.
-    #[error("the database reports: {0}")]
+    #[error("the database cannot be used: {0}")]
     Postgres(#[from] postgres::DatabaseError),
+    /// The database has failed for some time.
+    #[error("{0}")]
+    Trouble(String),
     /// This engine cannot do it yet.
     #[error("{0} is not possible with this engine yet")]
     NotYet(&'static str),

@@ -132,7 +132,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         metrics,
         tracer,
     };
-    let checking = keep_checking_files(consumer.writer.clone(), health, token.clone());
+    let checking = keep_checking(consumer.writer.clone(), health, token.clone());
 
     service.spawn("writer", async { Ok(writer_ended.wait().await?) });
     service.spawn("publisher", async {
@@ -140,7 +140,7 @@ pub async fn serve(settings: Settings, tracer: Tracer, recent: Recent) -> anyhow
         Ok(())
     });
     service.spawn("consumer", consumer.run(token.clone()));
-    service.spawn("files", checking);
+    service.spawn("store", checking);
     entrance.open(http::router(Arc::clone(&api)));
     watch_counts(&service, api);
     info!(
@@ -333,31 +333,32 @@ const PREDECESSOR: std::time::Duration = std::time::Duration::from_secs(2);
 /// How often the lock and the port are retried.
 const RETRY: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// How often the store's files are checked while nothing is written.
+/// How often the store is checked while nothing is written.
 const CHECK: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// Reports in `/health` when the store's files are deleted or replaced, and when they are back, even while nothing is written.
-async fn keep_checking_files(
+/// Reports in `/health` when the store's files are deleted or replaced or its database cannot be written to, and when that is over,
+/// even while nothing is written.
+async fn keep_checking(
     writer: Writer,
     health: Health,
     token: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut ticks = interval(CHECK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut is_replaced = false;
+    let mut is_failing = false;
     let checking = async {
         loop {
             ticks.tick().await;
-            match writer.check_files().await {
-                Ok(()) if is_replaced => {
-                    is_replaced = false;
+            match writer.check().await {
+                Ok(()) if is_failing => {
+                    is_failing = false;
                     health.works(Part::Store);
                 }
                 Ok(()) => {}
                 // The writer's end is reported by its task.
                 Err(StoreError::Stopped) => return,
                 Err(err) => {
-                    is_replaced = true;
+                    is_failing = true;
                     health.fails(Part::Store, err.to_string());
                 }
             }

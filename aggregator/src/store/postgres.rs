@@ -28,7 +28,7 @@ mod upkeep;
 mod verify;
 mod writer;
 
-use std::sync::{Arc, atomic::AtomicI64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicI64};
 
 use tokio::sync::watch;
 
@@ -68,6 +68,8 @@ struct Shared {
     last_event: watch::Sender<i64>,
     waits: Waits,
     failures: Failures,
+    /// Why the upkeep cannot write to the database, while that lasts.
+    trouble: Mutex<Option<String>>,
 }
 
 /// Opens the store at an address, creating its tables if needed.
@@ -97,6 +99,7 @@ pub async fn open(
         last_event: watch::Sender::default(),
         waits: Waits::shared(),
         failures: Failures::default(),
+        trouble: Mutex::default(),
         lives: watch::Sender::default(),
     };
     shared.publish(lives);
@@ -119,6 +122,10 @@ pub async fn read_outcomes(writer: &Writer) -> Result<(), StoreError> {
 }
 
 impl Shared {
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Publishes lives that were read from the database.
     fn publish(&self, lives: Lives) {
         if let (Some(life), Some(awaited)) = (lives.current(), self.waits.awaited()) {

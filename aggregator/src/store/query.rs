@@ -18,7 +18,7 @@ pub use self::{
         TOPICS_KEPT, Window,
     },
     review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
-    stats::{Disk, Figures, FilterSizes, Sizes, Stats},
+    stats::{Alive, Disk, Figures, FilterSizes, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     visible::Visible,
 };

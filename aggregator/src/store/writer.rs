@@ -106,16 +106,15 @@ impl Writer {
         }
     }
 
-    /// Checks whether the store's files are still where they were opened. Every write checks that too, before it is reported
-    /// as done; this is for the time between writes.
+    /// Checks whether the store's files are still where they were opened, or whether the database can be written to. Every write
+    /// checks that too, before it is reported as done; this is for the time between writes.
     ///
     /// # Errors
-    /// [`StoreError::Replaced`].
-    pub async fn check_files(&self) -> Result<(), StoreError> {
+    /// [`StoreError::Replaced`] or [`StoreError::Trouble`].
+    pub async fn check(&self) -> Result<(), StoreError> {
         match self {
             Self::Sqlite(writer) => writer.check_files().await,
-            // It has none on this machine.
-            Self::Postgres(_) => Ok(()),
+            Self::Postgres(writer) => writer.check(),
         }
     }
 

@@ -28,6 +28,7 @@ async fn events_beyond_the_floor_are_listed_once() {
         aggregator
     };
     let aggregator = start().await;
+    let other = start().await;
     aggregator
         .api()
         .store(&[event("orders", "message-1")])
@@ -44,5 +45,11 @@ async fn events_beyond_the_floor_are_listed_once() {
     database.sql("INSERT INTO applied SELECT max(id), s, 0 FROM incarnations, generate_series(2, 4) s GROUP BY s");
     page.lists(ids, &["message-3", "message-2", "message-4", "message-1"])
         .await;
+    page.browser
+        .shows("#aggregators", "2 aggregators share the store: ")
+        .await;
+    page.browser.shows("#aggregators", "(this one)").await;
+    page.browser.screenshot_of_page("shared").await;
+    drop(other);
     page.ends_well().await;
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use e2e::{
     aggregator::Aggregator,
+    api::Api,
     broker::Broker,
     database::Database,
     event::{array, event},
@@ -12,6 +13,7 @@ use e2e::{
     publisher::Publisher,
     tail::Tail,
     verification::verify,
+    wait::{eventually, holds},
 };
 use tempfile::TempDir;
 
@@ -50,6 +52,21 @@ impl Cluster {
         aggregator.healthy().await;
         aggregator
     }
+}
+
+/// The names of the aggregators that are alive, and whether each is the one that answers.
+async fn alive(api: &Api) -> Vec<(String, bool)> {
+    let stats = api.get("/stats").await.unwrap().json();
+    let alive = stats["aggregators"].as_array().unwrap().iter();
+    let alive = alive.map(|one| {
+        assert!(
+            one["since"].is_string() && one["last_seen"].is_string(),
+            "{one}"
+        );
+        let name = one["name"].as_str().unwrap().to_owned();
+        (name, one["this"].as_bool().unwrap())
+    });
+    alive.collect()
 }
 
 #[tokio::test]
@@ -144,8 +161,16 @@ async fn each_aggregator_answers_with_what_the_others_stored() {
             "urn:problem:not-with-this-engine"
         );
     }
+    let listed = [alive(one.api()).await, alive(other.api()).await];
+    let [(first, true), (second, false)] = listed[0].as_slice() else {
+        panic!("{listed:?}");
+    };
+    assert_ne!(first, second);
+    let as_seen_by_other = [(first.clone(), false), (second.clone(), true)];
+    assert_eq!(listed[1], as_seen_by_other);
     let ended = other.stop().await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(alive(one.api()).await, listed[0][..1]);
     let alive = "SELECT count(*) FROM aggregators WHERE alive_until > now()";
     assert_eq!(cluster.database.sql(alive), "1", "its slot is free");
 }
@@ -205,6 +230,41 @@ async fn a_tail_continues_at_another_aggregator_and_misses_nothing() {
     assert!(
         Some(tail.position) < ahead,
         "an id that none has sent is unknown"
+    );
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_written_to_is_reported_also_while_nothing_is_stored() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let database = &cluster.database;
+    let name = database.sql("SELECT current_database()");
+    let end_connections = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let setting = format!("ALTER DATABASE {name} SET default_transaction_read_only");
+    database.sql(&format!("{setting} = on"));
+    database.sql(end_connections);
+    eventually("the reason is given", async || {
+        let health = one.unhealthy().await;
+        let reason = health["checks"]["store"].as_str().unwrap_or_default();
+        holds(reason.contains("a standby or read-only"), &health)
+    })
+    .await;
+    database.sql(&format!(
+        "BEGIN; SET TRANSACTION READ WRITE; {setting} = off; COMMIT"
+    ));
+    one.healthy().await;
+    let metrics = one.api().get("/metrics").await.unwrap();
+    let counted = r#"aggregator_database_retries_total{reason="read_only"}"#;
+    let counted = metrics
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix(counted));
+    assert!(
+        counted.is_some_and(|n| n.trim() != "0"),
+        "{}",
+        metrics.text()
     );
 }
 

@@ -70,6 +70,9 @@ pub struct Stats {
     /// The disk with the store; null if the system does not report it.
     #[schema(required)]
     disk: Option<Disk>,
+    /// The aggregators that share the store and are alive; absent if the store is not shared.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aggregators: Vec<Aggregator>,
     uptime_seconds: u64,
     #[schema(format = DateTime)]
     started_at: String,
@@ -88,6 +91,36 @@ pub struct Disk {
     /// than 10 years, or the store has counted for less than an hour.
     #[schema(required)]
     seconds_left: Option<u64>,
+}
+
+/// An aggregator that shares the store. Times are those of the database's clock.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Aggregator {
+    /// The name of its machine or container, and its process id.
+    name: String,
+    /// When it opened the store.
+    #[schema(format = DateTime)]
+    since: String,
+    /// When it last gave a sign of life, which it does every 10 seconds. One that was killed is listed for up to a minute.
+    #[schema(format = DateTime)]
+    last_seen: String,
+    /// Whether it is the one that answers.
+    this: bool,
+}
+
+impl Aggregator {
+    /// As read from the store.
+    pub fn all_of(stats: &query::Stats) -> Vec<Self> {
+        let aggregators = stats.aggregators.iter();
+        aggregators
+            .map(|alive| Self {
+                name: alive.name.clone(),
+                since: clock::rfc3339(alive.since),
+                last_seen: clock::rfc3339(alive.seen),
+                this: alive.is_this,
+            })
+            .collect()
+    }
 }
 
 impl Disk {
@@ -156,6 +189,7 @@ pub async fn stats(
             missing: stats.missing,
             stalls: api.process.health.stalled(),
             identified_by_digest: api.otlp.identified_by_digest.load(Ordering::Relaxed),
+            aggregators: Aggregator::all_of(&stats),
             topics: has_topics.then_some(stats.topics),
             topics_total: stats.topics_total,
             disk: disk.map(Disk::of),

@@ -36,6 +36,7 @@ const FILES: &[(&str, &str, &str)] = &[
     file!("events.css", CSS),
     file!("histogram.css", CSS),
     file!("address.js", JS),
+    file!("aggregators.js", JS),
     file!("bar.js", JS),
     file!("chart.js", JS),
     file!("conflicts.js", JS),

@@ -1,13 +1,20 @@
-//! What a database must be set to, checked at start: with other settings, what was acked could be lost.
+//! What a database must be set to, checked for each connection: with other settings, what was acked could be lost.
+
+use tokio_postgres::Client;
 
 use super::{connect::Pool, error::DatabaseError};
 
 /// The oldest supported version, as `server_version_num` gives it.
 const OLDEST: i32 = 140_000;
 
-/// Checks the server's settings. Databases that do not have a setting are not asked about it.
+/// Checks the server's settings.
 pub(super) async fn run(pool: &Pool) -> Result<(), DatabaseError> {
     let client = pool.get().await?;
+    of(&client).await
+}
+
+/// Checks the server's settings as a connection has them. Databases that do not have a setting are not asked about it.
+pub(super) async fn of(client: &Client) -> Result<(), DatabaseError> {
     let row = client
         .query_one(
             "SELECT current_setting('server_version_num', true), current_setting('fsync', true), \

@@ -24,7 +24,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use self::address::{Address, AddressError};
 use self::passfile::Connecting;
-use super::error::DatabaseError;
+use super::{checks, error::DatabaseError};
 
 /// The most connections of one aggregator: three batches, four queries, and the upkeep.
 const CONNECTIONS: usize = 8;
@@ -68,7 +68,12 @@ impl Pool {
         let prepare = Hook::async_fn(|client, _| {
             Box::pin(async move {
                 let prepared = client.batch_execute(SESSION).await;
-                prepared.map_err(HookError::Backend)
+                prepared.map_err(HookError::Backend)?;
+                let checked = checks::of(client).await;
+                checked.map_err(|err| match err {
+                    DatabaseError::Client(err) => HookError::Backend(err),
+                    err => HookError::Message(err.to_string().into()),
+                })
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)
@@ -86,6 +91,9 @@ impl Pool {
         let client = self.0.get().await.map_err(|err| match err {
             PoolError::Backend(err) | PoolError::PostCreateHook(HookError::Backend(err)) => {
                 DatabaseError::Client(err)
+            }
+            PoolError::PostCreateHook(HookError::Message(setting)) => {
+                DatabaseError::Setting(setting.into_owned())
             }
             err => DatabaseError::Pool(err.to_string()),
         })?;

@@ -11,7 +11,7 @@ pub enum DatabaseError {
     #[error("{}", described(.0))]
     Client(#[from] tokio_postgres::Error),
     /// There was no connection in time.
-    #[error("no connection: {0}")]
+    #[error("no connection: {0}; the server does not answer, or is too slow; it is tried again")]
     Pool(String),
     /// The server did not answer in time.
     #[error("no answer within {0:?}")]
@@ -21,48 +21,33 @@ pub enum DatabaseError {
     Setting(String),
 }
 
-/// The server's message with its code, and what an operator can do.
+/// What fails, the server's message with its code, and what an operator can do.
 fn described(err: &tokio_postgres::Error) -> String {
-    let Some(db) = err.as_db_error() else {
-        let mut text = err.to_string();
-        let mut cause = std::error::Error::source(err);
-        while let Some(err) = cause {
-            let next = err.to_string();
-            if !text.contains(&next) {
-                text = format!("{text}: {next}");
-            }
-            cause = err.source();
-        }
-        return text;
+    let message = match err.as_db_error() {
+        Some(db) => format!("{} ({})", db.message(), db.code().code()),
+        None => causes(err),
     };
-    format!(
-        "{} ({}){}",
-        db.message(),
-        db.code().code(),
-        advice(db.code())
-    )
+    let (what, advice) = Fault::of(err).description(err.code());
+    match (what, advice) {
+        ("", "") => message,
+        (what, "") => format!("{what}: {message}"),
+        ("", advice) => format!("{message}; {advice}"),
+        (what, advice) => format!("{what}: {message}; {advice}"),
+    }
 }
 
-fn advice(code: &SqlState) -> &'static str {
-    match *code {
-        SqlState::DISK_FULL => {
-            "; free space on the database's disk; writing then resumes by itself"
+/// An error and its causes, each said once.
+fn causes(err: &tokio_postgres::Error) -> String {
+    let mut text = err.to_string();
+    let mut cause = std::error::Error::source(err);
+    while let Some(err) = cause {
+        let next = err.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
         }
-        SqlState::TOO_MANY_CONNECTIONS => {
-            "; raise max_connections, or start fewer aggregators: each opens up to 8 connections"
-        }
-        SqlState::READ_ONLY_SQL_TRANSACTION => {
-            "; the server is a standby or read-only; name the primary too in --store"
-        }
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
-            "; correct the user or password in --store"
-        }
-        SqlState::INVALID_CATALOG_NAME => "; create the database, or correct its name in --store",
-        SqlState::INSUFFICIENT_PRIVILEGE => {
-            "; the user must own the tables, and may create them in its schema"
-        }
-        _ => "",
+        cause = err.source();
     }
+    text
 }
 
 /// What fails, as operators tell it apart.
@@ -125,6 +110,51 @@ impl Fault {
             Self::TooManyConnections => "too_many_connections",
             Self::Setting => "setting",
             Self::Other => "other",
+        }
+    }
+
+    /// What fails and what an operator can do about it; either may be empty.
+    fn description(self, code: Option<&SqlState>) -> (&'static str, &'static str) {
+        match self {
+            Self::Connection if code.is_some() => (
+                "the server closes connections",
+                "it is starting, stopping or failing over; the connection is made again by itself",
+            ),
+            Self::Connection => (
+                "no connection",
+                "start the server, or correct the hosts in --store; the connection is made again by itself",
+            ),
+            Self::Authentication if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => (
+                "permission denied",
+                "the user must own the tables, and may create them in its schema",
+            ),
+            Self::Authentication => (
+                "authentication failed",
+                "correct the user or password in --store, or the server's pg_hba.conf",
+            ),
+            Self::ReadOnly => (
+                "the server is a standby or read-only",
+                "name the primary too in --store, promote the standby, or set default_transaction_read_only to off",
+            ),
+            Self::DiskFull => (
+                "disk full",
+                "free space on the database's disk; writing then resumes by itself",
+            ),
+            Self::TooManyConnections => (
+                "too many connections",
+                "raise max_connections or the limit of the user or the database, or start fewer aggregators: each opens up to 8",
+            ),
+            Self::Other if code == Some(&SqlState::INVALID_CATALOG_NAME) => (
+                "no such database",
+                "create it, or correct its name in --store",
+            ),
+            Self::Deadlock
+            | Self::Serialization
+            | Self::LockTimeout
+            | Self::StatementTimeout
+            | Self::CommitUnknown
+            | Self::Setting
+            | Self::Other => ("", ""),
         }
     }
 

@@ -249,7 +249,7 @@ impl Reader {
     /// The counters, with the first `names` topic names.
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let _permit = self.permits.acquire().await;
-        limited(LONGEST, stats::stats(&self.shared.pool, names)).await
+        limited(LONGEST, stats::stats(&self.shared, names)).await
     }
 
     /// The counters. The database's own figures are not among them.

@@ -18,10 +18,10 @@ use super::{
 use crate::store::{StoreError, fingerprint::Key};
 
 /// What brings a database from each version to the next, beginning with an empty one.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
 
 /// The version that this program uses.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 const _: () = assert!(STEPS.len() as u64 == VERSION.unsigned_abs());
 

@@ -9,28 +9,31 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
 
 use super::{
-    Shared,
+    Shared, checks,
     connect::{LONGEST, Pool, Transaction, limited},
     lives::{self, Lives, signed},
     outcomes,
 };
-use crate::store::StoreError;
+use crate::{machine, store::StoreError};
 
 /// How often the floor is raised and read.
 const PERIOD: Duration = Duration::from_millis(200);
 
 /// How long a slot stays taken without a sign of life.
-const ALIVE_SECONDS: f64 = 60.0;
+pub(super) const ALIVE_SECONDS: f64 = 60.0;
 
 /// How long another aggregator waits before it takes over.
 const LEASE_SECONDS: f64 = 5.0;
 
 /// Ticks between signs of life.
 const SIGN_EVERY: u32 = 50;
+
+/// Failures that are expected to pass are reported only after this time without a success.
+const PASSING: Duration = Duration::from_secs(2);
 
 /// Numbers of writers for each slot: batches in flight, and the upkeep.
 const WRITERS: i32 = 8;
@@ -49,14 +52,16 @@ pub(super) fn writer_of(slot: i32, number: i32) -> i32 {
 /// Takes a slot that no living aggregator has, so that the number of counter rows grows with the aggregators, and not with their
 /// restarts. Two that had the same slot would wait for each other, and count right.
 pub(super) async fn claim_slot(pool: &Pool, holder: &str) -> Result<i32, StoreError> {
+    // For people: a container has a host name of its own, and processes of one machine have other ids.
+    let name = format!("{}/{}", machine::host(), std::process::id());
     loop {
         let client = pool.get().await?;
         let taken = client
             .query_opt(
-                "UPDATE aggregators SET holder = $1, alive_until = clock_timestamp() + $2 * interval '1 second' \
-                 WHERE slot = (SELECT slot FROM aggregators WHERE alive_until < clock_timestamp() \
+                "UPDATE aggregators SET holder = $1, name = $3, since = clock_timestamp(), \
+                 alive_until = clock_timestamp() + $2 * interval '1 second' WHERE slot = (SELECT slot FROM aggregators WHERE alive_until < clock_timestamp() \
                  ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING slot",
-                &[&holder, &ALIVE_SECONDS],
+                &[&holder, &ALIVE_SECONDS, &name],
             )
             .await?;
         if let Some(row) = taken {
@@ -65,10 +70,10 @@ pub(super) async fn claim_slot(pool: &Pool, holder: &str) -> Result<i32, StoreEr
         // Of two that add the same slot, one tries again.
         let added = client
             .query_opt(
-                "INSERT INTO aggregators (slot, holder, alive_until) \
-                 SELECT coalesce(max(slot) + 1, 0), $1, clock_timestamp() + $2 * interval '1 second' FROM aggregators \
+                "INSERT INTO aggregators (slot, holder, name, alive_until) \
+                 SELECT coalesce(max(slot) + 1, 0), $1, $3, clock_timestamp() + $2 * interval '1 second' FROM aggregators \
                  ON CONFLICT DO NOTHING RETURNING slot",
-                &[&holder, &ALIVE_SECONDS],
+                &[&holder, &ALIVE_SECONDS, &name],
             )
             .await?;
         if let Some(row) = added {
@@ -133,17 +138,25 @@ impl Upkeep {
     async fn keep(&self) {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut count = 0_u32;
+        let (mut count, mut worked) = (0_u32, Instant::now());
         loop {
             ticks.tick().await;
             let Some(shared) = self.shared.upgrade() else {
                 break;
             };
             let pass = pass(&shared, count.is_multiple_of(SIGN_EVERY));
-            if let Err(err) = limited(LONGEST, pass).await {
-                shared.failures.count_error(&err);
-                // Batches report a database that fails.
-                debug!(error = %err, "the upkeep of the store failed; retrying");
+            match limited(LONGEST, pass).await {
+                Ok(()) => {
+                    worked = Instant::now();
+                    *shared.trouble() = None;
+                }
+                Err(err) => {
+                    shared.failures.count_error(&err);
+                    debug!(error = %err, "the upkeep of the store failed; retrying");
+                    if worked.elapsed() > PASSING || !err.is_passing() {
+                        *shared.trouble() = Some(err.to_string());
+                    }
+                }
             }
             count = count.wrapping_add(1);
         }
@@ -172,6 +185,8 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
     if gives_sign {
         give_sign(shared).await?;
     }
+    // Settings of the server may change without a new connection.
+    checks::run(&shared.pool).await?;
     let stream = shared.lives.borrow().stream.clone();
     let Some(stream) = stream else { return Ok(()) };
     let Shared { pool, holder, .. } = shared;

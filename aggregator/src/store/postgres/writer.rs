@@ -149,6 +149,12 @@ impl Writer {
         Err(StoreError::NotYet("marking rows as seen"))
     }
 
+    /// Whether the upkeep, which writes all the time, can write to the database.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let trouble = self.shared.trouble().clone();
+        trouble.map_or(Ok(()), |reason| Err(StoreError::Trouble(reason)))
+    }
+
     /// Begins to wait for the outcomes of events, whichever aggregator appends them.
     pub fn wait<'a>(&self, identities: impl Iterator<Item = (&'a str, &'a str)>) -> Option<Wait> {
         let key = &self.shared.key;

@@ -41,6 +41,21 @@ pub struct Stats {
     pub stream: Option<(String, i64)>,
     /// Applied sequences of the current stream.
     pub applied: Ranges,
+    /// The aggregators that share the store and are alive, in the order in which they began; empty if it is not shared.
+    pub aggregators: Vec<Alive>,
+}
+
+/// An aggregator that is alive, by the clock of the database. Times are in microseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alive {
+    /// The name of its machine and its process id.
+    pub name: String,
+    /// When it opened the store.
+    pub since: i64,
+    /// When it last gave a sign of life.
+    pub seen: i64,
+    /// Whether it is this one.
+    pub is_this: bool,
 }
 
 impl Stats {

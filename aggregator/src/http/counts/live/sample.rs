@@ -15,7 +15,7 @@ use crate::{
         api::Api,
         counts::{
             health,
-            stats::{self, Disk},
+            stats::{self, Aggregator, Disk},
         },
     },
     metrics::commits::CommitTimes,
@@ -60,6 +60,9 @@ pub struct Sample {
     recovered: Option<Trouble>,
     /// Absent if the store could not be read in time.
     disk: Option<Disk>,
+    /// The aggregators that share the store; absent if it is not shared, or could not be read in time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aggregators: Vec<Aggregator>,
     /// The notice while the clock is more than a second behind the latest event.
     clock: Option<String>,
     stalls: u64,
@@ -175,6 +178,7 @@ impl Sampler {
             failing_since: self.failing_since.clone(),
             recovered: self.recovered.clone(),
             disk: disk.map(Disk::of),
+            aggregators: stats.as_ref().map(Aggregator::all_of).unwrap_or_default(),
             clock,
             counts: stats.as_ref().map(counts),
             stalls: api.process.health.stalled(),

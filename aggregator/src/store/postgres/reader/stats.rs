@@ -1,15 +1,18 @@
 //! The store's counters, added up.
 
 use deadpool_postgres::Client;
+use tokio_postgres::Row;
 
 use super::{MISSING, text};
 use crate::store::{
     StoreError,
     postgres::{
-        connect::{Pool, Transaction},
+        Shared,
+        connect::Transaction,
         lives::{self, unsigned},
+        upkeep::ALIVE_SECONDS,
     },
-    query::Stats,
+    query::{Alive, Stats},
 };
 
 /// One statement, so that all are of one snapshot.
@@ -24,8 +27,13 @@ const TOPICS: &str = "WITH RECURSIVE names AS ((SELECT topic FROM topics ORDER B
      FROM names WHERE names.topic IS NOT NULL) \
      SELECT count(topic) FROM names";
 
-pub(super) async fn stats(pool: &Pool, names: usize) -> Result<Stats, StoreError> {
-    let transaction = Transaction::begin(pool).await?;
+/// An aggregator that has ended gave its slot back; one that was killed has it until it has not given a sign for long enough.
+const ALIVE: &str = "SELECT name, (extract(epoch FROM since) * 1000000)::bigint, \
+     (extract(epoch FROM alive_until - $1 * interval '1 second') * 1000000)::bigint, holder = $2 \
+     FROM aggregators WHERE alive_until > clock_timestamp() ORDER BY since, slot";
+
+pub(super) async fn stats(shared: &Shared, names: usize) -> Result<Stats, StoreError> {
+    let transaction = Transaction::begin(&shared.pool).await?;
     let client = transaction.client();
     client
         .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -67,6 +75,17 @@ pub(super) async fn stats(pool: &Pool, names: usize) -> Result<Stats, StoreError
         }
         stats.stream = Some((name, created));
     }
+    let statement = client.prepare_cached(ALIVE).await?;
+    let rows = client
+        .query(&statement, &[&ALIVE_SECONDS, &shared.holder])
+        .await?;
+    let alive = |row: &Row| Alive {
+        name: row.get(0),
+        since: row.get(1),
+        seen: row.get(2),
+        is_this: row.get(3),
+    };
+    stats.aggregators = rows.iter().map(alive).collect();
     transaction.commit().await?;
     Ok(stats)
 }
