@@ -47,6 +47,7 @@ const AGGREGATOR: usage::Program = (
         "verify",
         "backup",
         "doctor",
+        "store",
         "acknowledge-missing",
     ],
 );

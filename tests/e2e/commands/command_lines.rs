@@ -36,7 +36,7 @@ fn each_command_has_an_example_that_its_own_parser_accepts() {
     for (program, commands) in [
         (
             "aggregator",
-            "serve query tail event topics stats healthcheck verify doctor backup acknowledge-missing completions",
+            "serve query tail event topics stats healthcheck verify doctor backup store acknowledge-missing completions",
         ),
         ("publisher", "generate send http latency completions"),
     ] {

@@ -8,7 +8,7 @@ const NAMED: usize = 3;
 
 /// Notes the messages before the latest applied one that are not applied yet, as can happen after a kill. That is correct as
 /// long as no row originates from them, which the scan of the rows checks.
-pub(in crate::store) fn note_gaps(applied: &Ranges, check: &mut Check) {
+pub(in crate::store) fn note_gaps(applied: &Ranges, why: &str, check: &mut Check) {
     let highest = applied.highest();
     let absent = applied.absent_within(1, highest);
     if absent == 0 {
@@ -20,7 +20,7 @@ pub(in crate::store) fn note_gaps(applied: &Ranges, check: &mut Check) {
         .map(|(first, last)| format!("{first} to {last}"))
         .collect();
     check.note(format!(
-        "{absent} messages before the latest applied are not applied yet; the broker will redeliver them: {}",
+        "{absent} messages before the latest applied are not applied yet; {why}: {}",
         named.join(", ")
     ));
 }

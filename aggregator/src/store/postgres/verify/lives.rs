@@ -227,7 +227,8 @@ impl Lives {
             }
         }
         if let Some(life) = self.all.last() {
-            note_gaps(&life.done(), &mut check);
+            let why = "an aggregator has them in hand, or the broker will redeliver them";
+            note_gaps(&life.done(), why, &mut check);
         }
         check
     }

@@ -47,7 +47,8 @@ pub(super) fn check(snapshot: &Snapshot) -> Check {
             });
         }
         if Some(row.id) == snapshot.current {
-            note_gaps(&row.applied, &mut check);
+            let why = "the broker will redeliver them";
+            note_gaps(&row.applied, why, &mut check);
         }
     }
     check.show(recorded, found);
