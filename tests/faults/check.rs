@@ -1,11 +1,11 @@
 //! The check after a round, done three ways: against the publishers' truth, against the API, and with `aggregator
-//! verify`, or a recount by SQL if the store is in a database.
+//! verify`; if the store is in a database, also with a recount by SQL.
 
 pub mod shared;
 
 use std::collections::BTreeMap;
 
-use e2e::store::Store;
+use e2e::{postgres::Postgres, store::Store};
 
 use crate::{
     truth::{self, Bounds},
@@ -49,8 +49,8 @@ pub async fn check(world: &mut World) -> Found {
         shared::by_recount(database, &mut found);
     } else {
         by_rows(world, &mut found);
-        by_verify(world, &mut found).await;
     }
+    by_verify(world, &mut found).await;
     found
 }
 
@@ -142,8 +142,14 @@ fn contents(world: &World, stored: &BTreeMap<(String, String), String>, found: &
     }
 }
 
-async fn by_verify(world: &World, found: &mut Found) {
-    let verify = ["verify", "--nats-url", &world.login("aggregator")];
+/// Checks with the program's own command, while it runs.
+pub async fn by_verify(world: &World, found: &mut Found) {
+    let login = world.login("aggregator");
+    let address = world.database.as_ref().map(Postgres::url);
+    let mut verify = vec!["verify", "--nats-url", &login];
+    if let Some(address) = &address {
+        verify.extend(["--store", address]);
+    }
     let ended = world.aggregator.command(&verify).await;
     found.expect(ended.code == Some(0), || {
         format!("verify: {}\n{}", ended.stdout, ended.stderr)

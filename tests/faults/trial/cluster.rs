@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::{
-    check::{Found, shared},
+    check::{self, Found, shared},
     world::{Setup, World},
 };
 
@@ -27,7 +27,7 @@ const AWAY: Duration = Duration::from_secs(1);
 /// More than the publisher and its verification take on a slow machine.
 const DRAIN: Duration = Duration::from_mins(15);
 
-/// Kills while a publisher sends. Returns whether the publisher's verification and the recount of the store both succeeded.
+/// Kills while a publisher sends. Returns whether the publisher's verification, the recount of the store and the command `verify` succeeded.
 pub async fn cluster_kills(events: u64, seed: u64) -> bool {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut world = World::start(Setup::Shared).await;
@@ -92,6 +92,7 @@ pub async fn cluster_kills(events: u64, seed: u64) -> bool {
     let mut found = Found::default();
     let database = world.database();
     shared::by_recount(database, &mut found);
-    println!("recount: {:?}", found.wrong);
+    check::by_verify(&world, &mut found).await;
+    println!("recount and verify: {:?}", found.wrong);
     run.code == Some(0) && found.is_exact()
 }
