@@ -4,6 +4,7 @@
 //! [`Writer`] appends batches; nothing else writes events. [`Reader`] answers queries. Both are enums of the engines': the
 //! compiler sees through them, and no other module knows an engine.
 
+pub mod copy;
 mod digest;
 mod fingerprint;
 mod kept;

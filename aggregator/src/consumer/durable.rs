@@ -309,7 +309,11 @@ fn owner(found: &Info, claim: &Claim<'_>) -> Result<Ownership, SessionError> {
     if is_own {
         return Ok(Ownership::Own);
     }
-    if claim.take_over {
+    let copied_from = claim.position.copied_from.as_deref();
+    let is_of_original = owner
+        .zip(copied_from)
+        .is_some_and(|(owner, original)| owner.starts_with(original));
+    if claim.take_over || is_of_original {
         return Ok(Ownership::TakenOver);
     }
     Err(SessionError::Owned {
@@ -406,6 +410,7 @@ mod tests {
     fn position(floor: u64) -> Position {
         Position {
             store_id: "our-store".to_owned(),
+            copied_from: None,
             standing: Standing {
                 floor,
                 witness: None,
@@ -524,8 +529,18 @@ mod tests {
         theirs.config.description = Some(format!("{OWNER}their-store (there:/data)"));
         let refused = owner(&theirs, &claim(&ours)).unwrap_err().to_string();
         assert!(refused.contains("their-store (there:/data)"), "{refused}");
-        let mut claim = claim(&ours);
-        claim.take_over = true;
-        assert_eq!(owner(&theirs, &claim).unwrap(), Ownership::TakenOver);
+        let mut taking = claim(&ours);
+        taking.take_over = true;
+        assert_eq!(owner(&theirs, &taking).unwrap(), Ownership::TakenOver);
+        let copy = |of: &str| Position {
+            copied_from: Some(of.to_owned()),
+            ..ours.clone()
+        };
+        owner(&theirs, &claim(&copy("another-store"))).unwrap_err();
+        let copied = copy("their-store");
+        assert_eq!(
+            owner(&theirs, &claim(&copied)).unwrap(),
+            Ownership::TakenOver
+        );
     }
 }

@@ -63,6 +63,12 @@ impl Key {
         }
     }
 
+    /// The hash of all columns of a row, to compare it with its copy.
+    pub fn row<const N: usize>(&self, columns: [&[u8]; N]) -> u128 {
+        let text = framed(4, columns);
+        SipHasher24::new_with_key(&self.0).hash(&text).as_u128()
+    }
+
     /// The summand of an event in its topic's digest.
     pub fn summand(&self, fingerprint: Fingerprint) -> u128 {
         // As `framed` does it, but without an allocation.

@@ -27,6 +27,8 @@ pub struct Standing {
 pub struct Position {
     /// The store's own id.
     pub store_id: String,
+    /// The id of the store in a directory that it was copied from; what was that one's on the broker is this one's.
+    pub copied_from: Option<String>,
     /// How far the stream is applied.
     pub standing: Standing,
     /// The number of sequences that the stream lost before they were applied, and that were not acknowledged.

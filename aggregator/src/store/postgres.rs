@@ -17,13 +17,14 @@ mod checks;
 mod connect;
 mod error;
 mod failures;
+pub mod import;
 mod lives;
 mod outcomes;
 mod place;
 mod reader;
 mod schema;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod upkeep;
 mod verify;
 mod writer;
@@ -54,6 +55,8 @@ struct Shared {
     pool: Pool,
     key: Key,
     store_id: Arc<str>,
+    /// The id of the store of another engine that it was copied from.
+    copied_from: Option<String>,
     bounds: Bounds,
     /// The slot of this aggregator, whose rows of counters it writes.
     slot: i32,
@@ -83,14 +86,22 @@ pub async fn open(
     let pool = Pool::of(address);
     limited(LONGEST, checks::run(&pool)).await?;
     opening.at("checking the schema of the database".to_owned());
-    let identity = schema::ensure(&pool, now).await?;
+    schema::ensure(&pool, now).await?;
     let holder = uuid::Uuid::new_v4().to_string();
     let slot = limited(LONGEST, upkeep::claim_slot(&pool, &holder)).await?;
+    // A copy into an empty database may have started before the slot was taken; one that starts later sees it.
+    let identity = limited(LONGEST, async {
+        let client = pool.get().await?;
+        let now = schema::read_identity(&client).await?;
+        Ok::<_, StoreError>(now)
+    })
+    .await?;
     let lives = limited(LONGEST, Lives::latest(&pool)).await?;
     let shared = Shared {
         pool,
         key: identity.key,
         store_id: identity.store_id.into(),
+        copied_from: identity.copied_from,
         bounds,
         slot,
         holder,

@@ -5,6 +5,7 @@
 
 pub mod dedup;
 pub mod error_class;
+pub mod export;
 pub mod file;
 pub mod gate;
 pub mod inspect;

@@ -252,6 +252,11 @@ impl DatabaseError {
         }
     }
 
+    /// Whether a row has the key of another one.
+    pub(super) fn is_repeated_key(&self) -> bool {
+        matches!(self, Self::Client(err) if err.code() == Some(&SqlState::UNIQUE_VIOLATION))
+    }
+
     /// Whether the cause is expected to pass within a moment.
     pub(in crate::store) fn is_passing(&self) -> bool {
         self.is_retried()

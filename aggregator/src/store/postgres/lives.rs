@@ -25,7 +25,7 @@ use super::{
     error::DatabaseError,
     place,
 };
-use crate::store::{Delivery, Looked, Standing, StoreError, Witness};
+use crate::store::{Delivery, Looked, Standing, StoreError, Witness, ranges::Ranges};
 
 /// One life of the stream.
 #[derive(Debug, Clone)]
@@ -41,6 +41,9 @@ pub(super) struct Life {
     pub evicted_to: i64,
     /// The last applied message up to the floor.
     witness: Witness,
+    /// Sequences above the floor that were applied, or missing for good, in the store of another engine that this one was copied
+    /// from. That engine does not keep the times of messages, so they have no rows in `applied`.
+    pub copied: Ranges,
 }
 
 /// The lives of one stream, in the order of their epochs; the last one is current.
@@ -56,7 +59,7 @@ pub(super) struct Lives {
 }
 
 const LIVES: &str = "SELECT id, base, floor, latest_time, evicted_to, witness, witness_time, \
-     (SELECT max(id) FROM incarnations) FROM incarnations WHERE stream = $1 AND created = $2 ORDER BY epoch";
+     (SELECT max(id) FROM incarnations), copied FROM incarnations WHERE stream = $1 AND created = $2 ORDER BY epoch";
 
 /// The lives of a stream, in an append: after its insert into `applied`.
 pub(super) const LIVES_OF_STREAM: &str = LIVES;
@@ -67,6 +70,24 @@ pub(super) fn signed(sequence: u64) -> i64 {
 
 pub(super) fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Ranges in their stored form: the first and the last sequence of each, one after the other; NULL for none.
+fn ranges_of(stored: Option<Vec<i64>>) -> Ranges {
+    let mut ranges = Ranges::default();
+    for range in stored.unwrap_or_default().chunks_exact(2) {
+        ranges.insert(unsigned(range[0]), unsigned(range[1]));
+    }
+    ranges
+}
+
+/// The stored form of the ranges above a floor.
+pub(super) fn stored_form(ranges: &Ranges, floor: i64) -> Option<Vec<i64>> {
+    let above = ranges.iter().filter(|(_, last)| signed(*last) > floor);
+    let stored: Vec<i64> = above
+        .flat_map(|(first, last)| [signed(first), signed(last)])
+        .collect();
+    (!stored.is_empty()).then_some(stored)
 }
 
 impl Life {
@@ -81,13 +102,19 @@ impl Life {
                 sequence: unsigned(row.get(5)),
                 time: row.get(6),
             },
+            copied: ranges_of(row.get(8)),
         }
     }
 
-    /// Whether a delivery with a sequence up to the floor may be a redelivery: its events must then also be found in the store.
+    /// Whether a sequence is settled without a row in `applied`: up to the floor, or in the store that this one was copied from.
+    pub fn has_settled(&self, sequence: u64) -> bool {
+        signed(sequence) <= self.floor || self.copied.contains(sequence)
+    }
+
+    /// Whether a delivery of a settled sequence may be a redelivery: its events must then also be found in the store.
     /// A time later than all applied times belongs to another message: the broker reused the sequence.
     pub fn may_have_folded(&self, delivery: &Delivery) -> bool {
-        signed(delivery.sequence) <= self.floor && delivery.time <= self.latest_time
+        self.has_settled(delivery.sequence) && delivery.time <= self.latest_time
     }
 }
 
@@ -198,7 +225,8 @@ pub(super) async fn begin(
     }
     let previous = client
         .query_opt(
-            "SELECT id, base, greatest(floor, witness) FROM incarnations ORDER BY id DESC LIMIT 1",
+            "SELECT id, base, greatest(floor, witness, (SELECT max(sequence) FROM unnest(copied) AS c (sequence))) \
+              FROM incarnations ORDER BY id DESC LIMIT 1",
             &[],
         )
         .await?;

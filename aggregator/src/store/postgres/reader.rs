@@ -288,7 +288,7 @@ async fn in_stream(
 }
 
 /// Bytes that were written as UTF-8.
-fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, StoreError> {
     String::from_utf8(bytes)
         .map_err(|_| StoreError::Foreign("a name in it is not UTF-8".to_owned()))
 }

@@ -18,10 +18,14 @@ use super::{
 use crate::store::{StoreError, fingerprint::Key};
 
 /// What brings a database from each version to the next, beginning with an empty one.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// The version that this program uses.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 const _: () = assert!(STEPS.len() as u64 == VERSION.unsigned_abs());
 
@@ -34,6 +38,8 @@ const MAKE_VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (\
 pub(super) struct Identity {
     pub store_id: String,
     pub key: Key,
+    /// The id of the store of another engine that it was copied from.
+    pub copied_from: Option<String>,
 }
 
 /// What brings the tables of a database to the version of this program.
@@ -100,14 +106,16 @@ pub(super) async fn ensure(pool: &Pool, now: i64) -> Result<Identity, StoreError
         return identity(&client, now).await;
     }
     drop(client);
-    let mut log = |change: &SchemaChange| {
-        let (from, to) = (change.from, change.to);
-        // Another one may have been faster.
-        if !change.is_empty() {
-            info!(from, to, "changing the schema of the database");
-        }
-    };
     apply(pool, now, false, &mut log).await
+}
+
+/// Logs a change.
+pub(super) fn log(change: &SchemaChange) {
+    let (from, to) = (change.from, change.to);
+    // Another one may have been faster.
+    if !change.is_empty() {
+        info!(from, to, "changing the schema of the database");
+    }
 }
 
 /// Shows what brings the tables at an address to the current version, and applies it unless `is_dry`. Tables that are not distributed
@@ -149,6 +157,19 @@ async fn apply(
     let patient = "SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0; \
          SET LOCAL idle_in_transaction_session_timeout = 0";
     client.batch_execute(patient).await?;
+    update(client, distributes, show).await?;
+    let identity = identity(client, now).await?;
+    transaction.commit().await?;
+    Ok(identity)
+}
+
+/// Locks the row of the version until the end of the transaction, and brings the tables to the current one. Returns whether there were
+/// none.
+pub(super) async fn update(
+    client: &Client,
+    distributes: bool,
+    show: &mut (dyn FnMut(&SchemaChange) + Send),
+) -> Result<bool, StoreError> {
     let found = client.query_one("SELECT version FROM schema_version FOR UPDATE", &[]);
     let found: i64 = found.await?.get(0);
     let change = change(client, found, distributes).await?;
@@ -156,12 +177,10 @@ async fn apply(
     for statement in &change.statements {
         client.batch_execute(statement).await?;
     }
-    let identity = identity(client, now).await?;
     client
         .execute("UPDATE schema_version SET version = $1", &[&VERSION])
         .await?;
-    transaction.commit().await?;
-    Ok(identity)
+    Ok(found == 0)
 }
 
 /// What brings the tables from a version to the current one.
@@ -189,7 +208,7 @@ async fn change(
 }
 
 /// Creates the table of the version. Others may do so at the same time, of which all but one fail.
-async fn make_version(pool: &Pool) -> Result<(), DatabaseError> {
+pub(super) async fn make_version(pool: &Pool) -> Result<(), DatabaseError> {
     let mut failed = None;
     for _ in 0..5 {
         let client = pool.get().await?;
@@ -201,7 +220,7 @@ async fn make_version(pool: &Pool) -> Result<(), DatabaseError> {
     failed.map_or(Ok(()), Err)
 }
 
-const IDENTITY: &str = "SELECT store_id, hash_key FROM store";
+const IDENTITY: &str = "SELECT store_id, hash_key, copied_from, copied_at FROM store";
 
 /// Reads the row of the store, or creates it.
 async fn identity(client: &Client, now: i64) -> Result<Identity, StoreError> {
@@ -216,15 +235,29 @@ async fn identity(client: &Client, now: i64) -> Result<Identity, StoreError> {
             &[&store_id, &key, &now],
         )
         .await?;
+    read_identity(client).await
+}
+
+/// Reads the row of the store, which exists.
+pub(super) async fn read_identity(client: &Client) -> Result<Identity, StoreError> {
     let identity = stored_identity(client).await?;
     identity.ok_or_else(|| StoreError::Foreign("its table store stays empty".to_owned()))
 }
 
 /// Reads the row of the store.
+///
+/// # Errors
+/// Also if it is a copy that is not complete: its rows are not those of the counts.
 pub(super) async fn stored_identity(client: &Client) -> Result<Option<Identity>, StoreError> {
     let Some(row) = client.query_opt(IDENTITY, &[]).await? else {
         return Ok(None);
     };
+    let (copied_from, copied_at): (Option<String>, Option<i64>) = (row.get(2), row.get(3));
+    if let (Some(from), None) = (&copied_from, copied_at) {
+        return Err(StoreError::Foreign(format!(
+            "it is a copy of the store {from} that is not complete; run aggregator store copy again"
+        )));
+    }
     let key: Vec<u8> = row.get(1);
     let key = key
         .try_into()
@@ -232,6 +265,7 @@ pub(super) async fn stored_identity(client: &Client) -> Result<Option<Identity>,
     Ok(Some(Identity {
         store_id: row.get(0),
         key: Key(key),
+        copied_from,
     }))
 }
 

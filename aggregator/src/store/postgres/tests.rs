@@ -8,7 +8,7 @@ mod lives;
 mod many;
 mod opening;
 mod pages;
-mod proxy;
+pub mod proxy;
 mod schema;
 mod tails;
 mod turnstile;

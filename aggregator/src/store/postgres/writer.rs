@@ -107,6 +107,7 @@ impl Writer {
         self.shared.publish(lives);
         Ok(Position {
             store_id: self.shared.store_id.to_string(),
+            copied_from: self.shared.copied_from.clone(),
             standing,
             missing: self.count_missing().await?,
         })

@@ -1,6 +1,6 @@
 //! A store of either engine that tests can close, reopen and break.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -55,7 +55,21 @@ impl Store {
         Some(Self::at(Place::Database(Database::new()?), bounds))
     }
 
+    /// That in a database.
+    pub fn in_database(database: Database, bounds: Bounds) -> Self {
+        Self::at(Place::Database(database), bounds)
+    }
+
+    /// The same, which may fail.
+    pub fn try_in_database(database: Database, bounds: Bounds) -> Result<Self, StoreError> {
+        Self::try_at(Place::Database(database), bounds)
+    }
+
     fn at(place: Place, bounds: Bounds) -> Self {
+        Self::try_at(place, bounds).unwrap()
+    }
+
+    fn try_at(place: Place, bounds: Bounds) -> Result<Self, StoreError> {
         let mut store = Self {
             runtime: Arc::new(Runtime::new().unwrap()),
             place,
@@ -63,8 +77,16 @@ impl Store {
             open: None,
             now: 0,
         };
-        store.reopen();
-        store
+        store.try_reopen()?;
+        Ok(store)
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &Path {
+        match &self.place {
+            Place::Directory(directory) => directory.path(),
+            Place::Database(_) => panic!("it is in a database"),
+        }
     }
 
     pub fn close(&mut self) {
@@ -75,6 +97,10 @@ impl Store {
     }
 
     pub fn reopen(&mut self) {
+        self.try_reopen().unwrap();
+    }
+
+    fn try_reopen(&mut self) -> Result<(), StoreError> {
         self.close();
         let opened = match &self.place {
             Place::Directory(directory) => {
@@ -91,7 +117,8 @@ impl Store {
                 self.runtime.block_on(open)
             }
         };
-        self.open = Some(opened.unwrap());
+        self.open = Some(opened?);
+        Ok(())
     }
 
     pub fn writer(&self) -> &Writer {

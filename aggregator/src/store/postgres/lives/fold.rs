@@ -4,7 +4,7 @@
 //! each of them is right. An append that waits for the deletion of a row inserts it again, and then reads a floor that
 //! includes it: its insert comes before its read of the lives.
 
-use super::{Life, signed, unsigned};
+use super::{Life, signed, stored_form, unsigned};
 use crate::store::{StoreError, Witness, postgres::connect::Transaction, ranges::Ranges};
 
 /// Rows folded in one transaction.
@@ -39,6 +39,9 @@ pub(in crate::store::postgres) async fn fold(
     for row in client.query(&statement, &[&life.id, &life.floor]).await? {
         known.insert(unsigned(row.get(0)), unsigned(row.get(1)));
     }
+    for (first, last) in life.copied.iter() {
+        known.insert(first, last);
+    }
     let floor = signed(known.floor());
     if floor <= life.floor {
         return Ok(false);
@@ -64,9 +67,10 @@ pub(in crate::store::postgres) async fn fold(
         .prepare_cached("DELETE FROM passed WHERE incarnation = $1 AND last <= $2")
         .await?;
     client.execute(&statement, &[&life.id, &floor]).await?;
+    let copied = stored_form(&life.copied, floor);
     let statement = client
         .prepare_cached(
-            "UPDATE incarnations SET floor = $2, latest_time = $3, witness = $4, witness_time = $5 WHERE id = $1",
+            "UPDATE incarnations SET floor = $2, latest_time = $3, witness = $4, witness_time = $5, copied = $6 WHERE id = $1",
         )
         .await?;
     let witness = signed(life.witness.sequence);
@@ -79,6 +83,7 @@ pub(in crate::store::postgres) async fn fold(
                 &life.latest_time,
                 &witness,
                 &life.witness.time,
+                &copied,
             ],
         )
         .await?;

@@ -149,6 +149,9 @@ pub(in crate::store::postgres) async fn applied(
     let client = transaction.client();
     let mut applied = Ranges::default();
     applied.insert(1, unsigned(life.floor));
+    for (first, last) in life.copied.iter() {
+        applied.insert(first, last);
+    }
     // Neighbours in one row: an unfinished life has tens of thousands of rows at most, but few ranges.
     let statement = client
         .prepare_cached(

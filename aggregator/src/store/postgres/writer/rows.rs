@@ -182,7 +182,7 @@ pub(super) async fn is_stored(
     let mut kept = 0;
     for life in &lives.all {
         // Their rows were evicted, or may have been.
-        if sequence <= life.evicted_to && sequence <= life.floor {
+        if sequence <= life.evicted_to && life.has_settled(delivery.sequence) {
             return Ok(true);
         }
         let message = life.base + sequence;

@@ -26,6 +26,11 @@ use crate::store::{
     },
 };
 
+/// Another connection to a file, to damage it.
+pub fn raw(file: &Path) -> Connection {
+    Connection::open(file).unwrap()
+}
+
 /// A store that can be closed, inspected and reopened.
 pub struct Store {
     pub runtime: Runtime,

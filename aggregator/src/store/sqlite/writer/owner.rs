@@ -173,6 +173,7 @@ impl Owner {
             next.missing += incarnation::meet(context.transaction, &mut next.lives, met, now)?;
             Ok(Position {
                 store_id: next.store_id.clone(),
+                copied_from: None,
                 standing: next.standing(),
                 missing: next.missing,
             })

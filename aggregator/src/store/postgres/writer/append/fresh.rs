@@ -37,7 +37,7 @@ impl Part<'_> {
             && self
                 .batch
                 .iter()
-                .all(|delivery| signed(delivery.sequence) > current.floor);
+                .all(|delivery| !current.has_settled(delivery.sequence));
         if is_simple {
             return Ok(Fresh::Known(vec![true; self.batch.len()], 0));
         }
@@ -60,13 +60,13 @@ impl Part<'_> {
             } else if earlier.iter().any(is_at) {
                 true
             } else if lost.contains(&sequence) {
-                // The floor has passed it because the stream lost it while it was in hand.
+                // It is settled because the stream lost it while it was in hand.
                 false
             } else {
                 let is_known = lives.all.iter().any(|life| life.may_have_folded(delivery));
                 let is_stored =
                     is_known && rows::is_stored(client, delivery, fingerprints, lives).await?;
-                if !is_stored && signed(sequence) <= current.floor {
+                if !is_stored && current.has_settled(sequence) {
                     return Ok(Fresh::Reused);
                 }
                 is_stored
@@ -102,17 +102,17 @@ impl Part<'_> {
     }
 }
 
-/// Those of these sequences up to the floor that were never applied.
+/// Those of these sequences that are settled, but were never applied.
 async fn lost(
     client: &Client,
     inserted: &HashSet<u64>,
     current: &Life,
 ) -> Result<HashSet<u64>, StoreError> {
-    let inserted = inserted.iter().map(|sequence| signed(*sequence));
-    let below: Vec<i64> = inserted
-        .filter(|sequence| *sequence <= current.floor)
-        .collect();
-    if below.is_empty() {
+    let settled = inserted
+        .iter()
+        .filter(|sequence| current.has_settled(**sequence));
+    let settled: Vec<i64> = settled.map(|sequence| signed(*sequence)).collect();
+    if settled.is_empty() {
         return Ok(HashSet::new());
     }
     let statement = client
@@ -121,6 +121,6 @@ async fn lost(
              (SELECT 1 FROM missing WHERE incarnation = $1 AND first <= s AND last >= s)",
         )
         .await?;
-    let rows = client.query(&statement, &[&current.id, &below]).await?;
+    let rows = client.query(&statement, &[&current.id, &settled]).await?;
     Ok(rows.iter().map(|row| unsigned(row.get(0))).collect())
 }
