@@ -1,7 +1,8 @@
-//! The store: persistence, a clock that was set back, backups, replaced files, `verify`, several aggregators on one store, its standby, and failing writes.
+//! The store: persistence, a clock that was set back, backups, replaced files, moving to a database, `verify`, several aggregators on one store, its standby, and failing writes.
 
 mod backup;
 mod clock;
+mod copied;
 mod failover;
 mod persistence;
 mod replaced;

@@ -1,5 +1,6 @@
 //! `aggregator store`: prepares a store in a database.
 
+pub mod copy;
 mod init;
 
 use std::process::ExitCode;
@@ -11,6 +12,8 @@ use crate::store::Address;
 pub enum Action {
     /// Creates or changes the tables.
     Init(Init),
+    /// Copies a store from a directory to a database.
+    Copy(copy::Settings),
 }
 
 /// Which tables are created or changed.
@@ -25,10 +28,11 @@ pub struct Init {
 /// Runs the command.
 ///
 /// # Errors
-/// If the database cannot be used.
+/// If the database cannot be used, or a store cannot be copied.
 pub async fn run(action: &Action) -> anyhow::Result<ExitCode> {
     match action {
         Action::Init(settings) => init::run(settings).await?,
+        Action::Copy(settings) => copy::run(settings).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,6 @@
 //! `aggregator verify`: recounts the store's bookkeeping from its rows, and from the messages that the broker retains.
 
-mod progress;
+pub(super) mod progress;
 mod table;
 
 use std::{

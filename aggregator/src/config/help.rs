@@ -50,6 +50,13 @@ Example:
 To restore it: stop the aggregator, remove aggregator.db-wal and aggregator.db-shm, put the copy in place of
 aggregator.db, and start it again.";
 
+pub(super) const STORE_COPY: &str = "\
+Example:
+  AGGREGATOR_STORE='postgres://aggregator:PASSWORD@db/events?sslmode=verify-full' aggregator store copy --from ./data
+
+The directory is not changed. A run that is interrupted is continued by the next one. Then start the service with --store and the
+same --stream and --durable, and no longer one in the directory.";
+
 pub(super) const ACKNOWLEDGE_MISSING: &str = "\
 Example:
   curl -s http://127.0.0.1:8080/missing && aggregator acknowledge-missing";
@@ -58,7 +65,8 @@ pub(super) const STORE: &str = "\
 Examples:
   export AGGREGATOR_STORE='postgres://aggregator:PASSWORD@db1,db2/events?sslmode=verify-full'
   aggregator store init --dry-run
-  aggregator store init";
+  aggregator store init
+  aggregator store copy --from ./data";
 
 pub(super) const TOKEN: &str = "\
 Examples:

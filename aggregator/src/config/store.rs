@@ -1,9 +1,13 @@
 //! The address of a store in a database, and the flags of `aggregator store`.
 
-use clap::{Args, Subcommand};
+use std::path::PathBuf;
 
+use clap::{Args, Subcommand};
+use shared::command_line::path;
+
+use super::help;
 use crate::{
-    commands::store::{Action, Init as InitSettings},
+    commands::store::{Action, Init as InitSettings, copy},
     store::Address,
 };
 
@@ -49,6 +53,9 @@ pub(super) struct Store {
 enum Actions {
     /// Print the statements that create or change the tables of a store in a database, and run them
     Init(Init),
+    /// Copy the store of a stopped aggregator from its directory to a database, continue a copy that was interrupted, and compare it
+    #[command(after_help = help::STORE_COPY)]
+    Copy(Copy),
 }
 
 #[derive(Debug, Args)]
@@ -67,6 +74,28 @@ struct Init {
     dry_run: bool,
 }
 
+#[derive(Debug, Args)]
+struct Copy {
+    /// Directory of the store, which no aggregator may use meanwhile
+    #[arg(
+        long,
+        env = "AGGREGATOR_DATA_DIR",
+        default_value = "./data",
+        value_name = "DIR",
+        value_parser = path()
+    )]
+    from: PathBuf,
+
+    /// Database that the store is copied to, as for serve: empty, or with a part of a copy of this store
+    #[arg(
+        long,
+        env = "AGGREGATOR_STORE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    to: Option<String>,
+}
+
 impl Store {
     /// The settings of the command.
     ///
@@ -82,6 +111,15 @@ impl Store {
                     address: parse(&url)?,
                     is_dry: dry_run,
                 }))
+            }
+            Actions::Copy(Copy { from, to }) => {
+                let to = to.ok_or(
+                    "--to is missing: give the address of the database, or set AGGREGATOR_STORE",
+                )?;
+                // Not by clap, as below.
+                let to = to.parse::<Address>();
+                let to = to.map_err(|err| format!("--to {err}"))?;
+                Ok(Action::Copy(copy::Settings { from, to }))
             }
         }
     }

@@ -426,7 +426,13 @@ fn every_command_that_reads_has_short_flags() {
 
 #[test]
 fn variables_are_named_after_the_program_and_the_flag() {
-    environment::check_names(&program(), &RENAMED, &["OTEL_EXPORTER_OTLP_ENDPOINT"]);
+    // The last two are also those of the flags of `store copy`, which says from where and to where.
+    let others = [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "AGGREGATOR_DATA_DIR",
+        "AGGREGATOR_STORE",
+    ];
+    environment::check_names(&program(), &RENAMED, &others);
 }
 
 #[test]
@@ -493,4 +499,34 @@ fn a_token_is_created_with_patterns_a_time_and_a_rate_that_are_valid() {
     }
     assert!(wrong(&["token", "create", "a b"]).contains("letters, digits"));
     assert!(wrong(&["token", "create", "agg_a"]).contains("does not begin with agg_"));
+}
+
+#[test]
+fn a_store_is_copied_to_a_database_whose_password_is_never_repeated() {
+    let copy = |to: &str| parsed(&["store", "copy", "--from", "old", "--to", to]);
+    match copy("postgres://me:secret@127.0.0.1/events") {
+        Ok(Command::Store(store_command::Action::Copy(settings))) => {
+            assert_eq!(settings.from, PathBuf::from("old"));
+            assert!(!settings.to.to_string().contains("secret"));
+        }
+        other => panic!("{other:?}"),
+    }
+    for (to, expected) in [
+        (
+            "mysql://me:secret@127.0.0.1/events",
+            "--to is not the address of a database",
+        ),
+        ("postgres://me:secret@db/events", "sslmode=verify-full"),
+    ] {
+        let line = match copy(to) {
+            Err(Exit::Wrong(line)) => line,
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            line.contains(expected) && !line.contains("secret"),
+            "{line}"
+        );
+    }
+    let line = wrong(&["store", "copy", "--from", "old"]);
+    assert!(line.contains("--to is missing"), "{line}");
 }
