@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::{ChunkLimits, Copied, CopyError, How, copy_in};
 use crate::store::{
     Address, Bounds, Delivery,
+    postgres::tests::verify::{differences, verified},
     query::Review,
     sqlite::{FILE, tests::harness::mixed_delivery},
     tests::{
@@ -67,6 +68,13 @@ impl Copying {
     /// Copies it in small chunks.
     fn copy(&self) -> Copied {
         self.copy_in(SMALL).unwrap()
+    }
+
+    /// Verifies the copy, which is open.
+    fn verify(&self, opened: &Store) {
+        let report = opened.runtime.block_on(verified(&self.database));
+        assert_eq!(differences(&report), "");
+        assert!(report.is_consistent());
     }
 
     /// Opens the copy.

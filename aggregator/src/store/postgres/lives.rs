@@ -73,7 +73,7 @@ pub(super) fn unsigned(number: i64) -> u64 {
 }
 
 /// Ranges in their stored form: the first and the last sequence of each, one after the other; NULL for none.
-fn ranges_of(stored: Option<Vec<i64>>) -> Ranges {
+pub(super) fn ranges_of(stored: Option<Vec<i64>>) -> Ranges {
     let mut ranges = Ranges::default();
     for range in stored.unwrap_or_default().chunks_exact(2) {
         ranges.insert(unsigned(range[0]), unsigned(range[1]));

@@ -12,7 +12,7 @@ pub mod proxy;
 mod schema;
 mod tails;
 mod turnstile;
-mod verify;
+pub mod verify;
 mod waits;
 
 use std::{

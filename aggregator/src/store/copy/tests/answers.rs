@@ -154,6 +154,7 @@ fn a_copy_answers_as_the_store_in_the_directory() {
     assert!(copied.conflicts > 0 && copied.rejected > 0 && copied.topics > 5);
     assert_eq!(before, after);
     assert_eq!(opened.stats().rejected_requeued, 1);
+    copying.verify(&opened);
 }
 
 #[test]
@@ -171,6 +172,7 @@ fn what_was_applied_before_is_not_applied_to_the_copy() {
         met.standing.witness.map(|witness| witness.sequence),
         Some(28)
     );
+    copying.verify(&opened);
     opened.now = 1_000 * MINUTE;
     let late = |sequence: u64, id| {
         let mut late = delivery(sequence, &[of(4, id, 0)]);
@@ -199,6 +201,7 @@ fn what_was_applied_before_is_not_applied_to_the_copy() {
         copied, "f\nt",
         "only the gap of the life that has ended is left"
     );
+    copying.verify(&opened);
     // The same identities again, and a new one.
     let done = opened.append(&[late(29, 1), late(30, 9)]).unwrap();
     assert_eq!((done.unique, done.duplicates, done.conflicts), (1, 1, 0));

@@ -71,7 +71,7 @@ const DISTRIBUTED: [(&str, &[&str]); 11] = [
 
 /// The tables that stay on the coordinator.
 #[cfg(test)]
-const LOCAL: [&str; 3] = ["schema_version", "aggregators", "leases"];
+const LOCAL: [&str; 4] = ["schema_version", "aggregators", "leases", "copy_progress"];
 
 /// Whether the extension is installed in the database.
 pub(in crate::store::postgres) async fn is_installed(

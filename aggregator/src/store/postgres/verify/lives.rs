@@ -7,7 +7,7 @@ use deadpool_postgres::Client;
 use crate::store::{
     StoreError,
     postgres::{
-        lives::{signed, unsigned},
+        lives::{ranges_of, signed, unsigned},
         place,
     },
     ranges::Ranges,
@@ -35,7 +35,9 @@ pub(super) struct Life {
     applied: Vec<(i64, i64)>,
     passed: Vec<(i64, i64)>,
     missing: Vec<(i64, i64, bool)>,
-    /// The same as sets.
+    /// Above the floor, without rows in `applied`: applied or missing for good in the store that this one was copied from.
+    copied: Ranges,
+    /// `applied` and `missing` as sets.
     in_applied: Ranges,
     in_missing: Ranges,
 }
@@ -48,7 +50,7 @@ pub(super) struct Lives {
     strays: Vec<(&'static str, i64)>,
 }
 
-const LIVES: &str = "SELECT id, stream, created, epoch, base, floor, latest_time, witness, witness_time, evicted_to \
+const LIVES: &str = "SELECT id, stream, created, epoch, base, floor, latest_time, witness, witness_time, evicted_to, copied \
      FROM incarnations ORDER BY id";
 
 const APPLIED: &str = "SELECT incarnation, min(sequence), max(sequence), max(time) FROM (SELECT incarnation, sequence, time, \
@@ -75,6 +77,7 @@ impl Lives {
             witness: row.get(7),
             witness_time: row.get(8),
             evicted_to: row.get(9),
+            copied: ranges_of(row.get(10)),
             ..Life::default()
         });
         let mut lives = Self {
@@ -262,31 +265,38 @@ impl Lives {
 }
 
 impl Life {
-    /// Whether a message is recorded as applied: it has a row, or the floor includes it, and it is not missing. A missing one that
+    /// Whether a message is recorded as applied: it has a row, or the floor or a copy includes it, and it is not missing. A missing one that
     /// has a row was applied after the stream lost it.
     pub fn has_applied(&self, sequence: i64) -> bool {
         let number = unsigned(sequence);
         number > 0
             && (self.in_applied.contains(number)
-                || sequence <= self.floor && !self.in_missing.contains(number))
+                || (sequence <= self.floor || self.copied.contains(number))
+                    && !self.in_missing.contains(number))
     }
 
     /// The highest sequence that is applied or passed.
     fn highest(&self) -> i64 {
         let ranges = self.applied.iter().chain(&self.passed);
         let last = ranges.map(|(_, last)| *last).max().unwrap_or(0);
-        last.max(self.floor).max(self.witness)
+        last.max(self.floor)
+            .max(self.witness)
+            .max(signed(self.copied.highest()))
     }
 
     /// The highest sequence that is applied, or that the floor includes.
     pub fn highest_applied(&self) -> u64 {
-        self.in_applied.highest().max(unsigned(self.floor))
+        let highest = self.in_applied.highest().max(self.copied.highest());
+        highest.max(unsigned(self.floor))
     }
 
     /// What is applied or passed.
     fn done(&self) -> Ranges {
         let mut done = Ranges::default();
         done.insert(1, unsigned(self.floor));
+        for (first, last) in self.copied.iter() {
+            done.insert(first, last);
+        }
         for (first, last) in self.applied.iter().chain(&self.passed) {
             done.insert(unsigned(*first), unsigned(*last));
         }
