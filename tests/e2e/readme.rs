@@ -117,6 +117,7 @@ documents! {
     the_commands_of_the_aggregator_print_what_is_shown: "aggregator/README.md", 20;
     the_command_line_of_the_aggregator_prints_what_is_shown: "aggregator/COMMANDS.md", 5;
     the_commands_of_the_architecture_print_what_is_shown: "aggregator/ARCHITECTURE.md", 0;
+    the_commands_of_the_statements_print_what_is_shown: "aggregator/SQL.md", 0;
     the_commands_of_the_threat_model_print_what_is_shown: "aggregator/SECURITY.md", 0;
     the_commands_of_the_publisher_print_what_is_shown: "publisher/README.md", 2;
     the_commands_of_the_library_print_what_is_shown: "shared/README.md", 5;
