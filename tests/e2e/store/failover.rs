@@ -1,4 +1,4 @@
-//! The standby of the database takes over while events pass.
+//! A database whose standby takes over while events pass, and one that is set not to sync.
 
 use std::{cell::Cell, time::Instant};
 
@@ -85,4 +85,37 @@ async fn nothing_is_lost_and_publishing_goes_on_when_a_standby_is_promoted() {
             [requests, 0]
         );
     }
+}
+
+#[tokio::test]
+async fn nothing_is_applied_while_the_database_does_not_sync() {
+    let Some(database) = Postgres::start().await else {
+        return;
+    };
+    let broker = Broker::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let nats = broker.url_of("aggregator");
+    let url = database.url();
+    let one = Aggregator::start(&nats, directory.path(), &["--store", &url]).await;
+    one.healthy().await;
+    let post = async |id: &str| {
+        let answer = one.api().post(array(&[event("orders", id)])).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    };
+    post("1").await;
+    one.api().settled().await;
+    database.sql("ALTER SYSTEM SET fsync = off");
+    database.sql("SELECT pg_reload_conf()");
+    let health = one.unhealthy().await.to_string();
+    assert!(health.contains("fsync is off"), "{health}");
+    post("2").await;
+    // Its connections are those of before.
+    one.api().received_at_least(1).await;
+    let health = one.unhealthy().await.to_string();
+    assert!(health.contains("fsync is off"), "{health}");
+    assert_eq!(database.sql(COUNTED), "1");
+    database.sql("ALTER SYSTEM RESET fsync");
+    database.sql("SELECT pg_reload_conf()");
+    assert_eq!(one.api().settled().await.counts(), [2, 2, 0]);
+    one.healthy().await;
 }

@@ -90,7 +90,7 @@ pub async fn metrics(
     if !failures.is_empty() {
         exposition.counters(
             "aggregator_database_retries_total",
-            "Transactions in a shared database that failed since the start, by reason; each is tried again",
+            "What failed in a shared database since the start, by reason: batches, outcomes that are waited for, and passes of the upkeep; each is done again",
             "reason",
             &failures,
         );

@@ -1,6 +1,6 @@
 //! What a database must be set to, checked for each connection: with other settings, what was acked could be lost.
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::{connect::Pool, error::DatabaseError};
 
@@ -13,16 +13,18 @@ pub(super) async fn run(pool: &Pool) -> Result<(), DatabaseError> {
     of(&client).await
 }
 
-/// Checks the server's settings as a connection has them. Databases that do not have a setting are not asked about it.
+/// The settings of a connection; NULL for those that the database does not have.
+pub(super) const SETTINGS: &str = "SELECT current_setting('server_version_num', true), current_setting('fsync', true), \
+     current_setting('full_page_writes', true), current_setting('synchronous_commit', true), \
+     current_setting('server_encoding', true), current_setting('default_transaction_read_only', true)";
+
+/// Checks the server's settings as a connection has them.
 pub(super) async fn of(client: &Client) -> Result<(), DatabaseError> {
-    let row = client
-        .query_one(
-            "SELECT current_setting('server_version_num', true), current_setting('fsync', true), \
-             current_setting('full_page_writes', true), current_setting('synchronous_commit', true), \
-             current_setting('server_encoding', true), current_setting('default_transaction_read_only', true)",
-            &[],
-        )
-        .await?;
+    of_row(&client.query_one(SETTINGS, &[]).await?)
+}
+
+/// Checks the row that [`SETTINGS`] returns.
+pub(super) fn of_row(row: &Row) -> Result<(), DatabaseError> {
     let setting = |column: usize| row.get::<_, Option<String>>(column);
     let settings = Settings {
         version: setting(0).and_then(|version| version.parse().ok()),

@@ -26,8 +26,8 @@ pub use self::address::{Address, AddressError};
 use self::passfile::Connecting;
 use super::{checks, error::DatabaseError};
 
-/// The most connections of one aggregator: three batches, four queries, and the upkeep.
-const CONNECTIONS: usize = 8;
+/// The most connections of one aggregator: three batches, four queries, the upkeep, and outcomes of what others append.
+const CONNECTIONS: usize = 9;
 
 /// How long a connection is waited for, and how long making one takes at most.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,6 +35,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a read, an operation of the writer or a pass of the upkeep may take: several statements, each of which the server ends
 /// after the time below. It passes only if an answer does not arrive.
 pub(super) const LONGEST: Duration = Duration::from_secs(90);
+
+/// Keeps the setting of a connection whose settings were checked, also if the server is configured in another way later.
+const PIN: &str =
+    "SELECT set_config('synchronous_commit', current_setting('synchronous_commit', true), false)";
 
 /// Set for each connection. A frozen or partitioned aggregator must not hold the locks of its transaction: others may
 /// wait for the same identity.
@@ -73,7 +77,9 @@ impl Pool {
                 checked.map_err(|err| match err {
                     DatabaseError::Client(err) => HookError::Backend(err),
                     err => HookError::Message(err.to_string().into()),
-                })
+                })?;
+                let pinned = client.batch_execute(PIN).await;
+                pinned.map_err(HookError::Backend)
             })
         });
         let pool = deadpool_postgres::Pool::builder(manager)

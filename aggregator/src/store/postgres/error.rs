@@ -126,7 +126,7 @@ impl Fault {
             ),
             Self::Authentication if code == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => (
                 "permission denied",
-                "the user must own the tables, and may create them in its schema",
+                "grant it USAGE on the schema, and SELECT, INSERT, UPDATE and DELETE on the tables; who creates or changes them must own them",
             ),
             Self::Authentication => (
                 "authentication failed",
@@ -142,7 +142,7 @@ impl Fault {
             ),
             Self::TooManyConnections => (
                 "too many connections",
-                "raise max_connections or the limit of the user or the database, or start fewer aggregators: each opens up to 8",
+                "raise max_connections or the limit of the user or the database, or start fewer aggregators: each opens up to 9",
             ),
             Self::Other if code == Some(&SqlState::INVALID_CATALOG_NAME) => (
                 "no such database",

@@ -27,7 +27,7 @@ use crate::store::{
 };
 
 /// An aggregator's part of a store.
-struct Opened {
+pub struct Opened {
     writer: Writer,
     reader: Reader,
 }

@@ -51,7 +51,7 @@ use crate::store::{
     Appended, Delivery, StoreError,
     fingerprint::Fingerprint,
     postgres::{
-        Shared,
+        Shared, checks,
         connect::{LONGEST, Transaction, limited},
         error::{DatabaseError, Fault},
         lives::{self, Lives, signed, unsigned},
@@ -310,6 +310,7 @@ impl Part<'_> {
             )
             .await?;
         let read = client.prepare_cached(lives::LIVES_OF_STREAM).await?;
+        let settings = client.prepare_cached(checks::SETTINGS).await?;
         let mut messages: Vec<(i64, i64)> = self
             .batch
             .iter()
@@ -321,10 +322,13 @@ impl Part<'_> {
         let inserting: [&(dyn ToSql + Sync); 3] = [&current, &sequences, &times];
         let name: &str = &stream.0;
         let reading: [&(dyn ToSql + Sync); 2] = [&name, &stream.1];
-        let (inserted, lives) = futures::join!(
+        let (inserted, lives, settings) = futures::join!(
             client.query(&insert, &inserting),
             client.query(&read, &reading),
+            client.query_one(&settings, &[]),
         );
+        // The server may have been configured in another way since the connection was made.
+        checks::of_row(&settings?)?;
         let inserted = inserted?.iter().map(|row| unsigned(row.get(0))).collect();
         let lives = lives?;
         Ok((inserted, Lives::of_rows(stream.clone(), &lives)))
