@@ -17,7 +17,7 @@ use shared::{
     secret_file, stream, telemetry,
 };
 
-use super::NatsFlags;
+use super::{NatsFlags, store::parse};
 use crate::{
     consumer::BatchLimits,
     machine::Machine,
@@ -257,9 +257,7 @@ impl Settings {
         // Not by clap, which would print an invalid value, and with it the password.
         Servers::with_files(&self.nats_url, &self.nats.files())?.check_files()?;
         if let Some(url) = &self.store {
-            let address = url.parse::<Address>();
-            let checked = address.and_then(|address| address.check_passfile());
-            checked.map_err(|err| format!("--store {err}"))?;
+            parse("--store", url)?;
         }
         let endpoint = self.otlp_endpoint.as_deref().unwrap_or_default();
         telemetry::check_endpoint(endpoint).map_err(|err| format!("--otlp-endpoint: {err}"))?;

@@ -31,7 +31,10 @@ impl DatabaseFlag {
     /// # Errors
     /// One line that says what is wrong with its address.
     pub fn address(&self) -> Result<Option<Address>, String> {
-        self.store.as_deref().map(parse).transpose()
+        self.store
+            .as_deref()
+            .map(|url| parse("--store", url))
+            .transpose()
     }
 }
 
@@ -108,7 +111,7 @@ impl Store {
                     "--store is missing: give the address of the database, postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, or set AGGREGATOR_STORE",
                 )?;
                 Ok(Action::Init(InitSettings {
-                    address: parse(&url)?,
+                    address: parse("--store", &url)?,
                     is_dry: dry_run,
                 }))
             }
@@ -116,16 +119,19 @@ impl Store {
                 let to = to.ok_or(
                     "--to is missing: give the address of the database, or set AGGREGATOR_STORE",
                 )?;
-                // Not by clap, as below.
-                let to = to.parse::<Address>();
-                let to = to.map_err(|err| format!("--to {err}"))?;
+                let to = parse("--to", &to)?;
                 Ok(Action::Copy(copy::Settings { from, to }))
             }
         }
     }
 }
 
-/// Not by clap, which would print an invalid value, and with it the password.
-fn parse(url: &str) -> Result<Address, String> {
-    url.parse().map_err(|err| format!("--store {err}"))
+/// The address that a flag gives. Not by clap, which would print an invalid value, and with it the password.
+pub(super) fn parse(flag: &str, url: &str) -> Result<Address, String> {
+    let address = url.parse::<Address>();
+    let checked = address.and_then(|address| {
+        address.check_passfile()?;
+        Ok(address)
+    });
+    checked.map_err(|err| format!("{flag} {err}"))
 }
