@@ -74,24 +74,33 @@ need_broker() {
   PATH=$directory:$PATH
 }
 
-# need_postgres: makes sure that PostgreSQL's programs are on PATH. Debian keeps them in a directory for each version.
+# install_server PACKAGE SERVICE: installs a server, and stops the service that the package starts, which is not needed here. Only
+# directly after installing it: one that was there before may serve others.
+install_server() {
+  install_packages "$1" || return
+  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now "$2" 2>/dev/null || true; fi
+}
+
+# install_postgres: succeeds if PostgreSQL's programs are where Debian keeps them, a directory for each version, and installs them there
+# if possible.
+install_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+    { install_server postgresql postgresql && compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
+}
+
+# need_postgres: makes sure that PostgreSQL's programs are on PATH.
 need_postgres() {
   local -a found
-  if ! command -v initdb >/dev/null; then
-    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_packages postgresql || true
-    # The package starts the server as a service, which is not needed here.
-    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now postgresql 2>/dev/null || true; fi
-    mapfile -t found < <(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V)
-    ((${#found[@]} > 0)) || fail "PostgreSQL is missing (Debian, Ubuntu: apt-get install postgresql): install it, and run this again"
-    PATH=$(dirname "${found[-1]}"):$PATH
-  fi
+  if command -v initdb >/dev/null; then return; fi
+  install_postgres || fail "PostgreSQL is missing (Debian, Ubuntu: apt-get install postgresql): install it, and run this again"
+  mapfile -t found < <(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V)
+  PATH=$(dirname "${found[-1]}"):$PATH
 }
 
 # need_nginx: makes sure that nginx is on PATH.
 need_nginx() {
   if command -v nginx >/dev/null; then return; fi
-  install_packages nginx-light || true
-  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nginx 2>/dev/null || true; fi
+  install_server nginx-light nginx || true
   command -v nginx >/dev/null || fail "nginx is missing (Debian, Ubuntu: apt-get install nginx-light): install it, and run this again"
 }
 

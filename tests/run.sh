@@ -83,9 +83,7 @@ choose_prometheus() {
   if [[ -n ${E2E_PROMTOOL:-} && -n ${E2E_PROMETHEUS:-} ]]; then return; fi
   local promtool
   if ! promtool=$(command -v promtool) || ! command -v prometheus >/dev/null; then
-    install_packages prometheus || true
-    # The package starts the server as a service, which is not needed here.
-    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now prometheus 2>/dev/null || true; fi
+    install_server prometheus prometheus || true
     if ! promtool=$(command -v promtool) || ! command -v prometheus >/dev/null; then
       without "promtool or prometheus is not on PATH (Debian, Ubuntu: apt-get install prometheus)"
       return
@@ -97,24 +95,14 @@ choose_prometheus() {
 }
 
 # PostgreSQL, for the tests of a store in a database. They start servers of their own.
-choose_postgres() {
-  if compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then return; fi
-  install_packages postgresql || true
-  # The package starts the server as a service, which is not needed here.
-  if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now postgresql 2>/dev/null || true; fi
-  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
-    without "PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)"
-  fi
-}
+choose_postgres() { install_postgres || without "PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)"; }
 
 # nginx and Caddy, for the tests of proxies.
 choose_nginx() {
   if [[ -n ${E2E_NGINX:-} ]]; then return; fi
   local nginx
   if ! nginx=$(command -v nginx); then
-    install_packages nginx-light || true
-    # The package starts the server as a service, which is not needed here.
-    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now nginx 2>/dev/null || true; fi
+    install_server nginx-light nginx || true
     if ! nginx=$(command -v nginx); then
       without "nginx is not on PATH (Debian, Ubuntu: apt-get install nginx-light)"
       return
@@ -127,9 +115,7 @@ choose_caddy() {
   if [[ -n ${E2E_CADDY:-} ]]; then return; fi
   local caddy
   if ! caddy=$(command -v caddy); then
-    install_packages caddy || true
-    # The package starts the server as a service, which is not needed here.
-    if [[ -d /run/systemd/system ]]; then systemctl disable --quiet --now caddy 2>/dev/null || true; fi
+    install_server caddy caddy || true
     if ! caddy=$(command -v caddy); then
       without "caddy is not on PATH (Debian, Ubuntu: apt-get install caddy)"
       return
