@@ -23,7 +23,7 @@ target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 need_broker
-if [[ " $* " == *" --cluster"* ]]; then need_postgres; fi
+if [[ " $* " == *" --cluster"* && " $* " != *" --directory "* ]]; then need_postgres; fi
 say "the broker is $(nats-server --version)"
 command -v strace >/dev/null || install_packages strace || say "strace is missing: fsync faults are not tried"
 
