@@ -8,8 +8,8 @@
 #   --events N       events in each phase over JetStream (1000000); the HTTP phases send 40 % and 6 % of N, but at least
 #                    20,000 and 5,000
 #   --topics T       topics that the events are spread over, up to 1000000 (10)
-#   --store ENGINE   sqlite, or postgres: a PostgreSQL server of its own with its default durability, whose programs must be
-#                    installed (sqlite)
+#   --store ENGINE   sqlite, or postgres: a PostgreSQL server of its own with its default durability, shared_buffers=1GB and
+#                    max_wal_size=4GB, whose programs must be installed (sqlite)
 #   --aggregators A  aggregators that share the database, up to 16; HTTP requests go to the first (1)
 #   --replicas R     servers of the broker, 1, 3 or 5, each of which keeps a replica of the stream (1)
 #   --sync-ms MS     delay each sync of the broker and of the stores by MS milliseconds, as a slower disk would; needs strace
@@ -208,22 +208,6 @@ slow_down() {
     -e "inject=fsync,fdatasync:delay_enter=$((delay_ms * 1000))")
 }
 
-# start_database DIRECTORY: starts a PostgreSQL server whose data is there, and awaits it. Its durability is that of the defaults.
-start_database() {
-  local -a as=()
-  compose/passfile.sh "$1" "$scratch/secrets"
-  if ((EUID == 0)); then
-    # The server refuses to run as root.
-    as=(setpriv --reuid=postgres --regid=postgres --init-groups)
-    chmod o+x "$scratch"
-    chown -R postgres "$1"
-    "${as[@]}" test -w "$1" || fail "the user postgres, which the database runs as, cannot enter $1: give a --directory that it can"
-  fi
-  start postgres "${as[@]}" sh compose/database.sh "$1/data" "$1/passfile" -c "port=$database_port" -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories= -c max_connections=200 -c shared_buffers=1GB -c max_wal_size=4GB >"$scratch/postgres.log" 2>&1
-  await postgres pg_isready --quiet --host 127.0.0.1 --port "$database_port"
-}
-
 # numbered PART NUMBER: prints the name of a process of a part. The first has the part's own.
 numbered() { if (($2 == 1)); then echo "$1"; else echo "$1-$2"; fi; }
 
@@ -259,7 +243,12 @@ start_broker() {
   for ((number = 1; number <= replicas; number++)); do
     await "$(numbered nats "$number")" http_get "${monitor_ports[number - 1]}" /healthz
   done
-  if [[ $store == postgres ]]; then start_database "$(realpath "$scratch")/database"; fi
+  if [[ $store == postgres ]]; then
+    # The user postgres has to enter it.
+    chmod o+x "$scratch"
+    start_postgres "$(realpath "$scratch")/database" "$scratch/secrets" "$database_port" --directory "$scratch/postgres.log" \
+      -c max_connections=200 "${database_settings[@]/#/--}"
+  fi
   start_aggregators
   local -a started
   mapfile -t started < <(of aggregator)
@@ -429,16 +418,18 @@ sync_ms=$(LC_ALL=C dd if=/dev/zero of="$scratch/sync" bs=4k count=200 oflag=dsyn
   sed -n 's/.*copied, \([0-9.e-]*\) s,.*/\1/p' | awk '{ printf "%.2f", $1 * 1000 / 200 }')
 [[ $(stat -f -c %T "$scratch") != tmpfs ]] || say "$scratch is in memory, where syncing costs nothing: --directory chooses the disk"
 if ((delay_ms > 0)); then slow_down; fi
+# What is not the default, because the figures depend on it. The durability is the default.
+database_settings=(shared_buffers=1GB max_wal_size=4GB)
 database='' engine='SQLite, 1 aggregator' durability='SQLite synchronous=FULL'
 if [[ $store == postgres ]]; then
   need_postgres
   database=yes durability='fsync and synchronous_commit on'
-  engine="PostgreSQL $(postgres --version | sed 's/^postgres (PostgreSQL) \([^ ]*\).*/\1/'), aggregators: $aggregators"
+  engine="PostgreSQL $(postgres --version | sed 's/^postgres (PostgreSQL) \([^ ]*\).*/\1/') with $(sed 's/ /, /g' <<<"${database_settings[*]}"), aggregators: $aggregators"
 fi
 if [[ -n $peer ]]; then need_peer; fi
 
 aggregator_port=${AGGREGATOR_PORT:-$(free_port)} database_port=$(free_port)
-database_url=postgres://aggregator@127.0.0.1:$database_port/events?passfile=$(realpath "$scratch")/secrets/database
+database_url=postgres://aggregator@127.0.0.1:$database_port/events?passfile=$(percent_encoded "$(realpath "$scratch")/secrets/database")
 nats_ports=("${NATS_PORT:-$(free_port)}") monitor_ports=("${NATS_MONITOR_PORT:-$(free_port)}") route_ports=("$(free_port)")
 for ((number = 2; number <= replicas; number++)); do
   nats_ports+=("$(free_port)") monitor_ports+=("$(free_port)") route_ports+=("$(free_port)")

@@ -129,36 +129,6 @@ start_brokers() {
   for index in "${!brokers[@]}"; do await "${brokers[index]}" http_get "$((monitor_port + index))" /healthz; done
 }
 
-# percent_encoded TEXT: the text as a part of a URL.
-percent_encoded() {
-  local LC_ALL=C index character
-  for ((index = 0; index < ${#1}; index++)); do
-    character=${1:index:1}
-    case $character in
-      [a-zA-Z0-9/._~-]) printf %s "$character" ;;
-      *) printf '%%%02X' "'$character" ;;
-    esac
-  done
-}
-
-# start_postgres: starts the database, with its data and its password below the demo's, and awaits it.
-start_postgres() {
-  local as=() directory
-  directory=$(realpath -m "$data")/postgres
-  compose/passfile.sh "$directory" "$data/secrets"
-  if ((EUID == 0)); then
-    # The server refuses to run as root.
-    as=(setpriv --reuid=postgres --regid=postgres --init-groups)
-    if [[ -n $once ]]; then chmod o+x "$scratch"; fi
-    chown -R postgres "$directory"
-    "${as[@]}" test -w "$directory" ||
-      fail "the user postgres, which the database runs as, cannot enter $directory: set DATA_DIR to a directory that it can"
-  fi
-  start postgres "${as[@]}" sh compose/database.sh "$directory/data" "$directory/passfile" -c "port=$postgres_port" \
-    -c listen_addresses=127.0.0.1 -c unix_socket_directories= >"$logs/postgres.log" 2>&1
-  await postgres pg_isready --quiet --host 127.0.0.1 --port "$postgres_port"
-}
-
 # start_balancer DIRECTORY: starts nginx with a configuration that it puts there, and awaits it.
 start_balancer() {
   local index servers=''
@@ -222,7 +192,9 @@ local_mode() {
   fi
   start_brokers "$data/broker" "${broker[@]}"
   if [[ -n $cluster ]]; then
-    start_postgres
+    # The user postgres has to enter them, whatever the umask is.
+    if [[ -n $once ]]; then chmod o+x "$scratch" "$data"; fi
+    start_postgres "$(realpath -m "$data")/postgres" "$data/secrets" "$postgres_port" DATA_DIR "$logs/postgres.log"
     store="postgres://aggregator@127.0.0.1:$postgres_port/events?passfile=$(percent_encoded "$(realpath "$data")/secrets/database")"
     for index in "${!aggregators[@]}"; do
       start_aggregator "${aggregators[index]}" "$((aggregator_port + index + 1))" "${serve[@]}" --store "$store"

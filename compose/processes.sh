@@ -50,6 +50,38 @@ stop() {
   wait "$pid" 2>/dev/null || true
 }
 
+# percent_encoded TEXT: the text as a part of a URL.
+percent_encoded() {
+  local LC_ALL=C index character
+  for ((index = 0; index < ${#1}; index++)); do
+    character=${1:index:1}
+    case $character in
+      [a-zA-Z0-9/._~-]) printf %s "$character" ;;
+      *) printf '%%%02X' "'$character" ;;
+    esac
+  done
+}
+
+# start_postgres DIRECTORY SECRETS PORT VARIABLE LOG [ARGUMENT...]: starts the database with its data in DIRECTORY, an absolute path, its
+# password in SECRETS too, and these arguments of the server, and awaits it. If this runs as root, the database runs as the user
+# postgres; the message that it cannot enter DIRECTORY names the variable or option that sets another one.
+start_postgres() {
+  local -a as=()
+  compose/passfile.sh "$1" "$2"
+  # A copy, and from the root directory, because the user postgres may not be able to enter this one.
+  install -m 644 compose/database.sh "$1/database.sh"
+  if ((EUID == 0)); then
+    # The server refuses to run as root.
+    as=(setpriv --reuid=postgres --regid=postgres --init-groups)
+    chown -R postgres "$1"
+    "${as[@]}" test -w "$1" || fail "the user postgres, which the database runs as, cannot enter $1: set $4 to a directory that it can"
+  fi
+  # shellcheck disable=SC2016
+  start postgres sh -c 'cd / && exec "$@"' sh "${as[@]}" sh "$1/database.sh" "$1/data" "$1/passfile" -c "port=$3" \
+    -c listen_addresses=127.0.0.1 -c unix_socket_directories= "${@:6}" >"$5" 2>&1
+  await postgres pg_isready --quiet --host 127.0.0.1 --port "$3"
+}
+
 # http_get PORT PATH: prints the body of the response; fails if its status is not 200. Uses bash's /dev/tcp, because not
 # every machine has curl.
 http_get() (
