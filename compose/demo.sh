@@ -131,12 +131,12 @@ start_brokers() {
 
 # start_balancer DIRECTORY: starts nginx with a configuration that it puts there, and awaits it.
 start_balancer() {
-  local index servers=''
+  local index servers='hash $remote_addr consistent;'
   for index in "${!aggregators[@]}"; do
-    servers+=" server 127.0.0.1:$((aggregator_port + index + 1)) max_fails=1 fail_timeout=2s;"
+    servers+=" server 127.0.0.1:$((aggregator_port + index + 1)) max_fails=0;"
   done
   mkdir -p "$1"
-  sed -e "s/^  resolver .*/  upstream aggregators {$servers }/" -e "s/listen 8080/listen 127.0.0.1:$aggregator_port/" \
+  sed -e "s/^  resolver .*/  upstream aggregators { $servers }/" -e "s/listen 8080/listen 127.0.0.1:$aggregator_port/" \
     -e 's/aggregator:8080/aggregators/' compose/balancer.conf >"$1/nginx.conf"
   start balancer nginx -p "$1" -c nginx.conf -e stderr -g 'daemon off;' >"$logs/balancer.log" 2>&1
   await balancer http_get "$aggregator_port" /readyz

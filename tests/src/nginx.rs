@@ -62,13 +62,13 @@ impl Nginx {
         let file = fs::read_to_string(file).expect("a file of the project");
         let servers = aggregators.iter().map(|api| {
             let address = api.address();
-            format!("server {address} max_fails=1 fail_timeout=2s;")
+            format!("server {address} max_fails=0;")
         });
         let servers: String = servers.collect();
         // As the demo does it without Docker.
         let line = |line: &str| {
             if line.starts_with("  resolver ") {
-                format!("upstream aggregators {{ {servers} }}\n")
+                format!("upstream aggregators {{ hash $remote_addr consistent; {servers} }}\n")
             } else {
                 line.replace("listen 8080", &format!("listen 127.0.0.1:{port}"))
                     .replace("aggregator:8080", "aggregators")

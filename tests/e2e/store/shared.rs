@@ -1,5 +1,7 @@
 //! Several aggregators that share a store in a database, and a durable.
 
+mod balancer;
+
 use std::path::Path;
 
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
@@ -9,7 +11,6 @@ use e2e::{
     broker::Broker,
     database::Database,
     event::{array, event},
-    nginx::Nginx,
     publisher::Publisher,
     tail::Tail,
     verification::verify,
@@ -46,11 +47,28 @@ impl Cluster {
     }
 
     async fn aggregator(&self) -> Aggregator {
+        self.aggregator_with(&[]).await
+    }
+
+    async fn aggregator_with(&self, flags: &[&str]) -> Aggregator {
         let url = self.database.url();
         let nats = self.broker.url_of("aggregator");
-        let aggregator = Aggregator::start(&nats, self.data_dir(), &["--store", &url]).await;
+        let flags = [&["--store", url.as_str()], flags].concat();
+        let aggregator = Aggregator::start(&nats, self.data_dir(), &flags).await;
         aggregator.healthy().await;
         aggregator
+    }
+
+    /// Makes the database read-only, as a standby is, or lets it be written to again. No connection keeps what was so before.
+    fn set_read_only(&self, is_on: bool) {
+        let name = self.database.sql("SELECT current_database()");
+        let value = if is_on { "on" } else { "off" };
+        self.database.sql(&format!(
+            "BEGIN; SET TRANSACTION READ WRITE; ALTER DATABASE {name} SET default_transaction_read_only = {value}; COMMIT"
+        ));
+        self.database.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
     }
 }
 
@@ -239,21 +257,14 @@ async fn a_database_that_cannot_be_written_to_is_reported_also_while_nothing_is_
         return;
     };
     let one = cluster.aggregator().await;
-    let database = &cluster.database;
-    let name = database.sql("SELECT current_database()");
-    let end_connections = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
-    let setting = format!("ALTER DATABASE {name} SET default_transaction_read_only");
-    database.sql(&format!("{setting} = on"));
-    database.sql(end_connections);
+    cluster.set_read_only(true);
     eventually("the reason is given", async || {
         let health = one.unhealthy().await;
         let reason = health["checks"]["store"].as_str().unwrap_or_default();
         holds(reason.contains("a standby or read-only"), &health)
     })
     .await;
-    database.sql(&format!(
-        "BEGIN; SET TRANSACTION READ WRITE; {setting} = off; COMMIT"
-    ));
+    cluster.set_read_only(false);
     one.healthy().await;
     let metrics = one.api().get("/metrics").await.unwrap();
     let counted = r#"aggregator_database_retries_total{reason="read_only"}"#;
@@ -290,29 +301,4 @@ async fn a_guard_that_an_aggregator_left_is_deleted_and_the_durable_is_kept() {
     assert!(stream.consumer_info("aggregator~position").await.is_err());
     let kept = stream.consumer_info("aggregator").await.unwrap();
     assert_eq!(kept.created, durable.created);
-}
-
-#[tokio::test]
-async fn the_load_balancer_goes_on_with_the_others_when_an_aggregator_is_killed() {
-    let Some(cluster) = Cluster::start().await else {
-        return;
-    };
-    let mut one = cluster.aggregator().await;
-    let other = cluster.aggregator().await;
-    let Some(nginx) = Nginx::balancing(&[one.api(), other.api()]).await else {
-        return;
-    };
-    let api = nginx.api();
-    one.kill();
-    // Some of them are sent to the one that was killed first.
-    for id in 0..20 {
-        api.publish(&[event("orders", &id.to_string())]).await;
-        let stats = api.get("/stats").await.unwrap();
-        assert_eq!(stats.status, 200, "{}", stats.text());
-    }
-    assert_eq!(other.api().settled().await.counts(), [20, 20, 0]);
-    // A stream that never ends is not held back.
-    let mut tail = Tail::open(api, &["invoices"], None).await;
-    api.publish(&[event("invoices", "1")]).await;
-    assert_eq!(tail.message().await.event_id(), "1");
 }
