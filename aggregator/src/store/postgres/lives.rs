@@ -39,7 +39,8 @@ pub(super) struct Life {
     pub latest_time: i64,
     /// Rejected arrivals of messages up to this sequence may be evicted.
     pub evicted_to: i64,
-    /// The last applied message up to the floor.
+    /// The last applied message up to the floor; or of the store that this one was copied from, if that is above the floor: its message
+    /// has no row in `applied`.
     witness: Witness,
     /// Sequences above the floor that were applied, or missing for good, in the store of another engine that this one was copied
     /// from. That engine does not keep the times of messages, so they have no rows in `applied`.

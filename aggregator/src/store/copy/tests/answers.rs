@@ -21,6 +21,17 @@ struct Answers {
     minutes: Vec<(u64, u64, u64)>,
 }
 
+/// The counts without those of marks, which a database does not have, and without the aggregators, which only a database lists.
+fn comparable_stats(store: &Store) -> Stats {
+    Stats {
+        rejected_seen: 0,
+        conflicts_seen: 0,
+        rejected_requeued: 0,
+        aggregators: Vec::new(),
+        ..store.stats()
+    }
+}
+
 fn answers(store: &Store) -> Answers {
     let runtime = Arc::clone(&store.runtime);
     let reader = store.reader();
@@ -103,16 +114,9 @@ fn answers(store: &Store) -> Answers {
     });
     let histogram = runtime.block_on(histogram).unwrap().unwrap();
     let minutes = histogram.buckets.iter();
-    // Numbers of rows, and marks that a database does not have.
-    let stats = Stats {
-        rejected_seen: 0,
-        conflicts_seen: 0,
-        rejected_requeued: 0,
-        ..store.stats()
-    };
     let missing = runtime.block_on(reader.missing(100)).unwrap();
     Answers {
-        stats,
+        stats: comparable_stats(store),
         events: identified,
         found,
         topics: topics.to_vec(),

@@ -58,7 +58,7 @@ pub fn messages() -> [Delivery; 4] {
 }
 
 /// Two aggregators have appended messages with events, a duplicate, a conflict and rejected arrivals; message 4 is not applied yet.
-pub async fn filled(database: &Database) -> [Opened; 2] {
+pub(super) async fn filled(database: &Database) -> [Opened; 2] {
     let [one, other] = [
         Opened::with_stream(database, 0).await,
         Opened::with_stream(database, 0).await,
