@@ -182,14 +182,19 @@ pub(super) struct Transaction(Option<Connection>);
 
 impl Transaction {
     /// Begins a transaction with the server's isolation `READ COMMITTED`.
-    ///
-    /// Nothing else is sent before the server has answered: if it refused to begin, each statement would commit by itself.
     pub async fn begin(pool: &Pool) -> Result<Self, DatabaseError> {
+        Self::begun_by(pool, "BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    /// Begins a transaction that only reads, and whose statements all read one snapshot.
+    pub async fn snapshot(pool: &Pool) -> Result<Self, DatabaseError> {
+        Self::begun_by(pool, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").await
+    }
+
+    /// Nothing else is sent before the server has answered: if it refused to begin, each statement would commit by itself.
+    async fn begun_by(pool: &Pool, statement: &str) -> Result<Self, DatabaseError> {
         let transaction = Self(Some(pool.get().await?));
-        transaction
-            .client()
-            .batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            .await?;
+        transaction.client().batch_execute(statement).await?;
         Ok(transaction)
     }
 

@@ -33,11 +33,8 @@ const ALIVE: &str = "SELECT name, (extract(epoch FROM since) * 1000000)::bigint,
      FROM aggregators WHERE alive_until > clock_timestamp() ORDER BY since, slot";
 
 pub(super) async fn stats(shared: &Shared, names: usize) -> Result<Stats, StoreError> {
-    let transaction = Transaction::begin(&shared.pool).await?;
+    let transaction = Transaction::snapshot(&shared.pool).await?;
     let client = transaction.client();
-    client
-        .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        .await?;
     let statement = client.prepare_cached(COUNTERS).await?;
     let row = client.query_one(&statement, &[]).await?;
     let count = |column: usize| unsigned(row.get(column));

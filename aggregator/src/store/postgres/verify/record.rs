@@ -95,11 +95,8 @@ const MINUTES: &str = "SELECT minute, sum(unique_processed)::bigint, min(first_p
 
 impl Record {
     pub async fn read(pool: &Pool, key: &Key, share: Share) -> Result<Self, StoreError> {
-        let transaction = Transaction::begin(pool).await?;
+        let transaction = Transaction::snapshot(pool).await?;
         let client = transaction.client();
-        client
-            .batch_execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            .await?;
         client.batch_execute(SESSION).await?;
         let lives = Lives::read(client).await?;
         let mut record = Self {
