@@ -63,7 +63,7 @@ const MISSING: &str =
     "SELECT incarnation, first, last, acknowledged_at IS NOT NULL FROM missing ORDER BY 1, 2";
 
 impl Lives {
-    /// Reads them; in a transaction of one snapshot if they must be of one moment.
+    /// Reads them, in a transaction of one snapshot: its statements must be of one moment.
     pub async fn read(client: &Client) -> Result<Self, StoreError> {
         let rows = client.query(LIVES, &[]).await?;
         let all = rows.iter().map(|row| Life {

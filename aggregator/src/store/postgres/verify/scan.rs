@@ -10,7 +10,7 @@ use shared::message::MAX_ELEMENTS;
 use tokio_postgres::{Row, types::ToSql};
 
 use super::{
-    connection,
+    SESSION, connection,
     lives::Lives,
     record::{Minute, Record, Topic},
     share::{Share, answered},
@@ -20,7 +20,7 @@ use crate::store::{
     digest::Digest,
     fingerprint::{Fields, Key},
     postgres::{
-        connect::Pool,
+        connect::{Pool, Transaction},
         lives::unsigned,
         place,
         writer::{bytes_of, number_of},
@@ -260,8 +260,12 @@ impl<'a> Scan<'a> {
         let client = connection(pool).await?;
         let row = client.query_one("SELECT max(place) FROM events", &[]);
         let last: Option<i64> = row.await?.get(0);
-        // After it.
-        let lives = Lives::read(&client).await?;
+        drop(client);
+        // After it, and of one moment: a fold moves applied messages from their rows to the floor.
+        let transaction = Transaction::snapshot(pool).await?;
+        transaction.client().batch_execute(SESSION).await?;
+        let lives = Lives::read(transaction.client()).await?;
+        transaction.commit().await?;
         let messages = self.later.iter().flat_map(|(first, last)| first..=last);
         let last = last.map(|last| unsigned(place::parts(last).0));
         let beyond = last.filter(|last| !self.later.contains(*last));
