@@ -82,8 +82,13 @@ const OF_EVENTS: &[Damage] = &[
              \"timestamp\", timestamp_filled, source, payload, processed_at FROM events WHERE place = 131072",
         &[
             "events has no valid primary key; it must be fingerprint",
-            "events 131072 and 131080 have the same identity",
+            "events: recorded 6, found 7",
         ],
+    ),
+    (
+        "ALTER TABLE events DROP CONSTRAINT events_pkey; CREATE INDEX ON events (fingerprint); INSERT INTO events SELECT fingerprint, \
+             content, 131080, topic, event_id, \"timestamp\", timestamp_filled, source, payload, processed_at FROM events WHERE place = 131072",
+        &["events 131072 and 131080 have the same identity"],
     ),
 ];
 

@@ -115,6 +115,21 @@ fn an_empty_store_is_consistent_and_a_database_without_one_is_refused() {
     });
 }
 
+#[test]
+fn without_the_index_of_identities_they_are_not_counted() {
+    with_database(async |database| {
+        drop(filled(&database).await);
+        database.sql("ALTER TABLE events DROP CONSTRAINT events_pkey");
+        let report = verified(&database).await;
+        let found = differences(&report);
+        assert_eq!(
+            found,
+            "events has no valid primary key; it must be fingerprint"
+        );
+        assert_eq!(check(&report, "identities").verdict, Verdict::LeftOut);
+    });
+}
+
 /// The messages that a task appends in the test below.
 const MESSAGES: u64 = 60;
 

@@ -34,12 +34,18 @@ pub(super) async fn check(
 ) -> Result<Check, StoreError> {
     let mut check = Check::new("identities, each stored once");
     let client = connection(pool).await?;
-    // Without an index, each range would be a scan of the table.
     let has_index: bool = client.query_one(HAS_INDEX, &[]).await?.get(0);
-    let ranges = if has_index { ranges(rows) } else { 1 };
+    drop(client);
+    if !has_index {
+        // Each range would be a scan of the table, and all of them at once would take too long.
+        check.leave_out("the events have no valid index of their fingerprints");
+        return Ok(check);
+    }
+    let ranges = ranges(rows);
     let (mut events, mut identities) = (0, 0);
     for number in 0..ranges {
         let (first, end) = (bound(number, ranges), bound(number + 1, ranges));
+        let client = connection(pool).await?;
         let (counted, distinct) = answered(count(&client, &first, &end)).await?;
         if counted > distinct {
             twice(&client, (&first, &end), counted - distinct, &mut check).await?;
