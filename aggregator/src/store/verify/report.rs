@@ -112,6 +112,17 @@ impl Check {
         }
     }
 
+    /// Adds the differences and the notes of another check after those of this one.
+    pub fn append(&mut self, other: Self) {
+        if other.differences > 0 {
+            self.verdict = Verdict::Differs;
+        }
+        self.differences += other.differences;
+        self.named.extend(other.named);
+        self.named.truncate(NAMED);
+        self.notes.extend(other.notes);
+    }
+
     /// Adds a remark that is not a difference.
     pub fn note(&mut self, what: impl Into<String>) {
         self.notes.push(what.into());

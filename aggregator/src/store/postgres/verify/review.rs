@@ -63,7 +63,7 @@ async fn check(
     recorded: Recorded,
 ) -> Result<Check, StoreError> {
     let mut sum = ReviewRows::default();
-    let mut differences = Vec::new();
+    let mut of_rows = Check::new(name);
     let mut after = i64::MIN;
     loop {
         let rows = client.query(sql, &[&after, &ROWS]).await?;
@@ -80,9 +80,11 @@ async fn check(
             identities.extend(identity.map(|identity| (place, identity)));
             let life = lives.life(life);
             if life.and_then(|life| life.place(sequence, position)) != Some(place) {
-                differences.push(format!(
-                    "{name}: row {place} is not at the place of message {sequence}, position {position}, of its incarnation"
-                ));
+                of_rows.differs(|| {
+                    format!(
+                        "{name}: row {place} is not at the place of message {sequence}, position {position}, of its incarnation"
+                    )
+                });
             }
             if !lives.has_applied(place::parts(place).0) {
                 sum.stray += 1;
@@ -90,23 +92,21 @@ async fn check(
             }
         }
         for place in events_at(client, &places).await? {
-            differences.push(format!(
-                "{name}: row {place} is the arrival that is stored as an event, too"
-            ));
+            of_rows.differs(|| {
+                format!("{name}: row {place} is the arrival that is stored as an event, too")
+            });
         }
         for place in without_event(client, identities).await? {
-            differences.push(format!(
-                "{name}: row {place} conflicts with an event that is not stored"
-            ));
+            of_rows.differs(|| {
+                format!("{name}: row {place} conflicts with an event that is not stored")
+            });
         }
         if rows.len() < usize::try_from(ROWS).unwrap_or(usize::MAX) {
             break;
         }
     }
     let mut check = review_rows(name, recorded, sum);
-    for difference in differences {
-        check.differs(|| difference);
-    }
+    check.append(of_rows);
     Ok(check)
 }
 
