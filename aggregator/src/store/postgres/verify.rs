@@ -77,12 +77,13 @@ pub async fn verify(address: &Address, progress: &dyn Progress) -> Result<Report
             ));
             record.lives.check(&mut report);
         }
+        let unique = record.counts.unique;
         let scan = Scan::new(&identity.key, record, share);
         let scanned = scan.run(&pool, progress, (share.nth, shares)).await?;
         scanned.compare(&mut topics, &mut over_time);
         if share.is_first() {
             of_events = scanned.checks;
-            of_events.push(identities::check(&pool, scanned.rows, progress).await?);
+            of_events.push(identities::check(&pool, (scanned.rows, unique), progress).await?);
         }
     }
     let mut of_events = of_events.into_iter();

@@ -90,6 +90,13 @@ const OF_EVENTS: &[Damage] = &[
              content, 131080, topic, event_id, \"timestamp\", timestamp_filled, source, payload, processed_at FROM events WHERE place = 131072",
         &["events 131072 and 131080 have the same identity"],
     ),
+    (
+        // The row is not in the index, as it is not maintained meanwhile.
+        "CREATE TEMPORARY TABLE one AS SELECT * FROM events WHERE place = 131073; DELETE FROM events WHERE place = 131073; \
+             UPDATE pg_index SET indisready = false WHERE indexrelid = 'events_pkey'::regclass; INSERT INTO events SELECT * FROM one; \
+             UPDATE pg_index SET indisready = true WHERE indexrelid = 'events_pkey'::regclass",
+        &["the index of fingerprints has 5 events, but 6 were read by their places"],
+    ),
 ];
 
 /// Of counts, over all, of topics, and of minutes.

@@ -130,6 +130,34 @@ fn without_the_index_of_identities_they_are_not_counted() {
     });
 }
 
+/// Counts an event as an aggregator would, while identities are compared.
+struct Counts<'a>(&'a Database);
+
+impl Progress for Counts<'_> {
+    fn begins(&self, _: &'static str) {}
+
+    fn at(&self, part: &'static str, _: u64, _: u64) {
+        if part == "identities compared" {
+            self.0.sql(
+                "UPDATE counters SET unique_processed = unique_processed + 1 WHERE writer = 0",
+            );
+        }
+    }
+}
+
+#[test]
+fn while_events_are_stored_the_index_of_identities_is_not_proven_to_be_complete() {
+    with_database(async |database| {
+        drop(filled(&database).await);
+        let notes = |report: &Report| check(report, "identities").notes.join(" ");
+        assert_eq!(notes(&verified(&database).await), "");
+        let address: Address = database.url().parse().unwrap();
+        let report = verify(&address, &Counts(&database)).await.unwrap();
+        assert_eq!(differences(&report), "");
+        assert!(notes(&report).contains("not proven"));
+    });
+}
+
 /// The messages that a task appends in the test below.
 const MESSAGES: u64 = 60;
 
