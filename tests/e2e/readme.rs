@@ -34,6 +34,10 @@ const SKIPPED: &[(&str, &str)] = &[
     ("compose/bench.sh", "measures for minutes; CI runs it"),
     ("cargo bench", "measures for minutes; CI runs it"),
     (
+        "cargo test --workspace --bench",
+        "measures for minutes; CI runs it",
+    ),
+    (
         "cargo build --release",
         "builds for minutes; the demo runs it",
     ),
