@@ -145,10 +145,11 @@ measure() {
   local -i ticks=0 kib=0
   local stat status
   for name in $(of "$1"); do
-    stat=$(<"/proc/${pids[$name]}/stat") && status=$(<"/proc/${pids[$name]}/status") || return 0
+    # Not $(<FILE): if the file is gone, the script would end there, whatever follows.
+    stat=$(cat "/proc/${pids[$name]}/stat") || return 0
+    status=$(cat "/proc/${pids[$name]}/status") || return 0
     # The second field, the program's name in parentheses, may contain spaces. The text after it begins with the third.
     read -ra stat <<<"${stat##*) }"
-    # Both are empty if it ended while they were read.
     ((${#stat[@]} > 12)) || return 0
     [[ $status =~ VmHWM:[[:space:]]*([0-9]+) ]] || return 0
     ticks+=$((stat[11] + stat[12])) kib+=${BASH_REMATCH[1]}
