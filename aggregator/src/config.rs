@@ -27,7 +27,7 @@ use self::{
     doctor::Doctor,
     renamed::RENAMED,
     settings::{address, jetstream_name},
-    store::{DatabaseFlag, Store, not_copied},
+    store::{DatabaseFlag, Store, is_overridden, not_copied, without_variable},
     token::Token,
 };
 use crate::commands::{
@@ -243,16 +243,22 @@ pub fn parse(
 ) -> Result<(Command, Vec<String>), Exit> {
     let arguments: Vec<_> = arguments.into_iter().collect();
     let program = program();
-    let parsed =
-        environment::parse(&program, &RENAMED, &arguments).map_err(|err| match err.kind() {
+    let read = |program: &clap::Command| {
+        environment::parse(program, &RENAMED, &arguments).map_err(|err| match err.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Asked {
                 plain: err.render().to_string(),
                 coloured: err.render().ansi().to_string(),
             },
-            _ => Exit::Wrong(usage::answer(
-                err, &program, &RENAMED, &arguments, PUBLISHER,
-            )),
-        })?;
+            _ => Exit::Wrong(usage::answer(err, program, &RENAMED, &arguments, PUBLISHER)),
+        })
+    };
+    let mut parsed = read(&program)?;
+    // What is typed wins over the environment.
+    if is_overridden(&parsed.matches) {
+        parsed = read(&without_variable(program))?;
+        let ignored = "AGGREGATOR_STORE is ignored, because --data-dir is given";
+        parsed.warnings.push(ignored.to_owned());
+    }
     let cli = Cli::from_arg_matches(&parsed.matches)
         .map_err(|err| Exit::Wrong(err.to_string().trim_end().to_owned()))?;
     Ok((command(cli)?, parsed.warnings))

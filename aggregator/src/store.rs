@@ -15,6 +15,7 @@ mod postgres;
 pub mod query;
 pub mod ranges;
 mod reader;
+mod record;
 mod sqlite;
 #[cfg(test)]
 mod tests;
@@ -32,10 +33,12 @@ pub use self::{
     opening::Opening,
     position::{Looked, ObservedStream, Position, Standing, Witness},
     postgres::{
-        Address, AddressError, Retained as RetainedShared, SchemaChange, init as init_shared,
+        Address, AddressError, DATABASE_SCHEMA_VERSION, DatabaseInspection,
+        Retained as RetainedShared, SchemaChange, init as init_shared, inspect as inspect_shared,
         nothing_applied, verify as verify_shared,
     },
     reader::{Reader, Scan},
+    record::Record,
     sqlite::{
         FILE, INDEX_FOLDER, IndexError, SCHEMA_VERSION, backup, inspect,
         reader::Resolved,

@@ -3,7 +3,7 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -11,6 +11,7 @@ use std::{
 use tempfile::TempDir;
 
 use crate::{
+    database::{is_root, programs, succeeds},
     port,
     service::{Service, Signal},
     wait::{DEADLINE, eventually, holds},
@@ -48,15 +49,19 @@ impl Postgres {
             let from = workspace::root().join("compose").join(script);
             fs::copy(from, path.join(script)).expect("a file can be copied");
         }
-        run(Command::new("sh")
-            .arg(path.join("passfile.sh"))
-            .arg(path.join("server"))
-            .arg(path));
+        succeeds(
+            Command::new("sh")
+                .arg(path.join("passfile.sh"))
+                .arg(path.join("server"))
+                .arg(path),
+        );
         if is_root() {
             // The server refuses to run as root.
-            run(Command::new("chown")
-                .args(["-R", "postgres"])
-                .arg(path.join("server")));
+            succeeds(
+                Command::new("chown")
+                    .args(["-R", "postgres"])
+                    .arg(path.join("server")),
+            );
         }
         let mut server = Self {
             running: None,
@@ -132,7 +137,7 @@ impl Postgres {
             "--dbname",
             &from,
         ]);
-        run(copying.arg("--pgdata").arg(data));
+        succeeds(copying.arg("--pgdata").arg(data));
     }
 
     fn data_of(&self, promoted: u32) -> PathBuf {
@@ -235,26 +240,4 @@ impl Postgres {
         let text = self.sql(sql);
         text.parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
     }
-}
-
-fn run(command: &mut Command) {
-    let output = command.output().expect("it can be run");
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {errors}");
-}
-
-fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
-}
-
-/// The directory with the programs of the newest version.
-fn programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
-    let mut versions: Vec<_> = versions
-        .flatten()
-        .map(|version| version.path().join("bin"))
-        .filter(|programs| programs.join("initdb").exists())
-        .collect();
-    versions.sort();
-    versions.pop()
 }

@@ -4,6 +4,7 @@
 mod broker;
 mod clocks;
 mod data_dir;
+mod database;
 mod finding;
 mod hide;
 mod service;
@@ -22,7 +23,8 @@ use shared::{
 };
 
 use self::{
-    broker::BrokerReport, clocks::Clocks, data_dir::Directory, finding::Finding, service::Service,
+    broker::BrokerReport, clocks::Clocks, data_dir::Directory, database::Database,
+    finding::Finding, service::Service,
 };
 use crate::{
     clock,
@@ -40,7 +42,7 @@ pub struct Settings {
     pub servers: Option<Servers>,
     /// The credentials and certificates for a broker that is not given.
     pub files: Files,
-    /// The database with the store, if it is not in a directory; by default that of the running aggregator.
+    /// The database with the store, if it is not in a directory.
     pub database: Option<Address>,
     /// The store's directory; by default that of the running aggregator, or `./data`.
     pub data_dir: Option<PathBuf>,
@@ -73,6 +75,7 @@ struct Report {
     aggregator: Option<Service>,
     broker: Option<BrokerReport>,
     data_dir: Option<Directory>,
+    database: Option<Database>,
     clocks: Clocks,
     /// The machine of this program.
     machine: Machine,
@@ -144,30 +147,42 @@ async fn examine(settings: Settings) -> Report {
     // A running service may use a directory of another machine or of its container. It also knows more about its broker, which
     // may not be reachable from here or may require a login.
     let named_by = service.as_ref().filter(|_| data_dir.is_none());
-    // A directory that is given is read whatever the aggregator uses.
-    let shared = service.as_ref().filter(|_| data_dir.is_none());
-    let database = database.map(|address| address.to_string());
-    let database = database.or_else(|| shared.and_then(Service::database));
-    let is_expected = named_by.is_none() && database.is_none();
-    let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
-    let directory = match database {
-        Some(database) => Err(format!(
-            "the store is in a database, {database}, which doctor does not read; aggregator verify does"
-        )),
-        None => tokio::task::block_in_place(|| Directory::read(&path)),
+    let database = match &database {
+        Some(address) => Some(Database::read(address).await),
+        None => None,
     };
-    let directory = directory.and_then(|found| match named_by {
-        Some(service) => found.used_by(service),
-        None => Ok(found),
-    });
-    let directory = directory.map_err(|reason| {
-        if is_expected {
-            let remedy = "give the directory of the store with --data-dir";
-            findings.push(Finding::new("data_dir", reason.clone(), remedy));
+    if let Some(database) = &database {
+        findings.extend(database.findings());
+    }
+    let mut directory = None;
+    if let Some(address) = named_by
+        .and_then(Service::database)
+        .filter(|_| database.is_none())
+    {
+        // It does not reveal the password.
+        let reason = format!(
+            "the store is in a database, {address}; give its address with --store or AGGREGATOR_STORE"
+        );
+        not_read.insert("database", reason);
+    } else if database.is_none() {
+        let is_expected = named_by.is_none();
+        let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
+        let read = tokio::task::block_in_place(|| Directory::read(&path));
+        let read = read.and_then(|found| match named_by {
+            Some(service) => found.used_by(service),
+            None => Ok(found),
+        });
+        match read {
+            Ok(found) => directory = Some(found),
+            Err(reason) => {
+                if is_expected {
+                    let remedy = "give the directory of the store with --data-dir, or its database with --store";
+                    findings.push(Finding::new("data_dir", reason.clone(), remedy));
+                }
+                not_read.insert("data_dir", reason);
+            }
         }
-        not_read.insert("data_dir", reason);
-    });
-    let directory = directory.ok();
+    }
     if let Some(directory) = &directory {
         findings.extend(directory.findings(service.as_ref()));
     }
@@ -188,8 +203,17 @@ async fn examine(settings: Settings) -> Report {
     });
     let survey = survey.ok();
     if let Some(survey) = &survey {
-        let store = directory.as_ref();
-        let store = store.and_then(|found| Some((found.record()?, found.in_use_by.is_some())));
+        let in_directory = directory.as_ref();
+        let in_directory =
+            in_directory.and_then(|found| Some((found.record()?, found.in_use_by.is_some())));
+        let in_database = database
+            .as_ref()
+            .filter(|found| !found.replaces(survey.owner()));
+        let in_database = in_database.and_then(|found| {
+            let aggregators = &found.store.as_ref()?.aggregators;
+            Some((found.record()?, !aggregators.is_empty()))
+        });
+        let store = in_directory.or(in_database);
         findings.extend(broker::findings(survey, &stream, &durable, store));
         clocks.broker = survey.clock.map(Into::into);
     }
@@ -203,6 +227,7 @@ async fn examine(settings: Settings) -> Report {
         aggregator: service,
         broker: survey.map(Into::into),
         data_dir: directory,
+        database,
         clocks,
         machine: Machine::this(),
     }

@@ -39,6 +39,7 @@ pub(super) const DOCTOR: &str = "\
 Examples:
   aggregator doctor
   aggregator doctor --url http://127.0.0.1:8080 --nats-url nats://127.0.0.1:4222 --data-dir ./data --json doctor.json
+  AGGREGATOR_STORE='postgres://aggregator:PASSWORD@db1,db2/events?sslmode=verify-full' aggregator doctor
 
 It first prints what needs attention, with what to do about it, and what it could not read. Neither the text nor the JSON
 contains passwords, tokens or payloads. For an aggregator that asks for a token, give one with admin in AGGREGATOR_TOKEN or with --token-file.";

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgMatches, Args, Subcommand, builder::Resettable, parser::ValueSource};
 use shared::command_line::path;
 
 use super::help;
@@ -15,7 +15,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(skip)]
 pub(super) struct DatabaseFlag {
-    /// Database that holds the store in place of the directory, as for serve
+    /// Database that holds the store, as for serve
     #[arg(
         long,
         env = "AGGREGATOR_STORE",
@@ -36,6 +36,30 @@ impl DatabaseFlag {
             .map(|url| parse("--store", url))
             .transpose()
     }
+}
+
+/// Whether the command line names a directory, and only the environment a database.
+pub(super) fn is_overridden(matches: &ArgMatches) -> bool {
+    let matches = matches.subcommand().map_or(matches, |(_, of)| of);
+    let is_from = |id: &str, source| {
+        // The others have no such flag.
+        matches.try_contains_id(id).is_ok() && matches.value_source(id) == Some(source)
+    };
+    is_from("data_dir", ValueSource::CommandLine) && is_from("store", ValueSource::EnvVariable)
+}
+
+/// The command whose flag for a database has no variable.
+pub(super) fn without_variable(command: clap::Command) -> clap::Command {
+    let reset = |arg: clap::Arg| {
+        if arg.get_id() == "store" {
+            arg.env(Resettable::Reset)
+        } else {
+            arg
+        }
+    };
+    command
+        .mut_args(reset)
+        .mut_subcommands(move |command| command.mut_args(reset))
 }
 
 /// Why `backup` does not copy a store in a database.
@@ -63,14 +87,8 @@ enum Actions {
 
 #[derive(Debug, Args)]
 struct Init {
-    /// Database that holds the store, as for serve
-    #[arg(
-        long,
-        env = "AGGREGATOR_STORE",
-        hide_env_values = true,
-        value_name = "URL"
-    )]
-    store: Option<String>,
+    #[command(flatten)]
+    database: DatabaseFlag,
 
     /// Print the statements, and change nothing
     #[arg(long)]
@@ -106,12 +124,12 @@ impl Store {
     /// One line that names the invalid setting.
     pub fn settings(self) -> Result<Action, String> {
         match self.action {
-            Actions::Init(Init { store, dry_run }) => {
-                let url = store.ok_or(
+            Actions::Init(Init { database, dry_run }) => {
+                let address = database.address()?.ok_or(
                     "--store is missing: give the address of the database, postgres://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=verify-full, or set AGGREGATOR_STORE",
                 )?;
                 Ok(Action::Init(InitSettings {
-                    address: parse("--store", &url)?,
+                    address,
                     is_dry: dry_run,
                 }))
             }

@@ -18,6 +18,7 @@ mod connect;
 mod error;
 mod failures;
 pub mod import;
+mod inspect;
 mod lives;
 mod outcomes;
 mod place;
@@ -36,8 +37,9 @@ use tokio::sync::watch;
 pub use self::{
     connect::{Address, AddressError},
     error::DatabaseError,
+    inspect::{DatabaseInspection, inspect},
     reader::Reader,
-    schema::{SchemaChange, init},
+    schema::{SchemaChange, VERSION as DATABASE_SCHEMA_VERSION, init},
     upkeep::Upkeep,
     verify::{Retained, nothing_applied, verify},
     writer::Writer,
@@ -96,6 +98,7 @@ pub async fn open(
         Ok::<_, StoreError>(now)
     })
     .await?;
+    limited(LONGEST, lives::admit(&pool, &upkeep::writers_of(slot))).await?;
     let lives = limited(LONGEST, Lives::latest(&pool)).await?;
     let shared = Shared {
         pool,

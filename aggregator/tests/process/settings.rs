@@ -91,6 +91,29 @@ fn a_password_in_a_variable_is_never_repeated() {
 }
 
 #[test]
+fn a_directory_that_is_typed_wins_over_a_database_in_the_environment() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("none");
+    let ignored = "warning: AGGREGATOR_STORE is ignored, because --data-dir is given\n";
+    let missing = format!("there is no store in {}", data.display());
+    let nowhere = "postgres://me@127.0.0.1:1/events";
+    for arguments in [&["verify"][..], &["backup", "copy"]] {
+        let mut command = program();
+        command.args(arguments).env("AGGREGATOR_STORE", nowhere);
+        let (_, text) = refused(&mut command);
+        assert!(text.contains("127.0.0.1:1"), "{arguments:?}: {text}");
+        let (code, text) = refused(command.arg("--data-dir").arg(&data));
+        assert!(text.starts_with(ignored), "{arguments:?}: {text}");
+        assert!(text.contains(&missing), "{arguments:?}: {text}");
+        assert_eq!(code, 1, "{arguments:?}: {text}");
+        // Both are typed.
+        let (_, text) = refused(command.args(["--store", nowhere]));
+        assert!(text.contains("127.0.0.1:1"), "{arguments:?}: {text}");
+        assert!(!text.contains("ignored"), "{arguments:?}: {text}");
+    }
+}
+
+#[test]
 fn a_variable_is_no_part_of_the_usage() {
     let mut command = program();
     command.args(["event", "orders"]);

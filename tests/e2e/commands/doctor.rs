@@ -2,6 +2,7 @@
 
 mod broker;
 mod data_dir;
+mod database;
 mod service;
 
 use std::{fs, path::Path};

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{finding::Finding, number};
-use crate::{consumer::survey::Survey, store::inspect::Record};
+use crate::{consumer::survey::Survey, store::Record};
 
 /// Percent of its maximum size at which a stream is nearly full, as in the alerts.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -90,7 +90,7 @@ pub(super) fn findings(
         match survey.owner() {
             Some(owner) if owner != store.store_id => add(
                 format!("durable consumer {durable} belongs to another store ({owner})"),
-                "give the directory of that store with --data-dir, or the durable of this one with --durable",
+                "give the directory of that store with --data-dir or its database with --store, or the durable of this one with --durable",
             ),
             _ => {}
         }

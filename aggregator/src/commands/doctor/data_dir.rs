@@ -14,8 +14,8 @@ use crate::{
     data_dir::{self, LOCK, LockState},
     machine::{self, FileSystem},
     store::{
-        Access, FILE, SCHEMA_VERSION,
-        inspect::{self, Inspection, Record},
+        Access, FILE, Record, SCHEMA_VERSION,
+        inspect::{self, Inspection},
     },
 };
 

@@ -7,9 +7,10 @@ use indicatif::HumanCount;
 use serde_json::Value;
 
 use super::{
-    Report, broker::BrokerReport, clocks::Offset, data_dir::Directory, number, service::Service,
+    Report, broker::BrokerReport, clocks::Offset, data_dir::Directory, database::Database, number,
+    service::Service,
 };
-use crate::machine::Machine;
+use crate::{machine::Machine, store::Record};
 
 /// Lines of the log that are shown; the JSON has all of them.
 const LOG_LINES: usize = 10;
@@ -35,6 +36,9 @@ pub(super) fn of(report: &Report) -> String {
     }
     if let Some(directory) = &report.data_dir {
         found.extend(of_directory(directory));
+    }
+    if let Some(database) = &report.database {
+        found.extend(of_database(database));
     }
     let clocks = [
         ("aggregator", report.clocks.aggregator),
@@ -173,15 +177,7 @@ fn of_directory(directory: &Directory) -> Lines {
         ),
     )];
     if let Some(record) = directory.record() {
-        lines.push((
-            "store",
-            format!(
-                "{} events of {} topics, applied up to sequence {}",
-                HumanCount(record.unique_processed),
-                record.topics,
-                record.applied_floor
-            ),
-        ));
+        lines.push(of_record(record));
     }
     let files = directory.files.iter();
     let files: Vec<_> = files
@@ -211,6 +207,45 @@ fn of_directory(directory: &Directory) -> Lines {
         ),
     ));
     lines
+}
+
+fn of_database(database: &Database) -> Lines {
+    let Some(store) = &database.store else {
+        return vec![("database", format!("{}, not usable", database.address))];
+    };
+    let server = store.server_version.as_deref().unwrap_or("?");
+    let schema = store.schema_version.map_or_else(
+        || "no store".to_owned(),
+        |version| format!("schema version {version}"),
+    );
+    let distributed = if store.is_distributed {
+        ", distributed by Citus"
+    } else {
+        ""
+    };
+    let aggregators = match store.aggregators.as_slice() {
+        [] => "no aggregator".to_owned(),
+        names => names.join(", "),
+    };
+    let mut lines = vec![(
+        "database",
+        format!(
+            "{}, server version {server}, {schema}{distributed}, used by {aggregators}",
+            database.address
+        ),
+    )];
+    lines.extend(database.record().map(of_record));
+    lines
+}
+
+fn of_record(record: &Record) -> (&'static str, String) {
+    let text = format!(
+        "{} events of {} topics, applied up to sequence {}",
+        HumanCount(record.unique_processed),
+        record.topics,
+        record.applied_floor
+    );
+    ("store", text)
 }
 
 fn of_machine(machine: &Machine) -> String {

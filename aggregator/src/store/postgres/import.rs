@@ -83,6 +83,11 @@ impl Target {
     }
 }
 
+/// A column of rows that are inserted together.
+fn column<'a, T: 'a>(rows: impl IntoIterator<Item = &'a T>, of: impl Fn(&T) -> i64) -> Vec<i64> {
+    rows.into_iter().map(of).collect()
+}
+
 /// A sum modulo 2^128, which the client has no type for, from the text of a column.
 fn number(row: &Row, column: usize) -> Result<u128, CopyError> {
     let text: String = row.get(column);

@@ -2,10 +2,17 @@
 //!
 //! # Why a life is closed
 //!
-//! An append first inserts into `applied`, with which it holds a lock on that table until its end, and then reads the lives. A new life
-//! begins under a lock of the table that excludes those. So an append either ends before the new life begins, or sees it and
-//! starts over. Therefore no message of an earlier life is applied later, the highest sequence of the earlier life is known
-//! when the base of the new one is chosen, and places of earlier lives never change any more.
+//! An append first locks the row of counters of its writer, which it changes anyway, and holds that lock until its end; then it inserts
+//! into `applied` and reads the lives. A new life begins under the locks of all these rows. So an append either ends before the new
+//! life begins, or sees it and starts over. Therefore no message of an earlier life is applied later, the highest sequence of the earlier
+//! life is known when the base of the new one is chosen, and places of earlier lives never change any more.
+//!
+//! The rows of an aggregator's writers are there before its first append. They are added under the lock of the row of the store, which
+//! a new life takes first: what is added before is among the rows that it locks, and what is added later belongs to writers that
+//! read the lives after its end.
+//!
+//! These are locks of rows that no two writers share, so no append waits for another one, and each database that has `FOR UPDATE` has
+//! them; a lock of the table `applied` is not a statement of CockroachDB, and one of YugabyteDB only with a setting.
 
 mod fold;
 mod meet;
@@ -64,6 +71,13 @@ const LIVES: &str = "SELECT id, base, floor, latest_time, evicted_to, witness, w
 
 /// The lives of a stream, in an append: after its insert into `applied`.
 pub(super) const LIVES_OF_STREAM: &str = LIVES;
+
+/// Locks the row of a writer, in an append: before anything else. It has the last batch that the writer committed.
+pub(super) const LOCK_WRITER: &str =
+    "SELECT last_batch FROM counters WHERE writer = $1::int4 FOR UPDATE";
+
+/// Locks what writers are added under.
+const LOCK_WRITERS: &str = "SELECT 1 FROM store FOR UPDATE";
 
 pub(super) fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
@@ -200,6 +214,32 @@ impl Lives {
     }
 }
 
+/// Adds the rows of writers, before their first append.
+pub(super) async fn admit(pool: &Pool, writers: &[i32]) -> Result<(), StoreError> {
+    let transaction = Transaction::begin(pool).await?;
+    let client = transaction.client();
+    client.execute(LOCK_WRITERS, &[]).await?;
+    client
+        .execute(
+            "INSERT INTO counters (writer) SELECT w FROM unnest($1::int4[]) AS a (w) ON CONFLICT DO NOTHING",
+            &[&writers],
+        )
+        .await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Waits for the appends in flight, and keeps others from beginning until the end of the transaction: see the top of this module.
+async fn exclude_appends(client: &Client) -> Result<(), DatabaseError> {
+    client.execute(LOCK_WRITERS, &[]).await?;
+    let writers = client.query("SELECT writer FROM counters ORDER BY writer", &[]);
+    let lock = client.prepare_cached(LOCK_WRITER).await?;
+    // One by one: Citus locks rows of one shard at a time only.
+    for row in writers.await? {
+        client.execute(&lock, &[&row.get::<_, i32>(0)]).await?;
+    }
+    Ok(())
+}
+
 /// Begins a life of a stream, unless its current one is no longer `of` (0 for none): then another aggregator was faster.
 pub(super) async fn begin(
     pool: &Pool,
@@ -209,10 +249,7 @@ pub(super) async fn begin(
 ) -> Result<(), StoreError> {
     let transaction = Transaction::begin(pool).await?;
     let client = transaction.client();
-    // See the top of this module. It waits for the appends in flight.
-    client
-        .batch_execute("LOCK TABLE applied IN SHARE ROW EXCLUSIVE MODE")
-        .await?;
+    exclude_appends(client).await?;
     let current = client
         .query_opt(
             "SELECT id, epoch FROM incarnations WHERE stream = $1 AND created = $2 ORDER BY epoch DESC LIMIT 1",

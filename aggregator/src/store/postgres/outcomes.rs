@@ -1,8 +1,11 @@
 //! The outcomes of events that requests wait for, if another aggregator appended them.
 //!
 //! An aggregator knows the outcomes of its own batches. The others are read from the database, by the places at which the events are
-//! in the stream: one query for all places that are waited for, shortly after they are known, and again until they are applied. A
-//! second query, for those that are applied, finds what became of them. Nothing is read while nothing is waited for.
+//! in the stream: for all places that are waited for, shortly after they are known, and again until they are applied. For those that are
+//! applied, more statements find what became of them. Nothing is read while nothing is waited for.
+//!
+//! Each statement reads one table, so that a database that distributes them can run it on each node. Several statements see
+//! several snapshots; their order makes the answers right whatever is committed in between, see [`applied`] and [`found`].
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -12,6 +15,7 @@ use std::{
 
 use deadpool_postgres::Client;
 use tokio::time::sleep;
+use tokio_postgres::{Row, types::ToSql};
 use tracing::debug;
 
 use super::{
@@ -19,10 +23,11 @@ use super::{
     connect::{LONGEST, limited},
     lives::{Life, signed, unsigned},
     place,
-    writer::{bytes_of, identity_of},
+    writer::stored,
 };
 use crate::store::{
     StoreError,
+    ranges::Ranges,
     waits::{AwaitedPlace, Outcome, OutcomeNotice},
 };
 
@@ -36,16 +41,20 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Messages, and events, that are asked for at once: the first ones of the stream, which are applied first.
 const MOST: usize = 10_000;
 
-/// The messages among these that are applied, if the life is the current one. A sequence that is missing was never applied, or its
-/// row is still there.
-const APPLIED: &str = "SELECT w.s FROM unnest($2::bigint[]) AS w (s), incarnations i \
-     WHERE i.id = $1 AND i.id = (SELECT max(id) FROM incarnations) AND \
-     (EXISTS (SELECT 1 FROM applied a WHERE a.incarnation = i.id AND a.sequence = w.s) OR w.s <= i.floor AND \
-     NOT EXISTS (SELECT 1 FROM missing m WHERE m.incarnation = i.id AND m.first <= w.s AND m.last >= w.s))";
+const APPLIED: &str = "SELECT sequence FROM applied WHERE incarnation = $1 AND sequence = ANY ($2)";
 
-const FOUND: &str = "SELECT w.p, w.f, e.place, EXISTS (SELECT 1 FROM conflicts c WHERE c.place = w.p), \
-     EXISTS (SELECT 1 FROM rejected r WHERE r.place = w.p), i.evicted_to \
-     FROM unnest($2::bigint[], $3::bytea[]) AS w (p, f) JOIN incarnations i ON i.id = $1 LEFT JOIN events e ON e.fingerprint = w.f";
+/// The floor of a life, if it is the current one.
+const FLOOR: &str =
+    "SELECT floor FROM incarnations WHERE id = $1 AND id = (SELECT max(id) FROM incarnations)";
+
+const MISSING: &str =
+    "SELECT first, last FROM missing WHERE incarnation = $1 AND first <= $3 AND last >= $2";
+
+const CONFLICTS: &str = "SELECT place FROM conflicts WHERE place = ANY ($1)";
+
+const REJECTED: &str = "SELECT place FROM rejected WHERE place = ANY ($1)";
+
+const EVICTED: &str = "SELECT evicted_to FROM incarnations WHERE id = $1";
 
 /// Reads outcomes for as long as the store is used.
 pub(super) async fn run(shared: &Weak<Shared>) {
@@ -86,9 +95,7 @@ pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), StoreError> {
         return Ok(());
     }
     let client = shared.pool.get().await?;
-    let statement = client.prepare_cached(APPLIED).await?;
-    let rows = client.query(&statement, &[&life.id, &sequences]).await?;
-    let applied: HashSet<u64> = rows.iter().map(|row| unsigned(row.get(0))).collect();
+    let applied = applied(&client, life.id, &sequences).await?;
     let applied: Vec<AwaitedPlace> = places
         .into_iter()
         .filter(|awaited| applied.contains(&awaited.place.0))
@@ -99,7 +106,48 @@ pub(super) async fn pass(shared: &Arc<Shared>) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// The messages among these, in ascending order, that are applied, if the life is the current one.
+///
+/// A row of `applied` is deleted only together with a rise of the floor above it, so a message whose row was deleted before the first
+/// statement is below the floor that the second one reads. A sequence that was never applied is in `missing` before the floor passes
+/// it, so the third statement, after the floor was read, finds it. One that is in `missing` although it was applied has its row
+/// in `applied`, or had it when the first statement was too early: then it is found the next time.
+async fn applied(
+    client: &Client,
+    life: i64,
+    sequences: &[i64],
+) -> Result<HashSet<u64>, StoreError> {
+    let rows = client.prepare_cached(APPLIED).await?;
+    let floor = client.prepare_cached(FLOOR).await?;
+    let missing = client.prepare_cached(MISSING).await?;
+    let (first, last) = (sequences.first(), sequences.last());
+    let of_rows: [&(dyn ToSql + Sync); 2] = [&life, &sequences];
+    let of_floor: [&(dyn ToSql + Sync); 1] = [&life];
+    let of_missing: [&(dyn ToSql + Sync); 3] = [&life, &first, &last];
+    // Sent in this order, and answered in this order.
+    let (rows, floor, missing) = futures::join!(
+        client.query(&rows, &of_rows),
+        client.query_opt(&floor, &of_floor),
+        client.query(&missing, &of_missing),
+    );
+    let (rows, Some(floor), missing) = (rows?, floor?, missing?) else {
+        return Ok(HashSet::new());
+    };
+    let floor: i64 = floor.get(0);
+    let mut lost = Ranges::default();
+    for range in missing {
+        lost.insert(unsigned(range.get(0)), unsigned(range.get(1)));
+    }
+    let below = sequences.iter().copied();
+    let below = below.filter(|sequence| *sequence <= floor && !lost.contains(unsigned(*sequence)));
+    let applied = rows.iter().map(|row| row.get(0)).chain(below);
+    Ok(applied.map(unsigned).collect())
+}
+
 /// What became of events of applied messages.
+///
+/// Rows that were kept for review are evicted together with a rise of `evicted_to`, which is therefore read after them: a row that
+/// was already evicted is not taken for one that was never there. All other rows were committed before, and stay.
 async fn found(
     client: &Client,
     life: &Life,
@@ -107,36 +155,37 @@ async fn found(
 ) -> Result<Vec<OutcomeNotice>, StoreError> {
     let of = |(sequence, position): (u64, usize)| place::of(life.base + signed(sequence), position);
     let places: Vec<i64> = applied.iter().map(|awaited| of(awaited.place)).collect();
-    let identities: Vec<_> = applied
-        .iter()
-        .map(|awaited| bytes_of(awaited.identity))
-        .collect();
-    let identities: Vec<&[u8]> = identities.iter().map(<[u8; 16]>::as_slice).collect();
-    let statement = client.prepare_cached(FOUND).await?;
-    let rows = client
-        .query(&statement, &[&life.id, &places, &identities])
-        .await?;
-    let mut notices = Vec::with_capacity(rows.len());
-    for row in rows {
-        let found: i64 = row.get(0);
-        let (message, position) = place::parts(found);
-        let sequence = unsigned(message - life.base);
-        let outcome = Found {
-            place: found,
-            stored: row.get(2),
-            is_conflict: row.get(3),
-            is_rejected: row.get(4),
-            may_be_evicted: signed(sequence) <= row.get(5),
+    let identities: Vec<u128> = applied.iter().map(|awaited| awaited.identity).collect();
+    let conflicts = client.prepare_cached(CONFLICTS).await?;
+    let rejected = client.prepare_cached(REJECTED).await?;
+    let evicted = client.prepare_cached(EVICTED).await?;
+    let of_places: [&(dyn ToSql + Sync); 1] = [&places];
+    let of_life: [&(dyn ToSql + Sync); 1] = [&life.id];
+    // Sent in this order, and answered in this order.
+    let (stored, conflicts, rejected, evicted) = futures::join!(
+        stored(client, &identities),
+        client.query(&conflicts, &of_places),
+        client.query(&rejected, &of_places),
+        client.query_one(&evicted, &of_life),
+    );
+    let (stored, evicted_to) = (stored?, evicted?.get::<_, i64>(0));
+    let all = |rows: Vec<Row>| rows.iter().map(|row| row.get(0)).collect();
+    let (conflicts, rejected): (HashSet<i64>, HashSet<i64>) = (all(conflicts?), all(rejected?));
+    let outcomes = applied.iter().zip(&places).filter_map(|(awaited, place)| {
+        let found = Found {
+            place: *place,
+            stored: stored.get(&awaited.identity).map(|stored| stored.place),
+            is_conflict: conflicts.contains(place),
+            is_rejected: rejected.contains(place),
+            may_be_evicted: signed(awaited.place.0) <= evicted_to,
         };
-        if let Some(outcome) = outcome.outcome() {
-            notices.push(OutcomeNotice {
-                identity: identity_of(row.get(1))?,
-                place: (sequence, usize::try_from(position).unwrap_or(usize::MAX)),
-                outcome,
-            });
-        }
-    }
-    Ok(notices)
+        Some(OutcomeNotice {
+            identity: awaited.identity,
+            place: awaited.place,
+            outcome: found.outcome()?,
+        })
+    });
+    Ok(outcomes.collect())
 }
 
 /// What is known of an event of an applied message.

@@ -16,6 +16,7 @@ use tokio::{
     time::timeout,
 };
 
+pub(super) use self::stats::stats;
 use super::{
     Shared,
     connect::{LONGEST, limited},
@@ -249,7 +250,8 @@ impl Reader {
     /// The counters, with the first `names` topic names.
     pub async fn stats(&self, names: usize) -> Result<Stats, StoreError> {
         let _permit = self.permits.acquire().await;
-        limited(LONGEST, stats::stats(&self.shared, names)).await
+        let Shared { pool, holder, .. } = &*self.shared;
+        limited(LONGEST, stats(pool, holder, names)).await
     }
 
     /// The counters. The database's own figures are not among them.

@@ -3,7 +3,7 @@
 
 mod citus;
 
-pub(super) use self::citus::is_installed as is_distributed;
+pub(super) use self::citus::{is_installed as is_distributed, tables};
 
 use std::borrow::Cow;
 
@@ -24,8 +24,8 @@ const STEPS: [&str; 3] = [
     include_str!("schema_3.sql"),
 ];
 
-/// The version that this program uses.
-pub(super) const VERSION: i64 = 3;
+/// The schema version of stores in a database that this program uses.
+pub const VERSION: i64 = 3;
 
 const _: () = assert!(STEPS.len() as u64 == VERSION.unsigned_abs());
 

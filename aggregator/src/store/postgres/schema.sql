@@ -1,4 +1,4 @@
--- Version 1. Names are bytes: a topic, an event_id or a source may hold the character NUL, which text cannot; and bytes are ordered
+-- Version 1. Numbers are `int4` or `bigint`: `integer` has 64 bits in CockroachDB. Names are bytes: a topic, an event_id or a source may hold the character NUL, which text cannot; and bytes are ordered
 -- as the API orders names. The payload is text, not jsonb, so that it comes back byte for byte: JSON text has no NUL, and the
 -- escape \u0000 in it is six characters like any others.
 
@@ -68,12 +68,13 @@ CREATE TABLE events (
     payload text NOT NULL,
     processed_at bigint NOT NULL
 );
-CREATE INDEX events_by_place ON events (place);
+-- Ascending is the default; YugabyteDB hashes the first column without it, and pages are in the order of places.
+CREATE INDEX events_by_place ON events (place ASC);
 CREATE INDEX events_by_topic ON events (topic, place);
 
 -- A writer is one connection of one aggregator that appends; it alone changes its rows.
 CREATE TABLE counters (
-    writer integer PRIMARY KEY,
+    writer int4 PRIMARY KEY,
     received bigint NOT NULL DEFAULT 0,
     unique_processed bigint NOT NULL DEFAULT 0,
     duplicate_dropped bigint NOT NULL DEFAULT 0,
@@ -91,7 +92,7 @@ CREATE TABLE counters (
 
 CREATE TABLE topics (
     topic bytea NOT NULL,
-    writer integer NOT NULL,
+    writer int4 NOT NULL,
     unique_processed bigint NOT NULL,
     duplicate_dropped bigint NOT NULL,
     -- The sum of the summands of its events, modulo 2^128.
@@ -104,7 +105,7 @@ CREATE TABLE topics (
 -- The counts of each minute in which a writer committed, and the places of the events that it stored in it.
 CREATE TABLE minutes (
     minute bigint NOT NULL,
-    writer integer NOT NULL,
+    writer int4 NOT NULL,
     unique_processed bigint NOT NULL,
     duplicate_dropped bigint NOT NULL,
     rejected bigint NOT NULL,
@@ -145,7 +146,7 @@ CREATE TABLE conflicts (
 
 -- The aggregators: each has a slot while it is alive, and writes the rows of the slot's writers.
 CREATE TABLE aggregators (
-    slot integer PRIMARY KEY,
+    slot int4 PRIMARY KEY,
     holder text NOT NULL,
     alive_until timestamptz NOT NULL
 );

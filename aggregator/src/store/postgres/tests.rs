@@ -1,5 +1,6 @@
 //! Tests of what is this engine's own: several writers at once, answers that do not come, and the database's settings.
 
+mod beginnings;
 mod commits;
 mod damage;
 mod failures;

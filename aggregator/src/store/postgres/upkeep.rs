@@ -49,6 +49,12 @@ pub(super) fn writer_of(slot: i32, number: i32) -> i32 {
     slot * WRITERS + number
 }
 
+/// The writers of an aggregator's batches.
+pub(super) fn writers_of(slot: i32) -> Vec<i32> {
+    let numbers = 0..UPKEEP;
+    numbers.map(|number| writer_of(slot, number)).collect()
+}
+
 /// Takes a slot that no living aggregator has, so that the number of counter rows grows with the aggregators, and not with their
 /// restarts. Two that had the same slot would wait for each other, and count right.
 pub(super) async fn claim_slot(pool: &Pool, holder: &str) -> Result<i32, StoreError> {
@@ -59,7 +65,7 @@ pub(super) async fn claim_slot(pool: &Pool, holder: &str) -> Result<i32, StoreEr
         let taken = client
             .query_opt(
                 "UPDATE aggregators SET holder = $1, name = $3, since = clock_timestamp(), \
-                 alive_until = clock_timestamp() + $2 * interval '1 second' WHERE slot = (SELECT slot FROM aggregators WHERE alive_until < clock_timestamp() \
+                 alive_until = clock_timestamp() + $2::float8 * interval '1 second' WHERE slot = (SELECT slot FROM aggregators WHERE alive_until < clock_timestamp() \
                  ORDER BY slot LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING slot",
                 &[&holder, &ALIVE_SECONDS, &name],
             )
@@ -71,7 +77,7 @@ pub(super) async fn claim_slot(pool: &Pool, holder: &str) -> Result<i32, StoreEr
         let added = client
             .query_opt(
                 "INSERT INTO aggregators (slot, holder, name, alive_until) \
-                 SELECT coalesce(max(slot) + 1, 0), $1, $3, clock_timestamp() + $2 * interval '1 second' FROM aggregators \
+                 SELECT coalesce(max(slot) + 1, 0)::int4, $1, $3, clock_timestamp() + $2::float8 * interval '1 second' FROM aggregators \
                  ON CONFLICT DO NOTHING RETURNING slot",
                 &[&holder, &ALIVE_SECONDS, &name],
             )
@@ -92,7 +98,7 @@ pub(super) async fn lease(
     let client = pool.get().await?;
     let statement = client
         .prepare_cached(
-            "INSERT INTO leases AS l (name, holder, epoch, until) VALUES ($1, $2, 1, clock_timestamp() + $3 * interval '1 second') \
+            "INSERT INTO leases AS l (name, holder, epoch, until) VALUES ($1, $2, 1, clock_timestamp() + $3::float8 * interval '1 second') \
              ON CONFLICT (name) DO UPDATE SET \
              epoch = CASE WHEN l.holder = excluded.holder THEN l.epoch ELSE l.epoch + 1 END, \
              holder = excluded.holder, until = excluded.until \
@@ -166,7 +172,7 @@ impl Upkeep {
         let client = self.pool.get().await?;
         client
             .execute(
-                "UPDATE aggregators SET alive_until = clock_timestamp() WHERE slot = $1 AND holder = $2",
+                "UPDATE aggregators SET alive_until = clock_timestamp() WHERE slot = $1::int4 AND holder = $2",
                 &[&self.slot, &self.holder],
             )
             .await?;
@@ -224,7 +230,7 @@ async fn give_sign(shared: &Shared) -> Result<(), StoreError> {
     let client = shared.pool.get().await?;
     let signed = client
         .execute(
-            "UPDATE aggregators SET alive_until = clock_timestamp() + $3 * interval '1 second' WHERE slot = $1 AND holder = $2",
+            "UPDATE aggregators SET alive_until = clock_timestamp() + $3::float8 * interval '1 second' WHERE slot = $1::int4 AND holder = $2",
             &[&shared.slot, &shared.holder, &ALIVE_SECONDS],
         )
         .await?;

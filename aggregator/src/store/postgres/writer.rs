@@ -5,12 +5,16 @@ mod plan;
 mod rows;
 mod writes;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    pin::pin,
+    sync::{Arc, atomic::Ordering},
+};
 
 pub(super) use self::{
     plan::{Stored, StoredContent},
     rows::{bytes_of, content_of, contents, identity_of, number_of, stored},
 };
+use futures::TryStreamExt;
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
 use super::{
@@ -124,12 +128,15 @@ impl Writer {
 
     /// Marks all missing sequences as acknowledged, and returns how many there were.
     pub async fn acknowledge_missing(&self, now: i64) -> Result<u64, StoreError> {
-        let sql = "WITH acknowledged AS (UPDATE missing SET acknowledged_at = $1 WHERE acknowledged_at IS NULL RETURNING first, last) \
-             SELECT coalesce(sum(last - first + 1), 0)::bigint FROM acknowledged";
+        let sql = "UPDATE missing SET acknowledged_at = $1 WHERE acknowledged_at IS NULL RETURNING last - first + 1";
         limited(LONGEST, async {
             let client = self.shared.pool.get().await?;
-            let row = client.query_one(sql, &[&now]).await?;
-            Ok(lives::unsigned(row.get(0)))
+            let mut ranges = pin!(client.query_raw(sql, [&now]).await?);
+            let mut acknowledged = 0;
+            while let Some(row) = ranges.try_next().await? {
+                acknowledged += lives::unsigned(row.get(0));
+            }
+            Ok(acknowledged)
         })
         .await
     }

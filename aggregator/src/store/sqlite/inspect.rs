@@ -16,10 +16,7 @@ use super::{
     verify::Access,
     writer::state::{Counters, State},
 };
-use crate::{
-    clock,
-    store::{StoreError, query::Stats},
-};
+use crate::store::{StoreError, query::Stats, ranges::Ranges, record::Record};
 
 /// Characters that have no meaning in a URI's path.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -35,37 +32,6 @@ pub struct Inspection {
     pub schema_version: i64,
     /// What it has recorded; `None` if this program does not know its schema version.
     pub record: Option<Record>,
-}
-
-/// The record of a store, without its topics.
-#[derive(Debug, Serialize)]
-pub struct Record {
-    /// The store's id, which the durable names too.
-    pub store_id: String,
-    /// Events received.
-    pub received: u64,
-    /// Events stored.
-    pub unique_processed: u64,
-    /// Duplicates dropped.
-    pub duplicate_dropped: u64,
-    /// Arrivals rejected.
-    pub rejected: u64,
-    /// Conflicts.
-    pub conflicts: u64,
-    /// Messages delivered again after they were applied.
-    pub redelivered: u64,
-    /// Whether `received = unique_processed + duplicate_dropped + rejected`.
-    pub consistent: bool,
-    /// Topics that have events.
-    pub topics: i64,
-    /// Stream sequences lost before they were applied, and not acknowledged.
-    pub missing: u64,
-    /// The stream that it last consumed; `None` before the first.
-    pub stream: Option<String>,
-    /// The stream sequence up to which everything is applied.
-    pub applied_floor: u64,
-    /// The last time of processing, in RFC 3339; `None` if nothing was processed.
-    pub processed_at: Option<String>,
 }
 
 /// Reads the store in `directory`; a missing store is an error. Also returns the file that this created and left behind, if any.
@@ -112,28 +78,22 @@ fn read(file: &Path, access: Access, has_memory: bool) -> Result<Inspection, Sto
         rejected_kept: _,
         conflicts_kept: _,
     } = state.counters;
-    let counted = Stats {
-        received,
-        unique_processed,
-        duplicate_dropped,
-        rejected,
-        ..Stats::default()
-    };
-    let record = Record {
+    let life = state.lives.last();
+    let stats = Stats {
         received,
         unique_processed,
         duplicate_dropped,
         rejected,
         conflicts,
         redelivered,
-        topics,
-        consistent: counted.is_consistent(),
+        processed_at,
+        topics_total: topics.unsigned_abs(),
         missing: state.missing,
-        stream: state.lives.last().map(|life| life.stream.clone()),
-        applied_floor: state.standing().floor,
-        processed_at: (processed_at > 0).then(|| clock::rfc3339(processed_at)),
-        store_id: state.store_id,
+        stream: life.map(|life| (life.stream.clone(), life.created)),
+        applied: life.map_or_else(Ranges::default, |life| Ranges::clone(&life.applied)),
+        ..Stats::default()
     };
+    let record = Record::of(state.store_id, &stats);
     Ok(Inspection {
         schema_version,
         record: Some(record),

@@ -181,12 +181,13 @@ impl Drop for Server {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process is that of the administrator.
+pub fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// The directory with the programs of the newest version.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok()?;
     let mut versions: Vec<_> = versions
         .flatten()
@@ -197,7 +198,8 @@ fn programs() -> Option<PathBuf> {
     versions.pop()
 }
 
-fn succeeds(command: &mut Command) -> Output {
+/// Runs a program that must succeed.
+pub fn succeeds(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {errors}");

@@ -2,7 +2,7 @@
 
 use deadpool_postgres::Client;
 
-use super::{COUNTS, PATIENT, STORE, Target, number};
+use super::{COUNTS, PATIENT, STORE, Target, column, number};
 use crate::{
     clock,
     store::{
@@ -111,7 +111,7 @@ async fn found(client: &Client, record: &Record) -> Result<Found, CopyError> {
     let (id, from, at): (String, Option<String>, Option<i64>) =
         (row.get(0), row.get(1), row.get(2));
     let Some(from) = from else {
-        let sql = "SELECT EXISTS (SELECT 1 FROM incarnations) OR EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM counters)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM incarnations) OR EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM counters WHERE received > 0)";
         let is_filled: bool = client.query_one(sql, &[]).await?.get(0);
         return Ok(if is_filled {
             Found::Other(format!("the store {id}"))
@@ -134,7 +134,7 @@ async fn found(client: &Client, record: &Record) -> Result<Found, CopyError> {
 
 /// Whether an aggregator has written to a complete copy.
 async fn is_used(client: &Client) -> Result<bool, CopyError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM aggregators) OR EXISTS (SELECT 1 FROM counters WHERE writer >= 0)";
+    let sql = "SELECT EXISTS (SELECT 1 FROM aggregators) OR EXISTS (SELECT 1 FROM counters WHERE writer >= 0 AND received > 0)";
     Ok(client.query_one(sql, &[]).await?.get(0))
 }
 
@@ -183,9 +183,6 @@ async fn begin(client: &Client, record: &Record, now: i64) -> Result<(), CopyErr
             .await?;
     }
     let missing = record.missing.as_slice();
-    let column = |of: &dyn Fn(&crate::store::copy::Missing) -> i64| -> Vec<i64> {
-        missing.iter().map(of).collect()
-    };
     let acknowledged: Vec<Option<i64>> =
         missing.iter().map(|range| range.acknowledged_at).collect();
     client
@@ -193,10 +190,10 @@ async fn begin(client: &Client, record: &Record, now: i64) -> Result<(), CopyErr
             "INSERT INTO missing (incarnation, first, last, noticed_at, acknowledged_at) \
              SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])",
             &[
-                &column(&|range| range.life),
-                &column(&|range| signed(range.first)),
-                &column(&|range| signed(range.last)),
-                &column(&|range| range.noticed_at),
+                &column(missing, |range| range.life),
+                &column(missing, |range| signed(range.first)),
+                &column(missing, |range| signed(range.last)),
+                &column(missing, |range| range.noticed_at),
                 &acknowledged,
             ],
         )

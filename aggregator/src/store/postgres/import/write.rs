@@ -11,7 +11,7 @@ use tokio_postgres::{
 };
 use tracing::debug;
 
-use super::{COUNTS, Target, WRITER};
+use super::{COUNTS, Target, WRITER, column};
 use crate::store::{
     StoreError,
     copy::{
@@ -89,12 +89,12 @@ const OF_CONFLICTS: [Type; 12] = [
 
 /// COPY has no form for numbers as large as a digest.
 const TOPICS: &str = "INSERT INTO topics (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at) \
-     SELECT n, $7::integer, u, d, g::numeric, f, l \
+     SELECT n, $7::int4, u, d, g::numeric, f, l \
      FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[]) AS t (n, u, d, g, f, l)";
 
 /// The minutes in which events were stored are how the database finds those of a span of time.
 const MINUTES: &str = "INSERT INTO minutes AS m (minute, writer, unique_processed, duplicate_dropped, rejected, first_place, last_place) \
-     SELECT t, $7::integer, u, d, r, f, l \
+     SELECT t, $7::int4, u, d, r, f, l \
      FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[]) AS c (t, u, d, r, f, l) \
      ON CONFLICT (minute, writer) DO UPDATE SET \
      unique_processed = m.unique_processed + excluded.unique_processed, \
@@ -256,18 +256,17 @@ async fn events(client: &Client, key: &Key, rows: &[EventRow]) -> Result<(), Cop
 
 async fn topics(client: &Client, rows: &[TopicRow]) -> Result<(), CopyError> {
     let names: Vec<&[u8]> = rows.iter().map(|topic| topic.name.as_bytes()).collect();
-    let numbers = |of: &dyn Fn(&TopicRow) -> i64| -> Vec<i64> { rows.iter().map(of).collect() };
     let digests: Vec<String> = rows.iter().map(|topic| topic.digest.to_string()).collect();
     client
         .execute(
             TOPICS,
             &[
                 &names,
-                &numbers(&|topic| signed(topic.unique)),
-                &numbers(&|topic| signed(topic.duplicates)),
+                &column(rows, |topic| signed(topic.unique)),
+                &column(rows, |topic| signed(topic.duplicates)),
                 &digests,
-                &numbers(&|topic| topic.first_at),
-                &numbers(&|topic| topic.last_at),
+                &column(rows, |topic| topic.first_at),
+                &column(rows, |topic| topic.last_at),
                 &WRITER,
             ],
         )
@@ -370,17 +369,17 @@ async fn counts(client: &Client, record: &Record) -> Result<(), CopyError> {
 
 async fn add_minutes(client: &Client, minutes: &BTreeMap<i64, Counted>) -> Result<(), CopyError> {
     let at: Vec<i64> = minutes.keys().copied().collect();
-    let column = |of: &dyn Fn(&Counted) -> i64| -> Vec<i64> { minutes.values().map(of).collect() };
+    let counts = minutes.values();
     client
         .execute(
             MINUTES,
             &[
                 &at,
-                &column(&|counted| counted.unique),
-                &column(&|counted| counted.duplicates),
-                &column(&|counted| counted.rejected),
-                &column(&|counted| counted.first),
-                &column(&|counted| counted.last),
+                &column(counts.clone(), |counted| counted.unique),
+                &column(counts.clone(), |counted| counted.duplicates),
+                &column(counts.clone(), |counted| counted.rejected),
+                &column(counts.clone(), |counted| counted.first),
+                &column(counts, |counted| counted.last),
                 &WRITER,
             ],
         )

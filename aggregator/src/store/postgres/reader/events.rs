@@ -73,9 +73,9 @@ pub(super) async fn page<S: Sink<StoredEvent>>(
     let matcher = query.filter.matcher();
     let visible = (query.topics.is_empty() && !query.visible.is_every()).then_some(&query.visible);
     let is_filtered = matcher.is_some() || visible.is_some();
-    let topics: Vec<&[u8]> = query.topics.iter().map(String::as_bytes).collect();
+    let topics = padded(&query.topics);
     let is_newest_first = query.order == Order::NewestFirst;
-    let sql = sql(!topics.is_empty(), is_newest_first);
+    let sql = sql(topics.len(), is_newest_first);
     let statement = client.prepare_cached(&sql).await?;
     let (mut found, mut budget) = (0, Budget::of(is_filtered));
     let mut last: Option<(i64, i64)> = None;
@@ -83,12 +83,9 @@ pub(super) async fn page<S: Sink<StoredEvent>>(
         let rows = budget.rows_at_once(bounds.limit - found);
         let since = query.since.unwrap_or(i64::MIN);
         let until = query.until.unwrap_or(i64::MAX);
-        let parameters: [&(dyn ToSql + Sync); 6] = [&after, &upto, &since, &until, &rows, &topics];
-        let used = if topics.is_empty() { 5 } else { 6 };
-        let stream = client
-            .query_raw(&statement, parameters[..used].iter().copied())
-            .await?;
-        let mut stream = pin!(stream);
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&after, &upto, &since, &until, &rows];
+        parameters.extend(topics.iter().map(|topic| topic as &(dyn ToSql + Sync)));
+        let mut stream = pin!(client.query_raw(&statement, parameters).await?);
         let mut read = 0;
         while let Some(row) = stream.try_next().await? {
             read += 1;
@@ -134,18 +131,37 @@ pub(super) async fn page<S: Sink<StoredEvent>>(
     }
 }
 
-/// With topics, a subquery for each reads no more rows of the index by topic than the page has.
-fn sql(has_topics: bool, is_newest_first: bool) -> String {
+/// The topics as parameters, filled up with NULL, which no event has: a power of two, so that each connection prepares few statements.
+fn padded(topics: &[String]) -> Vec<Option<&[u8]>> {
+    let mut padded: Vec<_> = topics.iter().map(|topic| Some(topic.as_bytes())).collect();
+    if !topics.is_empty() {
+        padded.resize(topics.len().next_power_of_two(), None);
+    }
+    padded
+}
+
+/// With topics, which are the parameters from the sixth on, a subquery for each reads no more rows of the index by topic than the page
+/// has. They are the arms of a `UNION ALL`, since Citus has no `LATERAL` between a list and a distributed table; an index in the
+/// order of places is read only as far as the page needs it.
+fn sql(topics: usize, is_newest_first: bool) -> String {
     let order = if is_newest_first { "DESC" } else { "ASC" };
-    let within = "e.place > $1 AND e.place <= $2 AND e.processed_at >= $3 AND e.processed_at < $4";
-    let events = "FROM events e WHERE";
-    if has_topics {
+    let select = |of: &str| {
         format!(
-            "SELECT {COLUMNS} FROM unnest($6::bytea[]) AS wanted (topic), LATERAL (SELECT * {events} e.topic = wanted.topic AND {within} \
-             ORDER BY e.place {order} LIMIT $5) e ORDER BY e.place {order} LIMIT $5"
+            "SELECT {COLUMNS} FROM events e WHERE {of}e.place > $1 AND e.place <= $2 AND e.processed_at >= $3 AND e.processed_at < $4 \
+             ORDER BY e.place {order} LIMIT $5"
         )
-    } else {
-        format!("SELECT {COLUMNS} {events} {within} ORDER BY e.place {order} LIMIT $5")
+    };
+    if topics == 0 {
+        return select("");
+    }
+    let arms = (6..6 + topics).map(|number| select(&format!("e.topic = ${number}::bytea AND ")));
+    let arms: Vec<_> = arms.collect();
+    match arms.as_slice() {
+        [one] => one.clone(),
+        arms => {
+            let arms = arms.join(") UNION ALL (");
+            format!("SELECT * FROM (({arms})) e ORDER BY place {order} LIMIT $5")
+        }
     }
 }
 
@@ -274,13 +290,22 @@ pub(super) async fn one(
     identity: u128,
     (topic, event_id): (&str, &str),
 ) -> Result<Option<FoundEvent>, StoreError> {
-    let sql = format!(
-        "SELECT {COLUMNS}, (SELECT coalesce(sum(duplicate_dropped), 0)::bigint FROM topics t WHERE t.topic = e.topic) \
-         FROM events e WHERE e.fingerprint = $1"
-    );
+    let sql = format!("SELECT {COLUMNS} FROM events e WHERE e.fingerprint = $1");
     let statement = client.prepare_cached(&sql).await?;
+    let duplicates = client
+        .prepare_cached(
+            "SELECT coalesce(sum(duplicate_dropped), 0)::bigint FROM topics WHERE topic = $1",
+        )
+        .await?;
     let fingerprint = bytes_of(identity).to_vec();
-    let Some(row) = client.query_opt(&statement, &[&fingerprint]).await? else {
+    let of_event: [&(dyn ToSql + Sync); 1] = [&fingerprint];
+    let name = topic.as_bytes();
+    let of_topic: [&(dyn ToSql + Sync); 1] = [&name];
+    let (row, duplicates) = futures::join!(
+        client.query_opt(&statement, &of_event),
+        client.query_one(&duplicates, &of_topic),
+    );
+    let (Some(row), duplicates) = (row?, duplicates?) else {
         return Ok(None);
     };
     let event = stored(&row)?;
@@ -293,7 +318,7 @@ pub(super) async fn one(
         stream_sequence,
         position,
         // This engine does not record which events are repeated.
-        again: (0, unsigned(row.get(8))),
+        again: (0, unsigned(duplicates.get(0))),
     }))
 }
 

@@ -7,37 +7,37 @@ use super::{MISSING, text};
 use crate::store::{
     StoreError,
     postgres::{
-        Shared,
-        connect::Transaction,
+        connect::{Pool, Transaction},
         lives::{self, unsigned},
         upkeep::ALIVE_SECONDS,
     },
     query::{Alive, Stats},
 };
 
-/// One statement, so that all are of one snapshot.
 const COUNTERS: &str = "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(unique_processed), 0)::bigint, \
      coalesce(sum(duplicate_dropped), 0)::bigint, coalesce(sum(rejected), 0)::bigint, coalesce(sum(rejected_evicted), 0)::bigint, \
      coalesce(sum(conflicts), 0)::bigint, coalesce(sum(conflicts_evicted), 0)::bigint, coalesce(sum(redelivered), 0)::bigint, \
-     coalesce(max(processed_at), 0), (SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL) FROM counters";
+     coalesce(max(processed_at), 0) FROM counters";
 
-/// The number of topics, skipping from each name to the next: there are as many rows of a topic as writers.
-const TOPICS: &str = "WITH RECURSIVE names AS ((SELECT topic FROM topics ORDER BY topic LIMIT 1) \
-     UNION ALL SELECT (SELECT t.topic FROM topics t WHERE t.topic > names.topic ORDER BY t.topic LIMIT 1) \
-     FROM names WHERE names.topic IS NOT NULL) \
-     SELECT count(topic) FROM names";
+const REQUEUED: &str = "SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL";
 
 /// An aggregator that has ended gave its slot back; one that was killed has it until it has not given a sign for long enough.
 const ALIVE: &str = "SELECT name, (extract(epoch FROM since) * 1000000)::bigint, \
-     (extract(epoch FROM alive_until - $1 * interval '1 second') * 1000000)::bigint, holder = $2 \
+     (extract(epoch FROM alive_until - $1::float8 * interval '1 second') * 1000000)::bigint, holder = $2 \
      FROM aggregators WHERE alive_until > clock_timestamp() ORDER BY since, slot";
 
-pub(super) async fn stats(shared: &Shared, names: usize) -> Result<Stats, StoreError> {
-    let transaction = Transaction::snapshot(&shared.pool).await?;
+/// The counters, and the first names of topics. `holder` identifies the aggregator that asks.
+pub(in crate::store::postgres) async fn stats(
+    pool: &Pool,
+    holder: &str,
+    names: usize,
+) -> Result<Stats, StoreError> {
+    let transaction = Transaction::snapshot(pool).await?;
     let client = transaction.client();
     let statement = client.prepare_cached(COUNTERS).await?;
     let row = client.query_one(&statement, &[]).await?;
     let count = |column: usize| unsigned(row.get(column));
+    let requeued = client.query_one(REQUEUED, &[]).await?;
     let mut stats = Stats {
         received: count(0),
         unique_processed: count(1),
@@ -48,13 +48,13 @@ pub(super) async fn stats(shared: &Shared, names: usize) -> Result<Stats, StoreE
         conflicts_evicted: count(6),
         redelivered: count(7),
         processed_at: row.get(8),
-        rejected_requeued: count(9),
+        rejected_requeued: unsigned(requeued.get(0)),
         // Nothing can be marked as seen yet.
         rejected_seen: 0,
         conflicts_seen: 0,
         ..Stats::default()
     };
-    let statement = client.prepare_cached(TOPICS).await?;
+    let statement = client.prepare_cached(super::topics::NUMBER).await?;
     stats.topics_total = unsigned(client.query_one(&statement, &[]).await?.get(0));
     stats.topics = topics(client, names).await?;
     stats.missing = unsigned(client.query_one(MISSING, &[]).await?.get(0));
@@ -73,9 +73,7 @@ pub(super) async fn stats(shared: &Shared, names: usize) -> Result<Stats, StoreE
         stats.stream = Some((name, created));
     }
     let statement = client.prepare_cached(ALIVE).await?;
-    let rows = client
-        .query(&statement, &[&ALIVE_SECONDS, &shared.holder])
-        .await?;
+    let rows = client.query(&statement, &[&ALIVE_SECONDS, &holder]).await?;
     let alive = |row: &Row| Alive {
         name: row.get(0),
         since: row.get(1),

@@ -13,6 +13,9 @@ use crate::store::{
     query::{TopicCounts, TopicPage, TopicQuery, TopicSort},
 };
 
+/// The number of topics, of which each has as many rows as writers. Much faster than `count(DISTINCT topic)`, which sorts all of them.
+pub(super) const NUMBER: &str = "SELECT count(*) FROM (SELECT topic FROM topics GROUP BY topic) t";
+
 /// A page of topics. In order of name it reads about as many as it returns; in other orders the database adds up and sorts all of them.
 /// Names that must contain a text, or match patterns, are read until enough are found.
 pub(super) async fn page(
@@ -111,7 +114,7 @@ pub(super) async fn page(
 /// The number of visible topics; `None` if they would have to be counted for a single topic, or could not be counted in time.
 async fn total(client: &Client, query: &TopicQuery) -> Result<Option<u64>, StoreError> {
     if query.visible.is_every() {
-        let row = client.query_one("SELECT count(DISTINCT topic) FROM topics", &[]);
+        let row = client.query_one(NUMBER, &[]);
         return Ok(Some(unsigned(row.await?.get(0))));
     }
     if query.name.is_some() {

@@ -70,8 +70,12 @@ const DISTRIBUTED: [(&str, &[&str]); 11] = [
 ];
 
 /// The tables that stay on the coordinator.
-#[cfg(test)]
 const LOCAL: [&str; 4] = ["schema_version", "aggregators", "leases", "copy_progress"];
+
+/// All tables.
+pub(in crate::store::postgres) fn tables() -> impl Iterator<Item = &'static str> {
+    DISTRIBUTED.iter().map(|(name, _)| *name).chain(LOCAL)
+}
 
 /// Whether the extension is installed in the database.
 pub(in crate::store::postgres) async fn is_installed(
@@ -117,8 +121,7 @@ mod tests {
         });
         let mut expected: BTreeSet<_> = names.collect();
         expected.insert("schema_version");
-        let distributed = DISTRIBUTED.iter().map(|(name, _)| *name);
-        let decided: BTreeSet<_> = distributed.chain(LOCAL).collect();
+        let decided: BTreeSet<_> = tables().collect();
         assert_eq!(decided, expected);
     }
 

@@ -57,18 +57,18 @@ fn a_batch_whose_first_commit_is_still_under_way_waits_for_it() {
         let opened = Opened::at(&database.url_through(proxy.port)).await;
         opened.writer.meet(&stream(1, 0).into(), 0).await.unwrap();
         opened.append(&[delivery(1, &event(1))]).await;
-        // The first attempt cannot go on to its COMMIT while another transaction has the row of its counters.
+        // The first attempt cannot go on to its COMMIT while another transaction has the rows of its topics.
         let blocker = Opened::at(&database.url()).await;
         let held =
             crate::store::postgres::connect::Transaction::begin(&blocker.writer.shared().pool);
         let held = held.await.unwrap();
-        let lock = "UPDATE counters SET received = received";
+        let lock = "UPDATE topics SET last_at = last_at";
         held.client().batch_execute(lock).await.unwrap();
         proxy.fail_next(Fault::Meanwhile);
         let batch = [delivery(2, &event(2))];
         let append = opened.append(&batch);
         let release = async {
-            // Both wait: the first attempt for the counters, the second one for the first.
+            // Both wait: the first attempt for the topics, the second one for the first.
             waiting(&database, 2).await;
             held.roll_back().await.unwrap();
         };

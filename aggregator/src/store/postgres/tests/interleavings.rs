@@ -150,29 +150,34 @@ impl Pair {
 
     /// Appends the batches in each order that there is; returns how many there are.
     fn append_in_each_order(&mut self, batches: [&Batch; 2]) -> usize {
-        // The choices of the next run. After them it takes the first way at each fork.
-        let mut choices: Vec<usize> = Vec::new();
-        for runs in 1.. {
-            let mut forks = 0;
-            self.append(batches, is_decisive, || {
-                if forks == choices.len() {
-                    choices.push(0);
-                }
-                forks += 1;
-                choices[forks - 1]
-            });
-            choices.truncate(forks);
-            // The last fork of which the second way was not tried.
-            while choices.last() == Some(&1) {
-                choices.pop();
-            }
-            match choices.last_mut() {
-                Some(choice) => *choice = 1,
-                None => return runs,
-            }
-        }
-        unreachable!()
+        in_each_order(|choose| self.append(batches, is_decisive, choose))
     }
+}
+
+/// Runs something with each sequence of choices between two ways that it can ask for; returns how many there are.
+pub(super) fn in_each_order(mut run: impl FnMut(&mut dyn FnMut() -> usize)) -> usize {
+    // The choices of the next run. After them it takes the first way at each fork.
+    let mut choices: Vec<usize> = Vec::new();
+    for runs in 1.. {
+        let mut forks = 0;
+        run(&mut || {
+            if forks == choices.len() {
+                choices.push(0);
+            }
+            forks += 1;
+            choices[forks - 1]
+        });
+        choices.truncate(forks);
+        // The last fork of which the second way was not tried.
+        while choices.last() == Some(&1) {
+            choices.pop();
+        }
+        match choices.last_mut() {
+            Some(choice) => *choice = 1,
+            None => return runs,
+        }
+    }
+    unreachable!()
 }
 
 fn spawn(opened: &Opened, batch: Vec<Delivery>) -> JoinHandle<Appended> {
@@ -180,11 +185,11 @@ fn spawn(opened: &Opened, batch: Vec<Delivery>) -> JoinHandle<Appended> {
     tokio::spawn(async move { writer.append(&batch, 1).await.unwrap() })
 }
 
-/// Lets the statements pass one at a time until both appends have ended.
-async fn pass_in_turns(
+/// Lets the statements pass one at a time until both tasks have ended.
+pub(super) async fn pass_in_turns<T>(
     observer: &Connection,
     turnstiles: [&Turnstile; 2],
-    tasks: &[JoinHandle<Appended>; 2],
+    tasks: &[JoinHandle<T>; 2],
     is_fork: impl Fn(&str) -> bool,
     mut choose: impl FnMut() -> usize,
 ) {
@@ -199,25 +204,22 @@ async fn pass_in_turns(
     }
 }
 
-/// Waits until each append has ended, waits at its gate, or waits for a lock of the other one. Returns the statements at the gates by
-/// the number of their append; `None` if both have ended.
-async fn settle(
+/// Waits until each task has ended, waits at its gate, or waits for a lock of the other one. Returns the statements at the gates by
+/// the number of their task; `None` if both have ended.
+async fn settle<T>(
     observer: &Connection,
     turnstiles: [&Turnstile; 2],
-    tasks: &[JoinHandle<Appended>; 2],
+    tasks: &[JoinHandle<T>; 2],
 ) -> Option<BTreeMap<usize, String>> {
     const WAITING: &str = "SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
          WHERE NOT l.granted AND a.datname = current_database()";
     let deadline = Instant::now() + Duration::from_secs(60);
     loop {
-        assert!(
-            Instant::now() < deadline,
-            "an append neither ends nor waits"
-        );
+        assert!(Instant::now() < deadline, "a task neither ends nor waits");
         let mut at_gate = BTreeMap::new();
         let (mut at_server, mut ended) = (0, 0);
         for (number, (turnstile, task)) in turnstiles.iter().zip(tasks).enumerate() {
-            // Asked first: an append that has ended sends nothing more.
+            // Asked first: a task that has ended sends nothing more.
             let has_ended = task.is_finished();
             match turnstile.at() {
                 At::Gate(sql) => drop(at_gate.insert(number, sql)),
@@ -240,7 +242,7 @@ async fn settle(
                 .count()
                 == at_server;
             if is_same && usize::try_from(waiting) == Ok(at_server) {
-                assert!(!at_gate.is_empty(), "the appends wait for each other");
+                assert!(!at_gate.is_empty(), "the tasks wait for each other");
                 return Some(at_gate);
             }
         }

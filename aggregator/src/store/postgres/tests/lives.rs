@@ -3,8 +3,38 @@
 use super::{Opened, waiting, with_database};
 use crate::store::{
     Looked, ObservedStream, StoreError,
-    tests::arrivals::{delivery, event, stream},
+    postgres::{connect::Transaction, lives::LOCK_WRITER, upkeep::writers_of},
+    tests::{
+        arrivals::{delivery, event, stream},
+        database::Database,
+    },
 };
+
+/// A transaction that is as far as an append after its first two statements, as the first writer of an aggregator: with a row of a
+/// message of the first life.
+async fn open_append(opened: &Opened, sequence: i64) -> Transaction {
+    let shared = opened.writer.shared();
+    let open = Transaction::begin(&shared.pool).await.unwrap();
+    let client = open.client();
+    let writer = writers_of(shared.slot)[0];
+    client.query_one(LOCK_WRITER, &[&writer]).await.unwrap();
+    let insert = "INSERT INTO applied VALUES (1, $1, $1)";
+    client.execute(insert, &[&sequence]).await.unwrap();
+    open
+}
+
+/// Observes a stream that has lost its tail.
+async fn meet_another(opened: &Opened) {
+    let met = ObservedStream {
+        is_other: true,
+        ..stream(1, 5).into()
+    };
+    opened.writer.meet(&met, 0).await.unwrap();
+}
+
+fn base_of_the_second_life(database: &Database) -> String {
+    database.sql("SELECT base FROM incarnations WHERE epoch = 2")
+}
 
 #[test]
 fn what_others_apply_while_a_stream_is_compared_is_not_beyond_its_end() {
@@ -95,27 +125,60 @@ fn a_new_life_waits_for_the_appends_of_the_one_before() {
         let one = Opened::with_stream(&database, 0).await;
         let other = Opened::with_stream(&database, 0).await;
         one.append(&[delivery(1, &event(1))]).await;
-        // An append holds its lock on the table until its end.
-        let open = super::super::connect::Transaction::begin(&other.writer.shared().pool);
-        let open = open.await.unwrap();
-        let insert = "INSERT INTO applied VALUES (1, 2, 2)";
-        open.client().batch_execute(insert).await.unwrap();
-        let met = ObservedStream {
-            is_other: true,
-            ..stream(1, 5).into()
-        };
-        let comparing = one.writer.meet(&met, 0);
+        let open = open_append(&other, 2).await;
         let end = async {
             waiting(&database, 1).await;
             open.commit().await.unwrap();
         };
-        let (met, ()) = tokio::join!(comparing, end);
-        met.unwrap();
+        tokio::join!(meet_another(&one), end);
         // Its base is beyond the message of the append that it waited for.
-        assert_eq!(
-            database.sql("SELECT base FROM incarnations WHERE epoch = 2"),
-            "3"
-        );
+        assert_eq!(base_of_the_second_life(&database), "3");
+    });
+}
+
+#[test]
+fn an_append_waits_for_a_new_life_that_begins() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let other = Opened::with_stream(&database, 0).await;
+        one.append(&[delivery(1, &event(1))]).await;
+        // The new life waits for this one, and has the locks of the writers before it.
+        let open = open_append(&other, 2).await;
+        let batch = [delivery(3, &event(3))];
+        let append = async {
+            waiting(&database, 1).await;
+            one.append(&batch).await
+        };
+        let end = async {
+            waiting(&database, 2).await;
+            open.commit().await.unwrap();
+        };
+        let ((), done, ()) = tokio::join!(meet_another(&other), append, end);
+        assert_eq!((done.unique, done.epoch_begun), (1, true));
+        assert_eq!(base_of_the_second_life(&database), "3");
+        let applied = "SELECT sequence FROM applied WHERE incarnation = 2";
+        assert_eq!(database.sql(applied), "3");
+    });
+}
+
+#[test]
+fn an_aggregator_that_opens_the_store_while_a_new_life_begins_waits_for_it() {
+    with_database(async |database| {
+        let one = Opened::with_stream(&database, 0).await;
+        let open = open_append(&one, 1).await;
+        let opening = async {
+            waiting(&database, 1).await;
+            Opened::at(&database.url()).await
+        };
+        let end = async {
+            waiting(&database, 2).await;
+            open.commit().await.unwrap();
+        };
+        let ((), other, ()) = tokio::join!(meet_another(&one), opening, end);
+        // It knows only the new life.
+        assert_eq!(other.writer.look().await.unwrap().incarnation, 2);
+        assert_eq!(other.append(&[delivery(2, &event(2))]).await.unique, 1);
+        assert_eq!(base_of_the_second_life(&database), "2");
     });
 }
 

@@ -50,11 +50,15 @@ impl Share {
 
 /// How many parts of this size there are.
 pub(super) async fn shares(client: &Client, budget: u64) -> Result<u64, StoreError> {
-    let sql = "SELECT (SELECT coalesce(sum(octet_length(topic) + $1::bigint), 0)::bigint FROM (SELECT DISTINCT topic FROM topics) t), \
-         (SELECT count(DISTINCT minute) * $1::bigint FROM minutes)";
     let entry = i64::try_from(ENTRY).unwrap_or(i64::MAX);
-    let row = client.query_one(sql, &[&entry]).await?;
-    let bytes = unsigned(row.get(0)).saturating_add(unsigned(row.get(1)));
+    let mut bytes = 0_u64;
+    for sql in [
+        "SELECT coalesce(sum(octet_length(topic) + $1::bigint), 0)::bigint FROM (SELECT DISTINCT topic FROM topics) t",
+        "SELECT count(DISTINCT minute) * $1::bigint FROM minutes",
+    ] {
+        let row = client.query_one(sql, &[&entry]).await?;
+        bytes = bytes.saturating_add(unsigned(row.get(0)));
+    }
     Ok(bytes / budget + 1)
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Each invariant (design.md) rests on a unique key or on a lock of one row, never on what a statement saw before:
 //!
-//! - *A message is applied at most once.* The first statement inserts its row into `applied`, whose primary key is the life and the
+//! - *A message is applied at most once.* A statement before all others that count inserts its row into `applied`, whose primary key is the life and the
 //!   sequence. A second transaction with the same message waits there until the first one ends, and then finds the row. Rows that
 //!   were folded into the floor are deleted only together with the rise of the floor, which the next statement reads.
 //! - *An identity is stored at most once.* The primary key of `events` is its fingerprint. `ON CONFLICT DO NOTHING` waits for another
@@ -16,12 +16,12 @@
 //! - *No message of an earlier life is applied later*: see [`lives`](super::super::lives).
 //!
 //! Two writers insert events in the same order, that of fingerprints, so they do not wait for each other in a circle; rows of `applied`
-//! come before all of these, in the order of sequences. If the database still reports a deadlock, or a timeout, or the connection
+//! come before all of these, in the order of sequences, and the row of the writer before those. If the database still reports a deadlock, or a timeout, or the connection
 //! is lost, the transaction is tried again.
 //!
 //! # A COMMIT without an answer
 //!
-//! The batch is tried again on another connection. If the first attempt is still under way, the insert into `applied` waits for
+//! The batch is tried again on another connection. If the first attempt is still under way, the lock of the writer's row waits for
 //! its end. If it has committed, the writer's row names this batch as its last. The attempt then only writes that row again, and
 //! its COMMIT waits for the standby, for which the first one may not have waited.
 
@@ -76,6 +76,15 @@ enum Attempt {
     Reused(i64),
     /// Another aggregator began a new life, or folded a row that this attempt met.
     Stale,
+}
+
+/// What the first statements of an attempt found.
+struct Applied {
+    /// The sequences whose rows were inserted.
+    inserted: HashSet<u64>,
+    lives: Lives,
+    /// The last batch that this writer committed.
+    last_batch: Option<Vec<u8>>,
 }
 
 /// Appends a batch.
@@ -236,8 +245,12 @@ impl Part<'_> {
         let transaction = Transaction::begin(&self.shared.pool).await?;
         let client = transaction.client();
 
-        let (inserted, lives) = self.apply(client, stream, current).await?;
-        if unanswered.committed.is_some() && self.is_last_batch(client).await? {
+        let Applied {
+            inserted,
+            lives,
+            last_batch,
+        } = self.apply(client, stream, current).await?;
+        if unanswered.committed.is_some() && last_batch.is_some_and(|last| last == self.id) {
             transaction.roll_back().await?;
             self.confirm().await?;
             return Ok(Attempt::HadCommitted);
@@ -294,14 +307,14 @@ impl Part<'_> {
         self.finish(transaction, life, outcomes, unanswered).await
     }
 
-    /// Inserts the rows of the messages; returns the sequences that were inserted, and the lives as they are after that. In one round
-    /// trip.
+    /// Locks the row of the writer, inserts those of the messages, and reads the lives as they are after that. In one round trip.
     async fn apply(
         &self,
         client: &Client,
         stream: (Arc<str>, i64),
         current: i64,
-    ) -> Result<(HashSet<u64>, Lives), StoreError> {
+    ) -> Result<Applied, StoreError> {
+        let lock = client.prepare_cached(lives::LOCK_WRITER).await?;
         let insert = client
             .prepare_cached(
                 "INSERT INTO applied (incarnation, sequence, time) \
@@ -319,19 +332,31 @@ impl Part<'_> {
         messages.sort_unstable();
         messages.dedup();
         let (sequences, times): (Vec<i64>, Vec<i64>) = messages.into_iter().unzip();
+        let locking: [&(dyn ToSql + Sync); 1] = [&self.writer];
         let inserting: [&(dyn ToSql + Sync); 3] = [&current, &sequences, &times];
         let name: &str = &stream.0;
         let reading: [&(dyn ToSql + Sync); 2] = [&name, &stream.1];
-        let (inserted, lives, settings) = futures::join!(
+        let (locked, inserted, lives, settings) = futures::join!(
+            client.query_opt(&lock, &locking),
             client.query(&insert, &inserting),
             client.query(&read, &reading),
             client.query_one(&settings, &[]),
         );
+        // In their order: all statements after one that fails fail, too, but only because it did.
+        let (locked, inserted, lives) = (locked?, inserted?, lives?);
         // The server may have been configured in another way since the connection was made.
         checks::of_row(&settings?)?;
-        let inserted = inserted?.iter().map(|row| unsigned(row.get(0))).collect();
-        let lives = lives?;
-        Ok((inserted, Lives::of_rows(stream.clone(), &lives)))
+        // Without it, a new life would not wait for this append.
+        let locked = locked.ok_or_else(|| {
+            StoreError::Foreign(
+                "the row of this writer is no longer in the table counters".to_owned(),
+            )
+        })?;
+        Ok(Applied {
+            last_batch: locked.get(0),
+            inserted: inserted.iter().map(|row| unsigned(row.get(0))).collect(),
+            lives: Lives::of_rows(stream, &lives),
+        })
     }
 
     /// The name of the stream that was compared last.

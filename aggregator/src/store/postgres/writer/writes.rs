@@ -36,7 +36,7 @@ const REJECTED: &str = "INSERT INTO rejected (place, incarnation, stream_sequenc
 
 /// `%` keeps the digest a sum modulo 2^128.
 const TOPICS: &str = "INSERT INTO topics AS t (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at) \
-     SELECT n, $5::integer, u, d, g::numeric, $6::bigint, $6::bigint FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS c (n, u, d, g) \
+     SELECT n, $5::int4, u, d, g::numeric, $6::bigint, $6::bigint FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS c (n, u, d, g) \
      ON CONFLICT (topic, writer) DO UPDATE SET \
      unique_processed = t.unique_processed + excluded.unique_processed, \
      duplicate_dropped = t.duplicate_dropped + excluded.duplicate_dropped, \

@@ -1,7 +1,5 @@
 //! The COMMIT of a batch, and what is known if it is not answered.
 
-use deadpool_postgres::Client;
-
 use super::{Attempt, Part};
 use crate::store::{
     Appended, StoreError,
@@ -32,17 +30,6 @@ pub(super) struct Unanswered {
 }
 
 impl Part<'_> {
-    pub(super) async fn is_last_batch(&self, client: &Client) -> Result<bool, StoreError> {
-        let row = client
-            .query_opt(
-                "SELECT last_batch FROM counters WHERE writer = $1",
-                &[&self.writer],
-            )
-            .await?;
-        let last: Option<Vec<u8>> = row.and_then(|row| row.get(0));
-        Ok(last.is_some_and(|last| last == self.id))
-    }
-
     /// Waits until what an earlier attempt committed is as safe as what this one would commit.
     ///
     /// A server that was ended while it waited for its standby has committed on its own disk only. This COMMIT comes after that one in
