@@ -33,6 +33,10 @@ const SKIPPED: &[(&str, &str)] = &[
         "curl -sf 'http://127.0.0.1:8080/events?format=ndjson&order=asc' >",
         "needs a database server, and deletes the stream",
     ),
+    (
+        "/usr/bin/time -v aggregator store copy",
+        "needs a database server, and a large store",
+    ),
     ("./compose/demo.sh", "builds for minutes; CI runs it"),
     ("./compose/bench.sh", "measures for minutes; CI runs it"),
     ("compose/bench.sh", "measures for minutes; CI runs it"),

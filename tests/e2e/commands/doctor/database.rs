@@ -18,7 +18,8 @@ async fn the_store_of_running_aggregators_is_read() {
     let broker = Broker::start().await;
     let directory = tempfile::tempdir().unwrap();
     let (url, nats) = (database.url(), broker.url_of("aggregator"));
-    let start = || Aggregator::start(&nats, directory.path(), &["--store", &url]);
+    let flags = ["--store", url.as_str()];
+    let start = || Aggregator::start(&nats, directory.path(), &flags);
     let (one, other) = (start().await, start().await);
     for aggregator in [&one, &other] {
         aggregator.healthy().await;
@@ -97,7 +98,7 @@ async fn a_database_that_aggregators_cannot_use_is_a_finding() {
         database.sql(&format!("ALTER DATABASE {name} SET {setting} = {value}"));
         alone(&url).await.finds(said);
         database.sql(&format!(
-            "SET default_transaction_read_only = off; ALTER DATABASE {name} RESET {setting}"
+            "BEGIN READ WRITE; ALTER DATABASE {name} RESET {setting}; COMMIT"
         ));
     }
     alone("postgres://me@127.0.0.1:9/events")
