@@ -10,6 +10,7 @@ use async_nats::jetstream::{
     context::{ConsumerInfoError, ConsumerInfoErrorKind},
     stream::{ConsumerCreateStrictErrorKind, ConsumerError, ConsumerErrorKind, Stream},
 };
+use tokio::time::{Instant, sleep};
 use tracing::info;
 
 use self::agreement::{DurableAction, Ownership, owner, required_action, shared_action};
@@ -78,6 +79,13 @@ const LEASE: &str = "durable";
 /// How long it is held at most: longer than the requests to the broker that it covers take until they fail.
 const LEASE_SECONDS: f64 = 60.0;
 
+/// How long an aggregator waits for the one that has it before it reports that: making a durable takes milliseconds, and when several
+/// aggregators start at once, all but one of them wait.
+const LEASE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it looks whether it need not wait any longer.
+const LEASE_PAUSE: Duration = Duration::from_millis(50);
+
 /// Prefix of the store's id in the durable's description; it marks the durable as an aggregator's.
 pub(super) const OWNER: &str = "aggregator store ";
 
@@ -131,32 +139,52 @@ impl Claim<'_> {
 }
 
 /// Ensures a durable that other aggregators use, too. One at a time may change it, by a lease in the database; the others use it as it
-/// is, or come back later. What it holds as delivered may be in the hands of others, and is left to them.
+/// is, or wait. What it holds as delivered may be in the hands of others, and is left to them.
 pub(super) async fn ensure_shared<T>(
     stream: &Stream<T>,
     claim: &Claim<'_>,
     writer: &Writer,
 ) -> Result<Consumer<pull::Config>, SessionError> {
-    if let Some(found) = find(stream, claim.name).await? {
-        // Read after the durable: others apply messages and ack them meanwhile.
-        let floor = writer.floor().await?;
-        let is_own = owner(&found, claim)? == Ownership::Own;
-        let is_kept = shared_action(&found, floor, &claim.config()) == DurableAction::Keep;
-        // An aggregator that ended while it made the durable may have left its guard.
-        if is_own && is_kept && find(stream, &guard(claim.name)).await?.is_none() {
-            let durable = stream.get_consumer(claim.name).await;
-            return durable.map_err(SessionError::Durable);
+    let give_up = Instant::now() + LEASE_PATIENCE;
+    loop {
+        if let Some(durable) = usable(stream, claim, writer).await? {
+            return Ok(durable);
         }
-    }
-    if !writer.lease(LEASE, LEASE_SECONDS).await? {
-        return Err(SessionError::Durable(
-            "another aggregator is making or changing it".into(),
-        ));
+        if writer.lease(LEASE, LEASE_SECONDS).await? {
+            break;
+        }
+        if Instant::now() >= give_up {
+            return Err(SessionError::Durable(
+                "another aggregator is making or changing it".into(),
+            ));
+        }
+        sleep(LEASE_PAUSE).await;
     }
     let ensured = ensure_leased(stream, claim, writer).await;
     // It ends by itself if this fails.
     let _ = writer.lease(LEASE, 0.0).await;
     ensured
+}
+
+/// The shared durable, if it can be used as it is.
+async fn usable<T>(
+    stream: &Stream<T>,
+    claim: &Claim<'_>,
+    writer: &Writer,
+) -> Result<Option<Consumer<pull::Config>>, SessionError> {
+    let Some(found) = find(stream, claim.name).await? else {
+        return Ok(None);
+    };
+    // Read after the durable: others apply messages and ack them meanwhile.
+    let floor = writer.floor().await?;
+    let is_own = owner(&found, claim)? == Ownership::Own;
+    let is_kept = shared_action(&found, floor, &claim.config()) == DurableAction::Keep;
+    // An aggregator that ended while it made the durable may have left its guard.
+    if !is_own || !is_kept || find(stream, &guard(claim.name)).await?.is_some() {
+        return Ok(None);
+    }
+    let durable = stream.get_consumer(claim.name).await;
+    durable.map(Some).map_err(SessionError::Durable)
 }
 
 async fn ensure_leased<T>(
