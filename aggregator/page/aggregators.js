@@ -7,7 +7,7 @@ const SILENT_MS = 25000;
 
 let shown = "";
 
-// With the time of the sample, by the aggregator's clock.
+// With the time of the sample, which is by the database's clock as all times here.
 export function showAggregators(aggregators, at) {
   const all = aggregators.map(({ name, since, last_seen, this: isThis }) => {
     const silence = at - Date.parse(last_seen) > SILENT_MS ? `, last seen ${ago(last_seen, at)}` : "";

@@ -81,7 +81,7 @@ function showCounts(sample) {
   say($("sum"), warnings.isExact(sample) ? "The sum is exact: each event is counted once, as one of the three." : "");
 }
 
-// The present time by the aggregator's clock, or by this computer's while there is no sample.
+// The present time by the clock of the samples, or by this computer's while there is no sample.
 const now = () => (samples.length > 0 ? samples.at(-1).at - receivedAt : 0) + Date.now();
 
 function showAges() {

@@ -17,7 +17,7 @@ const WAS = {
   full: "the stream was full",
   reading: "reading was slow",
   missing: "messages were missing",
-  clock: "the clock was behind",
+  clock: "the clock was off",
   sum: "the counters did not add up",
 };
 

@@ -123,7 +123,7 @@ function fill(row, topic) {
   row.sparkline.show(topic.recent);
 }
 
-// The time of the last sample, by the aggregator's clock.
+// The time of the last sample, by its clock.
 let now = Date.now();
 
 export function tick(at) {

@@ -1,8 +1,10 @@
-//! The store: persistence, a clock that was set back, backups, replaced files, moving to a database, `verify`, several aggregators on one store, its standby, and failing writes.
+//! The store: persistence, clocks that are wrong, backups, replaced files, moving to a database, `verify`, several aggregators on one store, its standby
+//! and its disk, and failing writes.
 
 mod backup;
 mod clock;
 mod copied;
+mod disk;
 mod failover;
 mod persistence;
 mod replaced;

@@ -2,10 +2,12 @@
 
 mod aggregators;
 mod clients;
+mod clocks;
 mod copies;
 mod databases;
 mod disks;
 mod files;
+mod links;
 mod names;
 mod network;
 mod nodes;
@@ -48,6 +50,8 @@ pub enum Fault {
     Nodes(Nodes, End),
     Aggregators(Aggregators, End),
     Database(Database),
+    Link(Aggregators, Link),
+    ClocksApart,
 }
 
 /// Which of the aggregators that share a store.
@@ -71,6 +75,23 @@ pub enum Database {
     Exhausted,
     /// A standby that each COMMIT waits for is promoted after SIGKILL to the primary, which never comes back.
     FailedOver,
+    /// SIGSTOP to all of its processes for longer than a statement may take, and SIGCONT.
+    Suspended,
+    /// Its disk is full. If it ends because of that, it is started again once there is space.
+    DiskFull,
+}
+
+/// What happens to the connections between aggregators and the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// One is cut in the middle of a message, at random moments.
+    Cut,
+    /// They are cut around COMMITs, and answers to COMMITs are lost.
+    CutAtCommits,
+    Delay,
+    Throttle,
+    /// Nothing arrives on either side, and no connection ends; later everything arrives.
+    Silent,
 }
 
 /// Which servers of a cluster.
@@ -201,8 +222,21 @@ impl Fault {
             Database::SessionsEnded,
             Database::Exhausted,
             Database::FailedOver,
+            Database::Suspended,
+            Database::DiskFull,
         ];
         all.extend(database.map(Self::Database));
+        for which in [Aggregators::One, Aggregators::All] {
+            let links = [
+                Link::Cut,
+                Link::CutAtCommits,
+                Link::Delay,
+                Link::Throttle,
+                Link::Silent,
+            ];
+            all.extend(links.map(|link| Self::Link(which, link)));
+        }
+        all.push(Self::ClocksApart);
         all
     }
 
@@ -248,7 +282,9 @@ impl Fault {
             Self::Aggregators(which, end) => {
                 aggregators::strike(world, (which, end), lasts, random).await;
             }
-            Self::Database(trouble) => databases::strike(world, trouble, lasts).await,
+            Self::Database(trouble) => databases::strike(world, trouble, lasts).await?,
+            Self::Link(which, link) => links::strike(world, (which, link), lasts, random).await,
+            Self::ClocksApart => clocks::set_apart(world, random).await?,
         }
         Ok(())
     }

@@ -32,7 +32,7 @@ struct Settings {
     #[arg(long, default_value = "3", value_name = "M")]
     minutes: u64,
     /// The broker is a cluster of three servers, three aggregators share a store in PostgreSQL, and the faults are those of all of
-    /// them
+    /// them, of the network between them, of the database's disk and of the aggregators' clocks
     #[arg(long)]
     cluster: bool,
     /// With --cluster: one aggregator with its store in a directory, and the faults of the broker's servers

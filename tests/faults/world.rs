@@ -2,8 +2,11 @@
 //! broker, and the disks.
 
 mod nats;
+mod proxies;
 
 use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -15,6 +18,7 @@ use e2e::{
         cluster,
         users::{self, Users},
     },
+    clock::Clock,
     disk::Disk,
     postgres::Postgres,
     proxy::Conditions,
@@ -23,7 +27,7 @@ use e2e::{
 use tempfile::TempDir;
 
 pub use self::nats::Nats;
-use self::nats::Proxies;
+use self::proxies::Proxies;
 use crate::truth::Truth;
 
 /// Size of each of the two disks; more than a round needs.
@@ -31,6 +35,9 @@ const DISK_MEBIBYTES: u32 = 400;
 
 /// Size of the disk of a cluster: three copies of the stream, each with the log of its replication.
 const CLUSTER_DISK_MEBIBYTES: u32 = 2_400;
+
+/// Size of the disk of the database: more than two million events need, and a round with a copy for a standby.
+const DATABASE_DISK_MEBIBYTES: u32 = 1_600;
 
 /// Aggregators that share a database.
 const AGGREGATORS: usize = 3;
@@ -53,6 +60,10 @@ pub struct World {
     pub others: Vec<Aggregator>,
     /// The database with the store, if it is in none of the directories.
     pub database: Option<Postgres>,
+    /// Between each aggregator, in the order of [`World::aggregators`], and the database.
+    pub links: Vec<Proxies>,
+    /// The clocks of the aggregators that share the store, in the same order; or why they have that of the machine.
+    pub clocks: Result<Vec<Clock>, String>,
     pub nats: Nats,
     /// Between the aggregator and the broker.
     pub inside: Proxies,
@@ -63,6 +74,8 @@ pub struct World {
     pub runs: Vec<Run>,
     pub store: Volume,
     pub stream: Volume,
+    /// The disk of the database.
+    pub data: Option<Volume>,
     /// For copies and for other stores.
     pub scratch: TempDir,
 }
@@ -99,28 +112,46 @@ impl World {
         };
         let (store, stream) = (Volume::new(store), Volume::new(stream));
         let nats = Nats::start(setup, &stream.path()).await;
-        let inside = Proxies::start(&nats.ports()).await;
-        let outside = Proxies::start(&nats.ports()).await;
+        let inside = Proxies::of_broker(&nats.ports()).await;
+        let outside = Proxies::of_broker(&nats.ports()).await;
         let url = nats.users().login("aggregator", &inside.url());
         let mut flags = Self::FLAGS.to_vec();
         if setup != Setup::One {
             flags.extend(["--stream-replicas", "3"]);
         }
-        let database = match setup {
-            Setup::Shared => Some(Postgres::start().await.expect("PostgreSQL is installed")),
-            Setup::One | Setup::Cluster => None,
-        };
-        let address = database.as_ref().map(Postgres::url);
-        if let Some(address) = &address {
-            flags.extend(["--store", address]);
-        }
-        let aggregator = Aggregator::start(&url, &store.path(), &flags).await;
+        let scratch = tempfile::tempdir().expect("a temporary directory can be created");
+        let (mut data, mut database, mut links) = (None, None, Vec::new());
+        let mut clocks = Ok(Vec::new());
         let mut others = Vec::new();
-        if database.is_some() {
-            for _ in 1..AGGREGATORS {
-                others.push(Aggregator::start(&url, &store.path(), &flags).await);
+        let aggregator = if setup == Setup::Shared {
+            let disk = Volume::new(DATABASE_DISK_MEBIBYTES);
+            let started = Postgres::start_in(disk.path()).await;
+            let started = started.expect("PostgreSQL is installed");
+            clocks = (0..AGGREGATORS)
+                .map(|index| Clock::new(scratch.path(), &format!("clock-{index}")))
+                .collect();
+            for index in 0..AGGREGATORS {
+                let link = Proxies::of_database(&started.ports()).await;
+                let address = started.url_through(&link.ports());
+                let flags = [&flags[..], &["--store", &address]].concat();
+                let clock = clocks
+                    .as_ref()
+                    .ok()
+                    .map(|clocks| clocks[index].environment());
+                let clock = clock.as_ref().map_or(&[][..], |clock| &clock[..]);
+                let environment: Vec<_> = clock
+                    .iter()
+                    .map(|(name, value)| (*name, value.as_str()))
+                    .collect();
+                let store = store.path();
+                others.push(Aggregator::start_with(&url, &store, &flags, &environment).await);
+                links.push(link);
             }
-        }
+            (data, database) = (Some(disk), Some(started));
+            others.pop().expect("several were started")
+        } else {
+            Aggregator::start(&url, &store.path(), &flags).await
+        };
         for aggregator in others.iter().chain([&aggregator]) {
             aggregator.healthy().await;
         }
@@ -128,6 +159,8 @@ impl World {
             aggregator,
             others,
             database,
+            links,
+            clocks,
             nats,
             inside,
             outside,
@@ -135,7 +168,8 @@ impl World {
             runs: Vec::new(),
             store,
             stream,
-            scratch: tempfile::tempdir().expect("a temporary directory can be created"),
+            data,
+            scratch,
         }
     }
 
@@ -187,6 +221,12 @@ impl World {
     pub async fn repair(&mut self) {
         self.inside.set(Conditions::default());
         self.outside.set(Conditions::default());
+        for link in &self.links {
+            link.set(Conditions::default());
+        }
+        for clock in self.clocks.iter().flatten() {
+            clock.shift(0);
+        }
         self.nats.ready().await;
         for aggregator in self.aggregators() {
             aggregator.healthy().await;
@@ -229,10 +269,11 @@ impl Volume {
             Ok(disk) => Self::Disk(disk),
             Err(reason) => {
                 let directory = tempfile::tempdir();
-                Self::Directory(
-                    directory.expect("a temporary directory can be created"),
-                    reason,
-                )
+                let directory = directory.expect("a temporary directory can be created");
+                // The server of a database has a user of its own.
+                let of_all = fs::Permissions::from_mode(0o755);
+                fs::set_permissions(directory.path(), of_all).expect("an own directory");
+                Self::Directory(directory, reason)
             }
         }
     }

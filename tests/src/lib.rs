@@ -18,6 +18,7 @@ pub mod books;
 pub mod broker;
 pub mod browser;
 pub mod caddy;
+pub mod clock;
 pub mod collector;
 pub mod compose;
 // The server of the store's own tests.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     database::{is_root, programs, succeeds},
     port,
-    service::{Service, Signal},
+    service::{self, Service, Signal},
     wait::{DEADLINE, eventually, holds},
     workspace,
 };
@@ -24,7 +24,7 @@ const SCRIPTS: [&str; 2] = ["passfile.sh", "database.sh"];
 /// The name of the standby, which the server waits for.
 const STANDBY: &str = "standby";
 
-/// A server, killed on drop. Its data is temporary.
+/// A server, killed on drop. Its data is temporary unless it was given a directory.
 #[derive(Debug)]
 pub struct Postgres {
     running: Option<Service>,
@@ -34,15 +34,28 @@ pub struct Postgres {
     other_port: u16,
     /// Number of promoted standbys; each has data of its own.
     promoted: u32,
-    directory: TempDir,
+    directory: PathBuf,
+    /// Deletes the data on drop, after the server has ended.
+    _own: Option<TempDir>,
 }
 
 impl Postgres {
-    /// Starts one, and waits until it responds; `None` if PostgreSQL is not installed.
+    /// Starts one with temporary data, and waits until it responds; `None` if PostgreSQL is not installed.
     pub async fn start() -> Option<Self> {
+        let own = tempfile::tempdir().expect("a temporary directory can be created");
+        let directory = own.path().to_owned();
+        Self::start_on(directory, Some(own)).await
+    }
+
+    /// Starts one with its data in a directory, which is created and which the server's user can reach.
+    pub async fn start_in(directory: PathBuf) -> Option<Self> {
+        fs::create_dir_all(&directory).expect("a directory can be created");
+        Self::start_on(directory, None).await
+    }
+
+    async fn start_on(directory: PathBuf, own: Option<TempDir>) -> Option<Self> {
         let programs = programs()?;
-        let directory = tempfile::tempdir().expect("a temporary directory can be created");
-        let path = directory.path();
+        let path = directory.as_path();
         let of_all = fs::Permissions::from_mode(0o755);
         fs::set_permissions(path, of_all).expect("an own directory");
         for script in SCRIPTS {
@@ -70,6 +83,7 @@ impl Postgres {
             other_port: port::free(),
             promoted: 0,
             directory,
+            _own: own,
         };
         server.start_again().await;
         Some(server)
@@ -77,13 +91,26 @@ impl Postgres {
 
     /// Its address for aggregators, which names the file of the password, and also the place of a standby.
     pub fn url(&self) -> String {
-        let passfile = self.directory.path().join("database");
+        self.url_through(&self.ports())
+    }
+
+    /// The same through proxies on these ports of this machine.
+    pub fn url_through(&self, ports: &[u16]) -> String {
+        let hosts: Vec<_> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
+        let passfile = self.directory.join("database");
         format!(
-            "postgres://aggregator@127.0.0.1:{},127.0.0.1:{}/events?passfile={}",
-            self.port,
-            self.other_port,
+            "postgres://aggregator@{}/events?passfile={}",
+            hosts.join(","),
             passfile.display()
         )
+    }
+
+    /// Its port, and that of a standby.
+    pub fn ports(&self) -> [u16; 2] {
+        [self.port, self.other_port]
     }
 
     /// Replaces the server as after the loss of its machine: makes a standby that each COMMIT waits for, calls `meanwhile`, kills the
@@ -91,6 +118,7 @@ impl Postgres {
     pub async fn fail_over(&mut self, meanwhile: impl Future<Output = ()>) {
         let data = self.data_of(self.promoted + 1);
         self.copy_to(&data);
+        let lost = self.data_of(self.promoted);
         let mut standby = self.spawn(&data, self.other_port);
         self.sql(&format!(
             "ALTER SYSTEM SET synchronous_standby_names = '{STANDBY}'"
@@ -113,6 +141,11 @@ impl Postgres {
             holds(promoted == "t", promoted)
         })
         .await;
+        // The processes of the killed server still write to it until they end.
+        eventually("the lost data is deleted", async || {
+            fs::remove_dir_all(&lost).map_err(|err| err.to_string())
+        })
+        .await;
     }
 
     /// Copies the data, for a standby.
@@ -124,7 +157,7 @@ impl Postgres {
             fs::write(&rules, text + rule).expect("the rules can be written");
         }
         self.sql("SELECT pg_reload_conf()");
-        let server = self.directory.path().join("server");
+        let server = self.directory.join("server");
         let from = format!(
             "host={} port={} application_name={STANDBY}",
             server.display(),
@@ -145,14 +178,14 @@ impl Postgres {
             0 => "data".to_owned(),
             number => format!("data-{number}"),
         };
-        self.directory.path().join("server").join(name)
+        self.directory.join("server").join(name)
     }
 
     /// Starts it again after [`Self::kill`] or [`Self::stop`], and waits until it responds.
     pub async fn start_again(&mut self) {
         // The processes of a killed server end by themselves; until then another one refuses to start.
         eventually("the database responds", async || {
-            if !self.running.as_mut().is_some_and(Service::is_running) {
+            if !self.is_running() {
                 let data = self.data_of(self.promoted);
                 self.running = Some(self.spawn(&data, self.port));
             }
@@ -162,13 +195,15 @@ impl Postgres {
     }
 
     fn spawn(&self, data: &Path, port: u16) -> Service {
-        let path = self.directory.path();
+        let path = &self.directory;
         let mut command = self.as_owner(Path::new("sh"));
         command
             .arg(path.join("database.sh"))
             .arg(data)
             .arg(path.join("server/passfile"))
             .args(["-c", "listen_addresses=127.0.0.1"])
+            // Its disk may be a small one.
+            .args(["-c", "max_wal_size=256MB"])
             .arg("-c")
             .arg(format!("port={port}"))
             .arg("-c")
@@ -204,6 +239,39 @@ impl Postgres {
         }
     }
 
+    /// Whether it is running: a server that cannot write its WAL ends by itself.
+    pub fn is_running(&mut self) -> bool {
+        self.running.as_mut().is_some_and(Service::is_running)
+    }
+
+    /// Suspends all of its processes with SIGSTOP.
+    ///
+    /// Panics if it is not running.
+    pub fn suspend(&self) {
+        let first = self.first();
+        // The first one before the others: it starts no more then.
+        service::signal(first, Signal::STOP);
+        for id in service::children(first) {
+            service::signal(id, Signal::STOP);
+        }
+    }
+
+    /// Lets all of its processes continue.
+    ///
+    /// Panics if it is not running.
+    pub fn resume(&self) {
+        let first = self.first();
+        for id in service::children(first) {
+            service::signal(id, Signal::CONT);
+        }
+        service::signal(first, Signal::CONT);
+    }
+
+    fn first(&self) -> u32 {
+        let running = self.running.as_ref().map(Service::id);
+        running.expect("the database is running")
+    }
+
     /// Stops it in an orderly way, with its clients' transactions rolled back.
     pub async fn stop(&mut self) {
         if let Some(mut server) = self.running.take() {
@@ -227,7 +295,7 @@ impl Postgres {
     pub fn try_sql(&self, sql: &str) -> Result<String, String> {
         let mut psql = self.as_owner(Path::new("psql"));
         psql.args(["-XAtq", "-F", "\t", "-v", "ON_ERROR_STOP=1", "-d", "events"]);
-        psql.arg("-h").arg(self.directory.path().join("server"));
+        psql.arg("-h").arg(self.directory.join("server"));
         psql.args(["-p", &self.port.to_string(), "-c", sql]);
         let output = psql.output().map_err(|err| err.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end().to_owned();
@@ -239,5 +307,14 @@ impl Postgres {
     pub fn number(&self, sql: &str) -> i64 {
         let text = self.sql(sql);
         text.parse().unwrap_or_else(|_| panic!("{sql}: {text}"))
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        // Processes that stay suspended would not notice that the first one is killed.
+        if self.is_running() {
+            self.resume();
+        }
     }
 }

@@ -1,9 +1,14 @@
-//! A TCP proxy between a NATS client and its server that injects network faults into frames.
+//! A TCP proxy between the clients of NATS or PostgreSQL and their server that injects network faults into frames.
 
 mod frame;
+mod nats;
+mod postgres;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -18,7 +23,7 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::frame::FrameKind;
+use self::frame::{FrameKind, Frames, Protocol};
 
 /// What it does at present; by default it forwards everything immediately.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,6 +39,11 @@ pub enum Conditions {
     Delay(Duration),
     /// Each direction of a connection is limited to this many bytes per second.
     Rate(u32),
+    /// Nothing is forwarded, and connections stay open, as if every packet was lost. What was held is forwarded afterwards.
+    Hold,
+    /// Of four COMMITs, one passes; one is cut off, with its connection, before the server receives it; one is cut off when it was
+    /// sent to the server, whatever that does then; and the answer to one is dropped and its connection cut.
+    CutAtCommits,
     /// The server's `PubAck`s are dropped.
     DropPubAcks,
     /// The client's acks are dropped.
@@ -41,6 +51,9 @@ pub enum Conditions {
     /// The stream's messages are dropped on their way to the consumer.
     DropDeliveries,
 }
+
+/// How often it is tried whether what is held can be forwarded.
+const HELD: Duration = Duration::from_millis(20);
 
 /// A proxy on a free port. It ends when this is dropped.
 #[derive(Debug)]
@@ -52,6 +65,7 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
+    protocol: Protocol,
     target: u16,
     state: Mutex<State>,
 }
@@ -59,21 +73,51 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     conditions: Conditions,
+    /// COMMITs that were cut off or not.
+    commits: usize,
     /// Cancelled to cut all open connections.
     connections: CancellationToken,
 }
 
+/// What happens to a COMMIT and its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CommitCut {
+    None,
+    Before,
+    Sent,
+    Answered,
+}
+
+/// What happens to the COMMITs, in turn.
+const CUTS: [CommitCut; 4] = [
+    CommitCut::Answered,
+    CommitCut::None,
+    CommitCut::Sent,
+    CommitCut::Before,
+];
+
 impl Proxy {
-    /// Starts one in front of the server on `target`, a port of this machine, which need not be running yet.
+    /// Starts one in front of the broker on `target`, a port of this machine, which need not be running yet.
     pub async fn start(target: u16) -> Self {
+        Self::before(target, Protocol::Nats).await
+    }
+
+    /// Starts one in front of the PostgreSQL server on `target`, which need not be running yet.
+    pub async fn of_database(target: u16) -> Self {
+        Self::before(target, Protocol::Postgres).await
+    }
+
+    async fn before(target: u16, protocol: Protocol) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let end = CancellationToken::new();
         let shared = Arc::new(Shared {
+            protocol,
             target,
             state: Mutex::new(State {
                 conditions: Conditions::default(),
+                commits: 0,
                 connections: end.child_token(),
             }),
         });
@@ -86,7 +130,12 @@ impl Proxy {
         }
     }
 
-    /// Its address.
+    /// Its port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Its address for clients of NATS.
     pub fn url(&self) -> String {
         crate::broker::url(self.port)
     }
@@ -114,6 +163,16 @@ impl Shared {
             (Conditions::CutInFrame, _) => std::mem::take(&mut state.conditions),
             (conditions, _) => conditions,
         }
+    }
+
+    /// What happens to the next COMMIT.
+    fn commit(&self) -> CommitCut {
+        let mut state = self.state();
+        if state.conditions != Conditions::CutAtCommits {
+            return CommitCut::None;
+        }
+        state.commits += 1;
+        CUTS[state.commits % CUTS.len()]
     }
 
     /// The token that cuts a new connection; none if it is not accepted.
@@ -145,25 +204,43 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, end: CancellationTok
             let _ = (client.set_nodelay(true), server.set_nodelay(true));
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
+            let (of_client, of_server) = (
+                Frames::of_client(shared.protocol),
+                Frames::of_server(shared.protocol),
+            );
+            let is_answer_cut = AtomicBool::new(false);
+            let pass = |from, to, frames| carry(from, to, frames, &shared, &is_answer_cut);
             // The connection ends when either direction does.
             tokio::select! {
-                () = carry(from_client, to_server, &shared) => {}
-                () = carry(from_server, to_client, &shared) => {}
+                () = pass(from_client, to_server, of_client) => {}
+                () = pass(from_server, to_client, of_server) => {}
             }
         }));
     }
 }
 
-/// Forwards frames until one side ends, or the connection is cut.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared) {
+/// Forwards frames until one side ends, or the connection is cut. `is_answer_cut` is of the connection: whether it is cut instead of
+/// forwarding the next answer to a COMMIT.
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut frames: Frames,
+    shared: &Shared,
+    is_answer_cut: &AtomicBool,
+) {
     let mut buffer = BytesMut::new();
     loop {
         if !from.read_buf(&mut buffer).await.is_ok_and(|read| read > 0) {
             return;
         }
-        while let Some((kind, mut frame)) = frame::take(&mut buffer) {
+        while let Some((kind, mut frame)) = frames.take(&mut buffer) {
             let mut is_cut = false;
-            match (shared.conditions(kind), kind) {
+            let mut conditions = shared.conditions(kind);
+            while conditions == Conditions::Hold {
+                sleep(HELD).await;
+                conditions = shared.conditions(kind);
+            }
+            match (conditions, kind) {
                 (Conditions::DropPubAcks, FrameKind::PubAck)
                 | (Conditions::DropAcks, FrameKind::Ack)
                 | (Conditions::DropDeliveries, FrameKind::Delivery) => continue,
@@ -176,6 +253,16 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, shared: &Shared)
                     is_cut = true;
                     frame.truncate(frame.len() / 2);
                 }
+                _ => {}
+            }
+            match kind {
+                FrameKind::Commit => match shared.commit() {
+                    CommitCut::None => {}
+                    CommitCut::Before => return,
+                    CommitCut::Sent => is_cut = true,
+                    CommitCut::Answered => is_answer_cut.store(true, Ordering::Relaxed),
+                },
+                FrameKind::Committed if is_answer_cut.load(Ordering::Relaxed) => return,
                 _ => {}
             }
             if to.write_all(&frame).await.is_err() || is_cut {

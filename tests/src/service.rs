@@ -9,7 +9,10 @@ use std::{
 };
 
 pub use rustix::process::Signal;
-use rustix::process::{Pid, kill_process};
+use rustix::{
+    io::Errno,
+    process::{Pid, kill_process},
+};
 
 use crate::wait;
 
@@ -201,5 +204,26 @@ impl Output {
             reader.join().expect("reading lines does not panic");
         }
         self.lines().join("\n")
+    }
+}
+
+/// The processes that a process has started, and that run. Linux only.
+pub fn children(of: u32) -> Vec<u32> {
+    let ids = std::fs::read_dir("/proc").expect("a Linux system");
+    let ids = ids.flatten().filter_map(|entry| {
+        let id: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?;
+        (parent.trim() == of.to_string()).then_some(id)
+    });
+    ids.collect()
+}
+
+/// Sends a signal to a process, unless it has ended.
+pub fn signal(id: u32, signal: Signal) {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+    match kill_process(id.expect("the id of a process"), signal) {
+        Ok(()) | Err(Errno::SRCH) => {}
+        Err(err) => panic!("a process cannot be signalled: {err}"),
     }
 }

@@ -27,7 +27,6 @@ use super::{
     trace, trim, watchdog,
 };
 use crate::{
-    clock,
     health::Part,
     metrics::Committed,
     store::{Looked, ObservedStream, Position, StoreError, ranges::Ranges},
@@ -164,7 +163,7 @@ impl Consumer {
         };
         let position = self
             .writer
-            .meet(observed.clone(), clock::now_micros())
+            .meet(observed.clone(), self.writer.clock().now())
             .await;
         match &position {
             Ok(_) => self.health.works(Part::Store),
@@ -179,7 +178,10 @@ impl Consumer {
             return Ok(position);
         }
         observed.is_other = true;
-        Ok(self.writer.meet(observed, clock::now_micros()).await?)
+        Ok(self
+            .writer
+            .meet(observed, self.writer.clock().now())
+            .await?)
     }
 
     /// Pulls until the session ends, then appends its batches. While batches are looked up and commit, the next
@@ -273,7 +275,7 @@ impl Consumer {
             let started = Instant::now();
             let append = self
                 .writer
-                .append(Arc::clone(&deliveries), clock::now_micros());
+                .append(Arc::clone(&deliveries), self.writer.clock().now());
             match self.with_progress(append, &ackers, connects).await {
                 Ok(appended) => {
                     self.health.works(Part::Store);

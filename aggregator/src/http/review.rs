@@ -23,7 +23,7 @@ use super::{
         schemas::{name, text, time_or_relative},
     },
 };
-use crate::{clock, store::query::ReviewQuery};
+use crate::store::query::ReviewQuery;
 
 /// Example requests and responses: by method and path, then by query, body and status.
 pub const EXAMPLES: &str = include_str!("review/examples.json");
@@ -77,12 +77,11 @@ fn cursor() -> ParameterBuilder {
         .schema(Some(text().pattern(Some("^[1-9][0-9]{0,17}$"))))
 }
 
-/// The rows that the parameters of a query string select. Relative times refer to the time of the request.
+/// The rows that the parameters of a query string select. Relative times refer to `now`.
 ///
 /// # Errors
 /// 422 if a parameter is not valid, and 403 if the topic may not be read.
-fn selected(caller: &Caller, parameters: &Query) -> Result<ReviewQuery, Problem> {
-    let now = clock::now_micros();
+fn selected(caller: &Caller, parameters: &Query, now: i64) -> Result<ReviewQuery, Problem> {
     let since = parameters.time("since", now)?;
     let until = parameters.time("until", now)?;
     check_range(("since", since), ("until", until))?;

@@ -50,6 +50,7 @@ use self::{
     lives::Lives,
 };
 use super::{Bounds, Standing, StoreError, fingerprint::Key, opening::Opening, waits::Waits};
+use crate::clock::Clock;
 
 /// What the writer, the readers and the upkeep of one aggregator share.
 #[derive(Debug)]
@@ -73,6 +74,8 @@ struct Shared {
     last_event: watch::Sender<i64>,
     waits: Waits,
     failures: Failures,
+    /// The database's.
+    clock: Clock,
     /// Why the upkeep cannot write to the database, while that lasts.
     trouble: Mutex<Option<String>>,
 }
@@ -86,7 +89,8 @@ pub async fn open(
 ) -> Result<(Writer, Upkeep, Reader), StoreError> {
     opening.at("connecting to the database".to_owned());
     let pool = Pool::of(address);
-    limited(LONGEST, checks::run(&pool)).await?;
+    let clock = Clock::of_database();
+    limited(LONGEST, checks::run_with_clock(&pool, &clock)).await?;
     opening.at("checking the schema of the database".to_owned());
     schema::ensure(&pool, now).await?;
     let holder = uuid::Uuid::new_v4().to_string();
@@ -113,6 +117,7 @@ pub async fn open(
         last_event: watch::Sender::default(),
         waits: Waits::shared(),
         failures: Failures::default(),
+        clock,
         trouble: Mutex::default(),
         lives: watch::Sender::default(),
     };

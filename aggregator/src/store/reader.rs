@@ -13,6 +13,7 @@ use super::{
     },
     sqlite::{self, reader::Resolved},
 };
+use crate::clock::Clock;
 
 /// Answers queries. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -28,6 +29,15 @@ pub enum Reader {
 pub struct Scan(Option<sqlite::reader::Scan>);
 
 impl Reader {
+    /// The clock by which the times of what is stored are.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        match self {
+            Self::Sqlite(_) => Clock::default(),
+            Self::Postgres(reader) => reader.clock().clone(),
+        }
+    }
+
     /// Waits for a permit to scan many rows, so that scans leave connections to other queries. The caller may already hold a
     /// response permit while it waits, but no connection.
     pub async fn scan(&self, query: &EventQuery, bounds: &PageBounds) -> Scan {

@@ -6,6 +6,7 @@ use super::{
     Appended, Delivery, Looked, ObservedStream, Position, Standing, StoreError, postgres,
     query::Review, sqlite, waits::Wait,
 };
+use crate::clock::Clock;
 
 /// Appends batches; nothing else writes events. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -124,6 +125,15 @@ impl Writer {
         match self {
             Self::Sqlite(writer) => writer.wait(identities),
             Self::Postgres(writer) => writer.wait(identities),
+        }
+    }
+
+    /// The clock by which the times of what is stored are.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        match self {
+            Self::Sqlite(_) => Clock::default(),
+            Self::Postgres(writer) => writer.clock().clone(),
         }
     }
 

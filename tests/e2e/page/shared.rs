@@ -1,6 +1,6 @@
 //! The page of an aggregator that shares its store with another one.
 
-use e2e::{aggregator::Aggregator, broker::Broker, database::Database, event::event};
+use e2e::{aggregator::Aggregator, broker::Broker, clock::Clock, database::Database, event::event};
 
 use super::Page;
 
@@ -51,5 +51,43 @@ async fn events_beyond_the_floor_are_listed_once() {
     page.browser.shows("#aggregators", "(this one)").await;
     page.browser.screenshot_of_page("shared").await;
     drop(other);
+    page.ends_well().await;
+}
+
+#[tokio::test]
+async fn an_aggregator_whose_clock_is_ahead_shows_the_others_as_alive() {
+    let Some(database) = Database::new() else {
+        return;
+    };
+    let broker = Broker::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let clock = Clock::new(directory.path(), "ahead").unwrap();
+    clock.shift(3_600);
+    let clock = clock.environment();
+    let clock = clock
+        .each_ref()
+        .map(|(name, value)| (*name, value.as_str()));
+    let url = database.url();
+    let start = async |environment| {
+        let (nats, flags) = (broker.url_of("aggregator"), ["--store", url.as_str()]);
+        let data = directory.path();
+        let aggregator = Aggregator::start_with(&nats, data, &flags, environment).await;
+        aggregator.healthy().await;
+        aggregator
+    };
+    let ahead = start(&clock).await;
+    let _other = start(&[]).await;
+    ahead.api().store(&[event("orders", "1")]).await;
+    let Some(page) = Page::open(ahead.api(), "").await else {
+        return;
+    };
+    page.browser
+        .shows("#aggregators", "2 aggregators share the store: ")
+        .await;
+    page.browser
+        .shows("#problems", "ahead of that of the database")
+        .await;
+    let shown = page.browser.text("#aggregators").await;
+    assert!(!shown.contains("last seen"), "{shown}");
     page.ends_well().await;
 }

@@ -10,20 +10,28 @@ use tokio::time::sleep;
 use super::{Aggregators, End, nodes};
 use crate::world::World;
 
+impl Aggregators {
+    /// The numbers of the aggregators that are meant, of so many.
+    pub(super) fn of(self, aggregators: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
+        let mut all: Vec<_> = (0..aggregators).collect();
+        all.shuffle(random);
+        match self {
+            Self::One => all.truncate(1),
+            Self::Two => all.truncate(2),
+            Self::All => {}
+        }
+        all
+    }
+}
+
 pub async fn strike(
     world: &mut World,
     (which, end): (Aggregators, End),
     lasts: Duration,
     random: &mut ChaCha8Rng,
 ) {
-    let mut all: Vec<_> = (0..world.aggregators().len()).collect();
-    all.shuffle(random);
-    let struck = match which {
-        Aggregators::One => &all[..1],
-        Aggregators::Two => &all[..2],
-        Aggregators::All => &all[..],
-    };
-    for index in struck {
+    let struck = which.of(world.aggregators().len(), random);
+    for index in &struck {
         let aggregator = &mut *world.aggregators()[*index];
         match end {
             End::Killed => aggregator.kill(),
@@ -34,7 +42,7 @@ pub async fn strike(
     // Sometimes longer than the broker waits until it gives their messages to the others, and the database until it ends their
     // transactions.
     sleep(lasts * 4).await;
-    for index in struck {
+    for index in &struck {
         let aggregator = &mut *world.aggregators()[*index];
         match end {
             End::Killed => aggregator.start_again().await,

@@ -1,6 +1,6 @@
 //! The names of the faults, in schedules and tables.
 
-use super::{Aggregators, Database, End, Fault, Nodes, Side, Trouble};
+use super::{Aggregators, Database, End, Fault, Link, Nodes, Side, Trouble};
 
 impl Fault {
     /// Its name in schedules and tables.
@@ -43,6 +43,10 @@ impl Fault {
             Self::Nodes(nodes, end) => return format!("{}-{}", nodes.name(), end.name()),
             Self::Aggregators(which, end) => return format!("{}-{}", which.name(), end.name()),
             Self::Database(trouble) => trouble.name(),
+            Self::Link(which, link) => {
+                return format!("{}-database-network-{}", which.name(), link.name());
+            }
+            Self::ClocksApart => "clocks-apart",
         };
         name.to_owned()
     }
@@ -78,6 +82,20 @@ impl Database {
             Self::SessionsEnded => "database-sessions-ended",
             Self::Exhausted => "database-connections-exhausted",
             Self::FailedOver => "database-failed-over",
+            Self::Suspended => "database-suspended",
+            Self::DiskFull => "database-disk-full",
+        }
+    }
+}
+
+impl Link {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Cut => "cut",
+            Self::CutAtCommits => "cut-at-commits",
+            Self::Delay => "delayed",
+            Self::Throttle => "throttled",
+            Self::Silent => "silent",
         }
     }
 }

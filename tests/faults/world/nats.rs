@@ -1,4 +1,4 @@
-//! The broker of the system under test, and the proxies of its clients.
+//! The broker of the system under test.
 
 use std::path::Path;
 
@@ -10,7 +10,6 @@ use e2e::{
         users::Users,
     },
     port,
-    proxy::{Conditions, Proxy},
     service::Signal,
 };
 
@@ -25,9 +24,6 @@ pub enum Nats {
     },
     Cluster(Cluster),
 }
-
-/// Proxies in front of all servers of the broker.
-pub struct Proxies(Vec<Proxy>);
 
 impl Nats {
     pub(super) async fn start(setup: Setup, directory: &Path) -> Self {
@@ -126,29 +122,6 @@ impl Nats {
         match self {
             Self::One { server, .. } => server.signal(Signal::CONT),
             Self::Cluster(cluster) => cluster.restore(),
-        }
-    }
-}
-
-impl Proxies {
-    pub(super) async fn start(targets: &[u16]) -> Self {
-        let mut proxies = Vec::new();
-        for target in targets {
-            proxies.push(Proxy::start(*target).await);
-        }
-        Self(proxies)
-    }
-
-    /// Their addresses.
-    pub fn url(&self) -> String {
-        let urls = self.0.iter().map(Proxy::url);
-        urls.collect::<Vec<_>>().join(",")
-    }
-
-    /// Changes what all of them do.
-    pub fn set(&self, conditions: Conditions) {
-        for proxy in &self.0 {
-            proxy.set(conditions);
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    clock,
+    clock::{self, Clock},
     health::Notice,
     http::{
         api::Api,
@@ -42,7 +42,7 @@ pub struct Health {
     /// if the tokens file cannot be read, so that the tokens read before stay valid. The reason is given only with `admin`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     notices: BTreeMap<&'static str, String>,
-    /// Set while the clock is behind the latest event.
+    /// Set while the clock is behind the latest event, or, if aggregators share the store, while it is not that of the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     clock: Option<String>,
@@ -98,7 +98,7 @@ pub async fn health(
     // After the counts were read: waiting for them is no fault of the clock.
     let now = clock::now_micros();
     let missing = read.as_ref().map_or(0, |stats| stats.missing);
-    let clock = read.and_then(|stats| clock_notice(now, stats.processed_at));
+    let clock = read.and_then(|stats| clock_notice(&api.reader.clock(), stats.processed_at));
     let (status, code) = if checks.is_empty() {
         ("healthy", StatusCode::OK)
     } else {
@@ -186,12 +186,30 @@ pub fn failing(api: &Api) -> BTreeMap<&'static str, String> {
     checks
 }
 
-/// How far the clock may be behind the latest event without a notice, in microseconds: time services make smaller steps
-/// routinely.
+/// How far the clock may be off without a notice, in microseconds: time services make smaller steps routinely.
 const CLOCK_TOLERANCE: i64 = 1_000_000;
 
+/// The notice while this machine's clock is not that of the database, or is behind the latest event if the times of events are its own.
+pub fn clock_notice(clock: &Clock, processed_at: i64) -> Option<String> {
+    match clock.ahead() {
+        Some(ahead) => differs(ahead),
+        None => is_behind(clock::now_micros(), processed_at),
+    }
+}
+
+/// The notice for the clock of a machine that is this far ahead of the database's, or behind it.
+fn differs(ahead: i64) -> Option<String> {
+    let seconds = ahead.saturating_abs() / 1_000_000;
+    let direction = if ahead > 0 { "ahead of" } else { "behind" };
+    (ahead.saturating_abs() > CLOCK_TOLERANCE).then(|| {
+        format!(
+            "the clock of this machine is {seconds} s {direction} that of the database, which gives the times of events; let a time service set both"
+        )
+    })
+}
+
 /// The notice while the clock is behind the latest event and `processed_at` is therefore held.
-pub fn clock_notice(now: i64, processed_at: i64) -> Option<String> {
+fn is_behind(now: i64, processed_at: i64) -> Option<String> {
     let behind = processed_at.saturating_sub(now);
     (behind > CLOCK_TOLERANCE).then(|| {
         format!(
@@ -208,9 +226,25 @@ mod tests {
 
     #[test]
     fn a_clock_that_went_back_is_reported_until_it_catches_up() {
-        assert_eq!(clock_notice(1_000_000, 2_000_000), None);
-        let notice = clock_notice(1_000_000, 61_000_000).unwrap();
+        assert_eq!(is_behind(1_000_000, 2_000_000), None);
+        let notice = is_behind(1_000_000, 61_000_000).unwrap();
         assert!(notice.contains("60 s behind"), "{notice}");
         assert!(notice.contains("1970-01-01T00:01:01"), "{notice}");
+    }
+
+    #[test]
+    fn a_clock_that_is_not_that_of_the_database_is_reported() {
+        assert_eq!(differs(1_000_000), None);
+        assert_eq!(differs(-1_000_000), None);
+        let ahead = differs(300_000_000).unwrap();
+        assert!(
+            ahead.contains("300 s ahead of that of the database"),
+            "{ahead}"
+        );
+        let behind = differs(-60_000_000).unwrap();
+        assert!(
+            behind.contains("60 s behind that of the database"),
+            "{behind}"
+        );
     }
 }

@@ -112,7 +112,7 @@ pub async fn histogram(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     let query = Query::parse_many(query.as_deref(), &PARAMETERS, |name| name == "topic")?;
-    let query = selected(&caller, &query, clock::now_micros())?;
+    let query = selected(&caller, &query, api.reader.clock().now())?;
     paging::answer(&api.permits, async |room| {
         let histogram = api.reader.histogram(query.clone()).await;
         let histogram = histogram.map_err(|err| Problem::internal(&err))?;

@@ -106,7 +106,7 @@ pub async fn list(
     ];
     let query = Query::parse(query.as_deref(), &known)?;
     let limit = query.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let topics = topic_query(&caller, &query)?;
+    let topics = topic_query(&caller, &query, api.reader.clock().now())?;
     paging::answer(&api.permits, async |room| {
         let page = api.reader.topics(topics.clone(), limit).await;
         let page = page.map_err(|err| Problem::internal(&err))?;
@@ -132,7 +132,7 @@ pub const SORTS: [(&str, TopicSort); 7] = [
     ("last_at", TopicSort::Last),
 ];
 
-fn topic_query(caller: &Caller, parameters: &Query) -> Result<TopicQuery, Problem> {
+fn topic_query(caller: &Caller, parameters: &Query, now: i64) -> Result<TopicQuery, Problem> {
     let sort = match parameters.text("sort") {
         None => TopicSort::Name,
         Some(text) => {
@@ -155,7 +155,7 @@ fn topic_query(caller: &Caller, parameters: &Query) -> Result<TopicQuery, Proble
         after: parameters.text("cursor").map(str::to_owned),
         recent: parameters
             .flag("recent", false)?
-            .then(|| Window::last_minutes(RECENT_MINUTES, clock::now_micros())),
+            .then(|| Window::last_minutes(RECENT_MINUTES, now)),
     };
     if query.after.is_some() && !query.is_paged() {
         let message = "is allowed only with topics sorted by ascending name".to_owned();

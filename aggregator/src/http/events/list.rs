@@ -81,7 +81,7 @@ pub async fn list(
         base,
         limit,
         format,
-    } = EventsRequest::parse(query.as_deref(), &headers, clock::now_micros())?;
+    } = EventsRequest::parse(query.as_deref(), &headers, api.reader.clock().now())?;
     query.visible = caller.visible(&query.topics)?;
     let query = Arc::new(query);
     // Caches must keep the two formats apart.

@@ -83,7 +83,7 @@ pub async fn list(
     let parameters = ["topic", "event_id", "since", "until", "limit", "cursor"];
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let query = super::selected(&caller, &parameters)?;
+    let query = super::selected(&caller, &parameters, api.reader.clock().now())?;
     let render = if caller.grant.admin {
         render::<true>
     } else {

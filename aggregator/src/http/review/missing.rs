@@ -114,7 +114,10 @@ pub async fn acknowledge(
     if !is_json(request.headers()) {
         return Err(Problem::not_json_type());
     }
-    let acknowledged = api.writer.acknowledge_missing(clock::now_micros()).await;
+    let acknowledged = api
+        .writer
+        .acknowledge_missing(api.writer.clock().now())
+        .await;
     let acknowledged = acknowledged.map_err(|err| Problem::store_cannot_write(&err))?;
     Ok(Json(Acknowledged { acknowledged }))
 }

@@ -100,7 +100,7 @@ pub async fn list(
     let parameters = ["topic", "reason", "since", "until", "limit", "cursor"];
     let parameters = Query::parse(query.as_deref(), &parameters)?;
     let limit = parameters.limit(paging::DEFAULT_LIMIT, paging::MAX_LIMIT)?;
-    let query = super::selected(&caller, &parameters)?;
+    let query = super::selected(&caller, &parameters, api.reader.clock().now())?;
     let render = if caller.grant.admin {
         render::<true>
     } else {
@@ -216,7 +216,11 @@ pub async fn requeue(
     } else {
         native::send(&state.api, &caller, Layout::Json, body, None).await?
     };
-    let marked = state.api.writer.requeued(id, clock::now_micros()).await;
+    let marked = state
+        .api
+        .writer
+        .requeued(id, state.api.writer.clock().now())
+        .await;
     // Its events are in the stream. The request succeeds even if the row was evicted meanwhile or cannot be marked.
     if let Err(err) = marked {
         tracing::warn!(rejected.id = id, error = %err, "requeued, but not marked as requeued");

@@ -1,8 +1,11 @@
 //! What a database must be set to, checked for each connection: with other settings, what was acked could be lost.
 
+use std::time::Instant;
+
 use tokio_postgres::{Client, Row};
 
 use super::{connect::Pool, error::DatabaseError};
+use crate::clock::Clock;
 
 /// The oldest supported version, as `server_version_num` gives it.
 const OLDEST: i32 = 140_000;
@@ -13,10 +16,24 @@ pub(super) async fn run(pool: &Pool) -> Result<(), DatabaseError> {
     of(&client).await
 }
 
-/// The settings of a connection; NULL for those that the database does not have.
+/// Checks the server's settings, and reads its clock.
+pub(super) async fn run_with_clock(pool: &Pool, clock: &Clock) -> Result<(), DatabaseError> {
+    let client = pool.get().await?;
+    let statement = client.prepare_cached(SETTINGS).await?;
+    let asked = Instant::now();
+    let row = client.query_one(&statement, &[]).await?;
+    clock.read(row.get(TIME), asked);
+    of_row(&row)
+}
+
+/// The settings of a connection, and the server's time; NULL for settings that the database does not have.
 pub(super) const SETTINGS: &str = "SELECT current_setting('server_version_num', true), current_setting('fsync', true), \
      current_setting('full_page_writes', true), current_setting('synchronous_commit', true), \
-     current_setting('server_encoding', true), current_setting('default_transaction_read_only', true)";
+     current_setting('server_encoding', true), current_setting('default_transaction_read_only', true), \
+     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// The column with the time.
+const TIME: usize = 6;
 
 /// Checks the server's settings as a connection has them.
 pub(super) async fn of(client: &Client) -> Result<(), DatabaseError> {

@@ -22,12 +22,15 @@ use super::{
     connect::{LONGEST, limited},
     lives, place,
 };
-use crate::store::{
-    StoreError,
-    query::{
-        Conflict, EventPage, EventQuery, Figures, FoundEvent, Histogram, HistogramQuery, Missing,
-        NoHistogram, Order, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink, Stats,
-        StoredEvent, TopicPage, TopicQuery,
+use crate::{
+    clock::Clock,
+    store::{
+        StoreError,
+        query::{
+            Conflict, EventPage, EventQuery, Figures, FoundEvent, Histogram, HistogramQuery,
+            Missing, NoHistogram, Order, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink,
+            Stats, StoredEvent, TopicPage, TopicQuery,
+        },
     },
 };
 
@@ -240,6 +243,11 @@ impl Reader {
             review::missing(&client, limit).await
         })
         .await
+    }
+
+    /// The database's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// How often transactions of this aggregator failed since the start, by the name of the reason.

@@ -192,7 +192,7 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
         give_sign(shared).await?;
     }
     // Settings of the server may change without a new connection.
-    checks::run(&shared.pool).await?;
+    checks::run_with_clock(&shared.pool, &shared.clock).await?;
     let stream = shared.lives.borrow().stream.clone();
     let Some(stream) = stream else { return Ok(()) };
     let Shared { pool, holder, .. } = shared;

@@ -22,9 +22,12 @@ use super::{
     connect::{LONGEST, limited},
     lives,
 };
-use crate::store::{
-    Appended, BATCHES_IN_FLIGHT, Delivery, Looked, ObservedStream, Position, Standing, StoreError,
-    query::Review, waits::Wait,
+use crate::{
+    clock::Clock,
+    store::{
+        Appended, BATCHES_IN_FLIGHT, Delivery, Looked, ObservedStream, Position, Standing,
+        StoreError, query::Review, waits::Wait,
+    },
 };
 
 /// Appends batches. Cheap to clone.
@@ -168,6 +171,11 @@ impl Writer {
         let key = &self.shared.key;
         let identities = identities.map(|(topic, event_id)| key.identity(topic, event_id));
         self.shared.waits.begin(identities.collect())
+    }
+
+    /// The database's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// The store's own id.

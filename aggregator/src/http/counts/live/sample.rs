@@ -37,7 +37,7 @@ const MAX_SILENT: u32 = 3;
 /// The state of the service at one moment.
 #[derive(Debug, Serialize)]
 pub struct Sample {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970, by the clock of the store's times.
     at: i64,
     /// Absent if the store could not be read in time.
     #[serde(flatten)]
@@ -63,11 +63,11 @@ pub struct Sample {
     /// The aggregators that share the store; absent if it is not shared, or could not be read in time.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     aggregators: Vec<Aggregator>,
-    /// The notice while the clock is more than a second behind the latest event.
+    /// The notice while the clock is more than a second behind the latest event, or off the database's.
     clock: Option<String>,
     stalls: u64,
     uptime_seconds: u64,
-    /// When the process started, in milliseconds since 1970.
+    /// When the process started, by the same clock as `at`.
     started: i64,
 }
 
@@ -127,15 +127,16 @@ impl Sampler {
             }
         };
         // After the counts were read: waiting for them is no fault of the clock.
-        let now = clock::now_micros();
+        let clock = api.reader.clock();
+        let now = clock.now();
         self.failing_since
             .retain(|name, _| checks.contains_key(name));
         for name in checks.keys() {
             self.failing_since.entry(name).or_insert(now / 1_000);
         }
-        let clock = stats
+        let off = stats
             .as_ref()
-            .and_then(|stats| health::clock_notice(now, stats.processed_at));
+            .and_then(|stats| health::clock_notice(&clock, stats.processed_at));
         let mut problems: BTreeSet<_> = checks.keys().copied().collect();
         for (problem, is_so) in [
             (
@@ -150,7 +151,7 @@ impl Sampler {
                 "sum",
                 stats.as_ref().is_some_and(|stats| !stats.is_consistent()),
             ),
-            ("clock", clock.is_some()),
+            ("clock", off.is_some()),
         ] {
             problems.extend(is_so.then_some(problem));
         }
@@ -158,6 +159,7 @@ impl Sampler {
             problems.retain(|problem| !["broker", "consumer", "stream"].contains(problem));
         }
         self.follow(&problems, now / 1_000);
+        let uptime = api.process.started.elapsed();
         let commits = api.process.metrics.commits().take();
         let milliseconds = |of: fn(&CommitTimes) -> Duration| {
             commits.map(|times| of(&times).as_secs_f64() * 1_000.0)
@@ -179,11 +181,11 @@ impl Sampler {
             recovered: self.recovered.clone(),
             disk: disk.map(Disk::of),
             aggregators: stats.as_ref().map(Aggregator::all_of).unwrap_or_default(),
-            clock,
+            clock: off,
             counts: stats.as_ref().map(counts),
             stalls: api.process.health.stalled(),
-            uptime_seconds: api.process.started.elapsed().as_secs(),
-            started: api.process.started_at / 1_000,
+            uptime_seconds: uptime.as_secs(),
+            started: now / 1_000 - i64::try_from(uptime.as_millis()).unwrap_or(i64::MAX),
         }
     }
 
