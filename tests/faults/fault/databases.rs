@@ -74,7 +74,7 @@ async fn fill(world: &mut World, lasts: Duration) -> Result<(), NotTried> {
         for api in world.apis() {
             let health = api.get("/health").await?.json();
             let reason = health["checks"]["store"].as_str().unwrap_or_default();
-            let names_it = reason.starts_with("disk full: ") && reason.contains("free space on");
+            let names_it = reason.contains("disk full: ") && reason.contains("free space on");
             if names_it {
                 return Ok(reason.to_owned());
             }

@@ -11,46 +11,63 @@ use crate::store::{
 
 /// Lets the first `times` writes of counters fail with this code.
 fn fail(database: &Database, code: &str, times: u32) {
+    fail_at("counters", database, code, times);
+}
+
+/// Lets the first `times` inserts into a table fail with this code.
+fn fail_at(table: &str, database: &Database, code: &str, times: u32) {
     database.sql(&format!(
         "DROP SEQUENCE IF EXISTS failures CASCADE; CREATE SEQUENCE failures; GRANT ALL ON SEQUENCE failures TO PUBLIC; \
          CREATE OR REPLACE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          IF nextval('failures') <= {times} THEN RAISE EXCEPTION 'on purpose' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$; \
-         CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON counters FOR EACH ROW EXECUTE FUNCTION fail()"
+         CREATE OR REPLACE TRIGGER fail BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION fail()"
     ));
 }
 
 #[test]
 fn failed_attempts_are_counted_by_reason_and_repeated() {
     with_database(async |database| {
-        let opened = Opened::with_stream(&database, 0).await;
-        let mut sequence = 0;
-        for (code, name) in [
-            ("40P01", "deadlock"),
-            ("40001", "serialization"),
-            ("55P03", "lock_timeout"),
-            ("57014", "statement_timeout"),
-            ("08006", "connection"),
-        ] {
-            fail(&database, code, 2);
-            sequence += 1;
-            let batch = [delivery(sequence, &event(u8::try_from(sequence).unwrap()))];
-            assert_eq!(opened.append(&batch).await.unique, 1, "{code}");
-            let counted = opened.reader.failures();
-            assert!(counted.contains(&(name, 2)), "{code}: {counted:?}");
-        }
-        // These last longer: the caller tries again.
-        for (code, name) in [("53100", "disk_full"), ("XX000", "other")] {
-            fail(&database, code, 1);
-            sequence += 1;
-            let batch = [delivery(sequence, &event(u8::try_from(sequence).unwrap()))];
-            opened.writer.append(&batch, 1).await.unwrap_err();
-            assert_eq!(opened.append(&batch).await.unique, 1, "{code}");
-            let counted = opened.reader.failures();
-            assert!(counted.contains(&(name, 1)), "{code}: {counted:?}");
-        }
-        let all: u64 = opened.reader.failures().iter().map(|(_, n)| n).sum();
-        assert_eq!(all, 12, "and nothing else");
+        failing_at("counters", &database).await;
     });
+}
+
+#[test]
+fn the_first_failure_of_statements_that_are_sent_together_is_the_reason() {
+    with_database(async |database| {
+        failing_at("applied", &database).await;
+    });
+}
+
+/// Appends while the first inserts into a table fail.
+async fn failing_at(table: &str, database: &Database) {
+    let opened = Opened::with_stream(database, 0).await;
+    let mut sequence = 0;
+    for (code, name) in [
+        ("40P01", "deadlock"),
+        ("40001", "serialization"),
+        ("55P03", "lock_timeout"),
+        ("57014", "statement_timeout"),
+        ("08006", "connection"),
+    ] {
+        fail_at(table, database, code, 2);
+        sequence += 1;
+        let batch = [delivery(sequence, &event(u8::try_from(sequence).unwrap()))];
+        assert_eq!(opened.append(&batch).await.unique, 1, "{code}");
+        let counted = opened.reader.failures();
+        assert!(counted.contains(&(name, 2)), "{code}: {counted:?}");
+    }
+    // These last longer: the caller tries again.
+    for (code, name) in [("53100", "disk_full"), ("XX000", "other")] {
+        fail_at(table, database, code, 1);
+        sequence += 1;
+        let batch = [delivery(sequence, &event(u8::try_from(sequence).unwrap()))];
+        opened.writer.append(&batch, 1).await.unwrap_err();
+        assert_eq!(opened.append(&batch).await.unique, 1, "{code}");
+        let counted = opened.reader.failures();
+        assert!(counted.contains(&(name, 1)), "{code}: {counted:?}");
+    }
+    let all: u64 = opened.reader.failures().iter().map(|(_, n)| n).sum();
+    assert_eq!(all, 12, "and nothing else");
 }
 
 /// Ends all connections to the database except that of the test.
