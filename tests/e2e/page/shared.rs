@@ -85,7 +85,7 @@ async fn an_aggregator_whose_clock_is_ahead_shows_the_others_as_alive() {
         .shows("#aggregators", "2 aggregators share the store: ")
         .await;
     page.browser
-        .shows("#problems", "ahead of that of the database")
+        .shows("#warnings", "ahead of that of the database")
         .await;
     let shown = page.browser.text("#aggregators").await;
     assert!(!shown.contains("last seen"), "{shown}");
