@@ -244,6 +244,12 @@ impl Postgres {
         self.running.as_mut().is_some_and(Service::is_running)
     }
 
+    /// Whether the server has written a text to its log since it was started.
+    pub fn has_logged(&self, text: &str) -> bool {
+        let running = self.running.as_ref();
+        running.is_some_and(|server| server.log().iter().any(|line| line.contains(text)))
+    }
+
     /// Suspends all of its processes with SIGSTOP.
     ///
     /// Panics if it is not running.

@@ -86,7 +86,13 @@ async fn fill(world: &mut World, lasts: Duration) -> Result<(), NotTried> {
     println!("    {named}");
     sleep(lasts * 4).await;
     drop(filler);
+    let database = world.database();
+    println!(
+        "    PANIC of the database: {}; ended: {}",
+        database.has_logged("PANIC:"),
+        !database.is_running()
+    );
     // If it has ended, as its supervisor would.
-    world.database().start_again().await;
+    database.start_again().await;
     Ok(())
 }
