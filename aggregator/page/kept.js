@@ -15,8 +15,8 @@ export class List {
     // The latest id among the rows, and the latest id marked as seen.
     this.latest = 0;
     this.seen = 0;
-    // How many later ones were sent again.
-    this.requeued = 0;
+    // How many are to be reviewed.
+    this.count = 0;
   }
 
   async load() {
@@ -45,7 +45,10 @@ export class List {
       if (made.requeued) made.requeued(value(one.requeued_at));
       shown.set(key, made);
     }
-    this.latest = Math.max(0, ...[...shown.values()].map(({ id }) => id));
+    const latest = Math.max(0, ...[...shown.values()].map(({ id }) => id));
+    // What was said about marking is about the rows before.
+    if (latest > this.latest) say($(`${this.name}-status`), "");
+    this.latest = latest;
     for (const [key, made] of this.known) {
       if (shown.has(key)) continue;
       if (isRead(made.item)) shown.set(key, made);
@@ -57,7 +60,7 @@ export class List {
       at += 1;
     }
     this.known = shown;
-    this.mark(this.seen, this.requeued);
+    this.mark(this.seen, this.count);
   }
 
   make(one) {
@@ -68,19 +71,17 @@ export class List {
     return made;
   }
 
-  // Marks the rows up to an id as seen, and offers to mark the others, unless all of them were sent again.
-  mark(seen, requeued) {
-    Object.assign(this, { seen, requeued });
+  // Marks the rows up to an id as seen, and offers to mark the others, which are as many as are to be reviewed.
+  mark(seen, count) {
+    Object.assign(this, { seen, count });
     for (const { id, item, seen: mark } of this.known.values()) {
       const isSeen = id <= seen;
       item.classList.toggle("seen", isSeen);
       say(mark, isSeen ? "seen" : "");
     }
-    const count = Math.max(0, this.latest - seen - requeued);
     const button = $(`${this.name}-seen`);
-    button.hidden = count === 0;
+    button.hidden = count === 0 || this.latest <= seen;
     say(button, `Mark ${count === 1 ? "it" : `all ${number(count)}`} as seen for everyone`);
-    if (count > 0) say($(`${this.name}-status`), "");
   }
 }
 

@@ -37,9 +37,9 @@ export function show(topic, duplicates) {
 
 function note({ often, since, total }) {
   if (total === 0) return ["None."];
-  const start = ["since the aggregator started, ", time(since)];
+  const start = ["since ", time(since)];
   const isExact = often.every(({ at_least, at_most }) => at_least === at_most);
   if (often.length > 0) return ["Counted ", ...start, isExact ? ". An event’s own page counts earlier ones too." : `; ${INCOMPLETE} these are estimates. An event’s own page counts all of its duplicates.`];
   const [which, are] = total === 1 ? ["The event of the 1 duplicate is not known: it was", "is"] : [`The events of the ${number(total)} duplicates are not known: these were`, "are"];
-  return [`${which} received before the aggregator started, `, time(since), `, or ${are} not in memory. An event’s own page counts all of its duplicates.`];
+  return [`${which} received before `, time(since), `, or ${are} not in memory. An event’s own page counts all of its duplicates.`];
 }

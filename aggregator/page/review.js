@@ -5,10 +5,11 @@ import { $, ask, number, say } from "./dom.js";
 import { conflicts } from "./conflicts.js";
 import { rejected } from "./rejected.js";
 
-// marked: up to which id this page has marked rows as seen, until a sample has it.
+// marked: what this page has marked as seen, until a sample has it: the id up to which rows are, and how many these are. all: how many
+// there are by the last sample.
 const KINDS = [
-  { name: "rejected", list: rejected, noun: () => "rejected", marked: 0 },
-  { name: "conflicts", list: conflicts, noun: (n) => (n === 1 ? "conflict" : "conflicts"), marked: 0 },
+  { name: "rejected", list: rejected, noun: () => "rejected", marked: null, all: 0 },
+  { name: "conflicts", list: conflicts, noun: (n) => (n === 1 ? "conflict" : "conflicts"), marked: null, all: 0 },
 ];
 
 export const isToReview = () => !$("review").hidden;
@@ -18,15 +19,16 @@ export function showReview(sample) {
   if (sample.received === undefined) return;
   for (const kind of KINDS) {
     const { name, list, noun } = kind;
-    if (sample[`${name}_seen`] >= kind.marked) kind.marked = 0;
-    const seen = Math.max(sample[`${name}_seen`], kind.marked);
+    kind.all = sample[name];
+    const known = { seen: sample[`${name}_seen_up_to`], count: sample[`${name}_seen`] };
+    if (known.seen >= kind.marked?.seen) kind.marked = null;
+    const { seen, count: seenCount } = kind.marked ?? known;
     // Of those that are marked meanwhile, some may be among the requeued ones.
-    const requeued = kind.marked > 0 ? 0 : (sample[`${name}_requeued`] ?? 0);
-    // Ids are consecutive from 1, so the number of all is the latest id.
-    const count = Math.max(0, sample[name] - seen - requeued);
+    const requeued = kind.marked === null ? (sample[`${name}_requeued`] ?? 0) : 0;
+    const count = Math.max(0, kind.all - seenCount - requeued);
     $(`review-${name}`).hidden = count === 0;
     say($(`review-${name}`), `${number(count)} ${noun(count)}`);
-    list.mark(seen, requeued);
+    list.mark(seen, count);
   }
   $("review").hidden = KINDS.every(({ name }) => $(`review-${name}`).hidden);
   $("review-comma").hidden = KINDS.some(({ name }) => $(`review-${name}`).hidden);
@@ -45,9 +47,12 @@ async function see(kind) {
     });
     // The button disappears, and the focus would be lost with it.
     if (document.activeElement === button) $(name).focus({ preventScroll: true });
-    kind.marked = JSON.parse(answer).seen;
-    list.mark(kind.marked, 0);
-    say($(`${name}-status`), "Marked as seen for everyone.");
+    kind.marked = JSON.parse(answer);
+    const { seen, count } = kind.marked;
+    list.mark(seen, Math.max(0, kind.all - count));
+    // Several aggregators share the store, and one of them has not applied an earlier message yet.
+    const isWhole = seen >= list.latest;
+    say($(`${name}-status`), isWhole ? "Marked as seen for everyone." : "Marked as seen for everyone, except the latest: earlier ones may still come. Try again in a moment.");
   } catch (error) {
     say($(`${name}-status`), `Not marked: ${error.message}`);
   }

@@ -123,9 +123,6 @@ pub enum StoreError {
     /// The database has failed for some time.
     #[error("{0}")]
     Trouble(String),
-    /// This engine cannot do it yet.
-    #[error("{0} is not possible with this engine yet")]
-    NotYet(&'static str),
     /// The file was created by a later version.
     #[error(
         "the database has schema version {found}, this program supports up to {known}; start the version that created it"

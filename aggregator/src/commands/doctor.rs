@@ -10,7 +10,11 @@ mod hide;
 mod service;
 mod text;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use anyhow::Context;
 use serde::Serialize;
@@ -23,14 +27,18 @@ use shared::{
 };
 
 use self::{
-    broker::BrokerReport, clocks::Clocks, data_dir::Directory, database::Database,
-    finding::Finding, service::Service,
+    broker::BrokerReport,
+    clocks::{Clocks, Offset},
+    data_dir::Directory,
+    database::Database,
+    finding::Finding,
+    service::Service,
 };
 use crate::{
     clock,
     consumer::survey::Survey,
     machine::Machine,
-    store::{Address, SCHEMA_VERSION},
+    store::{Address, Record, SCHEMA_VERSION},
 };
 
 /// What is examined.
@@ -120,19 +128,14 @@ async fn examine(settings: Settings) -> Report {
     let mut not_read = BTreeMap::new();
     let mut clocks = Clocks::default();
 
-    let url = target.url().as_str().trim_end_matches('/').to_owned();
-    let service = match Service::ask(&url, &target).await {
+    let service = match ask(&target).await {
         Ok((service, reading)) => {
-            clocks.aggregator = reading.map(Into::into);
+            clocks.aggregator = reading;
             findings.extend(service.findings());
             Some(service)
         }
-        Err(reason) => {
-            findings.push(Finding::new(
-                "aggregator",
-                format!("no aggregator answers at {url} ({reason})"),
-                "start it, or give its address with --url",
-            ));
+        Err((finding, reason)) => {
+            findings.push(finding);
             not_read.insert("aggregator", reason);
             None
         }
@@ -165,17 +168,11 @@ async fn examine(settings: Settings) -> Report {
         );
         not_read.insert("database", reason);
     } else if database.is_none() {
-        let is_expected = named_by.is_none();
         let path = data_dir.unwrap_or_else(|| known("--data-dir", "./data").into());
-        let read = tokio::task::block_in_place(|| Directory::read(&path));
-        let read = read.and_then(|found| match named_by {
-            Some(service) => found.used_by(service),
-            None => Ok(found),
-        });
-        match read {
+        match read_directory(&path, named_by) {
             Ok(found) => directory = Some(found),
             Err(reason) => {
-                if is_expected {
+                if named_by.is_none() {
                     let remedy = "give the directory of the store with --data-dir, or its database with --store";
                     findings.push(Finding::new("data_dir", reason.clone(), remedy));
                 }
@@ -203,17 +200,7 @@ async fn examine(settings: Settings) -> Report {
     });
     let survey = survey.ok();
     if let Some(survey) = &survey {
-        let in_directory = directory.as_ref();
-        let in_directory =
-            in_directory.and_then(|found| Some((found.record()?, found.in_use_by.is_some())));
-        let in_database = database
-            .as_ref()
-            .filter(|found| !found.replaces(survey.owner()));
-        let in_database = in_database.and_then(|found| {
-            let aggregators = &found.store.as_ref()?.aggregators;
-            Some((found.record()?, !aggregators.is_empty()))
-        });
-        let store = in_directory.or(in_database);
+        let store = recorded(directory.as_ref(), database.as_ref(), survey);
         findings.extend(broker::findings(survey, &stream, &durable, store));
         clocks.broker = survey.clock.map(Into::into);
     }
@@ -231,6 +218,44 @@ async fn examine(settings: Settings) -> Report {
         clocks,
         machine: Machine::this(),
     }
+}
+
+/// Asks the running service, and reads its clock; if it does not answer, that is a finding, and why.
+async fn ask(target: &Target) -> Result<(Service, Option<Offset>), (Finding, String)> {
+    let url = target.url().as_str().trim_end_matches('/').to_owned();
+    let answer = Service::ask(&url, target).await;
+    let answer = answer.map(|(service, reading)| (service, reading.map(Into::into)));
+    answer.map_err(|reason| {
+        let problem = format!("no aggregator answers at {url} ({reason})");
+        let remedy = "start it, or give its address with --url";
+        (Finding::new("aggregator", problem, remedy), reason)
+    })
+}
+
+/// Reads the directory of a store: `named_by` a service, or by the user.
+fn read_directory(path: &Path, named_by: Option<&Service>) -> Result<Directory, String> {
+    let found = tokio::task::block_in_place(|| Directory::read(path))?;
+    match named_by {
+        Some(service) => found.used_by(service),
+        None => Ok(found),
+    }
+}
+
+/// What the store has recorded that was read, and whether an aggregator uses it. A database that replaces the durable's owner is not
+/// compared with it.
+fn recorded<'a>(
+    directory: Option<&'a Directory>,
+    database: Option<&'a Database>,
+    survey: &Survey,
+) -> Option<(&'a Record, bool)> {
+    if let Some(found) = directory
+        && let Some(record) = found.record()
+    {
+        return Some((record, found.in_use_by.is_some()));
+    }
+    let found = database.filter(|found| !found.replaces(survey.owner()))?;
+    let aggregators = &found.store.as_ref()?.aggregators;
+    Some((found.record()?, !aggregators.is_empty()))
 }
 
 /// A whole number of a JSON object.

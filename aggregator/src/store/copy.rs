@@ -34,6 +34,11 @@ pub(in crate::store) struct Record {
     pub missing: Vec<Missing>,
     /// Duplicates and rejected arrivals over time.
     pub minutes: Vec<minutes::Minute>,
+    /// Rejected arrivals and conflicts that are marked as seen.
+    pub seen: (Marked, Marked),
+    /// Topics that are counted over time, and rows of repeated events.
+    pub counted_topics: u64,
+    pub repeats: u64,
     pub left: Left,
     /// Differs if the store has changed.
     pub mark: u128,
@@ -66,18 +71,23 @@ pub(in crate::store) struct Missing {
     pub acknowledged_at: Option<i64>,
 }
 
-/// What the store in the directory has and a database does not keep.
+/// What is marked as seen of rows kept for review.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in crate::store) struct Marked {
+    /// How many.
+    pub number: u64,
+    /// The last row that is kept, is marked, and precedes every one that is not, in the order of the stream: the sum of its message's
+    /// sequence and base, and its position.
+    pub up_to: Option<(i64, u64)>,
+}
+
+/// What the store in the directory does not have, so that the copy cannot have it either.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
-    /// Counts over time of single topics.
-    pub history_of_topics: bool,
-    /// When the duplicates and rejected arrivals of all topics began to be counted over time, in microseconds since 1970, if they were not
-    /// from the first on.
+    /// When it began to count over time, in microseconds since 1970, if not from the first event on.
     pub counted_since: Option<i64>,
-    /// Duplicates of which it is recorded which events they repeat.
+    /// Duplicates of which it is not recorded which events they repeat.
     pub repeats: u64,
-    /// Rejected arrivals and conflicts that were marked as seen.
-    pub seen: (u64, u64),
 }
 
 /// A complete copy.
@@ -93,7 +103,7 @@ pub struct Copied {
     pub conflicts: u64,
     /// The stream that it last consumed, and the sequence up to which everything is applied.
     pub applied: Option<(String, u64)>,
-    /// What is not in the copy.
+    /// What the store did not have.
     pub left: Left,
     /// How it came about.
     pub how: How,
@@ -221,7 +231,7 @@ async fn copy_in(
             return Ok(copied);
         }
     };
-    let (mut written, mut sums) = (0, [Sums::default(); 4]);
+    let (mut written, mut sums) = (0, [Sums::default(); Part::ALL.len()]);
     for (part, sums) in Part::ALL.into_iter().zip(&mut sums) {
         let of = rows_of(&record, part);
         export = copy_part(part, export, &target, limits, &mut written, &|done| {
@@ -311,6 +321,8 @@ fn rows_of(record: &Record, part: Part) -> u64 {
         Part::Topics => totals.topics,
         Part::Rejected => totals.rejected.saturating_sub(totals.rejected_evicted),
         Part::Conflicts => totals.conflicts.saturating_sub(totals.conflicts_evicted),
+        Part::OverTime => record.counted_topics,
+        Part::Repeats => record.repeats,
     }
 }
 
@@ -333,6 +345,8 @@ fn copying(part: Part) -> &'static str {
         Part::Topics => "topics copied",
         Part::Rejected => "rejected arrivals copied",
         Part::Conflicts => "conflicts copied",
+        Part::OverTime => "topics copied over time",
+        Part::Repeats => "batches with duplicates copied",
     }
 }
 
@@ -342,6 +356,8 @@ fn comparing(part: Part) -> &'static str {
         Part::Topics => "topics compared",
         Part::Rejected => "rejected arrivals compared",
         Part::Conflicts => "conflicts compared",
+        Part::OverTime => "topics compared over time",
+        Part::Repeats => "batches with duplicates compared",
     }
 }
 

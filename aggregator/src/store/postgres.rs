@@ -15,6 +15,7 @@
 
 mod checks;
 mod connect;
+mod counted;
 mod error;
 mod failures;
 pub mod import;
@@ -24,6 +25,7 @@ mod outcomes;
 mod place;
 mod reader;
 mod schema;
+mod seen;
 #[cfg(test)]
 pub mod tests;
 mod upkeep;
@@ -46,6 +48,7 @@ pub use self::{
 };
 use self::{
     connect::{LONGEST, Pool, limited},
+    counted::Counted,
     failures::Failures,
     lives::Lives,
 };
@@ -73,6 +76,7 @@ struct Shared {
     /// The last place that no event can precede any more.
     last_event: watch::Sender<i64>,
     waits: Waits,
+    counted: Counted,
     failures: Failures,
     /// The database's.
     clock: Clock,
@@ -116,6 +120,7 @@ pub async fn open(
         compared: AtomicI64::new(lives.current().map_or(0, |life| life.id)),
         last_event: watch::Sender::default(),
         waits: Waits::shared(),
+        counted: Counted::default(),
         failures: Failures::default(),
         clock,
         trouble: Mutex::default(),

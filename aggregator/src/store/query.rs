@@ -17,7 +17,7 @@ pub use self::{
         Bucket, Histogram, HistogramQuery, MICROS_PER_MINUTE, MINUTES_KEPT, NoHistogram,
         TOPICS_KEPT, Window,
     },
-    review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery},
+    review::{Conflict, Missing, Rejected, Review, ReviewPage, ReviewQuery, Seen},
     stats::{Alive, Disk, Figures, FilterSizes, Sizes, Stats},
     topics::{TopicCounts, TopicPage, TopicQuery, TopicSort},
     visible::Visible,

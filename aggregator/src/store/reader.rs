@@ -147,11 +147,11 @@ impl Reader {
         }
     }
 
-    /// Duplicates since the start of the process, of one topic or of all that are visible: the latest ones, and the identities
-    /// with the most repeats, at most `limit` of each.
+    /// The latest duplicates of one topic or of all that are visible, and the identities with the most repeats, at most `limit` of
+    /// each.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::NotYet`] with a shared store.
+    /// [`StoreError`].
     pub async fn duplicates(
         &self,
         topic: Option<String>,
@@ -160,7 +160,7 @@ impl Reader {
     ) -> Result<Duplicates, StoreError> {
         match self {
             Self::Sqlite(reader) => reader.duplicates(topic, visible, limit).await,
-            Self::Postgres(_) => Err(StoreError::NotYet("the list of duplicates")),
+            Self::Postgres(reader) => reader.duplicates(topic.as_deref(), &visible, limit).await,
         }
     }
 
@@ -277,7 +277,7 @@ impl Reader {
     /// The events that a query selects, over time; `None` if its span of time is empty or too long.
     ///
     /// # Errors
-    /// [`StoreError`]; [`StoreError::NotYet`] for some topics of a shared store.
+    /// [`StoreError`].
     pub async fn histogram(
         &self,
         query: HistogramQuery,

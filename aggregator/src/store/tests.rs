@@ -2,6 +2,7 @@
 //! answers matches a model in memory exactly.
 
 pub mod arrivals;
+mod counted;
 pub mod database;
 pub mod engine;
 mod incarnations;

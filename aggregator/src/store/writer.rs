@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{
     Appended, Delivery, Looked, ObservedStream, Position, Standing, StoreError, postgres,
-    query::Review, sqlite, waits::Wait,
+    query::{Review, Seen},
+    sqlite,
+    waits::Wait,
 };
 use crate::clock::Clock;
 
@@ -95,15 +97,15 @@ impl Writer {
         }
     }
 
-    /// Marks the rows kept for review up to the id `upto` as seen by an operator; returns the id up to which they now are, or
-    /// `None` if no row has had this id.
+    /// Marks the rows kept for review up to the id `upto` as seen by an operator; returns what is marked now, or `None` if it is beyond
+    /// the latest id. If the store is shared, rows are not marked before which others may still come.
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<u64>, StoreError> {
+    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<Seen>, StoreError> {
         match self {
             Self::Sqlite(writer) => writer.seen(rows, upto).await,
-            Self::Postgres(writer) => writer.seen(rows),
+            Self::Postgres(writer) => writer.seen(rows, upto).await,
         }
     }
 
@@ -188,7 +190,7 @@ impl WriterEnded {
         match self {
             Self::Sqlite(ended) => ended.wait().await,
             Self::Postgres(upkeep) => {
-                upkeep.run().await;
+                Box::pin(upkeep.run()).await;
                 Ok(())
             }
         }

@@ -187,7 +187,7 @@ async fn the_duplicates_of_an_event_are_exact_and_it_is_said_why_earlier_ones_ar
     browser
         .shows(
             note,
-            "The event of the 1 duplicate is not known: it was received before the aggregator started, ",
+            "The event of the 1 duplicate is not known: it was received before ",
         )
         .await;
     browser.shows("#topic-duplicates", "1").await;
@@ -245,7 +245,7 @@ async fn a_number_of_duplicates_that_is_not_exact_is_not_said_to_be_so_because_o
     browser
         .shows(
             "#topic-repeated-note",
-            "The events of the 2 duplicates are not known: these were received before the aggregator started, ",
+            "The events of the 2 duplicates are not known: these were received before ",
         )
         .await;
     browser

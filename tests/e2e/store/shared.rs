@@ -172,12 +172,6 @@ async fn each_aggregator_answers_with_what_the_others_stored() {
         assert_eq!(api.settled().await.counts(), [50, 50, 0]);
         let page = api.get("/events?topic=orders&limit=100").await.unwrap();
         assert_eq!(page.json()["events"].as_array().unwrap().len(), 50);
-        let unsupported = api.get("/duplicates").await.unwrap();
-        assert_eq!(unsupported.status, 501, "{}", unsupported.text());
-        assert_eq!(
-            unsupported.json()["type"],
-            "urn:problem:not-with-this-engine"
-        );
     }
     let listed = [alive(one.api()).await, alive(other.api()).await];
     let [(first, true), (second, false)] = listed[0].as_slice() else {
@@ -191,6 +185,92 @@ async fn each_aggregator_answers_with_what_the_others_stored() {
     assert_eq!(alive(one.api()).await, listed[0][..1]);
     let alive = "SELECT count(*) FROM aggregators WHERE alive_until > now()";
     assert_eq!(cluster.database.sql(alive), "1", "its slot is free");
+}
+
+/// The counts of `/histogram` of a topic, added up.
+async fn over_time(api: &Api, topic: &str) -> (u64, u64) {
+    let answer = api.get(&format!("/histogram?topic={topic}")).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let histogram = answer.json();
+    let buckets = histogram["buckets"].as_array().unwrap().iter();
+    buckets.fold((0, 0), |(stored, duplicates), bucket| {
+        let count = |name: &str| bucket[name].as_u64().unwrap();
+        (stored + count("stored"), duplicates + count("duplicates"))
+    })
+}
+
+#[tokio::test]
+async fn each_aggregator_answers_what_all_of_them_counted_and_marked() {
+    let Some(cluster) = Cluster::start().await else {
+        return;
+    };
+    let one = cluster.aggregator().await;
+    let other = cluster.aggregator().await;
+    let by_slot = "SELECT count(DISTINCT writer / 8) FROM repeats";
+    // Each message goes to one of them, and each round has a duplicate and a conflict.
+    let mut rounds = 0;
+    while rounds < 10 || cluster.database.sql(by_slot) != "2" {
+        assert!(rounds < 1_000, "one aggregator gets all messages");
+        let first = event("orders", &rounds.to_string());
+        let differing = first.clone().with_payload(r#"{"n": 1}"#);
+        one.api().publish(&[first.clone(), first]).await;
+        one.api().settled().await;
+        one.api().publish(&[differing]).await;
+        one.api().settled().await;
+        rounds += 1;
+    }
+    let mut listed = Vec::new();
+    for api in [one.api(), other.api()] {
+        assert_eq!(over_time(api, "orders").await, (rounds, 2 * rounds));
+        assert_eq!(over_time(api, "none").await, (0, 0));
+        let answer = api
+            .get("/duplicates?topic=orders&limit=1000")
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let duplicates = answer.json();
+        assert_eq!(duplicates["total"], 2 * rounds);
+        let often = duplicates["often"].as_array().unwrap();
+        assert_eq!(often.len() as u64, rounds);
+        for identity in often {
+            assert_eq!(
+                (&identity["at_least"], &identity["at_most"]),
+                (&2.into(), &2.into()),
+                "{identity}"
+            );
+        }
+        let conflicts = duplicates["recent"].as_array().unwrap().iter();
+        let conflicts = conflicts.filter(|again| again["conflict"] == true);
+        assert_eq!(conflicts.count() as u64, rounds);
+        listed.push(duplicates);
+        let found = api.get("/event?topic=orders&event_id=0").await.unwrap();
+        assert_eq!(
+            found.json()["duplicates"],
+            serde_json::json!({"at_least": 2, "at_most": 2})
+        );
+        let topics = api.get("/topics?recent=true").await.unwrap().json();
+        let recent = topics["topics"][0]["recent"].as_array().unwrap().iter();
+        let recent: u64 = recent.map(|count| count.as_u64().unwrap()).sum();
+        assert_eq!(recent, 3 * rounds);
+    }
+    assert_eq!(listed[0], listed[1]);
+    let page = one.api().get("/conflicts?limit=1").await.unwrap().json();
+    let latest = page["conflicts"][0]["id"].as_u64().unwrap();
+    let marked = other
+        .api()
+        .post_to(&format!("/conflicts/seen?up_to={latest}"), "")
+        .await;
+    assert_eq!(
+        marked.json(),
+        serde_json::json!({"seen": latest, "count": rounds})
+    );
+    let stats = one.api().get("/stats").await.unwrap().json();
+    assert_eq!(
+        (&stats["conflicts_seen"], &stats["conflicts_seen_up_to"]),
+        (&rounds.into(), &latest.into())
+    );
+    assert_eq!(stats["rejected_seen"], 0);
+    cluster.proves().await;
 }
 
 #[tokio::test]

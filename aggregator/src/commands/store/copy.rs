@@ -84,7 +84,7 @@ fn text(copied: &Copied, from: &str, to: &Address) -> String {
     }
     let left = not_copied(left);
     if !left.is_empty() {
-        text.push_str("not copied, because a store in a database does not have it:\n");
+        text.push_str("not copied, because the store has not recorded it:\n");
         for line in left {
             let _ = writeln!(text, "- {line}");
         }
@@ -98,18 +98,13 @@ fn text(copied: &Copied, from: &str, to: &Address) -> String {
 
 fn not_copied(left: &Left) -> Vec<String> {
     let Left {
-        history_of_topics,
         counted_since,
         repeats,
-        seen,
     } = left;
     let mut lines = Vec::new();
-    if *history_of_topics {
-        lines.push("counts over time of single topics; those of all topics are copied".to_owned());
-    }
     if let Some(since) = counted_since {
         lines.push(format!(
-            "when duplicates and rejected arrivals before {} were counted, which the store has not recorded",
+            "when events of single topics, duplicates and rejected arrivals before {} were counted",
             clock::rfc3339(*since)
         ));
     }
@@ -117,13 +112,6 @@ fn not_copied(left: &Left) -> Vec<String> {
         lines.push(format!(
             "which events were repeated by {} duplicates; the duplicates of each topic are copied",
             HumanCount(*repeats)
-        ));
-    }
-    if *seen != (0, 0) {
-        lines.push(format!(
-            "that {} rejected arrivals and {} conflicts were marked as seen",
-            HumanCount(seen.0),
-            HumanCount(seen.1)
         ));
     }
     lines
@@ -142,10 +130,8 @@ mod tests {
             conflicts: 1,
             applied: Some(("EVENTS".to_owned(), 84)),
             left: Left {
-                history_of_topics: true,
                 counted_since: Some(0),
                 repeats: 6_000,
-                seen: (2, 0),
             },
             how: How::Whole,
         };
@@ -154,19 +140,16 @@ mod tests {
         for part in [
             "14,000 events of 10 topics, 2 rejected arrivals and 1 conflicts; read back and compared",
             "stream EVENTS is applied up to sequence 84",
-            "- counts over time of single topics",
+            "- when events of single topics",
             "before 1970-01-01T00:00:00",
             "by 6,000 duplicates",
-            "that 2 rejected arrivals and 0 conflicts",
         ] {
             assert!(shown.contains(part), "{part}: {shown}");
         }
         assert!(!shown.contains("secret"), "{shown}");
         copied.left = Left {
-            history_of_topics: false,
             counted_since: None,
             repeats: 0,
-            seen: (0, 0),
         };
         assert!(!text(&copied, "./data", &to).contains("not copied"));
     }

@@ -92,7 +92,6 @@ refusals! {
     HistogramRefusals = problems([
         unknown_parameter(&PARAMETERS),
         Problem::store_unreadable(),
-        Problem::not_with_this_engine("the histogram of some topics"),
     ]);
 }
 

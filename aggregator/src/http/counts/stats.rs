@@ -45,14 +45,18 @@ pub struct Stats {
     consistent: bool,
     /// Rejected arrivals whose body is no longer kept.
     rejected_evicted: u64,
-    /// Rejected arrivals with ids up to this one are marked as seen. Ids are consecutive and start at 1.
+    /// How many rejected arrivals are marked as seen, including those that are no longer kept.
     rejected_seen: u64,
+    /// They are those with ids up to this one.
+    rejected_seen_up_to: u64,
     /// Rejected arrivals with larger ids that were sent again and therefore need no review.
     rejected_requeued: u64,
     conflicts: u64,
     conflicts_evicted: u64,
-    /// Conflicts with ids up to this one are marked as seen.
+    /// How many conflicts are marked as seen, including those that are no longer kept.
     conflicts_seen: u64,
+    /// They are those with ids up to this one.
+    conflicts_seen_up_to: u64,
     redelivered: u64,
     /// Messages in the stream that are not applied; null while the broker cannot be reached.
     #[schema(required)]
@@ -179,11 +183,13 @@ pub async fn stats(
             rejected: stats.rejected,
             consistent: stats.is_consistent(),
             rejected_evicted: stats.rejected_evicted,
-            rejected_seen: stats.rejected_seen,
+            rejected_seen: stats.rejected_seen.number,
+            rejected_seen_up_to: stats.rejected_seen.up_to,
             rejected_requeued: stats.rejected_requeued,
             conflicts: stats.conflicts,
             conflicts_evicted: stats.conflicts_evicted,
-            conflicts_seen: stats.conflicts_seen,
+            conflicts_seen: stats.conflicts_seen.number,
+            conflicts_seen_up_to: stats.conflicts_seen.up_to,
             redelivered: stats.redelivered,
             pending: stream.map(|stream| pending(&stream, &stats)),
             missing: stats.missing,

@@ -283,7 +283,6 @@ refusals! {
         unknown_parameter(&["topic", "limit"]),
         wrong_limit(),
         Problem::store_unreadable(),
-        Problem::not_with_this_engine("the list of duplicates"),
     ]);
 }
 

@@ -34,13 +34,14 @@ pub struct Duplicates {
     /// the token is for too many topics.
     #[schema(required)]
     total: Option<u64>,
-    /// The lists below cover the duplicates since this time.
+    /// The lists below cover the duplicates since this time: the start of the process or, with a store in a database, the time from
+    /// which all are among the latest 100,000 of all topics.
     #[schema(format = DateTime)]
     since: String,
     /// The latest duplicates, newest first.
     recent: Vec<RecentDuplicate>,
-    /// The most repeated identities, most repeats first. Their counts are exact if both bounds are equal, as with up to 10,000
-    /// duplicates of all topics since then, unless a commit that was reported as failed took effect.
+    /// The most repeated identities, most repeats first. Their counts are exact if both bounds are equal, as with a store in a database,
+    /// or with up to 10,000 duplicates of all topics since then, unless a commit that was reported as failed took effect.
     often: Vec<RepeatedIdentity>,
     #[schema(required)]
     filtered_by_topic: Option<String>,
@@ -81,7 +82,7 @@ parameters! {
     ];
 }
 
-/// Lists the duplicates since the start, of a topic or of all topics.
+/// Lists the latest duplicates, of a topic or of all topics.
 #[utoipa::path(
     get,
     path = "/duplicates",
@@ -109,7 +110,7 @@ pub async fn list(
         let (often, often_cut) = within(share, known.often.into_iter().map(repeated));
         let duplicates = Duplicates {
             total: known.total,
-            since: clock::rfc3339(api.process.started_at),
+            since: clock::rfc3339(known.since.unwrap_or(api.process.started_at)),
             recent,
             often,
             filtered_by_topic: topic.clone(),

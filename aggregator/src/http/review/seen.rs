@@ -37,11 +37,15 @@ use crate::{
     store::query::Review,
 };
 
-/// The highest id that is marked as seen.
+/// What is marked as seen.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Seen)]
 pub struct SeenUpTo {
+    /// The highest id that is marked. It is lower than the given one if several aggregators share the store and an earlier row may
+    /// still come.
     seen: u64,
+    /// How many rows are marked, including those that are no longer kept.
+    count: u64,
 }
 
 parameters! {
@@ -60,7 +64,6 @@ refusals! {
         Problem::not_json_type(),
         unknown_parameter(&["up_to"]),
         Problem::store_unwritable(),
-        Problem::not_with_this_engine("marking rows as seen"),
     ]);
 }
 
@@ -121,5 +124,8 @@ async fn mark(
     let seen = api.writer.seen(rows, upto).await;
     let seen = seen.map_err(|err| Problem::store_cannot_write(&err))?;
     let seen = seen.ok_or_else(|| invalid(Code::OutOfRange, "is beyond the latest id"))?;
-    Ok(Json(SeenUpTo { seen }))
+    Ok(Json(SeenUpTo {
+        seen: seen.up_to,
+        count: seen.number,
+    }))
 }

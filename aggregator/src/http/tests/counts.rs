@@ -15,7 +15,7 @@ async fn topics_and_stats_add_up_and_pending_is_unknown_without_a_broker() {
     let (_, rest) = rest.split_once("},").unwrap();
     assert_snapshot!(format!("{counts}{rest}"), @r#"
     200 content-type: application/json
-    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"rejected_seen":0,"rejected_requeued":0,"conflicts":0,"conflicts_evicted":0,"conflicts_seen":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"identified_by_digest":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
+    {"received":3,"unique_processed":1,"duplicate_dropped":1,"rejected":1,"consistent":true,"rejected_evicted":0,"rejected_seen":0,"rejected_seen_up_to":0,"rejected_requeued":0,"conflicts":0,"conflicts_evicted":0,"conflicts_seen":0,"conflicts_seen_up_to":0,"redelivered":0,"pending":null,"missing":0,"stalls":0,"identified_by_digest":0,"topics":["a"],"topics_total":1,"uptime_seconds":0,"started_at":"1970-01-01T00:00:00.000000Z"}
     "#);
 }
 

@@ -172,10 +172,10 @@ async fn rows_are_marked_as_seen_up_to_an_id_that_exists() {
         ("rejected", "?up_to=", "422 ", no_number),
         ("rejected", "", "422 ", "up_to is required"),
         ("rejected", "?upto=1", "422 ", "is not a known parameter"),
-        ("rejected", "?up_to=2", "200 ", r#"{"seen":2}"#),
-        ("rejected", "?up_to=1", "200 ", r#"{"seen":2}"#),
+        ("rejected", "?up_to=2", "200 ", r#"{"seen":2,"count":2}"#),
+        ("rejected", "?up_to=1", "200 ", r#"{"seen":2,"count":2}"#),
         ("conflicts", "?up_to=2", "422 ", beyond),
-        ("conflicts", "?up_to=1", "200 ", r#"{"seen":1}"#),
+        ("conflicts", "?up_to=1", "200 ", r#"{"seen":1,"count":1}"#),
     ] {
         let answer = mark(rows, query).await;
         assert!(answer.starts_with(status), "{rows}{query}: {answer}");
@@ -183,7 +183,9 @@ async fn rows_are_marked_as_seen_up_to_an_id_that_exists() {
     }
     let stats = api.json("/stats").await;
     assert_eq!(stats["rejected_seen"], 2, "a mark is never lowered");
+    assert_eq!(stats["rejected_seen_up_to"], 2);
     assert_eq!(stats["conflicts_seen"], 1);
+    assert_eq!(stats["conflicts_seen_up_to"], 1);
     assert_eq!(stats["rejected_requeued"], 0);
     // As an HTML form of another site would send it.
     let request = Request::post("/rejected/seen?up_to=1").body(Body::empty());

@@ -1,4 +1,4 @@
-//! The counts over time of all topics together: a data directory has the sums at the ends of minutes and hours, a database what was
+//! The counts over time, of all topics together and of single ones: a data directory has the sums at the ends of minutes and hours, a database what was
 //! counted in each minute.
 
 use crate::store::query::MICROS_PER_MINUTE;
@@ -8,15 +8,19 @@ use crate::store::query::MICROS_PER_MINUTE;
 pub(in crate::store) struct Sum {
     /// The end of a minute, in minutes since 1970.
     pub end: i64,
+    /// Of a single topic.
+    pub unique: u64,
     pub duplicates: u64,
     pub rejected: u64,
 }
 
-/// What was counted in a minute. The stored events are counted by reading them.
+/// What was counted in a minute. The stored events of all topics are counted by reading them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::store) struct Minute {
     /// Its beginning, in minutes since 1970.
     pub at: i64,
+    /// Of a single topic.
+    pub unique: u64,
     pub duplicates: u64,
     pub rejected: u64,
 }
@@ -49,11 +53,13 @@ pub(in crate::store) fn between(
     }
     let mut counted = Vec::new();
     for sum in sums {
+        let unique = sum.unique.saturating_sub(before.unique);
         let duplicates = sum.duplicates.saturating_sub(before.duplicates);
         let rejected = sum.rejected.saturating_sub(before.rejected);
-        if duplicates + rejected > 0 {
+        if unique + duplicates + rejected > 0 {
             counted.push(Minute {
                 at: sum.end - 1,
+                unique,
                 duplicates,
                 rejected,
             });
@@ -70,6 +76,7 @@ mod tests {
     fn sum(end: i64, duplicates: u64, rejected: u64) -> Sum {
         Sum {
             end,
+            unique: 0,
             duplicates,
             rejected,
         }

@@ -1,5 +1,6 @@
 //! The rows that are copied, as neither engine stores them: one engine reads them, the other one writes them and reads them back.
 
+use super::minutes::Minute;
 use crate::store::fingerprint::{Fields, Fingerprint, Key};
 
 /// A part of a store with rows of one kind, copied in the order of a number that each row has in the store that is copied.
@@ -9,10 +10,21 @@ pub(in crate::store) enum Part {
     Topics,
     Rejected,
     Conflicts,
+    /// The counts of topics over time.
+    OverTime,
+    /// Which events were repeated.
+    Repeats,
 }
 
 impl Part {
-    pub const ALL: [Self; 4] = [Self::Events, Self::Topics, Self::Rejected, Self::Conflicts];
+    pub const ALL: [Self; 6] = [
+        Self::Events,
+        Self::Topics,
+        Self::Rejected,
+        Self::Conflicts,
+        Self::OverTime,
+        Self::Repeats,
+    ];
 
     /// The name, as the database has it.
     pub fn name(self) -> &'static str {
@@ -21,6 +33,8 @@ impl Part {
             Self::Topics => "topics",
             Self::Rejected => "rejected",
             Self::Conflicts => "conflicts",
+            Self::OverTime => "topic_minutes",
+            Self::Repeats => "repeats",
         }
     }
 }
@@ -92,6 +106,30 @@ pub(in crate::store) struct ConflictRow {
     pub sent_by: Option<String>,
 }
 
+/// The counts over time of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct OverTimeRow {
+    /// Its number among the topics that are counted.
+    pub number: i64,
+    pub topic: String,
+    /// In order of time, without those in which nothing was counted.
+    pub minutes: Vec<Minute>,
+}
+
+/// The duplicates of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::store) struct RepeatsRow {
+    /// The number of the row, in the order of batches.
+    pub id: i64,
+    /// When the last event before it was stored.
+    pub processed_at: i64,
+    /// Of duplicates.
+    pub number: u64,
+    /// The event that each of them repeats: its topic, the sum of its message's sequence and base, and its position; in this order. `None` if
+    /// they are not known.
+    pub events: Option<Vec<(String, i64, u64)>>,
+}
+
 /// Rows of one part.
 #[derive(Debug)]
 pub(in crate::store) enum Rows {
@@ -99,6 +137,8 @@ pub(in crate::store) enum Rows {
     Topics(Vec<TopicRow>),
     Rejected(Vec<RejectedRow>),
     Conflicts(Vec<ConflictRow>),
+    OverTime(Vec<OverTimeRow>),
+    Repeats(Vec<RepeatsRow>),
 }
 
 /// Sums over rows, which do not depend on their order, modulo 2^128.
@@ -149,6 +189,8 @@ impl Rows {
             Self::Topics(rows) => Sums::of(rows, key),
             Self::Rejected(rows) => Sums::of(rows, key),
             Self::Conflicts(rows) => Sums::of(rows, key),
+            Self::OverTime(rows) => Sums::of(rows, key),
+            Self::Repeats(rows) => Sums::of(rows, key),
         }
     }
 }
@@ -290,6 +332,58 @@ impl Hashed for ConflictRow {
             subject.as_bytes(),
             &processed_at.to_le_bytes(),
             sender(sent_by.as_ref()),
+        ]);
+        Sums::one(hash, 0)
+    }
+}
+
+impl Hashed for OverTimeRow {
+    fn sums(&self, key: &Key) -> Sums {
+        let Self {
+            number,
+            topic,
+            minutes,
+        } = self;
+        let mut counts = Vec::with_capacity(24 * minutes.len());
+        for Minute {
+            at,
+            unique,
+            duplicates,
+            // A rejected arrival has no topic.
+            rejected: _,
+        } in minutes
+        {
+            counts.extend(at.to_le_bytes());
+            counts.extend(unique.to_le_bytes());
+            counts.extend(duplicates.to_le_bytes());
+        }
+        Sums::one(
+            key.row([&number.to_le_bytes(), topic.as_bytes(), &counts]),
+            0,
+        )
+    }
+}
+
+impl Hashed for RepeatsRow {
+    fn sums(&self, key: &Key) -> Sums {
+        let Self {
+            id,
+            processed_at,
+            number,
+            events,
+        } = self;
+        let mut bytes = vec![u8::from(events.is_some())];
+        for (topic, message, position) in events.iter().flatten() {
+            bytes.extend((topic.len() as u64).to_le_bytes());
+            bytes.extend(topic.as_bytes());
+            bytes.extend(message.to_le_bytes());
+            bytes.extend(position.to_le_bytes());
+        }
+        let hash = key.row([
+            &id.to_le_bytes(),
+            &processed_at.to_le_bytes(),
+            &number.to_le_bytes(),
+            &bytes,
         ]);
         Sums::one(hash, 0)
     }

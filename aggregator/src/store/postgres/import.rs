@@ -5,6 +5,7 @@
 
 mod begin;
 mod check;
+mod counted;
 mod read_back;
 mod write;
 

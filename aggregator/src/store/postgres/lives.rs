@@ -12,7 +12,7 @@
 //! read the lives after its end.
 //!
 //! These are locks of rows that no two writers share, so no append waits for another one, and each database that has `FOR UPDATE` has
-//! them; a lock of the table `applied` is not a statement of CockroachDB, and one of YugabyteDB only with a setting.
+//! them; a lock of the table `applied` is not a statement of `CockroachDB`, and one of `YugabyteDB` only with a setting.
 
 mod fold;
 mod meet;

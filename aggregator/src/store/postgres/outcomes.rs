@@ -134,12 +134,12 @@ async fn applied(
         return Ok(HashSet::new());
     };
     let floor: i64 = floor.get(0);
-    let mut lost = Ranges::default();
+    let mut gaps = Ranges::default();
     for range in missing {
-        lost.insert(unsigned(range.get(0)), unsigned(range.get(1)));
+        gaps.insert(unsigned(range.get(0)), unsigned(range.get(1)));
     }
     let below = sequences.iter().copied();
-    let below = below.filter(|sequence| *sequence <= floor && !lost.contains(unsigned(*sequence)));
+    let below = below.filter(|sequence| *sequence <= floor && !gaps.contains(unsigned(*sequence)));
     let applied = rows.iter().map(|row| row.get(0)).chain(below);
     Ok(applied.map(unsigned).collect())
 }

@@ -1,5 +1,6 @@
 //! Queries. Each statement reads one snapshot; a page of events may read several, of rows that never change.
 
+mod duplicates;
 mod events;
 mod history;
 mod review;
@@ -27,9 +28,9 @@ use crate::{
     store::{
         StoreError,
         query::{
-            Conflict, EventPage, EventQuery, Figures, FoundEvent, Histogram, HistogramQuery,
-            Missing, NoHistogram, Order, PageBounds, Rejected, ReviewPage, ReviewQuery, Sink,
-            Stats, StoredEvent, TopicPage, TopicQuery,
+            Conflict, Duplicates, EventPage, EventQuery, Figures, FoundEvent, Histogram,
+            HistogramQuery, Missing, NoHistogram, Order, PageBounds, Rejected, ReviewPage,
+            ReviewQuery, Sink, Stats, StoredEvent, TopicPage, TopicQuery, Visible,
         },
     },
 };
@@ -185,12 +186,31 @@ impl Reader {
         .await
     }
 
+    /// The latest duplicates of a topic or of all that are visible, and the identities with the most repeats, at most `limit` of each.
+    pub async fn duplicates(
+        &self,
+        topic: Option<&str>,
+        visible: &Visible,
+        limit: usize,
+    ) -> Result<Duplicates, StoreError> {
+        let _permit = self.permits.acquire().await;
+        limited(LONGEST, async {
+            let client = self.shared.pool.get().await?;
+            duplicates::duplicates(&client, topic, visible, limit).await
+        })
+        .await
+    }
+
     /// A page of topics.
     pub async fn topics(&self, query: &TopicQuery, limit: usize) -> Result<TopicPage, StoreError> {
         let _permit = self.permits.acquire().await;
         limited(LONGEST, async {
             let client = self.shared.pool.get().await?;
-            topics::page(&client, query, limit).await
+            let mut page = topics::page(&client, query, limit).await?;
+            if let Some(window) = query.recent {
+                history::recent(&client, &mut page.topics, window).await?;
+            }
+            Ok(page)
         })
         .await
     }
@@ -270,7 +290,7 @@ impl Reader {
         })
     }
 
-    /// The events of all topics, over time.
+    /// The events that a query selects, over time.
     pub async fn histogram(
         &self,
         query: &HistogramQuery,

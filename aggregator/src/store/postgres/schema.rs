@@ -18,19 +18,20 @@ use super::{
 use crate::store::{StoreError, fingerprint::Key};
 
 /// What brings a database from each version to the next, beginning with an empty one.
-const STEPS: [&str; 3] = [
+pub(super) const STEPS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
 ];
 
 /// The schema version of stores in a database that this program uses.
-pub const VERSION: i64 = 3;
+pub const VERSION: i64 = 4;
 
 const _: () = assert!(STEPS.len() as u64 == VERSION.unsigned_abs());
 
 /// The table of the version, with its row.
-const MAKE_VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (\
+pub(super) const MAKE_VERSION: &str = "CREATE TABLE IF NOT EXISTS schema_version (\
      only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row), version bigint NOT NULL); \
      INSERT INTO schema_version (version) VALUES (0) ON CONFLICT DO NOTHING";
 

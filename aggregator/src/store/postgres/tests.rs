@@ -2,6 +2,7 @@
 
 mod beginnings;
 mod commits;
+mod counted;
 mod damage;
 mod failures;
 mod interleavings;
@@ -13,6 +14,7 @@ pub mod proxy;
 mod schema;
 mod tails;
 mod turnstile;
+mod upgrade;
 pub mod verify;
 mod waits;
 

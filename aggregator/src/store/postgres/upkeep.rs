@@ -1,7 +1,10 @@
-//! What runs in addition to the batches: the floor rises, kept rows are evicted, and what this aggregator knows is read again.
+//! What runs in addition to the batches: the floor rises, kept rows are evicted, counts of minutes are added to their hours,
+//! and what this aggregator knows is read again.
 //!
-//! One aggregator does the first two, so that the others need not; a lease decides which. Nothing rests on the lease: two that do it at
+//! One aggregator does the first three, so that the others need not; a lease decides which. Nothing rests on the lease: two that do it at
 //! once lock the same rows and are both right.
+
+mod hours;
 
 use std::{
     collections::BTreeMap,
@@ -206,6 +209,9 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
         }
         evict(shared, &REJECTED, shared.bounds.rejected).await?;
         evict(shared, &CONFLICTS, shared.bounds.conflicts).await?;
+        if gives_sign {
+            hours::add_up(pool).await?;
+        }
     }
     let client = pool.get().await?;
     let lives = Lives::load(&client, stream).await?;

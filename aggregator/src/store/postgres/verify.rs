@@ -21,7 +21,10 @@ mod counts;
 mod identities;
 mod keys;
 mod lives;
+mod marks;
+mod over_time;
 mod record;
+mod repeats;
 mod retained;
 mod review;
 mod scan;
@@ -59,6 +62,7 @@ pub async fn verify(address: &Address, progress: &dyn Progress) -> Result<Report
     let mut report = Report::default();
     let mut topics = TopicChecks::new();
     let mut over_time = Check::new("counts over time");
+    let mut repeated = Check::new("duplicates, by event");
     let mut of_events = Vec::new();
     for share in Share::all(shares) {
         progress.begins("reading what is recorded");
@@ -75,8 +79,24 @@ pub async fn verify(address: &Address, progress: &dyn Progress) -> Result<Report
                 &mut record.conflicts,
                 Check::new("conflicts"),
             ));
+            report.add(std::mem::replace(&mut record.marks, Check::new("marks")));
             record.lives.check(&mut report);
+            counts::check_repeats(&record, &mut repeated);
+            let duplicates = record.counts.duplicates;
+            repeats::check(&pool, &record.lives, &mut repeated, duplicates, progress).await?;
+            let (recorded, found) = record.over_time.topics;
+            if recorded != found {
+                over_time.differs(|| {
+                    format!("{recorded} topics are recorded as counted over time, found {found}")
+                });
+            }
         }
+        let Record {
+            over_time: of_topics,
+            topics: recorded,
+            ..
+        } = &record;
+        of_topics.check_topics(recorded, &mut over_time, &mut repeated);
         let unique = record.counts.unique;
         let scan = Scan::new(&identity.key, record, share);
         let scanned = scan.run(&pool, progress, (share.nth, shares)).await?;
@@ -88,6 +108,7 @@ pub async fn verify(address: &Address, progress: &dyn Progress) -> Result<Report
     }
     let mut of_events = of_events.into_iter();
     report.add(over_time);
+    report.add(repeated);
     report.checks.extend(of_events.next());
     let (unique, digests) = topics.finish();
     report.add(unique);

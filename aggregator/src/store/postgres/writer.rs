@@ -26,7 +26,9 @@ use crate::{
     clock::Clock,
     store::{
         Appended, BATCHES_IN_FLIGHT, Delivery, Looked, ObservedStream, Position, Standing,
-        StoreError, query::Review, waits::Wait,
+        StoreError,
+        query::{Review, Seen},
+        waits::Wait,
     },
 };
 
@@ -154,10 +156,9 @@ impl Writer {
         .await
     }
 
-    /// Is not possible yet: `/stats` counts what was not seen from ids that are consecutive.
-    #[expect(clippy::unused_self, reason = "as the other operations")]
-    pub fn seen(&self, _: Review) -> Result<Option<u64>, StoreError> {
-        Err(StoreError::NotYet("marking rows as seen"))
+    /// Marks rows kept for review as seen by an operator.
+    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<Seen>, StoreError> {
+        limited(LONGEST, super::seen::mark(&self.shared, rows, upto)).await
     }
 
     /// Whether the upkeep, which writes all the time, can write to the database.

@@ -1,11 +1,14 @@
 //! Recent duplicates, and the identities that repeat most.
 
-/// The duplicates counted since the start of the process, and their total since the store was created.
+/// The latest duplicates, and their total since the store was created.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Duplicates {
     /// All duplicates ever received, for one topic or for all that are visible. This count is exact and persistent. `None`
     /// if too many topics are visible.
     pub total: Option<u64>,
+    /// The lists cover the duplicates counted since this time, in microseconds since 1970; `None` for those since the start of the
+    /// process.
+    pub since: Option<i64>,
     /// The latest duplicates, newest first.
     pub recent: Vec<Duplicate>,
     /// The identities with the most repeats, in descending order.

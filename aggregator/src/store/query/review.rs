@@ -16,6 +16,25 @@ pub enum Review {
     Conflicts,
 }
 
+/// What is marked as seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Rows with ids up to this one; 0 for none.
+    pub up_to: u64,
+    /// How many these are, with those that have been evicted.
+    pub number: u64,
+}
+
+impl Seen {
+    /// Rows whose ids are consecutive from 1.
+    pub(in crate::store) fn dense(up_to: u64) -> Self {
+        Self {
+            up_to,
+            number: up_to,
+        }
+    }
+}
+
 /// Selects rejected arrivals or conflicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ReviewQuery {

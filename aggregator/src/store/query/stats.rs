@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Seen;
 use crate::store::ranges::Ranges;
 
 /// The store's counters as of one commit.
@@ -17,16 +18,16 @@ pub struct Stats {
     pub rejected: u64,
     /// Rejected arrivals that have been evicted.
     pub rejected_evicted: u64,
-    /// Rejected arrivals up to this id have been seen by an operator.
-    pub rejected_seen: u64,
-    /// Rejected arrivals with later ids that were requeued.
+    /// Rejected arrivals that an operator has marked as seen.
+    pub rejected_seen: Seen,
+    /// Rejected arrivals with ids after those that were requeued.
     pub rejected_requeued: u64,
     /// Duplicates that differ from the stored event.
     pub conflicts: u64,
     /// Conflicts that have been evicted.
     pub conflicts_evicted: u64,
-    /// Conflicts up to this id have been seen by an operator.
-    pub conflicts_seen: u64,
+    /// Conflicts that an operator has marked as seen.
+    pub conflicts_seen: Seen,
     /// Deliveries of messages that had already been applied.
     pub redelivered: u64,
     /// When the latest event was applied, in microseconds since 1970. Never decreases, even if the clock is set back.

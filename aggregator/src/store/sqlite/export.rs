@@ -1,6 +1,7 @@
 //! Reads a store that no process uses, to copy it: what it has recorded, and its rows in chunks.
 
 mod chunks;
+mod counted;
 
 use std::path::Path;
 
@@ -19,10 +20,11 @@ use super::{
 use crate::store::{
     StoreError, Witness,
     copy::{
-        Left, Missing, Record, Totals,
+        Left, Marked, Missing, Record, Totals,
         lives::{Life, Lives},
         minutes::{self, Sum},
     },
+    query::TOPICS_KEPT,
 };
 
 /// A store that is read in one transaction.
@@ -30,6 +32,8 @@ pub(in crate::store) struct Export {
     connection: Connection,
     lives: Lives,
     key: crate::store::fingerprint::Key,
+    /// When the store began to count over time, in microseconds since 1970; 0 for always.
+    counted_since: i64,
 }
 
 impl Export {
@@ -44,6 +48,7 @@ impl Export {
             connection,
             lives: record.lives.clone(),
             key: record.key,
+            counted_since: record.left.counted_since.unwrap_or(0),
         };
         Ok((export, record))
     }
@@ -98,16 +103,12 @@ fn record(read: &Connection) -> Result<Record, StoreError> {
     )?;
     // All that changes when anything does.
     let all = &lives.all;
-    let state = format!("{totals:?} {last_event} {requeued:?} {all:?} {missing:?}");
-    let history = read.query_row(
-        "SELECT EXISTS (SELECT 1 FROM history WHERE topic_id > ?1)",
-        [ALL],
-        |row| row.get(0),
-    )?;
-    let repeats = read.query_row(
-        "SELECT ifnull(sum(number), 0) FROM repeats WHERE events IS NOT NULL",
+    let seen = (rejected_kept.seen, conflicts_kept.seen);
+    let state = format!("{totals:?} {last_event} {requeued:?} {all:?} {missing:?} {seen:?}");
+    let (repeats, unknown) = read.query_row(
+        "SELECT count(*), ifnull(sum(iif(events IS NULL, number, 0)), 0) FROM repeats",
         [],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     Ok(Record {
         mark: key.row([state.as_bytes()]),
@@ -116,14 +117,45 @@ fn record(read: &Connection) -> Result<Record, StoreError> {
         created_at,
         totals,
         minutes: counted(read, &totals, since)?,
+        seen: (
+            marked(read, &lives, REJECTED, seen.0)?,
+            marked(read, &lives, CONFLICTS, seen.1)?,
+        ),
         lives,
         missing,
+        counted_topics: totals.topics.min(TOPICS_KEPT.unsigned_abs()),
+        repeats,
         left: Left {
-            history_of_topics: history,
             counted_since: (since > 0).then_some(since),
-            repeats,
-            seen: (rejected_kept.seen, conflicts_kept.seen),
+            repeats: unknown,
         },
+    })
+}
+
+const REJECTED: &str = "SELECT id, incarnation, stream_sequence, position FROM rejected";
+const CONFLICTS: &str = "SELECT id, incarnation, stream_sequence, position FROM conflicts";
+
+/// What is marked as seen of the rows that a statement selects: those with ids up to `seen`.
+fn marked(read: &Connection, lives: &Lives, sql: &str, seen: u64) -> Result<Marked, StoreError> {
+    let mut statement = read.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let (mut marked, mut next) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        let id: u64 = row.get(0)?;
+        let (_, message) = lives.message(row.get(1)?, row.get(2)?)?;
+        let place: (i64, u64) = (message, row.get(3)?);
+        if id <= seen {
+            marked.push(place);
+        } else {
+            next = Some(next.map_or(place, |next: (i64, u64)| next.min(place)));
+        }
+    }
+    let before = marked
+        .into_iter()
+        .filter(|place| next.is_none_or(|next| *place < next));
+    Ok(Marked {
+        number: seen,
+        up_to: before.max(),
     })
 }
 
@@ -189,6 +221,7 @@ fn counted(
         let rows = statement.query_map([ALL, step], |row| {
             Ok(Sum {
                 end: row.get(0)?,
+                unique: 0,
                 duplicates: row.get(1)?,
                 rejected: row.get(2)?,
             })
@@ -198,6 +231,7 @@ fn counted(
     let (hours, kept) = (sums(HOUR)?, sums(MINUTE)?);
     let latest = Sum {
         end: history::end(totals.processed_at, MINUTE),
+        unique: 0,
         duplicates: totals.duplicates,
         rejected: totals.rejected,
     };

@@ -79,7 +79,7 @@ fn read(file: &Path, access: Access, has_memory: bool) -> Result<Inspection, Sto
         conflicts_kept: _,
     } = state.counters;
     let life = state.lives.last();
-    let stats = Stats {
+    let figures = Stats {
         received,
         unique_processed,
         duplicate_dropped,
@@ -93,7 +93,7 @@ fn read(file: &Path, access: Access, has_memory: bool) -> Result<Inspection, Sto
         applied: life.map_or_else(Ranges::default, |life| Ranges::clone(&life.applied)),
         ..Stats::default()
     };
-    let record = Record::of(state.store_id, &stats);
+    let record = Record::of(state.store_id, &figures);
     Ok(Inspection {
         schema_version,
         record: Some(record),

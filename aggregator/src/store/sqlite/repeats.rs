@@ -23,6 +23,9 @@ const SELECT: &str = "SELECT id, reach, first, last, number, \
      iif(?2 IS NULL OR ?2 BETWEEN first AND last, events, NULL) FROM repeats \
      WHERE id < ?1 ORDER BY id DESC";
 
+const OLDEST_FIRST: &str =
+    "SELECT id, reach, first, last, number, events FROM repeats WHERE id > ?1 ORDER BY id";
+
 /// A row of `repeats`.
 #[derive(Debug)]
 pub(in crate::store) struct Repeats {
@@ -79,6 +82,22 @@ pub(in crate::store) fn newest_first(
         }
     }
     Ok(true)
+}
+
+/// Calls `each` with the rows after an id, the oldest first, until it returns false.
+pub(in crate::store) fn oldest_first(
+    read: &Connection,
+    after: i64,
+    mut each: impl FnMut(Repeats) -> bool,
+) -> rusqlite::Result<()> {
+    let mut statement = read.prepare_cached(OLDEST_FIRST)?;
+    let mut rows = statement.query([after])?;
+    while let Some(row) = rows.next()? {
+        if !each(repeats(row)?) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn repeats(row: &Row<'_>) -> rusqlite::Result<Repeats> {

@@ -24,6 +24,6 @@ mod random;
 mod review;
 mod trial;
 mod verify;
-mod visible;
+pub mod visible;
 mod visible_bounds;
 mod wal;

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::store::{
     Appended, BATCHES_IN_FLIGHT, Delivery, ObservedStream, Position, Standing, StoreError,
-    query::Review,
+    query::{Review, Seen},
     waits::{Wait, Waits},
 };
 
@@ -114,8 +114,9 @@ impl Writer {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was changed.
-    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<u64>, StoreError> {
-        self.task(|reply| Task::Seen(rows, upto, reply)).await
+    pub async fn seen(&self, rows: Review, upto: u64) -> Result<Option<Seen>, StoreError> {
+        let seen = self.task(|reply| Task::Seen(rows, upto, reply)).await?;
+        Ok(seen.map(Seen::dense))
     }
 
     /// Checks whether the store's files are still where they were opened. Every write checks that too, before it is reported

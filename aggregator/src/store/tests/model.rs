@@ -10,7 +10,10 @@ use tokio::runtime::Runtime;
 use super::arrivals::Arrival;
 use crate::store::{
     Appended, Reader,
-    query::{EventPage, EventQuery, PageBounds, Stats, TopicQuery},
+    query::{
+        EventPage, EventQuery, HistogramQuery, MICROS_PER_MINUTE, PageBounds, Stats, TOPICS_KEPT,
+        TopicQuery, Visible,
+    },
 };
 
 /// A simple model of the store's bookkeeping.
@@ -162,6 +165,55 @@ pub fn check(runtime: &Runtime, reader: &Reader, model: &Model) {
         .collect();
     assert_eq!(counted, expected);
     check_pages(runtime, reader, model);
+    check_over_time(runtime, reader, model);
+    check_repeats(runtime, reader, model);
+}
+
+/// Adds up the histogram of each topic, if all of them are counted over time.
+fn check_over_time(runtime: &Runtime, reader: &Reader, model: &Model) {
+    if i64::try_from(model.topics.len()).unwrap() > TOPICS_KEPT {
+        return;
+    }
+    for (topic, counts) in &model.topics {
+        let histogram = runtime.block_on(reader.histogram(HistogramQuery {
+            topics: vec![format!("t{topic}")],
+            visible: Visible::default(),
+            since: 0,
+            until: 120 * MICROS_PER_MINUTE,
+            now: 120 * MICROS_PER_MINUTE,
+        }));
+        let buckets = histogram.unwrap().unwrap().buckets.into_iter();
+        let found = buckets.fold((0, 0), |(unique, duplicates), bucket| {
+            (unique + bucket.unique, duplicates + bucket.duplicates)
+        });
+        assert_eq!(found, *counts, "t{topic}");
+    }
+}
+
+/// Compares the duplicates of each event.
+fn check_repeats(runtime: &Runtime, reader: &Reader, model: &Model) {
+    for (topic, id) in model.stored.keys() {
+        let repeats = model.repeats.get(&(*topic, *id)).copied().unwrap_or(0);
+        let found = reader.event(format!("t{topic}"), id.to_string());
+        let found = runtime.block_on(found).unwrap().unwrap();
+        assert_eq!(found.again, (repeats, repeats), "t{topic} {id}");
+    }
+    if let Reader::Postgres(_) = reader {
+        let listed = reader.duplicates(None, Visible::default(), 1_000);
+        let listed = runtime.block_on(listed).unwrap();
+        assert_eq!(listed.total, Some(model.done.duplicates));
+        // In tests only the latest ones are read.
+        if listed.recent.len() as u64 == model.done.duplicates {
+            let often = listed
+                .often
+                .into_iter()
+                .map(|one| ((one.topic, one.event_id), one.least));
+            let repeats = model.repeats.iter();
+            let repeats =
+                repeats.map(|((topic, id), count)| ((format!("t{topic}"), id.to_string()), *count));
+            assert_eq!(often.collect::<BTreeMap<_, _>>(), repeats.collect());
+        }
+    }
 }
 
 fn page(

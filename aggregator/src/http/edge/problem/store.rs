@@ -34,23 +34,8 @@ impl Problem {
         )
     }
 
-    /// 501: the store's engine cannot do it yet.
-    pub fn not_with_this_engine(what: &str) -> Self {
-        Self::new(
-            "urn:problem:not-with-this-engine",
-            "Not with this engine",
-            StatusCode::NOT_IMPLEMENTED,
-            format!(
-                "{what} is not possible with a store in a database yet; the aggregator's README lists what is"
-            ),
-        )
-    }
-
     /// 500: the store could not be read; the cause is logged.
     pub fn internal(cause: &StoreError) -> Self {
-        if let StoreError::NotYet(what) = cause {
-            return Self::not_with_this_engine(what);
-        }
         error!(error = %cause, "a query failed");
         Self::store_unreadable()
     }
@@ -93,9 +78,6 @@ impl Problem {
 
     /// 503: the store could not be written and nothing was changed; the cause is logged.
     pub fn store_cannot_write(cause: &StoreError) -> Self {
-        if let StoreError::NotYet(what) = cause {
-            return Self::not_with_this_engine(what);
-        }
         error!(error = %cause, "an operator request failed");
         Self::store_unwritable()
     }

@@ -1,9 +1,12 @@
 //! What the copy answers.
 
 use super::*;
-use crate::store::query::{
-    Conflict, EventQuery, Filter, HistogramQuery, Missing, Rejected, ReviewQuery, Stats,
-    StoredEvent, TopicCounts, TopicQuery, TopicSort, Visible,
+use crate::store::{
+    copy::Left,
+    query::{
+        Conflict, EventQuery, Filter, Histogram, HistogramQuery, Missing, NoHistogram, Rejected,
+        ReviewQuery, Seen, Stats, StoredEvent, TopicCounts, TopicQuery, TopicSort, Visible, Window,
+    },
 };
 
 const MINUTE: i64 = 60_000_000;
@@ -12,23 +15,27 @@ const MINUTE: i64 = 60_000_000;
 #[derive(Debug, PartialEq)]
 struct Answers {
     stats: Stats,
-    events: Vec<(StoredEvent, u64, u64)>,
+    /// With their places in the stream, and the bounds of their repeats.
+    events: Vec<(StoredEvent, u64, u64, (u64, u64))>,
     found: Vec<Vec<StoredEvent>>,
     topics: Vec<Vec<TopicCounts>>,
     rejected: Vec<Rejected>,
     conflicts: Vec<Conflict>,
     missing: Vec<Missing>,
     minutes: Vec<(u64, u64, u64)>,
+    /// Of some topics, of which the last one is not counted.
+    over_time: Vec<Result<Histogram, NoHistogram>>,
 }
 
-/// The counts without those of marks, which a database does not have, and without the aggregators, which only a database lists.
+/// The counts without the ids of marks, and without the aggregators, which only a database lists.
 fn comparable_stats(store: &Store) -> Stats {
+    let stats = store.stats();
+    let without_id = |seen: Seen| Seen { up_to: 0, ..seen };
     Stats {
-        rejected_seen: 0,
-        conflicts_seen: 0,
-        rejected_requeued: 0,
+        rejected_seen: without_id(stats.rejected_seen),
+        conflicts_seen: without_id(stats.conflicts_seen),
         aggregators: Vec::new(),
-        ..store.stats()
+        ..stats
     }
 }
 
@@ -75,7 +82,7 @@ fn answers(store: &Store) -> Answers {
                 sequence: 0,
                 ..one.event
             };
-            (event, one.stream_sequence, one.position)
+            (event, one.stream_sequence, one.position, one.again)
         })
         .collect();
     identified.sort_by(|a, b| (&a.0.topic, &a.0.event_id).cmp(&(&b.0.topic, &b.0.event_id)));
@@ -88,6 +95,7 @@ fn answers(store: &Store) -> Answers {
     .map(|sort| {
         let query = TopicQuery {
             sort,
+            recent: Some(Window::last_minutes(30, 120 * MINUTE)),
             ..TopicQuery::default()
         };
         let page = runtime.block_on(reader.topics(query, 100)).unwrap();
@@ -105,14 +113,18 @@ fn answers(store: &Store) -> Answers {
         row.id = 0;
         row.stored.sequence = 0;
     }
-    let histogram = reader.histogram(HistogramQuery {
-        topics: Vec::new(),
-        visible: Visible::default(),
-        since: 99 * MINUTE,
-        until: 120 * MINUTE,
-        now: 120 * MINUTE,
-    });
-    let histogram = runtime.block_on(histogram).unwrap().unwrap();
+    let histogram = |topics: &[&str]| {
+        let histogram = reader.histogram(HistogramQuery {
+            topics: topics.iter().map(|&topic| topic.to_owned()).collect(),
+            visible: Visible::default(),
+            since: 99 * MINUTE,
+            until: 120 * MINUTE,
+            now: 120 * MINUTE,
+        });
+        runtime.block_on(histogram).unwrap()
+    };
+    let over_time = [&["t0"][..], &["t1"], &["t0", "t2"], &["t3"]].map(histogram);
+    let histogram = histogram(&[]).unwrap();
     let minutes = histogram.buckets.iter();
     let missing = runtime.block_on(reader.missing(100)).unwrap();
     Answers {
@@ -126,6 +138,7 @@ fn answers(store: &Store) -> Answers {
         minutes: minutes
             .map(|b| (b.unique, b.duplicates, b.rejected))
             .collect(),
+        over_time: over_time.to_vec(),
     }
 }
 
@@ -149,7 +162,11 @@ fn a_copy_answers_as_the_store_in_the_directory() {
     let copied = copying.copy();
     assert_eq!(copied.how, How::Whole);
     assert_eq!(copied.applied, Some(("EVENTS".to_owned(), 25)));
-    assert_eq!((copied.left.repeats > 0, copied.left.seen), (true, (2, 0)));
+    let nothing = Left {
+        counted_since: None,
+        repeats: 0,
+    };
+    assert_eq!(copied.left, nothing);
     let opened = copying.opened();
     opened.upkeep();
     copying.original.reopen();
@@ -157,7 +174,20 @@ fn a_copy_answers_as_the_store_in_the_directory() {
     assert_eq!(before.stats.unique_processed, copied.events);
     assert!(copied.conflicts > 0 && copied.rejected > 0 && copied.topics > 5);
     assert_eq!(before, after);
-    assert_eq!(opened.stats().rejected_requeued, 1);
+    let stats = opened.stats();
+    assert_eq!(
+        (stats.rejected_requeued, stats.rejected_seen.number),
+        (1, 2)
+    );
+    // The events are known that were repeated, but not where in the stream.
+    let listed = opened.reader().duplicates(None, Visible::default(), 99);
+    let listed = opened.runtime.block_on(listed).unwrap();
+    assert!(listed.recent.is_empty());
+    let often: u64 = listed.often.iter().map(|one| one.least).sum();
+    assert_eq!(
+        (listed.total, often),
+        (Some(often), stats.duplicate_dropped)
+    );
     copying.verify(&opened);
 }
 

@@ -89,7 +89,8 @@ impl Target {
         if start == Start::Again {
             client
                 .batch_execute(
-                    "TRUNCATE incarnations, applied, passed, missing, events, counters, topics, minutes, rejected, conflicts, copy_progress",
+                    "TRUNCATE incarnations, applied, passed, missing, events, counters, topics, minutes, rejected, conflicts, copy_progress, \
+                     topic_minutes, repeats, seen_marks",
                 )
                 .await?;
         }
@@ -140,8 +141,14 @@ async fn is_used(client: &Client) -> Result<bool, CopyError> {
 
 /// Creates the row of the store, the lives, and the missing sequences.
 async fn begin(client: &Client, record: &Record, now: i64) -> Result<(), CopyError> {
-    // One that was made for an empty store has another key.
-    client.batch_execute("DELETE FROM store").await?;
+    // One that was made for an empty store has another key, and may have counted topics whose events were not stored.
+    client
+        .batch_execute("DELETE FROM store; DELETE FROM counted_topics")
+        .await?;
+    let counted = i32::try_from(record.counted_topics).unwrap_or(i32::MAX);
+    let since = record.left.counted_since.unwrap_or(0);
+    let sql = "UPDATE topic_counting SET topics = $1, since = $2";
+    client.execute(sql, &[&counted, &since]).await?;
     let store_id = uuid::Uuid::new_v4().to_string();
     let key = record.key.0.to_vec();
     client

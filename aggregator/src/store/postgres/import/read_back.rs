@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures::TryStreamExt;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{PATIENT, Target, number};
+use super::{PATIENT, Target, counted, number};
 use crate::store::{
     copy::{
         CopyError,
@@ -61,11 +61,18 @@ impl Target {
                 self.sums(CONFLICTS, -1_i64, |row| row.get(0), conflict, report)
                     .await
             }
+            Part::OverTime => self.over_time(report).await,
+            Part::Repeats => {
+                let before: Vec<u8> = Vec::new();
+                let read = counted::repeats_row;
+                self.sums(counted::REPEATS, before, |row| row.get(0), read, report)
+                    .await
+            }
         }
     }
 
     /// Reads a table in the order of a key, from the one after `after` on.
-    async fn sums<K: ToSql + Sync, T: Hashed>(
+    pub(super) async fn sums<K: ToSql + Sync, T: Hashed>(
         &self,
         sql: &str,
         mut after: K,
@@ -177,6 +184,6 @@ fn conflict(row: &Row) -> Result<ConflictRow, CopyError> {
     })
 }
 
-fn text(bytes: Vec<u8>) -> Result<String, CopyError> {
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, CopyError> {
     reader::text(bytes).map_err(CopyError::Target)
 }

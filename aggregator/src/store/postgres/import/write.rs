@@ -11,7 +11,7 @@ use tokio_postgres::{
 };
 use tracing::debug;
 
-use super::{COUNTS, Target, WRITER, column};
+use super::{COUNTS, Target, WRITER, column, counted};
 use crate::store::{
     StoreError,
     copy::{
@@ -88,8 +88,8 @@ const OF_CONFLICTS: [Type; 12] = [
 ];
 
 /// COPY has no form for numbers as large as a digest.
-const TOPICS: &str = "INSERT INTO topics (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at) \
-     SELECT n, $7::int4, u, d, g::numeric, f, l \
+const TOPICS: &str = "INSERT INTO topics (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at, schema) \
+     SELECT n, $7::int4, u, d, g::numeric, f, l, 4 \
      FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[]) AS t (n, u, d, g, f, l)";
 
 /// The minutes in which events were stored are how the database finds those of a span of time.
@@ -187,6 +187,8 @@ impl Target {
                 Rows::Topics(rows) => topics(client, rows).await?,
                 Rows::Rejected(rows) => rejected(client, rows).await?,
                 Rows::Conflicts(rows) => conflicts(client, rows).await?,
+                Rows::OverTime(rows) => counted::over_time(client, rows).await?,
+                Rows::Repeats(rows) => counted::repeats(client, rows).await?,
             },
             Step::Counts(record) => counts(client, record).await?,
         }
@@ -356,6 +358,7 @@ async fn counts(client: &Client, record: &Record) -> Result<(), CopyError> {
     parameters.extend(counts.iter().map(|count| count as Parameter<'_>));
     parameters.push(&processed_at);
     client.execute(COUNTERS, &parameters).await?;
+    counted::seen(client, &record.seen).await?;
     let minutes = record.minutes.iter().map(|minute| {
         let counted = Counted {
             duplicates: signed(minute.duplicates),
@@ -387,7 +390,7 @@ async fn add_minutes(client: &Client, minutes: &BTreeMap<i64, Counted>) -> Resul
     Ok(())
 }
 
-fn place_of(message: i64, position: u64) -> Result<i64, CopyError> {
+pub(super) fn place_of(message: i64, position: u64) -> Result<i64, CopyError> {
     let fitting = usize::try_from(position).ok();
     let fitting = fitting.filter(|position| signed(*position as u64) < place::POSITIONS);
     let position = fitting

@@ -6,7 +6,7 @@ use deadpool_postgres::Client;
 use futures::TryStreamExt;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{Budget, in_stream, text};
+use super::{Budget, duplicates, in_stream, text};
 use crate::store::{
     StoreError,
     matcher::Candidate,
@@ -313,12 +313,12 @@ pub(super) async fn one(
         return Ok(None);
     }
     let (stream_sequence, position) = in_stream(client, event.sequence).await?;
+    let again = duplicates::of_event(client, event.sequence, unsigned(duplicates.get(0))).await?;
     Ok(Some(FoundEvent {
         event,
         stream_sequence,
         position,
-        // This engine does not record which events are repeated.
-        again: (0, unsigned(duplicates.get(0))),
+        again,
     }))
 }
 

@@ -9,6 +9,7 @@ use crate::store::{
     postgres::{
         connect::{Pool, Transaction},
         lives::{self, unsigned},
+        seen,
         upkeep::ALIVE_SECONDS,
     },
     query::{Alive, Stats},
@@ -19,7 +20,7 @@ const COUNTERS: &str = "SELECT coalesce(sum(received), 0)::bigint, coalesce(sum(
      coalesce(sum(conflicts), 0)::bigint, coalesce(sum(conflicts_evicted), 0)::bigint, coalesce(sum(redelivered), 0)::bigint, \
      coalesce(max(processed_at), 0) FROM counters";
 
-const REQUEUED: &str = "SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL";
+const REQUEUED: &str = "SELECT count(*) FROM rejected WHERE requeued_at IS NOT NULL AND place > $1";
 
 /// An aggregator that has ended gave its slot back; one that was killed has it until it has not given a sign for long enough.
 const ALIVE: &str = "SELECT name, (extract(epoch FROM since) * 1000000)::bigint, \
@@ -37,7 +38,10 @@ pub(in crate::store::postgres) async fn stats(
     let statement = client.prepare_cached(COUNTERS).await?;
     let row = client.query_one(&statement, &[]).await?;
     let count = |column: usize| unsigned(row.get(column));
-    let requeued = client.query_one(REQUEUED, &[]).await?;
+    let (rejected_seen, conflicts_seen) = seen::all(client).await?;
+    let requeued = client
+        .query_one(REQUEUED, &[&lives::signed(rejected_seen.up_to)])
+        .await?;
     let mut stats = Stats {
         received: count(0),
         unique_processed: count(1),
@@ -49,9 +53,8 @@ pub(in crate::store::postgres) async fn stats(
         redelivered: count(7),
         processed_at: row.get(8),
         rejected_requeued: unsigned(requeued.get(0)),
-        // Nothing can be marked as seen yet.
-        rejected_seen: 0,
-        conflicts_seen: 0,
+        rejected_seen,
+        conflicts_seen,
         ..Stats::default()
     };
     let statement = client.prepare_cached(super::topics::NUMBER).await?;

@@ -97,7 +97,7 @@ pub(super) async fn page(
                     duplicate_dropped,
                     first_at: row.get(3),
                     last_at: row.get(4),
-                    // This engine does not count topics over time.
+                    // Read when the page is complete.
                     recent: Vec::new(),
                 });
             } else if query.visible.includes(&topic) {

@@ -13,13 +13,16 @@
 //! | `rejected` | `place` | `place` | |
 //! | `counters` | `writer` | `writer` | |
 //! | `minutes` | `writer` | `minute, writer` | in the shards of `counters`: each batch changes both for one writer |
+//! | `topic_minutes` | `topic` | `topic, minute, writer` | in the shards of `topics`: each batch changes both for one topic |
+//! | `repeats` | `writer` | `writer, batch` | in the shards of `counters`, likewise |
 //!
 //! Tables that a transaction joins, or changes for the same key, are in the same shards; all others are in groups of their own, so that
 //! the shards of one can be moved without those of the others.
 //!
 //! `store`, `incarnations`, `passed` and `missing` are small and rarely changed: each node has all of them. `schema_version`, `aggregators`
 //! and `leases` stay on the coordinator, because they are compared with the database's clock, and Citus does not accept
-//! `clock_timestamp()` where a table of all nodes is changed. So all aggregators connect to the coordinator.
+//! `clock_timestamp()` where a table of all nodes is changed. So all aggregators connect to the coordinator. `counted_topics`, `topic_counting`
+//! and `seen_marks` are small, and no append reads or changes them.
 
 use std::borrow::Cow;
 
@@ -28,7 +31,7 @@ use deadpool_postgres::Client;
 use crate::store::postgres::error::DatabaseError;
 
 /// The tables that are distributed, each with the statements that do it. A table comes after the one in whose shards it is.
-const DISTRIBUTED: [(&str, &[&str]); 11] = [
+const DISTRIBUTED: [(&str, &[&str]); 13] = [
     ("store", &["SELECT create_reference_table('store')"]),
     (
         "incarnations",
@@ -67,10 +70,26 @@ const DISTRIBUTED: [(&str, &[&str]); 11] = [
         "minutes",
         &["SELECT create_distributed_table('minutes', 'writer', colocate_with => 'counters')"],
     ),
+    (
+        "topic_minutes",
+        &["SELECT create_distributed_table('topic_minutes', 'topic', colocate_with => 'topics')"],
+    ),
+    (
+        "repeats",
+        &["SELECT create_distributed_table('repeats', 'writer', colocate_with => 'counters')"],
+    ),
 ];
 
 /// The tables that stay on the coordinator.
-const LOCAL: [&str; 4] = ["schema_version", "aggregators", "leases", "copy_progress"];
+const LOCAL: [&str; 7] = [
+    "schema_version",
+    "aggregators",
+    "leases",
+    "copy_progress",
+    "counted_topics",
+    "topic_counting",
+    "seen_marks",
+];
 
 /// All tables.
 pub(in crate::store::postgres) fn tables() -> impl Iterator<Item = &'static str> {

@@ -1,5 +1,7 @@
 //! Stores that were altered by SQL, each in one way: verification finds and names it.
 
+mod counted;
+
 use std::sync::Arc;
 
 use super::verify::{compared, differences, filled, messages, verified};

@@ -14,7 +14,7 @@ const TOPICS: usize = 5_000;
 
 fn fill(database: &Database) {
     database.sql(
-        "INSERT INTO topics SELECT convert_to('topic-' || lpad(g::text, 5, '0'), 'UTF8'), g % 2, g, 0, 0, 0, 0 FROM generate_series(1, 5000) g",
+        "INSERT INTO topics SELECT convert_to('topic-' || lpad(g::text, 5, '0'), 'UTF8'), g % 2, g, 0, 0, 0, 0, 4 FROM generate_series(1, 5000) g",
     );
 }
 

@@ -1,5 +1,6 @@
 //! `store init`: what it shows is what it does, on a plain database and on one with a stand-in for Citus.
 
+pub(super) use super::super::schema::{MAKE_VERSION, STEPS, VERSION};
 use super::{super::schema::init, Address, Opened, with_database};
 use crate::store::{
     SchemaChange, StoreError,
@@ -11,7 +12,7 @@ use crate::store::{
 
 const TABLES: &str = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'";
 
-async fn run(database: &Database, is_dry: bool) -> Result<SchemaChange, StoreError> {
+pub async fn run(database: &Database, is_dry: bool) -> Result<SchemaChange, StoreError> {
     let address: Address = database.url().parse().unwrap();
     let mut shown = Vec::new();
     init(&address, 0, is_dry, &mut |change| {
@@ -51,7 +52,8 @@ const CALLS: &str = "SELECT string_agg(call, ', ' ORDER BY number) FROM calls";
 
 const EXPECTED: &str = "store on all nodes, incarnations on all nodes, passed on all nodes, missing on all nodes, \
      events by fingerprint with none, conflicts by fingerprint with events, applied by sequence with none, \
-     rejected by place with none, topics by topic with none, counters by writer with none, minutes by writer with counters";
+     rejected by place with none, topics by topic with none, counters by writer with none, minutes by writer with counters, \
+     topic_minutes by topic with topics, repeats by writer with counters";
 
 #[test]
 fn a_dry_run_shows_the_statements_and_changes_nothing() {

@@ -52,3 +52,21 @@ pub(super) fn check(record: &Record, report: &mut Report) {
     }
     report.add(minutes);
 }
+
+/// Adds up the record of repeated events.
+pub(super) fn check_repeats(record: &Record, check: &mut Check) {
+    let mut all = 0_u64;
+    for (number, writer) in &record.writers {
+        let (recorded, found) = (
+            writer.counters.unwrap_or_default().duplicates,
+            writer.repeats,
+        );
+        if recorded != found {
+            check.differs(|| {
+                format!("writer {number}: {recorded} duplicates are recorded, and {found} in rows of repeats")
+            });
+        }
+        all = all.saturating_add(found);
+    }
+    check.show(record.counts.duplicates, all);
+}

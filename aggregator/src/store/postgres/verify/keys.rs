@@ -5,7 +5,7 @@ use deadpool_postgres::Client;
 use crate::store::{StoreError, postgres::schema::is_distributed, verify::Check};
 
 /// The tables, each with the columns of its key in the order of their names.
-const KEYS: [(&str, &[&str]); 9] = [
+const KEYS: [(&str, &[&str]); 13] = [
     ("events", &["fingerprint"]),
     ("applied", &["incarnation", "sequence"]),
     ("incarnations", &["id"]),
@@ -15,6 +15,10 @@ const KEYS: [(&str, &[&str]); 9] = [
     ("topics", &["topic", "writer"]),
     ("minutes", &["minute", "writer"]),
     ("rejected", &["place"]),
+    ("counted_topics", &["topic"]),
+    ("topic_minutes", &["minute", "topic", "writer"]),
+    ("repeats", &["batch", "writer"]),
+    ("seen_marks", &["kept"]),
 ];
 
 const SELECT: &str = "SELECT ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid \

@@ -9,7 +9,7 @@ use deadpool_postgres::Client;
 use futures::TryStreamExt;
 use tokio_postgres::types::ToSql;
 
-use super::{SESSION, lives::Lives, review, share::Share};
+use super::{SESSION, lives::Lives, marks, over_time::OverTime, review, share::Share};
 use crate::store::{
     StoreError,
     digest::Digest,
@@ -35,6 +35,8 @@ pub(super) struct Record {
     pub lives: Lives,
     pub rejected: Check,
     pub conflicts: Check,
+    pub marks: Check,
+    pub over_time: OverTime,
     pub topics: HashMap<Box<[u8]>, Topic>,
     pub minutes: BTreeMap<i64, Minute>,
 }
@@ -48,6 +50,8 @@ pub(super) struct Writer {
     pub topics: [u64; 2],
     /// Unique events, duplicates and rejected arrivals.
     pub minutes: [u64; 3],
+    /// Duplicates of which it is recorded which events they repeat, or that this is not known.
+    pub repeats: u64,
 }
 
 /// A topic, added up over the writers.
@@ -59,6 +63,10 @@ pub(super) struct Topic {
     /// `None` if it is not valid.
     pub digest: Option<Digest>,
     pub last_at: i64,
+    /// Unique events and duplicates, added up over the minutes.
+    pub over_time: [u64; 2],
+    /// Duplicates of which it is known which events they repeat.
+    pub repeated: u64,
 }
 
 /// The events that were stored in a minute, added up over the writers.
@@ -88,6 +96,8 @@ const BY_WRITER: &str = "SELECT writer, sum(unique_processed)::bigint, sum(dupli
 const MINUTES_BY_WRITER: &str = "SELECT writer, sum(unique_processed)::bigint, sum(duplicate_dropped)::bigint, sum(rejected)::bigint \
      FROM minutes GROUP BY writer";
 
+const REPEATS_BY_WRITER: &str = "SELECT writer, sum(number)::bigint FROM repeats GROUP BY writer";
+
 const TOPICS: &str = "SELECT topic, sum(unique_processed)::bigint, (sum(digest) % 340282366920938463463374607431768211456)::text, max(last_at), sum(duplicate_dropped)::bigint \
      FROM topics GROUP BY topic";
 
@@ -106,6 +116,8 @@ impl Record {
             lives,
             rejected: Check::new("rejected rows and evicted"),
             conflicts: Check::new("conflict rows and evicted"),
+            marks: Check::new("rows marked as seen"),
+            over_time: OverTime::default(),
             topics: HashMap::new(),
             minutes: BTreeMap::new(),
         };
@@ -114,8 +126,10 @@ impl Record {
             record.by_writer(client).await?;
             record.rejected = review::rejected(client, &record.lives, rejected).await?;
             record.conflicts = review::conflicts(client, &record.lives, conflicts).await?;
+            record.marks = marks::check(client, &record.counts).await?;
         }
         record.topics(client, key, share).await?;
+        record.over_time = OverTime::read(client, key, share, &mut record.topics).await?;
         record.minutes(client, share).await?;
         transaction.commit().await?;
         Ok(record)
@@ -167,6 +181,10 @@ impl Record {
             let writer = self.writers.entry(row.get(0)).or_default();
             writer.minutes = [1, 2, 3].map(|column| unsigned(row.get(column)));
         }
+        for row in client.query(REPEATS_BY_WRITER, &[]).await? {
+            let writer = self.writers.entry(row.get(0)).or_default();
+            writer.repeats = unsigned(row.get(1));
+        }
         Ok(())
     }
 
@@ -186,6 +204,8 @@ impl Record {
                 unique,
                 digest: digest.map(|digest| Digest::from_bytes(digest.to_le_bytes())),
                 last_at: row.get(3),
+                over_time: [0; 2],
+                repeated: 0,
             };
             self.topics.insert(name.into(), topic);
         }

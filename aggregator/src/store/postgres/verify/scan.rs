@@ -12,6 +12,7 @@ use tokio_postgres::{Row, types::ToSql};
 use super::{
     SESSION, connection,
     lives::Lives,
+    over_time::OverTime,
     record::{Minute, Record, Topic},
     share::{Share, answered},
 };
@@ -51,6 +52,7 @@ pub(super) struct Scan<'a> {
     unknown: (usize, u64),
     /// Recorded and found.
     minutes: BTreeMap<i64, (Minute, Minute)>,
+    over_time: OverTime,
     rows: u64,
     /// Rows of messages that the record does not have as applied, and these messages.
     later_rows: u64,
@@ -75,6 +77,7 @@ pub(super) struct Scanned {
     topics: HashMap<Box<[u8]>, Compared>,
     unknown_events: u64,
     minutes: BTreeMap<i64, (Minute, Minute)>,
+    over_time: Option<OverTime>,
     /// All rows that were read.
     pub rows: u64,
     /// The checks of the rows, of which those of the topics come after the first.
@@ -102,6 +105,7 @@ impl<'a> Scan<'a> {
             minutes: minutes
                 .map(|(minute, recorded)| (minute, (recorded, Minute::default())))
                 .collect(),
+            over_time: record.over_time,
             rows: 0,
             later_rows: 0,
             later: Ranges::default(),
@@ -147,6 +151,8 @@ impl<'a> Scan<'a> {
             topics: self.topics,
             unknown_events: self.unknown.1,
             minutes: self.minutes,
+            // The first scan reads all of each event.
+            over_time: self.share.is_first().then_some(self.over_time),
             rows: self.rows + self.later_rows,
             checks: vec![self.readable, self.prints, self.places, self.origins],
         })
@@ -221,6 +227,7 @@ impl<'a> Scan<'a> {
         if !self.share.is_first() {
             return Ok(());
         }
+        self.over_time.take(key, name, processed_at);
         if fingerprint != bytes_of(found.identity) {
             self.prints.differs(|| {
                 format!(
@@ -324,6 +331,9 @@ impl Scanned {
         }
         if self.unknown_events > 0 {
             topics.absent("of other names", self.unknown_events);
+        }
+        if let Some(of_topics) = &self.over_time {
+            of_topics.check_hours(over_time);
         }
         for (minute, (recorded, found)) in &self.minutes {
             if recorded.unique != found.unique {

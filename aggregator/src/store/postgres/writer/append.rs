@@ -242,6 +242,8 @@ impl Part<'_> {
         let known = Arc::clone(&self.shared.lives.borrow());
         let stream = known.stream.clone().ok_or_else(not_compared)?;
         let current = known.current().ok_or_else(not_compared)?.id;
+        let shared = self.shared;
+        shared.counted.admit(&shared.pool, self.batch).await?;
         let transaction = Transaction::begin(&self.shared.pool).await?;
         let client = transaction.client();
 

@@ -71,6 +71,17 @@ pub(super) struct TopicDelta {
     pub digest: Digest,
 }
 
+/// A duplicate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeat<'a> {
+    pub topic: &'a str,
+    /// The place of the event that has its identity.
+    pub stored: i64,
+    pub place: i64,
+    /// Its source, if it differs from that event.
+    pub source: Option<&'a str>,
+}
+
 /// What a batch did, and the rows to write for it.
 #[derive(Debug, Default)]
 pub(super) struct Outcomes<'a> {
@@ -78,6 +89,7 @@ pub(super) struct Outcomes<'a> {
     /// In the order of names, in which all writers change them.
     pub topics: BTreeMap<&'a str, TopicDelta>,
     pub conflicts: Vec<&'a Arrived<'a>>,
+    pub repeats: Vec<Repeat<'a>>,
     pub rejected: Vec<(std::borrow::Cow<'a, Rejection>, Origin<'a>)>,
     /// The first and the last place of what was stored.
     pub places: Option<(i64, i64)>,
@@ -273,6 +285,7 @@ impl<'a> Outcomes<'a> {
             Seen::Same(stored) => {
                 topic.duplicates += 1;
                 self.done.duplicates += 1;
+                self.repeats.push(Repeat::of(arrived, stored, None));
                 Outcome::Duplicate(stored)
             }
             Seen::Other(stored) => {
@@ -280,8 +293,21 @@ impl<'a> Outcomes<'a> {
                 self.done.duplicates += 1;
                 self.done.conflicts += 1;
                 self.conflicts.push(arrived);
+                let source = Some(arrived.event.source.as_str());
+                self.repeats.push(Repeat::of(arrived, stored, source));
                 Outcome::Conflict(stored)
             }
+        }
+    }
+}
+
+impl<'a> Repeat<'a> {
+    fn of(arrived: &'a Arrived<'a>, stored: i64, source: Option<&'a str>) -> Self {
+        Self {
+            topic: arrived.event.topic.as_str(),
+            stored,
+            place: arrived.origin.place,
+            source,
         }
     }
 }

@@ -1,16 +1,20 @@
 //! The rows that say what a batch did: conflicts, rejected arrivals, and the counts. As arrays: one statement for each table, however
 //! many rows.
 
+mod repeats;
+mod topic_minutes;
+
 use deadpool_postgres::Client;
 use tokio_postgres::{Statement, types::ToSql};
 
+use self::{repeats::Repeats, topic_minutes::TopicMinutes};
 use super::{
     plan::{Origin, Outcomes},
     rows::bytes_of,
 };
 use crate::store::{
     kept::row_bytes,
-    postgres::{error::DatabaseError, lives::signed},
+    postgres::{counted::Counted, error::DatabaseError, lives::signed},
     query::MICROS_PER_MINUTE,
 };
 
@@ -21,8 +25,12 @@ pub(super) struct Writes {
     conflicts: Option<Statement>,
     rejected: Option<Statement>,
     topics: Option<Statement>,
+    topic_minutes: Option<Statement>,
     minutes: Option<Statement>,
+    repeats: Option<Statement>,
     counters: Statement,
+    /// For each topic whether it is counted over time.
+    counted: Vec<bool>,
 }
 
 const CONFLICTS: &str = "INSERT INTO conflicts (place, fingerprint, incarnation, stream_sequence, position, \"timestamp\", timestamp_filled, \
@@ -35,8 +43,8 @@ const REJECTED: &str = "INSERT INTO rejected (place, incarnation, stream_sequenc
      $7::bytea[], $8::bytea[]) AS r (p, q, n, r, d, j, y, b)";
 
 /// `%` keeps the digest a sum modulo 2^128.
-const TOPICS: &str = "INSERT INTO topics AS t (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at) \
-     SELECT n, $5::int4, u, d, g::numeric, $6::bigint, $6::bigint FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS c (n, u, d, g) \
+const TOPICS: &str = "INSERT INTO topics AS t (topic, writer, unique_processed, duplicate_dropped, digest, first_at, last_at, schema) \
+     SELECT n, $5::int4, u, d, g::numeric, $6::bigint, $6::bigint, 4 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::text[]) AS c (n, u, d, g) \
      ON CONFLICT (topic, writer) DO UPDATE SET \
      unique_processed = t.unique_processed + excluded.unique_processed, \
      duplicate_dropped = t.duplicate_dropped + excluded.duplicate_dropped, \
@@ -66,7 +74,12 @@ const COUNTERS: &str = "INSERT INTO counters AS c (writer, received, unique_proc
      last_batch = excluded.last_batch";
 
 impl Writes {
-    pub async fn prepare(client: &Client, outcomes: &Outcomes<'_>) -> Result<Self, DatabaseError> {
+    pub async fn prepare(
+        client: &Client,
+        outcomes: &Outcomes<'_>,
+        counted: &Counted,
+    ) -> Result<Self, DatabaseError> {
+        let counted = counted.of(outcomes.topics.keys().copied());
         let prepare = async |sql: &str, is_needed: bool| {
             Ok::<_, DatabaseError>(if is_needed {
                 Some(client.prepare_cached(sql).await?)
@@ -78,8 +91,11 @@ impl Writes {
             conflicts: prepare(CONFLICTS, !outcomes.conflicts.is_empty()).await?,
             rejected: prepare(REJECTED, !outcomes.rejected.is_empty()).await?,
             topics: prepare(TOPICS, !outcomes.topics.is_empty()).await?,
+            topic_minutes: prepare(topic_minutes::INSERT, counted.contains(&true)).await?,
             minutes: prepare(MINUTES, outcomes.done.arrivals() > 0).await?,
+            repeats: prepare(repeats::INSERT, !outcomes.repeats.is_empty()).await?,
             counters: client.prepare_cached(COUNTERS).await?,
+            counted,
         })
     }
 
@@ -94,6 +110,8 @@ impl Writes {
         let conflicts = Conflicts::of(outcomes);
         let rejected = Rejected::of(outcomes);
         let topics = Topics::of(outcomes);
+        let topic_minutes = TopicMinutes::of(outcomes, &self.counted);
+        let repeats = Repeats::of(outcomes);
         let done = &outcomes.done;
         let minute = now.div_euclid(MICROS_PER_MINUTE);
         // Without a stored event: an empty range.
@@ -125,6 +143,8 @@ impl Writes {
         let for_conflicts = conflicts.parameters(&now, &life);
         let for_rejected = rejected.parameters(&now, &life);
         let for_topics = topics.parameters(&writer, &now);
+        let for_topic_minutes = topic_minutes.parameters(&writer, &minute);
+        let for_repeats = repeats.parameters(&writer, &batch, &now);
         let for_minutes: [Parameter<'_>; 7] = [
             &minute, &writer, unique, duplicates, rejections, &first, &last,
         ];
@@ -141,17 +161,21 @@ impl Writes {
             &processed_at,
             &batch,
         ];
-        let (conflicts, rejected, topics, minutes, counters) = futures::join!(
+        let (conflicts, rejected, topics, topic_minutes, minutes, repeats, counters) = futures::join!(
             execute(client, self.conflicts.as_ref(), &for_conflicts),
             execute(client, self.rejected.as_ref(), &for_rejected),
             execute(client, self.topics.as_ref(), &for_topics),
+            execute(client, self.topic_minutes.as_ref(), &for_topic_minutes),
             execute(client, self.minutes.as_ref(), &for_minutes),
+            execute(client, self.repeats.as_ref(), &for_repeats),
             execute(client, Some(&self.counters), &for_counters),
         );
         conflicts
             .and(rejected)
             .and(topics)
+            .and(topic_minutes)
             .and(minutes)
+            .and(repeats)
             .and(counters)
     }
 }

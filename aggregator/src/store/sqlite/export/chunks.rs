@@ -47,6 +47,8 @@ impl Export {
                 let read = |row: &Row<'_>| self.conflict(row);
                 Rows::Conflicts(self.read(CONFLICTS, limits, &mut last, read)?)
             }
+            Part::OverTime => Rows::OverTime(self.over_time(limits, &mut last)?),
+            Part::Repeats => Rows::Repeats(self.repeats(limits, &mut last)?),
         };
         Ok((last != after).then_some(Chunk { rows, after, last }))
     }

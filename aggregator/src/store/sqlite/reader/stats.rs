@@ -4,7 +4,7 @@ use rusqlite::Transaction;
 use tokio::sync::watch;
 
 use crate::store::{
-    query::Stats,
+    query::{Seen, Stats},
     sqlite::{topics::StoredTopics, writer::incarnation::load_applied},
 };
 
@@ -33,8 +33,8 @@ pub(super) fn stats(
                 processed_at: row.get(8)?,
                 rejected_evicted: row.get(9)?,
                 conflicts_evicted: row.get(10)?,
-                rejected_seen: row.get(11)?,
-                conflicts_seen: row.get(12)?,
+                rejected_seen: Seen::dense(row.get(11)?),
+                conflicts_seen: Seen::dense(row.get(12)?),
                 rejected_requeued: row.get(13)?,
                 ..Stats::default()
             };

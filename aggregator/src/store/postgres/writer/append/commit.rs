@@ -50,7 +50,7 @@ impl Part<'_> {
         unanswered: &mut Unanswered,
     ) -> Result<Attempt, StoreError> {
         let client = transaction.client();
-        let writes = Writes::prepare(client, &outcomes).await?;
+        let writes = Writes::prepare(client, &outcomes, &self.shared.counted).await?;
         // Before anything is sent: the attempt may be given up while it waits.
         unanswered.is_sent = true;
         unanswered.committed = Some(Committed {
