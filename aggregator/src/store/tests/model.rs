@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 
 use super::arrivals::Arrival;
 use crate::store::{
-    Appended, Reader,
+    Appended, Reader, StoreError,
     query::{
         EventPage, EventQuery, HistogramQuery, MICROS_PER_MINUTE, PageBounds, Stats, TOPICS_KEPT,
         TopicQuery, Visible,
@@ -182,7 +182,12 @@ fn check_over_time(runtime: &Runtime, reader: &Reader, model: &Model) {
             until: 120 * MICROS_PER_MINUTE,
             now: 120 * MICROS_PER_MINUTE,
         }));
-        let buckets = histogram.unwrap().unwrap().buckets.into_iter();
+        let histogram = histogram.unwrap().unwrap();
+        // A store that was migrated has no counts of the time before.
+        if histogram.counted_since.is_some() {
+            return;
+        }
+        let buckets = histogram.buckets.into_iter();
         let found = buckets.fold((0, 0), |(unique, duplicates), bucket| {
             (unique + bucket.unique, duplicates + bucket.duplicates)
         });
@@ -195,8 +200,19 @@ fn check_repeats(runtime: &Runtime, reader: &Reader, model: &Model) {
     for (topic, id) in model.stored.keys() {
         let repeats = model.repeats.get(&(*topic, *id)).copied().unwrap_or(0);
         let found = reader.event(format!("t{topic}"), id.to_string());
-        let found = runtime.block_on(found).unwrap().unwrap();
-        assert_eq!(found.again, (repeats, repeats), "t{topic} {id}");
+        let found = match runtime.block_on(found) {
+            // After a failed write the writer has not yet read the index again.
+            Err(StoreError::Index(_)) => return,
+            found => found.unwrap().unwrap(),
+        };
+        let (least, most) = found.again;
+        assert!(
+            (least..=most).contains(&repeats),
+            "t{topic} {id}: {least} to {most}, {repeats}"
+        );
+        // Only a store that was migrated does not know exactly.
+        let is_exact = least == most || matches!(reader, Reader::Sqlite(_));
+        assert!(is_exact, "t{topic} {id}: {least} to {most}");
     }
     if let Reader::Postgres(_) = reader {
         let listed = reader.duplicates(None, Visible::default(), 1_000);
