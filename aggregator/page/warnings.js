@@ -49,7 +49,7 @@ function problems(sample) {
     const were = sample.missing === 1 ? "message was" : "messages were";
     add("missing", "Messages are missing.", `${number(sample.missing)} ${were} lost from the stream before being applied.`, acknowledgement);
   }
-  if (sample.clock) add("clock", sample.aggregators ? "The clock is off." : "The clock went back.", sentence(sample.clock));
+  if (sample.clock) add("clock", sample.aggregators ? "This machine's clock is wrong." : "The clock went back.", sentence(sample.clock));
   if (sample.received !== undefined && !isExact(sample)) {
     add("sum", "The counters do not add up.", "Run aggregator verify, and restore a backup if it finds a difference.");
   }

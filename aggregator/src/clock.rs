@@ -100,7 +100,7 @@ mod tests {
         assert!(first >= 1_000, "{first}");
         assert!(clock.now() >= first);
         assert!(clock.ahead() > Some(1_000_000_000));
-        // It took too long to be exact, and a reading is there.
+        // It took too long to be exact, and a reading exists.
         clock.read(0, Instant::now().checked_sub(LONGEST_READING * 2).unwrap());
         assert!(clock.now() >= first);
     }

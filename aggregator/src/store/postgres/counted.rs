@@ -1,8 +1,10 @@
 //! The topics that are counted over time: the first [`TOPICS_KEPT`] of the store.
 //!
-//! A topic that an aggregator meets for the first time is added in a transaction of its own, before its event is counted, and stays. When
-//! there is no room, there never is again. So all aggregators decide alike, whatever each of them knows, and a topic is
-//! counted from its first event on or never. An append whose topics are known, or that comes when there is no room, asks nothing.
+//! A topic that an aggregator meets for the first time is added in a transaction of its own, before its event is counted, and stays. Once the
+//! limit is reached it stays reached. So all aggregators make the same decision, whatever each of them knows, and a topic is
+//! counted from its first event on or never. An append whose topics are known, or that comes when the limit is reached, sends no query.
+//!
+//! Only a topic that is new to the store waits for a lock that all aggregators share, until 10,000 have been added.
 
 use std::{
     collections::HashSet,
@@ -42,6 +44,10 @@ impl Counted {
         if unknown.is_empty() {
             return Ok(());
         }
+        let unknown = self.learn(pool, unknown).await?;
+        if unknown.is_empty() {
+            return Ok(());
+        }
         let transaction = Transaction::begin(pool).await?;
         let client = transaction.client();
         let mut number: i32 = client.query_one(LOCK, &[]).await?.get(0);
@@ -70,6 +76,20 @@ impl Counted {
         known.topics.extend(counted);
         known.is_full |= is_full;
         Ok(())
+    }
+
+    /// Reads which of some topics others have added, and returns the rest.
+    async fn learn<'a>(
+        &self,
+        pool: &Pool,
+        mut unknown: Vec<&'a [u8]>,
+    ) -> Result<Vec<&'a [u8]>, StoreError> {
+        let client = pool.get().await?;
+        let found = client.query(AMONG, &[&unknown]).await?;
+        let mut known = self.known();
+        known.topics.extend(found.iter().map(name));
+        unknown.retain(|topic| !known.topics.contains(*topic));
+        Ok(unknown)
     }
 
     /// The topics of a batch of which it is not known whether they are counted, in the order of their first events.

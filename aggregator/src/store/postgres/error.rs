@@ -223,6 +223,7 @@ impl DatabaseError {
                         &SqlState::CANNOT_CONNECT_NOW,
                         &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
                         &SqlState::UNIQUE_VIOLATION,
+                        &SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN,
                     ]
                     .contains(&code)
                         || code.code().starts_with("08")
@@ -239,13 +240,14 @@ impl DatabaseError {
     pub(super) fn is_answer(&self) -> bool {
         match self {
             Self::Client(err) => err.code().is_some_and(|code| {
-                // The server ends: it may have committed before.
+                // The server ends, or lost another one: it may have committed before.
                 !matches!(
                     *code,
                     SqlState::ADMIN_SHUTDOWN
                         | SqlState::CRASH_SHUTDOWN
                         | SqlState::CANNOT_CONNECT_NOW
-                )
+                        | SqlState::T_R_STATEMENT_COMPLETION_UNKNOWN
+                ) && !code.code().starts_with("08")
             }),
             Self::Pool(_) | Self::Silent(_) => false,
             Self::Setting(_) => true,

@@ -7,7 +7,7 @@
 //! life begins, or sees it and starts over. Therefore no message of an earlier life is applied later, the highest sequence of the earlier
 //! life is known when the base of the new one is chosen, and places of earlier lives never change any more.
 //!
-//! The rows of an aggregator's writers are there before its first append. They are added under the lock of the row of the store, which
+//! The rows of an aggregator's writers exist before its first append. They are added under the lock of the row of the store, which
 //! a new life takes first: what is added before is among the rows that it locks, and what is added later belongs to writers that
 //! read the lives after its end.
 //!

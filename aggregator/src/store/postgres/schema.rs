@@ -14,6 +14,7 @@ use super::{
     checks,
     connect::{Address, LONGEST, Pool, Transaction, limited},
     error::DatabaseError,
+    upkeep::ALIVE_SECONDS,
 };
 use crate::store::{StoreError, fingerprint::Key};
 
@@ -27,6 +28,10 @@ pub(super) const STEPS: [&str; 4] = [
 
 /// The schema version of stores in a database that this program uses.
 pub const VERSION: i64 = 4;
+
+/// The version from which on aggregators exclude each other by locks of rows. Those of earlier versions lock a table instead, so both
+/// must not append at the same time.
+const TOGETHER: i64 = 4;
 
 const _: () = assert!(STEPS.len() as u64 == VERSION.unsigned_abs());
 
@@ -174,6 +179,9 @@ pub(super) async fn update(
     let found = client.query_one("SELECT version FROM schema_version FOR UPDATE", &[]);
     let found: i64 = found.await?.get(0);
     let change = change(client, found, distributes).await?;
+    if (1..TOGETHER).contains(&found) {
+        refuse_while_used(client).await?;
+    }
     show(&change);
     for statement in &change.statements {
         client.batch_execute(statement).await?;
@@ -182,6 +190,19 @@ pub(super) async fn update(
         .execute("UPDATE schema_version SET version = $1", &[&VERSION])
         .await?;
     Ok(found == 0)
+}
+
+/// Fails while aggregators use the store: those of an earlier version would not wait for appends of this one when a new life begins.
+async fn refuse_while_used(client: &Client) -> Result<(), StoreError> {
+    let sql = "SELECT count(*) FROM aggregators WHERE alive_until > clock_timestamp()";
+    let alive: i64 = client.query_one(sql, &[]).await?.get(0);
+    if alive == 0 {
+        return Ok(());
+    }
+    Err(StoreError::Foreign(format!(
+        "{alive} aggregators of an earlier version use this store: stop all of them, then start this version; one that was killed counts for \
+         {ALIVE_SECONDS} s"
+    )))
 }
 
 /// What brings the tables from a version to the current one.

@@ -74,7 +74,7 @@ pub(super) async fn mark(
         .query_one(kept.up_to, &[&signed(upto).min(last)])
         .await?;
     let (place, number): (Option<i64>, i64) = (row.get(0), row.get(1));
-    // The oldest rows are evicted first: all of them precede one that is kept.
+    // The oldest rows are evicted first, and none above the floor: all of them precede one that is kept.
     let evicted: i64 = client.query_one(kept.evicted, &[]).await?.get(0);
     transaction.commit().await?;
     let client = shared.pool.get().await?;

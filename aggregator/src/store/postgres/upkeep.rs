@@ -279,7 +279,7 @@ struct Kept {
 const REJECTED: Kept = Kept {
     total: "SELECT coalesce(sum(rejected_bytes), 0)::bigint FROM counters",
     oldest: "SELECT place, incarnation, stream_sequence, (200 + octet_length(detail) + octet_length(subject) + octet_length(body))::bigint \
-         FROM rejected ORDER BY place LIMIT $1",
+         FROM rejected WHERE place <= $2 ORDER BY place LIMIT $1",
     delete: "DELETE FROM rejected WHERE place = ANY ($1) RETURNING place, incarnation, stream_sequence",
     count: "INSERT INTO counters AS c (writer, rejected_evicted, rejected_bytes) VALUES ($1, $2, -$3::bigint) ON CONFLICT (writer) DO UPDATE SET \
          rejected_evicted = c.rejected_evicted + excluded.rejected_evicted, rejected_bytes = c.rejected_bytes + excluded.rejected_bytes",
@@ -288,13 +288,14 @@ const REJECTED: Kept = Kept {
 const CONFLICTS: Kept = Kept {
     total: "SELECT coalesce(sum(conflicts_bytes), 0)::bigint FROM counters",
     oldest: "SELECT place, incarnation, stream_sequence, (200 + octet_length(\"timestamp\") + octet_length(source) + octet_length(payload) \
-         + octet_length(subject))::bigint FROM conflicts ORDER BY place LIMIT $1",
+         + octet_length(subject))::bigint FROM conflicts WHERE place <= $2 ORDER BY place LIMIT $1",
     delete: "DELETE FROM conflicts WHERE place = ANY ($1) RETURNING place, incarnation, stream_sequence",
     count: "INSERT INTO counters AS c (writer, conflicts_evicted, conflicts_bytes) VALUES ($1, $2, -$3::bigint) ON CONFLICT (writer) DO UPDATE SET \
          conflicts_evicted = c.conflicts_evicted + excluded.conflicts_evicted, conflicts_bytes = c.conflicts_bytes + excluded.conflicts_bytes",
 };
 
-/// Deletes the oldest rows of a table beyond its bound, and counts them in the same transaction. The latest row stays.
+/// Deletes the oldest rows of a table beyond its bound, and counts them in the same transaction. The latest row stays, and so does what is
+/// above the floor, where rows can still come in between.
 async fn evict(shared: &Shared, kept: &Kept, bound: u64) -> Result<(), StoreError> {
     loop {
         let client = shared.pool.get().await?;
@@ -306,7 +307,8 @@ async fn evict(shared: &Shared, kept: &Kept, bound: u64) -> Result<(), StoreErro
         }
         let transaction = Transaction::begin(&shared.pool).await?;
         let client = transaction.client();
-        let rows = client.query(kept.oldest, &[&EVICTED]).await?;
+        let floor = *shared.last_event.borrow();
+        let rows = client.query(kept.oldest, &[&EVICTED, &floor]).await?;
         let is_all = signed(rows.len() as u64) < EVICTED;
         let (mut sizes, mut planned) = (BTreeMap::new(), 0);
         let oldest = rows

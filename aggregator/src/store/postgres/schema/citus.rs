@@ -22,7 +22,7 @@
 //! `store`, `incarnations`, `passed` and `missing` are small and rarely changed: each node has all of them. `schema_version`, `aggregators`
 //! and `leases` stay on the coordinator, because they are compared with the database's clock, and Citus does not accept
 //! `clock_timestamp()` where a table of all nodes is changed. So all aggregators connect to the coordinator. `counted_topics`, `topic_counting`
-//! and `seen_marks` are small, and no append reads or changes them.
+//! and `seen_marks` are small; of an append, only a topic that is new to the store changes the first two.
 
 use std::borrow::Cow;
 

@@ -42,7 +42,8 @@ struct Pair {
     topic: u8,
 }
 
-/// The statements before which the order matters: the others of an append read or write rows that only it changes.
+/// The statements before which the order matters: the others of an append read or write rows that only it changes. Topics that are new to
+/// the store are added before, see the tests of `counted`.
 const DECISIVE: [&str; 4] = [
     "INSERT INTO applied",
     "INSERT INTO events",

@@ -37,14 +37,16 @@ const TABLES: &str = "SELECT string_agg(line, E'\\n' ORDER BY line) FROM ( \
      FROM information_schema.columns WHERE table_schema = 'public' \
      UNION ALL SELECT indexdef FROM pg_indexes WHERE schemaname = 'public') lines";
 
-/// Makes the tables of the current version those of an earlier one.
+/// Makes the tables of the current version those of an earlier one, which no aggregator uses.
 fn go_back(database: &Database, version: i64) {
     for (to, sql) in BACK {
         if to >= version {
             database.sql(sql);
         }
     }
-    database.sql(&format!("UPDATE schema_version SET version = {version}"));
+    database.sql(&format!(
+        "UPDATE schema_version SET version = {version}; UPDATE aggregators SET alive_until = clock_timestamp()"
+    ));
     let fresh = Database::new().unwrap();
     let steps = usize::try_from(version).unwrap();
     for step in &schema::STEPS[..steps] {
@@ -182,6 +184,21 @@ fn a_store_of_version_2_is_upgraded_with_its_data() {
 #[test]
 fn a_store_of_version_3_is_upgraded_with_its_data() {
     with_database(async |database| check(&database, 3).await);
+}
+
+#[test]
+fn a_store_that_aggregators_of_an_earlier_version_use_is_not_upgraded() {
+    with_database(async |database| {
+        fill(&database).await;
+        go_back(&database, 3);
+        database.sql("UPDATE aggregators SET alive_until = clock_timestamp() + interval '1 hour'");
+        let refused = super::schema::run(&database, false).await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("stop all of them"), "{refused}");
+        assert_eq!(database.sql("SELECT version FROM schema_version"), "3");
+        database.sql("UPDATE aggregators SET alive_until = clock_timestamp()");
+        super::schema::run(&database, false).await.unwrap();
+    });
 }
 
 #[test]

@@ -29,8 +29,8 @@ const COUNTED: &str = "SELECT topic FROM counted_topics";
 const MINUTES: &str = "SELECT topic, minute, sum(unique_processed)::bigint, sum(duplicate_dropped)::bigint, \
      sum(CASE WHEN writer >= 0 THEN duplicate_dropped ELSE 0 END)::bigint FROM topic_minutes GROUP BY topic, minute";
 
-/// By hour since 1970; the last column as above.
-const REPEATS: &str = "SELECT u.t, r.processed_at / 3600000000, sum(u.c)::bigint, sum(CASE WHEN r.writer >= 0 THEN u.c ELSE 0 END)::bigint \
+/// By hour, of which it has the beginning; the last column as above.
+const REPEATS: &str = "SELECT u.t, r.processed_at - r.processed_at % 3600000000, sum(u.c)::bigint, sum(CASE WHEN r.writer >= 0 THEN u.c ELSE 0 END)::bigint \
      FROM repeats r, unnest(r.topics, r.counts) AS u (t, c) GROUP BY 1, 2";
 
 /// Duplicates of which nothing but their number is known.
@@ -104,7 +104,7 @@ impl OverTime {
                 topic.repeated += unsigned(row.get(2));
             }
             if share.is_first() && read.counted.contains(name) {
-                let hour = row.get(1);
+                let hour = row.get::<_, i64>(1).div_euclid(60 * MICROS_PER_MINUTE);
                 let hash = hash(key, name, hour);
                 let hour = read.hours.entry(hour).or_default();
                 add(&mut hour.duplicates.1, hash, unsigned(row.get(3)));

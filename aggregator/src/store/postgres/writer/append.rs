@@ -12,6 +12,8 @@
 //!   next statement, with a new snapshot, reads it. Events are never changed or deleted.
 //! - *received = unique + duplicates + rejected.* What each event is was decided by this transaction's own inserts, and is
 //!   counted in it, as additions to rows that no other writer has.
+//! - *A topic is counted over time from its first event on, or never.* Before this transaction, a topic that is new to the store is added under
+//!   the lock of one row, see [`counted`](super::super::counted).
 //! - *Acked after COMMIT.* The caller learns of success only from the answer to COMMIT, or from `last_batch`, see below.
 //! - *No message of an earlier life is applied later*: see [`lives`](super::super::lives).
 //!
