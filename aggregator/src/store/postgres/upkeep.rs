@@ -189,7 +189,7 @@ impl Upkeep {
     }
 }
 
-/// One pass: raises the floor and evicts if this aggregator has the lease, and reads how far the stream is applied.
+/// One pass: reads how far the stream is applied; if this aggregator has the lease, it also raises the floor before, and evicts after.
 pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreError> {
     if gives_sign {
         give_sign(shared).await?;
@@ -199,23 +199,22 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
     let stream = shared.lives.borrow().stream.clone();
     let Some(stream) = stream else { return Ok(()) };
     let Shared { pool, holder, .. } = shared;
-    if lease(pool, holder, "upkeep", LEASE_SECONDS)
-        .await?
-        .is_some()
-    {
-        let current = shared.lives.borrow().current().map(|life| life.id);
-        if let Some(id) = current {
-            raise_floor(pool, id).await?;
-        }
+    let lease = lease(pool, holder, "upkeep", LEASE_SECONDS).await?;
+    let current = shared.lives.borrow().current().map(|life| life.id);
+    if let Some(id) = current.filter(|_| lease.is_some()) {
+        raise_floor(pool, id).await?;
+    }
+    let client = pool.get().await?;
+    let lives = Lives::load(&client, stream).await?;
+    drop(client);
+    shared.publish(lives);
+    if lease.is_some() {
         evict(shared, &REJECTED, shared.bounds.rejected).await?;
         evict(shared, &CONFLICTS, shared.bounds.conflicts).await?;
         if gives_sign {
             hours::add_up(pool).await?;
         }
     }
-    let client = pool.get().await?;
-    let lives = Lives::load(&client, stream).await?;
-    shared.publish(lives);
     Ok(())
 }
 
