@@ -133,10 +133,11 @@ pub async fn open(
     Ok((Writer::new(shared), upkeep, reader))
 }
 
-/// Does at once what the upkeep does in a pass.
+/// Does at once what the upkeep does from time to time.
 #[cfg(test)]
 pub async fn pass(writer: &Writer) -> Result<(), StoreError> {
-    upkeep::pass(writer.shared(), true).await
+    upkeep::pass(writer.shared(), true).await?;
+    upkeep::add_up(&writer.shared().pool).await
 }
 
 /// Reads at once the outcomes that are waited for.

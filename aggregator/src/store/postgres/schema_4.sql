@@ -44,7 +44,7 @@ CREATE TABLE repeats (
     counts bigint[],
     -- The place of the event that has the identity of each duplicate.
     stored bigint[],
-    -- The place of the duplicate, and its source if it differs from the event.
+    -- The place of the duplicate, and the source of a conflict.
     places bigint[],
     sources bytea[],
     PRIMARY KEY (writer, batch)

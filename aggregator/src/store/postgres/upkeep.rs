@@ -1,10 +1,13 @@
 //! What runs in addition to the batches: the floor rises, kept rows are evicted, counts of minutes are added to their hours,
 //! and what this aggregator knows is read again.
 //!
-//! One aggregator does the first three, so that the others need not; a lease decides which. Nothing rests on the lease: two that do it at
+//! One aggregator does the first three, so that the others need not; leases decide which. Nothing rests on them: two that do it at
 //! once lock the same rows and are both right.
 
 mod hours;
+
+#[cfg(test)]
+pub(super) use self::hours::add_up;
 
 use std::{
     collections::BTreeMap,
@@ -138,6 +141,7 @@ impl Upkeep {
         tokio::select! {
             () = self.keep() => {}
             () = outcomes::run(&self.shared) => {}
+            () = hours::run(&self.shared) => {}
         }
         if let Err(err) = limited(LONGEST, self.leave()).await {
             debug!(error = %err, "the aggregator's slot stays taken for a while");
@@ -211,9 +215,6 @@ pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreE
     if lease.is_some() {
         evict(shared, &REJECTED, shared.bounds.rejected).await?;
         evict(shared, &CONFLICTS, shared.bounds.conflicts).await?;
-        if gives_sign {
-            hours::add_up(pool).await?;
-        }
     }
     Ok(())
 }

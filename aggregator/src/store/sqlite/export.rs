@@ -138,26 +138,34 @@ const CONFLICTS: &str = "SELECT id, incarnation, stream_sequence, position FROM 
 /// What is marked as seen of the rows that a statement selects: those with ids up to `seen`.
 fn marked(read: &Connection, lives: &Lives, sql: &str, seen: u64) -> Result<Marked, StoreError> {
     let mut statement = read.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let (mut marked, mut next) = (Vec::new(), None);
-    while let Some(row) = rows.next()? {
-        let id: u64 = row.get(0)?;
-        let (_, message) = lives.message(row.get(1)?, row.get(2)?)?;
-        let place: (i64, u64) = (message, row.get(3)?);
-        if id <= seen {
-            marked.push(place);
-        } else {
-            next = Some(next.map_or(place, |next: (i64, u64)| next.min(place)));
+    let mut each = |take: &mut dyn FnMut(u64, Place)| -> Result<(), StoreError> {
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let (_, message) = lives.message(row.get(1)?, row.get(2)?)?;
+            take(row.get(0)?, (message, row.get(3)?));
         }
-    }
-    let before = marked
-        .into_iter()
-        .filter(|place| next.is_none_or(|next| *place < next));
+        Ok(())
+    };
+    // Read twice, because there may be more rows than there is memory for.
+    let (mut next, mut up_to) = (None, None);
+    each(&mut |id, place| {
+        if id > seen {
+            next = Some(next.map_or(place, |next: Place| next.min(place)));
+        }
+    })?;
+    each(&mut |id, place| {
+        if id <= seen && next.is_none_or(|next| place < next) {
+            up_to = up_to.max(Some(place));
+        }
+    })?;
     Ok(Marked {
         number: seen,
-        up_to: before.max(),
+        up_to,
     })
 }
+
+/// The sum of a message's sequence and base, and the position in it.
+type Place = (i64, u64);
 
 fn lives(read: &Connection) -> Result<Vec<Life>, StoreError> {
     let mut lives = read

@@ -1,7 +1,8 @@
 //! The counts of topics over time, which events were repeated, and what is marked as seen: writing them, and reading them back.
 
 use deadpool_postgres::Client;
-use tokio_postgres::Row;
+use futures::future::try_join_all;
+use tokio_postgres::{Row, Statement, types::ToSql};
 
 use super::{PATIENT, Target, WRITER, read_back::text, write::place_of};
 use crate::store::{
@@ -37,7 +38,7 @@ const READ_MINUTES: &str = "SELECT minute, unique_processed, duplicate_dropped F
 
 /// The batch is the number of the row, so that they are in its order.
 pub(super) const REPEATS: &str = "SELECT batch, processed_at, number, topics, counts, stored FROM repeats \
-     WHERE batch > $1 ORDER BY batch LIMIT $2";
+     WHERE writer = -1 AND batch > $1 ORDER BY batch LIMIT $2";
 
 /// Writes the counts of topics over time.
 pub(super) async fn over_time(client: &Client, rows: &[OverTimeRow]) -> Result<(), CopyError> {
@@ -63,34 +64,36 @@ pub(super) async fn over_time(client: &Client, rows: &[OverTimeRow]) -> Result<(
 /// Writes rows of repeated events. Where the duplicates are in the stream is not known.
 pub(super) async fn repeats(client: &Client, rows: &[RepeatsRow]) -> Result<(), CopyError> {
     let statement = client.prepare_cached(INSERT_REPEATS).await?;
-    for row in rows {
-        let batch = row.id.to_be_bytes();
-        let columns = row.events.as_deref().map(columns).transpose()?;
-        // As in rows that a change of the schema makes.
-        let (mut first, mut last) = (0, i64::MAX);
-        let (mut topics, mut counts, mut stored) = (None, None, None);
-        if let Some(columns) = columns {
-            first = columns.2.iter().copied().min().unwrap_or(0);
-            last = columns.2.iter().copied().max().unwrap_or(0);
-            (topics, counts, stored) = (Some(columns.0), Some(columns.1), Some(columns.2));
-        }
-        client
-            .execute(
-                &statement,
-                &[
-                    &WRITER,
-                    &batch.as_slice(),
-                    &row.processed_at,
-                    &signed(row.number),
-                    &first,
-                    &last,
-                    &topics,
-                    &counts,
-                    &stored,
-                ],
-            )
-            .await?;
+    // All are sent before the first is answered.
+    let sent = rows.iter().map(|row| insert(client, &statement, row));
+    try_join_all(sent).await?;
+    Ok(())
+}
+
+async fn insert(client: &Client, statement: &Statement, row: &RepeatsRow) -> Result<(), CopyError> {
+    let batch = row.id.to_be_bytes();
+    let columns = row.events.as_deref().map(columns).transpose()?;
+    // As in rows that a change of the schema makes.
+    let (mut first, mut last) = (0, i64::MAX);
+    let (mut topics, mut counts, mut stored) = (None, None, None);
+    if let Some(columns) = columns {
+        first = columns.2.iter().copied().min().unwrap_or(0);
+        last = columns.2.iter().copied().max().unwrap_or(0);
+        (topics, counts, stored) = (Some(columns.0), Some(columns.1), Some(columns.2));
     }
+    let (batch, number) = (batch.as_slice(), signed(row.number));
+    let values: [&(dyn ToSql + Sync); 9] = [
+        &WRITER,
+        &batch,
+        &row.processed_at,
+        &number,
+        &first,
+        &last,
+        &topics,
+        &counts,
+        &stored,
+    ];
+    client.execute(statement, &values).await?;
     Ok(())
 }
 

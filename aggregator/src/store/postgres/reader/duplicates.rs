@@ -7,7 +7,7 @@ use std::{
 };
 
 use deadpool_postgres::Client;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{Budget, SCAN_TIME, text};
 use crate::store::{
@@ -16,7 +16,7 @@ use crate::store::{
         lives::{signed, unsigned},
         place,
     },
-    query::{Duplicate, Duplicates, RepeatedIdentity, Visible},
+    query::{Duplicate, Duplicates, MICROS_PER_MINUTE, RepeatedIdentity, Visible},
 };
 
 /// The latest duplicates of all topics that are read. The API's documents name it.
@@ -25,16 +25,31 @@ const LATEST: u64 = if cfg!(test) { 40 } else { 100_000 };
 /// Rows that are read at once.
 const ROWS: i64 = if cfg!(test) { 3 } else { 500 };
 
+/// Duplicates that are read at once: those of one row, or of several that have no more of them together.
+const AT_ONCE: u64 = if cfg!(test) { 10 } else { 4_000 };
+
+/// How much earlier than its event a row of its duplicates may seem to be, in microseconds: a batch has the time at which it was first tried,
+/// and is tried for some minutes; and clocks are set.
+const MARGIN: i64 = 15 * MICROS_PER_MINUTE;
+
+/// The order of the rows: by time.
+type Key = (i64, i32, Vec<u8>);
+
 /// After every row.
-const NEWEST: (i64, i32, Vec<u8>) = (i64::MAX, i32::MAX, Vec::new());
+const NEWEST: Key = (i64::MAX, i32::MAX, Vec::new());
+
+const NUMBERS: &str = "SELECT processed_at, writer, batch, number FROM repeats \
+     WHERE (processed_at, writer, batch) < ($1, $2, $3) ORDER BY processed_at DESC, writer DESC, batch DESC LIMIT $4";
 
 const SELECT: &str = "SELECT processed_at, writer, batch, number, topics, counts, stored, places, sources FROM repeats \
-     WHERE (processed_at, writer, batch) < ($1, $2, $3) ORDER BY processed_at DESC, writer DESC, batch DESC LIMIT $4";
+     WHERE (processed_at, writer, batch) < ($1, $2, $3) AND (processed_at, writer, batch) >= ($4, $5, $6) \
+     ORDER BY processed_at DESC, writer DESC, batch DESC";
 
 /// How often a row has one event, or NULL if that is not known. The arrays of rows that cannot have it are not read.
 const COUNT: &str = "SELECT processed_at, writer, batch, number, CASE WHEN stored IS NULL THEN NULL \
      WHEN first_stored <= $5 AND last_stored >= $5 THEN coalesce(cardinality(array_positions(stored, $5)), 0)::bigint ELSE 0 END FROM repeats \
-     WHERE (processed_at, writer, batch) < ($1, $2, $3) ORDER BY processed_at DESC, writer DESC, batch DESC LIMIT $4";
+     WHERE (processed_at, writer, batch) < ($1, $2, $3) AND processed_at >= $6 \
+     ORDER BY processed_at DESC, writer DESC, batch DESC LIMIT $4";
 
 const TOTAL: &str = "SELECT coalesce(sum(duplicate_dropped), 0)::bigint FROM counters";
 
@@ -56,7 +71,7 @@ struct Latest {
 struct Recent {
     stored: i64,
     place: i64,
-    /// If it differs from that of the event.
+    /// That of a conflict.
     source: Option<String>,
     processed_at: i64,
 }
@@ -127,46 +142,78 @@ async fn latest(
     is_wanted: impl Fn(&str) -> bool,
     limit: usize,
 ) -> Result<(Latest, i64), StoreError> {
-    let statement = client.prepare_cached(SELECT).await?;
-    let (mut after, mut read, mut kept) = (NEWEST, 0, Vec::new());
+    let mut latest = Latest::default();
+    let (mut after, mut read) = (NEWEST, 0);
+    // Those of the latest time that was read: they are left out if another batch of that time is.
+    let mut held: Vec<Row> = Vec::new();
     let end = 'read: loop {
-        let (at, writer, batch) = &after;
-        let rows = client
-            .query(&statement, &[at, writer, batch, &ROWS])
-            .await?;
-        let is_last = signed(rows.len() as u64) < ROWS;
-        for row in rows {
-            after = (row.get(0), row.get(1), row.get(2));
-            let number = unsigned(row.get(3));
-            let topics: Option<Vec<Vec<u8>>> = row.get(4);
-            let is_known = topics.is_some();
-            // At least one batch, whatever its size.
-            if !is_known || read > 0 && read + number > LATEST {
-                break 'read Some(after.0);
-            }
-            read += number;
-            kept.push(row);
-        }
-        if is_last {
+        let rows = rows_after(client, &after).await?;
+        if rows.is_empty() {
             break None;
         }
+        for row in rows {
+            let number = unsigned(row.get(3));
+            let is_known = row.get::<_, Option<Vec<Vec<u8>>>>(4).is_some();
+            // At least one batch, whatever its size.
+            if !is_known || read > 0 && read + number > LATEST {
+                break 'read Some(row.get(0));
+            }
+            read += number;
+            after = (row.get(0), row.get(1), row.get(2));
+            if held.first().is_some_and(|held| time(held) != time(&row)) {
+                latest.take_all(&mut held, &is_wanted, limit)?;
+            }
+            held.push(row);
+        }
     };
-    // Batches of the time of one that was left out are left out, too.
-    if let Some(end) = end {
-        kept.retain(|row| row.get::<_, i64>(0) > end);
-    }
+    held.retain(|row| end.is_none_or(|end| time(row) > end));
+    latest.take_all(&mut held, &is_wanted, limit)?;
     let since = match end {
         Some(end) => end + 1,
         None => created(client).await?,
     };
-    let mut latest = Latest::default();
-    for row in &kept {
-        latest.take(row, &is_wanted, limit)?;
-    }
     Ok((latest, since))
 }
 
+fn time(row: &Row) -> i64 {
+    row.get(0)
+}
+
+/// The next older rows, of which there are so few that they have a bounded number of duplicates; none if there are no more.
+async fn rows_after(client: &Client, after: &Key) -> Result<Vec<Row>, StoreError> {
+    let numbers = client.prepare_cached(NUMBERS).await?;
+    let select = client.prepare_cached(SELECT).await?;
+    let (at, writer, batch) = after;
+    let numbers = client.query(&numbers, &[at, writer, batch, &ROWS]).await?;
+    let (mut last, mut duplicates) = (None, 0);
+    for row in &numbers {
+        duplicates += unsigned(row.get(3));
+        if last.is_some() && duplicates > AT_ONCE {
+            break;
+        }
+        last = Some((row.get(0), row.get(1), row.get(2)));
+    }
+    let Some::<Key>((first_at, first_writer, first_batch)) = last else {
+        return Ok(Vec::new());
+    };
+    let keys: [&(dyn ToSql + Sync); 6] =
+        [at, writer, batch, &first_at, &first_writer, &first_batch];
+    Ok(client.query(&select, &keys).await?)
+}
+
 impl Latest {
+    fn take_all(
+        &mut self,
+        rows: &mut Vec<Row>,
+        is_wanted: impl Fn(&str) -> bool,
+        limit: usize,
+    ) -> Result<(), StoreError> {
+        for row in rows.drain(..) {
+            self.take(&row, &is_wanted, limit)?;
+        }
+        Ok(())
+    }
+
     fn take(
         &mut self,
         row: &Row,
@@ -284,20 +331,21 @@ async fn created(client: &Client) -> Result<i64, StoreError> {
     Ok(client.query_one(&statement, &[]).await?.get(0))
 }
 
-/// A lower and an upper bound of the duplicates of the event at a place, whose topic has `most`. They are equal unless some are from before it was
-/// recorded which events are repeated, or there was no time to read all rows.
+/// A lower and an upper bound of the duplicates of the event at a place, which was stored at a time, and whose topic has `most`. They are equal
+/// unless it was stored before it was recorded which events are repeated, or there was no time to read all rows since.
 pub(super) async fn of_event(
     client: &Client,
-    place: i64,
+    (place, stored_at): (i64, i64),
     most: u64,
 ) -> Result<(u64, u64), StoreError> {
     let statement = client.prepare_cached(COUNT).await?;
     let (began, mut after) = (Instant::now(), NEWEST);
+    let since = stored_at.saturating_sub(MARGIN);
     let (mut known, mut unknown) = (0_u64, 0_u64);
     while known < most {
         let (at, writer, batch) = &after;
         let rows = client
-            .query(&statement, &[at, writer, batch, &ROWS, &place])
+            .query(&statement, &[at, writer, batch, &ROWS, &place, &since])
             .await?;
         for row in &rows {
             match row.get::<_, Option<i64>>(4) {

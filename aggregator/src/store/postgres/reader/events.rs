@@ -313,7 +313,12 @@ pub(super) async fn one(
         return Ok(None);
     }
     let (stream_sequence, position) = in_stream(client, event.sequence).await?;
-    let again = duplicates::of_event(client, event.sequence, unsigned(duplicates.get(0))).await?;
+    let again = duplicates::of_event(
+        client,
+        (event.sequence, event.processed_at),
+        unsigned(duplicates.get(0)),
+    )
+    .await?;
     Ok(Some(FoundEvent {
         event,
         stream_sequence,

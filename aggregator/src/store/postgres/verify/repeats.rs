@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use deadpool_postgres::Client;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{SESSION, connection, lives::Lives, share::answered};
 use crate::store::{
@@ -21,9 +21,14 @@ use crate::store::{
 /// Rows per statement.
 const ROWS: i64 = if cfg!(test) { 2 } else { 200 };
 
+/// Duplicates of which rows are read at once: those of one row, or of several that have no more of them together.
+const AT_ONCE: u64 = if cfg!(test) { 5 } else { 20_000 };
+
+const NUMBERS: &str = "SELECT writer, batch, number FROM repeats WHERE (writer, batch) > ($1, $2) ORDER BY writer, batch LIMIT $3";
+
 /// Rows never change, so each statement may have a snapshot of its own.
 const SELECT: &str = "SELECT writer, batch, number, first_stored, last_stored, topics, counts, stored, places, sources FROM repeats \
-     WHERE (writer, batch) > ($1, $2) ORDER BY writer, batch LIMIT $3";
+     WHERE (writer, batch) > ($1, $2) AND (writer, batch) <= ($3, $4) ORDER BY writer, batch";
 
 const EVENTS: &str = "SELECT place, topic FROM events WHERE place = ANY ($1)";
 
@@ -48,9 +53,10 @@ pub(super) async fn check(
     let (mut read, mut later) = (0, Ranges::default());
     loop {
         let client = connection(pool).await?;
-        let (writer, batch): (i32, Vec<u8>) = after.clone();
-        let rows =
-            answered(async { Ok(client.query(SELECT, &[&writer, &batch, &ROWS]).await?) }).await?;
+        let rows = rows_after(&client, &after).await?;
+        if rows.is_empty() {
+            break;
+        }
         // The topic that each event must have, and one of the batches that say so.
         let mut expected: HashMap<i64, (Vec<u8>, i32)> = HashMap::new();
         for row in &rows {
@@ -58,18 +64,40 @@ pub(super) async fn check(
             read += unsigned(row.get(2));
             match decoded(row) {
                 None => {
-                    check.differs(|| format!("a row of repeats of writer {} is damaged", after.0));
+                    check.differs(|| {
+                        format!("writer {}: a row of repeated events is damaged", after.0)
+                    });
                 }
                 Some(repeats) => take(&repeats, after.0, (lives, &mut later), &mut expected, check),
             }
         }
         compare(&client, expected, check).await?;
         progress.at("duplicates read", read.min(duplicates), duplicates);
-        if signed(rows.len() as u64) < ROWS {
-            break;
-        }
     }
     conclude(pool, &later, check).await
+}
+
+/// The rows after one, so few that they have a bounded number of duplicates; none if there are no more.
+async fn rows_after(client: &Client, after: &(i32, Vec<u8>)) -> Result<Vec<Row>, StoreError> {
+    let (writer, batch) = after;
+    let numbers =
+        answered(async { Ok(client.query(NUMBERS, &[writer, batch, &ROWS]).await?) }).await?;
+    let (mut last, mut duplicates) = (None, 0);
+    for row in &numbers {
+        duplicates += unsigned(row.get(2));
+        if last.is_some() && duplicates > AT_ONCE {
+            break;
+        }
+        last = Some((row.get(0), row.get(1)));
+    }
+    let Some::<(i32, Vec<u8>)>((last_writer, last_batch)) = last else {
+        return Ok(Vec::new());
+    };
+    let select = async {
+        let keys: [&(dyn ToSql + Sync); 4] = [writer, batch, &last_writer, &last_batch];
+        Ok(client.query(SELECT, &keys).await?)
+    };
+    answered(select).await
 }
 
 /// `None` if it is damaged. One that has only a number is well formed.
@@ -126,7 +154,9 @@ fn take(
                 .or_insert_with(|| (topic.clone(), writer));
             if of != topic {
                 check.differs(|| {
-                    format!("repeats of writer {writer} have event {place} with two topics")
+                    format!(
+                        "writer {writer}: event {place} is recorded as repeated under two topics"
+                    )
                 });
             }
         }
@@ -136,8 +166,9 @@ fn take(
         if !lives.has_applied(message) {
             match u64::try_from(message) {
                 Ok(message) => later.insert(message, message),
-                Err(_) => check
-                    .differs(|| format!("repeats of writer {writer} have no valid place {place}")),
+                Err(_) => check.differs(|| {
+                    format!("writer {writer}: place {place} of a repeated event is not valid")
+                }),
             }
         }
     }
@@ -157,11 +188,13 @@ async fn compare(
     for (place, (topic, writer)) in expected {
         match events.get(&place) {
             None => check.differs(|| {
-                format!("repeats of writer {writer} have event {place}, which is not stored")
+                format!("writer {writer}: event {place} is recorded as repeated, and is not stored")
             }),
             Some(of) if **of != *topic => {
                 check.differs(|| {
-                    format!("repeats of writer {writer} have event {place} with another topic")
+                    format!(
+                        "writer {writer}: event {place} is recorded as repeated under another topic"
+                    )
                 });
             }
             Some(_) => {}
@@ -180,7 +213,7 @@ async fn conclude(pool: &Pool, later: &Ranges, check: &mut Check) -> Result<(), 
         if !lives.has_applied(signed(message)) {
             check.differs(|| {
                 format!(
-                    "repeats have duplicates of message {message}, which is not recorded as applied"
+                    "message {message} has duplicates by the record of repeated events, and is not recorded as applied"
                 )
             });
         }

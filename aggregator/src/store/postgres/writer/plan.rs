@@ -78,7 +78,7 @@ pub(super) struct Repeat<'a> {
     /// The place of the event that has its identity.
     pub stored: i64,
     pub place: i64,
-    /// Its source, if it differs from that event.
+    /// That of a conflict.
     pub source: Option<&'a str>,
 }
 

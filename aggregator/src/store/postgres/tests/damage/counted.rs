@@ -20,38 +20,40 @@ const OF_COUNTED: &[Damage] = &[
     ),
     (
         "UPDATE repeats SET stored = '{5,131072}', first_stored = 5",
-        &["repeats of writer 8 have event 5, which is not stored"],
+        &["writer 8: event 5 is recorded as repeated, and is not stored"],
     ),
     (
         "UPDATE repeats SET topics = '{t1}'",
         &[
-            "repeats of writer 8 have event 131072 with another topic",
+            "writer 8: event 131072 is recorded as repeated under another topic",
             "topic \"t1\": 0 duplicates are recorded, and of 2 the events",
         ],
     ),
     (
         "UPDATE repeats SET topics = '{t0,t1}', counts = '{1,1}'",
-        &["repeats of writer 8 have event 131072 with two topics"],
+        &["writer 8: event 131072 is recorded as repeated under two topics"],
     ),
     (
         "UPDATE repeats SET counts = '{1}'",
-        &["a row of repeats of writer 8 is damaged"],
+        &["writer 8: a row of repeated events is damaged"],
     ),
     (
         "UPDATE repeats SET last_stored = 7",
-        &["a row of repeats of writer 8 is damaged"],
+        &["writer 8: a row of repeated events is damaged"],
     ),
     (
         "UPDATE repeats SET sources = NULL",
-        &["a row of repeats of writer 8 is damaged"],
+        &["writer 8: a row of repeated events is damaged"],
     ),
     (
         "UPDATE repeats SET places = '{262145,524288}'",
-        &["repeats have duplicates of message 4, which is not recorded as applied"],
+        &[
+            "message 4 has duplicates by the record of repeated events, and is not recorded as applied",
+        ],
     ),
     (
         "UPDATE repeats SET places = '{262145,-1}'",
-        &["repeats of writer 8 have no valid place -1"],
+        &["writer 8: place -1 of a repeated event is not valid"],
     ),
     (
         "UPDATE repeats SET processed_at = 3600000000",
