@@ -1,6 +1,6 @@
 //! Queries. Each statement reads one snapshot; a page of events may read several, of rows that never change.
 
-mod duplicates;
+pub(super) mod duplicates;
 mod events;
 mod history;
 mod review;

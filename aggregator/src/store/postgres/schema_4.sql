@@ -27,7 +27,7 @@ CREATE TABLE topic_minutes (
     duplicate_dropped bigint NOT NULL,
     PRIMARY KEY (topic, minute, writer)
 );
-CREATE INDEX topic_minutes_to_add ON topic_minutes (minute ASC) WHERE minute % 60 <> 0;
+CREATE INDEX topic_minutes_to_add ON topic_minutes (minute ASC) WHERE minute % 60 <> 0 OR writer > 0;
 
 -- Which events were repeated: a row for each batch with duplicates, which never changes.
 CREATE TABLE repeats (

@@ -26,17 +26,17 @@ const LATEST: u64 = if cfg!(test) { 40 } else { 100_000 };
 const ROWS: i64 = if cfg!(test) { 3 } else { 500 };
 
 /// Duplicates that are read at once: those of one row, or of several that have no more of them together.
-const AT_ONCE: u64 = if cfg!(test) { 10 } else { 4_000 };
+pub(in crate::store::postgres) const AT_ONCE: u64 = if cfg!(test) { 10 } else { 4_000 };
 
 /// How much earlier than its event a row of its duplicates may seem to be, in microseconds: a batch has the time at which it was first tried,
 /// and is tried for some minutes; and clocks are set.
 const MARGIN: i64 = 15 * MICROS_PER_MINUTE;
 
 /// The order of the rows: by time.
-type Key = (i64, i32, Vec<u8>);
+pub(in crate::store::postgres) type Key = (i64, i32, Vec<u8>);
 
 /// After every row.
-const NEWEST: Key = (i64::MAX, i32::MAX, Vec::new());
+pub(in crate::store::postgres) const NEWEST: Key = (i64::MAX, i32::MAX, Vec::new());
 
 const NUMBERS: &str = "SELECT processed_at, writer, batch, number FROM repeats \
      WHERE (processed_at, writer, batch) < ($1, $2, $3) ORDER BY processed_at DESC, writer DESC, batch DESC LIMIT $4";
@@ -180,7 +180,10 @@ fn time(row: &Row) -> i64 {
 }
 
 /// The next older rows, of which there are so few that they have a bounded number of duplicates; none if there are no more.
-async fn rows_after(client: &Client, after: &Key) -> Result<Vec<Row>, StoreError> {
+pub(in crate::store::postgres) async fn rows_after(
+    client: &Client,
+    after: &Key,
+) -> Result<Vec<Row>, StoreError> {
     let numbers = client.prepare_cached(NUMBERS).await?;
     let select = client.prepare_cached(SELECT).await?;
     let (at, writer, batch) = after;
@@ -332,7 +335,8 @@ async fn created(client: &Client) -> Result<i64, StoreError> {
 }
 
 /// A lower and an upper bound of the duplicates of the event at a place, which was stored at a time, and whose topic has `most`. They are equal
-/// unless it was stored before it was recorded which events are repeated, or there was no time to read all rows since.
+/// unless it was stored before it was recorded which events are repeated, or less than [`MARGIN`] after that, or there was no time to read all rows
+/// since.
 pub(super) async fn of_event(
     client: &Client,
     (place, stored_at): (i64, i64),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{
+    super::reader::duplicates,
     Opened,
     verify::{differences, verified},
     with_database,
@@ -160,6 +161,32 @@ fn only_as_many_duplicates_are_read_as_are_listed_since_a_time() {
 }
 
 #[test]
+fn few_rows_of_many_duplicates_are_read_at_once() {
+    with_database(async |database| {
+        let opened = Opened::with_stream(&database, 0).await;
+        opened.append(&[delivery(1, &event(1))]).await;
+        // 10 duplicates are read at once in tests, and 3 rows.
+        let numbers = [6, 6, 12, 2, 2, 2, 2];
+        for (sequence, number) in (2..).zip(numbers) {
+            let again = vec![event(1); number].concat();
+            let now = i64::try_from(sequence).unwrap();
+            let delivery = delivery(sequence, &again);
+            opened.writer.append(&[delivery], now).await.unwrap();
+        }
+        let client = opened.writer.shared().pool.get().await.unwrap();
+        let (mut after, mut pages) = (duplicates::NEWEST, Vec::new());
+        loop {
+            let rows = duplicates::rows_after(&client, &after).await.unwrap();
+            let Some(last) = rows.last() else { break };
+            after = (last.get(0), last.get(1), last.get(2));
+            let numbers: Vec<i64> = rows.iter().map(|row| row.get(3)).collect();
+            pages.push(numbers);
+        }
+        assert_eq!(pages, [vec![2, 2, 2], vec![2], vec![12], vec![6], vec![6]]);
+    });
+}
+
+#[test]
 fn minutes_that_are_old_are_added_to_their_hour() {
     with_database(async |database| {
         let opened = Opened::with_stream(&database, 0).await;
@@ -192,6 +219,13 @@ fn minutes_that_are_old_are_added_to_their_hour() {
             .map(|b| (b.unique, b.duplicates))
             .collect();
         assert_eq!(counts, [(0, 0), (3, 3)]);
+        // Also what several writers counted in the first minute of an hour.
+        database.sql(
+            "INSERT INTO topic_minutes SELECT topic, minute, writer + 9, 0, 0 FROM topic_minutes WHERE minute = 60",
+        );
+        opened.pass().await;
+        let rows = "SELECT string_agg(minute || ' ' || writer, ', ' ORDER BY minute) FROM topic_minutes WHERE minute = 60";
+        assert_eq!(database.sql(rows), "60 0");
         is_consistent(&database).await;
     });
 }

@@ -30,11 +30,13 @@ const LEASE_SECONDS: f64 = 60.0;
 
 const LATEST: &str = "SELECT coalesce(max(processed_at), 0) FROM counters";
 
-const OLDEST: &str = "SELECT min(minute) FROM topic_minutes WHERE minute < $1 AND minute % 60 <> 0";
+/// To be added are rows of minutes that are not the first of their hour, or of writers other than 0, which has the sums.
+const OLDEST: &str =
+    "SELECT min(minute) FROM topic_minutes WHERE minute < $1 AND (minute % 60 <> 0 OR writer > 0)";
 
-const NAMES: &str = "SELECT DISTINCT topic FROM topic_minutes WHERE minute = $1 AND minute % 60 <> 0 ORDER BY topic LIMIT $2";
+const NAMES: &str = "SELECT DISTINCT topic FROM topic_minutes WHERE minute = $1 AND (minute % 60 <> 0 OR writer > 0) ORDER BY topic LIMIT $2";
 
-const DELETE: &str = "DELETE FROM topic_minutes WHERE minute = $1 AND minute % 60 <> 0 AND topic = ANY ($2) \
+const DELETE: &str = "DELETE FROM topic_minutes WHERE minute = $1 AND (minute % 60 <> 0 OR writer > 0) AND topic = ANY ($2) \
      RETURNING topic, writer, unique_processed, duplicate_dropped";
 
 const ADD: &str = "INSERT INTO topic_minutes AS m (topic, minute, writer, unique_processed, duplicate_dropped) \
@@ -46,18 +48,23 @@ const ADD: &str = "INSERT INTO topic_minutes AS m (topic, minute, writer, unique
 /// Adds minutes to their hours for as long as the store is used, if this aggregator has the lease. Nothing waits for it: if it fails, it is
 /// tried again, and histograms are the same meanwhile.
 pub(super) async fn run(shared: &Weak<Shared>) {
-    while let Some(shared) = shared.upgrade() {
+    loop {
+        let Some((pool, holder)) = shared
+            .upgrade()
+            .map(|shared| (shared.pool.clone(), shared.holder.clone()))
+        else {
+            return;
+        };
         let pass = async {
-            let lease = lease(&shared.pool, &shared.holder, "hours", LEASE_SECONDS);
+            let lease = lease(&pool, &holder, "hours", LEASE_SECONDS);
             if lease.await?.is_some() {
-                add_up(&shared.pool).await?;
+                add_up(&pool).await?;
             }
             Ok(())
         };
         if let Err(err) = limited(LONGEST, pass).await {
             debug!(error = %err, "old minutes were not added to their hours; retrying");
         }
-        drop(shared);
         sleep(PERIOD).await;
     }
 }
