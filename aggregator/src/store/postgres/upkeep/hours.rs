@@ -60,7 +60,7 @@ pub(super) async fn run(shared: &Weak<Shared>) {
             if lease.await?.is_some() {
                 add_up(&pool).await?;
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         };
         if let Err(err) = limited(LONGEST, pass).await {
             debug!(error = %err, "old minutes were not added to their hours; retrying");
