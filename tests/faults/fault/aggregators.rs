@@ -11,7 +11,7 @@ use super::{Aggregators, End, nodes};
 use crate::world::World;
 
 impl Aggregators {
-    /// The numbers of the aggregators that are meant, of so many.
+    /// The numbers of the aggregators that are meant, of this number of them.
     pub(super) fn of(self, aggregators: usize, random: &mut ChaCha8Rng) -> Vec<usize> {
         let mut all: Vec<_> = (0..aggregators).collect();
         all.shuffle(random);
