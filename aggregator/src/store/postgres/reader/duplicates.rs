@@ -205,14 +205,29 @@ pub(in crate::store::postgres) async fn rows_after(
 }
 
 impl Latest {
+    /// Takes rows of one time.
     fn take_all(
         &mut self,
         rows: &mut Vec<Row>,
         is_wanted: impl Fn(&str) -> bool,
         limit: usize,
     ) -> Result<(), StoreError> {
+        let Some(processed_at) = rows.first().map(time) else {
+            return Ok(());
+        };
+        let mut recent = Vec::new();
         for row in rows.drain(..) {
-            self.take(&row, &is_wanted, limit)?;
+            self.take(&row, &is_wanted, &mut recent)?;
+        }
+        recent.sort_unstable_by_key(|(place, ..)| Reverse(*place));
+        recent.truncate(limit.saturating_sub(self.recent.len()));
+        for (place, stored, source) in recent {
+            self.recent.push(Recent {
+                stored,
+                place,
+                source: source.map(text).transpose()?,
+                processed_at,
+            });
         }
         Ok(())
     }
@@ -221,7 +236,7 @@ impl Latest {
         &mut self,
         row: &Row,
         is_wanted: impl Fn(&str) -> bool,
-        limit: usize,
+        recent: &mut Vec<(i64, i64, Option<Vec<u8>>)>,
     ) -> Result<(), StoreError> {
         let topics: Vec<Vec<u8>> = row.get(4);
         let (counts, stored): (Vec<i64>, Vec<i64>) = (row.get(5), row.get(6));
@@ -234,7 +249,6 @@ impl Latest {
             let count = usize::try_from(*count).unwrap_or(0);
             wanted.resize(wanted.len() + count, is_wanted);
         }
-        let mut recent = Vec::new();
         let places = places.unwrap_or_default();
         let mut sources = sources.unwrap_or_default().into_iter();
         for (index, stored) in stored.into_iter().enumerate() {
@@ -246,16 +260,6 @@ impl Latest {
             if let Some(place) = places.get(index) {
                 recent.push((*place, stored, source));
             }
-        }
-        recent.sort_unstable_by_key(|(place, ..)| Reverse(*place));
-        recent.truncate(limit.saturating_sub(self.recent.len()));
-        for (place, stored, source) in recent {
-            self.recent.push(Recent {
-                stored,
-                place,
-                source: source.map(text).transpose()?,
-                processed_at: row.get(0),
-            });
         }
         Ok(())
     }
