@@ -26,8 +26,9 @@ pub use self::address::{Address, AddressError};
 use self::passfile::Connecting;
 use super::{checks, error::DatabaseError};
 
-/// The most connections of one aggregator: three batches, four queries, the upkeep, and outcomes of what others append.
-const CONNECTIONS: usize = 9;
+/// The most connections of one aggregator: three batches, four queries, the upkeep, minutes that are
+/// added to hours, and outcomes of what others append.
+const CONNECTIONS: usize = 10;
 
 /// How long a connection is waited for, and how long making one takes at most.
 const PATIENCE: Duration = Duration::from_secs(10);
