@@ -142,7 +142,7 @@ impl Fault {
             ),
             Self::TooManyConnections => (
                 "too many connections",
-                "raise max_connections or the limit of the user or the database, or start fewer aggregators: each opens up to 9",
+                "raise max_connections or the limit of the user or the database, or start fewer aggregators: each opens up to 10",
             ),
             Self::Other if code == Some(&SqlState::INVALID_CATALOG_NAME) => (
                 "no such database",

@@ -295,7 +295,8 @@ const CONFLICTS: Kept = Kept {
 };
 
 /// Deletes the oldest rows of a table beyond its bound, and counts them in the same transaction. The latest row stays, and so does what is
-/// above the floor, where rows can still come in between.
+/// above the floor, where rows can still come in between: as long as the floor does not rise, nothing is trimmed, and the size of the stream bounds
+/// them.
 async fn evict(shared: &Shared, kept: &Kept, bound: u64) -> Result<(), StoreError> {
     loop {
         let client = shared.pool.get().await?;
