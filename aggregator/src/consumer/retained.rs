@@ -14,7 +14,10 @@ use shared::{
     message,
     stream::{self, StreamError, StreamState},
 };
-use tokio::{sync::mpsc::Sender, time::timeout};
+use tokio::{
+    sync::mpsc::Sender,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{
     batch,
@@ -22,8 +25,18 @@ use super::{
 };
 use crate::store::Delivery;
 
-/// How long the broker may take to respond.
+/// How long the broker may take to respond to a connection.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long the next message may take, which includes the election of a leader.
+const ELECTION: Duration = Duration::from_mins(1);
+
+/// A consumer that delivers nothing for this long is replaced by a new one: its server may have failed or be behind the leader, and
+/// `async_nats` 0.51 waits forever after a heartbeat that is late once.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Between a consumer that failed and the next.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Messages per pull request; at the broker's largest message size these are 64 MB.
 const PULLED: i64 = 64;
@@ -118,9 +131,31 @@ impl Messages {
         if self.state.messages == 0 || self.state.first > last {
             return Ok(());
         }
+        let mut reading = Reading {
+            next: self.state.first.max(1),
+            last,
+            window: Vec::new(),
+            bytes: 0,
+            taken,
+        };
+        loop {
+            let (next, since) = (reading.next, Instant::now());
+            loop {
+                match self.deliver(&mut reading).await {
+                    Ok(()) => return Ok(()),
+                    Err(_) if reading.next > next => break,
+                    Err(err) if since.elapsed() > ELECTION => return Err(err),
+                    Err(_) => sleep(PAUSE).await,
+                }
+            }
+        }
+    }
+
+    /// Creates a consumer, and reads from it until the last message, a failure, or a silence.
+    async fn deliver(&self, reading: &mut Reading) -> Result<(), RetainedError> {
         let config = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: self.state.first.max(1),
+                start_sequence: reading.next,
             },
             max_batch: PULLED,
             ..pull::OrderedConfig::default()
@@ -132,10 +167,8 @@ impl Messages {
             .await
             .map_err(|err| read(err.into()))?;
         let mut messages = consumer.messages().await.map_err(|err| read(err.into()))?;
-        let mut window = Vec::new();
-        let mut bytes = 0;
         loop {
-            let next = timeout(PATIENCE, messages.next()).await;
+            let next = timeout(SILENCE, messages.next()).await;
             let next = next.map_err(|_| RetainedError::Silent {
                 servers: self.servers.clone(),
                 reason: None,
@@ -144,22 +177,45 @@ impl Messages {
                 return Err(read("the delivery ended".into()));
             };
             let message = message.map_err(|err| read(err.into()))?;
-            let (delivery, waiting) = decode(&message).map_err(read)?;
-            let sequence = delivery.sequence;
-            if sequence <= last {
-                bytes += message.length;
-                bytes += message::decoded_bytes(&delivery.arrivals, &message.payload);
-                window.push(delivery);
-            }
-            let is_end = sequence >= last || waiting == 0;
-            if is_end || window.len() >= WINDOW.0 || bytes >= WINDOW.1 {
-                bytes = 0;
-                let is_taken = taken.send(std::mem::take(&mut window)).await.is_ok();
-                if is_end || !is_taken {
-                    return Ok(());
-                }
+            if reading.take(&message).await.map_err(read)? {
+                return Ok(());
             }
         }
+    }
+}
+
+/// How far the messages are read.
+struct Reading {
+    /// The sequence from which a new consumer goes on.
+    next: u64,
+    last: u64,
+    /// Messages that are not sent yet, and their bytes as [`WINDOW`] counts them.
+    window: Vec<Delivery>,
+    bytes: usize,
+    taken: Sender<Vec<Delivery>>,
+}
+
+impl Reading {
+    /// Takes a message, and returns whether the reading ends with it.
+    async fn take(&mut self, message: &jetstream::Message) -> Result<bool, async_nats::Error> {
+        let (delivery, waiting) = decode(message)?;
+        let sequence = delivery.sequence;
+        if sequence < self.next {
+            return Ok(false);
+        }
+        self.next = sequence + 1;
+        if sequence <= self.last {
+            self.bytes += message.length;
+            self.bytes += message::decoded_bytes(&delivery.arrivals, &message.payload);
+            self.window.push(delivery);
+        }
+        let is_end = sequence >= self.last || waiting == 0;
+        if !is_end && self.window.len() < WINDOW.0 && self.bytes < WINDOW.1 {
+            return Ok(false);
+        }
+        self.bytes = 0;
+        let is_taken = self.taken.send(std::mem::take(&mut self.window)).await;
+        Ok(is_end || is_taken.is_err())
     }
 }
 
