@@ -14,8 +14,8 @@ use std::{
 };
 
 use deadpool_postgres::{
-    Client, ConfigConnectImpl, Hook, HookError, Manager, ManagerConfig, PoolError, RecyclingMethod,
-    Runtime,
+    Client, ConfigConnectImpl, Hook, HookError, Manager, ManagerConfig, PoolError, QueueMode,
+    RecyclingMethod, Runtime,
 };
 use shared::tls;
 use tokio::time::timeout;
@@ -85,6 +85,9 @@ impl Pool {
         });
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(CONNECTIONS)
+            // The last one used: each process of the server maps the pages of the shared buffers that it touches, and caches
+            // what it has prepared, so few should do most of the work.
+            .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)
             .wait_timeout(Some(PATIENCE))
             .create_timeout(Some(PATIENCE))
