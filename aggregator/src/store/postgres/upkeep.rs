@@ -26,8 +26,11 @@ use super::{
 };
 use crate::{machine, store::StoreError};
 
-/// How often the floor is raised and read.
+/// How often the floor is raised, by the aggregator that has the lease, and read by all.
 const PERIOD: Duration = Duration::from_millis(200);
+
+/// Passes between two that also check the database, ask for the lease, and evict. To ask for it writes to the database.
+const COMPLETE_EVERY: u32 = 5;
 
 /// How long a slot stays taken without a sign of life.
 pub(super) const ALIVE_SECONDS: f64 = 60.0;
@@ -35,7 +38,7 @@ pub(super) const ALIVE_SECONDS: f64 = 60.0;
 /// How long another aggregator waits before it takes over.
 const LEASE_SECONDS: f64 = 5.0;
 
-/// Ticks between signs of life.
+/// Passes between signs of life.
 const SIGN_EVERY: u32 = 50;
 
 /// Failures that are expected to pass are reported only after this time without a success.
@@ -152,13 +155,26 @@ impl Upkeep {
         let mut ticks = interval(PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut count, mut worked) = (0_u32, Instant::now());
+        let (mut is_holder, mut failed) = (false, false);
         loop {
             ticks.tick().await;
             let Some(shared) = self.shared.upgrade() else {
                 break;
             };
-            let pass = pass(&shared, count.is_multiple_of(SIGN_EVERY));
-            match limited(LONGEST, pass).await {
+            let pass = async {
+                if count.is_multiple_of(SIGN_EVERY) {
+                    give_sign(&shared).await?;
+                }
+                // After a failure, only a complete pass shows that all is well again.
+                if failed || count.is_multiple_of(COMPLETE_EVERY) {
+                    is_holder = pass(&shared).await?;
+                    return Ok(());
+                }
+                follow(&shared, is_holder).await
+            };
+            let done = limited(LONGEST, pass).await;
+            failed = done.is_err();
+            match done {
                 Ok(()) => {
                     worked = Instant::now();
                     *shared.trouble() = None;
@@ -193,29 +209,36 @@ impl Upkeep {
     }
 }
 
-/// One pass: reads how far the stream is applied; if this aggregator has the lease, it also raises the floor before, and evicts after.
-pub(super) async fn pass(shared: &Shared, gives_sign: bool) -> Result<(), StoreError> {
-    if gives_sign {
-        give_sign(shared).await?;
-    }
+/// A complete pass; returns whether this aggregator has the lease.
+pub(super) async fn pass(shared: &Shared) -> Result<bool, StoreError> {
     // Settings of the server may change without a new connection.
     checks::run_with_clock(&shared.pool, &shared.clock).await?;
-    let stream = shared.lives.borrow().stream.clone();
-    let Some(stream) = stream else { return Ok(()) };
-    let Shared { pool, holder, .. } = shared;
-    let lease = lease(pool, holder, "upkeep", LEASE_SECONDS).await?;
-    let current = shared.lives.borrow().current().map(|life| life.id);
-    if let Some(id) = current.filter(|_| lease.is_some()) {
-        raise_floor(pool, id).await?;
+    // The holder of the lease must know which floor to raise.
+    if shared.lives.borrow().stream.is_none() {
+        return Ok(false);
     }
-    let client = pool.get().await?;
-    let lives = Lives::load(&client, stream).await?;
-    drop(client);
-    shared.publish(lives);
-    if lease.is_some() {
+    let lease = lease(&shared.pool, &shared.holder, "upkeep", LEASE_SECONDS).await?;
+    let is_holder = lease.is_some();
+    follow(shared, is_holder).await?;
+    if is_holder {
         evict(shared, &REJECTED, shared.bounds.rejected).await?;
         evict(shared, &CONFLICTS, shared.bounds.conflicts).await?;
     }
+    Ok(is_holder)
+}
+
+/// Reads how far the stream is applied. The aggregator that has the lease, or had it a moment ago, raises the floor before.
+async fn follow(shared: &Shared, is_holder: bool) -> Result<(), StoreError> {
+    let known = Arc::clone(&shared.lives.borrow());
+    let Some(stream) = known.stream.clone() else {
+        return Ok(());
+    };
+    if is_holder && let Some(current) = known.current() {
+        raise_floor(&shared.pool, current.id).await?;
+    }
+    let client = shared.pool.get().await?;
+    let lives = Lives::load(&client, stream).await?;
+    shared.publish(lives);
     Ok(())
 }
 
