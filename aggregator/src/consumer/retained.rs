@@ -28,11 +28,11 @@ use crate::store::Delivery;
 /// How long the broker may take to respond to a connection.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How long the next message may take, which includes the election of a leader.
-const ELECTION: Duration = Duration::from_mins(1);
+/// How long the reading may stay without a message: longer than the election of a leader takes.
+const LONGEST: Duration = Duration::from_mins(1);
 
-/// A consumer that delivers nothing for this long is replaced by a new one: its server may have failed or be behind the leader, and
-/// `async_nats` 0.51 waits forever after a heartbeat that is late once.
+/// A consumer that delivers nothing for this long is replaced by a new one. Its server may have failed or be behind the leader, and
+/// the client would replace it by one with a name, which the broker's permissions may not allow.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// Between a consumer that failed and the next.
@@ -138,20 +138,39 @@ impl Messages {
             bytes: 0,
             taken,
         };
+        let (mut before, mut since) = (0, Instant::now());
         loop {
-            let (next, since) = (reading.next, Instant::now());
-            loop {
-                match self.deliver(&mut reading).await {
-                    Ok(()) => return Ok(()),
-                    Err(_) if reading.next > next => break,
-                    Err(err) if since.elapsed() > ELECTION => return Err(err),
-                    Err(_) => sleep(PAUSE).await,
-                }
+            let ended = self.deliver(&mut reading).await;
+            if reading.is_complete() || self.is_over(&reading).await {
+                reading.flush().await;
+                return Ok(());
             }
+            if reading.next > before {
+                (before, since) = (reading.next, Instant::now());
+            } else if since.elapsed() > LONGEST {
+                return Err(ended.err().unwrap_or_else(|| self.silent()));
+            }
+            sleep(PAUSE).await;
         }
     }
 
-    /// Creates a consumer, and reads from it until the last message, a failure, or a silence.
+    /// Whether the stream has no more of the messages. A consumer may not know: its server may be behind the leader, which is asked.
+    async fn is_over(&self, reading: &Reading) -> bool {
+        let Ok(Ok(info)) = timeout(SILENCE, self.stream.get_info()).await else {
+            return false;
+        };
+        let state = StreamState::of(&info);
+        state.messages == 0 || state.first > reading.last || state.last < reading.next
+    }
+
+    fn silent(&self) -> RetainedError {
+        RetainedError::Silent {
+            servers: self.servers.clone(),
+            reason: None,
+        }
+    }
+
+    /// Creates a consumer, and reads from it until the last message that it has, a failure, or a silence.
     async fn deliver(&self, reading: &mut Reading) -> Result<(), RetainedError> {
         let config = pull::OrderedConfig {
             deliver_policy: DeliverPolicy::ByStartSequence {
@@ -169,15 +188,13 @@ impl Messages {
         let mut messages = consumer.messages().await.map_err(|err| read(err.into()))?;
         loop {
             let next = timeout(SILENCE, messages.next()).await;
-            let next = next.map_err(|_| RetainedError::Silent {
-                servers: self.servers.clone(),
-                reason: None,
-            })?;
+            let next = next.map_err(|_| self.silent())?;
             let Some(message) = next else {
                 return Err(read("the delivery ended".into()));
             };
             let message = message.map_err(|err| read(err.into()))?;
-            if reading.take(&message).await.map_err(read)? {
+            let waiting = reading.take(&message).await.map_err(read)?;
+            if waiting == 0 || reading.is_complete() {
                 return Ok(());
             }
         }
@@ -196,26 +213,34 @@ struct Reading {
 }
 
 impl Reading {
-    /// Takes a message, and returns whether the reading ends with it.
-    async fn take(&mut self, message: &jetstream::Message) -> Result<bool, async_nats::Error> {
+    /// Takes a message, and returns how many follow it, as far as the server of the consumer knows.
+    async fn take(&mut self, message: &jetstream::Message) -> Result<u64, async_nats::Error> {
         let (delivery, waiting) = decode(message)?;
         let sequence = delivery.sequence;
-        if sequence < self.next {
-            return Ok(false);
+        if sequence >= self.next {
+            self.next = sequence + 1;
+            if sequence <= self.last {
+                self.bytes += message.length;
+                self.bytes += message::decoded_bytes(&delivery.arrivals, &message.payload);
+                self.window.push(delivery);
+            }
         }
-        self.next = sequence + 1;
-        if sequence <= self.last {
-            self.bytes += message.length;
-            self.bytes += message::decoded_bytes(&delivery.arrivals, &message.payload);
-            self.window.push(delivery);
+        if self.window.len() >= WINDOW.0 || self.bytes >= WINDOW.1 {
+            self.flush().await;
         }
-        let is_end = sequence >= self.last || waiting == 0;
-        if !is_end && self.window.len() < WINDOW.0 && self.bytes < WINDOW.1 {
-            return Ok(false);
-        }
+        Ok(waiting)
+    }
+
+    /// Sends the window.
+    async fn flush(&mut self) {
         self.bytes = 0;
-        let is_taken = self.taken.send(std::mem::take(&mut self.window)).await;
-        Ok(is_end || is_taken.is_err())
+        // If nobody takes it, the reading is complete.
+        let _ = self.taken.send(std::mem::take(&mut self.window)).await;
+    }
+
+    /// Whether the last message was read, or nobody takes more.
+    fn is_complete(&self) -> bool {
+        self.next > self.last || self.taken.is_closed()
     }
 }
 

@@ -90,6 +90,10 @@ impl World {
             verified.stdout,
             verified.stderr
         );
+        // Nothing was trimmed, so no message may be left out.
+        let is_all = !verified.stdout.contains("not all messages")
+            && !verified.stdout.contains("no longer has all");
+        assert!(is_all, "{}", verified.stdout);
     }
 
     async fn notice(&self) -> Result<Value, String> {

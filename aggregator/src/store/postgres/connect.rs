@@ -85,7 +85,7 @@ impl Pool {
         });
         let pool = deadpool_postgres::Pool::builder(manager)
             .max_size(CONNECTIONS)
-            // The last one used: each process of the server maps the pages of the shared buffers that it touches, and caches
+            // The one that was used last is used first: each process of the server maps the pages of the shared buffers that it touches, and caches
             // what it has prepared, so few should do most of the work.
             .queue_mode(QueueMode::Lifo)
             .runtime(Runtime::Tokio1)

@@ -29,7 +29,7 @@ use crate::{machine, store::StoreError};
 /// How often the floor is raised, by the aggregator that has the lease, and read by all.
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// Passes between two that also check the database, ask for the lease, and evict. To ask for it writes to the database.
+/// One pass in this many also checks the database, asks for the lease, which writes to the database, and evicts.
 const COMPLETE_EVERY: u32 = 5;
 
 /// How long a slot stays taken without a sign of life.
@@ -165,7 +165,7 @@ impl Upkeep {
                 if count.is_multiple_of(SIGN_EVERY) {
                     give_sign(&shared).await?;
                 }
-                // After a failure, only a complete pass shows that all is well again.
+                // After a failure, a partial pass does not show that all is well again.
                 if failed || count.is_multiple_of(COMPLETE_EVERY) {
                     is_holder = pass(&shared).await?;
                     return Ok(());

@@ -161,7 +161,7 @@ impl Writer {
         limited(LONGEST, super::seen::mark(&self.shared, rows, upto)).await
     }
 
-    /// Whether the upkeep, which writes all the time, can write to the database.
+    /// Whether the upkeep, which writes every ten seconds or more often, can write to the database.
     pub fn check(&self) -> Result<(), StoreError> {
         let trouble = self.shared.trouble().clone();
         trouble.map_or(Ok(()), |reason| Err(StoreError::Trouble(reason)))
