@@ -136,6 +136,7 @@ pub async fn open(
 /// Does at once what the upkeep does from time to time.
 #[cfg(test)]
 pub async fn pass(writer: &Writer) -> Result<(), StoreError> {
+    upkeep::give_sign(writer.shared()).await?;
     upkeep::pass(writer.shared()).await?;
     upkeep::add_up(&writer.shared().pool).await
 }

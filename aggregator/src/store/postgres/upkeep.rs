@@ -255,7 +255,7 @@ pub(super) async fn refresh(shared: &Shared) -> Result<(), StoreError> {
     Ok(())
 }
 
-async fn give_sign(shared: &Shared) -> Result<(), StoreError> {
+pub(super) async fn give_sign(shared: &Shared) -> Result<(), StoreError> {
     let client = shared.pool.get().await?;
     let signed = client
         .execute(
